@@ -1,0 +1,286 @@
+"""The command `post-results`: serving, migrating, and what an operator does on the server. No rules."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from app import __version__
+from app.db import api_keys as key_rows
+from app.db import workspaces as workspace_rows
+from app.db.copying import TargetNotEmpty
+from app.db.engine import Database
+from app.db.integrity import find_problems
+from app.db.migrations import SchemaMismatch, check_schema_version, migrate
+from app.domain.api_keys import DEFAULT_SCOPES, Scope
+from app.domain.errors import InvalidInput, ServiceUnavailable
+from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
+from app.domain.text import check_text
+from app.domain.times import format_instant
+from app.graphql.schema import make_schema, print_sdl
+from app.server import serve_forever
+from app.services.api_keys import create_key, revoke_key
+from app.services.backup import BackupRefused, backup, restore
+from app.services.workspaces import create_workspace
+from app.settings import Settings, SettingsError, read_settings, settings_table
+
+T = TypeVar("T")
+
+MAX_NAME_LENGTH = 200
+
+_OPERATOR_ERRORS = (
+    SettingsError,
+    SchemaMismatch,
+    BackupRefused,
+    TargetNotEmpty,
+    ServiceUnavailable,
+    InvalidInput,
+)
+"""Failures that an operator can mend: shown as a sentence, without a traceback."""
+
+
+def main() -> None:
+    """Run the command; every expected failure is one sentence on stderr and exit status 1."""
+    try:
+        cli(prog_name="post-results")
+    except _OPERATOR_ERRORS as error:
+        click.echo(f"post-results: {error}", err=True)
+        sys.exit(1)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@click.group()
+@click.version_option(__version__)
+def cli() -> None:
+    """post-results: what happened to every social post on every platform.
+
+    Settings come from the environment; `post-results settings` lists them.
+    """
+
+
+@cli.command()
+@click.option("--demo", is_flag=True, help="Load the demo data once, and print the demo key.")
+def serve(demo: bool) -> None:
+    """Bring the database to this version, then serve GraphQL and REST."""
+    serve_forever(_settings(), demo=demo)
+
+
+@cli.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to this version of the code."""
+    _run(_migrate)
+    click.echo("The database is up to date.")
+
+
+async def _migrate(database: Database, _settings: Settings) -> None:
+    await migrate(database, now=_now(), random_bytes=secrets.token_bytes)
+
+
+@cli.group()
+def workspaces() -> None:
+    """Make and list workspaces."""
+
+
+@workspaces.command("create")
+@click.argument("name")
+@click.option("--mirror-of", metavar="URL", help="Make a read-only mirror of another service.")
+def workspaces_create(name: str, mirror_of: str | None) -> None:
+    """Make a workspace."""
+
+    async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
+        return await create_workspace(
+            database,
+            name=check_text(name, "NAME", max_length=MAX_NAME_LENGTH),
+            mirror_of=mirror_of,
+            now=_now(),
+            random_bytes=secrets.token_bytes,
+        )
+
+    workspace_id = _run(_checked(work))
+    if workspace_id is None:
+        raise click.ClickException(f"There is a workspace named {name} already.")
+    click.echo(workspace_id)
+
+
+@workspaces.command("list")
+def workspaces_list() -> None:
+    """List all workspaces."""
+
+    async def work(database: Database, _settings: Settings) -> None:
+        async with database.read_all_workspaces() as connection:
+            for row in await workspace_rows.list_workspaces(connection):
+                kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
+                click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
+
+    _run(_checked(work))
+
+
+@cli.group()
+def keys() -> None:
+    """Make, list and revoke API keys."""
+
+
+@keys.command("create")
+@click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
+@click.option("--name", required=True, help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="Repeat for several; without it: read, write, publish.",
+)
+@click.option("--expires-in-days", type=click.IntRange(min=1, max=36500), help="Without it: never.")
+def keys_create(
+    workspace: str, name: str, scopes: tuple[str, ...], expires_in_days: int | None
+) -> None:
+    """Make a key and print it, this once."""
+
+    async def work(database: Database, settings: Settings) -> str:
+        async with database.read_all_workspaces() as connection:
+            workspace_id = await workspace_rows.workspace_named(connection, workspace)
+        if workspace_id is None:
+            raise click.ClickException(f"There is no workspace named {workspace}.")
+        now = _now()
+        key = await create_key(
+            database,
+            workspace_id,
+            name=check_text(name, "--name", max_length=MAX_NAME_LENGTH),
+            scopes=[Scope(scope) for scope in scopes] or DEFAULT_SCOPES,
+            expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
+            key_prefix=settings.api_key_prefix,
+            now=now,
+            random_bytes=secrets.token_bytes,
+        )
+        return key.token
+
+    click.echo(_run(_checked(work)))
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """List all keys of all workspaces; what opens them is not stored."""
+
+    async def work(database: Database, _settings: Settings) -> None:
+        async with database.read_all_workspaces() as connection:
+            for row in await key_rows.list_keys(connection):
+                click.echo(
+                    f"{row.id}  {row.shown_prefix}…  {_key_state(row.expires_at, row.revoked_at)}"
+                    f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
+                )
+
+    _run(_checked(work))
+
+
+def _key_state(expires_at: datetime | None, revoked_at: datetime | None) -> str:
+    if revoked_at is not None:
+        return f"revoked {format_instant(revoked_at)}"
+    if expires_at is not None:
+        return f"expires {format_instant(expires_at)}"
+    return "valid"
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+def keys_revoke(key_id: str) -> None:
+    """Revoke a key by its id; from then on it opens nothing."""
+
+    async def work(database: Database, _settings: Settings) -> bool:
+        return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=_now())
+
+    if not _run(_checked(work)):
+        raise click.ClickException(f"There is no key with the id {key_id}.")
+    click.echo("The key is revoked.")
+
+
+@cli.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup_command(file: Path) -> None:
+    """Write everything, as of one instant, to FILE: an SQLite database of its own."""
+
+    async def work(database: Database, _settings: Settings) -> dict[str, int]:
+        return await backup(database, file, now=_now(), random_bytes=secrets.token_bytes)
+
+    click.echo(f"{file} has {sum(_run(work).values())} rows.")
+
+
+@cli.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+def restore_command(file: Path) -> None:
+    """Bring the backup in FILE into the empty database of DATABASE_URL, of either engine."""
+
+    async def work(database: Database, _settings: Settings) -> dict[str, int]:
+        return await restore(file, database, now=_now(), random_bytes=secrets.token_bytes)
+
+    click.echo(f"The database has {sum(_run(work).values())} rows.")
+
+
+@cli.command("check")
+def check_command() -> None:
+    """Check the database's integrity and every invariant; exit status 1 if one does not hold."""
+
+    async def work(database: Database, _settings: Settings) -> list[str]:
+        return await find_problems(database)
+
+    problems = _run(_checked(work))
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise click.ClickException(f"{len(problems)} problems found.")
+    click.echo("Everything holds.")
+
+
+@cli.command("schema")
+def schema_command() -> None:
+    """Print the GraphQL schema in its own language."""
+    click.echo(print_sdl(make_schema(_settings().graphql)), nl=False)
+
+
+@cli.command("settings")
+def settings_command() -> None:
+    """Print the settings, as the table that stands in the README."""
+    click.echo(settings_table())
+
+
+def _settings() -> Settings:
+    return read_settings(os.environ)
+
+
+Work = Callable[[Database, Settings], Coroutine[None, None, T]]
+
+
+def _run(work: Work[T]) -> T:
+    """Run some work on the database of the settings."""
+    settings = _settings()
+
+    async def run() -> T:
+        database = Database(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            timeout=settings.database_timeout,
+        )
+        try:
+            return await work(database, settings)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def _checked(work: Work[T]) -> Work[T]:
+    """The same work, after it was checked that the database is at this code's version."""
+
+    async def checked(database: Database, settings: Settings) -> T:
+        await check_schema_version(database)
+        return await work(database, settings)
+
+    return checked

@@ -1,0 +1,113 @@
+"""API keys: found by digest before their workspace is known; made, listed and revoked by the operator."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.db.engine import AnyRow
+from app.db.models import ApiKey, Workspace
+from app.domain.api_keys import NewKey, Scope
+from app.domain.ids import ApiKeyId, WorkspaceId
+
+
+async def find_key(connection: AsyncConnection, digest: bytes) -> AnyRow | None:
+    """The key with its workspace, whatever its state. Served by uq_api_key_digest."""
+    result = await connection.execute(
+        select(
+            ApiKey.id,
+            ApiKey.workspace_id,
+            ApiKey.shown_prefix,
+            ApiKey.name,
+            ApiKey.scopes,
+            ApiKey.created_at,
+            ApiKey.expires_at,
+            ApiKey.revoked_at,
+            ApiKey.last_used_at,
+            Workspace.name.label("workspace_name"),
+            Workspace.kind.label("workspace_kind"),
+        )
+        .join(Workspace, Workspace.id == ApiKey.workspace_id)
+        .where(ApiKey.digest == digest)
+    )
+    return result.first()
+
+
+async def insert_key(
+    session: AsyncSession,
+    workspace_id: WorkspaceId,
+    key_id: ApiKeyId,
+    key: NewKey,
+    *,
+    name: str,
+    scopes: Sequence[Scope],
+    expires_at: datetime | None,
+    now: datetime,
+) -> None:
+    session.add(
+        ApiKey(
+            workspace_id=workspace_id,
+            id=key_id,
+            digest=key.digest,
+            shown_prefix=key.shown_prefix,
+            name=name,
+            scopes=[scope.value for scope in scopes],
+            created_at=now,
+            expires_at=expires_at,
+            revoked_at=None,
+            last_used_at=None,
+        )
+    )
+    await session.flush()
+
+
+async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
+    result = await connection.execute(
+        select(
+            ApiKey.id,
+            ApiKey.shown_prefix,
+            ApiKey.name,
+            ApiKey.scopes,
+            ApiKey.created_at,
+            ApiKey.expires_at,
+            ApiKey.revoked_at,
+            ApiKey.last_used_at,
+            Workspace.name.label("workspace_name"),
+        )
+        .join(Workspace, Workspace.id == ApiKey.workspace_id)
+        .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
+    )
+    return result.all()
+
+
+async def revoke_key(session: AsyncSession, key_id: ApiKeyId, now: datetime) -> bool:
+    """Whether there was a key of that id; one that is revoked already keeps its time."""
+    found = await session.execute(
+        select(ApiKey.workspace_id, ApiKey.revoked_at).where(ApiKey.id == key_id)
+    )
+    row = found.first()
+    if row is None:
+        return False
+    if row.revoked_at is None:
+        await session.execute(
+            update(ApiKey)
+            .where(ApiKey.workspace_id == row.workspace_id, ApiKey.id == key_id)
+            .values(revoked_at=now)
+        )
+    return True
+
+
+async def note_last_used(
+    session: AsyncSession, used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
+) -> None:
+    """Write when keys were last used, all in one statement executed many times."""
+    await session.execute(
+        update(ApiKey.__table__)  # type: ignore[arg-type]
+        .where(ApiKey.workspace_id == bindparam("of_workspace"), ApiKey.id == bindparam("of_key"))
+        .values(last_used_at=bindparam("at")),
+        [
+            {"of_workspace": workspace_id, "of_key": key_id, "at": instant}
+            for (workspace_id, key_id), instant in sorted(used_at.items())
+        ],
+    )

@@ -1,0 +1,148 @@
+"""Reading destinations: by id, by post, in pages across posts, counted. Nothing changes here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select
+
+from app.db.engine import AnyRow, AnySelect, Reader
+from app.db.models import Destination, Post
+from app.db.pages import Direction, Order, Page, PageRequest, read_page
+from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, ErrorCategory
+from app.domain.ids import AccountId, DestinationId, PostId
+
+
+class DestinationSort(StrEnum):
+    """What destinations can be ordered by."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    DUE_AT = "due_at"
+    PUBLISHED_AT = "published_at"
+    NEXT_RETRY_AT = "next_retry_at"
+
+
+_SORT_COLUMNS = {
+    DestinationSort.CREATED_AT: Destination.created_at,
+    DestinationSort.UPDATED_AT: Destination.updated_at,
+    DestinationSort.DUE_AT: Destination.due_at,
+    DestinationSort.PUBLISHED_AT: Destination.published_at,
+    DestinationSort.NEXT_RETRY_AT: Destination.next_retry_at,
+}
+
+_COLUMNS = (
+    Destination.id,
+    Destination.post_id,
+    Destination.account_id,
+    Destination.platform,
+    Destination.status,
+    Destination.outcome,
+    Destination.due_at,
+    Destination.claimable_at,
+    Destination.attempts,
+    Destination.next_retry_at,
+    Destination.lease_expires_at,
+    Destination.started_at,
+    Destination.published_at,
+    Destination.platform_post_id,
+    Destination.platform_post_url,
+    Destination.error,
+    Destination.error_category,
+    Destination.error_code,
+    Destination.created_at,
+    Destination.updated_at,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationFilter:
+    """None filters nothing; an empty list matches nothing. After is inclusive, before exclusive."""
+
+    status: Sequence[DestinationStatus] | None = None
+    platform: Sequence[str] | None = None
+    account_id: Sequence[AccountId] | None = None
+    post_id: Sequence[PostId] | None = None
+    error_category: Sequence[ErrorCategory] | None = None
+    error_code: Sequence[str] | None = None
+    published_after: datetime | None = None
+    published_before: datetime | None = None
+    next_retry_after: datetime | None = None
+    next_retry_before: datetime | None = None
+    overdue: bool | None = None
+
+
+async def destinations_by_id(reader: Reader, ids: Sequence[DestinationId]) -> Sequence[AnyRow]:
+    """The existing ones among the ids whose post is not deleted, in no particular order."""
+    return await reader.rows(_of_kept_posts(select(*_COLUMNS)).where(Destination.id.in_(ids)))
+
+
+async def destinations_by_post_id(reader: Reader, post_ids: Sequence[PostId]) -> Sequence[AnyRow]:
+    """All destinations of the posts, each post's in the order of its request."""
+    return await reader.rows(
+        select(*_COLUMNS)
+        .where(Destination.post_id.in_(post_ids))
+        .order_by(Destination.post_id, Destination.position, Destination.id)
+    )
+
+
+async def destinations_page(
+    reader: Reader,
+    destination_filter: DestinationFilter,
+    sort_by: DestinationSort,
+    direction: Direction,
+    request: PageRequest,
+    now: datetime,
+) -> Page:
+    """One page in a total order; `now` decides what is overdue."""
+    order = Order(_SORT_COLUMNS[sort_by], Destination.id, direction)
+    statement = _of_kept_posts(select(*_COLUMNS)).where(*_conditions(destination_filter, now))
+    return await read_page(reader, statement, order, request)
+
+
+async def count_destinations(
+    reader: Reader, destination_filter: DestinationFilter, now: datetime
+) -> int:
+    statement = _of_kept_posts(select(func.count()).select_from(Destination))
+    return await reader.count(statement.where(*_conditions(destination_filter, now)))
+
+
+def _of_kept_posts(statement: AnySelect) -> AnySelect:
+    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+    return statement.join(Post, same_post).where(Post.deleted_at.is_(None))
+
+
+def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for column, values in (
+        (Destination.status, wanted.status),
+        (Destination.platform, wanted.platform),
+        (Destination.account_id, wanted.account_id),
+        (Destination.post_id, wanted.post_id),
+        (Destination.error_category, wanted.error_category),
+        (Destination.error_code, wanted.error_code),
+    ):
+        if values is not None:
+            conditions.append(column.in_(values))
+    for instant, after, before in (
+        (Destination.published_at, wanted.published_after, wanted.published_before),
+        (Destination.next_retry_at, wanted.next_retry_after, wanted.next_retry_before),
+    ):
+        if after is not None:
+            conditions.append(instant >= after)
+        if before is not None:
+            conditions.append(instant < before)
+    if wanted.overdue is not None:
+        overdue = _is_overdue(now)
+        conditions.append(overdue if wanted.overdue else not_(overdue))
+    return conditions
+
+
+def _is_overdue(now: datetime) -> ColumnElement[bool]:
+    """domain.destinations.is_overdue in SQL; served by the claimable and started partial indexes."""
+    latest = now - OVERDUE_AFTER
+    return or_(
+        and_(Destination.claimable_at.is_not(None), Destination.claimable_at <= latest),
+        and_(Destination.started_at.is_not(None), Destination.lease_expires_at <= latest),
+    )

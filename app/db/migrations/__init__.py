@@ -1,0 +1,87 @@
+"""The version of the database: bringing it to this code's version, and checking that it is there.
+
+The migrations are in `versions`; Alembic is configured here, in code. Nothing else makes tables.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, insert, select
+
+from app.db.engine import Database
+from app.db.models import Deployment
+
+SECRET_KEY_BYTES = 32
+
+
+class SchemaMismatch(Exception):
+    """The database is at another version than this code; the message says what to do."""
+
+
+async def migrate(
+    database: Database, *, now: datetime, random_bytes: Callable[[int], bytes]
+) -> None:
+    """Bring the database to this code's version, in one transaction; several processes may try.
+
+    Also makes the installation's one row. SchemaMismatch, and nothing changed, if a newer version
+    of the code has been here.
+    """
+    async with database.changing_schema() as connection:
+        await connection.run_sync(_upgrade)
+        await connection.run_sync(_describe_deployment, now, random_bytes)
+
+
+async def check_schema_version(database: Database) -> None:
+    """SchemaMismatch unless the database is exactly at this code's version."""
+    async with database.read_all_workspaces() as connection:
+        await connection.run_sync(_require_current_version)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _configuration(connection)
+    _refuse_unknown_versions(connection, ScriptDirectory.from_config(config))
+    command.upgrade(config, "head")
+
+
+def _describe_deployment(
+    connection: Connection, now: datetime, random_bytes: Callable[[int], bytes]
+) -> None:
+    if connection.scalar(select(Deployment.id)) is None:
+        secret_key = random_bytes(SECRET_KEY_BYTES)
+        connection.execute(insert(Deployment).values(id=1, secret_key=secret_key, created_at=now))
+
+
+def _require_current_version(connection: Connection) -> None:
+    scripts = ScriptDirectory.from_config(_configuration(connection))
+    _refuse_unknown_versions(connection, scripts)
+    if _versions(connection) != tuple(scripts.get_heads()):
+        raise SchemaMismatch(
+            "The database is not at the version of this server: run post-results migrate."
+        )
+
+
+def _refuse_unknown_versions(connection: Connection, scripts: ScriptDirectory) -> None:
+    for version in _versions(connection):
+        try:
+            scripts.get_revision(version)
+        except CommandError:
+            raise SchemaMismatch(
+                "This database was written by a newer version of post-results; update the server."
+            ) from None
+
+
+def _versions(connection: Connection) -> tuple[str, ...]:
+    return MigrationContext.configure(connection).get_current_heads()
+
+
+def _configuration(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    folder = str(Path(__file__).parent)
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    return config

@@ -1,0 +1,488 @@
+"""The tables. Classes without relationships: metadata and inserts; reads return rows of columns.
+
+Every table belongs to a workspace and starts its key with it, so a link across workspaces cannot be
+stored. The exceptions are `workspace` itself and `deployment`, the one row of the installation.
+"""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.db.types import Document, Identifier, Instant, Word, one_of
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.posts import PostStatus
+from app.domain.workspaces import WorkspaceKind
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own interface
+        datetime: Instant,
+        UUID: Identifier,
+        str: Text,
+        DestinationStatus: Word(DestinationStatus),
+        Outcome: Word(Outcome),
+        ErrorCategory: Word(ErrorCategory),
+        PostStatus: Word(PostStatus),
+        AttemptKind: Word(AttemptKind),
+        WorkspaceKind: Word(WorkspaceKind),
+    }
+
+
+def _check(name: str, condition: str) -> CheckConstraint:
+    return CheckConstraint(condition, name=name)
+
+
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+class Deployment(Base):
+    """The installation itself: one row, shared by all its processes."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (_check("single_row", "id = 1"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    secret_key: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class Workspace(Base):
+    """A tenant, with the counters for the numbers that people and feeds see."""
+
+    __tablename__ = "workspace"
+    __table_args__ = (
+        one_of("kind", WorkspaceKind),
+        _check("mirror_of", "(kind = 'mirror') = (mirror_of IS NOT NULL)"),
+        _check("event_seq", "event_seq >= 0"),
+        _check("next_account_id", "next_account_id >= 1"),
+        UniqueConstraint("name"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[WorkspaceKind]
+    mirror_of: Mapped[str | None]
+    event_seq: Mapped[int] = mapped_column(BigInteger)
+    next_account_id: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A key: its secret is stored as a SHA-256 digest alone, and found by it in all workspaces."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (UniqueConstraint("digest"),)
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    shown_prefix: Mapped[str]
+    name: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(Document)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Account(Base):
+    """A connected account on a platform. No credentials: publishers keep their own."""
+
+    __tablename__ = "account"
+    __table_args__ = (_check("id", "id >= 1"),)
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    platform: Mapped[str]
+    account_name: Mapped[str | None]
+    display_name: Mapped[str | None]
+    platform_user_id: Mapped[str | None]
+    platform_username: Mapped[str | None]
+    avatar_url: Mapped[str | None]
+    is_active: Mapped[bool]
+    needs_reconnection_since: Mapped[datetime | None]
+    token_expires_at: Mapped[datetime | None]
+    token_refreshed_at: Mapped[datetime | None]
+    connected_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Post(Base):
+    """A post and the status folded from its destinations."""
+
+    __tablename__ = "post"
+    __table_args__ = (
+        one_of("status", PostStatus),
+        _check("is_draft", "status = 'draft' OR NOT is_draft"),
+        _check("version", "version >= 1"),
+        Index(None, "workspace_id", "created_at", "id"),
+        Index(None, "workspace_id", "updated_at", "id"),
+        Index(None, "workspace_id", "scheduled_for", "id"),
+        Index(None, "workspace_id", "published_at", "id"),
+        Index(None, "workspace_id", "status", "created_at", "id"),
+        Index(None, "workspace_id", "reference"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    content: Mapped[str]
+    is_draft: Mapped[bool]
+    submitted_now: Mapped[bool]
+    scheduled_for: Mapped[datetime | None]
+    timezone: Mapped[str | None]
+    media_ids: Mapped[list[Any]] = mapped_column(Document)
+    media: Mapped[list[Any]] = mapped_column(Document)
+    platform_content: Mapped[dict[str, Any]] = mapped_column(Document)
+    reference: Mapped[str | None]
+    status: Mapped[PostStatus]
+    published_at: Mapped[datetime | None]
+    version: Mapped[int]
+    search_text: Mapped[str]
+    deleted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Destination(Base):
+    """One post on one account. The CHECKs are those of domain.destinations, name for name."""
+
+    __tablename__ = "destination"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "post_id"], ["post.workspace_id", "post.id"]),
+        ForeignKeyConstraint(
+            ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
+        ),
+        UniqueConstraint("workspace_id", "post_id", "account_id"),
+        one_of("status", DestinationStatus),
+        one_of("outcome", Outcome),
+        one_of("error_category", ErrorCategory),
+        _check("position", "position >= 0"),
+        _check("outcome_published", "(status = 'published') = (outcome = 'published')"),
+        _check("outcome_failed", "(status = 'failed') = (outcome IN ('failed', 'unknown'))"),
+        _check("published_at", "(status = 'published') = (published_at IS NOT NULL)"),
+        _check("platform_post_id", "status = 'published' OR platform_post_id IS NULL"),
+        _check("platform_post_url", "status = 'published' OR platform_post_url IS NULL"),
+        _check("error_failed", "status <> 'failed' OR error IS NOT NULL"),
+        _check("error_published", "status <> 'published' OR error IS NULL"),
+        _check("error_category", "(error IS NULL) = (error_category IS NULL)"),
+        _check("error_code", "(error IS NULL) = (error_code IS NULL)"),
+        _check(
+            "next_retry_at",
+            "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)",
+        ),
+        _check("round_started_at", "(due_at IS NULL) = (round_started_at IS NULL)"),
+        _check("attempts", "0 <= round_attempts AND round_attempts <= attempts"),
+        _check("fence", "fence >= 0"),
+        _check("lease", "(lease_token IS NULL) = (lease_expires_at IS NULL)"),
+        _check("lease_publishing", "status = 'publishing' OR lease_token IS NULL"),
+        _check("started_at", "lease_token IS NOT NULL OR started_at IS NULL"),
+        _check(
+            "claimable_at",
+            "CASE WHEN claimable_at IS NULL"
+            " THEN status = 'queued' OR lease_token IS NULL OR started_at IS NOT NULL"
+            " WHEN status = 'queued'"
+            " THEN COALESCE(claimable_at = COALESCE(next_retry_at, due_at), 1 = 0)"
+            " ELSE lease_token IS NOT NULL AND started_at IS NULL"
+            " AND claimable_at = lease_expires_at"
+            " END",
+        ),
+        _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
+        _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
+        Index(None, "workspace_id", "post_id", "position"),
+        Index(None, "workspace_id", "account_id", "status"),
+        Index(None, "workspace_id", "created_at", "id"),
+        Index(None, "workspace_id", "status", "created_at", "id"),
+        Index(None, "workspace_id", "published_at", "id"),
+        Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
+        _partial_index(
+            "ix_destination_claimable",
+            "workspace_id",
+            "claimable_at",
+            "id",
+            where="claimable_at IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_started",
+            "workspace_id",
+            "lease_expires_at",
+            "id",
+            where="started_at IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_next_retry",
+            "workspace_id",
+            "next_retry_at",
+            "id",
+            where="next_retry_at IS NOT NULL",
+        ),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    post_id: Mapped[UUID]
+    account_id: Mapped[int]
+    platform: Mapped[str]
+    position: Mapped[int]
+    status: Mapped[DestinationStatus]
+    outcome: Mapped[Outcome]
+    due_at: Mapped[datetime | None]
+    claimable_at: Mapped[datetime | None]
+    attempts: Mapped[int]
+    round_attempts: Mapped[int]
+    round_started_at: Mapped[datetime | None]
+    next_retry_at: Mapped[datetime | None]
+    fence: Mapped[int]
+    lease_token: Mapped[UUID | None]
+    lease_expires_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    platform_post_id: Mapped[str | None]
+    platform_post_url: Mapped[str | None]
+    error: Mapped[str | None]
+    error_category: Mapped[ErrorCategory | None]
+    error_code: Mapped[str | None]
+    due_day: Mapped[date | None] = mapped_column(Date)
+    lateness_ms: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Attempt(Base):
+    """One call to a platform: inserted when it starts or is reported, finished once."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
+        ),
+        one_of("kind", AttemptKind),
+        one_of("outcome", Outcome),
+        one_of("category", ErrorCategory),
+        _check("finished_at", "(outcome = 'none') = (finished_at IS NULL)"),
+        _check("message", "(outcome IN ('failed', 'unknown')) = (message IS NOT NULL)"),
+        _check("category", "(message IS NULL) = (category IS NULL)"),
+        _check("code", "(message IS NULL) = (code IS NULL)"),
+        _partial_index(
+            "uq_attempt_fence",
+            "workspace_id",
+            "destination_id",
+            "fence",
+            where="kind = 'regular'",
+            unique=True,
+        ),
+        _partial_index(
+            "uq_attempt_key",
+            "workspace_id",
+            "destination_id",
+            "attempt_key",
+            where="kind = 'regular'",
+            unique=True,
+        ),
+        Index(None, "workspace_id", "destination_id", "started_at", "id"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID]
+    kind: Mapped[AttemptKind]
+    number: Mapped[int | None]
+    fence: Mapped[int | None]
+    attempt_key: Mapped[str | None]
+    outcome: Mapped[Outcome]
+    category: Mapped[ErrorCategory | None]
+    code: Mapped[str | None]
+    message: Mapped[str | None]
+    http_status: Mapped[int | None]
+    retry_after_ms: Mapped[int | None] = mapped_column(BigInteger)
+    raw: Mapped[str | None]
+    worker: Mapped[str | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class PublishEvidence(Base):
+    """A report that a destination is published; at most one for each destination counts."""
+
+    __tablename__ = "publish_evidence"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
+        ),
+        _partial_index(
+            "uq_publish_evidence_counted",
+            "workspace_id",
+            "destination_id",
+            where="counted",
+            unique=True,
+        ),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(primary_key=True)
+    fence: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    counted: Mapped[bool]
+    platform_post_id: Mapped[str | None]
+    platform_post_url: Mapped[str | None]
+    published_at: Mapped[datetime]
+    reported_at: Mapped[datetime]
+
+
+class Event(Base):
+    """What changed, numbered without gaps in commit order by the workspace's counter."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "post_id"], ["post.workspace_id", "post.id"]),
+        ForeignKeyConstraint(
+            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
+        ),
+        ForeignKeyConstraint(
+            ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
+        ),
+        ForeignKeyConstraint(
+            ["workspace_id", "actor_key_id"], ["api_key.workspace_id", "api_key.id"]
+        ),
+        _check("seq", "seq >= 1"),
+        Index(None, "workspace_id", "post_id", "seq"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    actor_key_id: Mapped[UUID | None]
+    post_id: Mapped[UUID | None]
+    destination_id: Mapped[UUID | None]
+    account_id: Mapped[int | None]
+    payload: Mapped[dict[str, Any]] = mapped_column(Document)
+    created_at: Mapped[datetime]
+
+
+class IdempotencyKey(Base):
+    """What an operation answered to a key, written in the transaction of its effect."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    outcome: Mapped[dict[str, Any]] = mapped_column(Document)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class Webhook(Base):
+    """A subscriber's address, with the secret its deliveries are signed with."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (_check("consecutive_failures", "consecutive_failures >= 0"),)
+
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    secret: Mapped[str]
+    events: Mapped[list[str]] = mapped_column(Document)
+    name: Mapped[str | None]
+    description: Mapped[str | None]
+    is_active: Mapped[bool]
+    consecutive_failures: Mapped[int]
+    auto_disabled_at: Mapped[datetime | None]
+    last_delivery_at: Mapped[datetime | None]
+    last_success_at: Mapped[datetime | None]
+    last_failure_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one webhook, until it arrived or was given up."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "webhook_id"], ["webhook.workspace_id", "webhook.id"]
+        ),
+        UniqueConstraint(
+            "workspace_id",
+            "webhook_id",
+            "event_seq",
+            "event_name",
+            name="uq_webhook_delivery_event",
+        ),
+        _check("tries", "tries >= 0"),
+        _check(
+            "next_try_at", "next_try_at IS NULL OR (delivered_at IS NULL AND given_up_at IS NULL)"
+        ),
+        _partial_index(
+            "ix_webhook_delivery_due",
+            "next_try_at",
+            "workspace_id",
+            "id",
+            where="next_try_at IS NOT NULL",
+        ),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    webhook_id: Mapped[UUID]
+    event_seq: Mapped[int] = mapped_column(BigInteger)
+    event_name: Mapped[str]
+    body: Mapped[str]
+    tries: Mapped[int]
+    next_try_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class WebhookDeliveryTry(Base):
+    """One request of a delivery and what came back."""
+
+    __tablename__ = "webhook_delivery_try"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "delivery_id"],
+            ["webhook_delivery.workspace_id", "webhook_delivery.id"],
+        ),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    delivery_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    http_status: Mapped[int | None]
+    error: Mapped[str | None]
+    duration_ms: Mapped[int]
+    tried_at: Mapped[datetime]

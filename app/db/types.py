@@ -1,0 +1,77 @@
+"""Column types that mean the same on SQLite and PostgreSQL. No tables."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Uuid
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.domain.times import cut_to_milliseconds
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant in UTC, cut to milliseconds on its way in."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        cut = cut_to_milliseconds(value)
+        return cut.replace(tzinfo=None) if dialect.name == "sqlite" else cut
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Identifier(TypeDecorator[UUID]):
+    """A UUID: native on PostgreSQL, its 36-character text on SQLite, so that both order alike."""
+
+    impl = Uuid(as_uuid=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[UUID] | TypeEngine[str]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(36))
+        return dialect.type_descriptor(Uuid(as_uuid=True))
+
+    def process_bind_param(self, value: UUID | None, dialect: Dialect) -> UUID | str | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return str(value)
+
+    def process_result_value(self, value: UUID | str | None, _dialect: Dialect) -> UUID | None:
+        return UUID(value) if isinstance(value, str) else value
+
+
+class Word(TypeDecorator[StrEnum]):
+    """One word of an enum, stored as text; the column's CHECK holds the vocabulary."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        super().__init__(32)
+        self.words = words
+
+    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
+        return None if value is None else self.words(value).value
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.words(value)
+
+
+Document = JSON()
+"""Any JSON value, returned as it was given: as text, since JSONB would order the keys anew."""
+
+
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """The CHECK that a column holds a word of the enum."""
+    listed = ", ".join(f"'{word.value}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_word")

@@ -1,0 +1,66 @@
+"""Workspaces and the deployment row: created and listed by the operator, over all workspaces."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.db.engine import AnyRow
+from app.db.models import Deployment, Workspace
+from app.domain.ids import WorkspaceId
+from app.domain.workspaces import WorkspaceKind
+
+
+async def insert_workspace(
+    session: AsyncSession,
+    workspace_id: WorkspaceId,
+    *,
+    name: str,
+    kind: WorkspaceKind,
+    mirror_of: str | None,
+    next_account_id: int = 1,
+    now: datetime,
+) -> bool:
+    """False, and nothing changed, where a workspace of that id or name exists already."""
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    inserted = await session.execute(
+        insert(Workspace)
+        .values(
+            id=workspace_id,
+            name=name,
+            kind=kind,
+            mirror_of=mirror_of,
+            event_seq=0,
+            next_account_id=next_account_id,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(Workspace.id)
+    )
+    return inserted.first() is not None
+
+
+async def workspace_named(connection: AsyncConnection, name: str) -> WorkspaceId | None:
+    found = await connection.scalar(select(Workspace.id).where(Workspace.name == name))
+    return None if found is None else WorkspaceId(found)
+
+
+async def count_workspaces(session: AsyncSession, *, besides: WorkspaceId) -> int:
+    counting = select(func.count()).select_from(Workspace).where(Workspace.id != besides)
+    return await session.scalar(counting) or 0
+
+
+async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:
+    result = await connection.execute(
+        select(
+            Workspace.id, Workspace.name, Workspace.kind, Workspace.mirror_of, Workspace.created_at
+        ).order_by(Workspace.created_at, Workspace.id)
+    )
+    return result.all()
+
+
+async def deployment_secret(connection: AsyncConnection) -> bytes:
+    return (await connection.execute(select(Deployment.secret_key))).scalar_one()

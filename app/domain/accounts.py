@@ -1,0 +1,125 @@
+"""Whether an account can post and what is wrong with it, from its own row and its recent outcomes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+EXPIRES_SOON = timedelta(days=7)
+ACTIVITY_WINDOW = timedelta(days=7)
+WORRYING_PERMANENT_FAILURES = 3
+"""So many within the activity window are a warning."""
+
+
+class ReadinessStatus(StrEnum):
+    HEALTHY = "healthy"
+    EXPIRED = "expired"
+    UNHEALTHY = "unhealthy"
+
+
+class HealthStatus(StrEnum):
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+class HealthReason(StrEnum):
+    ACCOUNT_INACTIVE = "account_inactive"
+    NEEDS_RECONNECTION = "needs_reconnection"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_EXPIRING_SOON = "token_expiring_soon"
+    RECENT_PERMANENT_FAILURES = "recent_permanent_failures"
+
+
+_BLOCKING = {
+    HealthReason.ACCOUNT_INACTIVE: (
+        ReadinessStatus.UNHEALTHY,
+        "The account is switched off or disconnected. Connect it again to post.",
+    ),
+    HealthReason.NEEDS_RECONNECTION: (
+        ReadinessStatus.EXPIRED,
+        "The platform refused the account's access. Reconnect the account to post.",
+    ),
+    HealthReason.TOKEN_EXPIRED: (
+        ReadinessStatus.EXPIRED,
+        "The account's access has expired. Reconnect the account to post.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What the account's own row says about its access to the platform."""
+
+    is_active: bool
+    needs_reconnection_since: datetime | None
+    token_expires_at: datetime | None
+
+    def token_expired(self, now: datetime) -> bool:
+        return self.token_expires_at is not None and self.token_expires_at <= now
+
+    def token_expiring_soon(self, now: datetime) -> bool:
+        return (
+            self.token_expires_at is not None and now < self.token_expires_at <= now + EXPIRES_SOON
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Can the account post now? Knows the row alone, so a list of accounts stays one query."""
+
+    status: ReadinessStatus
+    can_post: bool
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict over row and outcomes: broken ⇔ cannot post, healthy ⇔ no reasons."""
+
+    status: HealthStatus
+    can_post: bool
+    reasons: tuple[HealthReason, ...]
+
+
+def shown_name(
+    account_id: int,
+    platform: str,
+    *,
+    account_name: str | None,
+    display_name: str | None,
+    platform_username: str | None,
+) -> str:
+    """The best name there is, so that a list never shows an account without one."""
+    return account_name or display_name or platform_username or f"{platform} account {account_id}"
+
+
+def readiness(connection: Connection, now: datetime) -> Readiness:
+    """The first thing that stops the account from posting, or none."""
+    for reason in _connection_reasons(connection, now):
+        if reason in _BLOCKING:
+            status, message = _BLOCKING[reason]
+            return Readiness(status, can_post=False, message=message)
+    return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
+
+
+def health(connection: Connection, *, permanent_failures: int, now: datetime) -> Health:
+    """Judge an account; `permanent_failures` counts those of the last seven days."""
+    reasons = _connection_reasons(connection, now)
+    if permanent_failures >= WORRYING_PERMANENT_FAILURES:
+        reasons.append(HealthReason.RECENT_PERMANENT_FAILURES)
+    can_post = not any(reason in _BLOCKING for reason in reasons)
+    if not can_post:
+        status = HealthStatus.BROKEN
+    else:
+        status = HealthStatus.WARNING if reasons else HealthStatus.HEALTHY
+    return Health(status, can_post, tuple(reasons))
+
+
+def _connection_reasons(connection: Connection, now: datetime) -> list[HealthReason]:
+    found = {
+        HealthReason.ACCOUNT_INACTIVE: not connection.is_active,
+        HealthReason.NEEDS_RECONNECTION: connection.needs_reconnection_since is not None,
+        HealthReason.TOKEN_EXPIRED: connection.token_expired(now),
+        HealthReason.TOKEN_EXPIRING_SOON: connection.token_expiring_soon(now),
+    }
+    return [reason for reason, holds in found.items() if holds]

@@ -1,0 +1,192 @@
+"""Every failure a user can meet, with its code, HTTP status and what to do. No transport, no SQL.
+
+PostResultsError
+├── RequestError                    the caller can mend the request
+│   ├── InvalidInput          400   validation_error
+│   │   ├── InvalidJson       400   invalid_json
+│   │   ├── InvalidId         400   invalid_id
+│   │   └── BadCursor         400   bad_cursor
+│   ├── DocumentError               a GraphQL document that is not run
+│   │   ├── ParseFailed       400   graphql_parse_failed
+│   │   ├── ValidationFailed  400   graphql_validation_failed
+│   │   └── LimitExceeded     400   limit_exceeded
+│   ├── InvalidApiKey         401   invalid_api_key
+│   ├── InsufficientScope     403   insufficient_scope
+│   ├── NotFound              404   not_found
+│   ├── MethodNotAllowed      405   method_not_allowed
+│   ├── BodyTooLarge          413   body_too_large
+│   ├── UnsupportedMediaType  415   unsupported_media_type
+│   └── RateLimitExceeded     429   rate_limit_exceeded   retryable
+└── ServerError                     our failure; retryable
+    ├── InternalError         500   internal_error
+    └── ServiceUnavailable    503   service_unavailable
+
+REST prints the code as it stands, GraphQL in upper case as `extensions.code`.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorCode(StrEnum):
+    """The public word for a failure; each belongs to exactly one class below."""
+
+    VALIDATION_ERROR = "validation_error"
+    INVALID_JSON = "invalid_json"
+    INVALID_ID = "invalid_id"
+    BAD_CURSOR = "bad_cursor"
+    GRAPHQL_PARSE_FAILED = "graphql_parse_failed"
+    GRAPHQL_VALIDATION_FAILED = "graphql_validation_failed"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    INVALID_API_KEY = "invalid_api_key"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    INTERNAL_ERROR = "internal_error"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+
+
+class PostResultsError(Exception):
+    """A failure that may be shown as it is: the message is a sentence for a person."""
+
+    code: ClassVar[ErrorCode]
+    http_status: ClassVar[int]
+    fix: ClassVar[str]
+    """What the person who meets this error can do about it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+        """The argument or field that is wrong, by the name the caller used."""
+        self.retry_after = retry_after
+        """Whole seconds after which the same request may succeed."""
+
+    @classmethod
+    def retryable(cls) -> bool:
+        """Whether the same request, sent again unchanged, can succeed (429 and 5xx)."""
+        return cls.http_status == 429 or cls.http_status >= 500
+
+
+class RequestError(PostResultsError):
+    """The caller can mend the request."""
+
+
+class InvalidInput(RequestError):
+    code = ErrorCode.VALIDATION_ERROR
+    http_status = 400
+    fix = "Correct the argument that the message names; it states the allowed values."
+
+
+class InvalidJson(InvalidInput):
+    code = ErrorCode.INVALID_JSON
+    fix = "Send one JSON object, encoded in UTF-8."
+
+
+class InvalidId(InvalidInput):
+    code = ErrorCode.INVALID_ID
+    fix = "Send the id exactly as an earlier answer returned it."
+
+
+class BadCursor(InvalidInput):
+    code = ErrorCode.BAD_CURSOR
+    fix = "Start from the first page, without a cursor; keep the order while paging."
+
+
+class DocumentError(RequestError):
+    """A GraphQL document that is refused before anything of it runs."""
+
+    http_status = 400
+
+
+class ParseFailed(DocumentError):
+    code = ErrorCode.GRAPHQL_PARSE_FAILED
+    fix = "Correct the syntax of the GraphQL document at the given location."
+
+
+class ValidationFailed(DocumentError):
+    code = ErrorCode.GRAPHQL_VALIDATION_FAILED
+    fix = "Compare the document with the schema: a name, a type or an argument does not fit."
+
+
+class LimitExceeded(DocumentError):
+    code = ErrorCode.LIMIT_EXCEEDED
+    fix = "Ask for less in one request: split the document or take smaller pages."
+
+
+class InvalidApiKey(RequestError):
+    code = ErrorCode.INVALID_API_KEY
+    http_status = 401
+    fix = "Send 'Authorization: Bearer <key>' with a key that is neither revoked nor expired."
+
+
+class InsufficientScope(RequestError):
+    code = ErrorCode.INSUFFICIENT_SCOPE
+    http_status = 403
+    fix = "Use a key that has the scope named in the message."
+
+
+class NotFound(RequestError):
+    code = ErrorCode.NOT_FOUND
+    http_status = 404
+    fix = "Check the id and that the key belongs to the workspace that owns it."
+
+
+class MethodNotAllowed(RequestError):
+    code = ErrorCode.METHOD_NOT_ALLOWED
+    http_status = 405
+    fix = "Use one of the methods in the Allow header."
+
+
+class BodyTooLarge(RequestError):
+    code = ErrorCode.BODY_TOO_LARGE
+    http_status = 413
+    fix = "Send a smaller body."
+
+
+class UnsupportedMediaType(RequestError):
+    code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
+    http_status = 415
+    fix = "Send the body as application/json in UTF-8."
+
+
+class RateLimitExceeded(RequestError):
+    code = ErrorCode.RATE_LIMIT_EXCEEDED
+    http_status = 429
+    fix = "Wait for the seconds in the Retry-After header, then send the request again."
+
+
+class ServerError(PostResultsError):
+    """Our failure, not the caller's."""
+
+
+class InternalError(ServerError):
+    code = ErrorCode.INTERNAL_ERROR
+    http_status = 500
+    fix = "Try again; if it stays, give the request id to the operator of this server."
+
+
+class ServiceUnavailable(ServerError):
+    code = ErrorCode.SERVICE_UNAVAILABLE
+    http_status = 503
+    fix = "Try again after the seconds in the Retry-After header."
+
+
+def concrete_errors(
+    root: type[PostResultsError] = PostResultsError,
+) -> Iterator[type[PostResultsError]]:
+    """Every class that has a code, in the order of the drawing above."""
+    if "code" in vars(root):
+        yield root
+    for child in root.__subclasses__():
+        yield from concrete_errors(child)

@@ -1,0 +1,82 @@
+"""How things are named: typed ids, their one accepted spelling, and opaque node ids. No storage."""
+
+import base64
+import binascii
+import re
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+from app.domain.errors import InvalidId
+
+WorkspaceId = NewType("WorkspaceId", UUID)
+ApiKeyId = NewType("ApiKeyId", UUID)
+PostId = NewType("PostId", UUID)
+DestinationId = NewType("DestinationId", UUID)
+AttemptId = NewType("AttemptId", UUID)
+AccountId = NewType("AccountId", int)
+"""Unique within a workspace only, counted from 1."""
+
+MAX_ACCOUNT_ID = 2**31 - 1
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+
+
+def parse_uuid(text: str, argument: str | None = None) -> UUID:
+    """Read a UUID in its 36-character form, in either case; every other spelling is InvalidId."""
+    if not _UUID.fullmatch(text):
+        raise InvalidId(
+            "The id must be a UUID in its 36-character form,"
+            " such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
+            argument=argument,
+        )
+    return UUID(text)
+
+
+def parse_account_id(text: str, argument: str | None = None) -> AccountId:
+    """Read an account id in plain decimal digits, 1 to 2,147,483,647; else InvalidId."""
+    if not _ACCOUNT_ID.fullmatch(text):
+        raise _not_an_account_id(argument)
+    return check_account_id(int(text), argument)
+
+
+def check_account_id(number: int, argument: str | None = None) -> AccountId:
+    """Pass an account id in range through; else InvalidId."""
+    if not 1 <= number <= MAX_ACCOUNT_ID:
+        raise _not_an_account_id(argument)
+    return AccountId(number)
+
+
+def _not_an_account_id(argument: str | None) -> InvalidId:
+    return InvalidId(
+        f"An account id is a whole number from 1 to {MAX_ACCOUNT_ID}.", argument=argument
+    )
+
+
+class NodeKind(StrEnum):
+    """The types that `node(id:)` can return; the value stands inside the opaque id."""
+
+    POST = "Post"
+    DESTINATION = "Destination"
+    ACCOUNT = "Account"
+
+
+def encode_node_id(kind: NodeKind, key: UUID | int) -> str:
+    """The opaque Relay id of one object; unique over all types, but not over workspaces."""
+    return base64.b64encode(f"{kind}:{key}".encode()).decode()
+
+
+def decode_node_id(text: str, argument: str) -> tuple[NodeKind, UUID | AccountId]:
+    """Take an opaque id apart again; InvalidId for anything that `encode_node_id` never made."""
+    try:
+        kind_name, _, key = base64.b64decode(text, validate=True).decode("ascii").partition(":")
+        kind = NodeKind(kind_name)
+        decoded = parse_account_id(key) if kind is NodeKind.ACCOUNT else parse_uuid(key)
+        if encode_node_id(kind, decoded) != text:
+            raise ValueError("not the canonical spelling")
+    except (ValueError, binascii.Error, InvalidId):
+        raise InvalidId(
+            "The id is not one that this API returned in a field named `id`.", argument=argument
+        ) from None
+    return kind, decoded

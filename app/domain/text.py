@@ -1,0 +1,30 @@
+"""What text may come in, and how it is compared when somebody searches. Knows no field by name."""
+
+import unicodedata
+
+from app.domain.errors import InvalidInput
+
+MAX_SEARCH_LENGTH = 200
+"""Code points of a search or an exact-match filter value."""
+
+
+def check_text(text: str, argument: str, *, max_length: int) -> str:
+    """Pass text through that every engine stores alike; `max_length` counts code points.
+
+    NUL and lone surrogates are refused: one engine would store what the other rejects.
+    """
+    if len(text) > max_length:
+        raise InvalidInput(
+            f"{argument} is {len(text)} characters long; at most {max_length} are allowed.",
+            argument=argument,
+        )
+    if "\0" in text:
+        raise InvalidInput(f"{argument} must not contain a NUL character.", argument=argument)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInput(f"{argument} must not contain a lone surrogate.", argument=argument)
+    return text
+
+
+def fold_for_search(*texts: str) -> str:
+    """One string in which a case-insensitive search, beyond ASCII too, is a plain substring test."""
+    return "\n".join(unicodedata.normalize("NFC", text.casefold()) for text in texts)

@@ -1,0 +1,255 @@
+"""The GraphQL door: who asks, what runs, and GraphQL over HTTP for GET and POST. REST comes in here too.
+
+https://graphql.github.io/graphql-over-http/draft/ says which status answers what: under
+application/graphql-response+json a request that was not run has the status of its error, under
+application/json it has 200, as clients from before that media type expect.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, cast
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from strawberry.schema.exceptions import InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
+
+from app.db.engine import Database
+from app.domain.errors import (
+    InvalidApiKey,
+    InvalidInput,
+    MethodNotAllowed,
+    PostResultsError,
+    RequestError,
+    UnsupportedMediaType,
+    concrete_errors,
+)
+from app.graphql.context import Clock, Context
+from app.graphql.errors import Answer, error_entries, error_entry
+from app.graphql.schema import Schema, core_schema
+from app.http.body import read_body, read_json_object
+from app.http.rate_limits import RateLimits
+from app.http.state import note_error, request_state
+from app.services.api_keys import KeyUsage, authenticate
+
+JSON = "application/json"
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+
+QUERY_ONLY = frozenset({OperationType.QUERY})
+QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
+
+_STATUS_OF_CODE = {error.code.name: error.http_status for error in concrete_errors()}
+
+
+@dataclass(slots=True, kw_only=True)
+class GraphQLDoor:
+    """Opens a context for a request and runs operations in it."""
+
+    schema: Schema
+    database: Database
+    rate_limits: RateLimits
+    key_usage: KeyUsage
+    key_prefix: str
+    clock: Clock
+    cursor_secret: bytes = b""
+    """Set when the server has started; the same in all its processes."""
+
+    async def context_for(self, request: Request) -> Context:
+        """Authenticate and count the request; InvalidApiKey or RateLimitExceeded."""
+        state = request_state(request.scope)
+        address = request.client.host if request.client else None
+        self.rate_limits.check_address(address)
+        now = self.clock()
+        try:
+            viewer = await authenticate(
+                self.database, _bearer_token(request), key_prefix=self.key_prefix, now=now
+            )
+        except InvalidApiKey:
+            self.rate_limits.note_failed_authentication(address)
+            raise
+        state["api_key_id"] = viewer.key_id
+        state["workspace_id"] = viewer.workspace_id
+        self.rate_limits.check(viewer.key_id, state)
+        self.key_usage.note(viewer, now)
+        return Context(
+            viewer=viewer,
+            database=self.database,
+            clock=self.clock,
+            cursor_secret=self.cursor_secret,
+            state=state,
+        )
+
+    async def run(
+        self,
+        context: Context,
+        query: str,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        *,
+        allowed: frozenset[OperationType] = QUERY_AND_MUTATION,
+    ) -> Answer:
+        """Run one operation; what is wrong with it is in the answer, not raised."""
+        result = await self.schema.execute(
+            query,
+            variable_values=dict(variables or {}),
+            context_value=context,
+            operation_name=operation_name,
+            allowed_operation_types=allowed,
+        )
+        errors = result.errors or []
+        entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
+        context.state["error_codes"] = [entry["extensions"]["code"] for entry in entries]
+        return Answer(
+            # A failure that reached the root has a path; without one nothing was run.
+            executed=result.data is not None or any(error.path is not None for error in errors),
+            data=result.data,
+            errors=entries,
+        )
+
+
+def graphql_error(scope: Scope, error: PostResultsError) -> Response:
+    """An error at the door, in the form that GraphQL clients read."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return _respond(
+        {"errors": [error_entry(error)]},
+        status=error.http_status,
+        media_type=_media_type(Headers(scope=scope).get("accept")),
+        headers=headers,
+    )
+
+
+class GraphQLEndpoint:
+    """GET and POST of one path; an ASGI app."""
+
+    def __init__(self, door: GraphQLDoor, *, max_body_bytes: int) -> None:
+        self._door = door
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        request_state(scope)["door"] = "graphql"
+        try:
+            response = await self._respond(request)
+        except RequestError as error:
+            note_error(scope, error)
+            response = graphql_error(scope, error)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        if request.method not in ("GET", "POST"):
+            return _method_not_allowed(
+                request, f"{request.method} is not possible here", "GET, POST"
+            )
+        context = await self._door.context_for(request)
+        if request.method == "GET":
+            asked, allowed = _from_query_string(request), QUERY_ONLY
+        else:
+            asked, allowed = await self._from_body(request), QUERY_AND_MUTATION
+        try:
+            answer = await self._door.run(
+                context, asked.query, asked.variables, asked.operation_name, allowed=allowed
+            )
+        except InvalidOperationTypeError:
+            return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
+        media_type = _media_type(request.headers.get("accept"))
+        status = 200
+        if not answer.executed and media_type == GRAPHQL_RESPONSE:
+            status = _STATUS_OF_CODE[answer.errors[0]["extensions"]["code"]]
+        return _respond(answer.body(), status=status, media_type=media_type)
+
+    async def _from_body(self, request: Request) -> "_Asked":
+        media_type, parameters = _parse_media_type(request.headers.get("content-type", ""))
+        if media_type != JSON or parameters.get("charset", "utf-8").lower() not in (
+            "utf-8",
+            "utf8",
+        ):
+            raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
+        return _asked(read_json_object(await read_body(request, self._max_body_bytes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    query: str
+    variables: Mapping[str, object] | None
+    operation_name: str | None
+
+
+def _from_query_string(request: Request) -> _Asked:
+    parameters: dict[str, object] = dict(request.query_params)
+    for name in ("variables", "extensions"):
+        text = parameters.get(name)
+        if isinstance(text, str):
+            # In a URL an empty value is how a form leaves something out.
+            parameters[name] = (
+                read_json_object(text.encode(errors="surrogatepass")) if text else None
+            )
+    if parameters.get("operationName") == "":
+        parameters["operationName"] = None
+    return _asked(parameters)
+
+
+def _asked(parameters: Mapping[str, object]) -> _Asked:
+    """Check the four parameters of GraphQL over HTTP; unknown ones are ignored."""
+    query = parameters.get("query")
+    variables = parameters.get("variables")
+    operation_name = parameters.get("operationName")
+    if not isinstance(query, str) or not query:
+        raise InvalidInput("query must be a GraphQL document.", argument="query")
+    if not isinstance(operation_name, str | None):
+        raise InvalidInput("operationName must be a string.", argument="operationName")
+    for name in ("variables", "extensions"):
+        if not isinstance(parameters.get(name), dict | None):
+            raise InvalidInput(f"{name} must be a JSON object.", argument=name)
+    return _Asked(query, cast("Mapping[str, object] | None", variables), operation_name)
+
+
+def _bearer_token(request: Request) -> str | None:
+    """The token of `Authorization: Bearer …`; None where the header is something else or missing."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _media_type(accept: str | None) -> str:
+    """graphql-response+json for those who name it before or beside plain JSON, else JSON."""
+    preference: dict[str, float] = {}
+    for item in (accept or "").split(","):
+        media_type, parameters = _parse_media_type(item)
+        with suppress(ValueError):
+            preference[media_type] = float(parameters.get("q", "1"))
+    named = preference.get(GRAPHQL_RESPONSE, 0)
+    return GRAPHQL_RESPONSE if named > 0 and named >= preference.get(JSON, 0) else JSON
+
+
+def _parse_media_type(text: str) -> tuple[str, dict[str, str]]:
+    header = Message()
+    header["content-type"] = text
+    (media_type, _), *parameters = header.get_params(failobj=[("", "")])
+    return media_type.lower(), {name.lower(): value for name, value in parameters}
+
+
+def _method_not_allowed(request: Request, problem: str, allowed: str) -> Response:
+    error = MethodNotAllowed(f"{problem}; use {allowed}.")
+    note_error(request.scope, error)
+    response = graphql_error(request.scope, error)
+    response.headers["Allow"] = allowed
+    return response
+
+
+def _respond(
+    body: Mapping[str, Any],
+    *,
+    status: int,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return Response(
+        orjson.dumps(body),
+        status_code=status,
+        headers=headers,
+        media_type=f"{media_type}; charset=utf-8",
+    )

@@ -1,0 +1,309 @@
+"""What one request asks for, given its variables: nodes of connections and values in lists.
+
+What a document asks for whatever its variables is in `limits`. A page size out of range is refused
+by its resolver, not here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+from graphql import (
+    ArgumentNode,
+    BooleanValueNode,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    NullValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    Undefined,
+    VariableNode,
+    get_named_type,
+)
+from graphql.utilities.coerce_input_value import coerce_default_value
+
+from app.domain.errors import LimitExceeded
+from app.graphql.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from app.graphql.fragments import fragments_by_name, inner_first
+from app.graphql.limits import CEILING, amount
+from app.graphql.values import Place, values_in
+from app.settings import GraphQLLimits
+
+Variables = Mapping[str, object]
+"""The coerced values of an operation's variables by name, defaults included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What an operation asks for while its variables are open; may be kept with the document."""
+
+    _parts: "Sequence[_Part]"
+    _fragments: "Mapping[str, Sequence[_Part]]"
+    """Those that the operation reaches, each after the fragments that it spreads."""
+    _longest_literal: "_List"
+    _variable_places: Mapping[str, Place]
+    """Where each variable is used first."""
+
+    def count_nodes(self, variables: Variables) -> int:
+        """How many nodes connections and `nodes(ids:)` can return at most; stops at CEILING.
+
+        A connection returns its page size for each of its parents; any other list counts as one.
+        A field that is selected twice counts twice, though GraphQL may merge the two.
+        """
+        per_spread: dict[str, int] = {}
+        for name, parts in self._fragments.items():
+            per_spread[name] = _count(parts, variables, per_spread)
+        return _count(self._parts, variables, per_spread)
+
+    def refuse_excess(self, variables: Variables, limits: GraphQLLimits) -> int:
+        """The node count, or LimitExceeded for too many nodes or too long a list of values."""
+        for place, length in chain((self._longest_literal,), self._lists(variables)):
+            if length > limits.ids:
+                argument = str(place)
+                raise LimitExceeded(
+                    f"{argument} has {length} values; at most {limits.ids} are allowed.",
+                    argument=argument,
+                )
+        nodes = self.count_nodes(variables)
+        if nodes > limits.nodes:
+            raise LimitExceeded(
+                f"The document asks for {amount(nodes)} nodes; at most {limits.nodes} are allowed."
+            )
+        return nodes
+
+    def _lists(self, variables: Variables) -> "Iterator[_List]":
+        for name, argument in self._variable_places.items():
+            for place, value in values_in(argument, variables.get(name)):
+                if isinstance(value, list):
+                    yield _List(place, len(value))
+
+
+def demand_of(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+) -> Demand:
+    """Read an operation and the fragments it reaches, once each; nothing need be valid."""
+    fragments = fragments_by_name(document)
+    reading = _Reading(schema)
+    parts = reading.read(operation.selection_set, schema.get_root_type(operation.operation))
+    spreads: dict[str, list[str]] = {}
+    by_name: dict[str, list[_Part]] = {}
+    pending = reading.take_spreads()
+    for name in pending:  # grows on the way
+        if name in by_name or name not in fragments:
+            continue
+        by_name[name] = [
+            part
+            for fragment in fragments[name]
+            for part in reading.read(
+                fragment.selection_set, schema.get_type(fragment.type_condition.name.value)
+            )
+        ]
+        spreads[name] = reading.take_spreads()
+        pending.extend(spreads[name])
+    in_order = {name: by_name[name] for name in inner_first(spreads)}
+    return Demand(parts, in_order, reading.longest_literal, reading.variable_places)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of a selection set: a spread, or nodes by `size` (None: no node) and their parts."""
+
+    conditions: "Sequence[_Condition]" = ()
+    size: Callable[[Variables], int] | None = None
+    spread: str | None = None
+    parts: "list[_Part]" = field(default_factory=list)
+
+
+class _Condition(NamedTuple):
+    """@skip or @include by a variable, with the value that leaves the selection out."""
+
+    variable: str
+    leaves_out: bool
+
+
+class _Value(NamedTuple):
+    """An argument's value: of the variable, where it has one, else as written or by default."""
+
+    variable: str | None
+    otherwise: object
+
+    def of(self, variables: Variables) -> object:
+        return (
+            self.otherwise
+            if self.variable is None
+            else variables.get(self.variable, self.otherwise)
+        )
+
+
+class _List(NamedTuple):
+    place: Place
+    length: int
+
+    def by_length(self) -> int:
+        return self.length
+
+
+def _count(parts: Sequence[_Part], variables: Variables, per_spread: Mapping[str, int]) -> int:
+    total = 0
+    for part in parts:
+        if any(variables.get(name) is leaves_out for name, leaves_out in part.conditions):
+            continue
+        if part.spread is None:
+            inside = _count(part.parts, variables, per_spread)
+        else:
+            inside = per_spread.get(part.spread, 0)
+        total += inside if part.size is None else part.size(variables) * (1 + inside)
+    return min(total, CEILING)
+
+
+class _Reading:
+    """Turns selection sets into parts; notes the lists and variables in arguments on the way."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._schema = schema
+        self._spreads: list[str] = []
+        self.longest_literal = _List(Place(""), 0)
+        self.variable_places: dict[str, Place] = {}
+
+    def take_spreads(self) -> list[str]:
+        """The fragments spread since this was last asked."""
+        spreads, self._spreads = self._spreads, []
+        return spreads
+
+    def read(self, root: SelectionSetNode, root_type: GraphQLNamedType | None) -> list[_Part]:
+        found: list[_Part] = []
+        pending = [(root, root_type, found)]
+        while pending:
+            selection_set, parent, outer = pending.pop()
+            for selection in selection_set.selections:
+                conditions = _conditions(selection.directives or ())
+                if conditions is None:
+                    continue
+                parts = _within(outer, _Part(conditions)) if conditions else outer
+                if isinstance(selection, FragmentSpreadNode):
+                    self._spreads.append(selection.name.value)
+                    parts.append(_Part(spread=selection.name.value))
+                elif isinstance(selection, InlineFragmentNode):
+                    narrowed = selection.type_condition
+                    type_ = self._schema.get_type(narrowed.name.value) if narrowed else parent
+                    pending.append((selection.selection_set, type_, parts))
+                elif isinstance(selection, FieldNode):
+                    self._note_arguments(selection.arguments or ())
+                    definition = _definition(parent, selection)
+                    size = self._size(parent, selection, definition) if definition else None
+                    if size is not None:
+                        parts = _within(parts, _Part(size=size))
+                    if selection.selection_set is not None:
+                        type_ = get_named_type(definition.type) if definition else None
+                        pending.append((selection.selection_set, type_, parts))
+        return found
+
+    def _size(
+        self, parent: GraphQLNamedType | None, node: FieldNode, definition: GraphQLField
+    ) -> Callable[[Variables], int] | None:
+        """What a field multiplies by, if it is a connection or the root's `nodes(ids:)`."""
+        if _is_connection(get_named_type(definition.type)):
+            first, last = (_argument(node, definition, name) for name in ("first", "last"))
+            return lambda variables: _page_size(first.of(variables), last.of(variables))
+        if parent is self._schema.query_type and node.name.value == "nodes":
+            ids = _argument(node, definition, "ids")
+            return lambda variables: _length(ids.of(variables))
+        return None
+
+    def _note_arguments(self, arguments: Iterable[ArgumentNode]) -> None:
+        for argument in arguments:
+            for place, value in values_in(Place(argument.name.value), argument.value):
+                if isinstance(value, VariableNode):
+                    self.variable_places.setdefault(value.name.value, place)
+                elif isinstance(value, ListValueNode):
+                    longer = _List(place, len(value.values))
+                    self.longest_literal = max(self.longest_literal, longer, key=_List.by_length)
+
+
+def _within(outer: list[_Part], part: _Part) -> list[_Part]:
+    outer.append(part)
+    return part.parts
+
+
+def _conditions(directives: Iterable[DirectiveNode]) -> list[_Condition] | None:
+    """The conditions of a selection that variables decide; None if it is left out in any case."""
+    conditions = []
+    for directive in directives:
+        if directive.name.value not in ("skip", "include"):
+            continue
+        leaves_out = directive.name.value == "skip"
+        for argument in directive.arguments or ():
+            if isinstance(argument.value, VariableNode):
+                conditions.append(_Condition(argument.value.name.value, leaves_out))
+            elif (
+                isinstance(argument.value, BooleanValueNode) and argument.value.value is leaves_out
+            ):
+                return None
+    return conditions
+
+
+def _definition(parent: GraphQLNamedType | None, node: FieldNode) -> GraphQLField | None:
+    if isinstance(parent, (GraphQLObjectType, GraphQLInterfaceType)):
+        definition: GraphQLField | None = parent.fields.get(node.name.value)
+        return definition
+    return None
+
+
+def _is_connection(type_: GraphQLNamedType) -> bool:
+    return (
+        isinstance(type_, GraphQLObjectType)
+        and type_.name.endswith("Connection")
+        and {"edges", "pageInfo"} <= type_.fields.keys()
+    )
+
+
+def _argument(node: FieldNode, definition: GraphQLField, name: str) -> _Value:
+    """An argument as it is given, or else its default."""
+    argument = definition.args.get(name)
+    default = None if argument is None else coerce_default_value(argument)
+    if default is Undefined:
+        default = None
+    for given in node.arguments or ():
+        if given.name.value == name:
+            if isinstance(given.value, VariableNode):
+                return _Value(given.value.name.value, default)
+            return _Value(None, _literal(given.value))
+    return _Value(None, default)
+
+
+def _literal(node: object) -> object:
+    if isinstance(node, NullValueNode):
+        return None
+    if isinstance(node, ListValueNode):
+        return node.values
+    if isinstance(node, IntValueNode) and len(node.value) <= len("-2147483648"):
+        return int(node.value)
+    return node
+
+
+def _page_size(first: object, last: object) -> int:
+    """The larger of two, for both is the resolver's to refuse; what is no number is a full page."""
+    sizes = [_within_range(size) for size in (first, last) if size is not None]
+    return max(sizes, default=DEFAULT_PAGE_SIZE)
+
+
+def _within_range(size: object) -> int:
+    return min(max(size, 0), MAX_PAGE_SIZE) if isinstance(size, int) else MAX_PAGE_SIZE
+
+
+def _length(ids: object) -> int:
+    """GraphQL reads a single value where a list is expected as a list of one."""
+    if ids is None:
+        return 0
+    return len(ids) if isinstance(ids, (list, tuple)) else 1

@@ -1,0 +1,196 @@
+"""The vocabularies as described GraphQL enums, nearly all of them the domain's. No object types."""
+
+from enum import StrEnum
+
+import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
+
+from app.db.destinations import DestinationSort
+from app.db.pages import Direction
+from app.db.posts import PostSort
+from app.domain.accounts import HealthReason, HealthStatus, ReadinessStatus
+from app.domain.api_keys import Scope
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.diagnosis import ErrorSource, NextAction
+from app.domain.errors import ErrorCode, concrete_errors
+from app.domain.periods import Period
+from app.domain.posts import PostStatus
+from app.domain.workspaces import WorkspaceKind
+
+
+class CatalogPart(StrEnum):
+    """Which errors of the catalog."""
+
+    REQUEST = "request"
+    PUBLISHING = "publishing"
+
+
+def _describe(words: type[StrEnum], name: str, description: str, **values: str) -> None:
+    """Make a domain enum a GraphQL one; every value needs its sentence."""
+    strawberry.enum(words, name=name, description=description)
+    definition: StrawberryEnumDefinition = words.__strawberry_definition__  # type: ignore[attr-defined]
+    for value in definition.values:
+        value.description = values.pop(value.name)
+    if values:
+        raise ValueError(f"{name} has no {', '.join(values)}")
+
+
+_describe(
+    PostStatus,
+    "PostStatus",
+    "The status of a post, derived from its destinations.",
+    DRAFT="Not submitted, or without any destination.",
+    SCHEDULED="Waits for its time; nothing was attempted yet.",
+    PUBLISHING="On its way: something is due, attempted or already final.",
+    PUBLISHED="Published on every destination.",
+    PARTIALLY_FAILED="Final everywhere: published on some destinations, failed on others.",
+    FAILED="Failed on every destination.",
+)
+_describe(
+    PostSort,
+    "PostOrderField",
+    "What a list of posts is ordered by; posts without the time come last.",
+    CREATED_AT="When the post was created.",
+    SCHEDULED_FOR="When it should go out.",
+    PUBLISHED_AT="When it was last published somewhere.",
+    UPDATED_AT="When it last changed.",
+)
+_describe(
+    DestinationSort,
+    "DestinationOrderField",
+    "What a list of destinations is ordered by; those without the time come last.",
+    CREATED_AT="When it was created.",
+    UPDATED_AT="When it last changed.",
+    DUE_AT="When it should go out.",
+    PUBLISHED_AT="When it was published.",
+    NEXT_RETRY_AT="When its next automatic retry is due.",
+)
+_describe(
+    DestinationStatus,
+    "DestinationStatus",
+    "Where one destination stands. PUBLISHED and FAILED are final until somebody retries.",
+    QUEUED="Waits for its time, or for an automatic retry when nextRetryAt is set.",
+    PUBLISHING="A publisher has taken it up.",
+    PUBLISHED="The platform has it.",
+    FAILED="It failed for good, or its outcome is unknown; see outcome.",
+)
+_describe(
+    Outcome,
+    "DestinationOutcome",
+    "What is known about the platform.",
+    NONE="Nothing final yet.",
+    PUBLISHED="It is there.",
+    FAILED="It is not there.",
+    UNKNOWN="The attempt started and its end was never reported: it may or may not be there.",
+)
+_describe(
+    ErrorCategory,
+    "ErrorCategory",
+    "The kind of a publishing error; it decides about automatic retries.",
+    TRANSIENT="A passing fault; retried with growing delays.",
+    RATE_LIMITED="The platform asked to slow down; retried when it allows.",
+    AUTH="The platform refused the account's access; reconnect the account.",
+    CONTENT_REJECTED="The platform refused the content; change it.",
+    PERMANENT="It will not succeed unchanged.",
+    UNCLASSIFIED="The publisher could not tell; retried like a passing fault.",
+)
+_describe(
+    ErrorSource,
+    "ErrorSource",
+    "Who can end a failure.",
+    USER="The person who posts.",
+    PLATFORM="The platform.",
+    SYSTEM="The publisher or this server.",
+)
+_describe(
+    NextAction,
+    "NextAction",
+    "The one next step for a person.",
+    WAIT="Nothing: it is retried by itself.",
+    RETRY="Retry it.",
+    EDIT_POST="Change the post, then post it again.",
+    RECONNECT_ACCOUNT="Reconnect the account, then retry.",
+    CHECK_PLATFORM="Look on the platform whether it is there.",
+    CONTACT_PLATFORM="Settle it with the platform.",
+)
+_describe(
+    AttemptKind,
+    "AttemptKind",
+    "How an attempt came into the log.",
+    REGULAR="Reported by the publisher that held the destination.",
+    LATE="Reported after its publisher had lost the destination; kept as evidence.",
+)
+_describe(
+    ReadinessStatus,
+    "AccountReadinessStatus",
+    "Whether an account can post now.",
+    HEALTHY="It can.",
+    EXPIRED="Its access has ended; reconnect it.",
+    UNHEALTHY="It is switched off or disconnected.",
+)
+_describe(
+    HealthStatus,
+    "AccountHealthStatus",
+    "The verdict over an account's access and its recent outcomes.",
+    HEALTHY="Nothing to do.",
+    WARNING="It can post, but something needs attention; see reasons.",
+    BROKEN="It cannot post; see reasons.",
+)
+_describe(
+    HealthReason,
+    "AccountHealthReason",
+    "What is wrong with an account.",
+    ACCOUNT_INACTIVE="It is switched off or disconnected.",
+    NEEDS_RECONNECTION="The platform refused its access.",
+    TOKEN_EXPIRED="Its access has expired.",
+    TOKEN_EXPIRING_SOON="Its access expires within seven days.",
+    RECENT_PERMANENT_FAILURES="At least three permanent failures within seven days.",
+)
+_describe(
+    Scope,
+    "Scope",
+    "What an API key may do.",
+    READ="Read everything in its workspace.",
+    WRITE="Change posts and accounts.",
+    PUBLISH="Claim and report in its workspace.",
+    PUBLISH_ALL="Claim and report over all workspaces.",
+    ADMIN="Manage webhooks and keys.",
+)
+_describe(
+    WorkspaceKind,
+    "WorkspaceKind",
+    "Where a workspace's posts are published from.",
+    LOCAL="From this server's publishers.",
+    MIRROR="From elsewhere; this is a copy for reading.",
+)
+_describe(
+    Period,
+    "AnalyticsPeriod",
+    "A reporting period that ends now, or a custom one.",
+    TODAY="Since midnight UTC.",
+    WEEK="The last 7 days.",
+    MONTH="The last 30 days.",
+    ALL="Everything.",
+    CUSTOM="From `from` to `to`.",
+)
+_describe(
+    Direction,
+    "OrderDirection",
+    "The direction of an order. What has no value comes last in both.",
+    ASC="Oldest first.",
+    DESC="Newest first.",
+)
+_describe(
+    CatalogPart,
+    "ErrorCatalogPart",
+    "A part of the error catalog.",
+    REQUEST="Errors of requests to this API.",
+    PUBLISHING="Errors of publishing to platforms.",
+)
+_describe(
+    ErrorCode,
+    "ErrorCode",
+    "The codes in `errors[].extensions.code`. The REST API prints them in lower case.",
+    **{error.code.name: error.fix for error in concrete_errors()},
+)

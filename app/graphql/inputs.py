@@ -1,0 +1,156 @@
+"""The input types, and their translation into filters after every value was checked. No SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import strawberry
+
+from app.db import destinations, posts
+from app.db.destinations import DestinationSort
+from app.db.pages import Direction
+from app.db.posts import PostSort
+from app.domain.destinations import DestinationStatus, ErrorCategory
+from app.domain.ids import AccountId, PostId, check_account_id
+from app.domain.posts import PostStatus
+from app.domain.text import MAX_SEARCH_LENGTH, check_text
+
+
+@strawberry.input(
+    description="Which posts to list. What is left out filters nothing; values in a list are"
+    " alternatives. After is inclusive, before is exclusive."
+)
+class PostFilter:
+    status: list[PostStatus] | None = strawberry.field(
+        default=None, description="The post's status."
+    )
+    platform: list[str] | None = strawberry.field(
+        default=None, description="Posts with a destination on one of these platforms."
+    )
+    account_id: list[int] | None = strawberry.field(
+        default=None, description="Posts with a destination on one of these accounts."
+    )
+    created_after: datetime | None = strawberry.field(
+        default=None, description="Created then or later."
+    )
+    created_before: datetime | None = strawberry.field(default=None, description="Created earlier.")
+    scheduled_after: datetime | None = strawberry.field(
+        default=None, description="Scheduled then or later."
+    )
+    scheduled_before: datetime | None = strawberry.field(
+        default=None, description="Scheduled earlier."
+    )
+    published_after: datetime | None = strawberry.field(
+        default=None, description="Published then or later."
+    )
+    published_before: datetime | None = strawberry.field(
+        default=None, description="Published earlier."
+    )
+    updated_after: datetime | None = strawberry.field(
+        default=None, description="Changed then or later."
+    )
+    updated_before: datetime | None = strawberry.field(default=None, description="Changed earlier.")
+    search: str | None = strawberry.field(
+        default=None, description="A part of the text, in any case; wildcards mean themselves."
+    )
+    reference: str | None = strawberry.field(
+        default=None, description="The client's own name, exactly."
+    )
+
+    def to_query(self) -> posts.PostFilter:
+        """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
+        return posts.PostFilter(
+            status=self.status,
+            platform=_texts("platform", self.platform),
+            account_id=_account_ids(self.account_id),
+            created_after=self.created_after,
+            created_before=self.created_before,
+            scheduled_after=self.scheduled_after,
+            scheduled_before=self.scheduled_before,
+            published_after=self.published_after,
+            published_before=self.published_before,
+            updated_after=self.updated_after,
+            updated_before=self.updated_before,
+            search=_text("search", self.search),
+            reference=_text("reference", self.reference),
+        )
+
+
+@strawberry.input(
+    description="Which destinations to list. What is left out filters nothing; values in a list"
+    " are alternatives. After is inclusive, before is exclusive."
+)
+class DestinationFilter:
+    status: list[DestinationStatus] | None = strawberry.field(
+        default=None, description="Where it stands."
+    )
+    platform: list[str] | None = strawberry.field(
+        default=None, description="The account's platform."
+    )
+    account_id: list[int] | None = strawberry.field(default=None, description="The account.")
+    post_id: list[UUID] | None = strawberry.field(default=None, description="The post.")
+    error_category: list[ErrorCategory] | None = strawberry.field(
+        default=None, description="The kind of its error."
+    )
+    error_code: list[str] | None = strawberry.field(
+        default=None, description="The code of its error."
+    )
+    published_after: datetime | None = strawberry.field(
+        default=None, description="Published then or later."
+    )
+    published_before: datetime | None = strawberry.field(
+        default=None, description="Published earlier."
+    )
+    next_retry_after: datetime | None = strawberry.field(
+        default=None, description="With an automatic retry due then or later."
+    )
+    next_retry_before: datetime | None = strawberry.field(
+        default=None, description="With an automatic retry due earlier."
+    )
+    overdue: bool | None = strawberry.field(
+        default=None, description="Whether it has waited for a publisher for too long."
+    )
+
+    def to_query(self) -> destinations.DestinationFilter:
+        """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
+        return destinations.DestinationFilter(
+            status=self.status,
+            platform=_texts("platform", self.platform),
+            account_id=_account_ids(self.account_id),
+            post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
+            error_category=self.error_category,
+            error_code=_texts("errorCode", self.error_code),
+            published_after=self.published_after,
+            published_before=self.published_before,
+            next_retry_after=self.next_retry_after,
+            next_retry_before=self.next_retry_before,
+            overdue=self.overdue,
+        )
+
+
+@strawberry.input(description="The order of a list of posts.")
+class PostOrder:
+    field: PostSort = strawberry.field(default=PostSort.CREATED_AT, description="What to order by.")
+    direction: Direction = strawberry.field(default=Direction.DESC, description="Which way round.")
+
+
+@strawberry.input(description="The order of a list of destinations.")
+class DestinationOrder:
+    field: DestinationSort = strawberry.field(
+        default=DestinationSort.CREATED_AT, description="What to order by."
+    )
+    direction: Direction = strawberry.field(default=Direction.DESC, description="Which way round.")
+
+
+def _text(name: str, value: str | None) -> str | None:
+    return None if value is None else check_text(value, name, max_length=MAX_SEARCH_LENGTH)
+
+
+def _texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+    if values is None:
+        return None
+    return [check_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
+
+
+def _account_ids(values: Sequence[int] | None) -> Sequence[AccountId] | None:
+    return None if values is None else [check_account_id(value, "accountId") for value in values]

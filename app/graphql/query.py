@@ -1,0 +1,226 @@
+"""The Query type: the ways in. What is found is described in types, how lists page in connections."""
+
+from asyncio import gather
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry import argument
+
+from app.db import accounts, destinations, posts
+from app.db.engine import AnyRow
+from app.domain.api_keys import Scope
+from app.domain.ids import (
+    AccountId,
+    DestinationId,
+    NodeKind,
+    PostId,
+    check_account_id,
+    decode_node_id,
+)
+from app.domain.periods import Period
+from app.graphql import connections
+from app.graphql.analytics import AnalyticsSummary, summarise
+from app.graphql.connections import (
+    DestinationConnection,
+    PostConnection,
+    destination_connection,
+    page_request,
+    post_connection,
+)
+from app.graphql.context import Context, Info
+from app.graphql.enums import CatalogPart
+from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
+from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
+from app.graphql.permissions import requires
+from app.graphql.types import Account, Destination, Node, Post
+from app.graphql.viewer import Viewer, current_viewer
+
+First = Annotated[
+    int | None,
+    argument(
+        description=f"The first so many, 1 to {connections.MAX_PAGE_SIZE}; without first and"
+        f" last it is {connections.DEFAULT_PAGE_SIZE}."
+    ),
+]
+After = Annotated[str | None, argument(description="Only what comes after this cursor.")]
+Last = Annotated[
+    int | None, argument(description=f"The last so many, 1 to {connections.MAX_PAGE_SIZE}.")
+]
+Before = Annotated[str | None, argument(description="Only what comes before this cursor.")]
+
+
+@strawberry.type(description="Everything that can be read. Each field sees one workspace only.")
+class Query:
+    @strawberry.field(
+        description="The object with this id; null where there is none.",
+        extensions=requires(Scope.READ),
+    )
+    async def node(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, argument(description="From a field `id`.")],  # noqa: A002
+    ) -> Node | None:
+        return await _node(info.context, id, "id")
+
+    @strawberry.field(
+        description="The objects with these ids, in their order; null where there is none.",
+        extensions=requires(Scope.READ),
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], argument(description="From fields `id`.")],
+    ) -> list[Node | None]:
+        decoded = [decode_node_id(text, "ids") for text in ids]
+        return list(await gather(*(_load(info.context, kind, key) for kind, key in decoded)))
+
+    @strawberry.field(
+        description="The post with this UUID; null where there is none.",
+        extensions=requires(Scope.READ),
+    )
+    async def post(
+        self, info: Info, post_id: Annotated[UUID, argument(description="The post's UUID.")]
+    ) -> Post | None:
+        row = await info.context.loaders.posts_by_id.load(PostId(post_id))
+        return None if row is None else Post.from_row(row)
+
+    @strawberry.field(
+        description="Posts, newest first unless ordered otherwise.", extensions=requires(Scope.READ)
+    )
+    async def posts(
+        self,
+        info: Info,
+        filter: Annotated[PostFilter | None, argument(description="Which ones.")] = None,  # noqa: A002
+        order_by: Annotated[PostOrder | None, argument(description="In which order.")] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        offset: Annotated[
+            int | None,
+            argument(
+                description=f"Skip so many, up to {connections.MAX_OFFSET:,}; not with cursors."
+            ),
+        ] = None,
+    ) -> PostConnection | None:
+        order = order_by or PostOrder()
+        wanted = (filter or PostFilter()).to_query()
+        cursors = info.context.cursors(f"posts:{order.field}:{order.direction}")
+        page = page_request(
+            cursors, first=first, after=after, last=last, before=before, offset=offset
+        )
+
+        async def count() -> int:
+            async with info.context.read() as reader:
+                return await posts.count_posts(reader, wanted)
+
+        async with info.context.read() as reader:
+            found = await posts.posts_page(reader, wanted, order.field, order.direction, page)
+        return post_connection(found, cursors, order.field, count)
+
+    @strawberry.field(
+        description="Destinations across posts, newest first unless ordered otherwise.",
+        extensions=requires(Scope.READ),
+    )
+    async def destinations(
+        self,
+        info: Info,
+        filter: Annotated[DestinationFilter | None, argument(description="Which ones.")] = None,  # noqa: A002
+        order_by: Annotated[
+            DestinationOrder | None, argument(description="In which order.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> DestinationConnection | None:
+        now = info.context.clock()
+        order = order_by or DestinationOrder()
+        wanted = (filter or DestinationFilter()).to_query()
+        cursors = info.context.cursors(f"destinations:{order.field}:{order.direction}")
+        page = page_request(cursors, first=first, after=after, last=last, before=before)
+
+        async def count() -> int:
+            async with info.context.read() as reader:
+                return await destinations.count_destinations(reader, wanted, now)
+
+        def node_of(row: AnyRow) -> Destination:
+            return Destination.from_row(row, now)
+
+        async with info.context.read() as reader:
+            found = await destinations.destinations_page(
+                reader, wanted, order.field, order.direction, page, now
+            )
+        return destination_connection(found, cursors, order.field, node_of, count)
+
+    @strawberry.field(
+        description="The account with this number; null where there is none.",
+        extensions=requires(Scope.READ),
+    )
+    async def account(
+        self,
+        info: Info,
+        account_id: Annotated[int, argument(description="The account's number.")],
+    ) -> Account | None:
+        key = check_account_id(account_id, "accountId")
+        row = await info.context.loaders.accounts_by_id.load(key)
+        return None if row is None else Account.from_row(row, info.context.clock())
+
+    @strawberry.field(
+        description="All accounts, by number; also inactive ones.", extensions=requires(Scope.READ)
+    )
+    async def accounts(self, info: Info) -> list[Account] | None:
+        async with info.context.read() as reader:
+            rows = await accounts.all_accounts(reader)
+        now = info.context.clock()
+        return [Account.from_row(row, now) for row in rows]
+
+    @strawberry.field(description="Who asks: the key of this request and its workspace.")
+    def viewer(self, info: Info) -> Viewer:
+        return current_viewer(info)
+
+    @strawberry.field(description="Every error code a client can meet, and what to do about it.")
+    def error_catalog(
+        self,
+        part: Annotated[
+            CatalogPart | None,
+            argument(description="Only errors of requests, or only those of publishing."),
+        ] = None,
+    ) -> list[ErrorCatalogEntry]:
+        return catalog_entries(part)
+
+    @strawberry.field(
+        description="Counts over a period, by when posts were created.",
+        extensions=requires(Scope.READ),
+    )
+    async def analytics_summary(
+        self,
+        info: Info,
+        period: Annotated[Period, argument(description="The period.")] = Period.MONTH,
+        start: Annotated[
+            datetime | None, argument(name="from", description="The start of a CUSTOM period.")
+        ] = None,
+        end: Annotated[
+            datetime | None,
+            argument(name="to", description="The end of a CUSTOM period; without it, now."),
+        ] = None,
+    ) -> AnalyticsSummary | None:
+        return await summarise(info, period, start, end)
+
+
+async def _node(context: Context, text: str, name: str) -> Node | None:
+    kind, key = decode_node_id(text, name)
+    return await _load(context, kind, key)
+
+
+async def _load(context: Context, kind: NodeKind, key: UUID | AccountId) -> Node | None:
+    if isinstance(key, int):
+        row = await context.loaders.accounts_by_id.load(key)
+        return None if row is None else Account.from_row(row, context.clock())
+    if kind is NodeKind.POST:
+        row = await context.loaders.posts_by_id.load(PostId(key))
+        return None if row is None else Post.from_row(row)
+    row = await context.loaders.destinations_by_id.load(DestinationId(key))
+    return None if row is None else Destination.from_row(row, context.clock())

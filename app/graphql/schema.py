@@ -1,0 +1,126 @@
+"""The schema, its printed form, and the gate that every document passes before it runs. No HTTP."""
+
+from collections.abc import Iterator
+
+import strawberry
+from graphql import (
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Undefined,
+    build_schema,
+    get_operation_ast,
+    lexicographic_sort_schema,
+    print_schema,
+)
+from graphql.execution.values import VariableValues, get_variable_values
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from app.domain.errors import InvalidInput
+from app.graphql import limits
+from app.graphql.demand import demand_of
+from app.graphql.errors import mark_as_validation
+from app.graphql.query import Query
+from app.graphql.scalars import SCALARS
+from app.graphql.types import Account, Destination, Post
+from app.graphql.validation import RULES
+from app.settings import GraphQLLimits
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema; what becomes of errors is decided in app.graphql.errors alone."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log nothing here: most errors are the caller's."""
+
+
+def make_schema(allowed: GraphQLLimits) -> Schema:
+    """The schema with a gate for these limits; made once per process."""
+    schema = Schema(
+        query=Query,
+        types=[Post, Destination, Account],
+        config=StrawberryConfig(scalar_map=SCALARS),
+        extensions=[lambda: Gate(core_schema(schema), allowed)],
+    )
+    _drop_null_defaults(core_schema(schema))
+    return schema
+
+
+def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
+    """graphql-core's view of the schema, to walk documents with."""
+    return schema._schema
+
+
+def print_sdl(schema: strawberry.Schema) -> str:
+    """The schema in its own language, sorted, so that a diff shows changes and nothing else."""
+    return print_schema(lexicographic_sort_schema(build_schema(schema.as_str()))) + "\n"
+
+
+def _drop_null_defaults(schema: GraphQLSchema) -> None:
+    """Take back `= null`, which is what Python's `= None` becomes and says nothing to a reader."""
+    for named in schema.type_map.values():
+        if isinstance(named, GraphQLInputObjectType):
+            inputs = list(named.fields.values())
+        elif isinstance(named, GraphQLObjectType):
+            inputs = [each for field in named.fields.values() for each in field.args.values()]
+        else:
+            continue
+        for each in inputs:
+            if each.default_value is None:
+                each.default_value = Undefined
+
+
+class Gate(SchemaExtension):
+    """Refuses a document for what it asks before anything expensive is done with it."""
+
+    def __init__(self, schema: GraphQLSchema, allowed: GraphQLLimits) -> None:
+        self._schema = schema
+        self._limits = allowed
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        document = limits.parse_within(context.query or "", self._limits)
+        limits.refuse_excess(limits.measure(document), self._limits)
+        context.graphql_document = document
+        operation = self._operation()
+        state = context.context.state
+        state["operation_type"] = operation.operation.value
+        if operation.name:
+            state["operation_name"] = operation.name.value
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        self.execution_context.validation_rules = RULES
+        yield
+        mark_as_validation(self.execution_context.pre_execution_errors or ())
+
+    def on_execute(self) -> Iterator[None]:
+        """Bad variables are left to the execution, which reports them all."""
+        context = self.execution_context
+        operation = self._operation()
+        coerced = get_variable_values(
+            self._schema, operation.variable_definitions or (), context.variables or {}
+        )
+        if isinstance(coerced, VariableValues) and context.graphql_document:
+            asked = demand_of(self._schema, context.graphql_document, operation)
+            asked.refuse_excess(coerced.coerced, self._limits)
+        yield
+
+    def _operation(self) -> OperationDefinitionNode:
+        context = self.execution_context
+        assert context.graphql_document is not None  # noqa: S101 - set by on_parse
+        # Strawberry's own `operation_name` answers with the first operation where none was named.
+        operation = get_operation_ast(context.graphql_document, context._provided_operation_name)
+        if operation is None:
+            raise InvalidInput(
+                "operationName must name an operation of the document; it may be left out only"
+                " where the document has exactly one.",
+                argument="operationName",
+            )
+        return operation

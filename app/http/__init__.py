@@ -1,0 +1,18 @@
+"""The edge that all doors stand behind: what every HTTP request has in common. No doors, no data.
+
+Everything here is plain ASGI and is composed from the outside in:
+
+    Requests(              # the id, the log line, the metrics, X-Request-Id and X-RateLimit-*
+        with_cors(         # preflights end here: no key, no rate limit, but an id and a log line
+            LastResort(    # inside CORS, so that a browser may read errors and 429s too
+                Deadline(  # gives up after the deadline, or when the client goes away
+                    router
+                ),
+            ),
+            origins,
+        ),
+    )
+
+How an error looks is not known here: LastResort and Deadline are given `render(scope, error)`.
+What the layers and the doors tell each other stands in `scope["state"]`, see `state`.
+"""

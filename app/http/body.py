@@ -1,0 +1,108 @@
+"""A request's body: read up to a limit, and understood as one JSON object. Knows no field of it."""
+
+import json
+import re
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from app.domain.errors import BodyTooLarge, InvalidJson
+
+MAX_JSON_DEPTH = 100
+"""Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
+
+_DECIMAL = re.compile(r"[0-9]{1,100}", re.ASCII)
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+_LONG_NUMBER = re.compile(r"-?[0-9]{19}", re.ASCII)
+_LOWEST_INTEGER = -(2**63)
+_HIGHEST_INTEGER = 2**64 - 1
+_LONGEST_INTEGER = len(str(_LOWEST_INTEGER))
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+async def read_body(request: Request[Any], limit: int) -> bytes:
+    """The whole body; BodyTooLarge as soon as more than `limit` bytes are announced or arrive."""
+    announced = request.headers.get("content-length", "")
+    if _DECIMAL.fullmatch(announced) and int(announced) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {limit} bytes, the most that is accepted.")
+
+
+def read_json_object(body: bytes) -> dict[str, object]:
+    """Read one JSON object; InvalidJson says what is wrong with anything else, and where.
+
+    Integers that need more than 64 bits are refused: they would silently lose digits.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(_what_is_wrong(body, error)) from None
+    if not isinstance(document, dict):
+        raise InvalidJson(f"The body must be a JSON object, not {_kind(document)}.")
+    _check_depth(document)
+    if _MANY_DIGITS.search(body):
+        json.loads(body, parse_int=_check_integer)
+    return document
+
+
+def _what_is_wrong(body: bytes, error: orjson.JSONDecodeError) -> str:
+    if not body.strip():
+        return "The body is empty; it must be a JSON object."
+    if body.startswith(_BYTE_ORDER_MARKS):
+        return "The body starts with a byte order mark; send JSON in UTF-8 without one."
+    try:
+        body.decode()
+    except UnicodeDecodeError as problem:
+        return f"The body is not UTF-8: see byte {problem.start}, counted from 0."
+    if _LONG_NUMBER.match(error.doc, error.pos):
+        return _INTEGER_TOO_LARGE
+    return f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+
+
+_INTEGER_TOO_LARGE = "The body has an integer that does not fit into 64 bits."
+
+
+def _kind(document: object) -> str:
+    match document:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "a number"
+
+
+def _check_depth(document: dict[str, object]) -> None:
+    # Level by level and not by recursion, which is what the limit is to save us from.
+    level: list[object] = [document]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return
+    raise InvalidJson(f"The body is nested deeper than {MAX_JSON_DEPTH} levels.")
+
+
+def _children(node: object) -> list[object]:
+    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _check_integer(digits: str) -> None:
+    if len(digits) > _LONGEST_INTEGER or not _LOWEST_INTEGER <= int(digits) <= _HIGHEST_INTEGER:
+        raise InvalidJson(_INTEGER_TOO_LARGE)

@@ -1,0 +1,159 @@
+"""How often one API key may ask and one address may fail. Knows neither requests nor responses."""
+
+import ipaddress
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from limits import RateLimitItem
+from limits.strategies import FixedWindowRateLimiter
+
+from app.domain.errors import RateLimitExceeded
+from app.domain.ids import ApiKeyId
+from app.http.rate_limit_storage import BoundedStorage
+from app.http.state import RateStatus, RequestState
+
+UNLIMITED = 1_000_000
+"""What limit and remaining say where nothing is limited; clients expect integers."""
+
+_UNLIMITED_WINDOW_SECONDS = 60
+_IPV6_CUSTOMER_BITS = 64
+_MAX_ADDRESS_LENGTH = 64
+
+
+class RateLimits:
+    """The limits of this process; both counts forget, so memory is bounded.
+
+    A window starts with the caller's first request and is full again at its end: that is the one
+    scheme in which "this many are left until then" is exactly true. A refused request is not
+    counted. An empty sequence is no limit; without limits on requests nothing is limited at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests: Sequence[RateLimitItem],
+        failed_authentications: Sequence[RateLimitItem],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._now = now
+        self._requests = _Limits(requests, now)
+        self._failures = _Limits(failed_authentications if requests else (), now)
+
+    def check(self, key_id: ApiKeyId, state: RequestState) -> None:
+        """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
+        caller = str(key_id)
+        if used_up := self._requests.used_up(caller):
+            state["rate_status"] = used_up.status(caller)
+            raise self._exceeded(used_up, caller, "requests", "one API key")
+        self._requests.count(caller)
+        if nearest := self._requests.nearest(caller):
+            state["rate_status"] = nearest.status(caller)
+
+    def check_address(self, address: str | None) -> None:
+        """RateLimitExceeded for an address that failed too often; None (no network) never is."""
+        if address and (used_up := self._failures.used_up(caller := _customer(address))):
+            raise self._exceeded(used_up, caller, "refused keys", "one address")
+
+    def note_failed_authentication(self, address: str | None) -> None:
+        """Count one refused key against the address that sent it."""
+        if address:
+            self._failures.count(_customer(address))
+
+    def untouched(self) -> RateStatus:
+        """What an answer says that no key was counted for."""
+        if nearest := self._requests.nearest(""):
+            return nearest.status("")
+        resets_at = math.ceil(self._now().timestamp()) + _UNLIMITED_WINDOW_SECONDS
+        return RateStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
+
+    def _exceeded(self, used_up: "_Limit", caller: str, what: str, per: str) -> RateLimitExceeded:
+        seconds = max(1, math.ceil(used_up.resets_at(caller) - self._now().timestamp()))
+        return RateLimitExceeded(
+            f"Too many {what}: {used_up} are allowed for {per}. Try again in {seconds} s.",
+            retry_after=seconds,
+        )
+
+
+def rate_headers(status: RateStatus) -> dict[str, str]:
+    """The headers that every answer carries."""
+    return {
+        "X-RateLimit-Limit": str(status.limit),
+        "X-RateLimit-Remaining": str(status.remaining),
+        "X-RateLimit-Reset": str(status.resets_at),
+    }
+
+
+class _Limits:
+    """Several limits that hold at once."""
+
+    def __init__(self, items: Sequence[RateLimitItem], now: Callable[[], datetime]) -> None:
+        self._limits = [_Limit(item, now) for item in items]
+
+    def used_up(self, caller: str) -> "_Limit | None":
+        """The limit that refuses the caller for longest, if one does."""
+        used_up = [limit for limit in self._limits if limit.is_used_up(caller)]
+        return max(used_up, key=lambda limit: limit.resets_at(caller), default=None)
+
+    def nearest(self, caller: str) -> "_Limit | None":
+        """The limit that leaves the caller the fewest requests, and of equals the longest."""
+        return min(
+            self._limits,
+            key=lambda limit: (limit.remaining(caller), -limit.resets_at(caller)),
+            default=None,
+        )
+
+    def count(self, caller: str) -> None:
+        for limit in self._limits:
+            limit.count(caller)
+
+
+class _Limit:
+    """One limit over all callers; its own storage, in which every count lives equally long."""
+
+    def __init__(self, item: RateLimitItem, now: Callable[[], datetime]) -> None:
+        self._item = item
+        self._now = now
+        self._window = FixedWindowRateLimiter(BoundedStorage(lambda: now().timestamp()))
+
+    def __str__(self) -> str:
+        unit = self._item.GRANULARITY.name
+        multiples = self._item.multiples
+        return f"{self._item.amount} per {unit if multiples == 1 else f'{multiples} {unit}s'}"
+
+    def is_used_up(self, caller: str) -> bool:
+        return not self._window.test(self._item, caller)
+
+    def count(self, caller: str) -> None:
+        self._window.hit(self._item, caller)
+
+    def remaining(self, caller: str) -> int:
+        return self._window.get_window_stats(self._item, caller).remaining
+
+    def resets_at(self, caller: str) -> float:
+        """Unix seconds; for a caller without a window, when one that starts now would end."""
+        stats = self._window.get_window_stats(self._item, caller)
+        if stats.remaining == self._item.amount:
+            return self._now().timestamp() + self._item.get_expiry()
+        return stats.reset_time
+
+    def status(self, caller: str) -> RateStatus:
+        # Rounded up: at the second that is shown, the limit is really full again.
+        return RateStatus(
+            limit=self._item.amount,
+            remaining=self.remaining(caller),
+            resets_at=math.ceil(self.resets_at(caller)),
+        )
+
+
+def _customer(address: str) -> str:
+    """Who an address stands for: one IPv4 address, or the IPv6 network that one customer gets."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:_MAX_ADDRESS_LENGTH]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_CUSTOMER_BITS), strict=False))

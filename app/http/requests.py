@@ -1,0 +1,140 @@
+"""One HTTP request from its start to its log line: id, headers, observation. Not its content."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+from urllib.parse import quote
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.domain.ids import ApiKeyId, WorkspaceId
+from app.http.rate_limits import RateLimits, rate_headers
+from app.http.responses import TrackedSend
+from app.http.state import RequestState, request_state
+
+CLIENT_CLOSED_REQUEST = 499
+"""What is logged where no answer could be delivered; nobody ever receives it."""
+
+_REQUEST_ID_BYTES = 4
+_MAX_LOGGED_LENGTH = 200
+"""Characters of a path or a name that a caller chose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRequest:
+    """What may be told about a request: no header, no query string and nothing of the body."""
+
+    request_id: str
+    method: str
+    route: str | None
+    """The path template; None for a path that nothing serves."""
+    path: str
+    """Percent-encoded, so that it holds no character that could forge a line of a log."""
+    status: int
+    duration: timedelta
+    body_bytes: int
+    client_address: str | None
+    door: str | None
+    api_key_id: ApiKeyId | None
+    workspace_id: WorkspaceId | None
+    operation_name: str | None
+    operation_type: str | None
+    error_codes: tuple[str, ...]
+
+
+class RequestObserver(Protocol):
+    """Who keeps the log and the metrics."""
+
+    def request_started(self) -> None: ...
+
+    def request_finished(self, request: FinishedRequest) -> None:
+        """Called exactly once for each start, also if the request failed or was given up."""
+
+
+class Requests:
+    """The outermost layer: names each request, adds the headers of all answers, and reports.
+
+    `random_bytes` makes the ids, `monotonic` gives seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        observer: RequestObserver,
+        rate_limits: RateLimits,
+        random_bytes: Callable[[int], bytes],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.app = app
+        self._observer = observer
+        self._rate_limits = rate_limits
+        self._random_bytes = random_bytes
+        self._monotonic = monotonic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        request_id = self._random_bytes(_REQUEST_ID_BYTES).hex()
+        scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
+        response = TrackedSend(self._with_headers(request_state(scope), send))
+        client_left = False
+
+        async def watched_receive() -> Message:
+            nonlocal client_left
+            message = await receive()
+            # Servers send the same message once the answer is out; then nobody went away.
+            if message["type"] == "http.disconnect" and not response.is_complete:
+                client_left = True
+            return message
+
+        started_at = self._monotonic()
+        self._observer.request_started()
+        try:
+            await self.app(scope, watched_receive, response)
+        finally:
+            duration = timedelta(seconds=self._monotonic() - started_at)
+            status = CLIENT_CLOSED_REQUEST if client_left else response.status or 500
+            self._observer.request_finished(
+                _finished(scope, status=status, duration=duration, body_bytes=response.body_bytes)
+            )
+
+    def _with_headers(self, state: RequestState, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = state["request_id"]
+                headers.update(
+                    rate_headers(state.get("rate_status") or self._rate_limits.untouched())
+                )
+            await send(message)
+
+        return send_with_headers
+
+
+def _finished(
+    scope: Scope, *, status: int, duration: timedelta, body_bytes: int
+) -> FinishedRequest:
+    state = request_state(scope)
+    client = scope.get("client")
+    operation_name = state.get("operation_name")
+    return FinishedRequest(
+        request_id=state["request_id"],
+        method=scope["method"],
+        route=state.get("route") or getattr(scope.get("route"), "path", None),
+        path=quote(scope["path"][:_MAX_LOGGED_LENGTH], errors="replace"),
+        status=status,
+        duration=duration,
+        body_bytes=body_bytes,
+        client_address=client[0] if client else None,
+        door=state.get("door"),
+        api_key_id=state.get("api_key_id"),
+        workspace_id=state.get("workspace_id"),
+        operation_name=operation_name[:_MAX_LOGGED_LENGTH] if operation_name else None,
+        operation_type=state.get("operation_type"),
+        error_codes=tuple(state.get("error_codes", ())),
+    )

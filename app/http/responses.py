@@ -1,0 +1,36 @@
+"""A response on its way out: how an error becomes one, and how far it has come. No content."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from starlette.responses import Response
+from starlette.types import Message, Scope, Send
+
+from app.domain.errors import PostResultsError
+
+Render: TypeAlias = Callable[[Scope, PostResultsError], Response]
+"""Gives an error the form of the door that the request came to."""
+
+
+class TrackedSend:
+    """A send channel that remembers what has passed through it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+        """The status that was sent; None until the response starts."""
+        self.body_bytes = 0
+        self.is_complete = False
+
+    @property
+    def has_started(self) -> bool:
+        return self.status is not None
+
+    async def __call__(self, message: Message) -> None:
+        # Noted before sending: a start that fails half-way cannot be sent a second time.
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self.body_bytes += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)

@@ -1,0 +1,174 @@
+"""The application: its doors, its edge and its life from start to stop. Listening is in app.server."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Scope
+
+from app.db.engine import Database
+from app.db.migrations import check_schema_version
+from app.db.workspaces import deployment_secret
+from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
+from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
+from app.graphql.schema import make_schema
+from app.http.cors import with_cors
+from app.http.deadline import Deadline
+from app.http.last_resort import LastResort
+from app.http.rate_limits import RateLimits
+from app.http.requests import Requests
+from app.observability.logs import configure_logging
+from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
+from app.observability.requests import Observer
+from app.rest.routes import envelope_error, rest_routes
+from app.services.api_keys import KeyUsage
+from app.settings import Settings, read_settings
+
+GRAPHQL_PATH = "/graphql"
+KEY_USAGE_FLUSH = timedelta(seconds=30)
+
+Clock = Callable[[], datetime]
+
+
+def now_utc() -> datetime:
+    """The one clock of the running service."""
+    return datetime.now(UTC)
+
+
+def from_environment() -> Starlette:
+    """The application of a server process, as uvicorn's workers make it."""
+    settings = read_settings(os.environ)
+    configure_logging(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+def create_app(
+    settings: Settings, *, clock: Clock = now_utc, database: Database | None = None
+) -> Starlette:
+    """The whole service as an ASGI app; from start to stop it has the database open."""
+    database = database or Database(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        timeout=settings.database_timeout,
+    )
+    rate_limits = RateLimits(
+        requests=settings.rate_limit,
+        failed_authentications=settings.failed_auth_rate_limit,
+        now=clock,
+    )
+    door = GraphQLDoor(
+        schema=make_schema(settings.graphql),
+        database=database,
+        rate_limits=rate_limits,
+        key_usage=KeyUsage(),
+        key_prefix=settings.api_key_prefix,
+        clock=clock,
+    )
+    metrics = Metrics()
+    observer = Observer(metrics)
+    render = _Renderer(clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await check_schema_version(database)
+        door.cursor_secret = await _cursor_secret(settings, database)
+        flushing = asyncio.create_task(_flush_now_and_then(door.key_usage, database))
+        yield
+        flushing.cancel()
+        with suppress(ServiceUnavailable):
+            await door.key_usage.flush(database)
+        await database.close()
+
+    return Starlette(
+        routes=[
+            Route(GRAPHQL_PATH, GraphQLEndpoint(door, max_body_bytes=settings.max_body_bytes)),
+            *rest_routes(door, clock),
+            *_operator_routes(database, metrics),
+        ],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: render.http_exception},
+        middleware=[
+            Middleware(
+                Requests,
+                observer=observer,
+                rate_limits=rate_limits,
+                random_bytes=secrets.token_bytes,
+                monotonic=time.monotonic,
+            ),
+            Middleware(with_cors, settings.cors_origins),
+            Middleware(LastResort, render=render, report=observer.request_failed),
+            Middleware(Deadline, timeout=settings.request_timeout, render=render),
+        ],
+    )
+
+
+class _Renderer:
+    """Gives an error the form of the door that it was met at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, scope: Scope, error: PostResultsError) -> Response:
+        if scope["path"].removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH:
+            return graphql_error(scope, error)
+        return envelope_error(scope, error, self._clock())
+
+    def http_exception(self, request: Request, exception: Exception) -> Response:
+        """What Starlette's router refuses: unknown paths, and methods that a path does not have."""
+        assert isinstance(exception, HTTPException)  # noqa: S101 - registered for nothing else
+        headers = exception.headers or {}
+        error: PostResultsError
+        if exception.status_code == 405:
+            error = MethodNotAllowed(
+                f"{request.method} is not possible here; use {headers['Allow']}."
+            )
+        else:
+            error = NotFound(
+                f"This path was not found. GraphQL is at {GRAPHQL_PATH}, the REST API under /v1."
+            )
+        response = self(request.scope, error)
+        response.headers.update(headers)
+        return response
+
+
+def _operator_routes(database: Database, metrics: Metrics) -> list[Route]:
+    """What an orchestrator and a monitor ask; no key needed."""
+
+    async def livez(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            await database.ping()
+        except ServiceUnavailable as error:
+            return JSONResponse({"status": "unavailable", "reason": error.message}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics_page(_request: Request) -> Response:
+        return Response(render_metrics(metrics), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_page)]
+
+
+async def _cursor_secret(settings: Settings, database: Database) -> bytes:
+    if settings.secret_key is not None:
+        return settings.secret_key.encode()
+    async with database.read_all_workspaces() as connection:
+        return await deployment_secret(connection)
+
+
+async def _flush_now_and_then(key_usage: KeyUsage, database: Database) -> None:
+    while True:
+        await asyncio.sleep(KEY_USAGE_FLUSH.total_seconds())
+        with suppress(ServiceUnavailable):  # kept, and tried again next time
+            await key_usage.flush(database)

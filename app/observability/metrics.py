@@ -1,0 +1,139 @@
+"""What is counted and timed, as Prometheus reads it. Every label has few and known values."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from app.domain.errors import ErrorCode
+
+METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_OPERATION_TYPES = ("query", "mutation", "subscription")
+_CODES = frozenset(code.value for code in ErrorCode)
+_OTHER = "other"
+_UNMATCHED = "unmatched"
+_NO_ERROR = "ok"
+_REQUEST_LABELS = ("door", "route", "method", "status")
+_DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one app, in a registry of its own.
+
+    With several server processes PROMETHEUS_MULTIPROC_DIR names a directory that they share. It
+    must be set before `prometheus_client` is imported, when the library decides where values live.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.shared_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._requests = Counter(
+            "post_results_http_requests",
+            "HTTP requests that were answered.",
+            _REQUEST_LABELS,
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "post_results_http_request_duration_seconds",
+            "Time from the first byte of a request to the last byte of its answer.",
+            _REQUEST_LABELS,
+            buckets=_DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self._in_progress = Gauge(
+            "post_results_http_requests_in_progress",
+            "HTTP requests that are being worked on.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._rate_limited = Counter(
+            "post_results_rate_limited_requests",
+            "HTTP requests that were refused because of a rate limit.",
+            ("door",),
+            registry=self.registry,
+        )
+        self._operations = Counter(
+            "post_results_graphql_operations",
+            "GraphQL operations by type and by the code of their first error.",
+            ("type", "code"),
+            registry=self.registry,
+        )
+        if not self.shared_directory:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
+
+    def request_started(self) -> None:
+        self._in_progress.inc()
+
+    def request_finished(
+        self, *, door: str | None, route: str | None, method: str, status: int, seconds: float
+    ) -> None:
+        """Count an answer; `route` is a path template, never a path."""
+        labels = (
+            door or _UNMATCHED,
+            route or _UNMATCHED,
+            method if method in _METHODS else _OTHER,
+            f"{status // 100}xx",
+        )
+        self._in_progress.dec()
+        self._requests.labels(*labels).inc()
+        self._durations.labels(*labels).observe(seconds)
+        if status == 429:
+            self._rate_limited.labels(door or _UNMATCHED).inc()
+
+    def operation_finished(self, operation_type: str, error_code: str | None) -> None:
+        """Count a GraphQL operation; the code may be written in either case."""
+        self._operations.labels(
+            operation_type if operation_type in _OPERATION_TYPES else _OTHER,
+            _NO_ERROR if error_code is None else _known_code(error_code.lower()),
+        ).inc()
+
+
+def render_metrics(metrics: Metrics) -> bytes:
+    """All metrics as METRICS_CONTENT_TYPE; those of every process, if several share."""
+    if not metrics.shared_directory:
+        return generate_latest(metrics.registry)
+    _forget_dead_processes(Path(metrics.shared_directory))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, metrics.shared_directory)  # type: ignore[no-untyped-call]
+    # What the library knows of a process is left out: it would be that of whichever one answers.
+    PlatformCollector(registry=registry)
+    return generate_latest(registry)
+
+
+def _known_code(code: str) -> str:
+    return code if code in _CODES else _OTHER
+
+
+def _forget_dead_processes(directory: Path) -> None:
+    """Take what a killed process had in progress out of the sum; its counts stay."""
+    for file in directory.glob("gauge_live*_*.db"):
+        process_id = int(file.stem.rpartition("_")[2])
+        if not _is_alive(process_id):
+            with suppress(FileNotFoundError):  # another process was asked at the same time
+                mark_process_dead(process_id, str(directory))  # type: ignore[no-untyped-call]
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

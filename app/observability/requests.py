@@ -1,0 +1,94 @@
+"""What is logged and counted about each HTTP request. Knows no request itself, only its facts."""
+
+import logging
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from app.domain.ids import ApiKeyId, WorkspaceId
+from app.observability.metrics import Metrics
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("app.requests")
+
+
+class FinishedRequest(Protocol):
+    """The facts that are told; None where a request did not get so far."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def route(self) -> str | None: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def duration(self) -> timedelta: ...
+    @property
+    def body_bytes(self) -> int: ...
+    @property
+    def client_address(self) -> str | None: ...
+    @property
+    def door(self) -> str | None: ...
+    @property
+    def api_key_id(self) -> ApiKeyId | None: ...
+    @property
+    def workspace_id(self) -> WorkspaceId | None: ...
+    @property
+    def operation_name(self) -> str | None: ...
+    @property
+    def operation_type(self) -> str | None: ...
+    @property
+    def error_codes(self) -> tuple[str, ...]: ...
+
+
+class Observer:
+    """Writes one line for each request, and one with a traceback for each failure of ours."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def request_started(self) -> None:
+        self._metrics.request_started()
+
+    def request_failed(self, request_id: str, exception: Exception) -> None:
+        """Tell of a failure that the caller only sees masked, or as unavailable."""
+        _log.error("request failed", request_id=request_id, exc_info=exception)
+
+    def request_finished(self, request: FinishedRequest) -> None:
+        seconds = request.duration.total_seconds()
+        self._metrics.request_finished(
+            door=request.door,
+            route=request.route,
+            method=request.method,
+            status=request.status,
+            seconds=seconds,
+        )
+        if request.operation_type:
+            self._metrics.operation_finished(
+                request.operation_type, next(iter(request.error_codes), None)
+            )
+        level = logging.ERROR if request.status >= 500 else logging.INFO
+        _log.log(level, "request", **_fields(request))
+
+
+def _fields(request: FinishedRequest) -> dict[str, object]:
+    fields = {
+        "request_id": request.request_id,
+        "method": request.method,
+        "path": request.route or request.path,
+        "status": request.status,
+        "duration_ms": round(request.duration.total_seconds() * 1000, 1),
+        "bytes": request.body_bytes,
+        "client": request.client_address,
+        "door": request.door,
+        "api_key_id": request.api_key_id and str(request.api_key_id),
+        "workspace_id": request.workspace_id and str(request.workspace_id),
+        "operation": request.operation_name,
+        "operation_type": request.operation_type,
+        "errors": list(request.error_codes) or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,121 @@
+"""From the settings to a listening server: bind, migrate, load, say where it is, serve. No requests."""
+
+import asyncio
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from app import __version__
+from app.db.engine import Database
+from app.db.migrations import migrate
+from app.main import now_utc
+from app.observability.logs import configure_logging
+from app.services.demo import load_demo
+from app.services.workspaces import make_first_workspace
+from app.settings import Settings, SettingsError
+
+_DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+_BACKLOG = 2048
+
+
+def serve_forever(settings: Settings, *, demo: bool) -> None:
+    """Serve until a signal says stop. The port is taken before anything is changed."""
+    configure_logging(settings.log_level, settings.log_format)
+    listening = _bind(settings)
+    with listening, _shared_metrics(settings):
+        key = asyncio.run(_prepare(settings, demo=demo))
+        click.echo(_greeting(settings, listening, key=key, demo=demo))
+        config = uvicorn.Config(
+            "app.main:from_environment",
+            factory=True,
+            workers=settings.workers,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            root_path=settings.root_path,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
+        )
+        if settings.workers > 1:
+            Multiprocess(config, sockets=[listening]).run()
+        else:
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bind(settings: Settings) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"HOST {settings.host} and PORT {settings.port} cannot be used: {error.strerror}."
+        ) from None
+    listening.set_inheritable(True)
+    return listening
+
+
+@contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[None]:
+    """Several processes count together in a folder that lives as long as the server."""
+    if settings.workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="post-results-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
+
+
+async def _prepare(settings: Settings, *, demo: bool) -> str | None:
+    """Migrate, load the demo or make the first workspace; the key to show, if there is one."""
+    database = Database(settings.database_url, timeout=settings.database_timeout)
+    now = now_utc()
+    try:
+        await migrate(database, now=now, random_bytes=secrets.token_bytes)
+        if demo:
+            token = settings.demo_key()
+            await load_demo(database, token=token, key_prefix=settings.api_key_prefix, now=now)
+            return token
+        return await make_first_workspace(
+            database,
+            key_prefix=settings.api_key_prefix,
+            now=now,
+            random_bytes=secrets.token_bytes,
+        )
+    finally:
+        await database.close()
+
+
+def _greeting(settings: Settings, listening: socket.socket, *, key: str | None, demo: bool) -> str:
+    host, port = listening.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+    lines = [
+        f"post-results {__version__}",
+        f"  GraphQL  {url}/graphql",
+        f"  REST     {url}/v1",
+        f"  ready?   {url}/readyz",
+    ]
+    if key and demo:
+        results = f"{url}/v1/posts/{_DEMO_POST}/results"
+        lines += [
+            f"  key      {key}",
+            "Try it:",
+            f"  curl -H 'Authorization: Bearer {key}' {results}",
+        ]
+    elif key:
+        lines += [
+            f"  key      {key}",
+            "           This is the key of the new workspace; it is shown this once. Keep it.",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""Backups: the whole database in one SQLite file, and back from it into an empty database."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+from app.db.copying import copy_database
+from app.db.engine import Database
+from app.db.migrations import check_schema_version, migrate
+
+_PRIVATE = 0o600
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+class BackupRefused(Exception):
+    """Nothing was written; the message is a sentence for the operator."""
+
+
+async def backup(
+    database: Database, file: Path, *, now: datetime, random_bytes: Callable[[int], bytes]
+) -> dict[str, int]:
+    """Write all rows as of one instant to a new SQLite file; the rows per table.
+
+    The file appears under its name when it is complete. It can be served as it is, and holds
+    secrets, so only its owner may read it. BackupRefused if the file exists.
+    """
+    await check_schema_version(database)
+    _require_new(file)
+    partial = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
+    partial.touch(mode=_PRIVATE, exist_ok=False)
+    try:
+        async with _opened(partial) as target:
+            await migrate(target, now=now, random_bytes=random_bytes)
+            rows = await copy_database(database, target)
+        _require_new(file)
+        partial.rename(file)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+    return rows
+
+
+async def restore(
+    file: Path, database: Database, *, now: datetime, random_bytes: Callable[[int], bytes]
+) -> dict[str, int]:
+    """Bring a backup into an empty database of either engine; the rows per table.
+
+    Raises BackupRefused if the file is no backup, SchemaMismatch if it is of another version and
+    TargetNotEmpty if the database has data.
+    """
+    _require_sqlite(file)
+    async with _opened(file) as source:
+        await check_schema_version(source)
+        await migrate(database, now=now, random_bytes=random_bytes)
+        return await copy_database(source, database)
+
+
+@asynccontextmanager
+async def _opened(file: Path) -> AsyncIterator[Database]:
+    database = Database.in_file(file)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _require_new(file: Path) -> None:
+    if file.exists():
+        raise BackupRefused(f"{file} exists; a backup never overwrites a file.")
+
+
+def _require_sqlite(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            magic = opened.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        raise BackupRefused(f"{file} cannot be read: {error.strerror}.") from error
+    if magic != _SQLITE_MAGIC:
+        raise BackupRefused(f"{file} is not a backup of post-results.")

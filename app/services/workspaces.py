@@ -1,0 +1,80 @@
+"""Workspaces: made by the operator, and the first one by the first start."""
+
+from datetime import datetime
+from uuid import UUID
+
+from app.db import api_keys, workspaces
+from app.db.engine import Database, WriteSession
+from app.domain.api_keys import Scope, make_key
+from app.domain.ids import ApiKeyId, WorkspaceId
+from app.domain.workspaces import WorkspaceKind
+from app.services.api_keys import RandomBytes
+from app.services.demo import DEMO_WORKSPACE_ID
+
+FIRST_WORKSPACE_NAME = "default"
+FIRST_KEY_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN)
+
+
+async def create_workspace(
+    database: Database,
+    *,
+    name: str,
+    mirror_of: str | None,
+    now: datetime,
+    random_bytes: RandomBytes,
+) -> WorkspaceId | None:
+    """A new workspace, a mirror if `mirror_of` names a URL; None where the name is taken."""
+    workspace_id = _new_id(random_bytes)
+    made = await database.write(
+        lambda session: workspaces.insert_workspace(
+            session,
+            workspace_id,
+            name=name,
+            kind=WorkspaceKind.LOCAL if mirror_of is None else WorkspaceKind.MIRROR,
+            mirror_of=mirror_of,
+            now=now,
+        )
+    )
+    return workspace_id if made else None
+
+
+async def make_first_workspace(
+    database: Database, *, key_prefix: str, now: datetime, random_bytes: RandomBytes
+) -> str | None:
+    """Where there is none yet but the demo's, a workspace with a key; the key's token, this once.
+
+    Of several processes that start together one makes it; the name is unique.
+    """
+    workspace_id = _new_id(random_bytes)
+    key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
+    key = make_key(key_prefix, random_bytes)
+
+    async def work(session: WriteSession) -> bool:
+        if await workspaces.count_workspaces(session, besides=DEMO_WORKSPACE_ID):
+            return False
+        if not await workspaces.insert_workspace(
+            session,
+            workspace_id,
+            name=FIRST_WORKSPACE_NAME,
+            kind=WorkspaceKind.LOCAL,
+            mirror_of=None,
+            now=now,
+        ):
+            return False
+        await api_keys.insert_key(
+            session,
+            workspace_id,
+            key_id,
+            key,
+            name="first key",
+            scopes=FIRST_KEY_SCOPES,
+            expires_at=None,
+            now=now,
+        )
+        return True
+
+    return key.token if await database.write(work) else None
+
+
+def _new_id(random_bytes: RandomBytes) -> WorkspaceId:
+    return WorkspaceId(UUID(bytes=random_bytes(16), version=4))

@@ -1,0 +1,347 @@
+"""Settings: one frozen record, read once from the environment, and the table that documents it.
+
+Nothing else in the project reads the environment. A malformed value raises SettingsError.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import limits
+
+from app.domain.api_keys import is_well_formed
+
+DEMO_KEY_SECRET = "de300000000000000000000000000de3"
+"""The secret part of the demo workspace's key while DEMO_API_KEY is not set; known to everybody."""
+
+_MIN_SECRET_KEY_LENGTH = 16
+_SECRETS = ("DATABASE_URL", "SECRET_KEY", "DEMO_API_KEY")
+
+
+class SettingsError(Exception):
+    """A setting that stops the start; the message is a sentence that names the variable."""
+
+
+class _Invalid(Exception):
+    """Says what a value must look like; the reader adds the variable's name."""
+
+
+def _database_url(text: str) -> str:
+    """Normalise to the asynchronous drivers: sqlite+aiosqlite:///… or postgresql+asyncpg://…"""
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in ("sqlite", "sqlite+aiosqlite"):
+        return _sqlite_url(rest)
+    if separator and scheme in ("postgresql", "postgres", "postgresql+asyncpg"):
+        return _postgresql_url(rest)
+    raise _Invalid("must start with sqlite:/// or postgresql://")
+
+
+def _sqlite_url(rest: str) -> str:
+    path = rest.partition("?")[0].removeprefix("/")
+    if not rest.startswith("/") or not path or "memory" in (path.strip(":"), *_query_values(rest)):
+        raise _Invalid(
+            "must name an SQLite file, such as sqlite:///post-results.db;"
+            " a database in memory would forget everything and is refused"
+        )
+    return f"sqlite+aiosqlite://{rest}"
+
+
+def _query_values(url_rest: str) -> list[str]:
+    return [value for _, value in parse_qsl(url_rest.partition("?")[2])]
+
+
+def _postgresql_url(rest: str) -> str:
+    parts = urlsplit(f"postgresql+asyncpg://{rest}")
+    if not parts.path.strip("/"):
+        raise _Invalid("must name a database, such as postgresql://user:password@host/database")
+    # libpq's sslmode is what hosts hand out; asyncpg knows the same values under the name ssl.
+    query = [
+        ("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)
+    ]
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
+    if text == "off":
+        return ()
+    try:
+        return tuple(limits.parse_many(text))
+    except ValueError:
+        raise _Invalid("must be 'off' or limits such as 60/minute;1000/hour") from None
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not low <= int(text) <= high:
+            raise _Invalid(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[str], timedelta]:
+    def read(text: str) -> timedelta:
+        if (
+            not re.fullmatch(r"\d{1,9}(\.\d{1,3})?", text, re.ASCII)
+            or not low <= float(text) <= high
+        ):
+            raise _Invalid(f"must be a number of seconds from {low:g} to {high:g}")
+        return timedelta(seconds=float(text))
+
+    return read
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise _Invalid(f"must be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _comma_list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    for origin in _comma_list(text):
+        if origin != "*" and not re.fullmatch(r"https?://[^/?#\s*]+", origin):
+            raise _Invalid("must be origins such as https://app.example.com, or *")
+    return _comma_list(text)
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    try:
+        for address in _comma_list(text):
+            ipaddress.ip_network(address)
+    except ValueError:
+        raise _Invalid("must be IP addresses or networks such as 10.0.0.0/8") from None
+    return _comma_list(text)
+
+
+def _root_path(text: str) -> str:
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise _Invalid("must start with / and not end with it, such as /post-results")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text or re.search(r"[\s/]", text):
+        raise _Invalid("must be a host name or an IP address")
+    return text
+
+
+def _key_prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", text, re.ASCII):
+        raise _Invalid("must be 1 to 20 letters, digits, _ or -")
+    return text
+
+
+def _secret_key(text: str) -> str | None:
+    if len(text) < _MIN_SECRET_KEY_LENGTH:
+        raise _Invalid(f"must be at least {_MIN_SECRET_KEY_LENGTH} characters long")
+    return text
+
+
+def _setting(variable: str, default: str | None, read: Callable[[str], Any], doc: str) -> Any:
+    """A field of Settings; a default is written as it would stand in the environment."""
+    return field(
+        default=None if default is None else read(default),
+        repr=variable not in _SECRETS,
+        metadata={"variable": variable, "default": default, "read": read, "doc": doc},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphQLLimits:
+    """What one GraphQL request may ask for; the next value up is refused with LIMIT_EXCEEDED."""
+
+    depth: int = _setting(
+        "GRAPHQL_MAX_DEPTH", "15", _whole_number(1, 1000), "Levels of nested fields."
+    )
+    introspection_depth: int = _setting(
+        "GRAPHQL_MAX_INTROSPECTION_DEPTH",
+        "20",
+        _whole_number(1, 1000),
+        "Levels of nested fields below `__schema` and `__type`.",
+    )
+    tokens: int = _setting(
+        "GRAPHQL_MAX_TOKENS", "2000", _whole_number(1, 1_000_000), "Tokens of a document."
+    )
+    fields: int = _setting(
+        "GRAPHQL_MAX_FIELDS",
+        "500",
+        _whole_number(1, 1_000_000),
+        "Fields, counted after fragments are expanded.",
+    )
+    aliases: int = _setting(
+        "GRAPHQL_MAX_ALIASES",
+        "30",
+        _whole_number(0, 1_000_000),
+        "Aliases, counted after fragments are expanded.",
+    )
+    root_fields: int = _setting(
+        "GRAPHQL_MAX_ROOT_FIELDS",
+        "20",
+        _whole_number(1, 1_000_000),
+        "Fields of the operation itself.",
+    )
+    directives: int = _setting(
+        "GRAPHQL_MAX_DIRECTIVES",
+        "50",
+        _whole_number(0, 1_000_000),
+        "Directives, counted after fragments are expanded.",
+    )
+    operations: int = _setting(
+        "GRAPHQL_MAX_OPERATIONS", "5", _whole_number(1, 1_000_000), "Operations in a document."
+    )
+    nodes: int = _setting(
+        "GRAPHQL_MAX_NODES",
+        "2000",
+        _whole_number(1, 1_000_000),
+        "Nodes that the connections of one request may return: page size × parents.",
+    )
+    ids: int = _setting(
+        "GRAPHQL_MAX_IDS",
+        "100",
+        _whole_number(1, 10_000),
+        "Ids, or other values, in a list argument.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator decides. Durations are timedeltas, lists are tuples."""
+
+    database_url: str = _setting(
+        "DATABASE_URL",
+        "sqlite:///post-results.db",
+        _database_url,
+        "`sqlite:///file.db` (relative to the working directory; `sqlite:////` is absolute) or"
+        " `postgresql://user:password@host/database`.",
+    )
+    host: str = _setting("HOST", "127.0.0.1", _host, "Address to listen on.")
+    port: int = _setting("PORT", "8000", _whole_number(0, 65535), "Port to listen on.")
+    workers: int = _setting(
+        "WORKERS", "1", _whole_number(1, 256), "Server processes. More than one wants PostgreSQL."
+    )
+    demo_api_key: str | None = _setting(
+        "DEMO_API_KEY",
+        None,
+        str,
+        "The key of the demo workspace. Not set: a well-known key, printed at the start.",
+    )
+    api_key_prefix: str = _setting(
+        "API_KEY_PREFIX", "pe_live_", _key_prefix, "What every API key starts with."
+    )
+    secret_key: str | None = _setting(
+        "SECRET_KEY",
+        None,
+        _secret_key,
+        "Signs cursors. Not set: one is made at the first start and kept in the database.",
+    )
+    rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+        "RATE_LIMIT",
+        "60/minute;1000/hour",
+        _rate_limit,
+        "Requests per API key and process; `off` switches every rate limit off.",
+    )
+    failed_auth_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+        "FAILED_AUTH_RATE_LIMIT",
+        "20/minute",
+        _rate_limit,
+        "Refused keys per client address and process.",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        "TRUSTED_PROXIES",
+        "",
+        _addresses,
+        "Addresses of proxies whose X-Forwarded-For and -Proto are believed, separated by commas.",
+    )
+    root_path: str = _setting(
+        "ROOT_PATH", "", _root_path, "The path under which a proxy serves this server."
+    )
+    request_timeout: timedelta = _setting(
+        "REQUEST_TIMEOUT",
+        "30",
+        _seconds(0.1, 3600),
+        "Seconds until a request is given up with 503.",
+    )
+    shutdown_timeout: timedelta = _setting(
+        "SHUTDOWN_TIMEOUT", "10", _seconds(0, 3600), "Seconds that running requests get at a stop."
+    )
+    max_body_bytes: int = _setting(
+        "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."
+    )
+    database_pool_size: int = _setting(
+        "DATABASE_POOL_SIZE", "5", _whole_number(1, 1000), "Connections for reading, per process."
+    )
+    database_timeout: timedelta = _setting(
+        "DATABASE_TIMEOUT",
+        "10",
+        _seconds(5, 3600),
+        "Seconds to wait for a connection, a lock or a statement.",
+    )
+    log_level: str = _setting(
+        "LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "What is logged."
+    )
+    log_format: str = _setting(
+        "LOG_FORMAT", "json", _one_of("json", "console"), "One JSON object a line, or for people."
+    )
+    graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
+
+    def demo_key(self) -> str:
+        """The token that opens the demo workspace."""
+        return self.demo_api_key or self.api_key_prefix + DEMO_KEY_SECRET
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read every setting; an empty variable counts as not set."""
+    settings = Settings(
+        graphql=GraphQLLimits(**_values(GraphQLLimits, environment)),
+        **_values(Settings, environment),
+    )
+    if settings.demo_api_key and not is_well_formed(settings.demo_api_key, settings.api_key_prefix):
+        raise SettingsError(
+            f"DEMO_API_KEY must be {settings.api_key_prefix} followed by 32 lower-case hex digits."
+        )
+    return settings
+
+
+def _values(
+    record: type[Settings] | type[GraphQLLimits], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    values = {}
+    for item in fields(record):
+        variable = item.metadata.get("variable")
+        if variable is None or not (text := environment.get(variable, "").strip()):
+            continue
+        try:
+            values[item.name] = item.metadata["read"](text)
+        except _Invalid as problem:
+            raise SettingsError(f"{variable} {problem}; it is {text!r}.") from None
+    return values
+
+
+def settings_table() -> str:
+    """The settings as the Markdown table that stands in the README."""
+    rows = [
+        f"| `{variable}` | {f'`{default}`' if default else '—'} | {doc} |"
+        for variable, default, doc in _documented()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def _documented() -> Iterator[tuple[str, str | None, str]]:
+    for record in (Settings, GraphQLLimits):
+        for item in fields(record):
+            if item.metadata:
+                yield item.metadata["variable"], item.metadata["default"], item.metadata["doc"]

@@ -1,0 +1,75 @@
+"""Clients of the whole service, in this process, with its start and stop run. No servers, no rows."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from app.db.engine import Database
+from app.main import create_app
+from app.settings import Settings, read_settings
+from tests.factories import NOW
+
+UNLIMITED = read_settings({"RATE_LIMIT": "off"})
+
+
+class Client:
+    """An HTTP client that holds one API key, or none."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str | None) -> None:
+        self._http = http
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def with_token(self, token: str | None) -> "Client":
+        """The same service, asked with another key."""
+        return Client(self._http, token)
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**self._headers, **options.pop("headers", {})}
+        return await self._http.request(method, path, headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, **options)
+
+    async def answer(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The whole GraphQL answer to a document, whatever it is."""
+        response = await self.request(
+            "POST", "/graphql", json={"query": query, "variables": variables}
+        )
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of a document that must run without an error."""
+        answer = await self.answer(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def refusal(self, query: str, **variables: Any) -> tuple[str, str | None, str]:
+        """Code, field and message of the one error of a document that must be refused."""
+        answer = await self.answer(query, **variables)
+        assert not any((answer.get("data") or {}).values()), answer
+        (error,) = answer["errors"]
+        extensions = error["extensions"]
+        return extensions["code"], extensions.get("field"), error["message"]
+
+
+@asynccontextmanager
+async def serving(
+    database: Database,
+    *,
+    token: str | None = None,
+    settings: Settings = UNLIMITED,
+    now: datetime = NOW,
+) -> AsyncIterator[Client]:
+    """A client of the service on this database, at this instant, which stands still."""
+    app = create_app(settings, clock=lambda: now, database=database)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+    ):
+        yield Client(http, token)

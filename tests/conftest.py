@@ -1,0 +1,158 @@
+"""What every test may ask for: a fresh database on both engines. No factories, no clients.
+
+A test that asks for `database` or `database_url` runs twice, once on each engine. A PostgreSQL that
+cannot be had is an error. REQUIRE_BOTH_ENGINES=1 fails a run in which either engine had no test.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.db.engine import Database
+from app.db.migrations import migrate
+from app.db.models import Base
+from tests import postgres
+from tests.factories import NOW
+
+ENGINES = ("sqlite", "postgresql")
+
+_postgresql_server = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine that this run of the test is on."""
+    name: str = request.param
+    request.node.user_properties.append(("engine", name))
+    return name
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database that nobody else uses during this test."""
+    if engine == "sqlite":
+        file = tmp_path / "post-results.db"
+        shutil.copyfile(request.getfixturevalue("migrated_sqlite_file"), file)
+        return f"sqlite+aiosqlite:///{file}"
+    url: str = request.getfixturevalue("migrated_postgresql_url")
+    postgres.execute_script(url, _RESET)
+    return url
+
+
+@pytest.fixture
+async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
+    """A migrated database without rows but the installation's own, whose secret key is zeros."""
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def empty_database_url(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a database in which nothing is, not even tables; for tests of migrations."""
+    if engine == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+        return
+    with postgres.new_database(request.getfixturevalue("postgresql_server_url")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("template") / "migrated.db"
+    _migrate(f"sqlite+aiosqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql_url(postgresql_server_url: str) -> Iterator[str]:
+    with postgres.new_database(postgresql_server_url) as url:
+        _migrate(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_server_url(pytestconfig: pytest.Config) -> str:
+    return _start_postgresql_once(pytestconfig)
+
+
+def _migrate(url: str) -> None:
+    async def run() -> None:
+        opened = Database(url)
+        await migrate(opened, now=NOW, random_bytes=bytes)
+        await opened.close()
+
+    asyncio.run(run())
+
+
+_RESET = "".join(
+    f"DELETE FROM {table.name};" for table in reversed(Base.metadata.sorted_tables)
+) + (
+    "INSERT INTO deployment (id, secret_key, created_at)"
+    f" VALUES (1, decode(repeat('00', 32), 'hex'), '{NOW.isoformat()}')"
+)
+
+
+def _start_postgresql_once(config: pytest.Config) -> str:
+    """One server for the run: pytest-xdist's workers use the one that their controller made."""
+    if _postgresql_server not in config.stash:
+        exit_stack = ExitStack()
+        config.add_cleanup(exit_stack.close)
+        config.stash[_postgresql_server] = exit_stack.enter_context(postgres.running_server())
+    return config.stash[_postgresql_server]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if worker_input := getattr(config, "workerinput", None):
+        config.stash[_postgresql_server] = worker_input["postgresql_server_url"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["postgresql_server_url"] = _start_postgresql_once(node.config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and _missed_engines(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts = _tests_by_engine(terminalreporter)
+    summary = ", ".join(f"{engine} {count} tests" for engine, count in counts.items())
+    terminalreporter.write_line(f"engines: {summary}")
+    for engine in _missed_engines(terminalreporter):
+        terminalreporter.write_line(f"engines: no test ran on {engine}", red=True)
+
+
+def _missed_engines(reporter: pytest.TerminalReporter) -> list[str]:
+    """The required engines that no test ran on; only known where all reports come together."""
+    is_worker = hasattr(reporter.config, "workerinput")
+    if is_worker or os.environ.get("REQUIRE_BOTH_ENGINES") != "1":
+        return []
+    return [engine for engine, count in _tests_by_engine(reporter).items() if count == 0]
+
+
+def _tests_by_engine(reporter: pytest.TerminalReporter) -> dict[str, int]:
+    properties = [
+        item
+        for reports in reporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for item in report.user_properties
+    ]
+    return {engine: properties.count(("engine", engine)) for engine in ENGINES}

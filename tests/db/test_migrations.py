@@ -1,0 +1,134 @@
+"""Migrating: to the tables of the models, once, from several processes, and never backwards."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text, update
+
+from app.db.engine import Database
+from app.db.migrations import SchemaMismatch, check_schema_version, migrate
+from app.db.models import Base, Deployment
+from tests.db.schema import read_schema
+from tests.factories import NOW
+
+OUTDATED = "The database is not at the version of this server: run post-results migrate."
+TOO_NEW = "This database was written by a newer version of post-results; update the server."
+
+MIGRATE_IN_A_PROCESS = """
+import asyncio, os, sys
+from datetime import UTC, datetime
+from app.db.engine import Database
+from app.db.migrations import migrate
+
+async def run():
+    database = Database(sys.argv[1])
+    await migrate(database, now=datetime.now(UTC), random_bytes=os.urandom)
+    await database.close()
+
+asyncio.run(run())
+"""
+
+
+@pytest.fixture
+async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+    opened = Database(empty_database_url)
+    yield opened
+    await opened.close()
+
+
+async def deployments(database: Database) -> list[tuple[int, bytes]]:
+    async with database.read_all_workspaces() as connection:
+        rows = await connection.execute(select(Deployment.id, Deployment.secret_key))
+        return [(row.id, row.secret_key) for row in rows]
+
+
+async def test_a_migrated_database_has_the_tables_of_the_models(
+    empty: Database, database: Database
+) -> None:
+    async with empty.changing_schema() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+
+    assert await read_schema(database) == await read_schema(empty)
+
+
+async def test_the_comparison_sees_checks_predicates_and_links(database: Database) -> None:
+    definitions = "\n".join((await read_schema(database))["destination"])
+
+    assert "ck_destination_lease" in definitions
+    assert "WHERE claimable_at IS NOT NULL" in definitions or (
+        "WHERE (claimable_at IS NOT NULL)" in definitions
+    )
+    assert "fk_destination_workspace_id_post_id" in definitions
+    assert "uq_destination_workspace_id_post_id_account_id" in definitions
+
+
+async def test_an_empty_database_is_outdated_until_it_is_migrated(empty: Database) -> None:
+    with pytest.raises(SchemaMismatch) as refused:
+        await check_schema_version(empty)
+    assert str(refused.value) == OUTDATED
+
+    await migrate(empty, now=NOW, random_bytes=bytes)
+
+    await check_schema_version(empty)
+
+
+async def test_the_installation_is_described_once(empty: Database) -> None:
+    await migrate(empty, now=NOW, random_bytes=lambda length: b"a" * length)
+    await migrate(empty, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length)
+
+    assert await deployments(empty) == [(1, b"a" * 32)]
+
+
+async def test_several_processes_may_migrate_at_once(
+    empty: Database, empty_database_url: str
+) -> None:
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MIGRATE_IN_A_PROCESS, empty_database_url
+        )
+        for _ in range(3)
+    ]
+
+    assert [await process.wait() for process in processes] == [0, 0, 0]
+    await check_schema_version(empty)
+    assert len(await deployments(empty)) == 1
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Database) -> None:
+    await migrate(empty, now=NOW, random_bytes=bytes)
+    async with empty.changing_schema() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = await read_schema(empty)
+
+    with pytest.raises(SchemaMismatch) as refused_start:
+        await check_schema_version(empty)
+    with pytest.raises(SchemaMismatch) as refused_migration:
+        await migrate(empty, now=NOW, random_bytes=bytes)
+
+    assert [str(refused_start.value), str(refused_migration.value)] == [TOO_NEW, TOO_NEW]
+    assert await read_schema(empty) == before
+    async with empty.read_all_workspaces() as connection:
+        version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    assert version == "9999"
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
+    def no_randomness(length: int) -> bytes:
+        raise LookupError(length)
+
+    with pytest.raises(LookupError):
+        await migrate(empty, now=NOW, random_bytes=no_randomness)
+
+    assert await read_schema(empty) == {}
+
+
+async def test_migrating_keeps_the_data(database: Database) -> None:
+    async with database.changing_schema() as connection:
+        await connection.execute(update(Deployment).values(secret_key=b"kept"))
+
+    await migrate(database, now=NOW, random_bytes=bytes)
+
+    assert await deployments(database) == [(1, b"kept")]

@@ -1,0 +1,194 @@
+"""Keyset pages against a list sorted in Python: every window, walk and direction, ties and nulls."""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.db.engine import Database
+from app.db.models import Post
+from app.db.pages import Direction, Order, Page, PageRequest, read_page
+from app.domain.cursors import Position
+from app.domain.ids import WorkspaceId
+from tests.factories import NOW, add_account, add_post, add_workspace, published
+
+TIMES = [None, *(NOW + timedelta(minutes=minute) for minute in range(4))]
+ROWS = 23
+
+both_directions = pytest.mark.parametrize("direction", list(Direction))
+both_columns = pytest.mark.parametrize(
+    "column", [Post.created_at, Post.scheduled_for], ids=["never_null", "sometimes_null"]
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Posts whose times are full of ties and nulls, in a workspace beside another one."""
+
+    database: Database
+    workspace_id: WorkspaceId
+    rows: list[tuple[UUID, datetime, datetime | None]]
+    """id, created_at, scheduled_for."""
+
+    def in_order(self, column: InstrumentedAttribute[Any], direction: Direction) -> list[Position]:
+        """What the whole list must be: nulls last either way, ties by id in the same direction."""
+        index = 1 if column is Post.created_at else 2
+        descending = direction is Direction.DESC
+        valued = sorted(
+            (row for row in self.rows if row[index]), key=lambda row: (row[index], row[0])
+        )
+        nulls = sorted(row for row in self.rows if row[index] is None)
+        if descending:
+            valued.reverse()
+            nulls.reverse()
+        return [Position(row[index], str(row[0])) for row in (*valued, *nulls)]
+
+    async def page(
+        self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
+    ) -> tuple[list[Position], Page]:
+        order = Order(column, Post.id, direction)
+        async with self.database.read(self.workspace_id) as reader:
+            page = await read_page(reader, select(Post.id, column.label("value")), order, request)
+        return [Position(row.value, str(row.id)) for row in page.rows], page
+
+
+@pytest.fixture
+async def listed(database: Database) -> AsyncIterator[Listed]:
+    generator = random.Random(20260415)
+    ours, theirs = await add_workspace(database), await add_workspace(database)
+    rows = []
+    for _ in range(ROWS):
+        post_id = UUID(int=generator.getrandbits(128))
+        created_at = generator.choice(TIMES[1:])
+        scheduled_for = generator.choice(TIMES)
+        assert created_at is not None
+        await add_post(
+            database, ours, id=post_id, created_at=created_at, scheduled_for=scheduled_for
+        )
+        await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
+        rows.append((post_id, created_at, scheduled_for))
+    yield Listed(database, ours, rows)
+
+
+@both_directions
+@both_columns
+@pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
+async def test_walking_pages_either_way_reads_the_whole_list(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction, size: int
+) -> None:
+    whole = listed.in_order(column, direction)
+
+    forwards: list[Position] = []
+    more = True
+    while more:
+        after = forwards[-1] if forwards else None
+        positions, page = await listed.page(column, direction, PageRequest(size=size, after=after))
+        forwards += positions
+        more = page.has_next_page
+
+    backwards: list[Position] = []
+    more = True
+    while more:
+        before = backwards[0] if backwards else None
+        request = PageRequest(size=size, from_end=True, before=before)
+        positions, page = await listed.page(column, direction, request)
+        backwards = positions + backwards
+        more = page.has_previous_page
+
+    assert forwards == whole
+    assert backwards == whole
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    column=st.sampled_from([Post.created_at, Post.scheduled_for]),
+    direction=st.sampled_from(Direction),
+    size=st.integers(1, 8),
+    from_end=st.booleans(),
+    after=st.none() | st.integers(0, ROWS - 1),
+    before=st.none() | st.integers(0, ROWS - 1),
+)
+async def test_any_window_is_a_slice_of_the_list(
+    listed: Listed,
+    column: InstrumentedAttribute[Any],
+    direction: Direction,
+    size: int,
+    from_end: bool,
+    after: int | None,
+    before: int | None,
+) -> None:
+    whole = listed.in_order(column, direction)
+    window = whole[0 if after is None else after + 1 : before]
+    request = PageRequest(
+        size=size,
+        from_end=from_end,
+        after=None if after is None else whole[after],
+        before=None if before is None else whole[before],
+    )
+
+    positions, page = await listed.page(column, direction, request)
+
+    assert positions == (window[-size:] if from_end else window[:size])
+    if from_end:
+        assert page.has_previous_page == (len(window) > size)
+    else:
+        assert page.has_next_page == (len(window) > size)
+
+
+@both_directions
+@both_columns
+async def test_an_offset_skips_rows_of_the_list(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+) -> None:
+    whole = listed.in_order(column, direction)
+
+    for offset in (0, 7, ROWS - 2, ROWS, ROWS + 5):
+        request = PageRequest(size=4, offset=offset)
+        positions, page = await listed.page(column, direction, request)
+
+        assert positions == whole[offset : offset + 4]
+        assert page.has_next_page == (len(whole) > offset + 4)
+        assert page.has_previous_page == (offset > 0)
+
+
+@both_directions
+@both_columns
+async def test_rows_added_between_two_pages_repeat_none(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+) -> None:
+    whole = listed.in_order(column, direction)
+    first, _ = await listed.page(column, direction, PageRequest(size=10))
+    for time in TIMES:
+        await add_post(
+            listed.database,
+            listed.workspace_id,
+            created_at=time or NOW,
+            scheduled_for=time,
+        )
+
+    rest, _ = await listed.page(column, direction, PageRequest(size=100, after=first[-1]))
+
+    assert [position for position in first + rest if position in whole] == whole
+    assert len(set(first + rest)) == len(first + rest)
+
+
+async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
+    listed = Listed(database, await add_workspace(database), [])
+
+    for from_end in (False, True):
+        request = PageRequest(size=5, from_end=from_end)
+        _, page = await listed.page(Post.created_at, Direction.ASC, request)
+
+        assert page == Page([], has_next_page=False, has_previous_page=False)

@@ -1,0 +1,435 @@
+"""Rows to test with: a workspace, its keys, accounts, posts, destinations and attempts.
+
+Each function writes one of them and returns its typed id. What is not said is believable and fixed,
+except the ids, which are random.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.engine import Database
+from app.db.models import Account, ApiKey, Attempt, Destination, Post, Workspace
+from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+    due_day,
+    lateness_ms,
+)
+from app.domain.ids import AccountId, ApiKeyId, AttemptId, DestinationId, PostId, WorkspaceId
+from app.domain.posts import post_published_at, post_status, search_text
+from app.domain.workspaces import WorkspaceKind
+
+NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
+"""The instant at which the tests take place."""
+
+KEY_PREFIX = "pe_live_"
+LEASE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedKey:
+    id: ApiKeyId
+    token: str
+    """The whole key, as its owner sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedPost:
+    id: PostId
+    destinations: tuple[DestinationId, ...]
+    """In the order of the accounts."""
+
+
+async def add_workspace(
+    database: Database,
+    *,
+    id: UUID | None = None,  # noqa: A002 - the column's name
+    name: str | None = None,
+    mirror_of: str | None = None,
+    created_at: datetime = NOW,
+) -> WorkspaceId:
+    """A local workspace, or the mirror of a URL."""
+    workspace_id = id or uuid4()
+    await _insert(
+        database,
+        Workspace(
+            id=workspace_id,
+            name=name or f"Workspace {workspace_id}",
+            kind=WorkspaceKind.LOCAL if mirror_of is None else WorkspaceKind.MIRROR,
+            mirror_of=mirror_of,
+            event_seq=0,
+            next_account_id=1,
+            created_at=created_at,
+        ),
+    )
+    return WorkspaceId(workspace_id)
+
+
+async def add_api_key(
+    database: Database,
+    workspace_id: WorkspaceId,
+    *,
+    id: UUID | None = None,  # noqa: A002
+    name: str = "Test key",
+    scopes: Iterable[Scope] = DEFAULT_SCOPES,
+    created_at: datetime = NOW,
+    expires_at: datetime | None = None,
+    revoked_at: datetime | None = None,
+    last_used_at: datetime | None = None,
+) -> AddedKey:
+    key_id = id or uuid4()
+    key = make_key(KEY_PREFIX, lambda length: uuid4().bytes[:length])
+    await _insert(
+        database,
+        ApiKey(
+            workspace_id=workspace_id,
+            id=key_id,
+            digest=key.digest,
+            shown_prefix=key.shown_prefix,
+            name=name,
+            scopes=[scope.value for scope in scopes],
+            created_at=created_at,
+            expires_at=expires_at,
+            revoked_at=revoked_at,
+            last_used_at=last_used_at,
+        ),
+    )
+    return AddedKey(ApiKeyId(key_id), key.token)
+
+
+async def add_account(
+    database: Database,
+    workspace_id: WorkspaceId,
+    *,
+    id: int | None = None,  # noqa: A002
+    platform: str = "instagram",
+    account_name: str | None = "acme",
+    display_name: str | None = None,
+    platform_user_id: str | None = None,
+    platform_username: str | None = None,
+    avatar_url: str | None = None,
+    is_active: bool = True,
+    needs_reconnection_since: datetime | None = None,
+    token_expires_at: datetime | None = None,
+    token_refreshed_at: datetime | None = None,
+    created_at: datetime = NOW,
+) -> AccountId:
+    """An account that can post, under the given id or the workspace's next one."""
+
+    async def work(session: AsyncSession) -> AccountId:
+        next_id = (
+            await session.scalars(
+                select(Workspace.next_account_id)
+                .where(Workspace.id == workspace_id)
+                .with_for_update()
+            )
+        ).one()
+        account_id = id or next_id
+        await session.execute(
+            update(Workspace)
+            .where(Workspace.id == workspace_id)
+            .values(next_account_id=max(next_id, account_id + 1))
+        )
+        session.add(
+            Account(
+                workspace_id=workspace_id,
+                id=account_id,
+                platform=platform,
+                account_name=account_name,
+                display_name=display_name,
+                platform_user_id=platform_user_id,
+                platform_username=platform_username,
+                avatar_url=avatar_url,
+                is_active=is_active,
+                needs_reconnection_since=needs_reconnection_since,
+                token_expires_at=token_expires_at,
+                token_refreshed_at=token_refreshed_at,
+                connected_at=created_at,
+                created_at=created_at,
+                updated_at=created_at,
+            )
+        )
+        return AccountId(account_id)
+
+    return await database.write(work)
+
+
+async def add_post(
+    database: Database,
+    workspace_id: WorkspaceId,
+    destinations: Mapping[AccountId, DestinationState] | None = None,
+    *,
+    id: UUID | None = None,  # noqa: A002
+    destination_ids: Sequence[UUID] = (),
+    content: str = "Spring sale starts today",
+    is_draft: bool = False,
+    submitted_now: bool = False,
+    scheduled_for: datetime | None = None,
+    timezone: str | None = None,
+    media_ids: Sequence[str] = (),
+    media: Sequence[Mapping[str, Any]] = (),
+    platform_content: Mapping[str, Any] | None = None,
+    reference: str | None = None,
+    version: int = 1,
+    deleted_at: datetime | None = None,
+    created_at: datetime = NOW,
+    updated_at: datetime | None = None,
+) -> AddedPost:
+    """A post on these accounts, each in its state; the post's own status follows from them."""
+    states = dict(destinations or {})
+    ids = [*destination_ids, *(uuid4() for _ in range(len(states) - len(destination_ids)))]
+    post = Post(
+        workspace_id=workspace_id,
+        id=id or uuid4(),
+        content=content,
+        is_draft=is_draft,
+        submitted_now=submitted_now,
+        scheduled_for=scheduled_for,
+        timezone=timezone,
+        media_ids=list(media_ids),
+        media=list(media),
+        platform_content=dict(platform_content or {}),
+        reference=reference,
+        status=post_status(
+            is_draft=is_draft, submitted_now=submitted_now, destinations=states.values()
+        ),
+        published_at=post_published_at(states.values()),
+        version=version,
+        search_text=search_text(content, platform_content or {}),
+        deleted_at=deleted_at,
+        created_at=created_at,
+        updated_at=updated_at or created_at,
+    )
+
+    async def work(session: AsyncSession) -> None:
+        accounts = await session.execute(
+            select(Account.id, Account.platform).where(Account.workspace_id == workspace_id)
+        )
+        platform_of = {row.id: row.platform for row in accounts}
+        session.add(post)
+        await session.flush()
+        for position, (account_id, state) in enumerate(states.items()):
+            session.add(
+                Destination(
+                    workspace_id=workspace_id,
+                    id=ids[position],
+                    post_id=post.id,
+                    account_id=account_id,
+                    platform=platform_of[account_id],
+                    position=position,
+                    created_at=post.created_at,
+                    updated_at=post.updated_at,
+                    **asdict(state),
+                )
+            )
+
+    await database.write(work)
+    return AddedPost(PostId(post.id), tuple(DestinationId(each) for each in ids))
+
+
+async def add_attempt(
+    database: Database,
+    workspace_id: WorkspaceId,
+    destination_id: DestinationId,
+    *,
+    id: UUID | None = None,  # noqa: A002
+    kind: AttemptKind = AttemptKind.REGULAR,
+    number: int | None = 1,
+    fence: int | None = 1,
+    attempt_key: str | None = None,
+    outcome: Outcome = Outcome.PUBLISHED,
+    category: ErrorCategory = ErrorCategory.TRANSIENT,
+    code: str = "TIMEOUT",
+    message: str = "The platform did not answer in time.",
+    http_status: int | None = None,
+    retry_after: timedelta | None = None,
+    raw: str | None = None,
+    worker: str | None = "worker-1",
+    started_at: datetime = NOW,
+    finished_at: datetime | None = None,
+) -> AttemptId:
+    """An attempt; category, code and message count only where it failed or nobody knows."""
+    failed = outcome in (Outcome.FAILED, Outcome.UNKNOWN)
+    finished = outcome is not Outcome.NONE
+    attempt_id = id or uuid4()
+    await _insert(
+        database,
+        Attempt(
+            workspace_id=workspace_id,
+            id=attempt_id,
+            destination_id=destination_id,
+            kind=kind,
+            number=number,
+            fence=fence,
+            attempt_key=attempt_key,
+            outcome=outcome,
+            category=category if failed else None,
+            code=code if failed else None,
+            message=message if failed else None,
+            http_status=http_status,
+            retry_after_ms=None
+            if retry_after is None
+            else retry_after // timedelta(milliseconds=1),
+            raw=raw,
+            worker=worker,
+            started_at=started_at,
+            finished_at=(finished_at or started_at + timedelta(seconds=1)) if finished else None,
+        ),
+    )
+    return AttemptId(attempt_id)
+
+
+async def _insert(database: Database, row: Workspace | ApiKey | Attempt) -> None:
+    async def work(session: AsyncSession) -> None:
+        session.add(row)
+
+    await database.write(work)
+
+
+def draft() -> DestinationState:
+    """Of a post that is not submitted yet."""
+    return DestinationState(
+        status=DestinationStatus.QUEUED, due_at=None, claimable_at=None, round_started_at=None
+    )
+
+
+def queued(due_at: datetime = NOW) -> DestinationState:
+    """Waits for a worker from its due time on."""
+    return DestinationState(
+        status=DestinationStatus.QUEUED,
+        due_at=due_at,
+        claimable_at=due_at,
+        round_started_at=due_at,
+    )
+
+
+def waiting_for_retry(
+    next_retry_at: datetime = NOW + timedelta(minutes=1),
+    *,
+    due_at: datetime = NOW,
+    attempts: int = 1,
+    error: str = "The platform did not answer in time.",
+    category: ErrorCategory = ErrorCategory.TRANSIENT,
+    code: str = "TIMEOUT",
+) -> DestinationState:
+    """Failed so far, and will be tried again."""
+    return DestinationState(
+        status=DestinationStatus.QUEUED,
+        due_at=due_at,
+        claimable_at=next_retry_at,
+        round_started_at=due_at,
+        attempts=attempts,
+        round_attempts=attempts,
+        fence=attempts,
+        next_retry_at=next_retry_at,
+        error=error,
+        error_category=category,
+        error_code=code,
+    )
+
+
+def claimed(
+    due_at: datetime = NOW, *, lease_expires_at: datetime | None = None
+) -> DestinationState:
+    """In the hands of a worker that has not called the platform yet."""
+    expiry = lease_expires_at or due_at + LEASE
+    return DestinationState(
+        status=DestinationStatus.PUBLISHING,
+        due_at=due_at,
+        claimable_at=expiry,
+        round_started_at=due_at,
+        fence=1,
+        lease_token=uuid4(),
+        lease_expires_at=expiry,
+    )
+
+
+def started(
+    due_at: datetime = NOW, *, lease_expires_at: datetime | None = None
+) -> DestinationState:
+    """In the hands of a worker that is calling the platform."""
+    return DestinationState(
+        status=DestinationStatus.PUBLISHING,
+        due_at=due_at,
+        claimable_at=None,
+        round_started_at=due_at,
+        attempts=1,
+        round_attempts=1,
+        fence=1,
+        lease_token=uuid4(),
+        lease_expires_at=lease_expires_at or due_at + LEASE,
+        started_at=due_at,
+    )
+
+
+def published(
+    published_at: datetime = NOW + timedelta(seconds=5),
+    *,
+    due_at: datetime = NOW,
+    attempts: int = 1,
+    platform_post_id: str | None = "17895695668004550",
+    platform_post_url: str | None = "https://www.instagram.com/p/C1a2b3c4d5e/",
+) -> DestinationState:
+    return DestinationState(
+        status=DestinationStatus.PUBLISHED,
+        outcome=Outcome.PUBLISHED,
+        due_at=due_at,
+        claimable_at=None,
+        round_started_at=due_at,
+        attempts=attempts,
+        round_attempts=attempts,
+        fence=attempts,
+        published_at=published_at,
+        platform_post_id=platform_post_id,
+        platform_post_url=platform_post_url,
+        due_day=due_day(due_at),
+        lateness_ms=lateness_ms(due_at, published_at),
+    )
+
+
+def failed(
+    *,
+    due_at: datetime = NOW,
+    attempts: int = 1,
+    error: str = "The caption is too long.",
+    category: ErrorCategory = ErrorCategory.CONTENT_REJECTED,
+    code: str = "CAPTION_TOO_LONG",
+    outcome: Outcome = Outcome.FAILED,
+) -> DestinationState:
+    """Failed for good."""
+    return DestinationState(
+        status=DestinationStatus.FAILED,
+        outcome=outcome,
+        due_at=due_at,
+        claimable_at=None,
+        round_started_at=due_at,
+        attempts=attempts,
+        round_attempts=attempts,
+        fence=attempts,
+        error=error,
+        error_category=category,
+        error_code=code,
+        due_day=due_day(due_at),
+    )
+
+
+def unknown(*, due_at: datetime = NOW, attempts: int = 1) -> DestinationState:
+    """Started, and nobody knows how it ended."""
+    return failed(
+        due_at=due_at,
+        attempts=attempts,
+        error="The publisher went away before it reported what the platform answered.",
+        category=ErrorCategory.UNCLASSIFIED,
+        code="OUTCOME_UNKNOWN",
+        outcome=Outcome.UNKNOWN,
+    )

@@ -1,0 +1,49 @@
+"""Walking through an argument's value."""
+
+from graphql import IntValueNode, ListValueNode, ObjectValueNode, parse_value
+
+from app.graphql.values import Place, values_in
+
+
+def test_a_place_is_shown_from_the_argument_inwards() -> None:
+    assert str(Place("accountId", Place("any", Place("filter")))) == "filter.any.accountId"
+
+
+def test_a_coerced_value_is_walked_with_the_place_of_each_part() -> None:
+    value = {"any": [{"id": [1, 2]}], "text": "x"}
+    found = [(str(place), part) for place, part in values_in(Place("filter"), value)]
+    assert sorted(found, key=repr) == sorted(
+        [
+            ("filter", value),
+            ("filter.any", [{"id": [1, 2]}]),
+            ("filter.any", {"id": [1, 2]}),
+            ("filter.any.id", [1, 2]),
+            ("filter.any.id", 1),
+            ("filter.any.id", 2),
+            ("filter.text", "x"),
+        ],
+        key=repr,
+    )
+
+
+def test_a_literal_is_walked_in_the_same_way() -> None:
+    found = values_in(Place("filter"), parse_value("{any: [{id: 1}]}"))
+    assert [(str(place), type(part)) for place, part in found] == [
+        ("filter", ObjectValueNode),
+        ("filter.any", ListValueNode),
+        ("filter.any", ObjectValueNode),
+        ("filter.any.id", IntValueNode),
+    ]
+
+
+def test_a_deep_value_is_walked_without_recursion() -> None:
+    value: object = 1
+    for _ in range(50_000):
+        value = {"in": [value]}
+    *_, (place, innermost) = values_in(Place("x"), value)
+    assert innermost == 1
+    assert str(place) == "x" + ".in" * 50_000
+
+
+def test_a_text_is_no_list() -> None:
+    assert list(values_in(Place("x"), "abc")) == [(Place("x"), "abc")]

@@ -1,0 +1,153 @@
+"""What a page of another origin may do and see."""
+
+import asyncio
+
+import httpx
+import limits
+import pytest
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.domain.errors import InvalidApiKey, RateLimitExceeded
+from app.http.cors import with_cors
+from tests.http.asgi import NO_TIME, RecordingObserver, edge, http_client, rate_limits
+
+ORIGIN = "https://app.example.com"
+CORS_HEADERS = "access-control-"
+
+
+def cors_headers(response: httpx.Response) -> dict[str, str]:
+    return {
+        name: value for name, value in response.headers.items() if name.startswith(CORS_HEADERS)
+    }
+
+
+async def preflight(app: ASGIApp, origin: str, method: str, headers: str) -> httpx.Response:
+    async with http_client(app) as client:
+        return await client.options(
+            "/graphql",
+            headers={
+                "Origin": origin,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": headers,
+            },
+        )
+
+
+async def never(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("a preflight must not reach a door")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+async def test_a_preflight_is_answered_without_a_key_and_without_counting(method: str) -> None:
+    observer = RecordingObserver()
+    limited = rate_limits(limits.parse_many("2/minute"))
+    headers = "authorization, content-type, idempotency-key, if-none-match, x-request-id"
+
+    app = edge(never, observer, limits=limited, origins=[ORIGIN])
+    response = await preflight(app, ORIGIN, method, headers)
+
+    assert response.status_code == 200
+    assert cors_headers(response) == {
+        "access-control-allow-origin": ORIGIN,
+        "access-control-allow-methods": "GET, HEAD, POST, PATCH, DELETE",
+        "access-control-allow-headers": (
+            "Accept, Accept-Language, Authorization, Content-Language, Content-Type,"
+            " Idempotency-Key, If-None-Match, X-Request-Id"
+        ),
+        "access-control-max-age": "600",
+    }
+    assert response.headers["X-Request-Id"] == "00000001"
+    assert response.headers["X-RateLimit-Remaining"] == "2"
+    assert [request.status for request in observer.finished] == [200]
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "header"),
+    [
+        ("https://evil.example.com", "POST", "authorization"),
+        (ORIGIN, "TRACE", "authorization"),
+        (ORIGIN, "POST", "x-anything"),
+    ],
+)
+async def test_a_preflight_for_anything_else_is_refused(
+    origin: str, method: str, header: str
+) -> None:
+    response = await preflight(
+        edge(never, RecordingObserver(), origins=[ORIGIN]), origin, method, header
+    )
+
+    assert response.status_code == 400
+
+
+async def exceeding(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RateLimitExceeded("Too many.", retry_after=3)
+
+
+async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise InvalidApiKey("No such key.")
+
+
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise LookupError("internals")
+
+
+async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("app", "status"),
+    [(PlainTextResponse("hello"), 200), (refusing, 401), (exceeding, 429), (failing, 500)],
+)
+async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -> None:
+    async with http_client(edge(app, RecordingObserver(), origins=[ORIGIN])) as client:
+        response = await client.get("/", headers={"Origin": ORIGIN})
+
+    assert response.status_code == status
+    assert cors_headers(response) == {
+        "access-control-allow-origin": ORIGIN,
+        "access-control-expose-headers": (
+            "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
+            " Retry-After, ETag, Allow"
+        ),
+    }
+    assert response.headers["Vary"] == "Origin"
+
+
+async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
+    app = edge(slow, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
+    async with http_client(app) as client:
+        response = await client.get("/", headers={"Origin": ORIGIN})
+
+    assert response.status_code == 503
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+async def test_pages_of_other_origins_may_not_read_an_answer() -> None:
+    app = edge(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
+    async with http_client(app) as client:
+        response = await client.get("/", headers={"Origin": "https://evil.example.com"})
+
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
+    async with http_client(
+        edge(PlainTextResponse(""), RecordingObserver(), origins=["*"])
+    ) as client:
+        response = await client.get("/", headers={"Origin": ORIGIN, "Cookie": "a=b"})
+
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+async def test_without_origins_there_are_no_cors_headers() -> None:
+    app: Response = PlainTextResponse("hello")
+    assert with_cors(app, ()) is app
+
+    async with http_client(edge(app, RecordingObserver())) as client:
+        response = await client.get("/", headers={"Origin": ORIGIN})
+
+    assert cors_headers(response) == {}
+    assert "Vary" not in response.headers

@@ -1,0 +1,349 @@
+"""Deadlines and clients that leave, on hand-driven ASGI; nothing here waits for a real deadline."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.deadline import Deadline
+from app.http.state import request_state
+from tests.http.asgi import LONG, NO_TIME, Client, http_scope, render
+
+WITH_BODY = [(b"transfer-encoding", b"chunked")]
+TOO_LATE = {
+    "code": "service_unavailable",
+    "message": "No answer within 0 s; the request was given up.",
+    "id": "0000cafe",
+}
+
+
+class Work:
+    """An app that works until it is cancelled, and notes what happened to it."""
+
+    def __init__(self, *, starts_response: bool = False) -> None:
+        self.starts_response = starts_response
+        self.is_running = asyncio.Event()
+        self.was_cancelled = False
+        self.cleaned_up = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.starts_response:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"beginning", "more_body": True})
+        self.is_running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        finally:
+            await asyncio.sleep(0)
+            self.cleaned_up.set()
+
+
+def deadline(app: ASGIApp, timeout: timedelta = LONG) -> Deadline:
+    return Deadline(app, timeout=timeout, render=render)
+
+
+async def test_an_answer_in_time_goes_through_unchanged() -> None:
+    client = Client()
+
+    await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
+
+    assert (client.status, client.body, client.was_answered.is_set()) == (200, b"hello", True)
+
+
+async def test_after_the_deadline_the_work_is_cancelled_and_the_client_told() -> None:
+    client = Client()
+    work = Work()
+    scope = http_scope()
+
+    await deadline(work, NO_TIME)(scope, client.receive, client.send)
+
+    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+    assert (b"retry-after", b"5") in client.sent[0]["headers"]
+    assert work.was_cancelled
+    assert work.cleaned_up.is_set()
+    assert request_state(scope)["error_codes"] == ["service_unavailable"]
+
+
+async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() -> None:
+    client = Client()
+    clean_up = asyncio.Event()
+
+    async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await clean_up.wait()
+
+    request = asyncio.create_task(
+        deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, client.send)
+    )
+    await client.was_answered.wait()
+
+    assert client.status == 503
+    assert not request.done()
+    clean_up.set()
+    await request
+
+
+async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
+    client = Client()
+
+    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await PlainTextResponse("too late")(scope, receive, send)
+
+    await deadline(stubborn, NO_TIME)(http_scope(), client.receive, client.send)
+
+    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+
+
+async def test_a_started_response_is_left_incomplete_after_the_deadline() -> None:
+    client = Client()
+    work = Work(starts_response=True)
+
+    await deadline(work, NO_TIME)(http_scope(), client.receive, client.send)
+
+    assert work.was_cancelled
+    assert (client.status, client.body, client.was_answered.is_set()) == (200, b"beginning", False)
+
+
+async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
+    client = Client()
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("the clean-up failed")
+
+    with pytest.raises(LookupError, match="the clean-up failed"):
+        await deadline(fails, NO_TIME)(http_scope(), client.receive, client.send)
+
+    assert client.status == 503
+
+
+async def test_a_lifted_deadline_does_not_end_the_work() -> None:
+    client = Client()
+
+    async def stays_open(scope: Scope, receive: Receive, send: Send) -> None:
+        request_state(scope)["lift_deadline"]()
+        await asyncio.sleep(0.01)
+        await PlainTextResponse("in my own time")(scope, receive, send)
+
+    await deadline(stays_open, timedelta(milliseconds=1))(http_scope(), client.receive, client.send)
+
+    assert (client.status, client.body) == (200, b"in my own time")
+
+
+async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
+    client = Client()
+    work = Work()
+    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
+    await work.is_running.wait()
+
+    client.leave()
+    await request
+
+    assert work.was_cancelled
+    assert work.cleaned_up.is_set()
+    assert client.sent == []
+
+
+async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
+    client = Client()
+    work = Work(starts_response=True)
+    scope = http_scope()
+    request = asyncio.create_task(deadline(work)(scope, client.receive, client.send))
+    await work.is_running.wait()
+    request_state(scope)["lift_deadline"]()
+
+    client.leave()
+    await request
+
+    assert work.was_cancelled
+    assert client.body == b"beginning"
+
+
+async def test_a_client_that_leaves_after_sending_a_body_ends_the_work() -> None:
+    client = Client(b"half", b"half")
+    work = Work()
+
+    async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await Request(scope, receive).body() == b"halfhalf"
+        await work(scope, receive, send)
+
+    scope = http_scope("POST", headers=WITH_BODY)
+    request = asyncio.create_task(deadline(reads_first)(scope, client.receive, client.send))
+    await work.is_running.wait()
+
+    client.leave()
+    await request
+
+    assert work.was_cancelled
+
+
+async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
+    client = Client(b"one", b"two", b"three")
+    received: list[Message] = []
+
+    async def listens(scope: Scope, receive: Receive, send: Send) -> None:
+        while not received or received[-1]["type"] != "http.disconnect":
+            received.append(await receive())
+            if len(received) == 3:
+                await PlainTextResponse("thank you")(scope, receive, send)
+
+    scope = http_scope("POST", headers=WITH_BODY)
+    await deadline(listens)(scope, client.receive, client.send)
+
+    assert received == [
+        {"type": "http.request", "body": b"one", "more_body": True},
+        {"type": "http.request", "body": b"two", "more_body": True},
+        {"type": "http.request", "body": b"three", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+
+async def test_a_request_without_a_body_still_delivers_its_one_message() -> None:
+    client = Client()
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        await PlainTextResponse(repr(body))(scope, receive, send)
+
+    await deadline(reads)(http_scope(), client.receive, client.send)
+
+    assert client.body == b"b''"
+
+
+async def test_a_body_that_no_header_announces_is_delivered_whole() -> None:
+    client = Client(b"un", b"announced")
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
+
+    await deadline(reads)(http_scope("POST"), client.receive, client.send)
+
+    assert client.body == b"unannounced"
+
+
+async def test_a_body_is_not_read_for_an_app_that_does_not_ask_for_it() -> None:
+    client = Client(b"never", b"read")
+    scope = http_scope("POST", headers=[(b"content-length", b"9")])
+
+    await deadline(PlainTextResponse("refused"))(scope, client.receive, client.send)
+
+    assert client.body == b"refused"
+    assert client.pieces_taken == 0
+
+
+async def test_a_body_that_never_ends_meets_the_deadline() -> None:
+    client = Client(b"first", b"never sent")
+    scope = http_scope("POST", headers=WITH_BODY)
+
+    async def receive() -> Message:
+        if client.pieces_taken:
+            await asyncio.Event().wait()
+        return await client.receive()
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+
+    await deadline(reads, timedelta(milliseconds=1))(scope, receive, client.send)
+
+    assert client.status == 503
+
+
+async def test_a_streamed_answer_is_delivered_whole() -> None:
+    client = Client()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"a", b"b", b"c"):
+            await asyncio.sleep(0)
+            yield piece
+
+    await deadline(StreamingResponse(pieces()))(http_scope(), client.receive, client.send)
+
+    assert (client.body, client.was_answered.is_set()) == (b"abc", True)
+
+
+async def test_work_after_a_complete_answer_is_not_disturbed() -> None:
+    client = Client()
+    finished = []
+
+    async def afterwards() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.002)
+        finished.append(client.was_answered.is_set())
+
+    response = PlainTextResponse("done", background=BackgroundTask(afterwards))
+    await deadline(response, timedelta(milliseconds=5))(http_scope(), client.receive, client.send)
+
+    assert finished == [True]
+
+
+async def test_an_exception_of_the_app_comes_through() -> None:
+    client = Client()
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("as it is")
+
+    with pytest.raises(LookupError, match="as it is"):
+        await deadline(fails)(http_scope(), client.receive, client.send)
+
+
+async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> None:
+    client = Client()
+
+    async def cancels_itself(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="cancelled from within"):
+        await deadline(cancels_itself)(http_scope(), client.receive, client.send)
+
+
+async def test_a_server_that_stops_the_request_stops_its_work() -> None:
+    client = Client()
+    work = Work()
+    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
+    await work.is_running.wait()
+
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+    assert work.was_cancelled
+    assert work.cleaned_up.is_set()
+
+
+async def test_nothing_is_left_running_after_a_request() -> None:
+    client = Client()
+    before = asyncio.all_tasks()
+
+    await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
+
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+async def test_other_scopes_pass_through(kind: str) -> None:
+    client = Client()
+    passed: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.extend((scope, receive, send))
+
+    scope = {"type": kind}
+    await deadline(app, NO_TIME)(scope, client.receive, client.send)
+
+    assert passed == [{"type": kind}, client.receive, client.send]

@@ -1,0 +1,267 @@
+"""Rate limits with a clock that stands still until it is moved."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import limits
+import pytest
+
+from app.domain.errors import RateLimitExceeded
+from app.domain.ids import ApiKeyId
+from app.http.rate_limit_storage import BoundedStorage
+from app.http.rate_limits import RateLimits, rate_headers
+from app.http.state import RateStatus, RequestState
+from tests.http.asgi import NOW
+
+KEY = ApiKeyId(UUID(int=1))
+OTHER_KEY = ApiKeyId(UUID(int=2))
+ADDRESS = "203.0.113.7"
+NOW_SECONDS = int(NOW.timestamp())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def made_of(clock: Callable[[], datetime], requests: str, failures: str = "") -> RateLimits:
+    return RateLimits(
+        requests=tuple(limits.parse_many(requests)) if requests else (),
+        failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
+        now=clock,
+    )
+
+
+def status_after(rate_limits: RateLimits, requests: int, key: ApiKeyId = KEY) -> RateStatus:
+    state: RequestState = {}
+    for _ in range(requests):
+        rate_limits.check(key, state)
+    return state["rate_status"]
+
+
+def test_each_request_leaves_one_less_until_the_window_ends(clock: Clock) -> None:
+    rate_limits = made_of(clock, "3/minute")
+
+    assert status_after(rate_limits, 1) == RateStatus(3, 2, NOW_SECONDS + 60)
+    clock.pass_time(20)
+    assert status_after(rate_limits, 2) == RateStatus(3, 0, NOW_SECONDS + 60)
+
+
+def test_a_request_too_many_is_refused_and_says_when_to_come_back(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute")
+    status_after(rate_limits, 2)
+    clock.pass_time(12.5)
+    state: RequestState = {}
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check(KEY, state)
+
+    assert refusal.value.message == (
+        "Too many requests: 2 per minute are allowed for one API key. Try again in 48 s."
+    )
+    assert refusal.value.retry_after == 48
+    assert state["rate_status"] == RateStatus(2, 0, NOW_SECONDS + 60)
+
+
+def test_after_the_seconds_of_the_refusal_the_limit_is_full_again(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute")
+    status_after(rate_limits, 2)
+    clock.pass_time(59.9)
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check(KEY, {})
+
+    assert refusal.value.retry_after == 1
+    clock.pass_time(1)
+    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 121)
+
+
+def test_every_key_has_a_limit_of_its_own(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute")
+    status_after(rate_limits, 2)
+
+    assert status_after(rate_limits, 1, OTHER_KEY) == RateStatus(2, 1, NOW_SECONDS + 60)
+
+
+def test_of_several_limits_the_one_that_leaves_the_fewest_is_shown(clock: Clock) -> None:
+    rate_limits = made_of(clock, "3/minute;5/hour")
+
+    assert status_after(rate_limits, 1) == RateStatus(3, 2, NOW_SECONDS + 60)
+    clock.pass_time(60)
+    assert status_after(rate_limits, 2) == RateStatus(3, 1, NOW_SECONDS + 120)
+    clock.pass_time(60)
+    assert status_after(rate_limits, 1) == RateStatus(5, 1, NOW_SECONDS + 3600)
+
+
+def test_of_equally_near_limits_the_one_that_lasts_longer_is_shown(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute;2/hour")
+
+    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 3600)
+
+
+def test_when_several_limits_are_used_up_the_longest_decides(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute;2/3 hours")
+    status_after(rate_limits, 2)
+    state: RequestState = {}
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check(KEY, state)
+
+    assert refusal.value.message == (
+        "Too many requests: 2 per 3 hours are allowed for one API key. Try again in 10800 s."
+    )
+    assert state["rate_status"] == RateStatus(2, 0, NOW_SECONDS + 10800)
+
+
+def test_a_refused_request_is_not_counted(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute;4/hour")
+    status_after(rate_limits, 2)
+    for _ in range(10):
+        with pytest.raises(RateLimitExceeded):
+            rate_limits.check(KEY, {})
+    clock.pass_time(60)
+
+    assert status_after(rate_limits, 2) == RateStatus(4, 0, NOW_SECONDS + 3600)
+
+
+def test_untouched_limits_show_themselves_full(clock: Clock) -> None:
+    rate_limits = made_of(clock, "60/minute;1000/hour")
+    status_after(rate_limits, 5)
+
+    assert rate_limits.untouched() == RateStatus(60, 60, NOW_SECONDS + 60)
+
+
+def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) -> None:
+    rate_limits = made_of(clock, "", "1/minute")
+    state: RequestState = {}
+    for _ in range(100):
+        rate_limits.check(KEY, state)
+        rate_limits.note_failed_authentication(ADDRESS)
+        rate_limits.check_address(ADDRESS)
+
+    assert "rate_status" not in state
+    assert rate_limits.untouched() == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
+
+
+def test_headers_are_integers() -> None:
+    assert rate_headers(RateStatus(60, 59, 1776265260)) == {
+        "X-RateLimit-Limit": "60",
+        "X-RateLimit-Remaining": "59",
+        "X-RateLimit-Reset": "1776265260",
+    }
+
+
+def test_the_reset_is_never_shown_before_it_happens(clock: Clock) -> None:
+    clock.pass_time(0.001)
+
+    assert status_after(made_of(clock, "2/second"), 1) == RateStatus(2, 1, NOW_SECONDS + 2)
+
+
+def test_an_address_that_fails_too_often_is_refused_until_its_window_ends(clock: Clock) -> None:
+    rate_limits = made_of(clock, "60/minute", "3/minute")
+    for _ in range(3):
+        rate_limits.check_address(ADDRESS)
+        rate_limits.note_failed_authentication(ADDRESS)
+    clock.pass_time(30)
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check_address(ADDRESS)
+
+    assert refusal.value.message == (
+        "Too many refused keys: 3 per minute are allowed for one address. Try again in 30 s."
+    )
+    assert refusal.value.retry_after == 30
+    rate_limits.check_address("203.0.113.8")
+    clock.pass_time(30)
+    rate_limits.check_address(ADDRESS)
+
+
+def test_failures_of_an_address_take_nothing_from_a_key(clock: Clock) -> None:
+    rate_limits = made_of(clock, "2/minute", "2/minute")
+    rate_limits.note_failed_authentication(ADDRESS)
+
+    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 60)
+
+
+@pytest.mark.parametrize(
+    ("failed", "refused"),
+    [
+        ("2001:db8::1", "2001:db8:0:0:ffff:ffff:ffff:ffff"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("fe80::1%eth0", "fe80::2"),
+        ("no address at all", "no address at all"),
+        ("x" * 10_000, "x" * 64),
+    ],
+)
+def test_spellings_of_one_customer_are_one_address(clock: Clock, failed: str, refused: str) -> None:
+    rate_limits = made_of(clock, "60/minute", "1/minute")
+    rate_limits.note_failed_authentication(failed)
+
+    with pytest.raises(RateLimitExceeded):
+        rate_limits.check_address(refused)
+
+
+@pytest.mark.parametrize("other", ["2001:db8:0:1::1", "203.0.113.8", "::1"])
+def test_other_customers_are_other_addresses(clock: Clock, other: str) -> None:
+    rate_limits = made_of(clock, "60/minute", "1/minute")
+    rate_limits.note_failed_authentication("2001:db8::1")
+    rate_limits.note_failed_authentication(ADDRESS)
+
+    rate_limits.check_address(other)
+
+
+def test_callers_that_no_network_tells_apart_are_not_limited_together(clock: Clock) -> None:
+    rate_limits = made_of(clock, "60/minute", "1/minute")
+    for _ in range(10):
+        rate_limits.note_failed_authentication(None)
+        rate_limits.check_address(None)
+
+
+def test_a_million_callers_are_held_in_bounded_memory() -> None:
+    storage = BoundedStorage(lambda: 0.0, max_counts=1000)
+
+    for caller in range(1_000_000):
+        storage.incr(str(caller), expiry=60)
+
+    assert len(storage) == 1000
+    assert storage.get("999999") == 1
+    assert storage.get("999000") == 1
+    assert storage.get("998999") == 0
+
+
+def test_counts_leave_the_memory_when_they_have_expired() -> None:
+    now = 0.0
+    storage = BoundedStorage(lambda: now)
+    for caller in range(1000):
+        storage.incr(str(caller), expiry=60)
+    now = 59.9
+    storage.incr("0", expiry=60)
+
+    assert (storage.get("0"), storage.get_expiry("0")) == (2, 60.0)
+    now = 60.0
+    assert storage.get("0") == 0
+    storage.incr("new", expiry=60)
+    assert len(storage) == 1
+
+
+def test_counts_can_be_dropped() -> None:
+    storage = BoundedStorage(lambda: 0.0)
+    storage.incr("a", expiry=60)
+    storage.incr("b", expiry=60)
+
+    storage.clear("a")
+    assert (storage.get("a"), storage.get_expiry("a")) == (0, 0.0)
+    assert storage.reset() == 1
+    assert len(storage) == 0
+    assert storage.check()

@@ -1,0 +1,23 @@
+"""Puts the logging of the process back after each test here. Nothing else."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    names = ("", "app", "alembic", "uvicorn", "uvicorn.error", "uvicorn.access")
+    before = [
+        (logger, logger.level, logger.handlers[:], logger.propagate, logger.disabled)
+        for logger in map(logging.getLogger, names)
+    ]
+    yield
+    for logger, level, handlers, propagate, disabled in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
+        logger.disabled = disabled
+    structlog.reset_defaults()

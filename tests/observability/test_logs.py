@@ -1,0 +1,159 @@
+"""The form of log lines, whoever writes them, and what never stands in one."""
+
+import json
+import logging
+import re
+
+import pytest
+import structlog
+import uvicorn
+
+from app.observability.logs import configure_logging
+
+TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def without_time(line: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in line.items() if name != "timestamp"}
+
+
+def test_our_lines_are_json_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    structlog.stdlib.get_logger("app.db").info("migrated", revision="0001", name="Zoë\n")
+
+    (line,) = lines(capsys)
+    assert list(line) == ["timestamp", "level", "logger", "event", "revision", "name"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line["timestamp"]))
+    assert without_time(line) == {
+        "level": "info",
+        "logger": "app.db",
+        "event": "migrated",
+        "revision": "0001",
+        "name": "Zoë\n",
+    }
+
+
+def test_lines_of_libraries_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    logging.getLogger("uvicorn.error").info("Started server process [%d]", 42)
+    logging.getLogger("apscheduler").warning("Late")
+
+    assert [without_time(line) for line in lines(capsys)] == [
+        {"level": "info", "logger": "uvicorn.error", "event": "Started server process [42]"},
+        {"level": "warning", "logger": "apscheduler", "event": "Late"},
+    ]
+
+
+def test_a_server_that_configured_its_own_logging_is_taken_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uvicorn.Config("app:nothing")
+    configure_logging("info", "json")
+    logging.getLogger("uvicorn.error").info("Started")
+    logging.getLogger("uvicorn.access").info('127.0.0.1 - "GET /?key=secret HTTP/1.1" 200')
+
+    assert [line["event"] for line in lines(capsys)] == ["Started"]
+
+
+def test_configuring_again_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "console")
+    configure_logging("info", "json")
+    structlog.stdlib.get_logger("app").info("once")
+
+    assert [line["event"] for line in lines(capsys)] == ["once"]
+
+
+def test_nothing_below_the_level_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning", "json")
+    log = structlog.stdlib.get_logger("app")
+    log.info("quiet")
+    log.warning("loud")
+    logging.getLogger("uvicorn.error").info("quiet")
+
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+@pytest.mark.parametrize(
+    "name", ["uvicorn.error", "sqlalchemy.engine", "aiosqlite", "asyncio", "alembic"]
+)
+def test_libraries_do_not_tell_their_data_at_debug(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("debug", "json")
+    logging.getLogger(name).debug("parameters: %s", ["content"])
+    structlog.stdlib.get_logger("app").debug("ours")
+
+    assert [line["event"] for line in lines(capsys)] == ["ours"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_is_written_without_the_values_of_variables(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", log_format)
+    password = "hunter2"[::-1]
+    try:
+        raise LookupError(f"{len(password)} letters")
+    except LookupError as error:
+        structlog.stdlib.get_logger("app").error("failed", exc_info=error)
+
+    written = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in written
+    assert "LookupError: 7 letters" in written
+    assert password not in written
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        (TOKEN, f"/v1/{TOKEN}"),
+        (TOKEN, f"['{TOKEN}']"),
+        (TOKEN, f'"{TOKEN}"'),
+        (TOKEN, f"line\n{TOKEN}\n"),
+        ("abc.def-ghi", "Authorization: Bearer abc.def-ghi"),
+        ("abc.def-ghi", "{'authorization': 'bearer abc.def-ghi'}"),
+        ("hunter2", "postgresql://owner:hunter2@db.example.com/results"),
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_out(
+    log_format: str, secret: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", log_format)
+    structlog.stdlib.get_logger("app").info("seen", text=text)
+    try:
+        raise LookupError(text)
+    except LookupError:
+        logging.getLogger("library").exception("failed with %s", text)
+
+    written = capsys.readouterr().err
+    assert secret not in written
+    assert written.count("***") == 3
+
+
+def test_ids_are_not_taken_for_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    structlog.stdlib.get_logger("app").info(
+        "seen", post="f47ac10b-58cc-4372-a567-0e02b2c3d479", request_id="0000cafe"
+    )
+
+    (line,) = lines(capsys)
+    assert (line["post"], line["request_id"]) == (
+        "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        "0000cafe",
+    )
+
+
+def test_lines_for_people_are_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "console")
+    structlog.stdlib.get_logger("app").info("migrated", revision="0001")
+
+    written = capsys.readouterr().err
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[info +\] migrated +\[app\] revision=0001\n",
+        written,
+    )

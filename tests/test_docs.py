@@ -1,0 +1,71 @@
+"""The README is true: its examples are run, its tables are those of the code."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from app.db.engine import Database
+from app.services.demo import load_demo
+from app.settings import read_settings, settings_table
+from tests.clients import serving
+from tests.factories import KEY_PREFIX, NOW
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+async def test_the_graphql_example_is_answered_as_printed(database: Database) -> None:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    async with serving(database, token=token) as client:
+        assert await client.answer(blocks("graphql")[0]) == json.loads(blocks("json")[0])
+
+
+async def test_every_graphql_example_runs(database: Database) -> None:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    async with serving(database, token=token) as client:
+        for document in blocks("graphql"):
+            await client.query(document)
+
+
+async def test_the_rest_example_is_answered_as_printed(database: Database) -> None:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    (command,) = (block for block in blocks("console") if block.startswith("$ curl"))
+    _, _, header, url = shlex.split(command.removeprefix("$ "))
+    name, _, value = header.partition(": ")
+    async with serving(database) as client:
+        response = await client.get(
+            url.removeprefix("http://127.0.0.1:8000"), headers={name: value}
+        )
+    printed = json.loads(blocks("json")[1])
+    answered = response.json()
+    assert answered.keys() == printed.keys()
+    assert answered["meta"].keys() == printed["meta"].keys()
+    assert json.dumps(answered["data"]) == json.dumps(printed["data"])
+    assert answered["error"] is printed["error"] is None
+
+
+def test_the_settings_table_is_the_one_of_the_code() -> None:
+    found = re.search(r"<!-- settings: .*? -->\n(.*?)\n<!-- /settings -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1] == settings_table()
+
+
+def test_every_script_is_described() -> None:
+    scripts = ROOT / "scripts"
+    described = set(
+        re.findall(r"^\| `(\w+)` \|", (scripts / "README.md").read_text(), re.MULTILINE)
+    )
+    assert described == {file.name for file in scripts.iterdir() if "." not in file.name}
+
+
+def test_every_script_that_the_readme_names_exists() -> None:
+    for name in re.findall(r"scripts/(\w+)", README):
+        assert (ROOT / "scripts" / name).exists(), name
