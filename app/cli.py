@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import re
 import secrets
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -33,8 +34,17 @@ from app.settings import Settings, SettingsError, read_settings, settings_table
 T = TypeVar("T")
 
 MAX_NAME_LENGTH = 200
+MAX_URL_LENGTH = 2000
+
+_URL = re.compile(r"https?://[^\s/?#]+(/\S*)?")
+
+
+class Refused(Exception):
+    """A command that cannot be done; the message is a sentence for the operator."""
+
 
 _OPERATOR_ERRORS = (
+    Refused,
     SettingsError,
     SchemaMismatch,
     BackupRefused,
@@ -45,13 +55,24 @@ _OPERATOR_ERRORS = (
 """Failures that an operator can mend: shown as a sentence, without a traceback."""
 
 
-def main() -> None:
-    """Run the command; every expected failure is one sentence on stderr and exit status 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; every expected failure is one sentence on stderr and exit status 1.
+
+    Without arguments they are those of the process.
+    """
     try:
-        cli(prog_name="post-results")
+        cli(arguments, prog_name="post-results")
     except _OPERATOR_ERRORS as error:
-        click.echo(f"post-results: {error}", err=True)
+        click.echo(f"post-results: {_sentence(error)}", err=True)
         sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """The message; for a database that cannot be used, with the reason, which no client is told."""
+    if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
+        reason = getattr(error.__cause__, "orig", error.__cause__)
+        return f"The database of DATABASE_URL cannot be used: {reason}"
+    return str(error)
 
 
 def _now() -> datetime:
@@ -99,15 +120,15 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
             database,
-            name=check_text(name, "NAME", max_length=MAX_NAME_LENGTH),
-            mirror_of=mirror_of,
+            name=_name(name, "NAME"),
+            mirror_of=None if mirror_of is None else _url(mirror_of, "--mirror-of"),
             now=_now(),
             random_bytes=secrets.token_bytes,
         )
 
     workspace_id = _run(_checked(work))
     if workspace_id is None:
-        raise click.ClickException(f"There is a workspace named {name} already.")
+        raise Refused(f"There is a workspace named {name} already.")
     click.echo(workspace_id)
 
 
@@ -147,15 +168,17 @@ def keys_create(
 
     async def work(database: Database, settings: Settings) -> str:
         async with database.read_all_workspaces() as connection:
-            workspace_id = await workspace_rows.workspace_named(connection, workspace)
+            workspace_id = await workspace_rows.workspace_named(
+                connection, _name(workspace, "--workspace")
+            )
         if workspace_id is None:
-            raise click.ClickException(f"There is no workspace named {workspace}.")
+            raise Refused(f"There is no workspace named {workspace}.")
         now = _now()
         key = await create_key(
             database,
             workspace_id,
-            name=check_text(name, "--name", max_length=MAX_NAME_LENGTH),
-            scopes=[Scope(scope) for scope in scopes] or DEFAULT_SCOPES,
+            name=_name(name, "--name"),
+            scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
             key_prefix=settings.api_key_prefix,
             now=now,
@@ -171,22 +194,24 @@ def keys_list() -> None:
     """List all keys of all workspaces; what opens them is not stored."""
 
     async def work(database: Database, _settings: Settings) -> None:
+        now = _now()
         async with database.read_all_workspaces() as connection:
             for row in await key_rows.list_keys(connection):
+                state = _key_state(row.expires_at, row.revoked_at, now)
                 click.echo(
-                    f"{row.id}  {row.shown_prefix}…  {_key_state(row.expires_at, row.revoked_at)}"
+                    f"{row.id}  {row.shown_prefix}…  {state}"
                     f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
                 )
 
     _run(_checked(work))
 
 
-def _key_state(expires_at: datetime | None, revoked_at: datetime | None) -> str:
+def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> str:
     if revoked_at is not None:
         return f"revoked {format_instant(revoked_at)}"
-    if expires_at is not None:
-        return f"expires {format_instant(expires_at)}"
-    return "valid"
+    if expires_at is None:
+        return "valid"
+    return f"{'expires' if now < expires_at else 'expired'} {format_instant(expires_at)}"
 
 
 @keys.command("revoke")
@@ -198,7 +223,7 @@ def keys_revoke(key_id: str) -> None:
         return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=_now())
 
     if not _run(_checked(work)):
-        raise click.ClickException(f"There is no key with the id {key_id}.")
+        raise Refused(f"There is no key with the id {key_id}.")
     click.echo("The key is revoked.")
 
 
@@ -210,7 +235,11 @@ def backup_command(file: Path) -> None:
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
         return await backup(database, file, now=_now(), random_bytes=secrets.token_bytes)
 
-    click.echo(f"{file} has {sum(_run(work).values())} rows.")
+    try:
+        rows = _run(work)
+    except OSError as error:
+        raise Refused(f"{file} cannot be written: {error.strerror}.") from error
+    click.echo(f"{file} has {sum(rows.values())} rows.")
 
 
 @cli.command("restore")
@@ -235,7 +264,9 @@ def check_command() -> None:
     for problem in problems:
         click.echo(problem)
     if problems:
-        raise click.ClickException(f"{len(problems)} problems found.")
+        raise Refused(
+            "1 problem found." if len(problems) == 1 else f"{len(problems)} problems found."
+        )
     click.echo("Everything holds.")
 
 
@@ -249,6 +280,20 @@ def schema_command() -> None:
 def settings_command() -> None:
     """Print the settings, as the table that stands in the README."""
     click.echo(settings_table())
+
+
+def _name(text: str, argument: str) -> str:
+    check_text(text, argument, max_length=MAX_NAME_LENGTH)
+    if not text.strip() or not text.isprintable():
+        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
+    return text
+
+
+def _url(text: str, argument: str) -> str:
+    check_text(text, argument, max_length=MAX_URL_LENGTH)
+    if not _URL.fullmatch(text):
+        raise InvalidInput(f"{argument} must start with http:// or https://.", argument=argument)
+    return text
 
 
 def _settings() -> Settings:

@@ -27,10 +27,12 @@ from app.http.deadline import Deadline
 from app.http.last_resort import LastResort
 from app.http.rate_limits import RateLimits
 from app.http.requests import Requests
+from app.http.root_path import UnderRootPath
 from app.observability.logs import configure_logging
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 from app.observability.requests import Observer
-from app.rest.routes import envelope_error, rest_routes
+from app.rest.envelope import envelope_error
+from app.rest.routes import rest_routes
 from app.services.api_keys import KeyUsage
 from app.settings import Settings, read_settings
 
@@ -85,11 +87,12 @@ def create_app(
         flushing = asyncio.create_task(_flush_now_and_then(door.key_usage, database))
         yield
         flushing.cancel()
+        await asyncio.wait([flushing])  # what it was about to write, it gives back first
         with suppress(ServiceUnavailable):
             await door.key_usage.flush(database)
         await database.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(GRAPHQL_PATH, GraphQLEndpoint(door, max_body_bytes=settings.max_body_bytes)),
             *rest_routes(door, clock),
@@ -98,6 +101,7 @@ def create_app(
         lifespan=lifespan,
         exception_handlers={HTTPException: render.http_exception},
         middleware=[
+            Middleware(UnderRootPath, root_path=settings.root_path),
             Middleware(
                 Requests,
                 observer=observer,
@@ -110,6 +114,13 @@ def create_app(
             Middleware(Deadline, timeout=settings.request_timeout, render=render),
         ],
     )
+    app.router.redirect_slashes = (
+        False  # a redirect has an empty body, and drops the key in some clients
+    )
+    return app
+    # An answer without a body would be a surprise, and a POST must not be sent twice.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Renderer:

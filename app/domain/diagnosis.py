@@ -60,10 +60,11 @@ class Diagnosis:
 def diagnose(
     *, category: ErrorCategory, code: str, outcome: Outcome, will_retry: bool
 ) -> Diagnosis:
-    """Look the error up; a code of a publisher's own is kept and gets its category's advice."""
-    advice = _UNKNOWN if outcome is Outcome.UNKNOWN else _BY_CODE.get(code)
-    if advice is None or advice.category is not category:
-        advice = _BY_CODE[category.name]
+    """Look the error up; a code of a publisher's own is kept and gets its category's advice.
+
+    Of an unknown outcome nothing is advised but to look, whatever its code and category.
+    """
+    advice = _UNKNOWN if outcome is Outcome.UNKNOWN else _advice(category, code)
     return Diagnosis(
         category=category,
         code=code,
@@ -73,6 +74,11 @@ def diagnose(
         fix=_WILL_RETRY_FIX if will_retry else advice.fix,
         next_action=NextAction.WAIT if will_retry else advice.next_action,
     )
+
+
+def _advice(category: ErrorCategory, code: str) -> Advice:
+    advice = _BY_CODE.get(code)
+    return advice if advice and advice.category is category else _BY_CODE[category.name]
 
 
 _WILL_RETRY_FIX = "Nothing to do: it is retried by itself at the time in nextRetryAt."

@@ -37,6 +37,8 @@ def time_range(
         return TimeRange(_start_of(period, now), now)
     if start is None:
         raise InvalidInput("period custom needs a start: pass from.", argument="from")
+    if end is None and start > now:
+        raise InvalidInput("from must not be in the future unless to is passed.", argument="from")
     end = now if end is None else end
     if end < start:
         raise InvalidInput("to must not be earlier than from.", argument="to")

@@ -27,4 +27,9 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
 
 def fold_for_search(*texts: str) -> str:
     """One string in which a case-insensitive search, beyond ASCII too, is a plain substring test."""
-    return "\n".join(unicodedata.normalize("NFC", text.casefold()) for text in texts)
+    return "\n".join(_fold(text) for text in texts)
+
+
+def _fold(text: str) -> str:
+    # Decomposed first: folding takes some combining marks for letters and then cannot order them.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())

@@ -1,14 +1,14 @@
 """The GraphQL door: who asks, what runs, and GraphQL over HTTP for GET and POST. REST comes in here too.
 
-https://graphql.github.io/graphql-over-http/draft/ says which status answers what: under
-application/graphql-response+json a request that was not run has the status of its error, under
-application/json it has 200, as clients from before that media type expect.
+https://graphql.github.io/graphql-over-http/draft/ says which status answers what. A request that is
+not well formed (no JSON, no query) is refused with a 4xx under either media type. A document that is
+well asked for but not run has the status of its error under application/graphql-response+json
+("Status Codes"), and 200 under application/json ("Legacy Watershed"), as older clients expect.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import Message
 from typing import Any, cast
 
 import orjson
@@ -23,10 +23,12 @@ from app.db.engine import Database
 from app.domain.errors import (
     InvalidApiKey,
     InvalidInput,
+    InvalidJson,
     MethodNotAllowed,
     PostResultsError,
     RequestError,
     UnsupportedMediaType,
+    ValidationFailed,
     concrete_errors,
 )
 from app.graphql.context import Clock, Context
@@ -115,10 +117,12 @@ class GraphQLDoor:
 def graphql_error(scope: Scope, error: PostResultsError) -> Response:
     """An error at the door, in the form that GraphQL clients read."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, InvalidApiKey):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
     return _respond(
         {"errors": [error_entry(error)]},
         status=error.http_status,
-        media_type=_media_type(Headers(scope=scope).get("accept")),
+        media_type=_media_type(Headers(scope=scope)),
         headers=headers,
     )
 
@@ -145,6 +149,11 @@ class GraphQLEndpoint:
             return _method_not_allowed(
                 request, f"{request.method} is not possible here", "GET, POST"
             )
+        if _is_a_persons_visit(request):
+            raise InvalidInput(
+                "This is a GraphQL API and no page: POST a JSON object with a query to it, with an"
+                " API key in the header Authorization."
+            )
         context = await self._door.context_for(request)
         if request.method == "GET":
             asked, allowed = _from_query_string(request), QUERY_ONLY
@@ -155,8 +164,10 @@ class GraphQLEndpoint:
                 context, asked.query, asked.variables, asked.operation_name, allowed=allowed
             )
         except InvalidOperationTypeError:
+            if request.method == "POST":
+                raise ValidationFailed("A subscription cannot be sent by POST.") from None
             return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
-        media_type = _media_type(request.headers.get("accept"))
+        media_type = _media_type(request.headers)
         status = 200
         if not answer.executed and media_type == GRAPHQL_RESPONSE:
             status = _STATUS_OF_CODE[answer.errors[0]["extensions"]["code"]]
@@ -179,18 +190,34 @@ class _Asked:
     operation_name: str | None
 
 
+def _is_a_persons_visit(request: Request) -> bool:
+    """A browser that was pointed here; it has no key, and a 401 would not help its user."""
+    return (
+        request.method == "GET"
+        and "query" not in request.query_params
+        and "text/html" in _preferences(request.headers)
+    )
+
+
 def _from_query_string(request: Request) -> _Asked:
     parameters: dict[str, object] = dict(request.query_params)
     for name in ("variables", "extensions"):
-        text = parameters.get(name)
-        if isinstance(text, str):
-            # In a URL an empty value is how a form leaves something out.
-            parameters[name] = (
-                read_json_object(text.encode(errors="surrogatepass")) if text else None
-            )
+        if name in parameters:
+            parameters[name] = _json_of_query_string(name, str(parameters[name]))
     if parameters.get("operationName") == "":
         parameters["operationName"] = None
     return _asked(parameters)
+
+
+def _json_of_query_string(name: str, text: str) -> dict[str, object] | None:
+    # In a URL an empty value is how a form leaves something out.
+    if text in ("", "null"):
+        return None
+    try:
+        return read_json_object(text.encode())
+    except InvalidJson:
+        problem = f"{name} must be a JSON object of moderate depth and size."
+        raise InvalidJson(problem, argument=name) from None
 
 
 def _asked(parameters: Mapping[str, object]) -> _Asked:
@@ -214,22 +241,32 @@ def _bearer_token(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _media_type(accept: str | None) -> str:
-    """graphql-response+json for those who name it before or beside plain JSON, else JSON."""
-    preference: dict[str, float] = {}
-    for item in (accept or "").split(","):
+def _media_type(headers: Headers) -> str:
+    """graphql-response+json for those who name it and prefer it or do not mind, else JSON.
+
+    Who accepts anything, or nothing that can be had, gets JSON ("Legacy Watershed").
+    """
+    preferences = _preferences(headers)
+    named = preferences.get(GRAPHQL_RESPONSE, 0)
+    ranges = (JSON, "application/*", "*/*")
+    plain = next((preferences[each] for each in ranges if each in preferences), 0)
+    return GRAPHQL_RESPONSE if named > 0 and named >= plain else JSON
+
+
+def _preferences(headers: Headers) -> dict[str, float]:
+    """What Accept names, with its weights; what is not understood is left out."""
+    preferences: dict[str, float] = {}
+    for item in ",".join(headers.getlist("accept")).split(","):
         media_type, parameters = _parse_media_type(item)
         with suppress(ValueError):
-            preference[media_type] = float(parameters.get("q", "1"))
-    named = preference.get(GRAPHQL_RESPONSE, 0)
-    return GRAPHQL_RESPONSE if named > 0 and named >= preference.get(JSON, 0) else JSON
+            preferences[media_type] = float(parameters.get("q", "1"))
+    return preferences
 
 
 def _parse_media_type(text: str) -> tuple[str, dict[str, str]]:
-    header = Message()
-    header["content-type"] = text
-    (media_type, _), *parameters = header.get_params(failobj=[("", "")])
-    return media_type.lower(), {name.lower(): value for name, value in parameters}
+    media_type, *parameters = (part.strip() for part in text.split(";"))
+    pairs = (parameter.partition("=") for parameter in parameters)
+    return media_type.lower(), {name.lower(): value.strip('"') for name, _, value in pairs}
 
 
 def _method_not_allowed(request: Request, problem: str, allowed: str) -> Response:

@@ -21,10 +21,12 @@ Count = Callable[[], Awaitable[int]]
 
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
-    has_next_page: bool = field(description="Whether more follows after endCursor.")
+    has_next_page: bool = field(
+        description="Whether more follows; when paging backwards, whether `before` was given."
+    )
     has_previous_page: bool = field(
-        description="Whether more comes before startCursor; when paging forwards, whether it started"
-        " after a cursor."
+        description="Whether more comes before; when paging forwards, whether `after` or an"
+        " `offset` was given."
     )
     start_cursor: str | None = field(description="The first edge's cursor; null on an empty page.")
     end_cursor: str | None = field(description="The last edge's cursor; null on an empty page.")
@@ -149,5 +151,5 @@ def _page_info(page: Page, places: list[str]) -> PageInfo:
 def _check_range(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise InvalidInput(
-            f"{name} must be from {low:,} to {high:,}; it is {value}.", argument=name
+            f"{name} must be from {low:,} to {high:,}; it is {value:,}.", argument=name
         )

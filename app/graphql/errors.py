@@ -12,11 +12,17 @@ from app.domain.errors import (
     ErrorCode,
     InternalError,
     PostResultsError,
+    ServerError,
     ValidationFailed,
 )
 
-_UNKNOWN_ENUM_VALUE = re.compile(r"does not exist in ['\"](\w+)['\"] enum\.")
-_BAD_VARIABLE = re.compile(r"(Variable '(?P<name>\$\w+)' has invalid value(?: at [^:]*)?): ")
+# graphql-core says what was wrong in nothing but its sentences.
+_NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
+_BAD_VALUE = re.compile(
+    r"(?P<place>(?:Variable|Argument) '(?P<name>\$?\w+)' has invalid value"
+    r"(?: at (?P<path>[^:]+))?): "
+)
+_ITEM = re.compile(r"\[\d+\]")
 _BAD_ARGUMENT = re.compile(r"Argument '\w+' ")
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -55,21 +61,31 @@ def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[
     if error.path is not None:
         entry["path"] = error.path
     cause = public_cause(error)
-    bad_variable = _BAD_VARIABLE.match(error.message)
+    bad_value = _BAD_VALUE.match(error.message)
     if cause is not None:
+        if isinstance(cause, ServerError):
+            _report(error, cause, request_id)
         entry["extensions"] = _extensions(cause)
     elif error.extensions and "code" in error.extensions:
         entry["extensions"] = {"code": error.extensions["code"]}
     elif _is_callers(error):
         entry["extensions"] = {"code": ErrorCode.VALIDATION_ERROR.name}
     else:
-        failure = error.original_error or error
-        logger.error("resolver failed", request_id=request_id, path=error.path, exc_info=failure)
+        _report(error, error.original_error or error, request_id)
         entry["message"] = _MASK.format(request_id=request_id)
         entry["extensions"] = {"code": InternalError.code.name, "requestId": request_id}
-    if bad_variable:
-        entry["extensions"].setdefault("field", bad_variable["name"])
+    if bad_value and entry["extensions"]["code"] != InternalError.code.name:
+        entry["extensions"].setdefault("field", _field(bad_value))
     return entry
+
+
+def _report(error: GraphQLError, failure: Exception, request_id: str) -> None:
+    logger.error("resolver failed", request_id=request_id, path=error.path, exc_info=failure)
+
+
+def _field(bad_value: re.Match[str]) -> str:
+    """`$filter.status` for `Variable '$filter' … at .status[0]`: items share their list's place."""
+    return bad_value["name"] + _ITEM.sub("", bad_value["path"] or "")
 
 
 _MASK = (
@@ -99,16 +115,22 @@ def _extensions(error: PostResultsError) -> dict[str, Any]:
 
 
 def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """The message; with our own reason for a bad variable, and with an enum's allowed values."""
-    bad_variable = _BAD_VARIABLE.match(error.message)
+    """The message in the caller's words: our reason for a bad value, an enum's values, null."""
+    bad_value = _BAD_VALUE.match(error.message)
     cause = public_cause(error)
-    if bad_variable and cause:
-        return f"{bad_variable[1]}: {cause.message}"
-    found = _UNKNOWN_ENUM_VALUE.search(error.message)
-    enum = schema.get_type(found[1]) if found else None
-    if found and isinstance(enum, GraphQLEnumType):
-        return f"{error.message[: found.end()]} It is one of {', '.join(enum.values)}."
+    if bad_value and cause:
+        return f"{bad_value['place']}: {cause.message}"
+    found = _NO_SUCH_ENUM_VALUE.search(error.message)
+    enum = schema.get_type(found[1] or found[2]) if found else None
+    if isinstance(enum, GraphQLEnumType):
+        problem = error.message.partition(" Did you mean the enum value")[0]
+        return f"{problem} Use one of {', '.join(enum.values)}."
+    if error.message.endswith(_NOT_NONE):
+        return f"{error.message.removesuffix(_NOT_NONE)} not to be null."
     return error.message
+
+
+_NOT_NONE = " not to be None."
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class PostFilter:
         return posts.PostFilter(
             status=self.status,
             platform=_texts("platform", self.platform),
-            account_id=_account_ids(self.account_id),
+            account_id=_account_ids("accountId", self.account_id),
             created_after=self.created_after,
             created_before=self.created_before,
             scheduled_after=self.scheduled_after,
@@ -107,16 +107,14 @@ class DestinationFilter:
     next_retry_before: datetime | None = strawberry.field(
         default=None, description="With an automatic retry due earlier."
     )
-    overdue: bool | None = strawberry.field(
-        default=None, description="Whether it has waited for a publisher for too long."
-    )
+    overdue: bool | None = strawberry.field(default=None, description="By `isOverdue`.")
 
     def to_query(self) -> destinations.DestinationFilter:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
         return destinations.DestinationFilter(
             status=self.status,
             platform=_texts("platform", self.platform),
-            account_id=_account_ids(self.account_id),
+            account_id=_account_ids("accountId", self.account_id),
             post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
             error_category=self.error_category,
             error_code=_texts("errorCode", self.error_code),
@@ -152,5 +150,5 @@ def _texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     return [check_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
 
 
-def _account_ids(values: Sequence[int] | None) -> Sequence[AccountId] | None:
-    return None if values is None else [check_account_id(value, "accountId") for value in values]
+def _account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
+    return None if values is None else [check_account_id(value, name) for value in values]

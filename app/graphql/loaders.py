@@ -16,6 +16,9 @@ from app.db.engine import AnyRow, Reader
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.ids import AccountId, DestinationId, PostId
 
+KEYS_PER_STATEMENT = 10_000
+"""Either engine refuses a statement with more than about 32,000 parameters."""
+
 Key = TypeVar("Key", bound=Hashable)
 Read = Callable[[], AbstractAsyncContextManager[Reader]]
 Query = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
@@ -69,5 +72,9 @@ def _many(read: Read, query: Query[Key], key_column: str) -> DataLoader[Key, lis
 
 
 async def _fetch(read: Read, query: Query[Key], keys: Iterable[Key]) -> Sequence[AnyRow]:
+    wanted = list(dict.fromkeys(keys))
+    rows: list[AnyRow] = []
     async with read() as reader:
-        return await query(reader, list(dict.fromkeys(keys)))
+        for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+            rows.extend(await query(reader, wanted[start : start + KEYS_PER_STATEMENT]))
+    return rows

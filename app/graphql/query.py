@@ -72,7 +72,7 @@ class Query:
         self,
         info: Info,
         ids: Annotated[list[strawberry.ID], argument(description="From fields `id`.")],
-    ) -> list[Node | None]:
+    ) -> list[Node | None] | None:
         decoded = [decode_node_id(text, "ids") for text in ids]
         return list(await gather(*(_load(info.context, kind, key) for kind, key in decoded)))
 

@@ -5,6 +5,7 @@ therefore nullable.
 """
 
 from datetime import datetime
+from math import ceil
 from uuid import UUID
 
 import strawberry
@@ -98,7 +99,8 @@ class Destination(Node):
     attempts: int = field(description="How often the platform was called; never reset.")
     next_retry_at: datetime | None = field(description="When the next automatic retry is due.")
     is_overdue: bool = field(
-        description="Whether it has waited for a publisher for more than five minutes."
+        description="Whether a publisher should have taken it up, or reported how its attempt ended,"
+        " five minutes ago or earlier."
     )
     poll_after_seconds: int | None = field(
         description="When a client that polls may look again; null when it is final."
@@ -134,7 +136,7 @@ class Destination(Node):
                 lease_expires_at=row.lease_expires_at,
                 now=now,
             ),
-            poll_after_seconds=None if wait is None else round(wait.total_seconds()),
+            poll_after_seconds=None if wait is None else ceil(wait.total_seconds()),
             created_at=row.created_at,
             updated_at=row.updated_at,
         )

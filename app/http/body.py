@@ -18,7 +18,6 @@ _MANY_DIGITS = re.compile(rb"[0-9]{19}")
 _LONG_NUMBER = re.compile(r"-?[0-9]{19}", re.ASCII)
 _LOWEST_INTEGER = -(2**63)
 _HIGHEST_INTEGER = 2**64 - 1
-_LONGEST_INTEGER = len(str(_LOWEST_INTEGER))
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -104,5 +103,5 @@ def _children(node: object) -> list[object]:
 
 
 def _check_integer(digits: str) -> None:
-    if len(digits) > _LONGEST_INTEGER or not _LOWEST_INTEGER <= int(digits) <= _HIGHEST_INTEGER:
+    if not _LOWEST_INTEGER <= int(digits) <= _HIGHEST_INTEGER:
         raise InvalidJson(_INTEGER_TOO_LARGE)

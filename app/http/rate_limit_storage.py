@@ -33,7 +33,6 @@ class BoundedStorage(Storage):
         if so_far := self.get(key):
             self._counts[key] = (so_far + amount, self.get_expiry(key))
         else:
-            self._counts.pop(key, None)
             self._make_room()
             self._counts[key] = (amount, self._now() + expiry)
         return so_far + amount
@@ -62,6 +61,7 @@ class BoundedStorage(Storage):
         return len(self._counts)
 
     def _make_room(self) -> None:
+        """Drop what has expired, and then the oldest until one more fits in."""
         now = self._now()
         while self._counts:
             oldest = next(iter(self._counts))

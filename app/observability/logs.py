@@ -32,7 +32,6 @@ def configure_logging(level: str, log_format: str) -> None:
     logging.getLogger("app").setLevel(wanted)
     # At debug the server's WebSocket library prints handshakes, and with them Authorization.
     logging.getLogger("uvicorn").setLevel(max(wanted, logging.INFO))
-    logging.getLogger("alembic").setLevel(max(wanted, logging.INFO))
     _take_over_uvicorn()
     structlog.configure(
         processors=[

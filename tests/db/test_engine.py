@@ -147,7 +147,7 @@ async def fail_with(session: AsyncSession, sqlstate: str) -> None:
 async def test_a_serialization_failure_repeats_the_whole_transaction(
     database: Database, sqlstate: str
 ) -> None:
-    names = []
+    names: list[str] = []
 
     async def work(session: AsyncSession) -> None:
         names.append(f"try {len(names) + 1}")
@@ -383,14 +383,11 @@ async def test_both_sides_of_a_careless_join_are_confined(database: Database) ->
     joined = select(
         Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
     ).join(Destination, Destination.account_id > 0)
-    multiplied = select(
-        Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
-    ).where(Destination.account_id > 0, Post.version > 0)
 
     async with database.read(ours) as reader:
-        rows = [*await reader.rows(joined), *await reader.rows(multiplied)]
+        rows = await reader.rows(joined)
 
-    assert [(row.post, row.destination) for row in rows] == [(ours, ours), (ours, ours)]
+    assert [(row.post, row.destination) for row in rows] == [(ours, ours)]
 
 
 def test_what_has_no_workspace_cannot_be_read_inside_one() -> None:
@@ -422,7 +419,7 @@ async def test_a_filter_that_is_given_replaces_the_workspaces(
 async def test_rows_come_back_as_they_were_written(database: Database) -> None:
     """Instants to the millisecond, documents in the order of their keys."""
     workspace_id = await add_workspace(database)
-    content = {"zulu": {"content": "ü\u0000"}, "alpha": [1.0, None, {"b": True, "a": 2**53}]}
+    content = {"zulu": {"content": "ü"}, "alpha": [1.0, None, {"b": True, "a": 2**53}]}
     post = await add_post(
         database,
         workspace_id,

@@ -1,7 +1,6 @@
 """Keyset pages against a list sorted in Python: every window, walk and direction, ties and nulls."""
 
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Database
@@ -18,7 +17,7 @@ from app.db.models import Post
 from app.db.pages import Direction, Order, Page, PageRequest, read_page
 from app.domain.cursors import Position
 from app.domain.ids import WorkspaceId
-from tests.factories import NOW, add_account, add_post, add_workspace, published
+from tests.factories import NOW, add_post, add_workspace
 
 TIMES = [None, *(NOW + timedelta(minutes=minute) for minute in range(4))]
 ROWS = 23
@@ -40,16 +39,19 @@ class Listed:
 
     def in_order(self, column: InstrumentedAttribute[Any], direction: Direction) -> list[Position]:
         """What the whole list must be: nulls last either way, ties by id in the same direction."""
-        index = 1 if column is Post.created_at else 2
+        timed = [
+            (created_at if column is Post.created_at else scheduled_for, post_id)
+            for post_id, created_at, scheduled_for in self.rows
+        ]
         descending = direction is Direction.DESC
-        valued = sorted(
-            (row for row in self.rows if row[index]), key=lambda row: (row[index], row[0])
+        with_time = sorted(
+            ((time, post_id) for time, post_id in timed if time is not None), reverse=descending
         )
-        nulls = sorted(row for row in self.rows if row[index] is None)
-        if descending:
-            valued.reverse()
-            nulls.reverse()
-        return [Position(row[index], str(row[0])) for row in (*valued, *nulls)]
+        without = sorted((post_id for time, post_id in timed if time is None), reverse=descending)
+        return [
+            *(Position(time, str(post_id)) for time, post_id in with_time),
+            *(Position(None, str(post_id)) for post_id in without),
+        ]
 
     async def page(
         self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
@@ -61,7 +63,7 @@ class Listed:
 
 
 @pytest.fixture
-async def listed(database: Database) -> AsyncIterator[Listed]:
+async def listed(database: Database) -> Listed:
     generator = random.Random(20260415)
     ours, theirs = await add_workspace(database), await add_workspace(database)
     rows = []
@@ -75,7 +77,7 @@ async def listed(database: Database) -> AsyncIterator[Listed]:
         )
         await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
         rows.append((post_id, created_at, scheduled_for))
-    yield Listed(database, ours, rows)
+    return Listed(database, ours, rows)
 
 
 @both_directions

@@ -326,11 +326,13 @@ async def test_a_server_that_stops_the_request_stops_its_work() -> None:
     assert work.cleaned_up.is_set()
 
 
-async def test_nothing_is_left_running_after_a_request() -> None:
+@pytest.mark.parametrize("headers", [[], WITH_BODY])
+async def test_nothing_is_left_running_after_a_request(headers: list[tuple[bytes, bytes]]) -> None:
     client = Client()
     before = asyncio.all_tasks()
 
-    await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
+    scope = http_scope("POST", headers=headers)
+    await deadline(PlainTextResponse("hello"))(scope, client.receive, client.send)
 
     assert asyncio.all_tasks() == before
 

@@ -5,6 +5,7 @@ import os
 from datetime import timedelta
 from uuid import UUID
 
+import httpx
 import limits
 import pytest
 from starlette.applications import Starlette
@@ -36,9 +37,9 @@ RESET = str(int(NOW.timestamp()) + 60)
 LIMITED = rate_limits(limits.parse_many("2/minute"))
 
 
-def rate_headers(response: object) -> tuple[str, ...]:
-    headers = response.headers  # type: ignore[attr-defined]
-    return tuple(headers[f"X-RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset"))
+def rate_headers(response: httpx.Response) -> tuple[str, ...]:
+    names = ("Limit", "Remaining", "Reset")
+    return tuple(response.headers[f"X-RateLimit-{name}"] for name in names)
 
 
 async def hello(request: Request) -> Response:

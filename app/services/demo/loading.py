@@ -1,0 +1,84 @@
+"""Loading the demo workspace: its data once, its key at every call. No content."""
+
+from datetime import datetime
+from random import Random
+from uuid import UUID, uuid5
+
+from app.db import demo, workspaces
+from app.db.demo import DemoRows
+from app.db.engine import Database, WriteSession
+from app.domain.api_keys import DEFAULT_SCOPES, describe_key
+from app.domain.ids import ApiKeyId, WorkspaceId
+from app.domain.times import cut_to_milliseconds
+from app.domain.workspaces import WorkspaceKind
+from app.services.demo.accounts import NEXT_ACCOUNT_ID, demo_accounts
+from app.services.demo.contents import posts_with_special_contents
+from app.services.demo.example import documented_example
+from app.services.demo.finished import finished_posts
+from app.services.demo.history import history
+from app.services.demo.rows import demo_rows
+from app.services.demo.scene import Scene
+from app.services.demo.unfinished import unfinished_posts
+from app.settings import SettingsError
+
+DEMO_WORKSPACE_ID = WorkspaceId(UUID("de300000-0000-4000-8000-000000000de3"))
+
+_SEED = 2280
+_WORKSPACE_NAME = "Demo"
+_KEY_NAME = "demo"
+
+
+async def load_demo(database: Database, *, token: str, key_prefix: str, now: datetime) -> None:
+    """Make sure that the demo workspace is there, and that `token` is its one working demo key.
+
+    The data is written by the first call and is relative to its `now`; calls may run at once, in
+    several processes. SettingsError if the token or the workspace's name belongs to somebody else.
+    """
+    key = describe_key(token, key_prefix)
+    key_id = ApiKeyId(uuid5(DEMO_WORKSPACE_ID, key.digest.hex()))
+
+    async def work(session: WriteSession) -> None:
+        if await workspaces.insert_workspace(
+            session,
+            DEMO_WORKSPACE_ID,
+            name=_WORKSPACE_NAME,
+            kind=WorkspaceKind.LOCAL,
+            mirror_of=None,
+            next_account_id=NEXT_ACCOUNT_ID,
+            now=now,
+        ):
+            await demo.insert_demo(session, demo_data(now))
+        elif not await demo.lock_workspace(session, DEMO_WORKSPACE_ID):
+            raise SettingsError(
+                f"The demo data needs a workspace named {_WORKSPACE_NAME!r}, and there is another"
+                " one of that name. Start without --demo, or on another DATABASE_URL."
+            )
+        if not await demo.put_key(
+            session,
+            DEMO_WORKSPACE_ID,
+            key_id,
+            key,
+            name=_KEY_NAME,
+            scopes=DEFAULT_SCOPES,
+            now=now,
+        ):
+            raise SettingsError("DEMO_API_KEY is the key of another workspace. Choose another key.")
+        await demo.revoke_other_keys(session, DEMO_WORKSPACE_ID, key, name=_KEY_NAME, now=now)
+
+    await database.write(work)
+
+
+def demo_data(now: datetime) -> DemoRows:
+    """All rows of the demo workspace as of `now`; the same instant gives the same rows."""
+    now = cut_to_milliseconds(now)
+    rng = Random(_SEED)  # noqa: S311 - it has to be predictable
+    accounts = demo_accounts(now)
+    scene = Scene(now, {account.id: account for account in accounts}, rng)
+    posts = (
+        documented_example(),
+        *unfinished_posts(scene),
+        *finished_posts(scene),
+        *posts_with_special_contents(scene),
+        *history(scene),
+    )
+    return demo_rows(rng, DEMO_WORKSPACE_ID, accounts, posts)

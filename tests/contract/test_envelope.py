@@ -1,0 +1,208 @@
+"""Every answer under the REST prefixes, and every refusal, wears the envelope."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.db.engine import Database, WriteSession
+from app.db.migrations import migrate
+from app.domain.api_keys import Scope
+from app.rest.routes import PREFIXES, READS
+from app.settings import read_settings
+from tests.clients import serving
+from tests.factories import (
+    KEY_PREFIX,
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    started,
+)
+from tests.rest.envelopes import data_of, error_of, opened
+
+POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+PATHS = [read.path.format(post_id=POST, account_id=2280) for read in READS]
+ALL_PATHS = [prefix + path for prefix in PREFIXES for path in PATHS]
+
+NOT_SERVED = [
+    "/",
+    "/v1",
+    "/v1/",
+    "/v1/posts/",
+    "/v1/nothing",
+    "/v1/media",
+    "/v1/campaigns/7",
+    "/v1/analytics",
+    f"/v1/posts/{POST}/nothing",
+    f"/api/v1/posts/{POST}/results/first",
+    "/v2/posts",
+    "/api/posts",
+    "/v1//posts",
+    "/v1/%00",
+]
+
+
+async def test_both_prefixes_answer_the_same(database: Database) -> None:
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    account = await add_account(database, workspace, id=2280)
+    post = await add_post(database, workspace, {account: started()})
+    async with serving(database, token=key.token) as client:
+        for read in READS:
+            path = read.path.format(post_id=post.id, account_id=account)
+            answers = [await client.get(prefix + path) for prefix in PREFIXES]
+            bodies = [data_of(answer) for answer in answers]
+            assert bodies[0] == bodies[1]
+            assert len({answer.headers["ETag"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer sk_live_00000000000000000000000000000000",
+        "Bearer pe_live_0000000000000000000000000000000G",
+        "Bearer pe_live_00000000000000000000000000000000",
+        "Basic cGVfbGl2ZV8wMDAwMDAwMDAwMDAwMDAwMDAwMDA=",
+    ],
+)
+async def test_every_path_needs_a_key(database: Database, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    async with serving(database) as client:
+        for path in ALL_PATHS:
+            response = await client.get(path, headers=headers)
+            assert error_of(response, 401)["code"] == "invalid_api_key"
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_revoked_and_an_expired_key_open_nothing(database: Database) -> None:
+    workspace = await add_workspace(database)
+    keys = (
+        await add_api_key(database, workspace, revoked_at=NOW),
+        await add_api_key(database, workspace, expires_at=NOW),
+    )
+    async with serving(database) as client:
+        for key in keys:
+            response = await client.with_token(key.token).get("/v1/posts")
+            assert error_of(response, 401)["code"] == "invalid_api_key"
+
+
+async def test_every_path_needs_the_scope_to_read(database: Database) -> None:
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace, scopes=[Scope.WRITE, Scope.PUBLISH, Scope.ADMIN])
+    account = await add_account(database, workspace, id=2280)
+    post = await add_post(database, workspace, {account: started()})
+    async with serving(database, token=key.token) as client:
+        for read in READS:
+            path = read.path.format(post_id=post.id, account_id=account)
+            error = error_of(await client.get(f"/v1{path}"), 403)
+            assert error == {
+                "message": "This needs an API key with the scope read.",
+                "code": "insufficient_scope",
+                "retryable": False,
+                "details": None,
+            }
+
+
+@pytest.mark.parametrize("path", NOT_SERVED)
+async def test_a_path_that_is_not_served_is_not_found(database: Database, path: str) -> None:
+    async with serving(database) as client:
+        for method in ("GET", "POST", "DELETE"):
+            error = error_of(await client.request(method, path), 404)
+            assert error["code"] == "not_found"
+            assert "not found" in error["message"]
+
+
+async def test_nothing_but_reading_is_possible(database: Database) -> None:
+    async with serving(database) as client:
+        for path in [*ALL_PATHS, "/v1/posts/bulk", "/v1/posts/retry-failed"]:
+            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+                response = await client.request(method, path)
+                assert error_of(response, 405)["code"] == "method_not_allowed"
+                assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("path", ["/v1/posts/x", "/v1/posts/x/results", "/v1/posts/bulk"])
+async def test_a_malformed_post_id_is_an_invalid_id(database: Database, path: str) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    async with serving(database, token=key.token) as client:
+        error = error_of(await client.get(path), 400)
+    assert error["code"] == "invalid_id"
+    assert error["message"].startswith("post_id: ")
+    assert [each["field"] for each in error["details"]["validation_errors"]] == ["post_id"]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "2147483648", "9" * 400])
+async def test_a_malformed_account_id_is_an_invalid_id(database: Database, number: str) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    async with serving(database, token=key.token) as client:
+        for path in (f"/v1/accounts/{number}", f"/v1/accounts/{number}/health"):
+            error = error_of(await client.get(path), 400)
+            assert error["code"] == "invalid_id"
+            assert [each["field"] for each in error["details"]["validation_errors"]] == [
+                "account_id"
+            ]
+
+
+async def test_too_many_requests_say_when_to_come_back(database: Database) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    settings = read_settings({"RATE_LIMIT": "2/minute"})
+    async with serving(database, token=key.token, settings=settings) as client:
+        answers = [await client.get("/v1/accounts") for _ in range(3)]
+    data_of(answers[0])
+    data_of(answers[1])
+    error = error_of(answers[2], 429)
+    assert error["code"] == "rate_limit_exceeded"
+    assert answers[2].headers["Retry-After"] == "60"
+    assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["2", "2", "2"]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+    resets = str(round((NOW + timedelta(minutes=1)).timestamp()))
+    assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {resets}
+
+
+async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    await migrate(database, now=NOW, random_bytes=bytes)
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: started()})
+    async with serving(database, token=key.token) as client:
+        for table in ("destination", "api_key"):  # missed inside of a field, and before any runs
+            await take_away(database, table)
+            response = await client.get(f"/v1/posts/{post.id}/results")
+            error = error_of(response, 500)
+            assert (error["code"], error["details"]) == ("internal_error", None)
+            for word in (table, "elsewhere", "select", "sql", "asyncpg", "traceback", "/app/"):
+                assert word not in response.text.lower()
+
+
+async def take_away(database: Database, table: str) -> None:
+    async def work(session: WriteSession) -> None:
+        await session.execute(text(f"ALTER TABLE {table} RENAME TO {table}_elsewhere"))
+
+    await database.write(work)
+
+
+async def test_a_body_that_nobody_asked_for_is_ignored(database: Database) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    async with serving(database, token=key.token) as client:
+        for headers in ({}, {"Content-Type": "application/json"}):
+            response = await client.request(
+                "GET", "/v1/accounts", content=b"{not json", headers=headers
+            )
+            assert data_of(response)["total"] == 0
+
+
+async def test_rate_limits_are_integers_on_every_answer(database: Database) -> None:
+    token = f"{KEY_PREFIX}{'0' * 32}"
+    async with serving(database, token=token) as client:
+        for method, path in (("GET", "/v1/me"), ("GET", "/v1/x"), ("POST", "/v1/me")):
+            response = await client.request(method, path)
+            opened(response)
+            for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
+                assert response.headers[name].isdecimal()

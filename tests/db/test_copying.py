@@ -1,0 +1,72 @@
+"""Copying a whole database: to the other engine and back, and never over somebody's data."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.db.copying import TargetNotEmpty, copy_database
+from app.db.engine import Database
+from app.db.migrations import migrate
+from tests.db.contents import add_everything, all_rows
+from tests.factories import NOW, add_post, add_workspace
+
+
+@pytest.fixture
+async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+    """Another database of the same engine, migrated, with a secret key of its own."""
+    opened = Database(empty_database_url)
+    await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)
+    yield opened
+    await opened.close()
+
+
+async def test_a_copy_to_sqlite_and_back_has_identical_rows(
+    database: Database, target: Database, tmp_path: Path
+) -> None:
+    await add_everything(database)
+    in_between = Database.in_file(tmp_path / "between.db")
+    await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
+    rows = await all_rows(database)
+
+    counts = await copy_database(database, in_between)
+    await copy_database(in_between, target)
+
+    assert all(counts.values()), "every table should have rows here"
+    assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
+    assert await all_rows(in_between) == rows
+    assert await all_rows(target) == rows
+    await in_between.close()
+
+
+async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:
+    workspace_id = await add_workspace(database)
+    for _ in range(3):
+        await add_post(database, workspace_id)
+    async with database.changing_schema() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO idempotency_key"
+            " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
+            " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)"
+            " SELECT workspace.id, 'o', CAST(n AS TEXT), deployment.secret_key, '{}',"
+            " workspace.created_at, workspace.created_at FROM number, workspace, deployment"
+        )
+
+    counts = await copy_database(database, target)
+
+    assert counts["idempotency_key"] == 2500
+    assert await all_rows(target) == await all_rows(database)
+
+
+async def test_a_target_with_data_is_refused_and_left_alone(
+    database: Database, target: Database
+) -> None:
+    await add_everything(database)
+    await add_workspace(target, name="somebody's")
+    before = await all_rows(target)
+
+    with pytest.raises(TargetNotEmpty) as refused:
+        await copy_database(database, target)
+
+    assert str(refused.value) == "The target already has rows in workspace; nothing was copied."
+    assert await all_rows(target) == before

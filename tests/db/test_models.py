@@ -1,0 +1,316 @@
+"""The tables refuse what cannot be: what the domain's invariants forbid, and links across workspaces."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, fields
+from datetime import date, timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import CheckConstraint, insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database
+from app.db.models import Base, Destination
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+    broken_invariants,
+)
+from tests.factories import (
+    NOW,
+    add_account,
+    add_attempt,
+    add_post,
+    add_workspace,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+LATER = NOW + timedelta(hours=1)
+AN_ERROR = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
+NO_ERROR = {"error": None, "error_category": None, "error_code": None}
+
+VALID_STATES = [
+    draft(),
+    queued(),
+    waiting_for_retry(),
+    claimed(),
+    started(),
+    published(),
+    failed(),
+    unknown(),
+]
+
+VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
+    ("outcome_published", published(), {"outcome": Outcome.NONE, "due_day": None}),
+    ("outcome_failed", failed(), {"outcome": Outcome.NONE, "due_day": None}),
+    ("published_at", published(), {"published_at": None}),
+    ("published_at", failed(), {"published_at": NOW}),
+    ("platform_post_id", queued(), {"platform_post_id": "1"}),
+    ("platform_post_url", failed(), {"platform_post_url": "https://example.com/1"}),
+    ("error_failed", failed(), NO_ERROR),
+    ("error_published", published(), AN_ERROR),
+    ("error_category", waiting_for_retry(), {"error_category": None}),
+    ("error_category", queued(), {"error_category": ErrorCategory.AUTH}),
+    ("error_code", waiting_for_retry(), {"error_code": None}),
+    ("error_code", started(), {"error_code": "TIMEOUT"}),
+    ("next_retry_at", queued(), {"next_retry_at": LATER, "claimable_at": LATER}),
+    ("next_retry_at", failed(), {"next_retry_at": LATER}),
+    ("round_started_at", queued(), {"round_started_at": None}),
+    ("round_started_at", draft(), {"round_started_at": NOW}),
+    ("attempts", queued(), {"round_attempts": 1}),
+    ("attempts", published(), {"round_attempts": -1}),
+    ("fence", queued(), {"fence": -1}),
+    ("lease", started(), {"lease_expires_at": None}),
+    ("lease", queued(), {"lease_expires_at": NOW}),
+    ("lease_publishing", queued(), {"lease_token": UUID(int=1), "lease_expires_at": NOW}),
+    ("started_at", queued(), {"started_at": NOW}),
+    ("claimable_at", queued(), {"claimable_at": LATER}),
+    ("claimable_at", waiting_for_retry(), {"claimable_at": NOW}),
+    ("claimable_at", draft(), {"claimable_at": NOW}),
+    ("claimable_at", claimed(), {"claimable_at": None}),
+    ("claimable_at", claimed(), {"claimable_at": NOW}),
+    ("claimable_at", started(), {"claimable_at": NOW + timedelta(minutes=5)}),
+    ("claimable_at", published(), {"claimable_at": NOW}),
+    ("due_day", unknown(), {"due_day": None}),
+    ("due_day", queued(), {"due_day": NOW.date()}),
+    ("lateness_ms", published(), {"lateness_ms": None}),
+    ("lateness_ms", failed(), {"lateness_ms": 0}),
+]
+
+
+class Place:
+    """Where one destination can be put, and nothing stays: every insert is rolled back."""
+
+    def __init__(self, connection: AsyncConnection, key: Mapping[str, object]) -> None:
+        self._connection = connection
+        self._key = key
+
+    async def refusal(self, state: Mapping[str, object]) -> str | None:
+        """What the database says against the state; None when it takes it."""
+        savepoint = await self._connection.begin_nested()
+        try:
+            await self._connection.execute(
+                insert(Destination).values(id=uuid4(), **self._key, **state)
+            )
+        except IntegrityError as error:
+            return str(error.orig)
+        else:
+            return None
+        finally:
+            await savepoint.rollback()
+
+
+@pytest.fixture
+async def place(database: Database) -> AsyncIterator[Place]:
+    workspace_id = await add_workspace(database)
+    account_id = await add_account(database, workspace_id)
+    post = await add_post(database, workspace_id)
+    key = {
+        "workspace_id": workspace_id,
+        "post_id": post.id,
+        "account_id": account_id,
+        "platform": "instagram",
+        "position": 0,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    async with database.writing.connect() as connection:
+        yield Place(connection, key)
+        await connection.rollback()
+
+
+def is_possible(state: Mapping[str, Any]) -> bool:
+    try:
+        DestinationState(**state)
+    except ValueError:
+        return False
+    return True
+
+
+class _Unchecked:
+    """A state's attributes without its checks."""
+
+    def __init__(self, state: Mapping[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+def broken(state: Mapping[str, object]) -> list[str]:
+    return list(broken_invariants(cast("DestinationState", _Unchecked(state))))
+
+
+INVARIANT_CHECKS = {
+    str(each.name).removeprefix("ck_destination_")
+    for each in Base.metadata.tables["destination"].constraints
+    if isinstance(each, CheckConstraint)
+} - {"status_word", "outcome_word", "error_category_word", "position"}
+
+
+def test_every_check_of_an_invariant_is_violated_here() -> None:
+    assert {name for name, _, _ in VIOLATIONS} == INVARIANT_CHECKS
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "changes"),
+    VIOLATIONS,
+    ids=[f"{name}-{state.status}" for name, state, _ in VIOLATIONS],
+)
+async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
+    place: Place, name: str, state: DestinationState, changes: Mapping[str, object]
+) -> None:
+    valid = asdict(state)
+    impossible = valid | dict(changes)
+
+    assert await place.refusal(valid) is None
+    assert broken(impossible) == [name]
+    with pytest.raises(ValueError, match=f"impossible destination state: {name}$"):
+        DestinationState(**impossible)
+    refusal = await place.refusal(impossible)
+    assert refusal is not None
+    assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
+
+
+MOMENTS = st.sampled_from([None, NOW, LATER])
+VALUES: dict[str, st.SearchStrategy[object]] = {
+    "status": st.sampled_from(DestinationStatus),
+    "outcome": st.sampled_from(Outcome),
+    "due_at": MOMENTS,
+    "claimable_at": MOMENTS,
+    "attempts": st.integers(-1, 3),
+    "round_attempts": st.integers(-1, 3),
+    "round_started_at": MOMENTS,
+    "next_retry_at": MOMENTS,
+    "fence": st.integers(-1, 2),
+    "lease_token": st.sampled_from([None, UUID(int=7)]),
+    "lease_expires_at": MOMENTS,
+    "started_at": MOMENTS,
+    "published_at": MOMENTS,
+    "platform_post_id": st.sampled_from([None, "1"]),
+    "platform_post_url": st.sampled_from([None, "https://example.com/1"]),
+    "error": st.sampled_from([None, "No."]),
+    "error_category": st.none() | st.sampled_from(ErrorCategory),
+    "error_code": st.sampled_from([None, "REFUSED"]),
+    "due_day": st.sampled_from([None, date(2026, 4, 15)]),
+    "lateness_ms": st.sampled_from([None, -1, 0, 2**40]),
+}
+
+changes_of_a_state = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
+)
+states = st.one_of(
+    st.builds(
+        lambda state, changes: asdict(state) | changes,
+        st.sampled_from(VALID_STATES),
+        changes_of_a_state,
+    ),
+    st.fixed_dictionaries(VALUES),
+)
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(state=states)
+async def test_the_dataclass_takes_a_state_exactly_if_the_database_does(
+    place: Place, state: dict[str, object]
+) -> None:
+    assert is_possible(state) == (await place.refusal(state) is None)
+    assert set(broken(state)) <= INVARIANT_CHECKS
+
+
+def test_the_random_states_cover_every_column() -> None:
+    assert set(VALUES) == {field.name for field in fields(DestinationState)}
+
+
+@pytest.mark.parametrize(
+    ("column", "changes"),
+    [
+        ("status", "status = 'lost'"),
+        ("outcome", "outcome = 'maybe', due_day = '2026-04-15'"),
+        ("error_category", "error = 'No.', error_code = 'REFUSED', error_category = 'moody'"),
+    ],
+)
+async def test_a_word_outside_its_vocabulary_is_refused(
+    database: Database, column: str, changes: str
+) -> None:
+    workspace_id = await add_workspace(database)
+    account_id = await add_account(database, workspace_id)
+    await add_post(database, workspace_id, {account_id: draft()})
+
+    async with database.writing.connect() as connection:
+        with pytest.raises(IntegrityError, match=f"ck_destination_{column}_word"):
+            await connection.exec_driver_sql(f"UPDATE destination SET {changes}")
+
+
+def test_every_link_starts_with_the_workspace_on_both_sides() -> None:
+    links = [
+        (table.name, link)
+        for table in Base.metadata.sorted_tables
+        for link in table.foreign_key_constraints
+    ]
+
+    assert len(links) > 10
+    for table_name, link in links:
+        first = link.elements[0]
+        own, other = first.parent.name, first.column.name
+        assert (own, other) == (
+            "workspace_id",
+            "id" if link.referred_table.name == "workspace" else "workspace_id",
+        ), table_name
+
+
+def test_every_row_belongs_to_a_workspace() -> None:
+    for table in Base.metadata.sorted_tables:
+        if table.name not in ("deployment", "workspace"):
+            assert next(iter(table.primary_key.columns)).name == "workspace_id", table.name
+
+
+async def test_a_link_into_another_workspace_cannot_be_stored(database: Database) -> None:
+    ours, theirs = await add_workspace(database), await add_workspace(database)
+    our_account = await add_account(database, ours, id=1)
+    their_account = await add_account(database, theirs, id=2)
+    our_post = await add_post(database, ours, {our_account: published()})
+    their_post = await add_post(database, theirs, {their_account: published()})
+    destination = asdict(queued()) | {"position": 1, "platform": "x", "id": uuid4()}
+    times = {"created_at": NOW, "updated_at": NOW}
+
+    async def refused(row: Mapping[str, object]) -> None:
+        async with database.writing.connect() as connection:
+            with pytest.raises(IntegrityError):
+                await connection.execute(insert(Destination).values(**row, **times))
+
+    await refused(
+        destination | {"workspace_id": ours, "post_id": their_post.id, "account_id": our_account}
+    )
+    await refused(
+        destination | {"workspace_id": ours, "post_id": our_post.id, "account_id": their_account}
+    )
+    with pytest.raises(IntegrityError):
+        await add_attempt(database, ours, their_post.destinations[0])
+
+
+@pytest.mark.parametrize("same", ["fence", "attempt_key"])
+async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database, same: str) -> None:
+    workspace_id = await add_workspace(database)
+    account_id = await add_account(database, workspace_id)
+    post = await add_post(database, workspace_id, {account_id: published()})
+    first = {"fence": 1, "attempt_key": "key-1"}
+    second = {"fence": 2, "attempt_key": "key-2"} | {same: first[same]}
+
+    await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", first))
+    with pytest.raises(IntegrityError):
+        await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))

@@ -1,0 +1,105 @@
+"""API keys: made, recognised, hashed and judged."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.api_keys import (
+    DEFAULT_SCOPES,
+    NewKey,
+    Scope,
+    describe_key,
+    is_usable,
+    is_well_formed,
+    key_digest,
+    make_key,
+)
+
+NOW = datetime(2026, 4, 15, 12, tzinfo=UTC)
+MS = timedelta(milliseconds=1)
+TOKEN = "pe_live_" + "0123456789abcdef" * 2
+
+
+def test_a_new_key_is_the_prefix_and_32_hex_digits() -> None:
+    asked: list[int] = []
+
+    def random_bytes(count: int) -> bytes:
+        asked.append(count)
+        return bytes.fromhex("0123456789abcdef" * 2)
+
+    assert make_key("pe_live_", random_bytes) == NewKey(
+        token=TOKEN,
+        digest=hashlib.sha256(TOKEN.encode()).digest(),
+        shown_prefix="pe_live_0123",
+    )
+    assert asked == [16]
+
+
+@given(st.binary(min_size=16, max_size=16), st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True))
+def test_every_new_key_is_well_formed_and_described_alike(secret: bytes, prefix: str) -> None:
+    made = make_key(prefix, lambda count: secret[:count])
+    assert is_well_formed(made.token, prefix)
+    assert describe_key(made.token, prefix) == made
+    assert made.digest == key_digest(made.token)
+    assert made.token.startswith(made.shown_prefix)
+    assert len(made.shown_prefix) == len(prefix) + 4
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "pe_live_",
+        TOKEN[:-1],
+        TOKEN + "0",
+        TOKEN.upper(),
+        "pe_live_" + "0123456789ABCDEF" * 2,
+        "pe_test_" + "0123456789abcdef" * 2,
+        "PE_LIVE_" + "0123456789abcdef" * 2,
+        "0123456789abcdef" * 2,
+        " " + TOKEN,
+        TOKEN + " ",
+        TOKEN + "\n",
+        TOKEN[:-1] + "g",
+        TOKEN[:-1] + "٣",
+        TOKEN[:-1] + "\ud800",
+        "Bearer " + TOKEN,
+    ],
+)
+def test_what_cannot_be_a_key_is_recognised(token: str) -> None:
+    assert is_well_formed(TOKEN, "pe_live_")
+    assert not is_well_formed(token, "pe_live_")
+
+
+def test_different_keys_have_different_digests_that_do_not_show_them() -> None:
+    digest = key_digest(TOKEN)
+    assert len(digest) == 32
+    assert digest != key_digest(TOKEN[:-1] + "0")
+    assert TOKEN.encode() not in digest
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "revoked_at", "usable"),
+    [
+        (None, None, True),
+        (NOW + MS, None, True),
+        (NOW, None, False),
+        (NOW - MS, None, False),
+        (None, NOW - MS, False),
+        (None, NOW, False),
+        (None, NOW + MS, False),
+        (NOW + MS, NOW, False),
+    ],
+)
+def test_a_key_works_until_it_is_revoked_or_expires(
+    expires_at: datetime | None, revoked_at: datetime | None, usable: bool
+) -> None:
+    assert is_usable(expires_at=expires_at, revoked_at=revoked_at, now=NOW) is usable
+
+
+def test_a_key_reads_writes_and_publishes_unless_it_is_made_otherwise() -> None:
+    assert [scope.value for scope in DEFAULT_SCOPES] == ["read", "write", "publish"]
+    assert [scope.value for scope in Scope] == ["read", "write", "publish", "publish:all", "admin"]

@@ -1,0 +1,153 @@
+"""A post's status and what else follows from it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.destinations import DestinationStatus
+from app.domain.posts import PostStatus, post_published_at, post_status, search_text
+from app.domain.text import fold_for_search
+
+QUEUED = DestinationStatus.QUEUED
+PUBLISHING = DestinationStatus.PUBLISHING
+PUBLISHED = DestinationStatus.PUBLISHED
+FAILED = DestinationStatus.FAILED
+NOON = datetime(2026, 4, 15, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Row:
+    status: DestinationStatus
+    attempts: int = 0
+    published_at: datetime | None = None
+
+
+EVERY_ROW = [Row(status, attempts) for status in DestinationStatus for attempts in (0, 1, 5)]
+
+
+def every_post() -> Iterator[tuple[bool, bool, tuple[Row, ...]]]:
+    for length in range(4):
+        yield from product((False, True), (False, True), product(EVERY_ROW, repeat=length))
+
+
+def by_the_rules(is_draft: bool, submitted_now: bool, rows: Sequence[Row]) -> str:
+    """The four rules, one after the other, each by counting."""
+    count = {status: sum(row.status == status for row in rows) for status in DestinationStatus}
+    if is_draft or len(rows) == 0:
+        return "draft"
+    if count[PUBLISHED] == len(rows):
+        return "published"
+    if count[FAILED] == len(rows):
+        return "failed"
+    if count[PUBLISHED] + count[FAILED] == len(rows):
+        return "partially_failed"
+    started = sum(row.attempts for row in rows) > 0
+    if count[QUEUED] < len(rows) or started or submitted_now:
+        return "publishing"
+    return "scheduled"
+
+
+def test_every_post_of_up_to_three_destinations_has_the_status_of_the_rules() -> None:
+    posts = list(every_post())
+    assert len(posts) == 4 * (1 + 12 + 12**2 + 12**3)
+    for is_draft, submitted_now, rows in posts:
+        status = post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=rows)
+        assert status.value == by_the_rules(is_draft, submitted_now, rows), rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], PostStatus.DRAFT),
+        ([Row(QUEUED)], PostStatus.SCHEDULED),
+        ([Row(QUEUED), Row(QUEUED)], PostStatus.SCHEDULED),
+        ([Row(QUEUED, attempts=1)], PostStatus.PUBLISHING),
+        ([Row(QUEUED), Row(QUEUED, attempts=1)], PostStatus.PUBLISHING),
+        ([Row(PUBLISHING)], PostStatus.PUBLISHING),
+        ([Row(QUEUED), Row(PUBLISHED)], PostStatus.PUBLISHING),
+        ([Row(QUEUED), Row(FAILED)], PostStatus.PUBLISHING),
+        ([Row(PUBLISHING), Row(FAILED), Row(PUBLISHED)], PostStatus.PUBLISHING),
+        ([Row(PUBLISHED)], PostStatus.PUBLISHED),
+        ([Row(PUBLISHED), Row(PUBLISHED)], PostStatus.PUBLISHED),
+        ([Row(FAILED)], PostStatus.FAILED),
+        ([Row(PUBLISHED), Row(PUBLISHED), Row(FAILED)], PostStatus.PARTIALLY_FAILED),
+    ],
+)
+def test_the_status_of_a_scheduled_post(rows: list[Row], expected: PostStatus) -> None:
+    assert post_status(is_draft=False, submitted_now=False, destinations=rows) is expected
+    assert post_status(is_draft=True, submitted_now=False, destinations=rows) is PostStatus.DRAFT
+
+
+def test_a_post_to_go_out_at_once_is_publishing_while_it_waits() -> None:
+    waiting = post_status(is_draft=False, submitted_now=True, destinations=[Row(QUEUED)])
+    assert waiting is PostStatus.PUBLISHING
+
+
+def test_a_post_without_destinations_is_a_draft_whatever_else_holds() -> None:
+    for is_draft, submitted_now in product((False, True), repeat=2):
+        status = post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=iter(()))
+        assert status is PostStatus.DRAFT
+
+
+@given(st.lists(st.sampled_from(EVERY_ROW)), st.booleans(), st.booleans())
+def test_the_order_of_the_destinations_does_not_matter(
+    rows: list[Row], is_draft: bool, submitted_now: bool
+) -> None:
+    turned = rows[::-1]
+    assert post_status(
+        is_draft=is_draft, submitted_now=submitted_now, destinations=rows
+    ) is post_status(
+        is_draft=is_draft, submitted_now=submitted_now, destinations=(row for row in turned)
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([], None),
+        ([None], None),
+        ([None, None], None),
+        ([NOON], NOON),
+        ([None, NOON, None], NOON),
+        ([NOON, NOON + timedelta(milliseconds=1)], NOON + timedelta(milliseconds=1)),
+        ([NOON, NOON - timedelta(days=1), None], NOON),
+    ],
+)
+def test_a_post_is_published_when_it_last_appeared_somewhere(
+    times: list[datetime | None], expected: datetime | None
+) -> None:
+    rows = [Row(QUEUED if time is None else PUBLISHED, published_at=time) for time in times]
+    assert post_published_at(rows) == expected
+    assert post_published_at(iter(rows)) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "platform_content", "expected"),
+    [
+        ("", {}, ""),
+        ("Grüße", {}, "grüße".casefold()),
+        ("One", {"x": {"content": "Three"}, "linkedin": {"content": "Two"}}, "one\ntwo\nthree"),
+        ("One", {"x": {"content": "Two", "settings": {"content": "hidden"}}}, "one\ntwo"),
+        ("One", {"x": {"settings": {}}, "y": None, "z": "text", "w": ["content"]}, "one"),
+        ("One", {"x": {"content": None}, "y": {"content": 7}, "z": {"content": {}}}, "one"),
+    ],
+)
+def test_a_search_looks_into_the_content_and_each_platforms_own(
+    content: str, platform_content: dict[str, object], expected: str
+) -> None:
+    assert search_text(content, platform_content) == expected
+
+
+@given(st.text(), st.dictionaries(st.text(), st.text()))
+def test_the_search_text_does_not_depend_on_the_order_of_the_platforms(
+    content: str, texts: dict[str, str]
+) -> None:
+    platform_content: dict[str, object] = {name: {"content": text} for name, text in texts.items()}
+    turned = dict(reversed(platform_content.items()))
+    assert search_text(content, platform_content) == search_text(content, turned)
+    assert search_text(content, platform_content).startswith(fold_for_search(content))

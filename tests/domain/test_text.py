@@ -1,0 +1,94 @@
+"""What text may come in, and how it is folded for a search."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import InvalidInput
+from app.domain.text import check_text, fold_for_search
+
+STORABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+
+
+@given(STORABLE)
+def test_storable_text_passes_through(text: str) -> None:
+    assert check_text(text, "content", max_length=len(text)) is text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 10, "😀" * 10, "e\u0301" * 5, "\ue000\uffff\U0010ffff\x01"]
+)
+def test_length_counts_code_points_up_to_the_limit(text: str) -> None:
+    assert check_text(text, "search", max_length=10) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a" * 11, "search is 11 characters long; at most 10 are allowed."),
+        ("😀" * 11, "search is 11 characters long; at most 10 are allowed."),
+        ("\0" * 11, "search is 11 characters long; at most 10 are allowed."),
+        ("\0", "search must not contain a NUL character."),
+        ("a\0b", "search must not contain a NUL character."),
+        ("\ud800", "search must not contain a lone surrogate."),
+        ("a\udfffb", "search must not contain a lone surrogate."),
+        ("\udc00\ud800", "search must not contain a lone surrogate."),
+    ],
+)
+def test_what_one_engine_would_not_store_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_text(text, "search", max_length=10)
+    assert (refused.value.message, refused.value.argument) == (message, "search")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Straße", "STRASSE"),
+        ("ÄÖÜ", "äöü"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+        ("İ", "i\u0307"),
+        ("ﬃ", "FFI"),
+        ("Ǆ", "ǆ"),
+        ("K", "k"),
+        ("é", "e\u0301"),
+        ("É", "e\u0301"),
+        ("Å", "a\u030a"),
+        ("\u1fb4", "\u03b1\u0345\u0301"),
+        ("q\u0307\u0323", "Q\u0323\u0307"),
+    ],
+)
+def test_texts_that_differ_in_case_or_composition_fold_alike(one: str, other: str) -> None:
+    assert fold_for_search(one) == fold_for_search(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("e", "é"), ("i", "İ"), ("ı", "i"), ("²", "2"), ("a b", "ab")]
+)
+def test_different_letters_stay_different(one: str, other: str) -> None:
+    assert fold_for_search(one) != fold_for_search(other)
+
+
+def test_several_texts_become_lines() -> None:
+    assert fold_for_search() == ""
+    assert fold_for_search("One", "", "Straße") == "one\n\nstrasse"
+
+
+@given(STORABLE)
+def test_folding_twice_changes_nothing(text: str) -> None:
+    folded = fold_for_search(text)
+    assert fold_for_search(folded) == folded
+    assert unicodedata.is_normalized("NFC", folded)
+
+
+@given(STORABLE, st.sampled_from(("NFC", "NFD")))
+def test_folding_does_not_see_how_text_is_composed(text: str, form: str) -> None:
+    composed = unicodedata.normalize("NFC" if form == "NFC" else "NFD", text)
+    assert fold_for_search(composed) == fold_for_search(text)
+
+
+@given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
+def test_a_part_of_a_text_is_found_in_it_in_any_case(part: str, rest: str) -> None:
+    assert fold_for_search(part.swapcase()) in fold_for_search(rest + part + rest)

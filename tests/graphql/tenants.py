@@ -1,0 +1,104 @@
+"""Two workspaces that look alike: the same ids and texts in both, and more in one. Asks no questions."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from app.db.engine import Database
+from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.ids import WorkspaceId
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+OWN = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
+FOREIGN = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
+
+SHARED_POST = UUID("5ba6ed00-0000-4000-8000-000000000001")
+SHARED_DESTINATIONS = (
+    UUID("5ba6ed00-0000-4000-8000-00000000000a"),
+    UUID("5ba6ed00-0000-4000-8000-00000000000b"),
+)
+SHARED_ATTEMPT = UUID("5ba6ed00-0000-4000-8000-0000000000aa")
+SHARED_ACCOUNT = 1
+
+FOREIGN_POST = UUID("f04e1600-0000-4000-8000-000000000001")
+FOREIGN_DESTINATION = UUID("f04e1600-0000-4000-8000-00000000000a")
+FOREIGN_ACCOUNT = 3
+FOREIGN_PLATFORM = "bluesky"
+FOREIGN_WORD = "quokka"
+FOREIGN_REFERENCE = "only-there"
+FOREIGN_CODE = "ONLY_THERE"
+
+
+async def add_own(database: Database) -> str:
+    """The workspace that asks; the token of its key."""
+    await add_workspace(database, id=OWN)
+    await _add_shared(database, OWN, mark="own")
+    # A key that was used just now is not changed by being used again.
+    return (await add_api_key(database, OWN, last_used_at=NOW)).token
+
+
+async def add_foreign(database: Database) -> str:
+    """The other workspace: all that the first one has, in other states, and more; its token."""
+    await add_workspace(database, id=FOREIGN)
+    await _add_shared(database, FOREIGN, mark="foreign")
+    account = await add_account(
+        database, FOREIGN, id=FOREIGN_ACCOUNT, platform=FOREIGN_PLATFORM, account_name=FOREIGN_WORD
+    )
+    await add_post(
+        database,
+        FOREIGN,
+        {account: failed(code=FOREIGN_CODE, category=ErrorCategory.PERMANENT)},
+        id=FOREIGN_POST,
+        destination_ids=[FOREIGN_DESTINATION],
+        content=f"A {FOREIGN_WORD} smiles",
+        reference=FOREIGN_REFERENCE,
+        created_at=NOW + timedelta(hours=1),
+    )
+    for state in (queued(NOW - timedelta(hours=1)), unknown(), claimed(), started(), published()):
+        await add_post(database, FOREIGN, {account: state})
+    return (await add_api_key(database, FOREIGN)).token
+
+
+async def _add_shared(database: Database, workspace: WorkspaceId, *, mark: str) -> None:
+    """What both have under the same ids; `mark` stands where a mix-up of rows would show it."""
+    first = await add_account(database, workspace, id=SHARED_ACCOUNT, display_name=mark)
+    second = await add_account(database, workspace, platform="x", account_name=None)
+    post = await add_post(
+        database,
+        workspace,
+        {first: published(platform_post_url=f"https://{mark}.example"), second: failed(error=mark)},
+        id=SHARED_POST,
+        destination_ids=SHARED_DESTINATIONS,
+        content="Spring sale",
+        reference="spring",
+        media_ids=[mark],
+    )
+    await add_attempt(
+        database,
+        workspace,
+        post.destinations[1],
+        id=SHARED_ATTEMPT,
+        outcome=Outcome.FAILED,
+        message=mark,
+    )
+    await add_post(database, workspace, {first: draft()}, is_draft=True)
+    await add_post(
+        database,
+        workspace,
+        {first: waiting_for_retry(), second: queued(NOW + timedelta(days=1))},
+        scheduled_for=NOW,
+    )

@@ -1,0 +1,165 @@
+"""The analytics summary: its periods and what is counted in them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    unknown,
+    waiting_for_retry,
+)
+from tests.rest.conftest import Tenant
+
+MILLISECOND = timedelta(milliseconds=1)
+MIDNIGHT = NOW.replace(hour=0)
+DAYS = timedelta(days=1)
+EPOCH = NOW - 365 * DAYS
+
+SUMMARY = """
+query ($period: AnalyticsPeriod!, $from: DateTime, $to: DateTime) {
+  analyticsSummary(period: $period, from: $from, to: $to) { period start end posts { total } }
+}
+"""
+
+
+async def test_posts_are_counted_by_status_and_destinations_by_platform(acme: Tenant) -> None:
+    instagram, x, linkedin = [
+        await add_account(acme.database, acme.workspace, platform=platform)
+        for platform in ("instagram", "x", "linkedin")
+    ]
+    await add_post(acme.database, acme.workspace)
+    await add_post(acme.database, acme.workspace, {linkedin: draft()}, is_draft=True)
+    await add_post(acme.database, acme.workspace, {x: queued(NOW + DAYS)})
+    await add_post(acme.database, acme.workspace, {x: claimed(), instagram: waiting_for_retry()})
+    await add_post(acme.database, acme.workspace, {x: published(), instagram: published()})
+    await add_post(acme.database, acme.workspace, {x: published(), instagram: failed()})
+    await add_post(acme.database, acme.workspace, {x: failed(), instagram: unknown()})
+    await add_post(acme.database, acme.workspace, {x: queued()}, deleted_at=NOW)
+    data = await acme.client.query(
+        "{ analyticsSummary { period posts { total draft scheduled publishing published"
+        " partiallyFailed failed } byPlatform { platform total scheduled published failed } } }"
+    )
+    assert data["analyticsSummary"] == {
+        "period": "MONTH",
+        "posts": {
+            "total": 7,
+            "draft": 2,
+            "scheduled": 1,
+            "publishing": 1,
+            "published": 1,
+            "partiallyFailed": 1,
+            "failed": 1,
+        },
+        "byPlatform": [
+            {"platform": "instagram", "total": 4, "scheduled": 1, "published": 1, "failed": 2},
+            {"platform": "x", "total": 5, "scheduled": 2, "published": 2, "failed": 1},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start", "end"),
+    [
+        ({"period": "TODAY"}, "2026-04-15T00:00:00.000Z", "2026-04-15T15:00:00.000Z"),
+        ({"period": "WEEK"}, "2026-04-08T15:00:00.000Z", "2026-04-15T15:00:00.000Z"),
+        ({"period": "MONTH"}, "2026-03-16T15:00:00.000Z", "2026-04-15T15:00:00.000Z"),
+        ({"period": "ALL"}, None, "2026-04-15T15:00:00.000Z"),
+        (
+            {"period": "CUSTOM", "from": "2026-04-01", "to": "2026-04-02T02:00:00+02:00"},
+            "2026-04-01T00:00:00.000Z",
+            "2026-04-02T00:00:00.000Z",
+        ),
+        (
+            {"period": "CUSTOM", "from": "2026-04-01"},
+            "2026-04-01T00:00:00.000Z",
+            "2026-04-15T15:00:00.000Z",
+        ),
+        (
+            {"period": "CUSTOM", "from": "2026-04-01", "to": "2026-04-01"},
+            "2026-04-01T00:00:00.000Z",
+            "2026-04-01T00:00:00.000Z",
+        ),
+    ],
+)
+async def test_a_period_includes_both_its_ends(
+    acme: Tenant, arguments: dict[str, str], start: str | None, end: str
+) -> None:
+    last = datetime.fromisoformat(end)
+    first = EPOCH if start is None else datetime.fromisoformat(start)
+    inside = {first, last}
+    outside = {last + MILLISECOND} | (set() if start is None else {first - MILLISECOND})
+    for created_at in inside | outside:
+        await add_post(acme.database, acme.workspace, created_at=created_at)
+    data = await acme.client.query(SUMMARY, **arguments)
+    assert data["analyticsSummary"] == {
+        "period": arguments["period"],
+        "start": start,
+        "end": end,
+        "posts": {"total": len(inside)},
+    }
+
+
+async def test_an_empty_workspace_counts_nothing(acme: Tenant) -> None:
+    data = await acme.client.query(
+        "{ analyticsSummary(period: ALL) { start posts { total draft scheduled publishing"
+        " published partiallyFailed failed } byPlatform { platform } } }"
+    )
+    assert data["analyticsSummary"] == {
+        "start": None,
+        "posts": {
+            "total": 0,
+            "draft": 0,
+            "scheduled": 0,
+            "publishing": 0,
+            "published": 0,
+            "partiallyFailed": 0,
+            "failed": 0,
+        },
+        "byPlatform": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "message"),
+    [
+        ({"period": "CUSTOM"}, "from", "period custom needs a start: pass from."),
+        (
+            {"period": "CUSTOM", "to": "2026-04-01"},
+            "from",
+            "period custom needs a start: pass from.",
+        ),
+        (
+            {"period": "CUSTOM", "from": "2026-04-02", "to": "2026-04-01"},
+            "to",
+            "to must not be earlier than from.",
+        ),
+        (
+            {"period": "CUSTOM", "from": "2026-04-16"},
+            "from",
+            "from must not be in the future unless to is passed.",
+        ),
+        (
+            {"period": "WEEK", "from": "2026-04-01"},
+            "period",
+            "from and to are only allowed with period custom.",
+        ),
+        (
+            {"period": "ALL", "to": "2026-04-01"},
+            "period",
+            "from and to are only allowed with period custom.",
+        ),
+    ],
+)
+async def test_an_impossible_period_is_refused(
+    acme: Tenant, arguments: dict[str, Any], field: str, message: str
+) -> None:
+    assert await acme.client.refusal(SUMMARY, **arguments) == ("VALIDATION_ERROR", field, message)

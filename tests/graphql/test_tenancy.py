@@ -1,0 +1,333 @@
+"""A workspace sees itself alone: what another one holds changes no byte of any answer.
+
+The questions are made from the schema. A new argument is asked about as soon as it exists; if its
+values could name something, it must be said here what that would be (KNOWN).
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+import pytest
+from graphql import GraphQLEnumType, GraphQLInputType, build_schema, get_named_type, parse, validate
+
+import app.graphql
+from app.db.engine import Database
+from app.domain.ids import NodeKind, encode_node_id
+from app.domain.times import format_instant
+from app.graphql.schema import core_schema, make_schema
+from app.settings import GraphQLLimits, read_settings
+from tests.clients import Client, serving
+from tests.factories import NOW
+from tests.graphql.questions import Place, Question, ask, places, unconditional
+from tests.graphql.tenants import (
+    FOREIGN_ACCOUNT,
+    FOREIGN_CODE,
+    FOREIGN_DESTINATION,
+    FOREIGN_PLATFORM,
+    FOREIGN_POST,
+    FOREIGN_REFERENCE,
+    FOREIGN_WORD,
+    SHARED_ACCOUNT,
+    SHARED_DESTINATIONS,
+    SHARED_POST,
+    add_foreign,
+    add_own,
+)
+
+SCHEMA = core_schema(make_schema(GraphQLLimits()))
+NO_LIMITS = read_settings(
+    {
+        "RATE_LIMIT": "off",
+        "GRAPHQL_MAX_FIELDS": "100000",
+        "GRAPHQL_MAX_ALIASES": "100000",
+        "GRAPHQL_MAX_NODES": "100000",
+        "GRAPHQL_MAX_ROOT_FIELDS": "1000",
+        "GRAPHQL_MAX_TOKENS": "100000",
+    }
+)
+NOWHERE = UUID("00000000-0000-4000-8000-00000000dead")
+
+
+class Known(NamedTuple):
+    """Three values of one meaning: of the asking workspace, of the other one alone, and of none."""
+
+    own: object
+    foreign: object
+    nowhere: object
+
+
+NODE_IDS = (
+    Known(*(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NOWHERE))),
+    Known(
+        *(
+            encode_node_id(NodeKind.DESTINATION, key)
+            for key in (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NOWHERE)
+        )
+    ),
+    Known(
+        *(
+            encode_node_id(NodeKind.ACCOUNT, key)
+            for key in (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)
+        )
+    ),
+)
+KNOWN: dict[str, tuple[Known, ...]] = {
+    "id: ID": NODE_IDS,
+    "ids: ID": NODE_IDS,
+    "postId: UUID": (Known(str(SHARED_POST), str(FOREIGN_POST), str(NOWHERE)),),
+    "accountId: Int": (Known(SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1),),
+    "platform: String": (Known("x", FOREIGN_PLATFORM, "nowhere"),),
+    "search: String": (Known("SPRING", FOREIGN_WORD, "nowhere"),),
+    "reference: String": (Known("spring", FOREIGN_REFERENCE, "nowhere"),),
+    "errorCode: String": (Known("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
+}
+CURSORS = ("after: String", "before: String")
+PLAIN: dict[str, tuple[object, ...]] = {
+    "first: Int": (1, 100),
+    "last: Int": (1, 100),
+    "offset: Int": (1, 10_000),
+}
+"""What names nothing; it is asked before and after the other workspace exists, and so are the
+values of every enum, of Boolean and of DateTime."""
+
+
+def meaning(name: str, type_: GraphQLInputType) -> str:
+    """Values of one name and type mean the same everywhere, whether one is taken or several."""
+    return f"{name}: {get_named_type(type_)}"
+
+
+def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | None:
+    """Values that cannot name anything; None where they could."""
+    named = get_named_type(type_)
+    if isinstance(named, GraphQLEnumType):
+        return tuple(named.values)
+    if named.name == "Boolean":
+        return True, False
+    if named.name == "DateTime":
+        return (format_instant(NOW),)
+    return PLAIN.get(meaning(name, type_))
+
+
+def known_values(name: str, type_: GraphQLInputType, where: str) -> tuple[Known, ...]:
+    if (found := KNOWN.get(meaning(name, type_))) is None:
+        raise LookupError(
+            f"The tenancy matrix does not know how to fill {where} with a foreign value: say in"
+            f" KNOWN what '{meaning(name, type_)}' names, or in PLAIN that it names nothing."
+        )
+    return found
+
+
+def fill(name: str, type_: GraphQLInputType) -> object:
+    """A value of the asking workspace, where one is required beside what a question is about."""
+    plain = plain_values(name, type_)
+    return plain[0] if plain else known_values(name, type_, name)[0].own
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+class Cell(NamedTuple):
+    """One place, asked with a value of the other workspace and with one of nobody's."""
+
+    place: str
+    foreign: Answer
+    nowhere: Answer
+
+
+async def answer(client: Client, question: Question) -> Answer:
+    asked = {"query": question.document, "variables": question.variables}
+    response = await client.request("POST", "/graphql", json=asked)
+    return Answer(response.status_code, response.content)
+
+
+async def cells(own: Client, foreign: Client) -> AsyncIterator[Cell]:
+    """The matrix: every place whose values could name something, with all that they could name."""
+    for place in places(SCHEMA):
+        if plain_values(place.name, place.type) is not None:
+            continue
+        if meaning(place.name, place.type) in CURSORS:
+            cursor = await end_cursor(foreign, place)
+            triples = [Known(await end_cursor(own, place), cursor, cursor[::-1])]
+        else:
+            triples = list(known_values(place.name, place.type, str(place)))
+        for known in triples:
+            for variant in variants(known, takes_a_list=place.takes_a_list):
+                own_answer, *others = [
+                    await answer(own, ask(SCHEMA, place, value, fill)) for value in variant
+                ]
+                assert own_answer not in others, f"{place} finds nothing at all"
+                yield Cell(str(place), *others)
+
+
+def variants(known: Known, *, takes_a_list: bool) -> list[tuple[object, ...]]:
+    """A list is asked with the value alone, and behind one that finds nothing."""
+    if not takes_a_list:
+        return [known]
+    return [tuple([value] for value in known), tuple([known.nowhere, value] for value in known)]
+
+
+async def end_cursor(client: Client, place: Place) -> str:
+    """A cursor of the list that takes the cursors of this place, made for this client."""
+    _, body = await answer(client, ask(SCHEMA, place, None, fill))
+    return next(cursors_in(orjson.loads(body)))
+
+
+def cursors_in(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("endCursor"), str):
+            yield value["endCursor"]
+        for child in value.values():
+            yield from cursors_in(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from cursors_in(child)
+
+
+def unconfined(database_url: str) -> Database:
+    """A database whose reads are not confined to a workspace."""
+    return Database(database_url, confine=lambda statement, workspace_id: statement)
+
+
+@asynccontextmanager
+async def both(database: Database) -> AsyncIterator[tuple[Client, Client]]:
+    """Clients of the two workspaces."""
+    own, foreign = await add_own(database), await add_foreign(database)
+    async with serving(database, token=own, settings=NO_LIMITS) as client:
+        yield client, client.with_token(foreign)
+
+
+async def test_a_foreign_value_is_answered_like_one_that_exists_nowhere(
+    database: Database,
+) -> None:
+    async with both(database) as (own, foreign):
+        async for cell in cells(own, foreign):
+            assert cell.foreign == cell.nowhere, cell.place
+
+
+async def test_the_matrix_turns_red_where_nothing_confines_reads_to_the_workspace(
+    database_url: str,
+) -> None:
+    async with both(unconfined(database_url)) as (own, foreign):
+        matrix = [cell async for cell in cells(own, foreign)]
+
+    leaking = [cell.place for cell in matrix if cell.foreign != cell.nowhere]
+    # Cursors are signed for their workspace, which no filter has a part in.
+    assert leaking == [
+        cell.place for cell in matrix if not cell.place.endswith(("(after)", "(before)"))
+    ]
+    assert len(leaking) >= 20
+
+
+async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -> None:
+    grown = build_schema(
+        """
+        type Query { version: Int, post: Post }
+        type Post { comments(filter: CommentFilter, after: String, first: Int): Comment }
+        input CommentFilter { authorName: String, isHidden: Boolean }
+        type Comment { node: Node }
+        interface Node { id: ID! }
+        type Author implements Node { id: ID!, posts(postId: UUID!): Post }
+        scalar UUID
+        type Mutation { retry(input: RetryInput!): Post }
+        input RetryInput { postId: UUID!, webhookId: UUID! }
+        type Subscription { changes(after: String): Post }
+        """
+    )
+    found = {str(place): place for place in places(grown)}
+    assert list(found) == [
+        "Post.comments(filter.authorName)",
+        "Post.comments(filter.isHidden)",
+        "Post.comments(after)",
+        "Post.comments(first)",
+        "Author.posts(postId)",
+        "Mutation.retry(input.postId)",
+        "Mutation.retry(input.webhookId)",
+        "Subscription.changes(after)",
+    ]
+
+    unknown = [found["Post.comments(filter.authorName)"], found["Mutation.retry(input.webhookId)"]]
+    for place in unknown:
+        assert plain_values(place.name, place.type) is None
+        with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {place} ")):
+            known_values(place.name, place.type, str(place))
+    with pytest.raises(LookupError, match="does not know how to fill webhookId "):
+        ask(grown, found["Mutation.retry(input.postId)"], str(NOWHERE), fill)
+
+    question = ask(grown, found["Author.posts(postId)"], str(NOWHERE), fill)
+    assert validate(grown, parse(question.document)) == []
+    assert question == (
+        "query ($v0: UUID!) { post { comments { node { ... on Author { posts(postId: $v0)"
+        " { __typename comments { __typename node { __typename"
+        " ... on Author { Author_id: id  } } } } } } } } }",
+        {"v0": str(NOWHERE)},
+    )
+
+
+def test_the_graphql_layer_can_only_read_inside_a_workspace() -> None:
+    for file in Path(app.graphql.__path__[0]).rglob("*.py"):
+        assert "read_all_workspaces" not in file.read_text(), file
+
+
+CUSTOM_PERIOD = """query ($from: DateTime) {
+    analyticsSummary(period: CUSTOM, from: $from) {
+        posts { total draft scheduled publishing published partiallyFailed failed }
+        byPlatform { platform total scheduled published failed }
+    }
+}"""
+
+
+def all_questions() -> dict[str, Question]:
+    """Every question there is, with every value that is known for its place."""
+    questions = {
+        "what needs no value": unconditional(SCHEMA),
+        "a custom period": Question(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
+    }
+    for place in places(SCHEMA):
+        values = plain_values(place.name, place.type)
+        if values is None and meaning(place.name, place.type) not in CURSORS:
+            found = known_values(place.name, place.type, str(place))
+            values = tuple(value for known in found for value in known)
+        for value in values or ():
+            given = [value] if place.takes_a_list else value
+            questions[f"{place} = {value}"] = ask(SCHEMA, place, given, fill)
+    return questions
+
+
+async def before_and_after(
+    database: Database, questions: Mapping[str, Question]
+) -> tuple[dict[str, Answer], dict[str, Answer]]:
+    """The answers of a workspace while it is alone, and when there is another one beside it."""
+    async with serving(database, token=await add_own(database), settings=NO_LIMITS) as client:
+        before = {name: await answer(client, each) for name, each in questions.items()}
+        await add_foreign(database)
+        after = {name: await answer(client, each) for name, each in questions.items()}
+    return before, after
+
+
+async def test_no_answer_changes_when_another_workspace_fills(database: Database) -> None:
+    before, after = await before_and_after(database, all_questions())
+
+    assert after == before
+    assert not [name for name, (_, body) in after.items() if re.search(b"foreign|quokka", body)]
+    assert b'"errors"' not in before["what needs no value"].body
+
+
+async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspace(
+    database_url: str,
+) -> None:
+    changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
+        f"{place} = {known.foreign}"
+        for place in places(SCHEMA)
+        for known in KNOWN.get(meaning(place.name, place.type), ())
+    }
+    questions = {name: each for name, each in all_questions().items() if name in changing}
+    before, after = await before_and_after(unconfined(database_url), questions)
+
+    assert {name for name in after if after[name] != before[name]} == changing

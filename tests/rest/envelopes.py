@@ -1,0 +1,45 @@
+"""Taking answers out of their envelope, which is checked on the way. Knows no endpoint."""
+
+import json
+from typing import Any
+
+import httpx
+
+from app.domain.times import format_instant
+from tests.factories import NOW
+
+
+def data_of(response: httpx.Response) -> Any:
+    """The data of a success."""
+    body = opened(response)
+    assert response.status_code == 200, body
+    assert body["error"] is None
+    return body["data"]
+
+
+def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The error of a failure with this status."""
+    body = opened(response)
+    assert response.status_code == status, body
+    assert body["data"] is None
+    assert list(body["error"]) == ["message", "code", "retryable", "details"]
+    assert body["error"]["retryable"] is (status == 429 or status >= 500)
+    error: dict[str, Any] = body["error"]
+    return error
+
+
+def opened(response: httpx.Response) -> dict[str, Any]:
+    """The whole body, after everything that all envelopes have in common."""
+    assert response.headers["Content-Type"] == "application/json"
+    body: dict[str, Any] = response.json()
+    assert list(body) == ["data", "error", "meta"]
+    assert body["meta"] == {
+        "request_id": response.headers["X-Request-Id"],
+        "timestamp": format_instant(NOW),
+    }
+    return body
+
+
+def printed(value: object) -> str:
+    """JSON in which the order of keys counts, to compare with."""
+    return json.dumps(value, indent=1)

@@ -1,0 +1,195 @@
+"""Accounts and their health, byte for byte in their documented order."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.destinations import ErrorCategory
+from tests.factories import NOW, add_account, add_post, failed, published, queued
+from tests.rest.conftest import Tenant
+from tests.rest.envelopes import data_of, error_of, printed
+
+DAY = timedelta(days=1)
+
+
+async def test_an_account_is_shown_with_all_its_names(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database,
+        acme.workspace,
+        id=2280,
+        platform="linkedin",
+        account_name="acme",
+        display_name="Acme Inc.",
+        platform_user_id="urn:li:person:1",
+        platform_username="acme-inc",
+        avatar_url="https://example.com/a.png",
+        created_at=NOW - 30 * DAY,
+    )
+    response = await acme.client.get(f"/v1/accounts/{account}")
+    assert printed(data_of(response)) == printed(
+        {
+            "id": 2280,
+            "account_id": 2280,
+            "platform": "linkedin",
+            "account_name": "acme",
+            "avatar_url": "https://example.com/a.png",
+            "is_active": True,
+            "created_at": "2026-03-16T15:00:00.000Z",
+            "health": {"status": "healthy", "can_post": True, "message": None},
+            "platform_user_id": "urn:li:person:1",
+            "platform_username": "acme-inc",
+            "display_name": "Acme Inc.",
+        }
+    )
+
+
+async def test_accounts_are_listed_by_their_numbers(acme: Tenant) -> None:
+    for number in (12, 3, 7):
+        await add_account(acme.database, acme.workspace, id=number)
+    data = data_of(await acme.client.get("/v1/accounts"))
+    assert list(data) == ["accounts", "account_ids", "total"]
+    assert [account["id"] for account in data["accounts"]] == [3, 7, 12]
+    assert (data["account_ids"], data["total"]) == ([3, 7, 12], 3)
+    alone = data_of(await acme.client.get("/v1/accounts/7"))
+    assert printed(data["accounts"][1]) == printed(alone)
+
+
+async def test_no_accounts_are_an_empty_list(acme: Tenant) -> None:
+    assert data_of(await acme.client.get("/v1/accounts")) == {
+        "accounts": [],
+        "account_ids": [],
+        "total": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [
+        ({"is_active": False}, "unhealthy"),
+        ({"needs_reconnection_since": NOW}, "expired"),
+        ({"token_expires_at": NOW}, "expired"),
+    ],
+)
+async def test_an_account_that_cannot_post_says_what_to_do(
+    acme: Tenant, row: dict[str, Any], status: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace, **row)
+    health = data_of(await acme.client.get(f"/v1/accounts/{account}"))["health"]
+    assert (health["status"], health["can_post"]) == (status, False)
+    assert health["message"].endswith("to post.")
+
+
+async def test_an_account_without_a_name_is_shown_by_its_number(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database, acme.workspace, id=5, platform="x", account_name=None
+    )
+    data = data_of(await acme.client.get(f"/v1/accounts/{account}"))
+    assert data["account_name"] == "x account 5"
+    assert data["platform_username"] is data["display_name"] is None
+
+
+async def test_health_is_computed_from_access_and_outcomes(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database,
+        acme.workspace,
+        id=2285,
+        platform="linkedin",
+        account_name="Acme Inc.",
+        platform_user_id="urn:li:person:1",
+        token_expires_at=NOW + 3 * DAY,
+        token_refreshed_at=NOW - 57 * DAY,
+        created_at=NOW - 60 * DAY,
+    )
+    for state in (
+        published(NOW - DAY, due_at=NOW - DAY),
+        failed(),
+        failed(category=ErrorCategory.AUTH, code="TOKEN_EXPIRED"),
+        failed(category=ErrorCategory.PERMANENT, code="GONE"),
+        failed(category=ErrorCategory.TRANSIENT, code="TIMEOUT"),
+        queued(),
+    ):
+        await add_post(acme.database, acme.workspace, {account: state})
+    response = await acme.client.get(f"/v1/accounts/{account}/health")
+    assert printed(data_of(response)) == printed(
+        {
+            "account_id": 2285,
+            "platform": "linkedin",
+            "account_name": "Acme Inc.",
+            "platform_account_id": "urn:li:person:1",
+            "status": "warning",
+            "can_post": True,
+            "reasons": ["token_expiring_soon", "recent_permanent_failures"],
+            "is_active": True,
+            "needs_reconnection": False,
+            "needs_reconnection_since": None,
+            "token": {
+                "expires_at": "2026-04-18T15:00:00.000Z",
+                "last_refresh": "2026-02-17T15:00:00.000Z",
+                "expired": False,
+                "expiring_soon": True,
+            },
+            "activity": {
+                "last_published_at": "2026-04-14T15:00:00.000Z",
+                "failures_last_7d": 4,
+                "permanent_failures_last_7d": 3,
+                "queued_count": 1,
+            },
+            "connected_at": "2026-02-14T15:00:00.000Z",
+        }
+    )
+
+
+async def test_a_new_account_is_healthy(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    assert (data["status"], data["can_post"], data["reasons"]) == ("healthy", True, [])
+    assert data["activity"] == {
+        "last_published_at": None,
+        "failures_last_7d": 0,
+        "permanent_failures_last_7d": 0,
+        "queued_count": 0,
+    }
+
+
+async def test_a_broken_account_says_why_and_since_when(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database,
+        acme.workspace,
+        is_active=False,
+        needs_reconnection_since=NOW - DAY,
+        token_expires_at=NOW - DAY,
+    )
+    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    assert (data["status"], data["can_post"]) == ("broken", False)
+    assert data["reasons"] == ["account_inactive", "needs_reconnection", "token_expired"]
+    assert (data["is_active"], data["needs_reconnection"]) == (False, True)
+    assert data["needs_reconnection_since"] == "2026-04-14T15:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ({"platform_user_id": "178", "platform_username": "acme"}, "178"),
+        ({"platform_username": "acme"}, "acme"),
+        ({}, ""),
+    ],
+)
+async def test_the_platforms_id_of_an_account_is_never_null(
+    acme: Tenant, row: dict[str, Any], shown: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace, **row)
+    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    assert data["platform_account_id"] == shown
+
+
+@pytest.mark.parametrize("path", ["/v1/accounts/77", "/v1/accounts/77/health"])
+async def test_an_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
+    assert printed(error_of(await acme.client.get(path), 404)) == printed(
+        {
+            "message": "The account was not found: this workspace has none with that id.",
+            "code": "not_found",
+            "retryable": False,
+            "details": None,
+        }
+    )

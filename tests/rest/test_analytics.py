@@ -1,0 +1,121 @@
+"""The analytics summary: counts over a period, and zeros for what nobody measures here."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.factories import NOW, add_account, add_post, draft, failed, published, queued, started
+from tests.rest.conftest import Tenant
+from tests.rest.envelopes import data_of, error_of, printed
+
+DAY = timedelta(days=1)
+
+
+async def test_a_summary_counts_posts_and_destinations(acme: Tenant) -> None:
+    instagram = await add_account(acme.database, acme.workspace)
+    x = await add_account(acme.database, acme.workspace, platform="x")
+    for destinations in (
+        {instagram: published(), x: published()},
+        {instagram: published(), x: failed()},
+        {instagram: failed()},
+        {instagram: queued(NOW + DAY)},
+        {x: started()},
+    ):
+        await add_post(acme.database, acme.workspace, destinations)
+    await add_post(acme.database, acme.workspace, {x: draft()}, is_draft=True)
+    await add_post(acme.database, acme.workspace, {x: failed()}, created_at=NOW - 31 * DAY)
+    response = await acme.client.get("/v1/analytics/summary")
+    assert printed(data_of(response)) == printed(
+        {
+            "period": "month",
+            "range": {"from": "2026-03-16T15:00:00.000Z", "to": "2026-04-15T15:00:00.000Z"},
+            "posts": {
+                "total": 6,
+                "draft": 1,
+                "scheduled": 1,
+                "publishing": 1,
+                "published": 1,
+                "partially_failed": 1,
+                "failed": 1,
+            },
+            "by_platform": [
+                {"platform": "instagram", "total": 4, "scheduled": 1, "published": 2, "failed": 1},
+                {"platform": "x", "total": 3, "scheduled": 1, "published": 1, "failed": 1},
+            ],
+            "metrics": {
+                "views": 0,
+                "likes": 0,
+                "comments": 0,
+                "shares": 0,
+                "impressions": 0,
+                "clicks": 0,
+            },
+            "ai_credits": {"used_this_period": 0, "bonus": 0},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "period", "start", "end", "total"),
+    [
+        ("period=today", "today", "2026-04-15T00:00:00.000Z", "2026-04-15T15:00:00.000Z", 1),
+        ("period=week", "week", "2026-04-08T15:00:00.000Z", "2026-04-15T15:00:00.000Z", 2),
+        ("period=", "month", "2026-03-16T15:00:00.000Z", "2026-04-15T15:00:00.000Z", 3),
+        ("period=all", "all", None, "2026-04-15T15:00:00.000Z", 4),
+        (
+            "period=custom&from=2026-04-01&to=2026-04-14T00:00:00Z",
+            "custom",
+            "2026-04-01T00:00:00.000Z",
+            "2026-04-14T00:00:00.000Z",
+            1,
+        ),
+        (
+            "period=custom&from=2026-04-01",
+            "custom",
+            "2026-04-01T00:00:00.000Z",
+            "2026-04-15T15:00:00.000Z",
+            2,
+        ),
+    ],
+)
+async def test_a_period_says_what_it_covers(
+    acme: Tenant, query: str, period: str, start: str | None, end: str, total: int
+) -> None:
+    for age in (0, 6, 29, 400):
+        await add_post(acme.database, acme.workspace, created_at=NOW - age * DAY)
+    data = data_of(await acme.client.get(f"/v1/analytics/summary?{query}"))
+    assert (data["period"], data["posts"]["total"]) == (period, total)
+    assert printed(data["range"]) == printed({"from": start, "to": end})
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        (
+            "period=year",
+            "period",
+            "period must be one of today, week, month, all, custom; it is 'year'.",
+        ),
+        (
+            "from=2026-01-01",
+            "period",
+            "from and to are only allowed with period custom.",
+        ),
+        ("period=custom", "from", "period custom needs a start: pass from."),
+        (
+            "period=custom&from=2026-02-01&to=2026-01-01",
+            "to",
+            "to must not be earlier than from.",
+        ),
+    ],
+)
+async def test_an_impossible_period_is_refused(
+    acme: Tenant, query: str, field: str, message: str
+) -> None:
+    error = error_of(await acme.client.get(f"/v1/analytics/summary?{query}"), 400)
+    assert error == {
+        "message": message,
+        "code": "validation_error",
+        "retryable": False,
+        "details": {"validation_errors": [{"field": field, "message": message}]},
+    }

@@ -1,0 +1,60 @@
+"""Errors as the REST API prints them, and the way from a GraphQL answer back to them."""
+
+import pytest
+
+from app.domain.errors import (
+    InternalError,
+    InvalidInput,
+    NotFound,
+    PostResultsError,
+    RateLimitExceeded,
+    concrete_errors,
+)
+from app.graphql.errors import error_entry
+from app.rest.errors import error_object, first_error
+
+
+@pytest.mark.parametrize("error", list(concrete_errors()), ids=lambda error: error.code)
+def test_every_error_comes_back_from_a_graphql_answer(error: type[PostResultsError]) -> None:
+    sent = error("Something is wrong.", argument="limit", retry_after=7)
+    received = first_error([error_entry(sent), error_entry(InternalError("Another."))])
+    assert type(received) is error
+    assert vars(received) == vars(sent)
+
+
+def test_an_error_without_a_parameter_has_no_details() -> None:
+    assert error_object(NotFound("The post was not found.")) == {
+        "message": "The post was not found.",
+        "code": "not_found",
+        "retryable": False,
+        "details": None,
+    }
+
+
+def test_a_retryable_error_says_so() -> None:
+    assert error_object(RateLimitExceeded("Too many requests.", retry_after=3)) == {
+        "message": "Too many requests.",
+        "code": "rate_limit_exceeded",
+        "retryable": True,
+        "details": None,
+    }
+
+
+def test_a_message_that_names_its_parameter_is_left_alone() -> None:
+    assert error_object(InvalidInput("to must not be earlier than from.", argument="to")) == {
+        "message": "to must not be earlier than from.",
+        "code": "validation_error",
+        "retryable": False,
+        "details": {
+            "validation_errors": [{"field": "to", "message": "to must not be earlier than from."}]
+        },
+    }
+
+
+def test_a_message_that_does_not_name_its_parameter_gets_its_name() -> None:
+    assert error_object(InvalidInput("Tomorrow is too late.", argument="to")) == {
+        "message": "to: Tomorrow is too late.",
+        "code": "validation_error",
+        "retryable": False,
+        "details": {"validation_errors": [{"field": "to", "message": "Tomorrow is too late."}]},
+    }

@@ -1,0 +1,381 @@
+"""Posts, their results and lists of them, byte for byte in their documented order."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from app.domain.destinations import DestinationState, ErrorCategory
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+from tests.rest.conftest import Tenant
+from tests.rest.envelopes import data_of, error_of, printed
+
+POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
+FIRST = UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890")
+SECOND = UUID("e2f3a4b5-c6d7-8901-abcd-ef1234567890")
+
+HOUR = timedelta(hours=1)
+
+
+async def test_results_say_what_became_of_the_post_on_each_account(acme: Tenant) -> None:
+    instagram = await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
+    linkedin = await add_account(
+        acme.database,
+        acme.workspace,
+        id=2279,
+        platform="linkedin",
+        account_name=None,
+        display_name="Acme Inc.",
+    )
+    await add_post(
+        acme.database,
+        acme.workspace,
+        {
+            instagram: published(NOW - HOUR, due_at=NOW - HOUR),
+            linkedin: failed(
+                attempts=3, error="Token expired.", category=ErrorCategory.AUTH, code="EXPIRED"
+            ),
+        },
+        id=POST,
+        destination_ids=[FIRST, SECOND],
+    )
+    response = await acme.client.get(f"/v1/posts/{POST}/results")
+    assert printed(data_of(response)) == printed(
+        {
+            "post_id": str(POST),
+            "post_status": "partially_failed",
+            "results": [
+                {
+                    "account_id": 2280,
+                    "account_name": "@acme",
+                    "platform": "instagram",
+                    "status": "published",
+                    "published_at": "2026-04-15T14:00:00.000Z",
+                    "platform_post_id": "17895695668004550",
+                    "platform_post_url": "https://www.instagram.com/p/C1a2b3c4d5e/",
+                    "error": None,
+                    "attempts": 1,
+                    "next_retry_at": None,
+                    "id": str(FIRST),
+                    "social_account_id": 2280,
+                    "last_error": None,
+                },
+                {
+                    "account_id": 2279,
+                    "account_name": "Acme Inc.",
+                    "platform": "linkedin",
+                    "status": "failed",
+                    "published_at": None,
+                    "platform_post_id": None,
+                    "platform_post_url": None,
+                    "error": "Token expired.",
+                    "attempts": 3,
+                    "next_retry_at": None,
+                    "id": str(SECOND),
+                    "social_account_id": 2279,
+                    "last_error": "Token expired.",
+                },
+            ],
+        }
+    )
+
+
+async def test_a_post_is_shown_with_its_content_and_its_destinations(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
+    await add_post(
+        acme.database,
+        acme.workspace,
+        {account: waiting_for_retry(NOW + timedelta(seconds=90), attempts=2)},
+        id=POST,
+        destination_ids=[FIRST],
+        content="Ünïcode — naïve 🎉",
+        scheduled_for=NOW,
+        timezone="Europe/Berlin",
+        media_ids=["m-1"],
+        media=[{"url": "https://example.com/1.png", "alt": None}],
+        platform_content={"instagram": {"contentType": "REELS", "settings": {"b": 1, "a": [2]}}},
+        created_at=NOW - HOUR,
+        updated_at=NOW + timedelta(milliseconds=7),
+    )
+    response = await acme.client.get(f"/v1/posts/{POST}")
+    assert printed(data_of(response)) == printed(
+        {
+            "post_id": str(POST),
+            "id": str(POST),
+            "status": "publishing",
+            "post_status": "publishing",
+            "content": "Ünïcode — naïve 🎉",
+            "account_ids": [2280],
+            "scheduled_for": "2026-04-15T15:00:00.000Z",
+            "timezone": "Europe/Berlin",
+            "media_ids": ["m-1"],
+            "media": [{"url": "https://example.com/1.png", "alt": None}],
+            "platform_content": {
+                "instagram": {"contentType": "REELS", "settings": {"b": 1, "a": [2]}}
+            },
+            "campaign_id": None,
+            "destinations": [
+                {
+                    "account_id": 2280,
+                    "account_name": "@acme",
+                    "platform": "instagram",
+                    "status": "queued",
+                    "published_at": None,
+                    "platform_post_id": None,
+                    "platform_post_url": None,
+                    "error": "The platform did not answer in time.",
+                    "attempts": 2,
+                    "next_retry_at": "2026-04-15T15:01:30.000Z",
+                    "id": str(FIRST),
+                    "social_account_id": 2280,
+                    "last_error": "The platform did not answer in time.",
+                    "scheduled_for": "2026-04-15T15:00:00.000Z",
+                }
+            ],
+            "created_at": "2026-04-15T14:00:00.000Z",
+            "updated_at": "2026-04-15T15:00:00.007Z",
+        }
+    )
+
+
+async def test_a_draft_without_accounts_is_shown_with_empty_lists(acme: Tenant) -> None:
+    post = await add_post(acme.database, acme.workspace, is_draft=True, content="")
+    data = data_of(await acme.client.get(f"/v1/posts/{post.id}"))
+    assert data["status"] == data["post_status"] == "draft"
+    assert (data["content"], data["timezone"]) == ("", "UTC")
+    assert (data["account_ids"], data["destinations"], data["media"]) == ([], [], [])
+    assert data["scheduled_for"] is None
+    results = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))
+    assert results == {"post_id": str(post.id), "post_status": "draft", "results": []}
+
+
+async def test_the_order_of_results_is_that_of_the_request(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace, id=n) for n in (7, 3, 5)]
+    post = await add_post(acme.database, acme.workspace, {each: queued() for each in accounts})
+    results = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
+    assert [result["account_id"] for result in results] == [7, 3, 5]
+    data = data_of(await acme.client.get(f"/v1/posts/{post.id}"))
+    assert data["account_ids"] == [7, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "error"),
+    [
+        (queued(), "queued", None),
+        (waiting_for_retry(), "queued", "The platform did not answer in time."),
+        (claimed(), "publishing", None),
+        (started(), "publishing", None),
+        (published(), "published", None),
+        (failed(), "failed", "The caption is too long."),
+        (
+            unknown(),
+            "failed",
+            "The publisher went away before it reported what the platform answered.",
+        ),
+    ],
+    ids=lambda value: value.status if isinstance(value, DestinationState) else "",
+)
+async def test_every_state_has_a_documented_status(
+    acme: Tenant, state: DestinationState, status: str, error: str | None
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: state})
+    (result,) = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
+    assert (result["status"], result["error"], result["last_error"]) == (status, error, error)
+
+
+@pytest.mark.parametrize(
+    ("states", "seconds"),
+    [
+        ([started()], "2"),
+        ([queued(NOW - HOUR)], "2"),
+        ([queued(NOW + timedelta(minutes=5))], "300"),
+        ([queued(NOW + 100 * HOUR)], "3600"),
+        ([published(), waiting_for_retry(NOW + timedelta(seconds=90))], "90"),
+        ([waiting_for_retry(NOW + timedelta(seconds=90)), queued(NOW + HOUR)], "90"),
+        ([published(), failed(), unknown()], None),
+        ([published()], None),
+        ([], None),
+    ],
+)
+async def test_results_in_flight_say_when_to_come_back(
+    acme: Tenant, states: list[DestinationState], seconds: str | None
+) -> None:
+    destinations = {await add_account(acme.database, acme.workspace): each for each in states}
+    post = await add_post(acme.database, acme.workspace, destinations)
+    response = await acme.client.get(f"/v1/posts/{post.id}/results")
+    assert response.headers.get("Retry-After") == seconds
+    data_of(response)
+
+
+async def test_a_draft_is_not_worth_coming_back_for(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    response = await acme.client.get(f"/v1/posts/{post.id}/results")
+    assert data_of(response)["post_status"] == "draft"
+    assert "Retry-After" not in response.headers
+
+
+async def test_a_list_tells_its_page_and_the_total(acme: Tenant) -> None:
+    posts = [
+        await add_post(acme.database, acme.workspace, created_at=NOW - n * HOUR) for n in range(3)
+    ]
+    data = data_of(await acme.client.get("/v1/posts?limit=2"))
+    assert list(data) == ["posts", "pagination", "total", "limit", "offset"]
+    assert [post["id"] for post in data["posts"]] == [str(posts[0].id), str(posts[1].id)]
+    assert printed(data["pagination"]) == printed(
+        {"limit": 2, "offset": 0, "total": 3, "has_more": True}
+    )
+    assert (data["total"], data["limit"], data["offset"]) == (3, 2, 0)
+
+    rest = data_of(await acme.client.get("/v1/posts?limit=2&offset=2"))
+    assert [post["id"] for post in rest["posts"]] == [str(posts[2].id)]
+    assert rest["pagination"] == {"limit": 2, "offset": 2, "total": 3, "has_more": False}
+    assert (rest["total"], rest["limit"], rest["offset"]) == (3, 2, 2)
+
+
+async def test_an_entry_of_a_list_is_the_post_as_it_is_shown_alone(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: published()})
+    (entry,) = data_of(await acme.client.get("/v1/posts"))["posts"]
+    assert printed(entry) == printed(data_of(await acme.client.get(f"/v1/posts/{post.id}")))
+
+
+async def test_an_empty_list_is_a_list(acme: Tenant) -> None:
+    assert data_of(await acme.client.get("/v1/posts")) == {
+        "posts": [],
+        "pagination": {"limit": 20, "offset": 0, "total": 0, "has_more": False},
+        "total": 0,
+        "limit": 20,
+        "offset": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("status=done", ["published"]),
+        ("status=queued", ["scheduled"]),
+        ("status=published,failed", ["failed", "published"]),
+        ("status=published&status=failed", ["failed", "published"]),
+        ("platform=x", ["failed"]),
+        ("platform=x,instagram&order=asc", ["published", "failed", "scheduled"]),
+        ("account_id=2", ["failed"]),
+        ("search=ÜBER", ["published"]),
+        ("search=100%25", ["failed"]),
+        ("search=%25", ["failed"]),
+        ("reference=spring", ["scheduled"]),
+        ("created_after=2026-04-15T14:00:00Z", ["scheduled", "failed"]),
+        ("created_before=2026-04-15T14:00:00Z", ["published"]),
+        ("created_after=2026-04-15T16:00:00%2B02:00", ["scheduled", "failed"]),
+        ("scheduled_after=2026-04-16", ["scheduled"]),
+        ("published_before=2026-04-16", ["published"]),
+        ("updated_after=2026-04-15T15:00:00.001Z", []),
+        ("sort=scheduled_for&order=asc&limit=1", ["scheduled"]),
+        ("sort=published_at", ["published", "scheduled", "failed"]),
+        ("campaign_id=7", ["scheduled", "failed", "published"]),
+    ],
+)
+async def test_a_list_is_filtered_and_ordered(acme: Tenant, query: str, names: list[str]) -> None:
+    instagram = await add_account(acme.database, acme.workspace, id=1)
+    x = await add_account(acme.database, acme.workspace, id=2, platform="x")
+    later = NOW + 24 * HOUR
+    posts = {
+        "published": await add_post(
+            acme.database,
+            acme.workspace,
+            {instagram: published()},
+            content="Wir fliegen über die Alpen",
+            created_at=NOW - 2 * HOUR,
+        ),
+        "failed": await add_post(
+            acme.database,
+            acme.workspace,
+            {x: failed()},
+            content="100% wool",
+            created_at=NOW - HOUR,
+        ),
+        "scheduled": await add_post(
+            acme.database,
+            acme.workspace,
+            {instagram: queued(later)},
+            scheduled_for=later,
+            reference="spring",
+        ),
+    }
+    name_of = {str(post.id): name for name, post in posts.items()}
+    data = data_of(await acme.client.get(f"/v1/posts?{query}"))
+    if "sort=published_at" in query:  # the two without a time come last, in the order of their ids
+        assert name_of[data["posts"][0]["id"]] == names[0]
+        assert data["total"] == len(names)
+    else:
+        assert [name_of[post["id"]] for post in data["posts"]] == names
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        ("limit=0", "limit", "limit must be a whole number from 1 to 100; it is '0'."),
+        ("status=lost", "status", None),
+        (f"search={'a' * 201}", "search", None),
+        ("search=a%00", "search", "search must not contain a NUL character."),
+        ("reference=%00", "reference", "reference must not contain a NUL character."),
+        ("platform=x,%00", "platform", "platform must not contain a NUL character."),
+        ("updated_before=soon", "updated_before", None),
+    ],
+)
+async def test_a_bad_parameter_is_refused_by_name(
+    acme: Tenant, query: str, field: str, message: str | None
+) -> None:
+    error = error_of(await acme.client.get(f"/v1/posts?{query}"), 400)
+    assert error["code"] == "validation_error"
+    (detail,) = error["details"]["validation_errors"]
+    assert detail["field"] == field
+    assert field in error["message"]
+    if message is not None:
+        assert error["message"] == detail["message"] == message
+
+
+async def test_a_bad_account_id_in_a_filter_is_an_invalid_id(acme: Tenant) -> None:
+    error = error_of(await acme.client.get("/v1/posts?account_id=first"), 400)
+    assert printed(error) == printed(
+        {
+            "message": "account_id: An account id is a whole number from 1 to 2147483647.",
+            "code": "invalid_id",
+            "retryable": False,
+            "details": {
+                "validation_errors": [
+                    {
+                        "field": "account_id",
+                        "message": "An account id is a whole number from 1 to 2147483647.",
+                    }
+                ]
+            },
+        }
+    )
+
+
+async def test_a_deleted_post_is_not_found(acme: Tenant) -> None:
+    post = await add_post(acme.database, acme.workspace, deleted_at=NOW)
+    for path in (f"/v1/posts/{post.id}", f"/v1/posts/{post.id}/results"):
+        assert printed(error_of(await acme.client.get(path), 404)) == printed(
+            {
+                "message": "The post was not found: this workspace has none with that id.",
+                "code": "not_found",
+                "retryable": False,
+                "details": None,
+            }
+        )
+    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0

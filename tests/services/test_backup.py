@@ -1,0 +1,180 @@
+"""Backing up while others write, and restoring: what was there, and no half files."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.db.copying import TargetNotEmpty
+from app.db.engine import Database
+from app.db.integrity import find_problems
+from app.db.migrations import SchemaMismatch
+from app.services.backup import BackupRefused, backup, restore
+from tests.db.contents import Ids, add_event, add_everything, all_rows
+from tests.factories import NOW, add_post, add_workspace, published
+
+
+def random_bytes(length: int) -> bytes:
+    return b"r" * length
+
+
+@pytest.fixture
+async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+    opened = Database(empty_database_url)
+    yield opened
+    await opened.close()
+
+
+async def test_a_restored_backup_is_the_same_installation(
+    database: Database, empty: Database, tmp_path: Path
+) -> None:
+    await add_everything(database)
+    file = tmp_path / "weekly [1] 100%?.db"
+
+    backed_up = await backup(database, file, now=NOW, random_bytes=random_bytes)
+    restored = await restore(file, empty, now=NOW, random_bytes=random_bytes)
+
+    assert restored == backed_up
+    assert await all_rows(empty) == await all_rows(database)
+
+
+async def test_a_backup_is_one_private_file_and_can_be_served(
+    database: Database, tmp_path: Path
+) -> None:
+    await add_everything(database)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    file = folder / "backup.db"
+
+    await backup(database, file, now=NOW, random_bytes=random_bytes)
+
+    assert list(folder.iterdir()) == [file]
+    assert file.stat().st_mode & 0o777 == 0o600
+    served = Database.in_file(file)
+    assert await all_rows(served) == await all_rows(database)
+    await add_workspace(served)
+    await served.close()
+
+
+async def test_an_existing_file_is_refused_and_left_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup.txt"
+    file.write_text("somebody's")
+
+    with pytest.raises(BackupRefused) as refused:
+        await backup(database, file, now=NOW, random_bytes=random_bytes)
+
+    assert str(refused.value) == f"{file} exists; a backup never overwrites a file."
+    assert file.read_text() == "somebody's"
+
+
+async def test_a_backup_that_fails_leaves_no_file(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+
+    def exhausted(length: int) -> bytes:
+        if length > 8:
+            raise LookupError(length)
+        return bytes(length)
+
+    with pytest.raises(LookupError):
+        await backup(database, folder / "backup.db", now=NOW, random_bytes=exhausted)
+
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_database_of_another_version_is_not_backed_up(
+    empty: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+
+    with pytest.raises(SchemaMismatch):
+        await backup(empty, folder / "backup.db", now=NOW, random_bytes=random_bytes)
+
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_backup_under_concurrent_writes_is_consistent(
+    database: Database, tmp_path: Path
+) -> None:
+    ids = await add_everything(database)
+    file = tmp_path / "backup.db"
+    backup_ended = asyncio.Event()
+
+    async def keep_writing() -> int:
+        rounds = 0
+        while not backup_ended.is_set():
+            await write_some(database, ids)
+            rounds += 1
+        return rounds
+
+    async def back_up() -> None:
+        try:
+            await backup(database, file, now=NOW, random_bytes=random_bytes)
+        finally:
+            backup_ended.set()
+
+    writer = asyncio.create_task(keep_writing())
+    await back_up()
+    rounds = await writer
+
+    copy = Database.in_file(file)
+    copied, live = await all_rows(copy), await all_rows(database)
+    assert await find_problems(copy) == []
+    assert await find_problems(database) == []
+    await copy.close()
+    assert rounds > 1
+    assert 3 <= len(copied["event"]) < len(live["event"]) == 3 + rounds
+
+
+async def write_some(database: Database, ids: Ids) -> None:
+    await add_event(database, ids)
+    await add_post(database, ids.workspace, {ids.account: published()})
+
+
+async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Path) -> None:
+    text_file = tmp_path / "notes.txt"
+    text_file.write_text("not a database")
+    absent = tmp_path / "absent.db"
+
+    with pytest.raises(BackupRefused) as not_a_backup:
+        await restore(text_file, empty, now=NOW, random_bytes=random_bytes)
+    with pytest.raises(BackupRefused) as not_there:
+        await restore(absent, empty, now=NOW, random_bytes=random_bytes)
+
+    assert str(not_a_backup.value) == f"{text_file} is not a backup of post-results."
+    assert str(not_there.value) == f"{absent} cannot be read: No such file or directory."
+    assert not absent.exists()
+
+
+async def test_a_backup_of_a_newer_version_is_refused(
+    database: Database, empty: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup.db"
+    await backup(database, file, now=NOW, random_bytes=random_bytes)
+    newer = Database.in_file(file)
+    async with newer.changing_schema() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await newer.close()
+
+    with pytest.raises(SchemaMismatch):
+        await restore(file, empty, now=NOW, random_bytes=random_bytes)
+
+
+async def test_a_database_with_data_is_not_restored_over(
+    database: Database, tmp_path: Path
+) -> None:
+    await add_everything(database)
+    file = tmp_path / "backup.db"
+    await backup(database, file, now=NOW, random_bytes=random_bytes)
+    await add_workspace(database, name="since then")
+    before = await all_rows(database)
+
+    with pytest.raises(TargetNotEmpty):
+        await restore(file, database, now=NOW, random_bytes=random_bytes)
+
+    assert await all_rows(database) == before
