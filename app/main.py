@@ -137,9 +137,11 @@ class _Renderer:
     def http_exception(self, request: Request, exception: Exception) -> Response:
         """What Starlette's router refuses: unknown paths, and methods that a path does not have."""
         assert isinstance(exception, HTTPException)  # noqa: S101 - registered for nothing else
-        headers = exception.headers or {}
+        headers = dict(exception.headers or {})
         error: PostResultsError
         if exception.status_code == 405:
+            # The router names the methods in the order of a set: another one in each process.
+            headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
             error = MethodNotAllowed(
                 f"{request.method} is not possible here; use {headers['Allow']}."
             )

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from app.db.engine import Database
@@ -21,6 +22,11 @@ from tests import postgres
 from tests.factories import NOW
 
 ENGINES = ("sqlite", "postgresql")
+
+# Without a deadline, for how fast a busy machine checks an example says nothing; and the same examples
+# in every run, so that a change is never blamed for what an older one broke.
+hypothesis.settings.register_profile("ours", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ours")
 
 _postgresql_server = pytest.StashKey[str]()
 

@@ -38,7 +38,7 @@ async def test_the_rest_example_is_answered_as_printed(database: Database) -> No
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
     (command,) = (block for block in blocks("console") if block.startswith("$ curl"))
-    _, _, header, url = shlex.split(command.removeprefix("$ "))
+    _, _, header, url = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
     name, _, value = header.partition(": ")
     async with serving(database) as client:
         response = await client.get(

@@ -197,6 +197,7 @@ def _sqlite_reading(url: URL, pool_size: int, timeout: timedelta) -> AsyncEngine
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
     )
     _on_connect(engine, timeout, {"query_only": "ON"})
     return engine
@@ -210,6 +211,7 @@ def _sqlite_writing(url: URL, timeout: timedelta) -> AsyncEngine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
     )
     _on_connect(
         engine, timeout, {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
@@ -244,6 +246,7 @@ def _postgresql_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
         pool_pre_ping=True,
         connect_args={
             "timeout": timeout.total_seconds(),

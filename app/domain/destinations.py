@@ -169,12 +169,10 @@ def poll_after(
     next_retry_at: datetime | None,
     now: datetime,
 ) -> timedelta | None:
-    """How long a client that polls may wait for this destination to change; None when it is final."""
-    if status.is_final:
-        return None
+    """How long a client that polls may wait; None for what does not change by itself: final or draft."""
     if status is DestinationStatus.PUBLISHING:
         return IN_FLIGHT_POLL
     expected = next_retry_at or due_at
-    if expected is None:  # a draft waits for a person
-        return LONGEST_POLL
+    if status.is_final or expected is None:
+        return None
     return min(max(expected - now, IN_FLIGHT_POLL), LONGEST_POLL)

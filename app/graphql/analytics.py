@@ -36,8 +36,8 @@ class PlatformCounts:
 @strawberry.type(description="Counts over a period, by when posts were created.")
 class AnalyticsSummary:
     period: Period = field(description="The period asked for.")
-    start: datetime | None = field(description="Its start; null from the beginning.")
-    end: datetime = field(description="Its end.")
+    start: datetime | None = field(description="Its start, included; null from the beginning.")
+    end: datetime = field(description="Its end, included.")
     posts: PostCounts = field(description="Posts by status.")
     by_platform: list[PlatformCounts] = field(description="By platform, in alphabetical order.")
 

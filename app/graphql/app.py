@@ -287,6 +287,6 @@ def _respond(
     return Response(
         orjson.dumps(body),
         status_code=status,
-        headers=headers,
+        headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=f"{media_type}; charset=utf-8",
     )

@@ -115,7 +115,7 @@ def _extensions(error: PostResultsError) -> dict[str, Any]:
 
 
 def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """The message in the caller's words: our reason for a bad value, an enum's values, null."""
+    """The message in the caller's words: our reason for a bad value, an enum's values, JSON."""
     bad_value = _BAD_VALUE.match(error.message)
     cause = public_cause(error)
     if bad_value and cause:
@@ -125,12 +125,12 @@ def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
     if isinstance(enum, GraphQLEnumType):
         problem = error.message.partition(" Did you mean the enum value")[0]
         return f"{problem} Use one of {', '.join(enum.values)}."
-    if error.message.endswith(_NOT_NONE):
-        return f"{error.message.removesuffix(_NOT_NONE)} not to be null."
-    return error.message
+    return _QUOTED_OR_PYTHON.sub(lambda found: _IN_JSON.get(found[0], found[0]), error.message)
 
 
-_NOT_NONE = " not to be None."
+# graphql-core prints values as Python does.
+_QUOTED_OR_PYTHON = re.compile(r"'[^']*'|\"[^\"]*\"|\b(?:None|True|False)\b")
+_IN_JSON = {"None": "null", "True": "true", "False": "false"}
 
 
 @dataclass(frozen=True, slots=True)

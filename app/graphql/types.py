@@ -103,7 +103,7 @@ class Destination(Node):
         " five minutes ago or earlier."
     )
     poll_after_seconds: int | None = field(
-        description="When a client that polls may look again; null when it is final."
+        description="When a client that polls may look again; null for what does not change by itself."
     )
     created_at: datetime = field(description="When it was added to the post.")
     updated_at: datetime = field(description="When it last changed.")

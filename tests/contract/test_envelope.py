@@ -1,5 +1,7 @@
 """Every answer under the REST prefixes, and every refusal, wears the envelope."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -173,19 +175,27 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
     post = await add_post(database, workspace, {account: started()})
     async with serving(database, token=key.token) as client:
         for table in ("destination", "api_key"):  # missed inside of a field, and before any runs
-            await take_away(database, table)
-            response = await client.get(f"/v1/posts/{post.id}/results")
+            async with missing(database, table):
+                response = await client.get(f"/v1/posts/{post.id}/results")
             error = error_of(response, 500)
             assert (error["code"], error["details"]) == ("internal_error", None)
             for word in (table, "elsewhere", "select", "sql", "asyncpg", "traceback", "/app/"):
                 assert word not in response.text.lower()
 
 
-async def take_away(database: Database, table: str) -> None:
-    async def work(session: WriteSession) -> None:
-        await session.execute(text(f"ALTER TABLE {table} RENAME TO {table}_elsewhere"))
+@asynccontextmanager
+async def missing(database: Database, table: str) -> AsyncIterator[None]:
+    """The database as if it had no such table."""
 
-    await database.write(work)
+    async def rename(old: str, new: str) -> None:
+        async def work(session: WriteSession) -> None:
+            await session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+        await database.write(work)
+
+    await rename(table, "elsewhere")
+    yield
+    await rename("elsewhere", table)
 
 
 async def test_a_body_that_nobody_asked_for_is_ignored(database: Database) -> None:

@@ -327,7 +327,7 @@ def test_what_nobody_may_claim_is_never_overdue(state: DestinationState) -> None
         (RETRYING, NOON - timedelta(minutes=3), timedelta(minutes=3) + SECOND),
         (CLAIMED, NOON, IN_FLIGHT_POLL),
         (STARTED, NOON - timedelta(minutes=3), IN_FLIGHT_POLL),
-        (DRAFT, NOON, LONGEST_POLL),
+        (DRAFT, NOON, None),
         (PUBLISHED, NOON, None),
         (FAILED, NOON, None),
     ],

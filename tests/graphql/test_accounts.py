@@ -106,7 +106,7 @@ async def test_accounts_stand_in_the_order_of_their_numbers(acme: Tenant) -> Non
     ],
 )
 async def test_an_account_always_has_a_name(
-    acme: Tenant, names: dict[str, str], shown: str
+    acme: Tenant, names: dict[str, Any], shown: str
 ) -> None:
     await add_account(acme.database, acme.workspace, id=7, **{"account_name": None, **names})
     data = await acme.client.query("{ accounts { accountName } }")

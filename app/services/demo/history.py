@@ -88,7 +88,7 @@ def _rejected_videos(scene: Scene) -> Iterator[DemoPost]:
 
 def _scheduled(scene: Scene) -> Iterator[DemoPost]:
     usable = [
-        account for account in scene.accounts.values() if not account.locked_out_for(scene.now)
+        account for account in scene.accounts.values() if account.locked_out_for(scene.now) is None
     ]
     for days_ahead in range(DAYS_AHEAD + 1):
         for due_at in _due_times(scene.rng, scene.now + timedelta(days=days_ahead), (3, 5)):

@@ -1,0 +1,346 @@
+"""What the filters of posts and destinations let through, and which values they refuse."""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.times import format_instant
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+from tests.rest.conftest import Tenant
+
+MILLISECOND = timedelta(milliseconds=1)
+HOUR = timedelta(hours=1)
+OVERDUE = timedelta(minutes=5)
+
+
+async def posts(acme: Tenant, **given: Any) -> set[str]:
+    """The contents of the posts that pass a filter, which the count has to agree with."""
+    data = await acme.client.query(
+        "query ($filter: PostFilter)"
+        " { posts(filter: $filter, first: 100) { totalCount nodes { content } } }",
+        filter=given,
+    )
+    found = [node["content"] for node in data["posts"]["nodes"]]
+    assert data["posts"]["totalCount"] == len(found)
+    return set(found)
+
+
+async def destinations(acme: Tenant, **given: Any) -> set[str]:
+    """The contents of the posts whose destinations pass a filter."""
+    data = await acme.client.query(
+        "query ($filter: DestinationFilter) { destinations(filter: $filter, first: 100)"
+        " { totalCount nodes { post { content } } } }",
+        filter=given,
+    )
+    found = [node["post"]["content"] for node in data["destinations"]["nodes"]]
+    assert data["destinations"]["totalCount"] == len(found)
+    return set(found)
+
+
+async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
+    """A post named after its status on an account of its own, for each status of a destination."""
+    states = {
+        "queued": queued(NOW + HOUR),
+        "retrying": waiting_for_retry(category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"),
+        "claimed": claimed(),
+        "published": published(NOW - HOUR),
+        "failed": failed(),
+        "unknown": unknown(),
+    }
+    for platform, state in states.items():
+        account = await add_account(acme.database, acme.workspace, platform=platform)
+        await add_post(acme.database, acme.workspace, {account: state}, content=platform)
+    return states
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
+        ({"status": None}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
+        ({"status": ["DRAFT"]}, {"draft"}),
+        ({"status": "SCHEDULED"}, {"scheduled"}),
+        ({"status": ["PUBLISHING"]}, {"publishing"}),
+        ({"status": ["PUBLISHED", "FAILED", "FAILED"]}, {"published", "failed"}),
+        ({"status": ["PARTIALLY_FAILED"]}, {"mixed"}),
+        ({"status": []}, set()),
+        ({"platform": ["x"]}, {"scheduled", "published", "mixed"}),
+        (
+            {"platform": ["x", "instagram"]},
+            {"scheduled", "publishing", "published", "mixed", "failed"},
+        ),
+        ({"platform": ["X"]}, set()),
+        ({"platform": []}, set()),
+        ({"accountId": [1]}, {"publishing", "mixed", "failed"}),
+        ({"accountId": [1, 2]}, {"scheduled", "publishing", "published", "mixed", "failed"}),
+        ({"accountId": [99]}, set()),
+        ({"accountId": []}, set()),
+        ({"reference": "Spring/1"}, {"mixed"}),
+        ({"reference": "spring/1"}, set()),
+        ({"reference": "Spring"}, set()),
+        ({"reference": ""}, set()),
+        ({"platform": ["x"], "accountId": [1]}, {"mixed"}),
+        ({"platform": ["x"], "status": ["PUBLISHED"]}, {"published"}),
+        ({"platform": ["x"], "status": ["FAILED"]}, set()),
+        ({"search": "ED", "status": ["FAILED", "SCHEDULED"]}, {"scheduled", "failed"}),
+    ],
+)
+async def test_which_posts_a_filter_lets_through(
+    acme: Tenant, given: dict[str, Any], found: set[str]
+) -> None:
+    instagram = await add_account(acme.database, acme.workspace)
+    x = await add_account(acme.database, acme.workspace, platform="x")
+    rows: dict[str, Mapping[Any, DestinationState]] = {
+        "draft": {},
+        "scheduled": {x: queued(NOW + HOUR)},
+        "publishing": {instagram: claimed()},
+        "published": {x: published()},
+        "mixed": {x: published(), instagram: failed()},
+        "failed": {instagram: failed()},
+    }
+    for content, states in rows.items():
+        reference = "Spring/1" if content == "mixed" else None
+        await add_post(acme.database, acme.workspace, states, content=content, reference=reference)
+    assert await posts(acme, **given) == found
+
+
+@pytest.mark.parametrize("name", ["created", "scheduled", "published", "updated"])
+async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name: str) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
+        state = published(at) if name == "published" else queued()
+        columns: dict[str, dict[str, Any]] = {
+            "created": {"created_at": at},
+            "scheduled": {"scheduled_for": at},
+            "updated": {"updated_at": at},
+            "published": {},
+        }
+        await add_post(
+            acme.database, acme.workspace, {account: state}, content=content, **columns[name]
+        )
+    if name in ("scheduled", "published"):
+        await add_post(acme.database, acme.workspace, content="never")
+    after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
+    assert await posts(acme, **{after: now}) == {"at", "late"}
+    assert await posts(acme, **{before: now}) == {"early"}
+    assert await posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {"at"}
+    assert await posts(acme, **{after: now, before: now}) == set()
+    assert await posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
+
+
+@pytest.mark.parametrize(
+    ("content", "needle", "is_found"),
+    [
+        ("Spring sale", "SPRING", True),
+        ("ÄRGER im Büro", "ärger IM bÜRO", True),
+        ("Straße", "STRASSE", True),
+        ("STRASSE", "straße", True),
+        ("ΟΔΟΣ", "οδος", True),
+        (unicodedata.normalize("NFD", "Café"), unicodedata.normalize("NFC", "CAFÉ"), True),
+        (unicodedata.normalize("NFC", "Café"), unicodedata.normalize("NFD", "café"), True),
+        ("Cafe", "café", False),
+        ("İstanbul", "i̇stanbul", True),
+        ("Привет, мир", "ПРИВЕТ", True),
+        ("🎉 party", "🎉", True),
+        ("100% sure", "0% s", True),
+        ("100 sure", "1%sure", False),
+        ("snake_case", "e_c", True),
+        ("snakeXcase", "e_c", False),
+        ("C:\\temp", "\\t", True),
+        ("C:/temp", ":/t", True),
+        ("a/%b", "/%", True),
+        ("a%b", "/%", False),
+        ("it's", "'s", True),
+        ("[a-z]*?", "[a-z]*?", True),
+        ("abc", "[a-z]", False),
+        ("abc", "a*", False),
+        ("two  spaces", "  ", True),
+        ("no spaces", "  ", False),
+        ("x" * 200, "X" * 200, True),
+        ("anything", "", True),
+    ],
+)
+async def test_a_search_takes_the_text_literally_and_in_any_case(
+    acme: Tenant, content: str, needle: str, is_found: bool
+) -> None:
+    await add_post(acme.database, acme.workspace, content=content)
+    assert await posts(acme, search=needle) == ({content} if is_found else set())
+
+
+async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) -> None:
+    await add_post(
+        acme.database,
+        acme.workspace,
+        content="general",
+        platform_content={
+            "x": {"content": "Only for X", "settings": {"reply": "nobody"}},
+            "linkedin": {"contentType": "article"},
+        },
+    )
+    assert await posts(acme, search="only FOR x") == {"general"}
+    assert await posts(acme, search="general") == {"general"}
+    assert await posts(acme, search="nobody") == set()
+    assert await posts(acme, search="article") == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"status": ["QUEUED"]}, {"queued", "retrying"}),
+        ({"status": ["PUBLISHING", "PUBLISHED"]}, {"claimed", "published"}),
+        ({"status": ["FAILED"]}, {"failed", "unknown"}),
+        ({"status": []}, set()),
+        ({"platform": ["queued", "failed"]}, {"queued", "failed"}),
+        ({"platform": ["Queued"]}, set()),
+        ({"platform": []}, set()),
+        ({"accountId": [1, 3]}, {"queued", "claimed"}),
+        ({"accountId": []}, set()),
+        ({"errorCategory": ["RATE_LIMITED", "UNCLASSIFIED"]}, {"retrying", "unknown"}),
+        ({"errorCategory": ["TRANSIENT"]}, set()),
+        ({"errorCategory": []}, set()),
+        ({"errorCode": ["CAPTION_TOO_LONG", "OUTCOME_UNKNOWN"]}, {"failed", "unknown"}),
+        ({"errorCode": ["caption_too_long"]}, set()),
+        ({"errorCode": []}, set()),
+        ({"postId": []}, set()),
+        ({"status": ["FAILED"], "errorCategory": ["UNCLASSIFIED"]}, {"unknown"}),
+        ({"status": ["QUEUED"], "errorCategory": ["UNCLASSIFIED"]}, set()),
+        (
+            {"status": None, "overdue": None},
+            {"queued", "retrying", "claimed", "published", "failed", "unknown"},
+        ),
+    ],
+)
+async def test_which_destinations_a_filter_lets_through(
+    acme: Tenant, given: dict[str, Any], found: set[str]
+) -> None:
+    await add_in_every_state(acme)
+    assert await destinations(acme, **given) == found
+
+
+async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    ids = []
+    for content in ("one", "two", "three"):
+        post = await add_post(acme.database, acme.workspace, {account: queued()}, content=content)
+        ids.append(str(post.id))
+    assert await destinations(acme, postId=ids[:2]) == {"one", "two"}
+    assert await destinations(acme, postId=ids[2].upper()) == {"three"}
+
+
+@pytest.mark.parametrize("name", ["published", "nextRetry"])
+async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
+        state = published(at) if name == "published" else waiting_for_retry(at)
+        await add_post(acme.database, acme.workspace, {account: state}, content=content)
+    await add_post(acme.database, acme.workspace, {account: queued()}, content="never")
+    after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
+    assert await destinations(acme, **{after: now}) == {"at", "late"}
+    assert await destinations(acme, **{before: now}) == {"early"}
+    assert await destinations(acme, **{after: now, before: now}) == set()
+
+
+@pytest.mark.parametrize(
+    ("state", "is_overdue"),
+    [
+        (draft(), False),
+        (queued(NOW + HOUR), False),
+        (queued(NOW - OVERDUE + MILLISECOND), False),
+        (queued(NOW - OVERDUE), True),
+        (waiting_for_retry(NOW - OVERDUE + MILLISECOND, due_at=NOW - HOUR), False),
+        (waiting_for_retry(NOW - OVERDUE, due_at=NOW - HOUR), True),
+        (claimed(NOW - HOUR, lease_expires_at=NOW - OVERDUE + MILLISECOND), False),
+        (claimed(NOW - HOUR, lease_expires_at=NOW - OVERDUE), True),
+        (started(NOW - HOUR, lease_expires_at=NOW - OVERDUE + MILLISECOND), False),
+        (started(NOW - HOUR, lease_expires_at=NOW - OVERDUE), True),
+        (published(NOW - HOUR, due_at=NOW - HOUR), False),
+        (failed(due_at=NOW - HOUR), False),
+        (unknown(due_at=NOW - HOUR), False),
+    ],
+)
+async def test_the_filter_and_the_field_agree_about_what_is_overdue(
+    acme: Tenant, state: DestinationState, is_overdue: bool
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    await add_post(acme.database, acme.workspace, {account: state}, content="it")
+    data = await acme.client.query("{ destinations { nodes { isOverdue } } }")
+    assert data["destinations"]["nodes"] == [{"isOverdue": is_overdue}]
+    assert await destinations(acme, overdue=True) == ({"it"} if is_overdue else set())
+    assert await destinations(acme, overdue=False) == (set() if is_overdue else {"it"})
+
+
+TEXTS = [
+    ("posts", "search", "search"),
+    ("posts", "reference", "reference"),
+    ("posts", "platform", "platform"),
+    ("destinations", "platform", "platform"),
+    ("destinations", "errorCode", "errorCode"),
+]
+
+
+@pytest.mark.parametrize(("root", "name", "field"), TEXTS)
+async def test_a_text_that_cannot_be_stored_is_refused_by_name(
+    acme: Tenant, root: str, name: str, field: str
+) -> None:
+    type_ = "PostFilter" if root == "posts" else "DestinationFilter"
+    document = f"query ($filter: {type_}) {{ {root}(filter: $filter) {{ nodes {{ id }} }} }}"
+    assert await acme.client.refusal(document, filter={name: "a\0b"}) == (
+        "VALIDATION_ERROR",
+        field,
+        f"{field} must not contain a NUL character.",
+    )
+    assert await acme.client.refusal(document, filter={name: "é" * 201}) == (
+        "VALIDATION_ERROR",
+        field,
+        f"{field} is 201 characters long; at most 200 are allowed.",
+    )
+    assert await acme.client.query(document, filter={name: "🎉" * 200}) == {root: {"nodes": []}}
+
+
+async def test_a_lone_surrogate_cannot_come_in(acme: Tenant) -> None:
+    document = '{ posts(filter: {search: "\\uD800"}) { nodes { id } } }'
+    assert await acme.client.refusal(document) == (
+        "GRAPHQL_PARSE_FAILED",
+        None,
+        "Syntax Error: Invalid Unicode escape sequence: '\\uD800'.",
+    )
+    paired = '{ posts(filter: {search: "\\uD83C\\uDF89"}) { nodes { content } } }'
+    await add_post(acme.database, acme.workspace, content="🎉")
+    assert await acme.client.query(paired) == {"posts": {"nodes": [{"content": "🎉"}]}}
+
+
+@pytest.mark.parametrize("root", ["posts", "destinations"])
+async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: str) -> None:
+    assert await acme.client.refusal(
+        f"{{ {root}(filter: {{accountId: [1, 0]}}) {{ nodes {{ id }} }} }}"
+    ) == (
+        "INVALID_ID",
+        "accountId",
+        "An account id is a whole number from 1 to 2147483647.",
+    )
+
+
+async def test_a_filter_takes_at_most_a_hundred_values(acme: Tenant) -> None:
+    document = "query ($ids: [Int!]) { posts(filter: {accountId: $ids}) { nodes { id } } }"
+    assert await acme.client.query(document, ids=list(range(1, 101))) == {"posts": {"nodes": []}}
+    assert await acme.client.refusal(document, ids=list(range(1, 102))) == (
+        "LIMIT_EXCEEDED",
+        "filter.accountId",
+        "filter.accountId has 101 values; at most 100 are allowed.",
+    )

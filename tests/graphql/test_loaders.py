@@ -1,0 +1,247 @@
+"""How many statements an answer takes, whatever its length, and with how few connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.engine.interfaces import CacheStats
+
+from app.db.engine import Database
+from app.db.models import Account
+from app.domain.destinations import Outcome
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.graphql.loaders import KEYS_PER_STATEMENT, Loaders
+from tests.clients import serving
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    failed,
+    published,
+)
+from tests.graphql.statements import recorded
+from tests.graphql.test_query import node_id
+from tests.rest.conftest import Tenant
+
+PAGE = """
+{
+  posts(first: 100) {
+    nodes {
+      postId accountIds
+      destinations {
+        status accountName isOverdue diagnosis { fix }
+        account { accountId accountName readiness { canPost } token { expired } }
+      }
+    }
+  }
+}
+"""
+
+
+async def add_posts(acme: Tenant, count: int) -> list[str]:
+    """So many posts on two accounts each, one of which they share; their ids, newest first."""
+    shared = await add_account(acme.database, acme.workspace)
+    others = [await add_account(acme.database, acme.workspace) for _ in range(3)]
+    ids = []
+    for number in range(count):
+        post = await add_post(
+            acme.database,
+            acme.workspace,
+            {shared: published(), others[number % 3]: failed()},
+            created_at=NOW + timedelta(seconds=number),
+        )
+        await add_attempt(
+            acme.database, acme.workspace, post.destinations[1], outcome=Outcome.FAILED
+        )
+        ids.append(str(post.id))
+    return ids[::-1]
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+async def test_a_page_of_posts_is_three_statements_however_long_it_is(
+    acme: Tenant, count: int
+) -> None:
+    ids = await add_posts(acme, count)
+    with recorded(acme.database) as statements:
+        data = await acme.client.query(PAGE)
+    nodes = data["posts"]["nodes"]
+    assert [node["postId"] for node in nodes] == ids
+    assert [[each["account"]["accountId"] for each in node["destinations"]] for node in nodes] == [
+        node["accountIds"] for node in nodes
+    ]
+    tables = ["post", "destination", "account"]
+    assert [
+        f"FROM {table} " in each.text.replace("\n", " ")
+        for table, each in zip(tables, statements, strict=True)
+    ] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("document", "count"),
+    [
+        ("{ posts { totalCount nodes { destinations { account { accountId } } } } }", 4),
+        ("{ posts { nodes { destinations { attemptLog { number } } } } }", 3),
+        ("{ posts { nodes { destinations { account { health { status } } } } } }", 4),
+        ("{ destinations { nodes { post { postId } account { accountId } accountName } } }", 3),
+        ("{ destinations { nodes { attemptLog { number } } } }", 2),
+        ("{ destinations { nodes { post { destinations { post { postId } } } } } }", 4),
+        ("{ accounts { health { status activity { queuedCount } } } }", 2),
+        ("{ viewer { scopes workspace { name } } errorCatalog { code } }", 0),
+        ("{ viewer { stats { totalPosts postsLast30d accounts } } }", 3),
+        ("{ analyticsSummary { posts { total } byPlatform { total } } }", 2),
+        ("{ a: account(accountId: 1) { id } b: account(accountId: 2) { id } }", 1),
+    ],
+)
+async def test_children_are_read_together(acme: Tenant, document: str, count: int) -> None:
+    await add_posts(acme, 6)
+    with recorded(acme.database) as statements:
+        await acme.client.query(document)
+    assert len(statements) == count
+
+
+async def test_nodes_of_one_type_are_read_together(acme: Tenant) -> None:
+    posts = await add_posts(acme, 4)
+    data = await acme.client.query("{ destinations { nodes { id } } }")
+    ids = [
+        *(node["id"] for node in data["destinations"]["nodes"]),
+        *(node_id("Post", key) for key in posts),
+        *(node_id("Account", number) for number in range(1, 5)),
+    ]
+    with recorded(acme.database) as statements:
+        data = await acme.client.query(
+            "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*ids, *ids]
+        )
+    assert data["nodes"] == [{"id": each} for each in [*ids, *ids]]
+    assert len(statements) == 3
+
+
+async def test_every_statement_is_made_once_and_kept(acme: Tenant) -> None:
+    await add_posts(acme, 2)
+    document = """
+        query ($after: String) {
+          posts(first: 1, after: $after, filter: {search: "a", platform: ["instagram"]}) {
+            totalCount
+            pageInfo { endCursor }
+            nodes { destinations { attemptLog { number } post { id } account { health { status } } } }
+          }
+          destinations(filter: {overdue: false}) { totalCount nodes { id } }
+          analyticsSummary { posts { total } }
+          viewer { stats { totalPosts accounts } }
+          accounts { id }
+        }
+    """
+    await acme.client.query(document)
+    with recorded(acme.database) as statements:
+        data = await acme.client.query(document)
+    assert [each.cache for each in statements] == [CacheStats.CACHE_HIT] * len(statements)
+    cursor = data["posts"]["pageInfo"]["endCursor"]
+    await acme.client.query(document, after=cursor)
+    with recorded(acme.database) as statements:
+        await acme.client.query(document, after=cursor)
+    assert [each.cache for each in statements] == [CacheStats.CACHE_HIT] * len(statements)
+
+
+async def test_one_connection_is_enough_for_many_requests_at_once(
+    database: Database, database_url: str
+) -> None:
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: failed()})
+    await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
+    document = """
+        query ($id: ID!) {
+          node(id: $id) { id }
+          posts {
+            totalCount
+            nodes { destinations { account { health { status } } attemptLog { number } post { id } } }
+          }
+          destinations { totalCount nodes { account { accountName } post { id } } }
+          accounts { health { status } }
+          analyticsSummary { posts { total } byPlatform { total } }
+          viewer { stats { totalPosts } }
+        }
+    """
+    id_ = node_id("Post", post.id)
+    expected = {
+        "node": {"id": id_},
+        "posts": {
+            "totalCount": 1,
+            "nodes": [
+                {
+                    "destinations": [
+                        {
+                            "account": {"health": {"status": "HEALTHY"}},
+                            "attemptLog": [{"number": 1}],
+                            "post": {"id": id_},
+                        }
+                    ]
+                }
+            ],
+        },
+        "destinations": {
+            "totalCount": 1,
+            "nodes": [{"account": {"accountName": "acme"}, "post": {"id": id_}}],
+        },
+        "accounts": [{"health": {"status": "HEALTHY"}}],
+        "analyticsSummary": {"posts": {"total": 1}, "byPlatform": [{"total": 1}]},
+        "viewer": {"stats": {"totalPosts": 1}},
+    }
+    async with serving(Database(database_url, pool_size=1), token=key.token) as client:
+        answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
+    assert answers == [expected] * 20
+
+
+def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
+    @asynccontextmanager
+    async def read() -> AsyncIterator[Any]:
+        async with database.read(workspace) as reader:
+            yield reader
+
+    return Loaders(read, clock=lambda: NOW)
+
+
+async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: failed()})
+    attempt = await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
+    keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
+    keys[-1] = post.destinations[0]
+    with recorded(database) as statements:
+        loaded = await loaders(database, workspace).attempts_by_destination_id.load_many(keys)
+    assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
+    assert len(loaded) == len(keys)
+    assert len(statements) == 4
+
+
+async def test_a_loader_reads_again_what_may_have_changed(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    by_id = loaders(database, workspace).accounts_by_id
+
+    async def name() -> str | None:
+        row = await by_id.load(AccountId(account))
+        return None if row is None else row.account_name
+
+    assert await name() == "acme"
+    await database.write(lambda session: session.execute(update(Account).values(account_name="b")))
+    assert await name() == "b"
+
+
+async def test_a_loader_asks_for_each_key_once(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    by_id = loaders(database, workspace).accounts_by_id
+    with recorded(database) as statements:
+        rows = await by_id.load_many([account, AccountId(account + 1), account])
+    assert [None if row is None else row.id for row in rows] == [account, None, account]
+    assert len(statements) == 1

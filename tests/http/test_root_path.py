@@ -1,0 +1,45 @@
+"""A path prefix, stripped by the proxy or not: what is behind sees the same in both cases."""
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.http.root_path import UnderRootPath
+from tests.http import asgi
+
+
+async def seen(scope: Scope, root_path: str) -> Scope:
+    """The scope that an app under this root path is called with."""
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    caller = asgi.Client()
+    await UnderRootPath(app, root_path=root_path)(scope, caller.receive, caller.send)
+    return scopes[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "path_seen"),
+    [
+        ("/posts", "/results/posts"),
+        ("/results/posts", "/results/posts"),
+        ("/results", "/results"),
+        ("/resultsX", "/results/resultsX"),
+        ("/", "/results/"),
+    ],
+)
+async def test_every_path_has_the_prefix_once(path: str, path_seen: str) -> None:
+    asked = asgi.http_scope(path=path)
+    for type_ in ("http", "websocket"):
+        scope = await seen({**asked, "type": type_}, "/results")
+        assert scope == {**asked, "type": type_, "path": path_seen, "root_path": "/results"}
+
+
+async def test_without_a_prefix_nothing_changes() -> None:
+    asked = asgi.http_scope(path="/posts")
+    assert await seen(asked, "") == asked
+
+
+async def test_what_has_no_path_is_passed_on() -> None:
+    assert await seen({"type": "lifespan"}, "/results") == {"type": "lifespan"}

@@ -1,0 +1,361 @@
+"""The application as a whole: its edge, its operator's pages, and what it does when things go wrong."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import AnySelect, Database, Reader
+from app.db.migrations import SchemaMismatch, migrate
+from app.domain.ids import WorkspaceId
+from app.main import create_app
+from app.settings import read_settings
+from tests import postgres
+from tests.clients import UNLIMITED, serving
+from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+from tests.http import asgi
+
+
+async def add_key(database: Database) -> str:
+    """The token of a key to a workspace with one post."""
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    await add_post(database, workspace, {account: queued()})
+    return (await add_api_key(database, workspace)).token
+
+
+def enveloped(response: httpx.Response, code: str, message: str, *, retryable: bool) -> None:
+    """Assert that a response is this error in the envelope of the REST API."""
+    assert response.json() == {
+        "data": None,
+        "error": {"message": message, "code": code, "retryable": retryable, "details": None},
+        "meta": {
+            "request_id": response.headers["X-Request-Id"],
+            "timestamp": "2026-04-15T15:00:00.000Z",
+        },
+    }
+
+
+# The edge.
+
+
+async def test_every_answer_has_an_id_of_its_own(database: Database) -> None:
+    async with serving(database) as client:
+        answers = [await client.get(path) for path in ("/livez", "/nowhere", "/graphql", "/v1/me")]
+
+    ids = [response.headers["X-Request-Id"] for response in answers]
+    assert len(set(ids)) == 4
+    assert all(re.fullmatch("[0-9a-f]{8}", each) for each in ids)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/v1", "/v2/posts", "/graphql/", "/graphql/x", "/livez/", "//graphql"]
+)
+async def test_an_unknown_path_is_not_found_in_the_envelope(database: Database, path: str) -> None:
+    message = "This path was not found. GraphQL is at /graphql, the REST API under /v1."
+    async with serving(database) as client:
+        for method in ("GET", "POST", "DELETE"):
+            response = await client.request(method, f"http://test{path}")
+            assert response.status_code == 404
+            enveloped(response, "not_found", message, retryable=False)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_the_pages_of_the_operator_can_only_be_read(database: Database, path: str) -> None:
+    async with serving(database) as client:
+        assert (await client.get(path)).status_code == 200
+        response = await client.request("POST", path)
+
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
+    message = "POST is not possible here; use GET, HEAD."
+    enveloped(response, "method_not_allowed", message, retryable=False)
+
+
+async def test_pages_of_the_configured_origins_may_call_and_read_the_headers(
+    database: Database,
+) -> None:
+    origin = "https://app.example.com"
+    preflight = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    settings = read_settings({"CORS_ORIGINS": origin, "RATE_LIMIT": "1/hour"})
+    async with serving(database, token=await add_key(database), settings=settings) as client:
+        allowed = await client.request(
+            "OPTIONS", "/graphql", headers={"Origin": origin, **preflight}
+        )
+        refused = await client.request(
+            "OPTIONS", "/graphql", headers={"Origin": "https://evil.example", **preflight}
+        )
+        answers = [
+            await client.get("/graphql?query={__typename}", headers={"Origin": origin}),
+            await client.get("/graphql?query={__typename}", headers={"Origin": origin}),
+            await client.with_token(None).get("/graphql", headers={"Origin": origin}),
+            await client.get("/nowhere", headers={"Origin": origin}),
+        ]
+
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == origin
+    assert {"authorization", "content-type"} <= set(
+        allowed.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    )
+    assert refused.status_code == 400
+    assert "Access-Control-Allow-Origin" not in refused.headers
+    assert [response.status_code for response in answers] == [200, 429, 401, 404]
+    for response in answers:
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+        assert exposed >= {"X-Request-Id", "X-RateLimit-Remaining", "Retry-After"}
+
+
+# The operator's pages.
+
+
+async def test_a_running_service_is_alive_and_ready(database: Database) -> None:
+    async with serving(database) as client:
+        alive, ready = await client.get("/livez"), await client.get("/readyz")
+
+    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+
+
+@pytest.fixture
+def losable(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The URL of an empty database, and what takes it away."""
+    if engine == "sqlite":
+        folder = tmp_path / "data"
+        folder.mkdir()
+        yield f"sqlite+aiosqlite:///{folder / 'lost.db'}", lambda: folder.rename(tmp_path / "gone")
+        return
+    with ExitStack() as stack:
+        server_url = request.getfixturevalue("postgresql_server_url")
+        yield stack.enter_context(postgres.new_database(server_url)), stack.close
+
+
+async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
+    losable: tuple[str, Callable[[], object]],
+) -> None:
+    url, lose = losable
+    database = Database(url)
+    await migrate(database, now=NOW, random_bytes=bytes)
+    async with serving(database, token=await add_key(database)) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        await database.reading.dispose()  # connections that are open may outlive the file
+        await asyncio.to_thread(lose)
+        alive, ready = await client.get("/livez"), await client.get("/readyz")
+        asked, read = await client.get("/graphql?query={__typename}"), await client.get("/v1/me")
+
+    message = "The database did not answer in time. Try again in a moment."
+    assert alive.status_code == 200
+    assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", "reason": message})
+    assert (asked.status_code, asked.headers["Retry-After"]) == (503, "2")
+    extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
+    assert asked.json() == {"errors": [{"message": message, "extensions": extensions}]}
+    assert (read.status_code, read.headers["Retry-After"]) == (503, "2")
+    enveloped(read, "service_unavailable", message, retryable=True)
+
+
+async def test_a_database_of_another_version_is_not_served(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    with pytest.raises(SchemaMismatch, match="run post-results migrate"):
+        async with serving(database):
+            pytest.fail("it started")
+    await database.close()
+
+
+async def test_the_metrics_count_requests_and_operations(database: Database) -> None:
+    async with serving(database, token=await add_key(database)) as client:
+        await client.query("{ posts { totalCount } }")
+        await client.query("{ posts { totalCount } }")
+        await client.answer("{ posts(first: 0) { totalCount } }")
+        await client.with_token(None).get("/graphql")
+        await client.get("/v1/me")
+        await client.get("/nowhere/5")
+        response = await client.get("/metrics")
+
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    counted = {
+        line
+        for line in response.text.splitlines()
+        if re.match(r"post_results_(http_requests_total|graphql_operations_total)", line)
+    }
+    requests = "post_results_http_requests_total"
+    operations = "post_results_graphql_operations_total"
+    assert counted == {
+        f'{requests}{{door="graphql",method="POST",route="/graphql",status="2xx"}} 3.0',
+        f'{requests}{{door="graphql",method="GET",route="/graphql",status="4xx"}} 1.0',
+        f'{requests}{{door="rest",method="GET",route="/v1/me",status="2xx"}} 1.0',
+        f'{requests}{{door="unmatched",method="GET",route="unmatched",status="4xx"}} 1.0',
+        f'{operations}{{code="ok",type="query"}} 3.0',
+        f'{operations}{{code="validation_error",type="query"}} 1.0',
+    }
+    assert "post_results_http_requests_in_progress 1.0" in response.text
+    assert "post_results_http_request_duration_seconds_bucket" in response.text
+    assert "process_resident_memory_bytes" in response.text
+
+
+@pytest.mark.parametrize("prefix", ["", "/post-results"])
+async def test_a_prefix_may_be_stripped_or_kept_by_the_proxy(
+    database: Database, prefix: str
+) -> None:
+    settings = read_settings({"RATE_LIMIT": "off", "ROOT_PATH": "/post-results"})
+    async with serving(database, token=await add_key(database), settings=settings) as client:
+        for path in ("/livez", "/v1/me", "/api/v1/posts", "/graphql?query={__typename}"):
+            assert (await client.get(f"{prefix}{path}")).status_code == 200, path
+        refused = await client.with_token(None).get(f"{prefix}/graphql")
+        unknown = await client.get(f"{prefix}/post-resultsX")
+
+    assert refused.json()["errors"][0]["extensions"] == {"code": "INVALID_API_KEY"}
+    assert unknown.json()["error"]["code"] == "not_found"
+
+
+async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> None:
+    token = await add_key(database)
+    last_used = "{ viewer { apiKey { lastUsedAt } } }"
+    async with serving(database, token=token) as client:
+        assert await client.query(last_used) == {"viewer": {"apiKey": {"lastUsedAt": None}}}
+    async with serving(database, token=token, now=NOW + timedelta(days=1)) as client:
+        data = await client.query(last_used)
+
+    assert data == {"viewer": {"apiKey": {"lastUsedAt": "2026-04-15T15:00:00.000Z"}}}
+
+
+# When things go wrong.
+
+
+class StalledDatabase(Database):
+    """After so many reads of a workspace, the next one does not come to its first statement."""
+
+    def __init__(self, url: str, *, after_reads: int) -> None:
+        super().__init__(url, pool_size=1)
+        self._reads_left = after_reads
+        self.is_stalled = asyncio.Event()
+        self.was_cancelled = asyncio.Event()
+
+    @asynccontextmanager
+    async def read(self, workspace_id: WorkspaceId) -> AsyncIterator[Reader]:
+        async with super().read(workspace_id) as reader:
+            if self._reads_left == 0:
+                self.is_stalled.set()
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    self.was_cancelled.set()
+                    raise
+            self._reads_left -= 1
+            yield reader
+
+
+POSTS = "{ posts { nodes { destinations { id } } } }"
+STALLS = pytest.mark.parametrize("after_reads", [0, 1], ids=["in a resolver", "in a loader"])
+
+
+@STALLS
+async def test_what_takes_too_long_is_given_up(database_url: str, after_reads: int) -> None:
+    database = StalledDatabase(database_url, after_reads=after_reads)
+    settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "0.3"})
+    async with serving(database, token=await add_key(database), settings=settings) as client:
+        response = await client.request("POST", "/graphql", json={"query": POSTS})
+        async with asyncio.timeout(5):
+            await database.was_cancelled.wait()
+        # The one connection is free again.
+        ready = await client.get("/readyz")
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.json() == {
+        "errors": [
+            {
+                "message": "No answer within 0.3 s; the request was given up.",
+                "extensions": {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5},
+            }
+        ]
+    }
+    assert ready.status_code == 200
+
+
+@STALLS
+async def test_the_work_ends_when_the_client_leaves(database_url: str, after_reads: int) -> None:
+    database = StalledDatabase(database_url, after_reads=after_reads)
+    token = await add_key(database)
+    app = create_app(UNLIMITED, clock=lambda: NOW, database=database)
+    body = orjson.dumps({"query": POSTS})
+    caller = asgi.Client(body)
+    headers = [
+        (b"authorization", f"Bearer {token}".encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    async with app.router.lifespan_context(app), asyncio.timeout(10):
+        request = asyncio.create_task(
+            app(asgi.http_scope("POST", "/graphql", headers), caller.receive, caller.send)
+        )
+        await database.is_stalled.wait()
+        caller.leave()
+        await request
+        await database.was_cancelled.wait()
+        await database.ping()
+
+    assert caller.sent == []
+
+
+def refuse_to_confine(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
+    raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace_id}")
+
+
+async def test_an_unexpected_failure_in_a_field_is_masked(database_url: str) -> None:
+    database = Database(database_url, confine=refuse_to_confine)
+    async with serving(database, token=await add_key(database)) as client:
+        response = await client.get("/graphql?query={viewer{scopes},accounts{id}}")
+
+    request_id = response.headers["X-Request-Id"]
+    assert response.status_code == 200
+    assert response.json() == {
+        "data": {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}, "accounts": None},
+        "errors": [
+            {
+                "message": "Something went wrong on this server. Try again; if it stays, give the"
+                f" operator the request id {request_id}.",
+                "locations": [{"line": 1, "column": 17}],
+                "path": ["accounts"],
+                "extensions": {"code": "INTERNAL_ERROR", "requestId": request_id},
+            }
+        ],
+    }
+
+
+class BrokenDatabase(Database):
+    """Fails in a way that nobody foresaw, once it is told to."""
+
+    is_broken = False
+
+    @asynccontextmanager
+    async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
+        if self.is_broken:
+            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
+        async with super().read_all_workspaces() as connection:
+            yield connection
+
+
+async def test_an_unexpected_failure_elsewhere_is_masked_at_every_door(database_url: str) -> None:
+    database = BrokenDatabase(database_url)
+    message = "Something went wrong on this server; the request id says where to look."
+    async with serving(database, token=await add_key(database)) as client:
+        database.is_broken = True
+        answers = [await client.get(path) for path in ("/graphql", "/v1/me", "/readyz")]
+
+    assert [response.status_code for response in answers] == [500, 500, 500]
+    assert answers[0].json() == {
+        "errors": [{"message": message, "extensions": {"code": "INTERNAL_ERROR"}}]
+    }
+    for response in answers[1:]:
+        enveloped(response, "internal_error", message, retryable=True)

@@ -1,0 +1,327 @@
+"""Settings: what each variable accepts, and the sentence that refuses the rest."""
+
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import make_url
+
+from app.db.engine import Database
+from app.settings import (
+    DEMO_KEY_SECRET,
+    GraphQLLimits,
+    Settings,
+    SettingsError,
+    read_settings,
+    settings_table,
+)
+
+DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
+
+
+def setting(variable: str, text: str) -> object:
+    """What a variable's text is read as."""
+    settings = read_settings({variable: text})
+    for record in (settings, settings.graphql):
+        for item in fields(record):
+            if item.metadata.get("variable") == variable:
+                return getattr(record, item.name)
+    raise LookupError(variable)
+
+
+def refusal(variable: str, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({variable: text})
+    return str(caught.value)
+
+
+def test_without_variables_everything_has_its_default() -> None:
+    settings = read_settings({})
+    assert settings == Settings()
+    assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.demo_api_key is None
+    assert settings.demo_key() == "pe_live_" + DEMO_KEY_SECRET
+    assert settings.api_key_prefix == "pe_live_"
+    assert settings.secret_key is None
+    assert [str(limit) for limit in settings.rate_limit] == ["60 per 1 minute", "1000 per 1 hour"]
+    assert [str(limit) for limit in settings.failed_auth_rate_limit] == ["20 per 1 minute"]
+    assert settings.cors_origins == settings.trusted_proxies == ()
+    assert settings.root_path == ""
+    assert settings.request_timeout == timedelta(seconds=30)
+    assert settings.shutdown_timeout == timedelta(seconds=10)
+    assert settings.max_body_bytes == 1024 * 1024
+    assert settings.database_pool_size == 5
+    assert settings.database_timeout == timedelta(seconds=10)
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+    assert settings.graphql == GraphQLLimits(
+        depth=15,
+        introspection_depth=20,
+        tokens=2000,
+        fields=500,
+        aliases=30,
+        root_fields=20,
+        directives=50,
+        operations=5,
+        nodes=2000,
+        ids=100,
+    )
+
+
+def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> None:
+    empty = {
+        item.metadata["variable"]: "  "
+        for record in (Settings, GraphQLLimits)
+        for item in fields(record)
+        if item.metadata
+    }
+    assert read_settings(empty) == read_settings({"PATH": "/bin", "PORTS": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "normalised"),
+    [
+        ("sqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
+        ("sqlite+aiosqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
+        ("sqlite:////var/lib/p.db", "sqlite+aiosqlite:////var/lib/p.db"),
+        ("sqlite:///memory", "sqlite+aiosqlite:///memory"),
+        ("sqlite:///with space.db", "sqlite+aiosqlite:///with space.db"),
+        ("postgresql://u:p@host/db", "postgresql+asyncpg://u:p@host/db"),
+        ("postgres://u:p@host:5433/db", "postgresql+asyncpg://u:p@host:5433/db"),
+        ("postgresql+asyncpg://host/db", "postgresql+asyncpg://host/db"),
+        ("postgresql://u:p%40%2F%23@host/db", "postgresql+asyncpg://u:p%40%2F%23@host/db"),
+        ("postgresql://u@[::1]:5432/db", "postgresql+asyncpg://u@[::1]:5432/db"),
+        ("postgresql:///db?host=/run/pg", "postgresql+asyncpg:///db?host=%2Frun%2Fpg"),
+        ("postgresql://h/db?sslmode=require", "postgresql+asyncpg://h/db?ssl=require"),
+        ("postgresql://h/db?ssl=verify-full", "postgresql+asyncpg://h/db?ssl=verify-full"),
+    ],
+)
+def test_a_database_url_is_normalised_to_the_asynchronous_drivers(
+    given: str, normalised: str
+) -> None:
+    assert setting("DATABASE_URL", given) == normalised
+    assert setting("DATABASE_URL", normalised) == normalised
+    opened = Database(normalised)
+    assert opened.is_sqlite == normalised.startswith("sqlite")
+    assert make_url(normalised) == opened.url
+
+
+NO_FILE = (
+    "DATABASE_URL must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
+    " a database in memory would forget everything and is refused."
+)
+NOT_COMPLETE = (
+    "DATABASE_URL must be like postgresql://user:password@host:5432/database, with"
+    " percent-encoding for the special characters of a password."
+)
+NO_SCHEME = "DATABASE_URL must start with sqlite:/// or postgresql://."
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("sqlite://", NO_FILE),
+        ("sqlite:///", NO_FILE),
+        ("sqlite:///:memory:", NO_FILE),
+        ("sqlite:///file::memory:?uri=true", NO_FILE),
+        ("sqlite:///file:x?mode=memory&uri=true", NO_FILE),
+        ("sqlite:///p.db?mode=ro", NO_FILE),
+        ("sqlite://p.db", NO_FILE),
+        ("sqlite://host/p.db", NO_FILE),
+        ("postgresql://host", NOT_COMPLETE),
+        ("postgresql://host/", NOT_COMPLETE),
+        ("postgresql://u:p@host:port/db", NOT_COMPLETE),
+        ("postgresql://u:p@host:65536/db", NOT_COMPLETE),
+        ("postgresql://u:p@host:0/db", NOT_COMPLETE),
+        ("postgresql://u:p#p@host/db", NOT_COMPLETE),
+        ("postgresql://u:p/p@host/db", NOT_COMPLETE),
+        ("postgresql://[::1/db", NOT_COMPLETE),
+        (
+            "postgresql://h/db?channel_binding=require",
+            "DATABASE_URL must not have the option channel_binding; it may have host and sslmode.",
+        ),
+        (
+            "postgresql://h/db?sslmode=on",
+            "DATABASE_URL must have as sslmode one of disable, allow, prefer, require, verify-ca,"
+            " verify-full.",
+        ),
+        ("mysql://h/db", NO_SCHEME),
+        ("postgresql+psycopg://h/db", NO_SCHEME),
+        ("SQLITE:///p.db", NO_SCHEME),
+        ("post-results.db", NO_SCHEME),
+        ("sqlite:///\udcff.db", "DATABASE_URL must be text in UTF-8."),
+    ],
+)
+def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
+    given: str, sentence: str
+) -> None:
+    assert refusal("DATABASE_URL", given) == sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("HOST", "0.0.0.0", "0.0.0.0"),
+        ("HOST", "::1", "::1"),
+        ("PORT", "0", 0),
+        ("PORT", " 65535 ", 65535),
+        ("WORKERS", "1", 1),
+        ("WORKERS", "256", 256),
+        ("DEMO_API_KEY", DEMO_KEY, DEMO_KEY),
+        ("API_KEY_PREFIX", "acme-", "acme-"),
+        ("SECRET_KEY", "sixteen letters!", "sixteen letters!"),
+        ("RATE_LIMIT", "off", ()),
+        ("FAILED_AUTH_RATE_LIMIT", "off", ()),
+        ("CORS_ORIGINS", "*", ("*",)),
+        (
+            "CORS_ORIGINS",
+            "https://a.example, http://b:3000,",
+            ("https://a.example", "http://b:3000"),
+        ),
+        ("TRUSTED_PROXIES", "127.0.0.1, ::1,10.0.0.0/8", ("127.0.0.1", "::1", "10.0.0.0/8")),
+        ("ROOT_PATH", "/post-results/v2", "/post-results/v2"),
+        ("REQUEST_TIMEOUT", "0.1", timedelta(milliseconds=100)),
+        ("REQUEST_TIMEOUT", "3600", timedelta(hours=1)),
+        ("SHUTDOWN_TIMEOUT", "0", timedelta(0)),
+        ("MAX_BODY_BYTES", "1", 1),
+        ("MAX_BODY_BYTES", "2147483647", 2**31 - 1),
+        ("DATABASE_POOL_SIZE", "1", 1),
+        ("DATABASE_TIMEOUT", "5.001", timedelta(seconds=5, milliseconds=1)),
+        ("LOG_LEVEL", "debug", "debug"),
+        ("LOG_FORMAT", "console", "console"),
+        ("GRAPHQL_MAX_DEPTH", "1", 1),
+        ("GRAPHQL_MAX_INTROSPECTION_DEPTH", "1000", 1000),
+        ("GRAPHQL_MAX_TOKENS", "1000000", 1_000_000),
+        ("GRAPHQL_MAX_FIELDS", "1", 1),
+        ("GRAPHQL_MAX_ALIASES", "0", 0),
+        ("GRAPHQL_MAX_ROOT_FIELDS", "1", 1),
+        ("GRAPHQL_MAX_DIRECTIVES", "0", 0),
+        ("GRAPHQL_MAX_OPERATIONS", "1", 1),
+        ("GRAPHQL_MAX_NODES", "1", 1),
+        ("GRAPHQL_MAX_IDS", "10000", 10_000),
+    ],
+)
+def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
+    assert setting(variable, text) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "problem"),
+    [
+        ("HOST", "a b", "must be a host name or an IP address"),
+        ("HOST", "http://a", "must be a host name or an IP address"),
+        ("PORT", "65536", "must be a whole number from 0 to 65535"),
+        ("PORT", "-1", "must be a whole number from 0 to 65535"),
+        ("PORT", "８０００", "must be a whole number from 0 to 65535"),
+        ("PORT", "8000.0", "must be a whole number from 0 to 65535"),
+        ("WORKERS", "0", "must be a whole number from 1 to 256"),
+        ("WORKERS", "1" * 20, "must be a whole number from 1 to 256"),
+        ("API_KEY_PREFIX", "a b", "must be 1 to 20 letters, digits, _ or -"),
+        ("API_KEY_PREFIX", "é", "must be 1 to 20 letters, digits, _ or -"),
+        ("API_KEY_PREFIX", "a" * 21, "must be 1 to 20 letters, digits, _ or -"),
+        ("CORS_ORIGINS", "a.example", "must be origins such as https://app.example.com, or *"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example/",
+            "must be origins such as https://app.example.com, or *",
+        ),
+        (
+            "CORS_ORIGINS",
+            "https://*.example",
+            "must be origins such as https://app.example.com, or *",
+        ),
+        ("CORS_ORIGINS", "null", "must be origins such as https://app.example.com, or *"),
+        (
+            "TRUSTED_PROXIES",
+            "localhost",
+            "must be IP addresses or networks such as 10.0.0.0/8",
+        ),
+        (
+            "TRUSTED_PROXIES",
+            "10.0.0.1/8",
+            "must be IP addresses or networks such as 10.0.0.0/8",
+        ),
+        ("TRUSTED_PROXIES", "*", "must be IP addresses or networks such as 10.0.0.0/8"),
+        ("ROOT_PATH", "/", "must start with / and not end with it, such as /post-results"),
+        ("ROOT_PATH", "a", "must start with / and not end with it, such as /post-results"),
+        ("ROOT_PATH", "/a/", "must start with / and not end with it, such as /post-results"),
+        ("REQUEST_TIMEOUT", "0.099", "must be a number of seconds from 0.1 to 3600"),
+        ("REQUEST_TIMEOUT", "3600.1", "must be a number of seconds from 0.1 to 3600"),
+        ("REQUEST_TIMEOUT", "nan", "must be a number of seconds from 0.1 to 3600"),
+        ("REQUEST_TIMEOUT", "1e2", "must be a number of seconds from 0.1 to 3600"),
+        ("SHUTDOWN_TIMEOUT", "-1", "must be a number of seconds from 0 to 3600"),
+        ("DATABASE_TIMEOUT", "4.9", "must be a number of seconds from 5 to 3600"),
+        ("DATABASE_POOL_SIZE", "0", "must be a whole number from 1 to 1000"),
+        ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
+        ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
+        ("LOG_FORMAT", "xml", "must be one of json, console"),
+        ("GRAPHQL_MAX_DEPTH", "0", "must be a whole number from 1 to 1000"),
+        ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 1 to 10000"),
+        *(
+            (variable, text, "must be 'off' or limits above 0 such as 60/minute;1000/hour")
+            for variable in ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT")
+            for text in ("OFF", "60", "60/", "60/fortnight", "0/minute", "60/0 minutes", "1/hour;x")
+        ),
+        ("LOG_FORMAT", "\udcff", "must be text in UTF-8"),
+    ],
+)
+def test_a_malformed_value_is_refused_in_a_sentence(variable: str, text: str, problem: str) -> None:
+    assert refusal(variable, text) == f"{variable} {problem}; it is {text!r}."
+
+
+def test_limits_of_several_windows_are_read() -> None:
+    settings = read_settings({"RATE_LIMIT": "5/second; 100 per 10 minutes, 1000/day"})
+    assert [str(limit) for limit in settings.rate_limit] == [
+        "5 per 1 second",
+        "100 per 10 minute",
+        "1000 per 1 day",
+    ]
+
+
+def test_a_secret_that_is_refused_is_not_repeated() -> None:
+    assert refusal("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
+    assert refusal("SECRET_KEY", "\udcff" * 16) == "SECRET_KEY must be text in UTF-8."
+    assert refusal("DEMO_API_KEY", "sesame") == (
+        "DEMO_API_KEY must be pe_live_ followed by 32 lower-case hex digits."
+    )
+    assert "sesame" not in refusal("DATABASE_URL", "postgresql://u:sesame@host")
+
+
+def test_the_demo_key_must_begin_with_the_prefix_of_all_keys() -> None:
+    own = {"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": "acme_" + "0" * 32}
+    assert read_settings(own).demo_key() == "acme_" + "0" * 32
+    assert read_settings({"API_KEY_PREFIX": "acme_"}).demo_key() == "acme_" + DEMO_KEY_SECRET
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": DEMO_KEY})
+    assert str(caught.value) == ("DEMO_API_KEY must be acme_ followed by 32 lower-case hex digits.")
+
+
+def test_no_secret_is_printed_with_the_settings() -> None:
+    settings = read_settings(
+        {
+            "DATABASE_URL": "postgresql://user:sesame@host/database",
+            "SECRET_KEY": "sesame" * 3,
+            "DEMO_API_KEY": "pe_live_" + "5e5a3e" * 5 + "00",
+        }
+    )
+    assert "sesame" not in repr(settings)
+    assert "5e5a3e" not in repr(settings)
+    assert "port=8000" in repr(settings)
+
+
+def test_every_setting_stands_in_the_table_with_its_default() -> None:
+    header, rule, *rows = settings_table().splitlines()
+    assert header == "| variable | default | meaning |"
+    assert rule == "|---|---|---|"
+    documented = {}
+    for row in rows:
+        variable, default, meaning = row.removeprefix("| ").removesuffix(" |").split(" | ")
+        documented[variable.strip("`")] = default.strip("`")
+        assert meaning.endswith("."), variable
+    expected = {
+        item.metadata["variable"]: item.metadata["default"] or "—"
+        for record in (Settings, GraphQLLimits)
+        for item in fields(record)
+        if item.metadata
+    }
+    assert documented == expected
