@@ -308,15 +308,12 @@ def _run(work: Work[T]) -> T:
     settings = _settings()
 
     async def run() -> T:
-        database = Database(
+        async with Database(
             settings.database_url,
             pool_size=settings.database_pool_size,
             timeout=settings.database_timeout,
-        )
-        try:
+        ) as database:
             return await work(database, settings)
-        finally:
-            await database.close()
 
     return asyncio.run(run())
 

@@ -5,9 +5,10 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -40,6 +41,8 @@ GRAPHQL_PATH = "/graphql"
 KEY_USAGE_FLUSH = timedelta(seconds=30)
 
 Clock = Callable[[], datetime]
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 def now_utc() -> datetime:
@@ -82,15 +85,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await check_schema_version(database)
-        door.cursor_secret = await _cursor_secret(settings, database)
-        flushing = asyncio.create_task(_flush_now_and_then(door.key_usage, database))
-        yield
-        flushing.cancel()
-        await asyncio.wait([flushing])  # what it was about to write, it gives back first
-        with suppress(ServiceUnavailable):
-            await door.key_usage.flush(database)
-        await database.close()
+        async with database:
+            await check_schema_version(database)
+            door.cursor_secret = await _cursor_secret(settings, database)
+            async with _written_in_time(door.key_usage, database):
+                yield
 
     app = Starlette(
         routes=[
@@ -114,10 +113,6 @@ def create_app(
             Middleware(Deadline, timeout=settings.request_timeout, render=render),
         ],
     )
-    app.router.redirect_slashes = (
-        False  # a redirect has an empty body, and drops the key in some clients
-    )
-    return app
     # An answer without a body would be a surprise, and a POST must not be sent twice.
     app.router.redirect_slashes = False
     return app
@@ -180,8 +175,26 @@ async def _cursor_secret(settings: Settings, database: Database) -> bytes:
         return await deployment_secret(connection)
 
 
-async def _flush_now_and_then(key_usage: KeyUsage, database: Database) -> None:
+@asynccontextmanager
+async def _written_in_time(key_usage: KeyUsage, database: Database) -> AsyncIterator[None]:
+    """Writes when keys were used, now and then and at the end."""
+    writing = asyncio.create_task(_write_now_and_then(key_usage, database))
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])  # what it was about to write, it gives back first
+        await _write(key_usage, database)
+
+
+async def _write_now_and_then(key_usage: KeyUsage, database: Database) -> None:
     while True:
         await asyncio.sleep(KEY_USAGE_FLUSH.total_seconds())
-        with suppress(ServiceUnavailable):  # kept, and tried again next time
-            await key_usage.flush(database)
+        await _write(key_usage, database)
+
+
+async def _write(key_usage: KeyUsage, database: Database) -> None:
+    try:
+        await key_usage.flush(database)
+    except Exception:  # it is kept and tried again; serving goes on without it
+        logger.warning("when keys were used could not be written", exc_info=True)

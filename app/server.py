@@ -95,9 +95,8 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
 
 async def _prepare(settings: Settings, *, demo: bool) -> str | None:
     """Migrate, load the demo or make the first workspace; the key to show, if there is one."""
-    database = Database(settings.database_url, timeout=settings.database_timeout)
     now = now_utc()
-    try:
+    async with Database(settings.database_url, timeout=settings.database_timeout) as database:
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
         if demo:
             token = settings.demo_key()
@@ -109,8 +108,6 @@ async def _prepare(settings: Settings, *, demo: bool) -> str | None:
             now=now,
             random_bytes=secrets.token_bytes,
         )
-    finally:
-        await database.close()
 
 
 def _greeting(settings: Settings, listening: socket.socket, *, key: str | None, demo: bool) -> str:

@@ -59,9 +59,8 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 @pytest.fixture
 async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """A migrated database without rows but the installation's own, whose secret key is zeros."""
-    opened = Database(database_url)
-    yield opened
-    await opened.close()
+    async with Database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -97,9 +96,8 @@ def postgresql_server_url(pytestconfig: pytest.Config) -> str:
 
 def _migrate(url: str) -> None:
     async def run() -> None:
-        opened = Database(url)
-        await migrate(opened, now=NOW, random_bytes=bytes)
-        await opened.close()
+        async with Database(url) as opened:
+            await migrate(opened, now=NOW, random_bytes=bytes)
 
     asyncio.run(run())
 

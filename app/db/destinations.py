@@ -19,7 +19,7 @@ class DestinationSort(StrEnum):
 
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
-    DUE_AT = "due_at"
+    SCHEDULED_FOR = "due_at"
     PUBLISHED_AT = "published_at"
     NEXT_RETRY_AT = "next_retry_at"
 
@@ -27,7 +27,7 @@ class DestinationSort(StrEnum):
 _SORT_COLUMNS = {
     DestinationSort.CREATED_AT: Destination.created_at,
     DestinationSort.UPDATED_AT: Destination.updated_at,
-    DestinationSort.DUE_AT: Destination.due_at,
+    DestinationSort.SCHEDULED_FOR: Destination.due_at,
     DestinationSort.PUBLISHED_AT: Destination.published_at,
     DestinationSort.NEXT_RETRY_AT: Destination.next_retry_at,
 }

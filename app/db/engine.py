@@ -185,7 +185,11 @@ class Database:
         async with self.read_all_workspaces() as connection:
             await connection.execute(text("SELECT 1"))
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        """Close every connection; whoever made a database leaves it here."""
         await self.reading.dispose()
         await self.writing.dispose()
 

@@ -64,15 +64,14 @@ class GraphQLDoor:
     async def context_for(self, request: Request) -> Context:
         """Authenticate and count the request; InvalidApiKey or RateLimitExceeded."""
         state = request_state(request.scope)
-        address = request.client.host if request.client else None
-        self.rate_limits.check_address(address)
         now = self.clock()
         try:
             viewer = await authenticate(
                 self.database, _bearer_token(request), key_prefix=self.key_prefix, now=now
             )
         except InvalidApiKey:
-            self.rate_limits.note_failed_authentication(address)
+            address = request.client.host if request.client else None
+            self.rate_limits.check_failed_authentication(address)
             raise
         state["api_key_id"] = viewer.key_id
         state["workspace_id"] = viewer.workspace_id
@@ -105,7 +104,9 @@ class GraphQLDoor:
         )
         errors = result.errors or []
         entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
-        context.state["error_codes"] = [entry["extensions"]["code"] for entry in entries]
+        # One spelling for both doors, and each code once: a list of many ids may fail many times.
+        codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
+        context.state["error_codes"] = list(codes)
         return Answer(
             # A failure that reached the root has a path; without one nothing was run.
             executed=result.data is not None or any(error.path is not None for error in errors),

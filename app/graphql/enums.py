@@ -62,7 +62,7 @@ _describe(
     "What a list of destinations is ordered by; those without the time come last.",
     CREATED_AT="When it was created.",
     UPDATED_AT="When it last changed.",
-    DUE_AT="When it should go out.",
+    SCHEDULED_FOR="When it should go out.",
     PUBLISHED_AT="When it was published.",
     NEXT_RETRY_AT="When its next automatic retry is due.",
 )

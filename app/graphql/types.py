@@ -89,7 +89,7 @@ class Destination(Node):
     platform: str = field(description="The account's platform, such as `instagram`; an open set.")
     status: DestinationStatus = field(description="Where it stands.")
     outcome: Outcome = field(description="What is known about the platform.")
-    due_at: datetime | None = field(description="When it should go out; null while a draft.")
+    scheduled_for: datetime | None = field(description="When it should go out; null while a draft.")
     published_at: datetime | None = field(description="When the platform published it.")
     platform_post_id: str | None = field(description="The platform's own id of the post.")
     platform_post_url: str | None = field(description="Where the post can be seen.")
@@ -121,7 +121,7 @@ class Destination(Node):
             platform=row.platform,
             status=row.status,
             outcome=row.outcome,
-            due_at=row.due_at,
+            scheduled_for=row.due_at,
             published_at=row.published_at,
             platform_post_id=row.platform_post_id,
             platform_post_url=row.platform_post_url,

@@ -50,15 +50,18 @@ class RateLimits:
         if nearest := self._requests.nearest(caller):
             state["rate_status"] = nearest.status(caller)
 
-    def check_address(self, address: str | None) -> None:
-        """RateLimitExceeded for an address that failed too often; None (no network) never is."""
-        if address and (used_up := self._failures.used_up(caller := _customer(address))):
-            raise self._exceeded(used_up, caller, "refused keys", "one address")
+    def check_failed_authentication(self, address: str | None) -> None:
+        """Count one refused key against its address, or raise RateLimitExceeded.
 
-    def note_failed_authentication(self, address: str | None) -> None:
-        """Count one refused key against the address that sent it."""
-        if address:
-            self._failures.count(_customer(address))
+        Only failures come here: those of one neighbour must not lock out another behind the same
+        address whose key works. None (no network) is never refused.
+        """
+        if not address:
+            return
+        caller = _customer(address)
+        if used_up := self._failures.used_up(caller):
+            raise self._exceeded(used_up, caller, "refused keys", "one address")
+        self._failures.count(caller)
 
     def untouched(self) -> RateStatus:
         """What an answer says that no key was counted for."""

@@ -36,7 +36,7 @@ class RequestState(TypedDict, total=False):
     operation_type: str
     """`query`, `mutation` or `subscription`."""
     error_codes: list[str]
-    """The codes of the errors in the answer, in either case; see `note_error`."""
+    """The codes of the errors in the answer, in lower case at every door; see `note_error`."""
     lift_deadline: Callable[[], None]
     """Takes the deadline off this request, for an answer that is meant to stay open."""
 

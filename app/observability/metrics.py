@@ -97,10 +97,10 @@ class Metrics:
             self._rate_limited.labels(door or _UNMATCHED).inc()
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
-        """Count a GraphQL operation; the code may be written in either case."""
+        """Count a GraphQL operation; the code is that of its first error."""
         self._operations.labels(
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
-            _NO_ERROR if error_code is None else _known_code(error_code.lower()),
+            _NO_ERROR if error_code is None else _known_code(error_code),
         ).inc()
 
 

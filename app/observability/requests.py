@@ -9,7 +9,7 @@ import structlog
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.observability.metrics import Metrics
 
-_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("app.requests")
+logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("app.requests")
 
 
 class FinishedRequest(Protocol):
@@ -56,7 +56,7 @@ class Observer:
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         """Tell of a failure that the caller only sees masked, or as unavailable."""
-        _log.error("request failed", request_id=request_id, exc_info=exception)
+        logger.error("request failed", request_id=request_id, exc_info=exception)
 
     def request_finished(self, request: FinishedRequest) -> None:
         seconds = request.duration.total_seconds()
@@ -72,7 +72,7 @@ class Observer:
                 request.operation_type, next(iter(request.error_codes), None)
             )
         level = logging.ERROR if request.status >= 500 else logging.INFO
-        _log.log(level, "request", **_fields(request))
+        logger.log(level, "request", **_fields(request))
 
 
 def _fields(request: FinishedRequest) -> dict[str, object]:

@@ -33,7 +33,7 @@ fragment Post on Post {
   platform_content: platformContent
   destinations {
     ...Result
-    scheduled_for: dueAt
+    scheduled_for: scheduledFor
   }
   created_at: createdAt
   updated_at: updatedAt

@@ -1,7 +1,6 @@
 """Backups: the whole database in one SQLite file, and back from it into an empty database."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +29,7 @@ async def backup(
     partial = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
     partial.touch(mode=_PRIVATE, exist_ok=False)
     try:
-        async with _opened(partial) as target:
+        async with Database.in_file(partial) as target:
             await migrate(target, now=now, random_bytes=random_bytes)
             rows = await copy_database(database, target)
         _require_new(file)
@@ -50,19 +49,10 @@ async def restore(
     TargetNotEmpty if the database has data.
     """
     _require_sqlite(file)
-    async with _opened(file) as source:
+    async with Database.in_file(file) as source:
         await check_schema_version(source)
         await migrate(database, now=now, random_bytes=random_bytes)
         return await copy_database(source, database)
-
-
-@asynccontextmanager
-async def _opened(file: Path) -> AsyncIterator[Database]:
-    database = Database.in_file(file)
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 def _require_new(file: Path) -> None:

@@ -15,28 +15,26 @@ from tests.factories import NOW, add_post, add_workspace
 @pytest.fixture
 async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     """Another database of the same engine, migrated, with a secret key of its own."""
-    opened = Database(empty_database_url)
-    await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)
-    yield opened
-    await opened.close()
+    async with Database(empty_database_url) as opened:
+        await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)
+        yield opened
 
 
 async def test_a_copy_to_sqlite_and_back_has_identical_rows(
     database: Database, target: Database, tmp_path: Path
 ) -> None:
     await add_everything(database)
-    in_between = Database.in_file(tmp_path / "between.db")
-    await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
-    rows = await all_rows(database)
+    async with Database.in_file(tmp_path / "between.db") as in_between:
+        await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
+        rows = await all_rows(database)
 
-    counts = await copy_database(database, in_between)
-    await copy_database(in_between, target)
+        counts = await copy_database(database, in_between)
+        await copy_database(in_between, target)
 
-    assert all(counts.values()), "every table should have rows here"
-    assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
-    assert await all_rows(in_between) == rows
-    assert await all_rows(target) == rows
-    await in_between.close()
+        assert all(counts.values()), "every table should have rows here"
+        assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
+        assert await all_rows(in_between) == rows
+        assert await all_rows(target) == rows
 
 
 async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:

@@ -27,9 +27,8 @@ only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.fixture
 async def impatient(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """One connection for reading, and little patience."""
-    opened = Database(database_url, pool_size=1, timeout=SHORT)
-    yield opened
-    await opened.close()
+    async with Database(database_url, pool_size=1, timeout=SHORT) as opened:
+        yield opened
 
 
 def a_workspace(name: str) -> Workspace:
@@ -123,17 +122,16 @@ async def test_two_processes_worth_of_writers_wait_for_each_other(
     database: Database, database_url: str
 ) -> None:
     workspace_id = await add_workspace(database)
-    other = Database(database_url)
+    async with Database(database_url) as other:
 
-    async def count(session: AsyncSession) -> None:
-        await session.execute(
-            update(Workspace)
-            .where(Workspace.id == workspace_id)
-            .values(event_seq=Workspace.event_seq + 1)
-        )
+        async def count(session: AsyncSession) -> None:
+            await session.execute(
+                update(Workspace)
+                .where(Workspace.id == workspace_id)
+                .values(event_seq=Workspace.event_seq + 1)
+            )
 
-    await asyncio.gather(*(each.write(count) for each in [database, other] * 10))
-    await other.close()
+        await asyncio.gather(*(each.write(count) for each in [database, other] * 10))
 
     assert await event_seq(database, workspace_id) == 20
 
@@ -230,21 +228,20 @@ async def test_an_exhausted_pool_is_unavailable_and_recovers(impatient: Database
 async def test_a_pool_of_one_serves_many_readers_and_writers(
     database_url: str, database: Database
 ) -> None:
-    single = Database(database_url, pool_size=1)
-    workspace_id = await add_workspace(database)
+    async with Database(database_url, pool_size=1) as single:
+        workspace_id = await add_workspace(database)
 
-    async def read() -> int:
-        async with single.read(workspace_id) as reader:
-            return await reader.count(select(func.count()).select_from(Post))
+        async def read() -> int:
+            async with single.read(workspace_id) as reader:
+                return await reader.count(select(func.count()).select_from(Post))
 
-    async def write() -> int:
-        await add_post(single, workspace_id)
-        return await read()
+        async def write() -> int:
+            await add_post(single, workspace_id)
+            return await read()
 
-    await asyncio.gather(*(read() for _ in range(20)), *(write() for _ in range(5)))
+        await asyncio.gather(*(read() for _ in range(20)), *(write() for _ in range(5)))
 
-    assert await read() == 5
-    await single.close()
+        assert await read() == 5
 
 
 @only_on_postgresql
@@ -254,14 +251,11 @@ async def test_a_pool_of_one_serves_many_readers_and_writers(
 async def test_a_server_or_database_that_is_not_there_is_unavailable(
     database_url: str, part: str, replacement: str
 ) -> None:
-    absent = Database(database_url.replace(part, replacement), timeout=SHORT)
-
-    with pytest.raises(ServiceUnavailable):
-        await absent.ping()
-    with pytest.raises(ServiceUnavailable):
-        await add_workspace(absent)
-
-    await absent.close()
+    async with Database(database_url.replace(part, replacement), timeout=SHORT) as absent:
+        with pytest.raises(ServiceUnavailable):
+            await absent.ping()
+        with pytest.raises(ServiceUnavailable):
+            await add_workspace(absent)
 
 
 async def test_an_unreachable_file_or_port_is_unavailable(
@@ -271,14 +265,14 @@ async def test_an_unreachable_file_or_port_is_unavailable(
         Database.in_file(tmp_path / "no-such-folder" / "post-results.db"),
         Database("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"),
     ):
-        with pytest.raises(ServiceUnavailable):
-            await absent.ping()
-        with pytest.raises(ServiceUnavailable):
-            async with absent.snapshot():
-                pass
-        with pytest.raises(ServiceUnavailable):
-            await add_workspace(absent)
-        await absent.close()
+        async with absent:
+            with pytest.raises(ServiceUnavailable):
+                await absent.ping()
+            with pytest.raises(ServiceUnavailable):
+                async with absent.snapshot():
+                    pass
+            with pytest.raises(ServiceUnavailable):
+                await add_workspace(absent)
 
 
 @only_on_postgresql
@@ -407,11 +401,11 @@ async def test_a_filter_that_is_given_replaces_the_workspaces(
 ) -> None:
     """So that a test of tenancy can prove that it would notice a missing filter."""
     ours, theirs = await two_tenants(database)
-    open_to_all = Database(database_url, confine=lambda statement, _workspace_id: statement)
-
-    async with open_to_all.read(ours) as reader:
+    async with (
+        Database(database_url, confine=lambda statement, _workspace_id: statement) as open_to_all,
+        open_to_all.read(ours) as reader,
+    ):
         rows = await reader.rows(select(Post.workspace_id))
-    await open_to_all.close()
 
     assert {row.workspace_id for row in rows} == {ours, theirs}
 

@@ -27,11 +27,10 @@ END $$;
 @pytest.fixture
 async def sound(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     """A database with rows in every table, whose constraints a test may remove."""
-    opened = Database(empty_database_url)
-    await migrate(opened, now=NOW, random_bytes=bytes)
-    await add_everything(opened)
-    yield opened
-    await opened.close()
+    async with Database(empty_database_url) as opened:
+        await migrate(opened, now=NOW, random_bytes=bytes)
+        await add_everything(opened)
+        yield opened
 
 
 async def plant(database: Database, statement: str) -> None:
@@ -183,7 +182,8 @@ async def test_what_cannot_be_read_is_a_problem_and_the_check_goes_on(sound: Dat
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_a_damaged_file_is_a_problem(sound: Database) -> None:
-    await sound.close()
+    await sound.reading.dispose()  # so that the next reader opens the file anew
+    await sound.writing.dispose()
     with open(str(sound.url.database), "r+b") as opened:  # noqa: ASYNC230, PTH123
         opened.seek(8 * 4096)
         opened.write(b"\xde\xad" * 4096)

@@ -24,9 +24,8 @@ from app.db.engine import Database
 from app.db.migrations import migrate
 
 async def run():
-    database = Database(sys.argv[1])
-    await migrate(database, now=datetime.now(UTC), random_bytes=os.urandom)
-    await database.close()
+    async with Database(sys.argv[1]) as database:
+        await migrate(database, now=datetime.now(UTC), random_bytes=os.urandom)
 
 asyncio.run(run())
 """
@@ -34,9 +33,8 @@ asyncio.run(run())
 
 @pytest.fixture
 async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
-    opened = Database(empty_database_url)
-    yield opened
-    await opened.close()
+    async with Database(empty_database_url) as opened:
+        yield opened
 
 
 async def deployments(database: Database) -> list[tuple[int, bytes]]:

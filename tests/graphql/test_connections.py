@@ -36,7 +36,13 @@ ORDERS = [
     (root, field, direction)
     for root, fields in {
         "posts": ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR", "PUBLISHED_AT"),
-        "destinations": ("CREATED_AT", "UPDATED_AT", "DUE_AT", "PUBLISHED_AT", "NEXT_RETRY_AT"),
+        "destinations": (
+            "CREATED_AT",
+            "UPDATED_AT",
+            "SCHEDULED_FOR",
+            "PUBLISHED_AT",
+            "NEXT_RETRY_AT",
+        ),
     }.items()
     for field in fields
     for direction in ("ASC", "DESC")
@@ -44,10 +50,11 @@ ORDERS = [
 
 KEYS = {"posts": "postId", "destinations": "destinationId"}
 STATES: dict[str, Callable[[datetime], DestinationState]] = {
-    "DUE_AT": queued,
+    "SCHEDULED_FOR": queued,  # where a post has a time, its destinations have the same
     "PUBLISHED_AT": published,
     "NEXT_RETRY_AT": waiting_for_retry,
 }
+POST_COLUMNS = ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR")
 
 
 async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
@@ -58,7 +65,7 @@ async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
         key = UUID(int=5 * number % len(TIMES) + 1)
         at = NOW if time is None and field in ("CREATED_AT", "UPDATED_AT") else time
         state = STATES[field](at) if field in STATES and at is not None else draft()
-        columns: dict[str, Any] = {} if field in STATES else {field.lower(): at}
+        columns: dict[str, Any] = {field.lower(): at} if field in POST_COLUMNS else {}
         await add_post(
             acme.database,
             acme.workspace,

@@ -131,7 +131,7 @@ async def test_a_failed_destination_says_what_happened_and_what_to_do(database: 
     async with serving(database, token=key.token) as client:
         data = await client.query(
             "{ destinations { nodes { id destinationId postId accountId accountName platform status"
-            " outcome dueAt publishedAt platformPostId platformPostUrl error errorCategory errorCode"
+            " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
             " attempts nextRetryAt isOverdue pollAfterSeconds createdAt updatedAt"
             " diagnosis { category code source retryable willRetry fix nextAction }"
             " post { postId } account { accountId }"
@@ -148,7 +148,7 @@ async def test_a_failed_destination_says_what_happened_and_what_to_do(database: 
             "platform": "linkedin",
             "status": "FAILED",
             "outcome": "FAILED",
-            "dueAt": "2026-04-15T15:00:00.000Z",
+            "scheduledFor": "2026-04-15T15:00:00.000Z",
             "publishedAt": None,
             "platformPostId": None,
             "platformPostUrl": None,
@@ -217,7 +217,7 @@ async def test_a_published_destination_says_where_the_post_can_be_seen(acme: Ten
     data = await acme.client.query(
         "query ($id: UUID!) { post(postId: $id) { status publishedAt content reference timezone"
         " scheduledFor mediaIds media platformContent destinations { postId accountName status"
-        " outcome dueAt publishedAt platformPostId platformPostUrl error errorCategory errorCode"
+        " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
         " attempts nextRetryAt isOverdue pollAfterSeconds diagnosis { code } attemptLog { number }"
         " } } }",
         id=str(post.id),
@@ -238,7 +238,7 @@ async def test_a_published_destination_says_where_the_post_can_be_seen(acme: Ten
                 "accountName": f"instagram account {account}",
                 "status": "PUBLISHED",
                 "outcome": "PUBLISHED",
-                "dueAt": "2026-04-15T14:59:00.000Z",
+                "scheduledFor": "2026-04-15T14:59:00.000Z",
                 "publishedAt": "2026-04-15T14:59:55.000Z",
                 "platformPostId": "17895695668004550",
                 "platformPostUrl": "https://www.instagram.com/p/C1a2b3c4d5e/",

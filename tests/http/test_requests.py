@@ -84,7 +84,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
         state["workspace_id"] = WORKSPACE_ID
         state["operation_name"] = "Posts" * 100
         state["operation_type"] = "query"
-        state["error_codes"] = ["NOT_FOUND"]
+        state["error_codes"] = ["not_found"]
         return PlainTextResponse("hello")
 
     app = Starlette(routes=[Route("/posts/{post_id}", door, methods=["POST"])])
@@ -106,7 +106,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
             workspace_id=WORKSPACE_ID,
             operation_name=("Posts" * 100)[:200],
             operation_type="query",
-            error_codes=("NOT_FOUND",),
+            error_codes=("not_found",),
         )
     ]
     assert observer.started == 1

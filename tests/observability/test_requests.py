@@ -33,7 +33,7 @@ READ = FinishedRequest(
     workspace_id=WorkspaceId(UUID(int=2)),
     operation_name="Posts",
     operation_type="query",
-    error_codes=("NOT_FOUND", "BAD_CURSOR"),
+    error_codes=("not_found", "bad_cursor"),
 )
 
 UNMATCHED = FinishedRequest(
@@ -90,7 +90,7 @@ def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixtu
             "workspace_id": "00000000-0000-0000-0000-000000000002",
             "operation": "Posts",
             "operation_type": "query",
-            "errors": ["NOT_FOUND", "BAD_CURSOR"],
+            "errors": ["not_found", "bad_cursor"],
         },
         {
             "level": "info",

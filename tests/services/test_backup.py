@@ -22,9 +22,8 @@ def random_bytes(length: int) -> bytes:
 
 @pytest.fixture
 async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
-    opened = Database(empty_database_url)
-    yield opened
-    await opened.close()
+    async with Database(empty_database_url) as opened:
+        yield opened
 
 
 async def test_a_restored_backup_is_the_same_installation(
@@ -52,10 +51,9 @@ async def test_a_backup_is_one_private_file_and_can_be_served(
 
     assert list(folder.iterdir()) == [file]
     assert file.stat().st_mode & 0o777 == 0o600
-    served = Database.in_file(file)
-    assert await all_rows(served) == await all_rows(database)
-    await add_workspace(served)
-    await served.close()
+    async with Database.in_file(file) as served:
+        assert await all_rows(served) == await all_rows(database)
+        await add_workspace(served)
 
 
 async def test_an_existing_file_is_refused_and_left_alone(
@@ -122,11 +120,10 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     await back_up()
     rounds = await writer
 
-    copy = Database.in_file(file)
-    copied, live = await all_rows(copy), await all_rows(database)
-    assert await find_problems(copy) == []
-    assert await find_problems(database) == []
-    await copy.close()
+    async with Database.in_file(file) as copy:
+        copied, live = await all_rows(copy), await all_rows(database)
+        assert await find_problems(copy) == []
+        assert await find_problems(database) == []
     assert rounds > 1
     assert 3 <= len(copied["event"]) < len(live["event"]) == 3 + rounds
 
@@ -156,10 +153,8 @@ async def test_a_backup_of_a_newer_version_is_refused(
 ) -> None:
     file = tmp_path / "backup.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
-    newer = Database.in_file(file)
-    async with newer.changing_schema() as connection:
+    async with Database.in_file(file) as newer, newer.changing_schema() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    await newer.close()
 
     with pytest.raises(SchemaMismatch):
         await restore(file, empty, now=NOW, random_bytes=random_bytes)

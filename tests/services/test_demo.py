@@ -70,10 +70,9 @@ async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequ
 
 @pytest.fixture
 async def another_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'another.db'}")
-    await migrate(opened, now=NOW, random_bytes=bytes)
-    yield opened
-    await opened.close()
+    async with Database(f"sqlite+aiosqlite:///{tmp_path / 'another.db'}") as opened:
+        await migrate(opened, now=NOW, random_bytes=bytes)
+        yield opened
 
 
 async def test_the_documented_example_has_its_documented_results(database: Database) -> None:
@@ -207,11 +206,8 @@ async def test_two_loads_at_once_make_what_one_makes(
     database: Database, another_database: Database
 ) -> None:
     await load(another_database)
-    second_process = Database(database.url.render_as_string(hide_password=False))
-    try:
+    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
         await asyncio.gather(load(database), load(second_process))
-    finally:
-        await second_process.close()
     assert await all_rows(database) == await all_rows(another_database)
 
 
@@ -264,11 +260,8 @@ async def test_keys_of_other_names_and_workspaces_are_left_alone(database: Datab
 
 async def test_two_different_tokens_at_once_leave_one_that_works(database: Database) -> None:
     await load(database, token=KEY_PREFIX + "2" * 32)
-    second_process = Database(database.url.render_as_string(hide_password=False))
-    try:
+    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
         await asyncio.gather(load(database), load(second_process, token=OTHER_TOKEN))
-    finally:
-        await second_process.close()
     working = [await scopes_of(database, token) for token in (TOKEN, OTHER_TOKEN)]
     assert working.count(None) == 1
 
