@@ -1,6 +1,7 @@
 """Settings: one frozen record, read once from the environment, and the table that documents it.
 
-Nothing else in the project reads the environment. A malformed value raises SettingsError.
+A malformed value raises SettingsError. Nothing else in the project reads the environment, but for
+PROMETHEUS_MULTIPROC_DIR, by which the metrics library's processes find each other.
 """
 
 import ipaddress
@@ -174,10 +175,13 @@ def _setting(variable: str, default: str | None, read: Callable[[str], Any], doc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphQLLimits:
-    """What one GraphQL request may ask for; the next value up is refused with LIMIT_EXCEEDED."""
+    """What one GraphQL request may ask for; the next value up is refused with LIMIT_EXCEEDED.
+
+    No limit can be set so low that it would refuse the documents behind the REST routes.
+    """
 
     depth: int = _setting(
-        "GRAPHQL_MAX_DEPTH", "15", _whole_number(1, 1000), "Levels of nested fields."
+        "GRAPHQL_MAX_DEPTH", "15", _whole_number(5, 1000), "Levels of nested fields."
     )
     introspection_depth: int = _setting(
         "GRAPHQL_MAX_INTROSPECTION_DEPTH",
@@ -186,18 +190,18 @@ class GraphQLLimits:
         "Levels of nested fields below `__schema` and `__type`.",
     )
     tokens: int = _setting(
-        "GRAPHQL_MAX_TOKENS", "2000", _whole_number(1, 1_000_000), "Tokens of a document."
+        "GRAPHQL_MAX_TOKENS", "2000", _whole_number(200, 1_000_000), "Tokens of a document."
     )
     fields: int = _setting(
         "GRAPHQL_MAX_FIELDS",
         "500",
-        _whole_number(1, 1_000_000),
+        _whole_number(50, 1_000_000),
         "Fields, counted after fragments are expanded.",
     )
     aliases: int = _setting(
         "GRAPHQL_MAX_ALIASES",
         "30",
-        _whole_number(0, 1_000_000),
+        _whole_number(30, 1_000_000),
         "Aliases, counted after fragments are expanded.",
     )
     root_fields: int = _setting(
@@ -218,13 +222,13 @@ class GraphQLLimits:
     nodes: int = _setting(
         "GRAPHQL_MAX_NODES",
         "2000",
-        _whole_number(1, 1_000_000),
+        _whole_number(100, 1_000_000),
         "Nodes that the connections of one request may return: page size × parents.",
     )
     ids: int = _setting(
         "GRAPHQL_MAX_IDS",
         "100",
-        _whole_number(1, 10_000),
+        _whole_number(100, 10_000),
         "Ids, or other values, in a list argument.",
     )
 

@@ -189,15 +189,15 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("DATABASE_TIMEOUT", "5.001", timedelta(seconds=5, milliseconds=1)),
         ("LOG_LEVEL", "debug", "debug"),
         ("LOG_FORMAT", "console", "console"),
-        ("GRAPHQL_MAX_DEPTH", "1", 1),
+        ("GRAPHQL_MAX_DEPTH", "1000", 1000),
         ("GRAPHQL_MAX_INTROSPECTION_DEPTH", "1000", 1000),
         ("GRAPHQL_MAX_TOKENS", "1000000", 1_000_000),
-        ("GRAPHQL_MAX_FIELDS", "1", 1),
-        ("GRAPHQL_MAX_ALIASES", "0", 0),
+        ("GRAPHQL_MAX_FIELDS", "1000000", 1_000_000),
+        ("GRAPHQL_MAX_ALIASES", "1000000", 1_000_000),
         ("GRAPHQL_MAX_ROOT_FIELDS", "1", 1),
         ("GRAPHQL_MAX_DIRECTIVES", "0", 0),
         ("GRAPHQL_MAX_OPERATIONS", "1", 1),
-        ("GRAPHQL_MAX_NODES", "1", 1),
+        ("GRAPHQL_MAX_NODES", "1000000", 1_000_000),
         ("GRAPHQL_MAX_IDS", "10000", 10_000),
     ],
 )
@@ -255,8 +255,8 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
         ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be one of json, console"),
-        ("GRAPHQL_MAX_DEPTH", "0", "must be a whole number from 1 to 1000"),
-        ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 1 to 10000"),
+        ("GRAPHQL_MAX_DEPTH", "4", "must be a whole number from 5 to 1000"),
+        ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 100 to 10000"),
         *(
             (variable, text, "must be 'off' or limits above 0 such as 60/minute;1000/hour")
             for variable in ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT")

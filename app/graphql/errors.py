@@ -55,7 +55,7 @@ def public_cause(error: BaseException | None) -> PostResultsError | None:
 
 
 def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {"message": _message(error, schema)}
+    entry: dict[str, Any] = {"message": _cut(_message(error, schema))}
     if error.locations:
         entry["locations"] = [location.formatted for location in error.locations]
     if error.path is not None:
@@ -125,10 +125,22 @@ def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
     if isinstance(enum, GraphQLEnumType):
         problem = error.message.partition(" Did you mean the enum value")[0]
         return f"{problem} Use one of {', '.join(enum.values)}."
-    return _QUOTED_OR_PYTHON.sub(lambda found: _IN_JSON.get(found[0], found[0]), error.message)
+    message = _PYTHON_FAILURE.sub(".", error.message)
+    return _QUOTED_OR_PYTHON.sub(lambda found: _IN_JSON.get(found[0], found[0]), message)
 
 
-# graphql-core prints values as Python does.
+def _cut(message: str) -> str:
+    """The message without what no person would read of a long value, which the caller has."""
+    short = _LONG_WORD.sub(lambda found: f"{found[0][:_MAX_WORD_LENGTH]}…{found[0][-1]}", message)
+    return short if len(short) <= _MAX_LENGTH else f"{short[:_MAX_LENGTH]}…"
+
+
+_MAX_LENGTH = 1000
+_MAX_WORD_LENGTH = 100
+_LONG_WORD = re.compile(rf"\S{{{_MAX_WORD_LENGTH + 2},}}")
+
+# graphql-core prints values as Python does, and what Python says of a number it will not read.
+_PYTHON_FAILURE = re.compile(r", but encountered error .*", re.DOTALL)
 _QUOTED_OR_PYTHON = re.compile(r"'[^']*'|\"[^\"]*\"|\b(?:None|True|False)\b")
 _IN_JSON = {"None": "null", "True": "true", "False": "false"}
 

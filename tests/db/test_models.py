@@ -221,7 +221,6 @@ states = st.one_of(
 
 @settings(
     max_examples=400,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(state=states)

@@ -111,7 +111,6 @@ async def test_walking_pages_either_way_reads_the_whole_list(
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -24,7 +24,7 @@ from graphql import (
     parse,
 )
 from graphql.execution.values import VariableValues
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import LimitExceeded
@@ -438,7 +438,6 @@ VARIABLES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(documents(with_cycles=False), VARIABLES)
 def test_the_count_is_that_of_the_expanded_operation(
     query: str, variables: dict[str, object]
@@ -448,7 +447,6 @@ def test_the_count_is_that_of_the_expanded_operation(
     assert asked.count_nodes(variables) == min(count_by_expanding(document, variables), CEILING)
 
 
-@settings(deadline=None)
 @given(documents(with_cycles=True), VARIABLES)
 def test_every_document_that_parses_can_be_counted(
     query: str, variables: dict[str, object]

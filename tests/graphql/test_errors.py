@@ -408,6 +408,36 @@ async def test_a_bad_document_is_refused_with_a_code_and_nothing_internal(
         assert not INTERNAL.search(error["message"]), error["message"]
 
 
+@pytest.mark.parametrize(
+    ("document", "code", "message"),
+    [
+        (
+            f"{{ {'a' * 200_000} }}",
+            "GRAPHQL_VALIDATION_FAILED",
+            f"Cannot query field '{'a' * 99}…' on type 'Query'.",
+        ),
+        (
+            f"{{ posts(first: {'9' * 5000}) {{ totalCount }} }}",
+            "VALIDATION_ERROR",
+            "first: Expected value of type 'Int'.",
+        ),
+        (
+            f'{{ "{"a " * 100_000}" }}',
+            "GRAPHQL_PARSE_FAILED",
+            f"Syntax Error: Expected Name, found String '{'a ' * 478}a…",
+        ),
+    ],
+    ids=["long name", "long number", "long text"],
+)
+async def test_what_is_long_is_not_sent_back_whole(
+    acme: Tenant, document: str, code: str, message: str
+) -> None:
+    answer = await acme.client.answer(document)
+
+    (error,) = answer["errors"]
+    assert (error["message"], error["extensions"]["code"]) == (message, code)
+
+
 async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -> None:
     answer = await acme.client.answer(
         "{\n  small: posts(first: 1) { nodes { id } }\n  big: posts(first: 101) { nodes { id } } }"

@@ -1,6 +1,6 @@
 """The order in which fragments are read."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.graphql.fragments import inner_first
@@ -28,13 +28,11 @@ def test_a_chain_may_be_long() -> None:
     assert inner_first(spreads) == [str(i) for i in reversed(range(100_000))]
 
 
-@settings(deadline=None)
 @given(GRAPHS)
 def test_every_fragment_comes_once(spreads: dict[str, list[str]]) -> None:
     assert sorted(inner_first(spreads)) == sorted(spreads)
 
 
-@settings(deadline=None)
 @given(GRAPHS)
 def test_without_cycles_every_fragment_follows_those_it_spreads(
     spreads: dict[str, list[str]],

@@ -18,7 +18,7 @@ from graphql import (
     get_introspection_query,
     parse,
 )
-from hypothesis import given, settings
+from hypothesis import given
 
 from app.domain.errors import LimitExceeded, ParseFailed
 from app.graphql.limits import CEILING, Measure, measure, parse_within, refuse_excess
@@ -451,14 +451,12 @@ def measure_by_expanding(document: DocumentNode) -> Measure:
     )
 
 
-@settings(deadline=None)
 @given(documents(with_cycles=False))
 def test_the_measure_is_that_of_the_expanded_document(query: str) -> None:
     document = parse(query)
     assert measure(document) == measure_by_expanding(document)
 
 
-@settings(deadline=None)
 @given(documents(with_cycles=True))
 def test_every_document_that_parses_can_be_measured(query: str) -> None:
     measured = measure(parse(query))

@@ -45,7 +45,6 @@ INTERNAL = re.compile(r"Traceback|sqlalchemy|sqlite|asyncpg|psycopg|/app/|\.py|S
 bounded = settings(
     max_examples=200,
     derandomize=True,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

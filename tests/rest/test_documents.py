@@ -1,14 +1,35 @@
-"""The documents behind the routes: valid, named, and within the limits that everybody has."""
+"""The documents behind the routes: valid, named, and within the limits of everybody."""
 
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
-from app.graphql.limits import measure, refuse_excess
+from app.graphql.limits import measure, parse_within, refuse_excess
 from app.graphql.schema import core_schema, make_schema
 from app.rest.routes import READS, Read
-from app.settings import GraphQLLimits
+from app.settings import GraphQLLimits, SettingsError, read_settings
+from tests.clients import serving
+from tests.factories import add_account, add_api_key, add_post, draft
+from tests.rest.conftest import Tenant
+from tests.rest.envelopes import data_of
 
 SCHEMA = core_schema(make_schema(GraphQLLimits()))
+LOWEST = {
+    "GRAPHQL_MAX_DEPTH": 5,
+    "GRAPHQL_MAX_TOKENS": 200,
+    "GRAPHQL_MAX_FIELDS": 50,
+    "GRAPHQL_MAX_ALIASES": 30,
+    "GRAPHQL_MAX_ROOT_FIELDS": 1,
+    "GRAPHQL_MAX_OPERATIONS": 1,
+    "GRAPHQL_MAX_NODES": 100,
+    "GRAPHQL_MAX_IDS": 100,
+}
+TIGHTEST = read_settings(
+    {
+        **{variable: str(lowest) for variable, lowest in LOWEST.items()},
+        "GRAPHQL_MAX_DIRECTIVES": "0",
+        "RATE_LIMIT": "off",
+    }
+)
 
 
 def named(read: Read) -> str:
@@ -32,8 +53,26 @@ def test_every_document_is_one_named_query(read: Read) -> None:
 
 
 @pytest.mark.parametrize("read", READS, ids=named)
-def test_every_document_keeps_the_default_limits(read: Read) -> None:
-    refuse_excess(measure(parse(read.document)), GraphQLLimits())
+def test_every_document_keeps_the_tightest_limits_that_can_be_set(read: Read) -> None:
+    refuse_excess(measure(parse_within(read.document, TIGHTEST.graphql)), TIGHTEST.graphql)
+
+
+@pytest.mark.parametrize(("variable", "lowest"), LOWEST.items())
+def test_a_limit_that_is_tighter_cannot_be_set(variable: str, lowest: int) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} must be a whole number from {lowest} to"):
+        read_settings({variable: str(lowest - 1)})
+
+
+async def test_a_full_page_and_a_full_filter_keep_the_tightest_limits(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for _ in range(101):
+        await add_post(acme.database, acme.workspace, {account: draft()})
+    key = await add_api_key(acme.database, acme.workspace)
+    platforms = ",".join(["instagram", *(f"p{number}" for number in range(99))])
+    async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
+        page = data_of(await client.get(f"/v1/posts?limit=100&platform={platforms}"))
+
+    assert (len(page["posts"]), page["total"]) == (100, 101)
 
 
 def test_no_document_is_used_twice() -> None:
