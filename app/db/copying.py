@@ -40,7 +40,7 @@ async def _require_empty(session: AsyncSession) -> None:
             select(exists().select_from(table))
         ):
             raise TargetNotEmpty(
-                f"The target already has rows in {table.name}; nothing was copied."
+                f"The database already has rows in {table.name}; nothing was copied."
             )
 
 

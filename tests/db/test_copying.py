@@ -66,5 +66,5 @@ async def test_a_target_with_data_is_refused_and_left_alone(
     with pytest.raises(TargetNotEmpty) as refused:
         await copy_database(database, target)
 
-    assert str(refused.value) == "The target already has rows in workspace; nothing was copied."
+    assert str(refused.value) == "The database already has rows in workspace; nothing was copied."
     assert await all_rows(target) == before

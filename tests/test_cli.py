@@ -1,0 +1,405 @@
+"""The command line, run as an operator runs it but in this process; serving is in test_server."""
+
+import asyncio
+import re
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import __version__
+from app.cli import main
+from app.db.engine import Database
+from app.db.models import Account
+from app.domain.ids import WorkspaceId
+from app.main import now_utc
+from app.settings import settings_table
+from tests.clients import serving
+from tests.db.contents import all_rows
+from tests.factories import NOW
+
+NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+class CommandLine:
+    """Runs commands with DATABASE_URL set, and gives back what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> str:
+        """The output of a command that must succeed."""
+        status, out, err = self.run(*arguments)
+        assert (status, err) == (0, "")
+        return out
+
+    def refusal(self, *arguments: str) -> str:
+        """The one sentence of a command that must be refused, and must print nothing else."""
+        status, out, err = self.run(*arguments)
+        assert (status, out) == (1, "")
+        assert err.startswith("post-results: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("post-results: ").removesuffix("\n")
+
+    def run(self, *arguments: str) -> tuple[int | str | None, str, str]:
+        """Exit status, output and errors."""
+        self._capsys.readouterr()  # what else was logged until now
+        with pytest.raises(SystemExit) as exit_info:
+            main(arguments)
+        captured = self._capsys.readouterr()
+        return exit_info.value.code, captured.out, captured.err
+
+
+@pytest.fixture
+def post_results(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """The command on a migrated database in which nothing is yet."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return CommandLine(capsys)
+
+
+def rows_of(database_url: str) -> dict[str, list[Any]]:
+    async def read() -> dict[str, list[Any]]:
+        async with Database(database_url) as database:
+            return await all_rows(database)
+
+    return asyncio.run(read())
+
+
+def add_account_with_number(database_url: str, workspace_id: WorkspaceId, account_id: int) -> None:
+    """An account that the workspace's counter does not know of."""
+
+    async def add(session: AsyncSession) -> None:
+        values = {
+            "workspace_id": workspace_id,
+            "id": account_id,
+            "platform": "x",
+            "is_active": True,
+        }
+        times = dict.fromkeys(("connected_at", "created_at", "updated_at"), NOW)
+        await session.execute(insert(Account).values(**values, **times))
+
+    async def run() -> None:
+        async with Database(database_url) as database:
+            await database.write(add)
+
+    asyncio.run(run())
+
+
+def viewer_status(database_url: str, token: str) -> int:
+    """The status that the service answers a key with."""
+
+    async def ask() -> int:
+        async with serving(Database(database_url), token=token, now=now_utc()) as client:
+            return (await client.get("/v1/me")).status_code
+
+    return asyncio.run(ask())
+
+
+# Migrating.
+
+
+def test_migrating_twice_is_migrating_once(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    post_results = CommandLine(capsys)
+
+    assert post_results("migrate") == "The database is up to date.\n"
+    before = rows_of(empty_database_url)
+    assert post_results("migrate") == "The database is up to date.\n"
+    assert rows_of(empty_database_url) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("workspaces", "list"),
+        ("workspaces", "create", "Acme"),
+        ("keys", "list"),
+        ("keys", "create", "--workspace", "Acme", "--name", "site"),
+        ("keys", "revoke", NO_SUCH_ID),
+        ("check",),
+    ],
+)
+def test_without_migrations_a_command_says_to_run_them(
+    arguments: tuple[str, ...],
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+
+    assert CommandLine(capsys).refusal(*arguments) == (
+        "The database is not at the version of this server: run post-results migrate."
+    )
+
+
+# Workspaces.
+
+
+def test_a_workspace_is_made_and_listed(post_results: CommandLine) -> None:
+    made = post_results("workspaces", "create", "Acme & Söhne")
+    mirror = post_results("workspaces", "create", "Copy", "--mirror-of", "https://api.example.com")
+
+    listed = post_results("workspaces", "list").splitlines()
+    assert re.fullmatch(UUID + "\n", made)
+    assert len(listed) == 2
+    assert re.fullmatch(rf"{made.strip()}  {INSTANT}  local  Acme & Söhne", listed[0])
+    assert re.fullmatch(
+        rf"{mirror.strip()}  {INSTANT}  mirror of https://api\.example\.com  Copy", listed[1]
+    )
+
+
+def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> None:
+    post_results("workspaces", "create", "Acme")
+    before = rows_of(database_url)
+
+    refusal = post_results.refusal("workspaces", "create", "Acme")
+
+    assert refusal == "There is a workspace named Acme already."
+    assert rows_of(database_url) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["  "], "NAME must be printable and not empty."),
+        (["two\nlines"], "NAME must be printable and not empty."),
+        (["x" * 201], "NAME is 201 characters long; at most 200 are allowed."),
+        (["Copy", "--mirror-of", "api"], "--mirror-of must start with http:// or https://."),
+    ],
+)
+def test_a_workspace_that_cannot_be_is_refused(
+    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+) -> None:
+    assert post_results.refusal("workspaces", "create", *arguments) == sentence
+    assert rows_of(database_url)["workspace"] == []
+
+
+# Keys.
+
+
+def test_a_key_opens_its_workspace_until_it_is_revoked(
+    post_results: CommandLine, database_url: str
+) -> None:
+    post_results("workspaces", "create", "Acme")
+
+    token = post_results("keys", "create", "--workspace", "Acme", "--name", "site").strip()
+
+    assert re.fullmatch("pe_live_[0-9a-f]{32}", token)
+    listed = post_results("keys", "list")
+    shown = re.fullmatch(
+        rf"({UUID})  {token[:12]}…  valid  Acme  read,write,publish  site\n", listed
+    )
+    assert shown, listed
+    assert viewer_status(database_url, token) == 200
+
+    assert post_results("keys", "revoke", shown[1].upper()) == "The key is revoked.\n"
+
+    assert viewer_status(database_url, token) == 401
+    listed = post_results("keys", "list")
+    assert re.fullmatch(rf"{shown[1]}  \S+…  revoked {INSTANT}  Acme  \S+  site\n", listed), listed
+
+
+def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(post_results: CommandLine) -> None:
+    post_results("workspaces", "create", "Acme")
+    create = ("keys", "create", "--workspace", "Acme", "--expires-in-days", "30", "--name", "jobs")
+
+    post_results(*create, "--scope", "admin", "--scope", "publish:all", "--scope", "admin")
+
+    listed = post_results("keys", "list")
+    found = re.fullmatch(
+        rf"{UUID}  \S+…  expires ({INSTANT})  Acme  admin,publish:all  jobs\n", listed
+    )
+    assert found, listed
+    in_thirty_days = (now_utc() + timedelta(days=30)).isoformat(timespec="milliseconds")
+    assert found[1][:10] in (
+        in_thirty_days[:10],
+        (now_utc() + timedelta(days=29.99)).isoformat()[:10],
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--workspace", "Umbrella", "--name", "x"], "There is no workspace named Umbrella."),
+        (["--workspace", "Acme", "--name", ""], "--name must be printable and not empty."),
+        (["--workspace", "\t", "--name", "x"], "--workspace must be printable and not empty."),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(
+    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+) -> None:
+    post_results("workspaces", "create", "Acme")
+
+    assert post_results.refusal("keys", "create", *arguments) == sentence
+    assert rows_of(database_url)["api_key"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--scope", "all"], "Invalid value for '--scope'"),
+        (["--expires-in-days", "0"], "Invalid value for '--expires-in-days'"),
+        (["--expires-in-days", "36501"], "Invalid value for '--expires-in-days'"),
+    ],
+)
+def test_an_option_that_is_no_choice_is_a_wrong_usage(
+    post_results: CommandLine, database_url: str, arguments: list[str], complaint: str
+) -> None:
+    post_results("workspaces", "create", "Acme")
+
+    status, out, err = post_results.run(
+        "keys", "create", "--workspace", "Acme", "--name", "x", *arguments
+    )
+
+    assert (status, out) == (2, "")
+    assert complaint in err
+    assert rows_of(database_url)["api_key"] == []
+
+
+@pytest.mark.parametrize(
+    ("key_id", "sentence"),
+    [
+        (NO_SUCH_ID, f"There is no key with the id {NO_SUCH_ID}."),
+        (
+            "site",
+            "The id must be a UUID in its 36-character form, such as"
+            " f47ac10b-58cc-4372-a567-0e02b2c3d479.",
+        ),
+    ],
+)
+def test_only_a_key_that_exists_is_revoked(
+    post_results: CommandLine, database_url: str, key_id: str, sentence: str
+) -> None:
+    post_results("workspaces", "create", "Acme")
+    post_results("keys", "create", "--workspace", "Acme", "--name", "site")
+    before = rows_of(database_url)
+
+    assert post_results.refusal("keys", "revoke", key_id) == sentence
+    assert rows_of(database_url) == before
+
+
+# Backup, restore and check.
+
+
+def test_a_backup_comes_back_into_an_empty_database(
+    post_results: CommandLine,
+    database_url: str,
+    empty_database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post_results("workspaces", "create", "Acme")
+    post_results("keys", "create", "--workspace", "Acme", "--name", "site")
+    file = tmp_path / "backup.db"
+
+    assert post_results("backup", str(file)) == f"{file} has 3 rows.\n"
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert post_results("restore", str(file)) == "The database has 3 rows.\n"
+
+    assert rows_of(empty_database_url) == rows_of(database_url)
+    assert post_results.refusal("restore", str(file)) == (
+        "The database already has rows in workspace; nothing was copied."
+    )
+    assert post_results("check") == "Everything holds.\n"
+
+
+def test_a_backup_that_cannot_be_written_says_why(
+    post_results: CommandLine, tmp_path: Path
+) -> None:
+    existing = tmp_path / "there.db"
+    existing.write_text("mine")
+    nowhere = tmp_path / "no-such-folder" / "backup.db"
+
+    assert post_results.refusal("backup", str(existing)) == (
+        f"{existing} exists; a backup never overwrites a file."
+    )
+    assert post_results.refusal("backup", str(nowhere)) == (
+        f"{nowhere} cannot be written: No such file or directory."
+    )
+    assert existing.read_text() == "mine"
+    assert not nowhere.parent.exists()
+
+
+def test_a_restore_needs_a_backup(
+    post_results: CommandLine, database_url: str, tmp_path: Path
+) -> None:
+    missing, other = tmp_path / "missing.db", tmp_path / "notes.txt"
+    other.write_text("not a database")
+    before = rows_of(database_url)
+
+    assert post_results.refusal("restore", str(missing)) == (
+        f"{missing} cannot be read: No such file or directory."
+    )
+    assert post_results.refusal("restore", str(other)) == (
+        f"{other} is not a backup of post-results."
+    )
+    assert rows_of(database_url) == before
+
+
+def test_a_check_names_what_does_not_hold_and_fails(
+    post_results: CommandLine, database_url: str
+) -> None:
+    workspace_id = post_results("workspaces", "create", "Acme").strip()
+    add_account_with_number(database_url, WorkspaceId(uuid.UUID(workspace_id)), 4)
+
+    status, out, err = post_results.run("check")
+
+    assert (status, err) == (1, "post-results: 1 problem found.\n")
+    assert out == (
+        f"Workspace {workspace_id}: account 4 is not below next_account_id, which is 1.\n"
+    )
+
+
+# What is the same for every command.
+
+
+def test_a_database_that_cannot_be_reached_is_named_with_its_reason_and_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-word@127.0.0.1:1/nothing")
+
+    refusal = CommandLine(capsys).refusal("workspaces", "list")
+
+    assert refusal.startswith("The database of DATABASE_URL cannot be used: ")
+    assert "Connect call failed" in refusal
+    assert "hidden-word" not in refusal
+
+
+@pytest.mark.parametrize("command", ["migrate", "check", "serve", "schema"])
+def test_a_malformed_setting_stops_a_command(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "eighty")
+
+    assert CommandLine(capsys).refusal(command) == (
+        "PORT must be a whole number from 0 to 65535; it is 'eighty'."
+    )
+
+
+def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
+    post_results: CommandLine,
+) -> None:
+    committed = Path(__file__).parent.parent / "schema.graphql"
+
+    assert post_results("schema") == committed.read_text()
+    assert post_results("settings") == settings_table() + "\n"
+    assert post_results("--version") == f"post-results, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "migrate", "workspaces", "keys", "backup", "restore", "check", "schema", "settings"],
+)
+def test_every_command_explains_itself(post_results: CommandLine, command: str) -> None:
+    assert command in post_results("--help")
+    assert post_results(command, "--help").startswith(f"Usage: post-results {command} ")
