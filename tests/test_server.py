@@ -1,0 +1,342 @@
+"""The server as real processes: how it starts, what it prints, what it refuses, and how it stops."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app import __version__
+from app.domain.times import format_instant
+from app.main import now_utc
+from app.settings import DEMO_KEY_SECRET
+
+DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
+DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+SECONDS = 60
+"""How long a busy machine may take for anything here; only a failure takes so long."""
+
+
+class Server:
+    """A process of `post-results serve`, from its greeting to its end."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
+        number = len(list(folder.iterdir()))
+        self._out = folder / f"{number}.out"
+        self._log = folder / f"{number}.log"
+        with self._out.open("w") as out, self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app", "serve", *arguments],
+                env={**os.environ, "PORT": "0", **environment},
+                stdout=out,
+                stderr=log,
+            )
+
+    def greeting(self) -> list[str]:
+        """What it prints at its start, which is all that it prints; then it answers."""
+        while not (found := re.search(r"(http\S+)/readyz\n", self._out.read_text())):
+            assert self.process.poll() is None, self._log.read_text()
+            time.sleep(0.05)
+        self.url = found[1]
+        assert self.get("/readyz").json() == {"status": "ready"}
+        return self._out.read_text().splitlines()
+
+    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(SECONDS) == 0, self._log.read_text()
+
+    def refusal(self) -> str:
+        """The one sentence of a server that must not start."""
+        assert self.process.wait(SECONDS) == 1
+        assert self._out.read_text() == ""
+        return self._log.read_text()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What it logged of each request; everything it logs must be a JSON object on one line."""
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == "request"]
+
+
+class Starter:
+    """Starts servers on one database; whatever still runs at the end of the test is killed."""
+
+    def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
+        self.folder = folder
+        self._database_url = database_url
+        self._stack = stack
+
+    def __call__(self, *arguments: str, **environment: str) -> Server:
+        settings = {"DATABASE_URL": self._database_url, **environment}
+        server = Server(self.folder, settings, *arguments)
+        self._stack.callback(server.process.wait)
+        self._stack.callback(server.process.kill)
+        return server
+
+
+@pytest.fixture
+def start(empty_database_url: str, tmp_path: Path) -> Iterator[Starter]:
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    with ExitStack() as stack:
+        yield Starter(folder, empty_database_url, stack)
+
+
+def total(server: Server, token: str) -> int:
+    """How many posts the workspace of a key has."""
+    answer = server.get("/v1/posts?limit=1", token)
+    assert answer.status_code == 200
+    number: int = answer.json()["data"]["total"]
+    return number
+
+
+# Starting.
+
+
+def test_the_first_start_prints_a_key_once(start: Starter) -> None:
+    first = start()
+    lines = first.greeting()
+    first.stop()
+
+    assert lines[:4] == [
+        f"post-results {__version__}",
+        f"  GraphQL  {first.url}/graphql",
+        f"  REST     {first.url}/v1",
+        f"  ready?   {first.url}/readyz",
+    ]
+    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[4])
+    assert key
+    assert lines[5:] == [
+        "           This is the key of the new workspace; it is shown this once. Keep it."
+    ]
+
+    second = start()
+    assert len(second.greeting()) == 4
+    assert total(second, key[1]) == 0
+    second.stop()
+    assert key[1] not in json.dumps(first.requests() + second.requests())
+
+
+def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -> None:
+    totals = []
+    for _ in range(2):
+        server = start("--demo")
+        lines = server.greeting()
+        totals.append(total(server, DEMO_KEY))
+        example = server.get(f"/v1/posts/{DEMO_POST}/results", DEMO_KEY).json()["data"]
+        assert [each["status"] for each in example["results"]] == [
+            "published",
+            "published",
+            "failed",
+        ]
+        url = f"{server.url}/v1/posts/{DEMO_POST}/results"
+        server.stop()
+        assert lines[4:] == [
+            f"  key      {DEMO_KEY}",
+            "Try it:",
+            f"  curl -H 'Authorization: Bearer {DEMO_KEY}' {url}",
+        ]
+
+    assert totals[0] == totals[1] > 200
+
+
+def test_the_demo_key_can_be_ones_own_and_be_changed(start: Starter) -> None:
+    for digit in "ab":
+        key = "pe_live_" + digit * 32
+        server = start("--demo", DEMO_API_KEY=key)
+        server.greeting()
+        assert total(server, key) > 200
+        assert server.get("/v1/me", DEMO_KEY).status_code == 401
+        server.stop()
+
+
+def test_two_starts_at_once_make_one_workspace_and_print_one_key(start: Starter) -> None:
+    servers = [start(), start()]
+    with ThreadPoolExecutor() as executor:
+        printed = list(executor.map(Server.greeting, servers))
+    for server in servers:
+        server.stop()
+
+    assert sorted(len(lines) for lines in printed) == [4, 6]
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(
+    start: Starter, empty_database_url: str
+) -> None:
+    first = start()
+    first.greeting()
+    first.stop()
+    _set_version(empty_database_url, "9999")
+
+    assert start().refusal() == (
+        "post-results: This database was written by a newer version of post-results; update the"
+        " server.\n"
+    )
+
+
+def _set_version(database_url: str, version: str) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from sqlalchemy import text\n"
+        "from app.db.engine import Database\n"
+        "async def run():\n"
+        "    async with Database(sys.argv[1]) as database:\n"
+        "        async with database.changing_schema() as connection:\n"
+        "            await connection.execute(\n"
+        "                text('UPDATE alembic_version SET version_num = :v'), {'v': sys.argv[2]})\n"
+        "asyncio.run(run())\n"
+    )
+    subprocess.run([sys.executable, "-c", code, database_url, version], check=True)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_port_in_use_is_refused_before_anything_is_made(start: Starter, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refusal = start(PORT=str(port)).refusal()
+
+    assert refusal == (
+        f"post-results: HOST 127.0.0.1 and PORT {port} cannot be used: Address already in use.\n"
+    )
+    assert not (tmp_path / "empty.db").exists()
+
+
+# Answering.
+
+
+def test_several_processes_answer_and_count_together(start: Starter) -> None:
+    server = start("--demo", WORKERS="2", RATE_LIMIT="off")
+    server.greeting()
+    with ThreadPoolExecutor(8) as executor:
+        answers = list(
+            executor.map(
+                # A connection of its own each time, so that both processes get some.
+                lambda _: (
+                    httpx.get(
+                        f"{server.url}/v1/me",
+                        headers={"Authorization": f"Bearer {DEMO_KEY}"},
+                        timeout=SECONDS,
+                    ).status_code
+                ),
+                range(40),
+            )
+        )
+    page = server.get("/metrics").text
+    server.stop()
+
+    assert answers == [200] * 40
+    labels = 'door="rest",method="GET",route="/v1/me",status="2xx"'
+    assert f"post_results_http_requests_total{{{labels}}} 40.0\n" in page
+    assert len(server.requests()) >= 41
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("trusted", "client"),
+    [("", "127.0.0.1"), ("127.0.0.1", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1")],
+)
+def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
+    start: Starter, trusted: str, client: str
+) -> None:
+    server = start(TRUSTED_PROXIES=trusted)
+    server.greeting()
+    server.get("/livez", **{"X-Forwarded-For": "203.0.113.9"})
+    server.stop()
+
+    (request,) = [each for each in server.requests() if each["path"] == "/livez"]
+    assert request["client"] == client
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_under_a_root_path_both_ways_of_a_proxy_work(start: Starter) -> None:
+    server = start("--demo", ROOT_PATH="/social/results")
+    server.greeting()
+    assert server.url.endswith("/social/results")
+    origin = server.url.removesuffix("/social/results")
+    headers = {"Authorization": f"Bearer {DEMO_KEY}"}
+    kept, stripped = (
+        httpx.get(f"{base}/v1/accounts", headers=headers).json()["data"]
+        for base in (server.url, origin)
+    )
+    server.stop()
+
+    assert kept == stripped
+
+
+# Stopping.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signals) -> None:
+    server = start("--demo")
+    server.greeting()
+    address = httpx.URL(server.url)
+    body = json.dumps({"query": "{ __typename }"}).encode()
+    with socket.create_connection((address.host, address.port or 80), timeout=SECONDS) as client:
+        client.sendall(
+            b"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+            + f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body[:5]
+        )
+        assert server.get("/livez").status_code == 200  # what was sent before has been received
+        server.process.send_signal(number)
+        _until_nothing_listens(address)
+        client.sendall(body[5:])
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    status = server.process.wait(SECONDS)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b'{"data":{"__typename":"Query"}}')
+    assert status == 0
+
+
+def _until_nothing_listens(address: httpx.URL) -> None:
+    while True:
+        try:
+            socket.create_connection((address.host, address.port or 80), timeout=SECONDS).close()
+        except OSError:
+            return
+
+
+def test_a_request_that_outlasts_a_stop_is_cut_off(start: Starter) -> None:
+    server = start("--demo", SHUTDOWN_TIMEOUT="1")
+    server.greeting()
+    address = httpx.URL(server.url)
+    with socket.create_connection((address.host, address.port or 80), timeout=SECONDS) as client:
+        client.sendall(
+            b"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+            + f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: 100\r\n\r\n".encode()
+        )
+        assert server.get("/livez").status_code == 200
+        server.stop()
+
+
+def test_when_a_key_was_used_is_written_before_the_end(start: Starter) -> None:
+    first = start()
+    key = first.greeting()[4].split()[-1]
+    assert total(first, key) == 0
+    first.stop()
+
+    stopped_at = format_instant(now_utc())
+    second = start()
+    second.greeting()
+    last_used_at = second.get("/v1/me", key).json()["data"]["api_key"]["last_used_at"]
+    second.stop()
+    assert last_used_at < stopped_at
