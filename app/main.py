@@ -108,7 +108,7 @@ def create_app(
                 random_bytes=secrets.token_bytes,
                 monotonic=time.monotonic,
             ),
-            Middleware(with_cors, settings.cors_origins),
+            Middleware(with_cors, settings.cors_origins, render),
             Middleware(LastResort, render=render, report=observer.request_failed),
             Middleware(Deadline, timeout=settings.request_timeout, render=render),
         ],

@@ -11,23 +11,26 @@ from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
+_KEY = (
+    ApiKey.id,
+    ApiKey.workspace_id,
+    ApiKey.shown_prefix,
+    ApiKey.name,
+    ApiKey.scopes,
+    ApiKey.created_at,
+    ApiKey.expires_at,
+    ApiKey.revoked_at,
+    ApiKey.last_used_at,
+    Workspace.name.label("workspace_name"),
+    Workspace.kind.label("workspace_kind"),
+)
+"""A key as it is shown, and whose it is; never its digest."""
+
 
 async def find_key(connection: AsyncConnection, digest: bytes) -> AnyRow | None:
     """The key with its workspace, whatever its state. Served by uq_api_key_digest."""
     result = await connection.execute(
-        select(
-            ApiKey.id,
-            ApiKey.workspace_id,
-            ApiKey.shown_prefix,
-            ApiKey.name,
-            ApiKey.scopes,
-            ApiKey.created_at,
-            ApiKey.expires_at,
-            ApiKey.revoked_at,
-            ApiKey.last_used_at,
-            Workspace.name.label("workspace_name"),
-            Workspace.kind.label("workspace_kind"),
-        )
+        select(*_KEY)
         .join(Workspace, Workspace.id == ApiKey.workspace_id)
         .where(ApiKey.digest == digest)
     )
@@ -64,17 +67,7 @@ async def insert_key(
 
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
     result = await connection.execute(
-        select(
-            ApiKey.id,
-            ApiKey.shown_prefix,
-            ApiKey.name,
-            ApiKey.scopes,
-            ApiKey.created_at,
-            ApiKey.expires_at,
-            ApiKey.revoked_at,
-            ApiKey.last_used_at,
-            Workspace.name.label("workspace_name"),
-        )
+        select(*_KEY)
         .join(Workspace, Workspace.id == ApiKey.workspace_id)
         .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
     )

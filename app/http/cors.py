@@ -1,14 +1,21 @@
 """Which pages of other origins may call the API, and what of an answer they see."""
 
 from collections.abc import Collection
+from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.domain.errors import InvalidInput
+from app.http.responses import Render
+from app.http.state import note_error
 
 _MAX_AGE_SECONDS = 600
 
 
-def with_cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+def with_cors(app: ASGIApp, origins: Collection[str], render: Render) -> ASGIApp:
     """Let pages of these origins call the app (`*`: all); without origins the app as it is.
 
     Must stand outside of whatever answers errors, and outside of authentication and rate limits:
@@ -17,8 +24,9 @@ def with_cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
     """
     if not origins:
         return app
-    return CORSMiddleware(
+    return _Cors(
         app,
+        render=render,
         allow_origins=origins,
         allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
         allow_headers=(
@@ -39,3 +47,31 @@ def with_cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         ),
         max_age=_MAX_AGE_SECONDS,
     )
+
+
+class _Cors(CORSMiddleware):
+    """Answers a preflight that it refuses as every other error is answered."""
+
+    def __init__(self, app: ASGIApp, *, render: Render, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except _PreflightRefused as error:
+            note_error(scope, error)
+            await self._render(scope, error)(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code != 200:
+            raise _PreflightRefused(
+                f"A page may not send this request: {bytes(response.body).decode()}."
+                " The operator names the origins of pages in CORS_ORIGINS."
+            )
+        return response
+
+
+class _PreflightRefused(InvalidInput):
+    """What a page of another origin asked to send and may not."""

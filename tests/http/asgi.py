@@ -134,7 +134,7 @@ def edge(
     inner = Deadline(app, timeout=timeout, render=render)
     safe = LastResort(inner, render=render, report=observer.request_failed)
     return Requests(
-        with_cors(safe, origins),
+        with_cors(safe, origins, render),
         observer=observer,
         rate_limits=limits or rate_limits(),
         random_bytes=counting_bytes(),

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
 from app.http.cors import with_cors
-from tests.http.asgi import NO_TIME, RecordingObserver, edge, http_client, rate_limits
+from tests.http.asgi import NO_TIME, RecordingObserver, edge, http_client, rate_limits, render
 
 ORIGIN = "https://app.example.com"
 CORS_HEADERS = "access-control-"
@@ -63,21 +63,28 @@ async def test_a_preflight_is_answered_without_a_key_and_without_counting(method
 
 
 @pytest.mark.parametrize(
-    ("origin", "method", "header"),
+    ("origin", "method", "header", "refused"),
     [
-        ("https://evil.example.com", "POST", "authorization"),
-        (ORIGIN, "TRACE", "authorization"),
-        (ORIGIN, "POST", "x-anything"),
+        ("https://evil.example.com", "POST", "authorization", "origin"),
+        (ORIGIN, "TRACE", "authorization", "method"),
+        (ORIGIN, "POST", "x-anything", "headers"),
     ],
 )
 async def test_a_preflight_for_anything_else_is_refused(
-    origin: str, method: str, header: str
+    origin: str, method: str, header: str, refused: str
 ) -> None:
-    response = await preflight(
-        edge(never, RecordingObserver(), origins=[ORIGIN]), origin, method, header
-    )
+    observer = RecordingObserver()
+    response = await preflight(edge(never, observer, origins=[ORIGIN]), origin, method, header)
 
     assert response.status_code == 400
+    assert response.json() == {
+        "code": "validation_error",
+        "message": f"A page may not send this request: Disallowed CORS {refused}."
+        " The operator names the origins of pages in CORS_ORIGINS.",
+        "id": "00000001",
+    }
+    assert cors_headers(response) == {}
+    assert [request.error_codes for request in observer.finished] == [("validation_error",)]
 
 
 async def exceeding(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +151,7 @@ async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
 
 async def test_without_origins_there_are_no_cors_headers() -> None:
     app: Response = PlainTextResponse("hello")
-    assert with_cors(app, ()) is app
+    assert with_cors(app, (), render) is app
 
     async with http_client(edge(app, RecordingObserver())) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
