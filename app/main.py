@@ -93,7 +93,14 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route(GRAPHQL_PATH, GraphQLEndpoint(door, max_body_bytes=settings.max_body_bytes)),
+            Route(
+                GRAPHQL_PATH,
+                GraphQLEndpoint(
+                    door,
+                    max_body_bytes=settings.max_body_bytes,
+                    max_list_entries=settings.graphql.list_entries,
+                ),
+            ),
             *rest_routes(door, clock),
             *_operator_routes(database, metrics),
         ],

@@ -225,6 +225,12 @@ class GraphQLLimits:
         _whole_number(100, 1_000_000),
         "Nodes that the connections of one request may return: page size × parents.",
     )
+    list_entries: int = _setting(
+        "GRAPHQL_MAX_LIST_ENTRIES",
+        "10000",
+        _whole_number(1, 10_000_000),
+        "Entries of lists without a page size (destinations, attempts, accounts) in an answer.",
+    )
     ids: int = _setting(
         "GRAPHQL_MAX_IDS",
         "100",

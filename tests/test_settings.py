@@ -64,6 +64,7 @@ def test_without_variables_everything_has_its_default() -> None:
         directives=50,
         operations=5,
         nodes=2000,
+        list_entries=10_000,
         ids=100,
     )
 
@@ -198,6 +199,7 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("GRAPHQL_MAX_DIRECTIVES", "0", 0),
         ("GRAPHQL_MAX_OPERATIONS", "1", 1),
         ("GRAPHQL_MAX_NODES", "1000000", 1_000_000),
+        ("GRAPHQL_MAX_LIST_ENTRIES", "1", 1),
         ("GRAPHQL_MAX_IDS", "10000", 10_000),
     ],
 )

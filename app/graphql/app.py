@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
+from graphql import GraphQLError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +34,7 @@ from app.domain.errors import (
 )
 from app.graphql.context import Clock, Context
 from app.graphql.errors import Answer, error_entries, error_entry
+from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object
 from app.http.rate_limits import RateLimits
@@ -61,8 +63,13 @@ class GraphQLDoor:
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
 
-    async def context_for(self, request: Request) -> Context:
-        """Authenticate and count the request; InvalidApiKey or RateLimitExceeded."""
+    async def context_for(
+        self, request: Request, *, max_list_entries: int | None = None
+    ) -> Context:
+        """Authenticate and count the request; InvalidApiKey or RateLimitExceeded.
+
+        Documents of our own need no limit on entries: no list in them leads back to itself.
+        """
         state = request_state(request.scope)
         now = self.clock()
         try:
@@ -83,6 +90,7 @@ class GraphQLDoor:
             clock=self.clock,
             cursor_secret=self.cursor_secret,
             state=state,
+            list_entries=ListEntries(max_list_entries),
         )
 
     async def run(
@@ -103,6 +111,9 @@ class GraphQLDoor:
             allowed_operation_types=allowed,
         )
         errors = result.errors or []
+        if refusal := context.list_entries.refusal:
+            # Every list that was still to come has failed of it as well; once is enough.
+            result.data, errors = None, [GraphQLError(str(refusal), original_error=refusal)]
         entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
         # One spelling for both doors, and each code once: a list of many ids may fail many times.
         codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
@@ -131,9 +142,10 @@ def graphql_error(scope: Scope, error: PostResultsError) -> Response:
 class GraphQLEndpoint:
     """GET and POST of one path; an ASGI app."""
 
-    def __init__(self, door: GraphQLDoor, *, max_body_bytes: int) -> None:
+    def __init__(self, door: GraphQLDoor, *, max_body_bytes: int, max_list_entries: int) -> None:
         self._door = door
         self._max_body_bytes = max_body_bytes
+        self._max_list_entries = max_list_entries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -155,7 +167,7 @@ class GraphQLEndpoint:
                 "This is a GraphQL API and no page: POST a JSON object with a query to it, with an"
                 " API key in the header Authorization."
             )
-        context = await self._door.context_for(request)
+        context = await self._door.context_for(request, max_list_entries=self._max_list_entries)
         if request.method == "GET":
             asked, allowed = _from_query_string(request), QUERY_ONLY
         else:

@@ -9,7 +9,7 @@ import strawberry
 
 from app.db.engine import Database, Reader
 from app.domain.cursors import CursorCodec
-from app.graphql.loaders import Loaders
+from app.graphql.loaders import ListEntries, Loaders
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
 
@@ -26,10 +26,12 @@ class Context:
     cursor_secret: bytes
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""
+    list_entries: ListEntries
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loaders", Loaders(self.read, self.clock))
+        loaders = Loaders(self.read, self.clock, self.list_entries)
+        object.__setattr__(self, "loaders", loaders)
 
     def read(self) -> AbstractAsyncContextManager[Reader]:
         """Read the viewer's workspace; close it before awaiting a loader."""

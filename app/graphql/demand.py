@@ -25,6 +25,7 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     NullValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     Undefined,
@@ -58,7 +59,8 @@ class Demand:
     def count_nodes(self, variables: Variables) -> int:
         """How many nodes connections and `nodes(ids:)` can return at most; stops at CEILING.
 
-        A connection returns its page size for each of its parents; any other list counts as one.
+        A connection returns its page size for each of its parents; any other list counts as one,
+        since only its rows can tell (see ListEntries in `loaders`).
         A field that is selected twice counts twice, though GraphQL may merge the two.
         """
         per_spread: dict[str, int] = {}
@@ -66,8 +68,11 @@ class Demand:
             per_spread[name] = _count(parts, variables, per_spread)
         return _count(self._parts, variables, per_spread)
 
-    def refuse_excess(self, variables: Variables, limits: GraphQLLimits) -> int:
-        """The node count, or LimitExceeded for too many nodes or too long a list of values."""
+    def refuse_long_lists(self, variables: Variables, limits: GraphQLLimits) -> None:
+        """LimitExceeded for too many values in a list or an object; nothing need be coerced yet.
+
+        To coerce them takes long where much is wrong with them, so they must not be many by then.
+        """
         for place, length in chain((self._longest_literal,), self._lists(variables)):
             if length > limits.ids:
                 argument = str(place)
@@ -75,17 +80,19 @@ class Demand:
                     f"{argument} has {length} values; at most {limits.ids} are allowed.",
                     argument=argument,
                 )
+
+    def refuse_excess(self, variables: Variables, limits: GraphQLLimits) -> None:
+        """LimitExceeded for too many nodes."""
         nodes = self.count_nodes(variables)
         if nodes > limits.nodes:
             raise LimitExceeded(
                 f"The document asks for {amount(nodes)} nodes; at most {limits.nodes} are allowed."
             )
-        return nodes
 
     def _lists(self, variables: Variables) -> "Iterator[_List]":
         for name, argument in self._variable_places.items():
             for place, value in values_in(argument, variables.get(name)):
-                if isinstance(value, list):
+                if isinstance(value, (list, dict)):
                     yield _List(place, len(value))
 
 
@@ -226,8 +233,9 @@ class _Reading:
             for place, value in values_in(Place(argument.name.value), argument.value):
                 if isinstance(value, VariableNode):
                     self.variable_places.setdefault(value.name.value, place)
-                elif isinstance(value, ListValueNode):
-                    longer = _List(place, len(value.values))
+                elif isinstance(value, (ListValueNode, ObjectValueNode)):
+                    held = value.values if isinstance(value, ListValueNode) else value.fields
+                    longer = _List(place, len(held))
                     self.longest_literal = max(self.longest_literal, longer, key=_List.by_length)
 
 

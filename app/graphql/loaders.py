@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 from app.db import accounts, attempts, destinations, posts
 from app.db.engine import AnyRow, Reader
 from app.domain.accounts import ACTIVITY_WINDOW
+from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, DestinationId, PostId
 
 KEYS_PER_STATEMENT = 10_000
@@ -24,10 +25,34 @@ Read = Callable[[], AbstractAsyncContextManager[Reader]]
 Query = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 
 
+class ListEntries:
+    """Counts the entries of the lists in an answer that have no page size, up to a limit.
+
+    A post's destinations lead to their post, and that to its destinations again: a short document
+    can ask for more than memory holds, and only the rows tell.
+    """
+
+    def __init__(self, allowed: int | None) -> None:
+        self._allowed = allowed
+        self._count = 0
+        self.refusal: LimitExceeded | None = None
+        """Why the answer as a whole is refused, once it is."""
+
+    def add(self, count: int) -> None:
+        """Count entries, or raise LimitExceeded."""
+        self._count += count
+        if self._allowed is not None and self._count > self._allowed:
+            self.refusal = self.refusal or LimitExceeded(
+                f"The lists in the answer have at least {self._count} entries; at most"
+                f" {self._allowed} are allowed. Ask for smaller pages, or for fewer lists."
+            )
+            raise self.refusal
+
+
 class Loaders:
     """One of each, sharing a way to read."""
 
-    def __init__(self, read: Read, clock: Callable[[], datetime]) -> None:
+    def __init__(self, read: Read, clock: Callable[[], datetime], entries: ListEntries) -> None:
         async def activity(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
             return await accounts.activity_by_account_id(reader, ids, clock() - ACTIVITY_WINDOW)
 
@@ -36,7 +61,7 @@ class Loaders:
             read, destinations.destinations_by_id, "id"
         )
         self.destinations_by_post_id: DataLoader[PostId, list[AnyRow]] = _many(
-            read, destinations.destinations_by_post_id, "post_id"
+            read, destinations.destinations_by_post_id, "post_id", entries
         )
         self.accounts_by_id: DataLoader[AccountId, AnyRow | None] = _one(
             read, accounts.accounts_by_id, "id"
@@ -45,7 +70,7 @@ class Loaders:
             read, activity, "account_id"
         )
         self.attempts_by_destination_id: DataLoader[DestinationId, list[AnyRow]] = _many(
-            read, attempts.attempts_by_destination_id, "destination_id"
+            read, attempts.attempts_by_destination_id, "destination_id", entries
         )
 
 
@@ -59,13 +84,16 @@ def _one(read: Read, query: Query[Key], key_column: str) -> DataLoader[Key, AnyR
     return DataLoader(load_fn=load, cache=False)
 
 
-def _many(read: Read, query: Query[Key], key_column: str) -> DataLoader[Key, list[AnyRow]]:
+def _many(
+    read: Read, query: Query[Key], key_column: str, entries: ListEntries
+) -> DataLoader[Key, list[AnyRow]]:
     """Any number of rows for each key, in the query's order."""
 
     async def load(keys: list[Key]) -> list[list[AnyRow]]:
         found: defaultdict[Key, list[AnyRow]] = defaultdict(list)
         for row in await _fetch(read, query, keys):
             found[getattr(row, key_column)].append(row)
+        entries.add(sum(len(found[key]) for key in keys))
         return [found[key] for key in keys]
 
     return DataLoader(load_fn=load, cache=False)

@@ -174,6 +174,7 @@ class Query:
     async def accounts(self, info: Info) -> list[Account] | None:
         async with info.context.read() as reader:
             rows = await accounts.all_accounts(reader)
+        info.context.list_entries.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]
 

@@ -101,14 +101,17 @@ class Gate(SchemaExtension):
         mark_as_validation(self.execution_context.pre_execution_errors or ())
 
     def on_execute(self) -> Iterator[None]:
-        """Bad variables are left to the execution, which reports them all."""
+        """Bad variables are left to the execution, which reports them; here the first is enough."""
         context = self.execution_context
+        assert context.graphql_document is not None  # noqa: S101 - set by on_parse
         operation = self._operation()
+        variables = context.variables or {}
+        asked = demand_of(self._schema, context.graphql_document, operation)
+        asked.refuse_long_lists(variables, self._limits)
         coerced = get_variable_values(
-            self._schema, operation.variable_definitions or (), context.variables or {}
+            self._schema, operation.variable_definitions or (), variables, max_errors=1
         )
-        if isinstance(coerced, VariableValues) and context.graphql_document:
-            asked = demand_of(self._schema, context.graphql_document, operation)
+        if isinstance(coerced, VariableValues):
             asked.refuse_excess(coerced.coerced, self._limits)
         yield
 

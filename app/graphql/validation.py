@@ -1,5 +1,6 @@
 """The validation rules of documents: GraphQL's own, with values that name their argument. No limits."""
 
+from contextlib import suppress
 from typing import Any
 
 from graphql import GraphQLError, GraphQLInputType, specified_rules
@@ -27,7 +28,13 @@ class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
     def is_valid_value_node(
         self, node: ValueNode, input_type: GraphQLInputType | None
     ) -> VisitorAction:
+        reported = 0
+
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
+            nonlocal reported
+            reported += 1
+            if reported > _MAX_ERRORS_OF_A_VALUE:
+                raise _EnoughReported
             # Items share the place of their list, as everywhere.
             place = ".".join([self._place, *(step for step in path if isinstance(step, str))])
             cause = public_cause(error) or InvalidInput(error.message)
@@ -36,10 +43,18 @@ class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
             self.report_error(GraphQLError(message, error.nodes, original_error=cause))
 
         if input_type:
-            validate_input_literal(
-                node, input_type, on_error, None, None, self.context.hide_suggestions
-            )
+            with suppress(_EnoughReported):
+                validate_input_literal(
+                    node, input_type, on_error, None, None, self.context.hide_suggestions
+                )
         return SKIP
+
+
+class _EnoughReported(Exception):
+    """Ends the reading of a value; each of its errors prints the value whole."""
+
+
+_MAX_ERRORS_OF_A_VALUE = 5
 
 
 RULES = tuple(

@@ -50,8 +50,10 @@ def count(query: str, **variables: object) -> int:
 
 
 def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
+    asked = demand(query)
     try:
-        demand(query).refuse_excess(variables, LIMITS)
+        asked.refuse_long_lists(variables, LIMITS)
+        asked.refuse_excess(variables, LIMITS)
     except LimitExceeded as error:
         return error.message, error.argument
     return None
@@ -270,8 +272,9 @@ def test_a_chain_of_fragments_as_long_as_the_document_is_read() -> None:
 def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
     related = "related(first: $m) { nodes { id } }"
     query = f"query ($n: Int, $m: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}"
-    at_the_limit = demand(query).refuse_excess({"n": 80, "m": 24}, LIMITS)
-    assert at_the_limit == 80 + 80 * 24 == 2000
+    at_the_limit = demand(query)
+    assert at_the_limit.count_nodes({"n": 80, "m": 24}) == 80 + 80 * 24 == 2000
+    at_the_limit.refuse_excess({"n": 80, "m": 24}, LIMITS)
     one_more = query[:-1] + " b: accounts(first: 1) { totalCount } }"
     with pytest.raises(LimitExceeded) as refused:
         demand(one_more).refuse_excess({"n": 80, "m": 24}, LIMITS)
@@ -289,17 +292,22 @@ def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
             "filter.any.any.account",
         ),
         ("{ posts { nodes { unknown(list: [[], LIST]) } } }", "list"),
+        ("{ posts(filter: {any: {OBJECT}}) { totalCount } }", "filter.any"),
         (
             "{ ... { ...F } } fragment F on Query { posts(filter: {account: LIST}) { totalCount } }",
             "filter.account",
         ),
     ],
 )
-def test_a_literal_list_may_be_as_long_as_the_limit_and_no_longer(
+def test_a_literal_list_or_object_may_be_as_long_as_the_limit_and_no_longer(
     query: str, argument: str
 ) -> None:
-    assert refusal(query.replace("LIST", str([1] * 100))) is None
-    assert refusal(query.replace("LIST", str([1] * 101))) == (
+    def holding(count: int) -> str:
+        members = " ".join(f"m{number}: 1" for number in range(count))
+        return query.replace("LIST", str([1] * count)).replace("OBJECT", members)
+
+    assert refusal(holding(100)) is None
+    assert refusal(holding(101)) == (
         f"{argument} has 101 values; at most 100 are allowed.",
         argument,
     )
@@ -326,9 +334,10 @@ def test_a_literal_list_may_be_as_long_as_the_limit_and_no_longer(
             "filter.any.any.account",
         ),
         ("query ($v: X) { a(x: $v) b(y: $v) }", ["LIST"], "x"),
+        ("query ($v: X) { a(x: {y: $v}) }", {"z": "OBJECT"}, "x.y.z"),
     ],
 )
-def test_a_list_in_a_variable_may_be_as_long_as_the_limit_and_no_longer(
+def test_a_list_or_object_in_a_variable_may_be_as_long_as_the_limit_and_no_longer(
     query: str, shape: object, argument: str
 ) -> None:
     assert refusal(query, v=filled(shape, ["1"] * 100)) is None
@@ -343,20 +352,25 @@ def filled(shape: object, values: list[str]) -> object:
         return {name: filled(part, values) for name, part in shape.items()}
     if isinstance(shape, list):
         return [filled(part, values) for part in shape]
+    if shape == "OBJECT":
+        return {f"m{number}": value for number, value in enumerate(values)}
     return values if shape == "LIST" else shape
 
 
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
     long_list = ["1"] * 101
     query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
-    assert demand(query, "A").refuse_excess({"unused": long_list}, LIMITS) == 0
+    demand(query, "A").refuse_long_lists({"unused": long_list}, LIMITS)
+    with pytest.raises(LimitExceeded):
+        demand(query, "B").refuse_long_lists({"unused": long_list}, LIMITS)
 
 
 def test_other_limits_are_kept_as_they_are_set() -> None:
     query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
-    assert demand(query).refuse_excess({}, replace(LIMITS, nodes=3, ids=3)) == 3
+    demand(query).refuse_excess({}, replace(LIMITS, nodes=3))
+    demand(query).refuse_long_lists({}, replace(LIMITS, ids=3))
     with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
-        demand(query).refuse_excess({}, replace(LIMITS, ids=2))
+        demand(query).refuse_long_lists({}, replace(LIMITS, ids=2))
     with pytest.raises(
         LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
     ):

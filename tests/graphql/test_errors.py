@@ -438,6 +438,38 @@ async def test_what_is_long_is_not_sent_back_whole(
     assert (error["message"], error["extensions"]["code"]) == (message, code)
 
 
+@pytest.mark.parametrize(
+    ("document", "variables", "field", "length"),
+    [
+        ("query ($i: [ID!]!) { nodes(ids: $i) { id } }", {"i": [False] * 101}, "ids", 101),
+        (
+            "query ($f: PostFilter) { posts(filter: $f) { totalCount } }",
+            {"f": {f"unknown{number}": 1 for number in range(102)}},
+            "filter",
+            102,
+        ),
+    ],
+)
+async def test_too_many_values_are_refused_before_any_is_looked_at(
+    acme: Tenant, document: str, variables: dict[str, Any], field: str, length: int
+) -> None:
+    assert await acme.client.refusal(document, **variables) == (
+        "LIMIT_EXCEEDED",
+        field,
+        f"{field} has {length} values; at most 100 are allowed.",
+    )
+
+
+async def test_of_what_is_wrong_with_one_literal_the_first_five_are_told(acme: Tenant) -> None:
+    members = " ".join(f"unknown{number}: 1" for number in range(90))
+
+    answer = await acme.client.answer(f"{{ posts(filter: {{{members}}}) {{ totalCount }} }}")
+
+    assert [error["extensions"] for error in answer["errors"]] == [
+        {"code": "VALIDATION_ERROR", "field": "filter"}
+    ] * 5
+
+
 async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -> None:
     answer = await acme.client.answer(
         "{\n  small: posts(first: 1) { nodes { id } }\n  big: posts(first: 101) { nodes { id } } }"

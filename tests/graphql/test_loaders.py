@@ -1,4 +1,4 @@
-"""How many statements an answer takes, whatever its length, and with how few connections."""
+"""How many statements and list entries an answer takes, and with how few connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,8 @@ from app.db.engine import Database
 from app.db.models import Account
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
-from app.graphql.loaders import KEYS_PER_STATEMENT, Loaders
+from app.graphql.loaders import KEYS_PER_STATEMENT, ListEntries, Loaders
+from app.settings import read_settings
 from tests.clients import serving
 from tests.factories import (
     NOW,
@@ -30,6 +31,7 @@ from tests.factories import (
 from tests.graphql.statements import recorded
 from tests.graphql.test_query import node_id
 from tests.rest.conftest import Tenant
+from tests.rest.envelopes import data_of
 
 PAGE = """
 {
@@ -200,13 +202,64 @@ async def test_one_connection_is_enough_for_many_requests_at_once(
     assert answers == [expected] * 20
 
 
+CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
+
+
+@pytest.mark.parametrize(
+    ("document", "entries"),
+    [
+        ("{ posts { nodes { destinations { status } } } }", 2),
+        ("{ posts { nodes { a: destinations { status } b: destinations { status } } } }", 4),
+        ("{ accounts { accountId } posts { nodes { accountIds } } }", 4),
+        (f"{{ {CYCLE} }}", 2 + 2 * 2),
+    ],
+)
+async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_answer(
+    database: Database, document: str, entries: int
+) -> None:
+    token = await token_of_a_post_on_two_accounts(database)
+    answers = []
+    for limit in (entries, entries - 1):
+        settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": str(limit)})
+        async with serving(database, token=token, settings=settings) as client:
+            answers.append(await client.answer(document))
+    whole, refused = answers
+
+    assert "errors" not in whole
+    assert refused == {
+        "errors": [
+            {
+                "message": f"The lists in the answer have at least {entries} entries; at most"
+                f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
+                "extensions": {"code": "LIMIT_EXCEEDED"},
+            }
+        ]
+    }
+
+
+async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:
+    token = await token_of_a_post_on_two_accounts(database)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
+    async with serving(database, token=token, settings=settings) as client:
+        page = data_of(await client.get("/v1/posts"))
+
+    assert [len(post["destinations"]) for post in page["posts"]] == [2]
+
+
+async def token_of_a_post_on_two_accounts(database: Database) -> str:
+    workspace = await add_workspace(database)
+    both = [await add_account(database, workspace) for _ in range(2)]
+    await add_post(database, workspace, {account: published() for account in both})
+    return (await add_api_key(database, workspace)).token
+
+
 def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
     @asynccontextmanager
     async def read() -> AsyncIterator[Any]:
         async with database.read(workspace) as reader:
             yield reader
 
-    return Loaders(read, clock=lambda: NOW)
+    return Loaders(read, lambda: NOW, ListEntries(None))
 
 
 async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
