@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import httpx
 
 from app.db.engine import Database
+from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import Settings, read_settings
 from tests.factories import NOW
@@ -55,6 +57,15 @@ class Client:
         (error,) = answer["errors"]
         extensions = error["extensions"]
         return extensions["code"], extensions.get("field"), error["message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A workspace, and a client that holds a key to it."""
+
+    database: Database
+    workspace: WorkspaceId
+    client: Client
 
 
 @asynccontextmanager

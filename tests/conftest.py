@@ -1,4 +1,4 @@
-"""What every test may ask for: a fresh database on both engines. No factories, no clients.
+"""What every test may ask for: a fresh database on both engines, and a tenant of the service on it.
 
 A test that asks for `database` or `database_url` runs twice, once on each engine. A PostgreSQL that
 cannot be had is an error. REQUIRE_BOTH_ENGINES=1 fails a run in which either engine had no test.
@@ -19,7 +19,8 @@ from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.models import Base
 from tests import postgres
-from tests.factories import NOW
+from tests.clients import Tenant, serving
+from tests.factories import NOW, add_api_key, add_workspace
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -61,6 +62,15 @@ async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Datab
     """A migrated database without rows but the installation's own, whose secret key is zeros."""
     async with Database(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+async def acme(database: Database) -> AsyncIterator[Tenant]:
+    """A workspace in which nothing is yet, and a client that may do there whatever most keys may."""
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    async with serving(database, token=key.token) as client:
+        yield Tenant(database, workspace, client)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One HTTP request from its start to its log line: id, headers, observation. Not its content."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 from urllib.parse import quote
@@ -9,10 +8,10 @@ from urllib.parse import quote
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.ids import ApiKeyId, WorkspaceId
 from app.http.rate_limits import RateLimits, rate_headers
 from app.http.responses import TrackedSend
 from app.http.state import RequestState, request_state
+from app.observability.requests import FinishedRequest
 
 CLIENT_CLOSED_REQUEST = 499
 """What is logged where no answer could be delivered; nobody ever receives it."""
@@ -20,28 +19,6 @@ CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID_BYTES = 4
 _MAX_LOGGED_LENGTH = 200
 """Characters of a path or a name that a caller chose."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedRequest:
-    """What may be told about a request: no header, no query string and nothing of the body."""
-
-    request_id: str
-    method: str
-    route: str | None
-    """The path template; None for a path that nothing serves."""
-    path: str
-    """Percent-encoded, so that it holds no character that could forge a line of a log."""
-    status: int
-    duration: timedelta
-    body_bytes: int
-    client_address: str | None
-    door: str | None
-    api_key_id: ApiKeyId | None
-    workspace_id: WorkspaceId | None
-    operation_name: str | None
-    operation_type: str | None
-    error_codes: tuple[str, ...]
 
 
 class RequestObserver(Protocol):

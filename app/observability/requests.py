@@ -1,8 +1,8 @@
 """What is logged and counted about each HTTP request. Knows no request itself, only its facts."""
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
@@ -12,37 +12,26 @@ from app.observability.metrics import Metrics
 logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("app.requests")
 
 
-class FinishedRequest(Protocol):
-    """The facts that are told; None where a request did not get so far."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRequest:
+    """What may be told about a request: no header, no query string and nothing of the body."""
 
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def route(self) -> str | None: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def duration(self) -> timedelta: ...
-    @property
-    def body_bytes(self) -> int: ...
-    @property
-    def client_address(self) -> str | None: ...
-    @property
-    def door(self) -> str | None: ...
-    @property
-    def api_key_id(self) -> ApiKeyId | None: ...
-    @property
-    def workspace_id(self) -> WorkspaceId | None: ...
-    @property
-    def operation_name(self) -> str | None: ...
-    @property
-    def operation_type(self) -> str | None: ...
-    @property
-    def error_codes(self) -> tuple[str, ...]: ...
+    request_id: str
+    method: str
+    route: str | None
+    """The path template; None for a path that nothing serves."""
+    path: str
+    """Percent-encoded, so that it holds no character that could forge a line of a log."""
+    status: int
+    duration: timedelta
+    body_bytes: int
+    client_address: str | None
+    door: str | None
+    api_key_id: ApiKeyId | None
+    workspace_id: WorkspaceId | None
+    operation_name: str | None
+    operation_type: str | None
+    error_codes: tuple[str, ...]
 
 
 class Observer:

@@ -20,8 +20,6 @@ from app.rest.errors import first_error
 from app.rest.parameters import Variables
 from app.rest.shapes import Found, JsonObject
 
-__all__ = ["PREFIXES", "READS", "Read", "envelope_error", "rest_routes"]
-
 PREFIXES = ("/v1", "/api/v1")
 """The documented one, and the one that existing clients send."""
 

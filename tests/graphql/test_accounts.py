@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.domain.destinations import DestinationState, ErrorCategory
+from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
@@ -20,7 +21,6 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.graphql.test_query import node_id
-from tests.rest.conftest import Tenant
 
 MILLISECOND = timedelta(milliseconds=1)
 WEEK = timedelta(days=7)

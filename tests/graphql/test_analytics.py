@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
@@ -17,7 +18,6 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.conftest import Tenant
 
 MILLISECOND = timedelta(milliseconds=1)
 MIDNIGHT = NOW.replace(hour=0)

@@ -10,7 +10,7 @@ import pytest
 from app.db.engine import Database
 from app.domain.destinations import DestinationState
 from app.settings import read_settings
-from tests.clients import Client, serving
+from tests.clients import Client, Tenant, serving
 from tests.factories import (
     NOW,
     add_account,
@@ -23,7 +23,6 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.graphql.statements import recorded
-from tests.rest.conftest import Tenant
 
 MINUTE = timedelta(minutes=1)
 

@@ -5,9 +5,8 @@ import pytest
 from app.db.engine import Database
 from app.domain.diagnosis import ADVICE
 from app.domain.errors import concrete_errors
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import add_api_key, add_workspace
-from tests.rest.conftest import Tenant
 
 CATALOG = """
 query ($part: ErrorCatalogPart) {

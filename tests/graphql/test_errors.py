@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from app.db.engine import AnySelect, Database, within_workspace
 from app.domain.errors import ErrorCode
 from app.domain.ids import WorkspaceId
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import (
     add_account,
     add_api_key,
@@ -19,7 +19,6 @@ from tests.factories import (
     add_workspace,
     published,
 )
-from tests.rest.conftest import Tenant
 
 POST_STATUSES = "DRAFT, SCHEDULED, PUBLISHING, PUBLISHED, PARTIALLY_FAILED, FAILED"
 UUID_FORM = (

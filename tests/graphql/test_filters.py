@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
+from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
@@ -22,7 +23,6 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.conftest import Tenant
 
 MILLISECOND = timedelta(milliseconds=1)
 HOUR = timedelta(hours=1)

@@ -17,7 +17,7 @@ from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.graphql.loaders import KEYS_PER_STATEMENT, ListEntries, Loaders
 from app.settings import read_settings
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import (
     NOW,
     add_account,
@@ -30,7 +30,6 @@ from tests.factories import (
 )
 from tests.graphql.statements import recorded
 from tests.graphql.test_query import node_id
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of
 
 PAGE = """

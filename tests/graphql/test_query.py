@@ -9,7 +9,7 @@ import pytest
 from app.db.engine import Database
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import (
     NOW,
     add_account,
@@ -26,7 +26,6 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.conftest import Tenant
 
 POST = UUID("0b1e7a30-0000-4000-8000-000000000001")
 DESTINATION = UUID("0b1e7a30-0000-4000-8000-00000000000a")

@@ -4,9 +4,8 @@ from datetime import timedelta
 
 from app.db.engine import Database
 from app.domain.api_keys import Scope
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
-from tests.rest.conftest import Tenant
 
 DAYS = timedelta(days=1)
 

@@ -16,8 +16,9 @@ from app.http.cors import with_cors
 from app.http.deadline import Deadline
 from app.http.last_resort import LastResort
 from app.http.rate_limits import RateLimits
-from app.http.requests import FinishedRequest, Requests
+from app.http.requests import Requests
 from app.http.state import request_state
+from app.observability.requests import FinishedRequest
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG = timedelta(minutes=5)

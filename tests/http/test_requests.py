@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import InvalidApiKey, NotFound
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.requests import FinishedRequest, Requests
+from app.http.requests import Requests
 from app.http.state import request_state
+from app.observability.requests import FinishedRequest
 from tests.http.asgi import (
     LONG,
     NOW,

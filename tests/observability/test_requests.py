@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.http.last_resort import LastResort
-from app.http.requests import FinishedRequest, RequestObserver, Requests
+from app.http.requests import Requests
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import Observer
+from app.observability.requests import FinishedRequest, Observer
 from tests.http.asgi import http_client, rate_limits, render, ticking
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
@@ -56,7 +56,7 @@ UNMATCHED = FinishedRequest(
 
 def told_of(*requests: FinishedRequest) -> Metrics:
     metrics = Metrics()
-    observer: RequestObserver = Observer(metrics)
+    observer = Observer(metrics)
     for request in requests:
         observer.request_started()
         observer.request_finished(request)

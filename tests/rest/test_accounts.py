@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.domain.destinations import ErrorCategory
+from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, failed, published, queued
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of, error_of, printed
 
 DAY = timedelta(days=1)

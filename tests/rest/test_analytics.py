@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, draft, failed, published, queued, started
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of, error_of, printed
 
 DAY = timedelta(days=1)

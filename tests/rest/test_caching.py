@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import NOW, add_account, add_api_key, add_post, published, started
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of, opened
 
 VARYING = ("X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset")

@@ -7,9 +7,8 @@ from app.graphql.limits import measure, parse_within, refuse_excess
 from app.graphql.schema import core_schema, make_schema
 from app.rest.routes import READS, Read
 from app.settings import GraphQLLimits, SettingsError, read_settings
-from tests.clients import serving
+from tests.clients import Tenant, serving
 from tests.factories import add_account, add_api_key, add_post, draft
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of
 
 SCHEMA = core_schema(make_schema(GraphQLLimits()))

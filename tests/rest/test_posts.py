@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.destinations import DestinationState, ErrorCategory
+from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
@@ -19,7 +20,6 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.conftest import Tenant
 from tests.rest.envelopes import data_of, error_of, printed
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
