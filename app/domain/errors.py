@@ -170,6 +170,12 @@ class ServerError(PostResultsError):
     """Our failure, not the caller's."""
 
 
+MASKED = (
+    "Something went wrong on this server. Try again; if it stays, give its operator the request id."
+)
+"""What a caller is told of an InternalError; the log has the rest."""
+
+
 class InternalError(ServerError):
     code = ErrorCode.INTERNAL_ERROR
     http_status = 500

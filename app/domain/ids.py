@@ -37,18 +37,19 @@ def parse_uuid(text: str, argument: str | None = None) -> UUID:
 def parse_account_id(text: str, argument: str | None = None) -> AccountId:
     """Read an account id in plain decimal digits, 1 to 2,147,483,647; else InvalidId."""
     if not _ACCOUNT_ID.fullmatch(text):
-        raise _not_an_account_id(argument)
+        raise not_an_account_id(argument)
     return check_account_id(int(text), argument)
 
 
 def check_account_id(number: int, argument: str | None = None) -> AccountId:
     """Pass an account id in range through; else InvalidId."""
     if not 1 <= number <= MAX_ACCOUNT_ID:
-        raise _not_an_account_id(argument)
+        raise not_an_account_id(argument)
     return AccountId(number)
 
 
-def _not_an_account_id(argument: str | None) -> InvalidId:
+def not_an_account_id(argument: str | None) -> InvalidId:
+    """The refusal of whatever is no account id."""
     return InvalidId(
         f"An account id is a whole number from 1 to {MAX_ACCOUNT_ID}.", argument=argument
     )

@@ -26,8 +26,15 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
 
 
 def fold_for_search(*texts: str) -> str:
-    """One string in which a case-insensitive search, beyond ASCII too, is a plain substring test."""
-    return "\n".join(_fold(text) for text in texts)
+    """One string in which a case-insensitive search, beyond ASCII too, is a plain substring test.
+
+    What parts the texts is in none of them, so that nothing is found across two.
+    """
+    return _PART.join(_fold(text).replace(_PART, " ") for text in texts)
+
+
+_PART = "\x1f"
+"""ASCII's unit separator."""
 
 
 def _fold(text: str) -> str:

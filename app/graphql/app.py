@@ -29,7 +29,6 @@ from app.domain.errors import (
     PostResultsError,
     RequestError,
     UnsupportedMediaType,
-    ValidationFailed,
     concrete_errors,
 )
 from app.graphql.context import Clock, Context
@@ -37,6 +36,7 @@ from app.graphql.errors import Answer, error_entries, error_entry
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object
+from app.http.query_string import read_query_string
 from app.http.rate_limits import RateLimits
 from app.http.state import note_error, request_state
 from app.services.api_keys import KeyUsage, authenticate
@@ -78,7 +78,7 @@ class GraphQLDoor:
             )
         except InvalidApiKey:
             address = request.client.host if request.client else None
-            self.rate_limits.check_failed_authentication(address)
+            self.rate_limits.check_failed_authentication(address, state)
             raise
         state["api_key_id"] = viewer.key_id
         state["workspace_id"] = viewer.workspace_id
@@ -132,7 +132,7 @@ def graphql_error(scope: Scope, error: PostResultsError) -> Response:
     if isinstance(error, InvalidApiKey):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
     return _respond(
-        {"errors": [error_entry(error)]},
+        {"errors": [error_entry(error, request_state(scope)["request_id"])]},
         status=error.http_status,
         media_type=_media_type(Headers(scope=scope)),
         headers=headers,
@@ -177,8 +177,6 @@ class GraphQLEndpoint:
                 context, asked.query, asked.variables, asked.operation_name, allowed=allowed
             )
         except InvalidOperationTypeError:
-            if request.method == "POST":
-                raise ValidationFailed("A subscription cannot be sent by POST.") from None
             return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
         media_type = _media_type(request.headers)
         status = 200
@@ -213,7 +211,7 @@ def _is_a_persons_visit(request: Request) -> bool:
 
 
 def _from_query_string(request: Request) -> _Asked:
-    parameters: dict[str, object] = dict(request.query_params)
+    parameters: dict[str, object] = dict(read_query_string(request))
     for name in ("variables", "extensions"):
         if name in parameters:
             parameters[name] = _json_of_query_string(name, str(parameters[name]))

@@ -15,6 +15,12 @@ from app.graphql.types import Destination, Post
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
 MAX_OFFSET = 10_000
+PAGE_ARGUMENTS = {
+    "first": (1, MAX_PAGE_SIZE),
+    "last": (1, MAX_PAGE_SIZE),
+    "offset": (0, MAX_OFFSET),
+}
+"""The arguments that are numbers, with their ranges."""
 
 Count = Callable[[], Awaitable[int]]
 
@@ -87,15 +93,14 @@ def page_request(
     """Check the paging arguments and decode their cursors; each refusal names its argument."""
     if first is not None and last is not None:
         raise InvalidInput("Pass either first or last, not both.", argument="last")
-    if offset is not None:
-        _check_range("offset", offset, 0, MAX_OFFSET)
-        if after is not None or before is not None or last is not None:
-            raise InvalidInput(
-                "offset cannot be combined with after, before or last.", argument="offset"
-            )
-    for name, size in (("first", first), ("last", last)):
-        if size is not None:
-            _check_range(name, size, 1, MAX_PAGE_SIZE)
+    if offset is not None and (after is not None or before is not None or last is not None):
+        raise InvalidInput(
+            "offset cannot be combined with after, before or last.", argument="offset"
+        )
+    for name, number in (("first", first), ("last", last), ("offset", offset)):
+        low, high = PAGE_ARGUMENTS[name]
+        if number is not None and not low <= number <= high:
+            raise out_of_range(name, number)
     return PageRequest(
         size=first or last or DEFAULT_PAGE_SIZE,
         from_end=last is not None,
@@ -148,8 +153,8 @@ def _page_info(page: Page, places: list[str]) -> PageInfo:
     )
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidInput(
-            f"{name} must be from {low:,} to {high:,}; it is {value:,}.", argument=name
-        )
+def out_of_range(name: str, number: int | None = None) -> InvalidInput:
+    """The refusal of a number of PAGE_ARGUMENTS, or of what is no number at all."""
+    low, high = PAGE_ARGUMENTS[name]
+    given = "" if number is None else f"; it is {number:,}"
+    return InvalidInput(f"{name} must be from {low:,} to {high:,}{given}.", argument=name)

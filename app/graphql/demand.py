@@ -53,7 +53,7 @@ class Demand:
     _fragments: "Mapping[str, Sequence[_Part]]"
     """Those that the operation reaches, each after the fragments that it spreads."""
     _longest_literal: "_List"
-    _variable_places: Mapping[str, Place]
+    variable_places: Mapping[str, Place]
     """Where each variable is used first."""
 
     def count_nodes(self, variables: Variables) -> int:
@@ -90,7 +90,7 @@ class Demand:
             )
 
     def _lists(self, variables: Variables) -> "Iterator[_List]":
-        for name, argument in self._variable_places.items():
+        for name, argument in self.variable_places.items():
             for place, value in values_in(argument, variables.get(name)):
                 if isinstance(value, (list, dict)):
                     yield _List(place, len(value))

@@ -9,6 +9,7 @@ import structlog
 from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema
 
 from app.domain.errors import (
+    MASKED,
     ErrorCode,
     InternalError,
     PostResultsError,
@@ -18,19 +19,14 @@ from app.domain.errors import (
 
 # graphql-core says what was wrong in nothing but its sentences.
 _NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
-_BAD_VALUE = re.compile(
-    r"(?P<place>(?:Variable|Argument) '(?P<name>\$?\w+)' has invalid value"
-    r"(?: at (?P<path>[^:]+))?): "
-)
-_ITEM = re.compile(r"\[\d+\]")
-_BAD_ARGUMENT = re.compile(r"Argument '\w+' ")
+_BAD_ARGUMENT = re.compile(r"Argument '(\w+)' (?:has invalid value(?: at ([^:]+))?: )?", re.DOTALL)
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-def error_entry(error: PostResultsError) -> dict[str, Any]:
+def error_entry(error: PostResultsError, request_id: str) -> dict[str, Any]:
     """One of our errors as an entry of `errors`, outside any field."""
-    return {"message": error.message, "extensions": _extensions(error)}
+    return {"message": error.message, "extensions": _extensions(error, request_id)}
 
 
 def error_entries(
@@ -61,21 +57,19 @@ def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[
     if error.path is not None:
         entry["path"] = error.path
     cause = public_cause(error)
-    bad_value = _BAD_VALUE.match(error.message)
     if cause is not None:
         if isinstance(cause, ServerError):
             _report(error, cause, request_id)
-        entry["extensions"] = _extensions(cause)
+        entry["extensions"] = _extensions(cause, request_id)
     elif error.extensions and "code" in error.extensions:
         entry["extensions"] = {"code": error.extensions["code"]}
     elif _is_callers(error):
         entry["extensions"] = {"code": ErrorCode.VALIDATION_ERROR.name}
+        if argument := _BAD_ARGUMENT.match(error.message):
+            entry["extensions"]["field"] = argument[1] + (argument[2] or "")
     else:
         _report(error, error.original_error or error, request_id)
-        entry["message"] = _MASK.format(request_id=request_id)
-        entry["extensions"] = {"code": InternalError.code.name, "requestId": request_id}
-    if bad_value and entry["extensions"]["code"] != InternalError.code.name:
-        entry["extensions"].setdefault("field", _field(bad_value))
+        entry |= error_entry(InternalError(MASKED), request_id)
     return entry
 
 
@@ -83,19 +77,8 @@ def _report(error: GraphQLError, failure: Exception, request_id: str) -> None:
     logger.error("resolver failed", request_id=request_id, path=error.path, exc_info=failure)
 
 
-def _field(bad_value: re.Match[str]) -> str:
-    """`$filter.status` for `Variable '$filter' … at .status[0]`: items share their list's place."""
-    return bad_value["name"] + _ITEM.sub("", bad_value["path"] or "")
-
-
-_MASK = (
-    "Something went wrong on this server. Try again; if it stays, give the operator the request"
-    " id {request_id}."
-)
-
-
 def _is_callers(error: GraphQLError) -> bool:
-    """Whether graphql-core refused what the caller sent: a variable, or an argument made from one.
+    """Whether graphql-core refused what the caller sent: the variables, or an argument made of them.
 
     It says so by nothing but its sentence; whatever else it raises below a field is our failure.
     """
@@ -105,8 +88,10 @@ def _is_callers(error: GraphQLError) -> bool:
     return cause is None and (error.path is None or bool(_BAD_ARGUMENT.match(error.message)))
 
 
-def _extensions(error: PostResultsError) -> dict[str, Any]:
+def _extensions(error: PostResultsError, request_id: str) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": error.code.name}
+    if isinstance(error, InternalError):
+        extensions["requestId"] = request_id
     if error.argument is not None:
         extensions["field"] = error.argument
     if error.retry_after is not None:
@@ -115,11 +100,7 @@ def _extensions(error: PostResultsError) -> dict[str, Any]:
 
 
 def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """The message in the caller's words: our reason for a bad value, an enum's values, JSON."""
-    bad_value = _BAD_VALUE.match(error.message)
-    cause = public_cause(error)
-    if bad_value and cause:
-        return f"{bad_value['place']}: {cause.message}"
+    """The message in the caller's words: with an enum's values, in JSON."""
     found = _NO_SUCH_ENUM_VALUE.search(error.message)
     enum = schema.get_type(found[1] or found[2]) if found else None
     if isinstance(enum, GraphQLEnumType):

@@ -61,8 +61,8 @@ class PostFilter:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
         return posts.PostFilter(
             status=self.status,
-            platform=_texts("platform", self.platform),
-            account_id=_account_ids("accountId", self.account_id),
+            platform=_texts("filter.platform", self.platform),
+            account_id=_account_ids("filter.accountId", self.account_id),
             created_after=self.created_after,
             created_before=self.created_before,
             scheduled_after=self.scheduled_after,
@@ -71,8 +71,8 @@ class PostFilter:
             published_before=self.published_before,
             updated_after=self.updated_after,
             updated_before=self.updated_before,
-            search=_text("search", self.search),
-            reference=_text("reference", self.reference),
+            search=_text("filter.search", self.search),
+            reference=_text("filter.reference", self.reference),
         )
 
 
@@ -113,11 +113,11 @@ class DestinationFilter:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
         return destinations.DestinationFilter(
             status=self.status,
-            platform=_texts("platform", self.platform),
-            account_id=_account_ids("accountId", self.account_id),
+            platform=_texts("filter.platform", self.platform),
+            account_id=_account_ids("filter.accountId", self.account_id),
             post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
             error_category=self.error_category,
-            error_code=_texts("errorCode", self.error_code),
+            error_code=_texts("filter.errorCode", self.error_code),
             published_after=self.published_after,
             published_before=self.published_before,
             next_retry_after=self.next_retry_after,

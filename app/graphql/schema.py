@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import strawberry
 from graphql import (
+    ExecutionResult,
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
+    OperationType,
     Undefined,
     build_schema,
     get_operation_ast,
@@ -20,15 +22,17 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, ValidationFailed
 from app.graphql import limits
 from app.graphql.demand import demand_of
 from app.graphql.errors import mark_as_validation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
 from app.graphql.types import Account, Destination, Post
-from app.graphql.validation import RULES
+from app.graphql.validation import RULES, name_variable_errors
 from app.settings import GraphQLLimits
+
+_MAX_VARIABLE_ERRORS = 20
 
 
 class Schema(strawberry.Schema):
@@ -93,6 +97,8 @@ class Gate(SchemaExtension):
         state["operation_type"] = operation.operation.value
         if operation.name:
             state["operation_name"] = operation.name.value
+        if operation.operation is OperationType.SUBSCRIPTION:
+            raise ValidationFailed("A subscription cannot be answered by one response.")
         yield
 
     def on_validate(self) -> Iterator[None]:
@@ -101,7 +107,7 @@ class Gate(SchemaExtension):
         mark_as_validation(self.execution_context.pre_execution_errors or ())
 
     def on_execute(self) -> Iterator[None]:
-        """Bad variables are left to the execution, which reports them; here the first is enough."""
+        """Look at the variables: what is asked for with them, or what is wrong with them."""
         context = self.execution_context
         assert context.graphql_document is not None  # noqa: S101 - set by on_parse
         operation = self._operation()
@@ -109,10 +115,16 @@ class Gate(SchemaExtension):
         asked = demand_of(self._schema, context.graphql_document, operation)
         asked.refuse_long_lists(variables, self._limits)
         coerced = get_variable_values(
-            self._schema, operation.variable_definitions or (), variables, max_errors=1
+            self._schema,
+            operation.variable_definitions or (),
+            variables,
+            max_errors=_MAX_VARIABLE_ERRORS,
         )
         if isinstance(coerced, VariableValues):
             asked.refuse_excess(coerced.coerced, self._limits)
+        else:
+            errors = name_variable_errors(coerced, asked.variable_places)
+            context.result = ExecutionResult(data=None, errors=errors)  # nothing is run
         yield
 
     def _operation(self) -> OperationDefinitionNode:
@@ -120,6 +132,11 @@ class Gate(SchemaExtension):
         assert context.graphql_document is not None  # noqa: S101 - set by on_parse
         # Strawberry's own `operation_name` answers with the first operation where none was named.
         operation = get_operation_ast(context.graphql_document, context._provided_operation_name)
+        if operation is None and not any(
+            isinstance(each, OperationDefinitionNode)
+            for each in context.graphql_document.definitions
+        ):
+            raise ValidationFailed("The document has no operation; it needs a query.")
         if operation is None:
             raise InvalidInput(
                 "operationName must name an operation of the document; it may be left out only"

@@ -1,5 +1,7 @@
-"""The validation rules of documents: GraphQL's own, with values that name their argument. No limits."""
+"""The validation rules of documents, and values that name their argument: literals and variables."""
 
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -8,8 +10,17 @@ from graphql.language import SKIP, ArgumentNode, ValueNode, VariableDefinitionNo
 from graphql.utilities.validate_input_value import validate_input_literal
 from graphql.validation import ValidationContext, ValuesOfCorrectTypeRule
 
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, PostResultsError
+from app.domain.ids import not_an_account_id
+from app.graphql.connections import PAGE_ARGUMENTS, out_of_range
 from app.graphql.errors import public_cause
+from app.graphql.values import Place
+
+MAX_ERRORS_OF_A_VALUE = 5
+"""Each of them prints the whole value."""
+
+# graphql-core says which variable was wrong, and where in it, in nothing but its sentence.
+_BAD_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]+))?: ", re.DOTALL)
 
 
 class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
@@ -33,14 +44,10 @@ class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
             nonlocal reported
             reported += 1
-            if reported > _MAX_ERRORS_OF_A_VALUE:
+            if reported > MAX_ERRORS_OF_A_VALUE:
                 raise _EnoughReported
-            # Items share the place of their list, as everywhere.
-            place = ".".join([self._place, *(step for step in path if isinstance(step, str))])
-            cause = public_cause(error) or InvalidInput(error.message)
-            cause.argument = place
-            message = f"{place}: {cause.message}"
-            self.report_error(GraphQLError(message, error.nodes, original_error=cause))
+            steps = (f".{step}" if isinstance(step, str) else f"[{step}]" for step in path)
+            self.report_error(_named(error, error.message, self._place + "".join(steps)))
 
         if input_type:
             with suppress(_EnoughReported):
@@ -51,10 +58,47 @@ class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
 
 
 class _EnoughReported(Exception):
-    """Ends the reading of a value; each of its errors prints the value whole."""
+    """Ends the reading of a value."""
 
 
-_MAX_ERRORS_OF_A_VALUE = 5
+def name_variable_errors(
+    errors: Iterable[GraphQLError], places: Mapping[str, Place]
+) -> list[GraphQLError]:
+    """Errors of variables in the words of those of literals: by the argument, where it is known."""
+    named = []
+    for error in errors:
+        found = _BAD_VARIABLE.match(error.message)
+        if found is None:
+            named.append(error)
+            continue
+        variable, path = found.groups()
+        place = places.get(variable)
+        start = f"${variable}" if place is None else str(place)
+        named.append(_named(error, error.message[found.end() :], start + (path or "")))
+    return named
+
+
+def _named(error: GraphQLError, problem: str, place: str) -> GraphQLError:
+    """The error of a value at a place such as `filter.accountId[2]`; items share their list's field."""
+    argument = _ITEM.sub("", place)
+    cause = public_cause(error) or _no_number(argument, problem) or InvalidInput(problem)
+    cause.argument = argument
+    names_itself = cause.message.startswith(place)
+    message = cause.message if names_itself else f"{place}: {cause.message}"
+    return GraphQLError(message, error.nodes, original_error=cause)
+
+
+_ITEM = re.compile(r"\[\d+\]")
+
+
+def _no_number(argument: str, problem: str) -> PostResultsError | None:
+    """What to say instead of GraphQL's sentence for any Int, where the numbers are known."""
+    if not problem.startswith(("Int cannot represent", "Expected value of type 'Int'")):
+        return None
+    name = argument.rpartition(".")[2]
+    if name == "accountId":
+        return not_an_account_id(argument)
+    return out_of_range(name) if name in PAGE_ARGUMENTS else None
 
 
 RULES = tuple(

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from app.domain.errors import BodyTooLarge, InvalidJson
+from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 
 MAX_JSON_DEPTH = 100
 """Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
@@ -22,7 +22,12 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 async def read_body(request: Request[Any], limit: int) -> bytes:
-    """The whole body; BodyTooLarge as soon as more than `limit` bytes are announced or arrive."""
+    """The whole body; BodyTooLarge as soon as more than `limit` bytes are announced or arrive.
+
+    UnsupportedMediaType for one that is compressed: what it would grow to is not known before.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body as it is, without a Content-Encoding.")
     announced = request.headers.get("content-length", "")
     if _DECIMAL.fullmatch(announced) and int(announced) > limit:
         raise _too_large(limit)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.domain.errors import InternalError, PostResultsError, RequestError
+from app.domain.errors import MASKED, InternalError, PostResultsError, RequestError
 from app.http.responses import Render, TrackedSend
 from app.http.state import note_error, request_state
 
@@ -46,4 +46,4 @@ class LastResort:
 def _as_shown(exception: Exception) -> PostResultsError:
     if isinstance(exception, PostResultsError):
         return exception
-    return InternalError("Something went wrong on this server; the request id says where to look.")
+    return InternalError(MASKED)

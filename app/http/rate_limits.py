@@ -50,8 +50,8 @@ class RateLimits:
         if nearest := self._requests.nearest(caller):
             state["rate_status"] = nearest.status(caller)
 
-    def check_failed_authentication(self, address: str | None) -> None:
-        """Count one refused key against its address, or raise RateLimitExceeded.
+    def check_failed_authentication(self, address: str | None, state: RequestState) -> None:
+        """Count one refused key against its address, or raise RateLimitExceeded and note the status.
 
         Only failures come here: those of one neighbour must not lock out another behind the same
         address whose key works. None (no network) is never refused.
@@ -60,6 +60,7 @@ class RateLimits:
             return
         caller = _customer(address)
         if used_up := self._failures.used_up(caller):
+            state["rate_status"] = used_up.status(caller)
             raise self._exceeded(used_up, caller, "refused keys", "one address")
         self._failures.count(caller)
 

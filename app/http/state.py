@@ -48,4 +48,4 @@ def request_state(scope: Scope) -> RequestState:
 
 def note_error(scope: Scope, error: PostResultsError) -> None:
     """Note an error that is part of the answer."""
-    request_state(scope).setdefault("error_codes", []).append(error.code)
+    request_state(scope).setdefault("error_codes", []).append(error.code.value)

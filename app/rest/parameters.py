@@ -17,6 +17,7 @@ from app.domain.posts import PostStatus
 from app.domain.text import MAX_SEARCH_LENGTH, check_text
 from app.domain.times import format_instant, parse_instant
 from app.graphql.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
+from app.http.query_string import read_query_string
 
 Variables = Mapping[str, object]
 
@@ -48,7 +49,7 @@ def one_account(request: Request) -> Variables:
 
 def post_list(request: Request) -> Variables:
     """Filter, order and page; a value that is not possible is InvalidInput or InvalidId."""
-    query = request.query_params
+    query = read_query_string(request)
     return {
         "filter": {
             "status": _statuses(query),
@@ -75,7 +76,7 @@ def post_list(request: Request) -> Variables:
 
 
 def reporting_period(request: Request) -> Variables:
-    query = request.query_params
+    query = read_query_string(request)
     return {
         "period": _word(query, "period", [each.value for each in Period], Period.MONTH).upper(),
         "from": _instant(query, "from"),

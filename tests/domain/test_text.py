@@ -71,9 +71,13 @@ def test_different_letters_stay_different(one: str, other: str) -> None:
     assert fold_for_search(one) != fold_for_search(other)
 
 
-def test_several_texts_become_lines() -> None:
+def test_nothing_is_found_across_two_texts() -> None:
     assert fold_for_search() == ""
-    assert fold_for_search("One", "", "Straße") == "one\n\nstrasse"
+    joined = fold_for_search("One", "Straße", "two\x1fthree")
+    for part in ("one", "strasse", "two three"):
+        assert fold_for_search(part) in joined
+    for part in ("e\ns", "e s", "es", "e\x1fs"):
+        assert fold_for_search(part) not in joined
 
 
 @given(STORABLE)

@@ -286,11 +286,11 @@ async def test_the_filter_and_the_field_agree_about_what_is_overdue(
 
 
 TEXTS = [
-    ("posts", "search", "search"),
-    ("posts", "reference", "reference"),
-    ("posts", "platform", "platform"),
-    ("destinations", "platform", "platform"),
-    ("destinations", "errorCode", "errorCode"),
+    ("posts", "search", "filter.search"),
+    ("posts", "reference", "filter.reference"),
+    ("posts", "platform", "filter.platform"),
+    ("destinations", "platform", "filter.platform"),
+    ("destinations", "errorCode", "filter.errorCode"),
 ]
 
 
@@ -331,7 +331,7 @@ async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: st
         f"{{ {root}(filter: {{accountId: [1, 0]}}) {{ nodes {{ id }} }} }}"
     ) == (
         "INVALID_ID",
-        "accountId",
+        "filter.accountId",
         "An account id is a whole number from 1 to 2147483647.",
     )
 

@@ -143,7 +143,7 @@ async def test_accept_may_be_spread_over_several_headers_or_be_missing(database:
         ({"query": "query ($n: Int!) { posts(first: $n) { totalCount } }"}, "VALIDATION_ERROR"),
         ({"query": "query A { __typename } query B { __typename }"}, "VALIDATION_ERROR"),
         ({"query": "query A { __typename }", "operationName": "B"}, "VALIDATION_ERROR"),
-        ({"query": "fragment A on Post { id }"}, "VALIDATION_ERROR"),
+        ({"query": "fragment A on Post { id }"}, "GRAPHQL_VALIDATION_FAILED"),
         ({"query": "{ a: __typename" * 16 + "}" * 16}, "LIMIT_EXCEEDED"),
         ({"query": "{ accounts(" + "a: 1 " * 2000 + ") }"}, "LIMIT_EXCEEDED"),
     ],
@@ -371,7 +371,6 @@ async def test_a_browser_that_is_pointed_here_is_told_what_this_is(client: Clien
     "parameters",
     [
         {"query": "mutation { __typename }"},
-        {"query": "subscription { __typename }"},
         {"query": "query A { __typename } mutation B { __typename }", "operationName": "B"},
         {"query": "mutation B { __typename } query A { __typename }", "operationName": "B"},
     ],
@@ -386,10 +385,29 @@ async def test_only_a_query_can_be_sent_by_get(client: Client, parameters: dict[
     )
 
 
-async def test_a_subscription_cannot_be_sent_by_post(client: Client) -> None:
-    assert await post(client, {"query": "subscription { __typename }"}) == (
-        400,
-        refusal("GRAPHQL_VALIDATION_FAILED", "A subscription cannot be sent by POST."),
+async def test_a_subscription_is_a_document_that_is_not_run(client: Client) -> None:
+    query = "subscription { __typename }"
+    expected = refusal(
+        "GRAPHQL_VALIDATION_FAILED", "A subscription cannot be answered by one response."
+    )
+
+    assert await post(client, {"query": query}) == (200, expected)
+    assert (await client.get("/graphql", params={"query": query})).json() == expected
+
+
+async def test_a_document_without_an_operation_is_told_so(client: Client) -> None:
+    assert await post(client, {"query": "fragment F on Post { id }"}) == (
+        200,
+        refusal("GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."),
+    )
+
+
+async def test_a_query_string_that_is_not_utf_8_is_refused(client: Client) -> None:
+    response = await client.get("/graphql?query=%7B__typename%7D&operationName=%ff")
+
+    assert response.status_code == 400
+    assert response.json() == refusal(
+        "VALIDATION_ERROR", "The query string must be UTF-8, percent-encoded."
     )
 
 

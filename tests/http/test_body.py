@@ -6,7 +6,7 @@ import re
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.domain.errors import BodyTooLarge, InvalidJson
+from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object
 from tests.http.asgi import Client, http_scope
 
@@ -24,6 +24,18 @@ async def test_a_body_of_exactly_the_limit_is_read_whole() -> None:
     body = await read_body(request_of(client, str(MEBIBYTE)), MEBIBYTE)
 
     assert body == b"a" * (MEBIBYTE - 1) + b"b"
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"identity, gzip"])
+async def test_a_compressed_body_is_refused_unread(coding: bytes) -> None:
+    client = Client(b"{}")
+    request = Request(http_scope("POST", headers=[(b"content-encoding", coding)]), client.receive)
+
+    with pytest.raises(UnsupportedMediaType) as refusal:
+        await read_body(request, MEBIBYTE)
+
+    assert refusal.value.message == "Send the body as it is, without a Content-Encoding."
+    assert client.pieces_taken == 0
 
 
 async def test_a_body_that_announces_too_much_is_refused_unread() -> None:

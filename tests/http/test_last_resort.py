@@ -19,7 +19,8 @@ from tests.http.asgi import Client, RecordingObserver, http_scope, render
 
 MASKED = {
     "code": "internal_error",
-    "message": "Something went wrong on this server; the request id says where to look.",
+    "message": "Something went wrong on this server. Try again; if it stays, give its operator the"
+    " request id.",
     "id": "0000cafe",
 }
 

@@ -147,7 +147,7 @@ def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) ->
     state: RequestState = {}
     for _ in range(100):
         rate_limits.check(KEY, state)
-        rate_limits.check_failed_authentication(ADDRESS)
+        rate_limits.check_failed_authentication(ADDRESS, {})
 
     assert "rate_status" not in state
     assert rate_limits.untouched() == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
@@ -170,24 +170,26 @@ def test_the_reset_is_never_shown_before_it_happens(clock: Clock) -> None:
 def test_an_address_that_fails_too_often_is_refused_until_its_window_ends(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", "3/minute")
     for _ in range(3):
-        rate_limits.check_failed_authentication(ADDRESS)
+        rate_limits.check_failed_authentication(ADDRESS, {})
     clock.pass_time(30)
 
+    state: RequestState = {}
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_failed_authentication(ADDRESS)
+        rate_limits.check_failed_authentication(ADDRESS, state)
 
+    assert state == {"rate_status": RateStatus(3, 0, NOW_SECONDS + 60)}
     assert refusal.value.message == (
         "Too many refused keys: 3 per minute are allowed for one address. Try again in 30 s."
     )
     assert refusal.value.retry_after == 30
-    rate_limits.check_failed_authentication("203.0.113.8")
+    rate_limits.check_failed_authentication("203.0.113.8", {})
     clock.pass_time(30)
-    rate_limits.check_failed_authentication(ADDRESS)
+    rate_limits.check_failed_authentication(ADDRESS, {})
 
 
 def test_failures_of_an_address_take_nothing_from_a_key(clock: Clock) -> None:
     rate_limits = made_of(clock, "2/minute", "2/minute")
-    rate_limits.check_failed_authentication(ADDRESS)
+    rate_limits.check_failed_authentication(ADDRESS, {})
 
     assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 60)
 
@@ -204,25 +206,25 @@ def test_failures_of_an_address_take_nothing_from_a_key(clock: Clock) -> None:
 )
 def test_spellings_of_one_customer_are_one_address(clock: Clock, failed: str, refused: str) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
-    rate_limits.check_failed_authentication(failed)
+    rate_limits.check_failed_authentication(failed, {})
 
     with pytest.raises(RateLimitExceeded):
-        rate_limits.check_failed_authentication(refused)
+        rate_limits.check_failed_authentication(refused, {})
 
 
 @pytest.mark.parametrize("other", ["2001:db8:0:1::1", "203.0.113.8", "::1"])
 def test_other_customers_are_other_addresses(clock: Clock, other: str) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
-    rate_limits.check_failed_authentication("2001:db8::1")
-    rate_limits.check_failed_authentication(ADDRESS)
+    rate_limits.check_failed_authentication("2001:db8::1", {})
+    rate_limits.check_failed_authentication(ADDRESS, {})
 
-    rate_limits.check_failed_authentication(other)
+    rate_limits.check_failed_authentication(other, {})
 
 
 def test_callers_that_no_network_tells_apart_are_not_limited_together(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
     for _ in range(10):
-        rate_limits.check_failed_authentication(None)
+        rate_limits.check_failed_authentication(None, {})
 
 
 def test_a_million_callers_are_held_in_bounded_memory() -> None:

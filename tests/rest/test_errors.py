@@ -17,7 +17,9 @@ from app.rest.errors import error_object, first_error
 @pytest.mark.parametrize("error", list(concrete_errors()), ids=lambda error: error.code)
 def test_every_error_comes_back_from_a_graphql_answer(error: type[PostResultsError]) -> None:
     sent = error("Something is wrong.", argument="limit", retry_after=7)
-    received = first_error([error_entry(sent), error_entry(InternalError("Another."))])
+    received = first_error(
+        [error_entry(each, "0000cafe") for each in (sent, InternalError("Another."))]
+    )
     assert type(received) is error
     assert vars(received) == vars(sent)
 

@@ -290,3 +290,13 @@ def test_the_filters_are_those_of_the_schema() -> None:
     found = core_schema(make_schema(GraphQLLimits())).get_type("PostFilter")
     assert isinstance(found, GraphQLInputObjectType)
     assert set(found.fields) == set(NO_FILTER)
+
+
+@pytest.mark.parametrize("query", ["search=%ff", "search=%ED%A0%80", "unknown=%C3"])
+def test_a_query_string_that_is_not_utf_8_is_refused(query: str) -> None:
+    scope = {"type": "http", "query_string": query.encode(), "path_params": {}}
+
+    with pytest.raises(InvalidInput) as refusal:
+        parameters.post_list(Request(scope))
+
+    assert refusal.value.message == "The query string must be UTF-8, percent-encoded."
