@@ -59,7 +59,8 @@ class _Cors(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except _PreflightRefused as error:
+        except _PreflightRefused as refused:
+            error = InvalidInput(str(refused))
             note_error(scope, error)
             await self._render(scope, error)(scope, receive, send)
 
@@ -73,5 +74,5 @@ class _Cors(CORSMiddleware):
         return response
 
 
-class _PreflightRefused(InvalidInput):
+class _PreflightRefused(Exception):
     """What a page of another origin asked to send and may not."""

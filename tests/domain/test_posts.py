@@ -131,8 +131,8 @@ def test_a_post_is_published_when_it_last_appeared_somewhere(
     [
         ("", {}, ""),
         ("Grüße", {}, "grüße".casefold()),
-        ("One", {"x": {"content": "Three"}, "linkedin": {"content": "Two"}}, "one\ntwo\nthree"),
-        ("One", {"x": {"content": "Two", "settings": {"content": "hidden"}}}, "one\ntwo"),
+        ("One", {"x": {"content": "Three"}, "linkedin": {"content": "Two"}}, "one\x1ftwo\x1fthree"),
+        ("One", {"x": {"content": "Two", "settings": {"content": "hidden"}}}, "one\x1ftwo"),
         ("One", {"x": {"settings": {}}, "y": None, "z": "text", "w": ["content"]}, "one"),
         ("One", {"x": {"content": None}, "y": {"content": 7}, "z": {"content": {}}}, "one"),
     ],
