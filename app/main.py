@@ -5,7 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from app.db.engine import Database
 from app.db.migrations import check_schema_version
+from app.db.sqlite import STATISTICS_AGE
 from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
 from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
@@ -88,7 +89,10 @@ def create_app(
         async with database:
             await check_schema_version(database)
             door.cursor_secret = await _cursor_secret(settings, database)
-            async with _written_in_time(door.key_usage, database):
+            async with (
+                _statistics_kept(database),
+                _written_in_time(door.key_usage, database),
+            ):
                 yield
 
     app = Starlette(
@@ -148,8 +152,10 @@ class _Renderer:
                 f"{request.method} is not possible here; use {headers['Allow']}."
             )
         else:
+            root = request.scope.get("root_path", "")
             error = NotFound(
-                f"This path was not found. GraphQL is at {GRAPHQL_PATH}, the REST API under /v1."
+                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f" {root}/v1."
             )
         response = self(request.scope, error)
         response.headers.update(headers)
@@ -180,6 +186,28 @@ async def _cursor_secret(settings: Settings, database: Database) -> bytes:
         return settings.secret_key.encode()
     async with database.read_all_workspaces() as connection:
         return await deployment_secret(connection)
+
+
+@asynccontextmanager
+async def _statistics_kept(database: Database) -> AsyncIterator[None]:
+    """Refreshes what the database plans its reads by, from the start on and now and then."""
+    stopping = asyncio.Event()
+    keeping = asyncio.create_task(_refresh_statistics_until(stopping, database))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await keeping
+
+
+async def _refresh_statistics_until(stopping: asyncio.Event, database: Database) -> None:
+    while not stopping.is_set():
+        try:
+            await database.refresh_statistics()
+        except Exception:  # a database that is busy is served with those that it has
+            logger.warning("the database's statistics could not be refreshed", exc_info=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), STATISTICS_AGE.total_seconds())
 
 
 @asynccontextmanager

@@ -79,7 +79,9 @@ def empty_database_url(
 ) -> Iterator[str]:
     """The URL of a database in which nothing is, not even tables; for tests of migrations."""
     if engine == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+        file = tmp_path / "empty.db"
+        file.touch()
+        yield f"sqlite+aiosqlite:///{file}"
         return
     with postgres.new_database(request.getfixturevalue("postgresql_server_url")) as url:
         yield url

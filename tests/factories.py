@@ -5,7 +5,7 @@ except the ids, which are random.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -329,7 +329,7 @@ def waiting_for_retry(
         claimable_at=next_retry_at,
         round_started_at=due_at,
         attempts=attempts,
-        round_attempts=attempts,
+        round_attempts=_counted(attempts, category),
         fence=attempts,
         next_retry_at=next_retry_at,
         error=error,
@@ -379,7 +379,9 @@ def published(
     attempts: int = 1,
     platform_post_id: str | None = "17895695668004550",
     platform_post_url: str | None = "https://www.instagram.com/p/C1a2b3c4d5e/",
+    settled_at: datetime | None = None,
 ) -> DestinationState:
+    """Published, and reported at once unless it is said when."""
     return DestinationState(
         status=DestinationStatus.PUBLISHED,
         outcome=Outcome.PUBLISHED,
@@ -392,6 +394,7 @@ def published(
         published_at=published_at,
         platform_post_id=platform_post_id,
         platform_post_url=platform_post_url,
+        settled_at=settled_at or published_at,
         due_day=due_day(due_at),
         lateness_ms=lateness_ms(due_at, published_at),
     )
@@ -404,32 +407,47 @@ def failed(
     error: str = "The caption is too long.",
     category: ErrorCategory = ErrorCategory.CONTENT_REJECTED,
     code: str = "CAPTION_TOO_LONG",
-    outcome: Outcome = Outcome.FAILED,
+    settled_at: datetime | None = None,
 ) -> DestinationState:
-    """Failed for good."""
+    """Failed for good, as soon as it was due unless it is said when."""
     return DestinationState(
         status=DestinationStatus.FAILED,
-        outcome=outcome,
+        outcome=Outcome.FAILED,
         due_at=due_at,
         claimable_at=None,
         round_started_at=due_at,
         attempts=attempts,
-        round_attempts=attempts,
+        round_attempts=_counted(attempts, category),
         fence=attempts,
         error=error,
         error_category=category,
         error_code=code,
+        settled_at=settled_at or due_at,
         due_day=due_day(due_at),
     )
 
 
-def unknown(*, due_at: datetime = NOW, attempts: int = 1) -> DestinationState:
-    """Started, and nobody knows how it ended."""
-    return failed(
+def unknown(
+    *, due_at: datetime = NOW, attempts: int = 1, settled_at: datetime | None = None
+) -> DestinationState:
+    """Started, and nobody knows how it ended; so since its lease expired unless it is said when."""
+    settled_at = settled_at or due_at + LEASE
+    lost = failed(
         due_at=due_at,
         attempts=attempts,
         error="The publisher went away before it reported what the platform answered.",
         category=ErrorCategory.UNCLASSIFIED,
         code="OUTCOME_UNKNOWN",
-        outcome=Outcome.UNKNOWN,
+        settled_at=settled_at,
     )
+    return replace(lost, outcome=Outcome.UNKNOWN, verifiable_at=settled_at)
+
+
+def being_verified(*, expires_at: datetime = NOW + 2 * LEASE) -> DestinationState:
+    """Nobody knows how it ended, and somebody looks."""
+    return replace(unknown(), verifiable_at=expires_at, verification_token=uuid4())
+
+
+def _counted(attempts: int, category: ErrorCategory) -> int:
+    """How many of them count towards the limit, if all met the same."""
+    return 0 if category is ErrorCategory.RATE_LIMITED else attempts

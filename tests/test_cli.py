@@ -142,6 +142,26 @@ def test_without_migrations_a_command_says_to_run_them(
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("workspaces", "create", "Acme"), ("keys", "list"), ("check",), ("backup", "backup.db")],
+)
+def test_a_mistyped_file_is_named_and_not_made(
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///post-result.db")
+
+    assert CommandLine(capsys).refusal(*arguments) == (
+        "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
+        " to make one."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 # Workspaces.
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+import structlog
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnySelect, Database, Reader
+from app.db.engine import AnySelect, Database, Reader, WriteSession
 from app.db.migrations import SchemaMismatch, migrate
 from app.domain.ids import WorkspaceId
 from app.main import create_app
@@ -230,6 +232,48 @@ async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> No
         data = await client.query(last_used)
 
     assert data == {"viewer": {"apiKey": {"lastUsedAt": "2026-04-15T15:00:00.000Z"}}}
+
+
+only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+async def analysed_tables(database: Database) -> set[str]:
+    """The tables that SQLite's planner has statistics of."""
+    async with database.read_all_workspaces() as connection:
+        if await connection.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
+            return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
+    return set()
+
+
+@only_on_sqlite
+async def test_a_service_gives_the_planner_statistics_when_it_has_started(
+    database: Database, database_url: str
+) -> None:
+    token = await add_key(database)
+    async with serving(Database(database_url), token=token) as client:
+        await client.get("/livez")
+
+    assert {"api_key", "post", "destination"} <= await analysed_tables(database)
+
+
+@only_on_sqlite
+async def test_a_service_starts_and_serves_while_another_process_writes(
+    database: Database, database_url: str
+) -> None:
+    token = await add_key(database)
+
+    async def meanwhile(session: WriteSession) -> list[str]:
+        await session.execute(text("SELECT 1"))
+        impatient = Database(database_url, timeout=timedelta(milliseconds=50))
+        with structlog.testing.capture_logs() as logs:
+            async with serving(impatient, token=token) as client:
+                assert (await client.get("/v1/me")).status_code == 200
+        return [entry["event"] for entry in logs if entry["log_level"] == "warning"]
+
+    warnings = await database.write(meanwhile)
+
+    assert "the database's statistics could not be refreshed" in warnings
+    assert await analysed_tables(database) == set()
 
 
 # When things go wrong.

@@ -189,6 +189,23 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(
     )
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_workspace_that_took_the_demos_name_stops_the_start(
+    start: Starter, empty_database_url: str
+) -> None:
+    for command in (["migrate"], ["workspaces", "create", "Demo"]):
+        subprocess.run(
+            [sys.executable, "-m", "app", *command],
+            env={**os.environ, "DATABASE_URL": empty_database_url},
+            check=True,
+        )
+
+    assert start("--demo").refusal() == (
+        "post-results: The demo data needs a workspace named 'Demo', and there is another one of"
+        " that name. Start without --demo, or on another DATABASE_URL.\n"
+    )
+
+
 def _set_version(database_url: str, version: str) -> None:
     code = (
         "import asyncio, sys\n"

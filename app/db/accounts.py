@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 
-from app.db.engine import AnyRow, Reader
+from app.db.engine import AnyRow, AnySelect, Reader
 from app.db.models import Account, Destination, Post
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
 from app.domain.diagnosis import CANCELLED
@@ -47,30 +48,53 @@ async def activity_by_account_id(
 ) -> Sequence[AnyRow]:
     """Per account: the last publication, failures since then, and what is queued.
 
-    A failure counts when its destination became final; a cancellation is nobody's failure.
-    Accounts without destinations have no row. Served by ix_destination_workspace_id_account_id_status.
+    A failure counts when its outcome became known; a cancellation is nobody's failure. Served, account
+    by account, by ix_destination_account_published, _failed and _unsettled: never by the whole history.
     """
-    failed = and_(
-        Destination.status == DestinationStatus.FAILED,
-        Destination.updated_at >= since,
-        Destination.error_code != CANCELLED,
+    last_published_at = _of_account(func.max(Destination.published_at)).where(
+        Destination.published_at.is_not(None)
     )
-    permanently = and_(failed, Destination.error_category.in_(PERMANENT_CATEGORIES))
-    queued = and_(
-        Destination.status == DestinationStatus.QUEUED,
-        Destination.due_at.is_not(None),
-        Post.deleted_at.is_(None),
+    permanent = Destination.error_category.in_(PERMANENT_CATEGORIES)
+    failures, permanent_failures = (
+        _of_account(count).where(
+            Destination.error_category.is_not(None),
+            Destination.status == DestinationStatus.FAILED,
+            Destination.settled_at >= since,
+            Destination.error_code != CANCELLED,
+        )
+        for count in (func.count(), func.count(case((permanent, 1))))
     )
-    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+    queued = (
+        _of_account(func.count())
+        .join(Post, _SAME_POST)
+        .where(
+            Destination.settled_at.is_(None),
+            Destination.status == DestinationStatus.QUEUED,
+            Destination.due_at.is_not(None),
+            Post.deleted_at.is_(None),
+        )
+    )
     return await reader.rows(
         select(
-            Destination.account_id,
-            func.max(Destination.published_at).label("last_published_at"),
-            func.count(case((failed, 1))).label("failures"),
-            func.count(case((permanently, 1))).label("permanent_failures"),
-            func.count(case((queued, 1))).label("queued"),
+            Account.id.label("account_id"),
+            last_published_at.scalar_subquery().label("last_published_at"),
+            failures.scalar_subquery().label("failures"),
+            permanent_failures.scalar_subquery().label("permanent_failures"),
+            queued.scalar_subquery().label("queued"),
+        ).where(Account.id.in_(ids))
+    )
+
+
+_SAME_POST = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+
+
+def _of_account(value: ColumnElement[Any]) -> AnySelect:
+    """Over the destinations of the account that the outer query is at, in its workspace."""
+    return (
+        select(value)
+        .select_from(Destination)
+        .where(
+            Destination.workspace_id == Account.workspace_id, Destination.account_id == Account.id
         )
-        .join(Post, same_post)
-        .where(Destination.account_id.in_(ids))
-        .group_by(Destination.account_id)
+        .correlate(Account)
     )

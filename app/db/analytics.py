@@ -11,7 +11,7 @@ from app.domain.periods import TimeRange
 
 
 async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
-    """(status, count) of the posts created in the period; served by the index on created_at."""
+    """(status, count) of the posts created in the period."""
     return await reader.rows(
         select(Post.status, func.count().label("posts"))
         .where(*_created_within(period))
@@ -31,6 +31,7 @@ async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequenc
 
 
 async def count_posts_created(reader: Reader, since: datetime | None) -> int:
+    """All posts, or those created since then; served by uq_post_kept or ix_post_created_at."""
     statement = select(func.count()).select_from(Post).where(Post.deleted_at.is_(None))
     if since is not None:
         statement = statement.where(Post.created_at >= since)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow
+from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -38,7 +38,7 @@ async def find_key(connection: AsyncConnection, digest: bytes) -> AnyRow | None:
 
 
 async def insert_key(
-    session: AsyncSession,
+    session: WriteSession,
     workspace_id: WorkspaceId,
     key_id: ApiKeyId,
     key: NewKey,
@@ -65,6 +65,44 @@ async def insert_key(
     await session.flush()
 
 
+async def put_key(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    key_id: ApiKeyId,
+    key: NewKey,
+    *,
+    name: str,
+    scopes: Sequence[Scope],
+    now: datetime,
+) -> bool:
+    """Make the key work in the workspace, new or known; False where it is another workspace's."""
+    working = {
+        "name": name,
+        "scopes": [scope.value for scope in scopes],
+        "expires_at": None,
+        "revoked_at": None,
+    }
+    put = await session.execute(
+        insert_with_on_conflict(session, ApiKey)
+        .values(
+            workspace_id=workspace_id,
+            id=key_id,
+            digest=key.digest,
+            shown_prefix=key.shown_prefix,
+            created_at=now,
+            last_used_at=None,
+            **working,
+        )
+        .on_conflict_do_update(
+            index_elements=[ApiKey.digest],
+            set_=working,
+            where=ApiKey.workspace_id == workspace_id,
+        )
+        .returning(ApiKey.id)
+    )
+    return put.first() is not None
+
+
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
     result = await connection.execute(
         select(*_KEY)
@@ -74,7 +112,7 @@ async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
     return result.all()
 
 
-async def revoke_key(session: AsyncSession, key_id: ApiKeyId, now: datetime) -> bool:
+async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:
     """Whether there was a key of that id; one that is revoked already keeps its time."""
     found = await session.execute(
         select(ApiKey.workspace_id, ApiKey.revoked_at).where(ApiKey.id == key_id)
@@ -91,13 +129,36 @@ async def revoke_key(session: AsyncSession, key_id: ApiKeyId, now: datetime) -> 
     return True
 
 
-async def note_last_used(
-    session: AsyncSession, used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
+async def revoke_other_keys(
+    session: WriteSession, workspace_id: WorkspaceId, key: NewKey, *, name: str, now: datetime
 ) -> None:
-    """Write when keys were last used, all in one statement executed many times."""
+    """From now on, no other key of that name opens the workspace."""
+    await session.execute(
+        update(ApiKey)
+        .where(
+            ApiKey.workspace_id == workspace_id,
+            ApiKey.name == name,
+            ApiKey.digest != key.digest,
+            ApiKey.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
+
+
+async def note_last_used(
+    session: WriteSession, used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
+) -> None:
+    """Write when keys were last used, all in one statement executed many times.
+
+    Another process may have written a later instant already; that one stays.
+    """
     await session.execute(
         update(ApiKey.__table__)  # type: ignore[arg-type]
-        .where(ApiKey.workspace_id == bindparam("of_workspace"), ApiKey.id == bindparam("of_key"))
+        .where(
+            ApiKey.workspace_id == bindparam("of_workspace"),
+            ApiKey.id == bindparam("of_key"),
+            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("at")),
+        )
         .values(last_used_at=bindparam("at")),
         [
             {"of_workspace": workspace_id, "of_key": key_id, "at": instant}

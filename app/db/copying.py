@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Row, Table, delete, exists, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Database
+from app.db.engine import Database, WriteSession
 from app.db.models import Base, Deployment
 
 _BATCH_ROWS = 1000
@@ -23,7 +23,7 @@ async def copy_database(source: Database, target: Database) -> dict[str, int]:
     """
     async with source.snapshot() as connection:
 
-        async def work(session: AsyncSession) -> dict[str, int]:
+        async def work(session: WriteSession) -> dict[str, int]:
             await _require_empty(session)
             await session.execute(delete(Deployment))
             return {
@@ -34,7 +34,7 @@ async def copy_database(source: Database, target: Database) -> dict[str, int]:
         return await target.write(work)
 
 
-async def _require_empty(session: AsyncSession) -> None:
+async def _require_empty(session: WriteSession) -> None:
     for table in Base.metadata.sorted_tables:
         if table is not Deployment.__table__ and await session.scalar(
             select(exists().select_from(table))
@@ -44,7 +44,7 @@ async def _require_empty(session: AsyncSession) -> None:
             )
 
 
-async def _copy_table(table: Table, source: AsyncConnection, target: AsyncSession) -> int:
+async def _copy_table(table: Table, source: AsyncConnection, target: WriteSession) -> int:
     copied = 0
     result = await source.stream(select(table))
     async for rows in result.partitions(_BATCH_ROWS):

@@ -15,7 +15,7 @@ from app.domain.ids import AccountId, DestinationId, PostId
 
 
 class DestinationSort(StrEnum):
-    """What destinations can be ordered by."""
+    """What destinations can be ordered by; each value is the name of the column."""
 
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
@@ -23,14 +23,6 @@ class DestinationSort(StrEnum):
     PUBLISHED_AT = "published_at"
     NEXT_RETRY_AT = "next_retry_at"
 
-
-_SORT_COLUMNS = {
-    DestinationSort.CREATED_AT: Destination.created_at,
-    DestinationSort.UPDATED_AT: Destination.updated_at,
-    DestinationSort.SCHEDULED_FOR: Destination.due_at,
-    DestinationSort.PUBLISHED_AT: Destination.published_at,
-    DestinationSort.NEXT_RETRY_AT: Destination.next_retry_at,
-}
 
 _COLUMNS = (
     Destination.id,
@@ -79,7 +71,10 @@ async def destinations_by_id(reader: Reader, ids: Sequence[DestinationId]) -> Se
 
 
 async def destinations_by_post_id(reader: Reader, post_ids: Sequence[PostId]) -> Sequence[AnyRow]:
-    """All destinations of the posts, each post's in the order of its request."""
+    """All destinations of the posts, each post's in the order of its request.
+
+    Served by the unique key of post and account: so few are put in order faster than an index is kept.
+    """
     return await reader.rows(
         select(*_COLUMNS)
         .where(Destination.post_id.in_(post_ids))
@@ -95,8 +90,11 @@ async def destinations_page(
     request: PageRequest,
     now: datetime,
 ) -> Page:
-    """One page in a total order; `now` decides what is overdue."""
-    order = Order(_SORT_COLUMNS[sort_by], Destination.id, direction)
+    """One page in a total order, which an index of the sort's column follows.
+
+    `now` decides what is overdue.
+    """
+    order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
     statement = _of_kept_posts(select(*_COLUMNS)).where(*_conditions(destination_filter, now))
     return await read_page(reader, statement, order, request)
 
@@ -109,6 +107,7 @@ async def count_destinations(
 
 
 def _of_kept_posts(statement: AnySelect) -> AnySelect:
+    """Served by uq_post_kept, without a look at the posts themselves."""
     same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
     return statement.join(Post, same_post).where(Post.deleted_at.is_(None))
 
@@ -140,7 +139,7 @@ def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[
 
 
 def _is_overdue(now: datetime) -> ColumnElement[bool]:
-    """domain.destinations.is_overdue in SQL; served by the claimable and started partial indexes."""
+    """domain.destinations.is_overdue in SQL; it is counted by the claimable and started indexes."""
     latest = now - OVERDUE_AFTER
     return or_(
         and_(Destination.claimable_at.is_not(None), Destination.claimable_at <= latest),

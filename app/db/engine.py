@@ -5,20 +5,33 @@ anything; a write is one transaction that is committed here and nowhere else, an
 whole when the database asks for it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
-import aiosqlite
-from sqlalchemy import URL, Join, Row, Select, Table, event, make_url, text
+from sqlalchemy import URL, Join, Row, Select, Table, TextClause, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql import FromClause
+from sqlalchemy.sql.expression import ColumnClause, FunctionElement
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from app.db.postgresql import postgresql_engine, wait_for_other_schema_changes
+from app.db.sqlite import (
+    NO_TIME_LIMIT,
+    REFRESH_STATISTICS,
+    foreign_keys_unchecked,
+    refuse_broken_links,
+    sqlite_reading,
+    sqlite_writing,
+)
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 
@@ -32,7 +45,6 @@ WriteSession: TypeAlias = AsyncSession
 
 WorkspaceFilter = Callable[[AnySelect, WorkspaceId], AnySelect]
 
-_SCHEMA_LOCK = 0x706F7374  # "post"; any number that no other program on the server uses
 _WRITE_TRIES = 5
 _RETRY_AFTER_SECONDS = 2
 
@@ -46,25 +58,58 @@ _SQLITE_UNAVAILABLE = (
     "SQLITE_CANTOPEN",
     "SQLITE_IOERR",
     "SQLITE_FULL",
+    "SQLITE_INTERRUPT",
 )
 
 
 def within_workspace(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
-    """Confine every table that a statement reads from to one workspace."""
-    for source in statement.get_final_froms():
-        for table in _tables(source):
-            statement = statement.where(table.c.workspace_id == workspace_id)
-    return statement
+    """Confine every table that a statement reads from, at any depth, to one workspace.
+
+    TypeError for what cannot be confined by a WHERE: anything but tables, text, and an outer join,
+    whose rows without a partner the WHERE would lose.
+    """
+    tables: dict[Table, None] = {}
+    nested = False
+    for part in _parts(statement):
+        if isinstance(part, Select):
+            nested = True
+        elif isinstance(part, Table) and "workspace_id" in part.c:
+            tables[part] = None
+        elif not _reads_nothing_more(part):
+            raise TypeError(f"{part} cannot be read inside a workspace")
+    if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
+        raise TypeError("an outer join cannot be read inside a workspace")
+
+    if nested:
+        statement = _with_nested(statement, lambda inner: within_workspace(inner, workspace_id))
+    return statement.where(*(table.c.workspace_id == workspace_id for table in tables))
 
 
-def _tables(source: FromClause) -> Iterator[Table]:
-    if isinstance(source, Join):
-        yield from _tables(source.left)
-        yield from _tables(source.right)
-    elif isinstance(source, Table) and "workspace_id" in source.c:
-        yield source
-    else:
-        raise TypeError(f"{source} cannot be read inside a workspace")
+def _parts(statement: AnySelect) -> Iterator[ExternallyTraversible]:
+    """Whatever a statement is made of; a SELECT in it is one part."""
+    waiting: deque[ExternallyTraversible] = deque([statement])
+    while waiting:
+        for part in waiting.popleft().get_children():
+            yield part
+            if not isinstance(part, Select):
+                waiting.append(part)
+
+
+def _reads_nothing_more(part: ExternallyTraversible) -> bool:
+    """Whether a part reads from no other source than its own parts do."""
+    if isinstance(part, Join):
+        return not part.isouter and not part.full
+    if isinstance(part, ColumnClause):
+        return not part.is_literal or part.name == "*"  # as in count(*)
+    return isinstance(part, FunctionElement) or not isinstance(part, FromClause | TextClause)
+
+
+def _with_nested(statement: AnySelect, confine: Callable[[AnySelect], AnySelect]) -> AnySelect:
+    def confined(element: ExternallyTraversible, **_: Any) -> ExternallyTraversible | None:
+        is_nested = isinstance(element, Select) and element is not statement
+        return confine(cast("AnySelect", element)) if is_nested else None
+
+    return cast("AnySelect", replacement_traverse(statement, {}, confined))
 
 
 class Reader:
@@ -106,11 +151,11 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self.reading = _sqlite_reading(self.url, pool_size, timeout)
-            self.writing = _sqlite_writing(self.url, timeout)
+            self.reading = sqlite_reading(self.url, pool_size, timeout)
+            self.writing = sqlite_writing(self.url, timeout)
         else:
-            self.reading = _postgresql_engine(self.url, pool_size, timeout, read_only=True)
-            self.writing = _postgresql_engine(self.url, pool_size, timeout, read_only=False)
+            self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
+            self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
 
     @classmethod
     def in_file(cls, file: Path) -> Self:
@@ -135,7 +180,7 @@ class Database:
         """Read any number of statements, however long, as of one instant; for the operator."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
         async with self.read_all_workspaces() as connection:
-            await connection.execution_options(isolation_level=level)
+            await connection.execution_options(isolation_level=level, **{NO_TIME_LIMIT: True})
             begin = "BEGIN" if self.is_sqlite else "SET LOCAL statement_timeout = 0"
             await connection.exec_driver_sql(begin)
             try:
@@ -144,7 +189,7 @@ class Database:
                 if self.is_sqlite:
                     await connection.exec_driver_sql("ROLLBACK")
 
-    async def write(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; on any exception nothing is kept.
 
         `work` may run more than once, so it must have no effect but its statements.
@@ -172,13 +217,31 @@ class Database:
         with _unavailable_explained():
             async with self.writing.connect() as connection:
                 if self.is_sqlite:
-                    async with _foreign_keys_unchecked(connection), connection.begin():
+                    await connection.execution_options(**{NO_TIME_LIMIT: True})
+                    async with foreign_keys_unchecked(connection), connection.begin():
                         yield connection
-                        await _refuse_broken_links(connection)
+                        await refuse_broken_links(connection)
                 else:
                     async with connection.begin():
-                        await _wait_for_other_schema_changes(connection)
+                        await wait_for_other_schema_changes(connection)
                         yield connection
+
+    async def refresh_statistics(self) -> None:
+        """Let SQLite count again what its planner goes by; PostgreSQL sees to it by itself.
+
+        Takes the write lock, for a part of a second also where there are millions of rows.
+        ServiceUnavailable, and nothing changed, if the database is busy.
+        """
+        if self.is_sqlite:
+            await self.write(_refresh_statistics)
+
+    def missing_file(self) -> Path | None:
+        """Where the SQLite file should be that nobody has made yet; None if there is one."""
+        if not self.is_sqlite:
+            return None
+        file = Path(str(self.url.database))
+        with _unavailable_explained():  # a folder may be closed to us
+            return None if file.exists() else file
 
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can be run."""
@@ -194,105 +257,17 @@ class Database:
         await self.writing.dispose()
 
 
-def _sqlite_reading(url: URL, pool_size: int, timeout: timedelta) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout.total_seconds(),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
-    )
-    _on_connect(engine, timeout, {"query_only": "ON"})
-    return engine
+def insert_with_on_conflict(
+    session: WriteSession, model: type[DeclarativeBase]
+) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say ON CONFLICT; each engine has its own class for it."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(model)
+    return postgresql.insert(model)
 
 
-def _sqlite_writing(url: URL, timeout: timedelta) -> AsyncEngine:
-    """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
-    engine = create_async_engine(
-        url,
-        connect_args={"isolation_level": None},
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=timeout.total_seconds(),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
-    )
-    _on_connect(
-        engine, timeout, {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
-    )
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def take_the_write_lock_first(connection: Any) -> None:
-        # A transaction that reads before it writes would fail at once when another one got between.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _on_connect(engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[str, str]) -> None:
-    busy_timeout = str(timeout // timedelta(milliseconds=1))
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_pragmas(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
-            cursor.execute(f"PRAGMA {name}={value}")
-        cursor.close()
-
-
-def _postgresql_engine(
-    url: URL, pool_size: int, timeout: timedelta, *, read_only: bool
-) -> AsyncEngine:
-    milliseconds = str(timeout // timedelta(milliseconds=1))
-    return create_async_engine(
-        url,
-        isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout.total_seconds(),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
-        pool_pre_ping=True,
-        connect_args={
-            "timeout": timeout.total_seconds(),
-            "server_settings": {
-                "application_name": "post-results",
-                "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
-                "default_transaction_read_only": "on" if read_only else "off",
-            },
-        },
-    )
-
-
-@asynccontextmanager
-async def _foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Off for a whole transaction: inside of one, SQLite ignores this pragma."""
-    await _set_foreign_keys(connection, "OFF")
-    try:
-        yield
-    finally:
-        await _set_foreign_keys(connection, "ON")
-
-
-async def _set_foreign_keys(connection: AsyncConnection, value: str) -> None:
-    # On the driver's connection, because a statement of SQLAlchemy's would begin a transaction.
-    pooled = await connection.get_raw_connection()
-    await cast("aiosqlite.Connection", pooled.driver_connection).execute(
-        f"PRAGMA foreign_keys={value}"
-    )
-
-
-async def _refuse_broken_links(connection: AsyncConnection) -> None:
-    broken = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
-    if broken:
-        raise RuntimeError(f"{len(broken)} rows would refer to rows that do not exist")
-
-
-async def _wait_for_other_schema_changes(connection: AsyncConnection) -> None:
-    # The other process may rebuild large tables: no limit on the wait, nor on our own statements.
-    for limit in ("statement_timeout", "lock_timeout"):
-        await connection.execute(text(f"SET LOCAL {limit} = 0"))
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+async def _refresh_statistics(session: WriteSession) -> None:
+    await session.execute(text(REFRESH_STATISTICS))
 
 
 @contextmanager

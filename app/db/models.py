@@ -64,6 +64,10 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
+_KEPT = "deleted_at IS NULL"
+"""Of posts; every query of them says it, so that the indexes need not hold the deleted ones."""
+
+
 class Deployment(Base):
     """The installation itself: one row, shared by all its processes."""
 
@@ -115,7 +119,11 @@ class ApiKey(Base):
 
 
 class Account(Base):
-    """A connected account on a platform. No credentials: publishers keep their own."""
+    """A connected account on a platform. No credentials: publishers keep their own.
+
+    Where a mirrored service does not say when it was connected or changed, created_at stands for it;
+    an account that only its posts still name is stored as inactive, and as created with the first.
+    """
 
     __tablename__ = "account"
     __table_args__ = (_check("id", "id >= 1"),)
@@ -138,19 +146,30 @@ class Account(Base):
 
 
 class Post(Base):
-    """A post and the status folded from its destinations."""
+    """A post and the status folded from its destinations, whatever a mirrored service calls it."""
 
     __tablename__ = "post"
     __table_args__ = (
         one_of("status", PostStatus),
         _check("is_draft", "status = 'draft' OR NOT is_draft"),
         _check("version", "version >= 1"),
-        Index(None, "workspace_id", "created_at", "id"),
-        Index(None, "workspace_id", "updated_at", "id"),
-        Index(None, "workspace_id", "scheduled_for", "id"),
-        Index(None, "workspace_id", "published_at", "id"),
-        Index(None, "workspace_id", "status", "created_at", "id"),
-        Index(None, "workspace_id", "reference"),
+        # The look of a destination at its post, and the count of all posts.
+        _partial_index("uq_post_kept", "workspace_id", "id", where=_KEPT, unique=True),
+        # The lists of posts in each order, with the filters by time; the analytics of a period.
+        _partial_index("ix_post_created_at", "workspace_id", "created_at", "id", where=_KEPT),
+        _partial_index("ix_post_updated_at", "workspace_id", "updated_at", "id", where=_KEPT),
+        _partial_index("ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where=_KEPT),
+        _partial_index("ix_post_published_at", "workspace_id", "published_at", "id", where=_KEPT),
+        # The filters by status and by reference, newest first.
+        _partial_index("ix_post_status", "workspace_id", "status", "created_at", "id", where=_KEPT),
+        _partial_index(
+            "ix_post_reference",
+            "workspace_id",
+            "reference",
+            "created_at",
+            "id",
+            where=f"reference IS NOT NULL AND {_KEPT}",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -174,7 +193,18 @@ class Post(Base):
 
 
 class Destination(Base):
-    """One post on one account. The CHECKs are those of domain.destinations, name for name."""
+    """One post on one account. The CHECKs are those of domain.destinations, name for name.
+
+    They hold for a mirror's rows too. Nobody claims these: claimable_at and what belongs to leases and
+    rounds of attempts stay empty. Where the mirrored service says less, its importer stores:
+
+    - due_at: when it was scheduled for, else the post's created_at; round_started_at likewise
+    - published_at: updated_at; and of a published one no error
+    - platform_post_id, platform_post_url: NULL; they are kept of a published one alone
+    - error, of a failed or retrying one: that no reason was given; category and code: UNCLASSIFIED
+    - outcome: FAILED of a failed one, never UNKNOWN; a failed one that will be retried is queued here
+    - settled_at: published_at of a published one, updated_at of a failed one
+    """
 
     __tablename__ = "destination"
     __table_args__ = (
@@ -216,14 +246,62 @@ class Destination(Base):
             " AND claimable_at = lease_expires_at"
             " END",
         ),
+        _check("settled_at", "(outcome = 'none') = (settled_at IS NULL)"),
+        _check("verifiable_at", "(outcome = 'unknown') = (verifiable_at IS NOT NULL)"),
+        _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-        Index(None, "workspace_id", "post_id", "position"),
-        Index(None, "workspace_id", "account_id", "status"),
+        # The lists of destinations in each order; that by next_retry_at is further below.
         Index(None, "workspace_id", "created_at", "id"),
-        Index(None, "workspace_id", "status", "created_at", "id"),
+        Index(None, "workspace_id", "updated_at", "id"),
+        Index(None, "workspace_id", "due_at", "id"),
         Index(None, "workspace_id", "published_at", "id"),
+        # The filters of that list, newest first. Most destinations never had an error.
+        Index(None, "workspace_id", "status", "created_at", "id"),
+        Index(None, "workspace_id", "account_id", "created_at", "id"),
+        _partial_index(
+            "ix_destination_error_category",
+            "workspace_id",
+            "error_category",
+            "created_at",
+            "id",
+            where="error_category IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_error_code",
+            "workspace_id",
+            "error_code",
+            "created_at",
+            "id",
+            where="error_code IS NOT NULL",
+        ),
+        # The filter of posts by platform; by account, the unique constraint serves it.
+        Index(None, "workspace_id", "platform", "post_id"),
+        # The health of accounts: the last publication, recent failures, what is queued.
+        _partial_index(
+            "ix_destination_account_published",
+            "workspace_id",
+            "account_id",
+            "published_at",
+            where="published_at IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_account_failed",
+            "workspace_id",
+            "account_id",
+            "settled_at",
+            where="error_category IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_account_unsettled",
+            "workspace_id",
+            "account_id",
+            "status",
+            where="settled_at IS NULL",
+        ),
+        # Statistics of outcomes over the days on which they were due.
         Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
+        # What may be claimed, what has lost its lease, what to verify; the filter by overdue.
         _partial_index(
             "ix_destination_claimable",
             "workspace_id",
@@ -238,6 +316,14 @@ class Destination(Base):
             "id",
             where="started_at IS NOT NULL",
         ),
+        _partial_index(
+            "ix_destination_verifiable",
+            "workspace_id",
+            "verifiable_at",
+            "id",
+            where="verifiable_at IS NOT NULL",
+        ),
+        # The order and the filter by next_retry_at. Those without it are listed by the primary key.
         _partial_index(
             "ix_destination_next_retry",
             "workspace_id",
@@ -271,6 +357,9 @@ class Destination(Base):
     error: Mapped[str | None]
     error_category: Mapped[ErrorCategory | None]
     error_code: Mapped[str | None]
+    settled_at: Mapped[datetime | None]
+    verifiable_at: Mapped[datetime | None]
+    verification_token: Mapped[UUID | None]
     due_day: Mapped[date | None] = mapped_column(Date)
     lateness_ms: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
@@ -305,9 +394,10 @@ class Attempt(Base):
             "workspace_id",
             "destination_id",
             "attempt_key",
-            where="kind = 'regular'",
+            where="kind = 'regular' AND attempt_key IS NOT NULL",
             unique=True,
         ),
+        # The log of a destination.
         Index(None, "workspace_id", "destination_id", "started_at", "id"),
     )
 
@@ -369,9 +459,6 @@ class Event(Base):
         ForeignKeyConstraint(
             ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
         ),
-        ForeignKeyConstraint(
-            ["workspace_id", "actor_key_id"], ["api_key.workspace_id", "api_key.id"]
-        ),
         _check("seq", "seq >= 1"),
         Index(None, "workspace_id", "post_id", "seq"),
     )
@@ -379,6 +466,7 @@ class Event(Base):
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     kind: Mapped[str]
+    # No foreign key: a key that publishes for all workspaces lives in one and acts in others.
     actor_key_id: Mapped[UUID | None]
     post_id: Mapped[UUID | None]
     destination_id: Mapped[UUID | None]
@@ -388,13 +476,25 @@ class Event(Base):
 
 
 class IdempotencyKey(Base):
-    """What an operation answered to a key, written in the transaction of its effect."""
+    """What an operation answered to a client's key, written in the transaction of its effect.
+
+    The keys of two API keys never meet; `workspace_id` is the API key's own, wherever it acts. The
+    fingerprint is of the operation and its input, so a key that comes again for anything else shows.
+    A given key is stored as `given:<key>`. A REST create without one is stored for ten seconds as
+    `body:<SHA-256 of operation and raw body, in hex>`, which no given key can be. An expired row counts
+    as absent.
+    """
 
     __tablename__ = "idempotency_key"
-    __table_args__ = (Index(None, "expires_at"),)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "api_key_id"], ["api_key.workspace_id", "api_key.id"]
+        ),
+        Index(None, "expires_at"),
+    )
 
-    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
-    operation: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     outcome: Mapped[dict[str, Any]] = mapped_column(Document)
@@ -403,10 +503,18 @@ class IdempotencyKey(Base):
 
 
 class Webhook(Base):
-    """A subscriber's address, with the secret its deliveries are signed with."""
+    """A subscriber's address, with the secret its deliveries are signed with.
+
+    Its deliveries exist for the workspace's events up to `fan_out_seq`, which begins as the
+    workspace's `event_seq`. Whoever fans out inserts the deliveries of later events and advances it in
+    one transaction, so that no event is forgotten and none is sent for twice.
+    """
 
     __tablename__ = "webhook"
-    __table_args__ = (_check("consecutive_failures", "consecutive_failures >= 0"),)
+    __table_args__ = (
+        _check("consecutive_failures", "consecutive_failures >= 0"),
+        _check("fan_out_seq", "fan_out_seq >= 0"),
+    )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -416,6 +524,7 @@ class Webhook(Base):
     name: Mapped[str | None]
     description: Mapped[str | None]
     is_active: Mapped[bool]
+    fan_out_seq: Mapped[int] = mapped_column(BigInteger)
     consecutive_failures: Mapped[int]
     auto_disabled_at: Mapped[datetime | None]
     last_delivery_at: Mapped[datetime | None]
@@ -427,7 +536,11 @@ class Webhook(Base):
 
 
 class WebhookDelivery(Base):
-    """One event on its way to one webhook, until it arrived or was given up."""
+    """One event on its way to one webhook, until it arrived or was given up.
+
+    Who tries holds a lease; without its token nobody finishes the row, so a deliverer that lost the
+    lease cannot overwrite what the next one found.
+    """
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (
@@ -442,6 +555,7 @@ class WebhookDelivery(Base):
             name="uq_webhook_delivery_event",
         ),
         _check("tries", "tries >= 0"),
+        _check("lease", "(lease_token IS NULL) = (lease_expires_at IS NULL)"),
         _check(
             "next_try_at", "next_try_at IS NULL OR (delivered_at IS NULL AND given_up_at IS NULL)"
         ),
@@ -462,6 +576,7 @@ class WebhookDelivery(Base):
     body: Mapped[str]
     tries: Mapped[int]
     next_try_at: Mapped[datetime | None]
+    lease_token: Mapped[UUID | None]
     lease_expires_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     given_up_at: Mapped[datetime | None]

@@ -1,12 +1,11 @@
 """Keyset pages over any list: forwards, backwards or by offset, nulls last, alike on both engines."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, literal, or_, tuple_
+from sqlalchemy import ColumnElement, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import AnySelect, Reader
@@ -29,7 +28,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """`size` rows after or before a position; `from_end` takes them from the far end instead."""
+    """`size` rows after or before a position; `from_end` takes them from the far end instead.
+
+    `offset` skips rows at the start of the list, and goes with none of the other three.
+    """
 
     size: int
     from_end: bool = False
@@ -50,15 +52,19 @@ class Page:
 async def read_page(
     reader: Reader, statement: AnySelect, order: Order, request: PageRequest
 ) -> Page:
-    """One statement that fetches one row more than asked, to know whether another page follows."""
-    if request.after is not None:
-        statement = statement.where(_beyond(order, request.after, forwards=True))
-    if request.before is not None:
-        statement = statement.where(_beyond(order, request.before, forwards=False))
-    statement = statement.order_by(*_order_by(order, forwards=not request.from_end))
-    statement = statement.limit(request.size + 1).offset(request.offset or None)
+    """One row more than asked is fetched, to know whether another page follows.
 
-    rows = list(await reader.rows(statement))
+    Rows without the time are a statement of their own, which is run where the rows with it leave room
+    on the page. A row that gains or loses its time in between may be missed or repeated, as it may be
+    between two pages.
+    """
+    wanted = request.size + 1
+    rows: list[Any] = []
+    for part in _parts(statement, order, request):
+        room = wanted - len(rows)
+        if room:
+            rows.extend(await reader.rows(part.limit(room).offset(request.offset or None)))
+
     more = len(rows) > request.size
     rows = rows[: request.size]
     if request.from_end:
@@ -68,40 +74,44 @@ async def read_page(
     return Page(rows, has_next_page=more, has_previous_page=came_from_before)
 
 
-def _order_by(order: Order, *, forwards: bool) -> tuple[ColumnElement[Any], ...]:
-    descending = (order.direction is Direction.DESC) == forwards
-    value, key = order.column.expression, order.id_column.expression
-    if descending:
-        value, key = value.desc(), key.desc()
-    if order.column.expression.nullable:
-        value = value.nulls_last() if forwards else value.nulls_first()
-    return value, key
+def _parts(statement: AnySelect, order: Order, request: PageRequest) -> list[AnySelect]:
+    """The rows with the time and those without, in the order they are read.
 
-
-def _beyond(order: Order, position: Position, *, forwards: bool) -> ColumnElement[bool]:
-    """What comes strictly after the position when reading in the given direction."""
+    Either part is in the order of an index. The whole is not: engines differ on where nulls go.
+    """
     value, key = order.column.expression, order.id_column.expression
-    descending = (order.direction is Direction.DESC) == forwards
-    further: Callable[[Any, Any], ColumnElement[bool]] = _less if descending else _greater
-    id_literal = literal(UUID(position.key), order.id_column.type)
+    descending = order.direction is Direction.DESC
     if not value.nullable:
-        return further(tuple_(value, key), tuple_(literal(position.value, value.type), id_literal))
+        return [_part(statement, order, request, value, key)]
+    if request.offset:  # Only a count could say how many rows to skip of the second part.
+        value, key = (value.desc(), key.desc()) if descending else (value, key)
+        return [statement.order_by(value.nulls_last(), key)]
 
-    further_in_tie = further(key, id_literal)
-    if position.value is None:
-        beyond = and_(value.is_(None), further_in_tie)
-        return beyond if forwards else or_(value.is_not(None), beyond)
-    instant = literal(position.value, value.type)
-    return or_(
-        further(value, instant),
-        and_(value == instant, further_in_tie),
-        value.is_(None) if forwards else false(),
-    )
-
-
-def _less(left: Any, right: Any) -> Any:
-    return left < right
+    parts = []
+    if request.after is None or request.after.value is not None:
+        parts.append(_part(statement.where(value.is_not(None)), order, request, value, key))
+    if request.before is None or request.before.value is None:
+        parts.append(_part(statement.where(value.is_(None)), order, request, key))
+    return parts[::-1] if request.from_end else parts
 
 
-def _greater(left: Any, right: Any) -> Any:
-    return left > right
+def _part(
+    statement: AnySelect, order: Order, request: PageRequest, *columns: ColumnElement[Any]
+) -> AnySelect:
+    """Rows that the columns alone put in order, between those positions that are among them."""
+    descending = order.direction is Direction.DESC
+    row = tuple_(*columns)
+    # A position without the time is one of the rows that the id alone puts in order.
+    for position, follows in ((request.after, True), (request.before, False)):
+        if position is not None and (position.value is None) == (len(columns) == 1):
+            bound = tuple_(*_literals(position, order)[-len(columns) :])
+            statement = statement.where(row < bound if follows == descending else row > bound)
+    backwards = descending != request.from_end
+    return statement.order_by(*(column.desc() if backwards else column for column in columns))
+
+
+def _literals(position: Position, order: Order) -> list[ColumnElement[Any]]:
+    return [
+        literal(position.value, order.column.type),
+        literal(UUID(position.key), order.id_column.type),
+    ]

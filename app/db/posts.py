@@ -16,20 +16,13 @@ from app.domain.text import fold_for_search
 
 
 class PostSort(StrEnum):
-    """What posts can be ordered by."""
+    """What posts can be ordered by; each value is the name of the column."""
 
     CREATED_AT = "created_at"
     SCHEDULED_FOR = "scheduled_for"
     PUBLISHED_AT = "published_at"
     UPDATED_AT = "updated_at"
 
-
-_SORT_COLUMNS = {
-    PostSort.CREATED_AT: Post.created_at,
-    PostSort.SCHEDULED_FOR: Post.scheduled_for,
-    PostSort.PUBLISHED_AT: Post.published_at,
-    PostSort.UPDATED_AT: Post.updated_at,
-}
 
 _COLUMNS = (
     Post.id,
@@ -68,7 +61,7 @@ class PostFilter:
 
 
 async def posts_by_id(reader: Reader, ids: Sequence[PostId]) -> Sequence[AnyRow]:
-    """The existing ones among the ids, in no particular order. Served by the primary key."""
+    """The existing ones among the ids, in no particular order. Served by uq_post_kept."""
     return await reader.rows(select(*_COLUMNS).where(Post.id.in_(ids), Post.deleted_at.is_(None)))
 
 
@@ -79,8 +72,8 @@ async def posts_page(
     direction: Direction,
     request: PageRequest,
 ) -> Page:
-    """One page in a total order; created_at and updated_at are walked on their indexes."""
-    order = Order(_SORT_COLUMNS[sort_by], Post.id, direction)
+    """One page in a total order, which an index of the sort's column follows."""
+    order = Order(getattr(Post, sort_by.value), Post.id, direction)
     return await read_page(reader, _matching(select(*_COLUMNS), post_filter), order, request)
 
 
@@ -119,7 +112,7 @@ def _conditions(post_filter: PostFilter) -> list[ColumnElement[bool]]:
 
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Served by ix_destination_workspace_id_post_id_position; the link carries the workspace."""
+    """Served by the unique key of post and account; SQLite has a platform's posts from their index."""
     return exists().where(
         and_(
             Destination.workspace_id == Post.workspace_id,

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow
+from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
 from app.db.models import Deployment, Workspace
 from app.domain.ids import WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 
 
 async def insert_workspace(
-    session: AsyncSession,
+    session: WriteSession,
     workspace_id: WorkspaceId,
     *,
     name: str,
@@ -25,9 +23,8 @@ async def insert_workspace(
     now: datetime,
 ) -> bool:
     """False, and nothing changed, where a workspace of that id or name exists already."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     inserted = await session.execute(
-        insert(Workspace)
+        insert_with_on_conflict(session, Workspace)
         .values(
             id=workspace_id,
             name=name,
@@ -43,12 +40,20 @@ async def insert_workspace(
     return inserted.first() is not None
 
 
+async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bool:
+    """Whether it exists; until the transaction ends, other calls wait here."""
+    found = await session.scalar(
+        select(Workspace.id).where(Workspace.id == workspace_id).with_for_update()
+    )
+    return found is not None
+
+
 async def workspace_named(connection: AsyncConnection, name: str) -> WorkspaceId | None:
     found = await connection.scalar(select(Workspace.id).where(Workspace.name == name))
     return None if found is None else WorkspaceId(found)
 
 
-async def count_workspaces(session: AsyncSession, *, besides: WorkspaceId) -> int:
+async def count_workspaces(session: WriteSession, *, besides: WorkspaceId) -> int:
     counting = select(func.count()).select_from(Workspace).where(Workspace.id != besides)
     return await session.scalar(counting) or 0
 

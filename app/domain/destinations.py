@@ -4,6 +4,8 @@ queued ──claim──▶ publishing ──report──▶ published        ou
   ▲                  │  └──────report──▶ failed           outcome FAILED
   │                  └───lease lost after the start──▶ failed   outcome UNKNOWN
   └── an automatic retry waits as queued with next_retry_at set
+
+From verifiable_at on, somebody may look what became of an UNKNOWN one; the answer settles it anew.
 """
 
 from collections.abc import Iterator
@@ -72,7 +74,10 @@ class DestinationState:
     attempts: int = 0
     """Starts of a call to the platform, over all rounds."""
     round_attempts: int = 0
-    """Attempts since it fell due or since the last manual retry; what the retry limits count."""
+    """Starts that count towards the limit of attempts, since it fell due or since the last manual retry.
+
+    One that the platform rate-limited is taken off again.
+    """
     round_started_at: datetime | None
     next_retry_at: datetime | None = None
     fence: int = 0
@@ -87,6 +92,12 @@ class DestinationState:
     error: str | None = None
     error_category: ErrorCategory | None = None
     error_code: str | None = None
+    settled_at: datetime | None = None
+    """When this service learned the outcome; None while there is none, so a manual retry clears it."""
+    verifiable_at: datetime | None = None
+    """From when a verification of an unknown outcome may be claimed, or when the running one expires."""
+    verification_token: UUID | None = None
+    """The lease of the running verification."""
     due_day: date | None = None
     """The UTC day on which it was due; set with a final outcome."""
     lateness_ms: int | None = None
@@ -105,6 +116,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
     failed = state.status is DestinationStatus.FAILED
     leased = state.lease_token is not None
     final = state.outcome is not Outcome.NONE
+    unknown = state.outcome is Outcome.UNKNOWN
 
     rules = {
         "outcome_published": published == (state.outcome is Outcome.PUBLISHED),
@@ -124,6 +136,9 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "lease_publishing": publishing or not leased,
         "started_at": leased or state.started_at is None,
         "claimable_at": _claimable_at_holds(state),
+        "settled_at": final == (state.settled_at is not None),
+        "verifiable_at": unknown == (state.verifiable_at is not None),
+        "verification_token": unknown or state.verification_token is None,
         "due_day": final == (state.due_day is not None),
         "lateness_ms": published == (state.lateness_ms is not None),
     }

@@ -60,7 +60,8 @@ class Deadline:
         finally:
             timer.cancel()
             watch.cancel()
-            work.cancel()
+            if not work.cancelling():  # a second time would cut off its clean-up
+                work.cancel()
             await asyncio.wait({work, watch})
         _raise_failure(work, was_interrupted=interruption.done())
 

@@ -14,7 +14,8 @@ from app.domain.times import format_instant
 _SECRET = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
-    r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])",  # an API key
+    r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])"  # an API key
+    r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+",  # what a webhook is signed with
     re.IGNORECASE,
 )
 

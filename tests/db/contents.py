@@ -29,6 +29,7 @@ from tests.factories import (
     add_attempt,
     add_post,
     add_workspace,
+    being_verified,
     claimed,
     draft,
     failed,
@@ -73,7 +74,7 @@ async def add_everything(database: Database) -> Ids:
     await add_workspace(database, mirror_of="https://example.com")
     await add_api_key(database, ids.workspace, id=KEY, last_used_at=NOW)
     accounts = [await add_account(database, ids.workspace) for _ in range(4)]
-    await add_post(
+    post = await add_post(
         database,
         ids.workspace,
         dict(zip(accounts, [published(), failed(), waiting_for_retry(), unknown()], strict=True)),
@@ -84,12 +85,23 @@ async def add_everything(database: Database) -> Ids:
         media_ids=["m1"],
         reference="ref-1",
     )
-    await add_post(database, ids.workspace, {accounts[0]: claimed(), accounts[1]: started()})
-    await add_post(database, ids.workspace, {accounts[0]: queued(), accounts[1]: queued()})
+    in_flight = await add_post(
+        database, ids.workspace, {accounts[0]: claimed(), accounts[1]: started()}
+    )
+    in_doubt = await add_post(
+        database, ids.workspace, {accounts[0]: queued(), accounts[1]: being_verified()}
+    )
     await add_post(database, ids.workspace, {accounts[0]: draft()}, is_draft=True)
     await add_post(database, ids.workspace, deleted_at=NOW)
-    await add_attempt(database, ids.workspace, ids.published)
-    await add_attempt(database, ids.workspace, ids.failed, outcome=Outcome.FAILED)
+    for destination_id, outcome in (
+        (ids.published, Outcome.PUBLISHED),
+        (ids.failed, Outcome.FAILED),
+        (post.destinations[2], Outcome.FAILED),
+        (post.destinations[3], Outcome.UNKNOWN),
+        (in_flight.destinations[1], Outcome.NONE),
+        (in_doubt.destinations[1], Outcome.UNKNOWN),
+    ):
+        await add_attempt(database, ids.workspace, destination_id, outcome=outcome)
     await add_attempt(
         database, ids.workspace, ids.failed, kind=AttemptKind.LATE, number=None, fence=None
     )
@@ -140,8 +152,8 @@ async def _add_deliveries(database: Database, ids: Ids) -> None:
         ),
         IdempotencyKey(
             workspace_id=ids.workspace,
-            operation="createPost",
-            key="k",
+            api_key_id=ids.key,
+            key="given:k",
             fingerprint=b"\x00\xff",
             outcome={"postId": str(ids.post)},
             created_at=NOW,
@@ -156,6 +168,7 @@ async def _add_deliveries(database: Database, ids: Ids) -> None:
             name=None,
             description=None,
             is_active=True,
+            fan_out_seq=1,
             consecutive_failures=0,
             created_at=NOW,
             updated_at=NOW,
@@ -169,6 +182,8 @@ async def _add_deliveries(database: Database, ids: Ids) -> None:
             body="{}",
             tries=1,
             next_try_at=NOW,
+            lease_token=UUID(int=0x10),
+            lease_expires_at=NOW + timedelta(minutes=1),
             created_at=NOW,
         ),
         WebhookDeliveryTry(

@@ -9,7 +9,7 @@ from app.db.copying import TargetNotEmpty, copy_database
 from app.db.engine import Database
 from app.db.migrations import migrate
 from tests.db.contents import add_everything, all_rows
-from tests.factories import NOW, add_post, add_workspace
+from tests.factories import NOW, add_api_key, add_post, add_workspace
 
 
 @pytest.fixture
@@ -39,15 +39,16 @@ async def test_a_copy_to_sqlite_and_back_has_identical_rows(
 
 async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:
     workspace_id = await add_workspace(database)
+    await add_api_key(database, workspace_id)
     for _ in range(3):
         await add_post(database, workspace_id)
     async with database.changing_schema() as connection:
         await connection.exec_driver_sql(
             "INSERT INTO idempotency_key"
-            " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
+            " (workspace_id, api_key_id, key, fingerprint, outcome, created_at, expires_at)"
             " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)"
-            " SELECT workspace.id, 'o', CAST(n AS TEXT), deployment.secret_key, '{}',"
-            " workspace.created_at, workspace.created_at FROM number, workspace, deployment"
+            " SELECT api_key.workspace_id, api_key.id, CAST(n AS TEXT), deployment.secret_key, '{}',"
+            " api_key.created_at, api_key.created_at FROM number, api_key, deployment"
         )
 
     counts = await copy_database(database, target)

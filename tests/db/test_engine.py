@@ -1,18 +1,31 @@
 """The database's promises to its callers: what a read may do, what a write keeps, when it gives up."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, insert, literal_column, select, text, update
+from sqlalchemy import (
+    TextClause,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased, outerjoin
 
-from app.db.engine import Database, within_workspace
-from app.db.models import ApiKey, Destination, Post, Workspace
+from app.db.engine import AnySelect, Database, within_workspace
+from app.db.models import Account, ApiKey, Destination, Post, Workspace
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.workspaces import WorkspaceKind
@@ -174,27 +187,70 @@ async def test_a_lasting_serialization_failure_is_given_up(database: Database) -
     assert len(tries) == 5
 
 
-@only_on_postgresql
+def counting_to(number: int) -> TextClause:
+    """A statement that is at work for a while, on both engines: a million takes some 0.2 s."""
+    return text(
+        "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers"
+        f" WHERE i < {number}) SELECT count(*) FROM numbers"
+    )
+
+
+FOR_A_MINUTE = counting_to(300_000_000)
+
+
 async def test_a_statement_over_the_timeout_is_unavailable(impatient: Database) -> None:
     async def work(session: AsyncSession) -> None:
-        await session.execute(text("SELECT pg_sleep(30)"))
+        session.add(a_workspace("half"))
+        await session.flush()
+        await session.execute(FOR_A_MINUTE)
 
     with pytest.raises(ServiceUnavailable):
         await impatient.write(work)
     with pytest.raises(ServiceUnavailable):
         async with impatient.read_all_workspaces() as connection:
-            await connection.execute(text("SELECT pg_sleep(30)"))
+            await connection.execute(FOR_A_MINUTE)
 
-    await impatient.ping()
+    assert await workspace_names(impatient) == []
 
 
-@only_on_postgresql
-async def test_a_snapshot_may_take_longer_than_a_request(impatient: Database) -> None:
-    async with impatient.snapshot() as connection:
-        await connection.execute(text("SELECT pg_sleep(0.4)"))
-
+async def test_each_statement_has_the_timeout_for_itself(impatient: Database) -> None:
     async with impatient.read_all_workspaces() as connection:
-        assert await connection.scalar(text("SHOW statement_timeout")) == "200ms"
+        for _ in range(20):
+            await connection.execute(counting_to(100_000))
+
+
+async def test_a_snapshot_may_take_longer_than_a_request(impatient: Database) -> None:
+    started = time.monotonic()
+    async with impatient.snapshot() as connection:
+        assert await connection.scalar(counting_to(3_000_000)) == 3_000_000
+    assert time.monotonic() - started > SHORT.total_seconds()
+
+    with pytest.raises(ServiceUnavailable):
+        async with impatient.read_all_workspaces() as connection:
+            await connection.execute(FOR_A_MINUTE)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5, 100])
+async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
+    database: Database, database_url: str, turns: int
+) -> None:
+    """However far it has come."""
+
+    async def read() -> None:
+        async with single.read_all_workspaces() as connection:
+            await connection.execute(FOR_A_MINUTE)
+
+    async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
+        await single.ping()
+        reading = asyncio.create_task(read())
+        for _ in range(turns):
+            await asyncio.sleep(0.001 if turns == 100 else 0)
+        reading.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.wait([reading])
+            await single.ping()
+
+    assert reading.cancelled()
 
 
 async def test_a_lock_held_for_too_long_is_unavailable(
@@ -384,16 +440,97 @@ async def test_both_sides_of_a_careless_join_are_confined(database: Database) ->
     assert [(row.post, row.destination) for row in rows] == [(ours, ours)]
 
 
-def test_what_has_no_workspace_cannot_be_read_inside_one() -> None:
-    workspace_id = WorkspaceId(UUID(int=1))
-    for statement in (
+FOREIGN_ACCOUNTS = select(Destination.account_id)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Account.id).where(exists().where(Destination.account_id == Account.id)),
+        select(Account.id).where(exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(Account.id.in_(union_all(FOREIGN_ACCOUNTS, FOREIGN_ACCOUNTS))),
+        select(Account.id).where(
+            Account.id == select(func.max(Destination.account_id)).scalar_subquery()
+        ),
+        select(Account.id).where(select(func.count(Destination.id)).scalar_subquery() > 0),
+        select(Account.id).join(Post, exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).group_by(Account.id).having(exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(
+            exists(
+                select(Post.id)
+                .join(Account, Account.id > 0)
+                .where(Account.id.in_(FOREIGN_ACCOUNTS))
+                .correlate(None)
+            )
+        ),
+        select(Account.id).where(select(exists(FOREIGN_ACCOUNTS)).scalar_subquery()),
+        select(Account.id).where(case((exists(FOREIGN_ACCOUNTS), 1), else_=0) == 1),
+    ],
+    ids=str,
+)
+async def test_a_query_in_a_query_is_confined_as_well(
+    database: Database, database_url: str, statement: AnySelect
+) -> None:
+    """Only the other workspace has a destination, on an account with the number of ours."""
+    ours = await add_workspace(database, name="ours")
+    theirs = await add_workspace(database, name="theirs")
+    number = await add_account(database, ours)
+    await add_post(database, ours)
+    await add_account(database, theirs, id=number)
+    await add_post(database, theirs, {number: queued()})
+
+    async with database.read(ours) as reader:
+        rows = await reader.rows(statement)
+    async with database.read(theirs) as reader:
+        their_rows = await reader.rows(statement)
+    async with database.read_all_workspaces() as connection:
+        only_outside = await connection.execute(statement.where(Account.workspace_id == ours))
+        leaked = only_outside.all()
+
+    assert ({*rows}, {*their_rows}, {*leaked}) == (set(), {(number,)}, {(number,)})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
         select(Workspace.name),
         select(Post.id).join(Workspace, Workspace.id == Post.workspace_id),
+        select(Post.id).where(Post.workspace_id.in_(select(Workspace.id))),
+        select(Post.id).where(exists().where(Workspace.id == Post.workspace_id)),
         select(select(ApiKey.id).subquery()),
+        select(select(ApiKey.id).cte()),
+        select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),
+        select(Post.id).where(Post.id.in_(select(select(Destination.post_id).subquery()))),
+        select(select(ApiKey.id).lateral()),
+        select(aliased(Post).id),
         select(literal_column("1")).select_from(text("post")),
-    ):
-        with pytest.raises(TypeError, match="cannot be read inside a workspace"):
-            within_workspace(statement, workspace_id)
+        select(literal_column("(SELECT max(content) FROM post)")),
+        select(Post.id).where(text("id IN (SELECT post_id FROM destination)")),
+        select(Post.id).order_by(text("(SELECT max(content) FROM post)")),
+        select(Post.id).join(Destination, Destination.post_id == Post.id, isouter=True),
+        select(Post.id).join(Destination, Destination.post_id == Post.id, full=True),
+        select(Post.id).outerjoin(Destination, Destination.post_id == Post.id),
+        select(Post.id).select_from(outerjoin(Post, Destination, Destination.post_id == Post.id)),
+        select(Account.id).where(
+            exists(select(Post.id).outerjoin(Destination, Destination.post_id == Post.id))
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_confined_cannot_be_read_inside_a_workspace(statement: AnySelect) -> None:
+    with pytest.raises(TypeError, match="cannot be read inside a workspace"):
+        within_workspace(statement, WorkspaceId(UUID(int=1)))
+
+
+def test_confining_leaves_the_statement_of_the_caller_as_it_was() -> None:
+    statement = select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS))
+    before = str(statement)
+
+    confined = within_workspace(statement, WorkspaceId(UUID(int=1)))
+
+    assert str(statement) == before
+    assert str(confined).count("workspace_id = ") == 2
 
 
 async def test_a_filter_that_is_given_replaces_the_workspaces(

@@ -4,12 +4,15 @@ import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import update
 
 from app.db.engine import Database
 from app.db.integrity import MAX_PROBLEMS, find_problems
 from app.db.migrations import migrate
+from app.db.models import Event
+from app.domain.api_keys import Scope
 from tests.db.contents import DELIVERY, FAILED, POST, PUBLISHED, WORKSPACE, add_everything
-from tests.factories import NOW
+from tests.factories import NOW, add_api_key, add_workspace
 
 DROP_CHECKS_AND_LINKS = """
 DO $$
@@ -93,6 +96,10 @@ BROKEN_RULES = [
         " they must run to 3 without a gap.",
     ),
     (
+        f"UPDATE event SET actor_key_id = '{POST}' WHERE seq = 2",
+        f"Workspace {WORKSPACE}: event 2 was caused by the API key {POST}, which does not exist.",
+    ),
+    (
         f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'",
         f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
     ),
@@ -140,6 +147,19 @@ async def test_an_impossible_destination_is_found(
     assert problems == [f"Workspace {WORKSPACE}: destination {FAILED}: {reason}."]
 
 
+async def test_an_event_may_be_caused_by_nobody_and_by_a_key_of_another_workspace(
+    sound: Database,
+) -> None:
+    key = await add_api_key(sound, await add_workspace(sound), scopes=[Scope.PUBLISH_ALL])
+    async with sound.writing.begin() as connection:
+        for seq, actor in ((1, None), (2, key.id)):
+            await connection.execute(
+                update(Event).where(Event.seq == seq).values(actor_key_id=actor)
+            )
+
+    assert await find_problems(sound) == []
+
+
 @pytest.mark.parametrize("kept", ["seq > 1", "seq > 3"])
 async def test_old_events_may_be_gone(sound: Database, kept: str) -> None:
     await plant(sound, f"DELETE FROM event WHERE NOT {kept}")
@@ -157,9 +177,9 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
     await plant(
         sound,
         "INSERT INTO idempotency_key"
-        " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
+        " (workspace_id, api_key_id, key, fingerprint, outcome, created_at, expires_at)"
         " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1500)"
-        " SELECT webhook.id, 'o', CAST(n AS TEXT), deployment.secret_key, '{}',"
+        " SELECT webhook.id, webhook.id, CAST(n AS TEXT), deployment.secret_key, '{}',"
         " webhook.created_at, webhook.created_at FROM number, webhook, deployment",
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
-from app.db.models import Base, Destination
+from app.db.models import Base, Destination, IdempotencyKey
 from app.domain.destinations import (
     DestinationState,
     DestinationStatus,
@@ -22,12 +22,15 @@ from app.domain.destinations import (
     Outcome,
     broken_invariants,
 )
+from tests.db.contents import add_everything
 from tests.factories import (
     NOW,
     add_account,
+    add_api_key,
     add_attempt,
     add_post,
     add_workspace,
+    being_verified,
     claimed,
     draft,
     failed,
@@ -41,6 +44,7 @@ from tests.factories import (
 LATER = NOW + timedelta(hours=1)
 AN_ERROR = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
 NO_ERROR = {"error": None, "error_category": None, "error_code": None}
+NO_OUTCOME = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
 
 VALID_STATES = [
     draft(),
@@ -51,11 +55,12 @@ VALID_STATES = [
     published(),
     failed(),
     unknown(),
+    being_verified(),
 ]
 
 VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
-    ("outcome_published", published(), {"outcome": Outcome.NONE, "due_day": None}),
-    ("outcome_failed", failed(), {"outcome": Outcome.NONE, "due_day": None}),
+    ("outcome_published", published(), NO_OUTCOME),
+    ("outcome_failed", failed(), NO_OUTCOME),
     ("published_at", published(), {"published_at": None}),
     ("published_at", failed(), {"published_at": NOW}),
     ("platform_post_id", queued(), {"platform_post_id": "1"}),
@@ -84,6 +89,16 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
     ("claimable_at", claimed(), {"claimable_at": NOW}),
     ("claimable_at", started(), {"claimable_at": NOW + timedelta(minutes=5)}),
     ("claimable_at", published(), {"claimable_at": NOW}),
+    ("settled_at", failed(), {"settled_at": None}),
+    ("settled_at", unknown(), {"settled_at": None}),
+    ("settled_at", published(), {"settled_at": None}),
+    ("settled_at", queued(), {"settled_at": NOW}),
+    ("verifiable_at", unknown(), {"verifiable_at": None}),
+    ("verifiable_at", being_verified(), {"verifiable_at": None}),
+    ("verifiable_at", failed(), {"verifiable_at": NOW}),
+    ("verifiable_at", published(), {"verifiable_at": NOW}),
+    ("verification_token", failed(), {"verification_token": UUID(int=1)}),
+    ("verification_token", started(), {"verification_token": UUID(int=1)}),
     ("due_day", unknown(), {"due_day": None}),
     ("due_day", queued(), {"due_day": NOW.date()}),
     ("lateness_ms", published(), {"lateness_ms": None}),
@@ -182,6 +197,55 @@ async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
     assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
 
 
+def mirrored(status: DestinationStatus, **facts: Any) -> DestinationState:
+    """As an importer stores it: nobody here claims it, and its attempts are in no log."""
+    return DestinationState(
+        status=status,
+        due_at=NOW,
+        round_started_at=NOW,
+        claimable_at=None,
+        attempts=3,
+        **facts,
+    )
+
+
+NO_REASON = {
+    "error": "The mirrored service gives no reason.",
+    "error_category": ErrorCategory.UNCLASSIFIED,
+    "error_code": "UNCLASSIFIED",
+}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        mirrored(DestinationStatus.QUEUED),
+        mirrored(DestinationStatus.QUEUED, next_retry_at=LATER, **NO_REASON),
+        mirrored(DestinationStatus.PUBLISHING),
+        mirrored(
+            DestinationStatus.PUBLISHED,
+            outcome=Outcome.PUBLISHED,
+            published_at=LATER,
+            settled_at=LATER,
+            due_day=NOW.date(),
+            lateness_ms=3_600_000,
+        ),
+        mirrored(
+            DestinationStatus.FAILED,
+            outcome=Outcome.FAILED,
+            settled_at=LATER,
+            due_day=NOW.date(),
+            **NO_REASON,
+        ),
+    ],
+    ids=["queued", "retrying", "publishing", "published", "failed"],
+)
+async def test_a_mirror_can_hold_what_a_service_hardly_tells(
+    place: Place, state: DestinationState
+) -> None:
+    assert await place.refusal(asdict(state)) is None
+
+
 MOMENTS = st.sampled_from([None, NOW, LATER])
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "status": st.sampled_from(DestinationStatus),
@@ -202,6 +266,9 @@ VALUES: dict[str, st.SearchStrategy[object]] = {
     "error": st.sampled_from([None, "No."]),
     "error_category": st.none() | st.sampled_from(ErrorCategory),
     "error_code": st.sampled_from([None, "REFUSED"]),
+    "settled_at": MOMENTS,
+    "verifiable_at": MOMENTS,
+    "verification_token": st.sampled_from([None, UUID(int=8)]),
     "due_day": st.sampled_from([None, date(2026, 4, 15)]),
     "lateness_ms": st.sampled_from([None, -1, 0, 2**40]),
 }
@@ -239,7 +306,7 @@ def test_the_random_states_cover_every_column() -> None:
     ("column", "changes"),
     [
         ("status", "status = 'lost'"),
-        ("outcome", "outcome = 'maybe', due_day = '2026-04-15'"),
+        ("outcome", "outcome = 'maybe', due_day = '2026-04-15', settled_at = created_at"),
         ("error_category", "error = 'No.', error_code = 'REFUSED', error_category = 'moody'"),
     ],
 )
@@ -313,3 +380,40 @@ async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database,
     await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", first))
     with pytest.raises(IntegrityError):
         await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))
+
+
+async def test_the_same_idempotency_key_of_two_api_keys_is_two(database: Database) -> None:
+    workspace_id = await add_workspace(database)
+    keys = [await add_api_key(database, workspace_id) for _ in range(2)]
+    answers = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
+    of_a_body = f"body:{'ab' * 32}"
+    rows = [
+        {"workspace_id": workspace_id, "api_key_id": key.id, "key": name, **answers}
+        for key in keys
+        for name in ("given:" + "k" * 255, of_a_body)
+    ]
+
+    async with database.writing.begin() as connection:
+        await connection.execute(insert(IdempotencyKey), rows)
+
+    async with database.writing.connect() as connection:
+        with pytest.raises(IntegrityError):
+            await connection.execute(insert(IdempotencyKey), rows[:1])
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("ck_webhook_delivery_lease", "UPDATE webhook_delivery SET lease_token = NULL"),
+        ("ck_webhook_delivery_lease", "UPDATE webhook_delivery SET lease_expires_at = NULL"),
+        ("ck_webhook_fan_out_seq", "UPDATE webhook SET fan_out_seq = -1"),
+    ],
+)
+async def test_half_a_lease_and_a_negative_sequence_are_refused(
+    database: Database, check: str, change: str
+) -> None:
+    await add_everything(database)
+
+    async with database.writing.connect() as connection:
+        with pytest.raises(IntegrityError, match=check):
+            await connection.exec_driver_sql(change)

@@ -18,6 +18,7 @@ from app.db.pages import Direction, Order, Page, PageRequest, read_page
 from app.domain.cursors import Position
 from app.domain.ids import WorkspaceId
 from tests.factories import NOW, add_post, add_workspace
+from tests.graphql.statements import recorded
 
 TIMES = [None, *(NOW + timedelta(minutes=minute) for minute in range(4))]
 ROWS = 23
@@ -183,6 +184,25 @@ async def test_rows_added_between_two_pages_repeat_none(
 
     assert [position for position in first + rest if position in whole] == whole
     assert len(set(first + rest)) == len(first + rest)
+
+
+async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
+    listed: Listed,
+) -> None:
+    whole = listed.in_order(Post.scheduled_for, Direction.DESC)
+    with_time = sum(position.value is not None for position in whole)
+    assert 1 < with_time < ROWS - 1
+
+    async def statements(size: int, *, from_end: bool = False) -> int:
+        with recorded(listed.database) as run:
+            request = PageRequest(size=size, from_end=from_end)
+            await listed.page(Post.scheduled_for, Direction.DESC, request)
+        return len(run)
+
+    assert await statements(with_time - 1) == 1
+    assert await statements(with_time) == 2  # The second tells whether another page follows.
+    assert await statements(ROWS - with_time - 1, from_end=True) == 1
+    assert await statements(ROWS, from_end=True) == 2
 
 
 async def test_an_empty_list_has_one_empty_page(database: Database) -> None:

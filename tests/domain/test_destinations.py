@@ -70,6 +70,7 @@ PUBLISHED = DestinationState(
     published_at=NOON + SECOND,
     platform_post_id="17",
     platform_post_url="https://example.com/17",
+    settled_at=NOON + SECOND,
     due_day=date(2026, 4, 15),
     lateness_ms=1000,
 )
@@ -81,9 +82,12 @@ FAILED = replace(
     attempts=1,
     round_attempts=1,
     fence=1,
+    settled_at=NOON + SECOND,
     due_day=date(2026, 4, 15),
     **FAILURE,
 )
+
+UNKNOWN = replace(FAILED, outcome=Outcome.UNKNOWN, verifiable_at=NOON + SECOND)
 
 
 # The states
@@ -107,7 +111,8 @@ FAILED = replace(
         (PUBLISHED, {"platform_post_id": None, "platform_post_url": None}),
         (PUBLISHED, {"lateness_ms": -5000}),
         (FAILED, {}),
-        (FAILED, {"outcome": Outcome.UNKNOWN}),
+        (UNKNOWN, {}),
+        (UNKNOWN, {"verification_token": TOKEN}),
         (FAILED, {"attempts": 0, "round_attempts": 0, "fence": 0}),
     ],
 )
@@ -115,10 +120,16 @@ def test_a_possible_state_can_be_made(state: DestinationState, change: dict[str,
     assert list(broken_invariants(replace(state, **change))) == []
 
 
+NO_OUTCOME = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
+
 VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
-    ("outcome_published", PUBLISHED, {"outcome": Outcome.NONE, "due_day": None}),
-    ("outcome_failed", FAILED, {"outcome": Outcome.NONE, "due_day": None}),
-    ("outcome_failed", QUEUED, {"outcome": Outcome.UNKNOWN, "due_day": date(2026, 4, 15)}),
+    ("outcome_published", PUBLISHED, NO_OUTCOME),
+    ("outcome_failed", FAILED, NO_OUTCOME),
+    (
+        "outcome_failed",
+        QUEUED,
+        {"outcome": Outcome.FAILED, "settled_at": NOON, "due_day": date(2026, 4, 15)},
+    ),
     ("published_at", PUBLISHED, {"published_at": None}),
     ("published_at", QUEUED, {"published_at": NOON}),
     ("platform_post_id", FAILED, {"platform_post_id": "17"}),
@@ -150,6 +161,15 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("claimable_at", STARTED, {"claimable_at": NOON + SECOND}),
     ("claimable_at", FAILED, {"claimable_at": NOON}),
     ("claimable_at", PUBLISHED, {"claimable_at": NOON}),
+    ("settled_at", FAILED, {"settled_at": None}),
+    ("settled_at", PUBLISHED, {"settled_at": None}),
+    ("settled_at", QUEUED, {"settled_at": NOON}),
+    ("verifiable_at", UNKNOWN, {"verifiable_at": None}),
+    ("verifiable_at", UNKNOWN, {"verifiable_at": None, "verification_token": TOKEN}),
+    ("verifiable_at", FAILED, {"verifiable_at": NOON}),
+    ("verifiable_at", PUBLISHED, {"verifiable_at": NOON}),
+    ("verification_token", FAILED, {"verification_token": TOKEN}),
+    ("verification_token", STARTED, {"verification_token": TOKEN}),
     ("due_day", FAILED, {"due_day": None}),
     ("due_day", QUEUED, {"due_day": date(2026, 4, 15)}),
     ("lateness_ms", PUBLISHED, {"lateness_ms": None}),
@@ -187,6 +207,7 @@ ANY_STATE = st.builds(
     lateness_ms=st.none() | st.integers(-1, 1),
     due_day=st.none() | st.just(date(2026, 4, 15)),
     lease_token=st.none() | st.just(TOKEN),
+    verification_token=st.none() | st.just(TOKEN),
     error=st.none() | st.just("error"),
     error_code=st.none() | st.just("CODE"),
     error_category=st.none() | st.sampled_from(ErrorCategory),
@@ -202,6 +223,8 @@ ANY_STATE = st.builds(
             "lease_expires_at",
             "started_at",
             "published_at",
+            "settled_at",
+            "verifiable_at",
         )
     },
 )

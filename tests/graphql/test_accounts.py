@@ -213,11 +213,11 @@ async def test_three_permanent_failures_in_a_week_are_a_warning(acme: Tenant) ->
         (failed(category=ErrorCategory.TRANSIENT), {}, {"failuresLast7d": 1}),
         (unknown(), {}, {"failuresLast7d": 1}),
         (
-            failed(),
-            {"updated_at": NOW - WEEK},
+            failed(settled_at=NOW - WEEK),
+            {},
             {"failuresLast7d": 1, "permanentFailuresLast7d": 1},
         ),
-        (failed(), {"updated_at": NOW - WEEK - MILLISECOND}, {}),
+        (failed(settled_at=NOW - WEEK - MILLISECOND), {}, {}),
     ],
 )
 async def test_what_counts_as_an_accounts_activity(

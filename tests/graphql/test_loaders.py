@@ -89,6 +89,8 @@ async def test_a_page_of_posts_is_three_statements_however_long_it_is(
     ("document", "count"),
     [
         ("{ posts { totalCount nodes { destinations { account { accountId } } } } }", 4),
+        ("{ posts(orderBy: {field: PUBLISHED_AT}, first: 6) { nodes { postId } } }", 2),
+        ("{ posts(orderBy: {field: PUBLISHED_AT}, first: 5) { nodes { postId } } }", 1),
         ("{ posts { nodes { destinations { attemptLog { number } } } } }", 3),
         ("{ posts { nodes { destinations { account { health { status } } } } } }", 4),
         ("{ destinations { nodes { post { postId } account { accountId } accountName } } }", 3),

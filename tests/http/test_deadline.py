@@ -94,6 +94,27 @@ async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() ->
     await request
 
 
+async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
+    client = Client()
+    cleaned_up = []
+
+    async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await client.was_answered.wait()
+            await asyncio.sleep(0.001)
+            cleaned_up.append(True)
+
+    async def send_slowly(message: Message) -> None:
+        await asyncio.sleep(0.001)
+        await client.send(message)
+
+    await deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, send_slowly)
+
+    assert cleaned_up == [True]
+
+
 async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
     client = Client()
 

@@ -3,12 +3,18 @@
 import json
 import logging
 import re
+import uuid
 
 import pytest
 import structlog
 import uvicorn
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from app.db.engine import Database, WriteSession
+from app.db.models import Workspace
 from app.observability.logs import configure_logging
+from tests.factories import NOW, add_workspace
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
@@ -118,6 +124,8 @@ def test_a_traceback_is_written_without_the_values_of_variables(
         ("abc.def-ghi", "Authorization: Bearer abc.def-ghi"),
         ("abc.def-ghi", "{'authorization': 'bearer abc.def-ghi'}"),
         ("hunter2", "postgresql://owner:hunter2@db.example.com/results"),
+        ("MfKQ9r8GKYqrTwjU", "{'secret': 'whsec_MfKQ9r8GKYqrTwjU/PbSb+4e='}"),
+        ("PbSb", "whsec_MfKQ9r8G-KYqr_Twj/PbSb+4e="),
     ],
 )
 def test_what_looks_like_a_secret_is_taken_out(
@@ -157,3 +165,65 @@ def test_lines_for_people_are_plain_text(capsys: pytest.CaptureFixture[str]) -> 
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[info +\] migrated +\[app\] revision=0001\n",
         written,
     )
+
+
+VALUES = {
+    "id": uuid.uuid4(),
+    "name": "whispered",
+    "kind": "local",
+    "event_seq": 0,
+    "next_account_id": 1,
+    "created_at": NOW,
+}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"event_seq": -1}, {"sqlite": "ck_workspace_event_seq"}),
+        ({"event_seq": None}, {"sqlite": "workspace.event_seq", "postgresql": "event_seq"}),
+        ({}, {"sqlite": "workspace.name", "postgresql": "uq_workspace_name"}),
+    ],
+    ids=["check", "not null", "unique"],
+)
+async def test_a_violated_constraint_is_logged_by_its_name_and_without_the_row(
+    database: Database,
+    engine: str,
+    wrong: dict[str, object],
+    named: dict[str, str],
+    log_format: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info", log_format)
+    await add_workspace(database, name="whispered")
+
+    async def work(session: WriteSession) -> None:
+        await session.execute(insert(Workspace).values(VALUES | wrong))
+
+    with pytest.raises(IntegrityError) as violation:
+        await database.write(work)
+    structlog.stdlib.get_logger("app").error("failed", exc_info=violation.value)
+
+    written = capsys.readouterr().err
+    assert "Traceback" in written
+    assert named.get(engine, named["sqlite"]) in written
+    assert "whispered" not in written
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+async def test_a_value_that_the_database_cannot_take_is_not_logged(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", "console")
+
+    async def work(session: WriteSession) -> None:
+        await session.execute(text("SELECT CAST(:word AS uuid)"), {"word": VALUES["name"]})
+
+    with pytest.raises(DBAPIError) as refused:
+        await database.write(work)
+    structlog.stdlib.get_logger("app").error("failed", exc_info=refused.value)
+
+    written = capsys.readouterr().err
+    assert "invalid input for query argument $1" in written
+    assert "whispered" not in written

@@ -32,7 +32,7 @@ from app.domain.errors import InvalidApiKey
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
 from app.services.api_keys import authenticate
-from app.services.demo import DEMO_WORKSPACE_ID, load_demo
+from app.services.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 from app.settings import SettingsError
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 
@@ -280,7 +280,7 @@ async def test_the_key_of_another_workspace_is_refused(database: Database) -> No
 async def test_a_workspace_that_took_the_name_stops_the_load(database: Database) -> None:
     await add_workspace(database, name="Demo")
     before = await all_rows(database)
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(DemoRefused) as refused:
         await load(database)
     assert str(refused.value) == (
         "The demo data needs a workspace named 'Demo', and there is another one of that name."

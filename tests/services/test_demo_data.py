@@ -23,6 +23,7 @@ from app.domain.diagnosis import ADVICE, CANCELLED
 from app.domain.posts import PostStatus, post_published_at, post_status
 from app.domain.times import cut_to_milliseconds
 from app.services.demo.loading import demo_data
+from app.services.demo.unfinished import LEASE
 from tests.factories import NOW
 
 INSTANTS = (
@@ -171,6 +172,23 @@ def test_a_retry_by_somebody_starts_a_round_and_keeps_the_count(made: Made) -> N
     assert row.due_at < row.round_started_at < row.published_at
 
 
+def test_rate_limited_attempts_do_not_count_towards_the_limit_of_a_round(made: Made) -> None:
+    (limited,) = made.on(made.saying("Demo: waiting until the platform's rate limit"))
+    assert (limited.attempts, limited.round_attempts) == (1, 0)
+    (given_up,) = made.on(made.saying("Demo: failed, rate limited for three days"))
+    assert (given_up.attempts, given_up.round_attempts) == (4, 0)
+    assert max(row.round_attempts for row in made.destinations) == 5
+    for row in made.destinations:
+        counted = [
+            each
+            for each in made.log(row)
+            if each.kind is AttemptKind.REGULAR
+            and each.started_at >= row.round_started_at
+            and each.category is not ErrorCategory.RATE_LIMITED
+        ]
+        assert row.round_attempts == len(counted)
+
+
 def test_the_contents_show_what_a_post_can_carry(made: Made) -> None:
     long = made.saying("Demo: a text as long as LinkedIn")
     assert len(long.content) == 3000
@@ -238,7 +256,7 @@ def test_the_first_two_accounts_are_never_in_doubt(made: Made) -> None:
             if row.account_id == account.id
             and row.error_category in PERMANENT_CATEGORIES
             and row.error_code != CANCELLED
-            and row.updated_at >= made.now - ACTIVITY_WINDOW
+            and row.settled_at >= made.now - ACTIVITY_WINDOW
         ]
         assert len(permanent) < WORRYING_PERMANENT_FAILURES
 
@@ -274,6 +292,24 @@ def test_the_log_tells_what_the_destination_says(made: Made) -> None:
             )
         assert all(row.due_at <= each.started_at for each in regular)
         assert all(before.finished_at <= after.started_at for before, after in pairwise(regular))
+
+
+def test_an_outcome_is_settled_when_it_was_reported_lost_or_cancelled(made: Made) -> None:
+    reported = {row.destination_id: row.reported_at for row in made.evidence if row.counted}
+    for row in made.destinations:
+        if row.outcome is Outcome.NONE:
+            assert row.settled_at is None
+        elif row.outcome is Outcome.PUBLISHED:
+            assert row.settled_at == reported[row.id]
+        elif row.error_code == CANCELLED:
+            assert row.settled_at == row.updated_at
+        else:
+            assert row.settled_at == made.log(row)[-1].finished_at
+    (lost,) = made.on(made.saying("Demo: outcome unknown"))
+    (attempt,) = made.log(lost)
+    assert lost.settled_at == lost.verifiable_at == attempt.started_at + LEASE
+    (twice,) = made.on(made.saying("Demo: published twice"))
+    assert twice.settled_at < twice.updated_at
 
 
 def test_every_publication_has_one_evidence_that_counts(made: Made) -> None:
@@ -342,7 +378,10 @@ _EXPECTED: dict[str, Any] = {
     "a draft without accounts": (PostStatus.DRAFT, []),
     "a draft for two accounts": (PostStatus.DRAFT, [WAITING, WAITING]),
     "scheduled for next week": (PostStatus.SCHEDULED, [WAITING, WAITING]),
-    "submitted a moment ago to go out at once, still queued": (PostStatus.PUBLISHING, [WAITING]),
+    "to go out at once, due a moment ago and waiting for a publisher": (
+        PostStatus.PUBLISHING,
+        [WAITING],
+    ),
     "due, and not claimed by a publisher yet": (PostStatus.SCHEDULED, [WAITING, WAITING]),
     "overdue, because no publisher took it up": (PostStatus.SCHEDULED, [WAITING]),
     "claimed by a publisher that has not started yet": (

@@ -39,6 +39,11 @@ async def migrate(
 
 async def check_schema_version(database: Database) -> None:
     """SchemaMismatch unless the database is exactly at this code's version."""
+    if (file := database.missing_file()) is not None:
+        raise SchemaMismatch(
+            f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
+            " make one."
+        )
     async with database.read_all_workspaces() as connection:
         await connection.run_sync(_require_current_version)
 

@@ -1,5 +1,5 @@
 """The demo workspace: one documented example, every state once, and a month of posts. No SQL."""
 
-from app.services.demo.loading import DEMO_WORKSPACE_ID, load_demo
+from app.services.demo.loading import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 
-__all__ = ["DEMO_WORKSPACE_ID", "load_demo"]
+__all__ = ["DEMO_WORKSPACE_ID", "DemoRefused", "load_demo"]

@@ -51,6 +51,10 @@ class Try:
     kind: AttemptKind = AttemptKind.REGULAR
 
     @property
+    def rate_limited(self) -> bool:
+        return self.failure is not None and self.failure.category is ErrorCategory.RATE_LIMITED
+
+    @property
     def outcome(self) -> Outcome:
         if self.publication is not None:
             return Outcome.PUBLISHED
@@ -156,7 +160,8 @@ def published(
     due_at: datetime, tries: Sequence[Try], *, retried_at: datetime | None = None
 ) -> Course:
     """One of the tries published; `retried_at` is when somebody asked for the last round."""
-    publication = next(each.publication for each in tries if each.publication)
+    reports = ((each.finished_at, each.publication) for each in tries if each.publication)
+    reported_at, publication = next(reports)
     state = replace(
         _queued(due_at, tries, round_started_at=retried_at),
         status=DestinationStatus.PUBLISHED,
@@ -164,6 +169,7 @@ def published(
         published_at=publication.published_at,
         platform_post_id=publication.platform_post_id,
         platform_post_url=publication.platform_post_url,
+        settled_at=reported_at,
         due_day=due_day(due_at),
         lateness_ms=lateness_ms(due_at, publication.published_at),
     )
@@ -172,18 +178,24 @@ def published(
 
 def failed(due_at: datetime, tries: Sequence[Try]) -> Course:
     """For good, or nobody knows: as the last of the tries ended."""
-    state = _failed(due_at, tries, _last_failure(tries), tries[-1].outcome)
-    return Course(state=state, tries=tuple(tries), changed_at=tries[-1].finished_at)
+    last = tries[-1]
+    state = _failed(due_at, tries, _last_failure(tries), last.outcome, settled_at=last.finished_at)
+    return Course(state=state, tries=tuple(tries), changed_at=last.finished_at)
 
 
 def cancelled(due_at: datetime, *, cancelled_at: datetime) -> Course:
     """Somebody stopped it before it was tried."""
-    state = _failed(due_at, (), _CANCELLATION, Outcome.FAILED)
+    state = _failed(due_at, (), _CANCELLATION, Outcome.FAILED, settled_at=cancelled_at)
     return Course(state=state, changed_at=cancelled_at)
 
 
 def _failed(
-    due_at: datetime, tries: Sequence[Try], failure: Failure, outcome: Outcome
+    due_at: datetime,
+    tries: Sequence[Try],
+    failure: Failure,
+    outcome: Outcome,
+    *,
+    settled_at: datetime | None,
 ) -> DestinationState:
     return replace(
         _queued(due_at, tries),
@@ -192,6 +204,8 @@ def _failed(
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
+        settled_at=settled_at,
+        verifiable_at=settled_at if outcome is Outcome.UNKNOWN else None,
         due_day=due_day(due_at),
     )
 
@@ -210,16 +224,20 @@ def _queued(
     round_started_at: datetime | None = None,
 ) -> DestinationState:
     """After these tries, claimable by nobody: what every other state is made from."""
-    counted = [each for each in tries if each.kind is AttemptKind.REGULAR]
+    started = [each for each in tries if each.kind is AttemptKind.REGULAR]
     round_started_at = round_started_at or due_at
     return DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=due_at,
         claimable_at=None,
-        attempts=len(counted),
-        round_attempts=sum(
-            round_started_at is not None and each.started_at >= round_started_at for each in counted
-        ),
+        attempts=len(started),
+        round_attempts=sum(_counts(each, round_started_at) for each in started),
         round_started_at=round_started_at,
-        fence=max((each.fence for each in counted), default=0),
+        fence=max((each.fence for each in started), default=0),
     )
+
+
+def _counts(attempt: Try, round_started_at: datetime | None) -> bool:
+    """Whether it counts towards the round's limit of attempts: a rate-limited one does not."""
+    in_round = round_started_at is not None and attempt.started_at >= round_started_at
+    return in_round and not attempt.rate_limited

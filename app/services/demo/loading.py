@@ -4,8 +4,8 @@ from datetime import datetime
 from random import Random
 from uuid import UUID, uuid5
 
-from app.db import demo, workspaces
-from app.db.demo import DemoRows
+from app.db import api_keys, workspaces
+from app.db.demo import DemoRows, insert_demo
 from app.db.engine import Database, WriteSession
 from app.domain.api_keys import DEFAULT_SCOPES, describe_key
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -28,11 +28,16 @@ _WORKSPACE_NAME = "Demo"
 _KEY_NAME = "demo"
 
 
+class DemoRefused(Exception):
+    """This database cannot have the demo data; the message is a sentence for the operator."""
+
+
 async def load_demo(database: Database, *, token: str, key_prefix: str, now: datetime) -> None:
     """Make sure that the demo workspace is there, and that `token` is its one working demo key.
 
     The data is written by the first call and is relative to its `now`; calls may run at once, in
-    several processes. SettingsError if the token or the workspace's name belongs to somebody else.
+    several processes. DemoRefused if another workspace has the name of the demo's, SettingsError if
+    the token is another workspace's.
     """
     key = describe_key(token, key_prefix)
     key_id = ApiKeyId(uuid5(DEMO_WORKSPACE_ID, key.digest.hex()))
@@ -47,13 +52,13 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
             next_account_id=NEXT_ACCOUNT_ID,
             now=now,
         ):
-            await demo.insert_demo(session, demo_data(now))
-        elif not await demo.lock_workspace(session, DEMO_WORKSPACE_ID):
-            raise SettingsError(
+            await insert_demo(session, demo_data(now))
+        elif not await workspaces.lock_workspace(session, DEMO_WORKSPACE_ID):
+            raise DemoRefused(
                 f"The demo data needs a workspace named {_WORKSPACE_NAME!r}, and there is another"
                 " one of that name. Start without --demo, or on another DATABASE_URL."
             )
-        if not await demo.put_key(
+        if not await api_keys.put_key(
             session,
             DEMO_WORKSPACE_ID,
             key_id,
@@ -63,7 +68,7 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
             now=now,
         ):
             raise SettingsError("DEMO_API_KEY is the key of another workspace. Choose another key.")
-        await demo.revoke_other_keys(session, DEMO_WORKSPACE_ID, key, name=_KEY_NAME, now=now)
+        await api_keys.revoke_other_keys(session, DEMO_WORKSPACE_ID, key, name=_KEY_NAME, now=now)
 
     await database.write(work)
 

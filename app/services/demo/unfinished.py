@@ -59,7 +59,7 @@ def _waiting(scene: Scene) -> Iterator[DemoPost]:
     )
     submitted_at = scene.now - timedelta(seconds=2)
     yield DemoPost(
-        content="Demo: submitted a moment ago to go out at once, still queued",
+        content="Demo: to go out at once, due a moment ago and waiting for a publisher",
         courses={X: courses.waiting(submitted_at, submitted_at=submitted_at)},
         created_at=scene.now - timedelta(hours=26),
         submitted_now=True,

@@ -141,12 +141,49 @@ def _create_post() -> None:
         _check("post", "is_draft", "status = 'draft' OR NOT is_draft"),
         _check("post", "version", "version >= 1"),
     )
-    _create_index("post", "workspace_id", "created_at", "id")
-    _create_index("post", "workspace_id", "published_at", "id")
-    _create_index("post", "workspace_id", "reference")
-    _create_index("post", "workspace_id", "scheduled_for", "id")
-    _create_index("post", "workspace_id", "status", "created_at", "id")
-    _create_index("post", "workspace_id", "updated_at", "id")
+    _create_partial_index(
+        "ix_post_created_at",
+        "post",
+        ["workspace_id", "created_at", "id"],
+        where="deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "ix_post_published_at",
+        "post",
+        ["workspace_id", "published_at", "id"],
+        where="deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "ix_post_reference",
+        "post",
+        ["workspace_id", "reference", "created_at", "id"],
+        where="reference IS NOT NULL AND deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "ix_post_scheduled_for",
+        "post",
+        ["workspace_id", "scheduled_for", "id"],
+        where="deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "ix_post_status",
+        "post",
+        ["workspace_id", "status", "created_at", "id"],
+        where="deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "ix_post_updated_at",
+        "post",
+        ["workspace_id", "updated_at", "id"],
+        where="deleted_at IS NULL",
+    )
+    _create_partial_index(
+        "uq_post_kept",
+        "post",
+        ["workspace_id", "id"],
+        where="deleted_at IS NULL",
+        unique=True,
+    )
 
 
 def _create_destination() -> None:
@@ -176,6 +213,9 @@ def _create_destination() -> None:
         _optional("error", sa.Text()),
         _optional("error_category", WORD),
         _optional("error_code", sa.Text()),
+        _optional("settled_at", INSTANT),
+        _optional("verifiable_at", INSTANT),
+        _optional("verification_token", IDENTIFIER),
         _optional("due_day", sa.Date()),
         _optional("lateness_ms", sa.BigInteger()),
         _required("created_at", INSTANT),
@@ -246,20 +286,63 @@ def _create_destination() -> None:
             " AND claimable_at = lease_expires_at"
             " END",
         ),
+        _check("destination", "settled_at", "(outcome = 'none') = (settled_at IS NULL)"),
+        _check(
+            "destination",
+            "verifiable_at",
+            "(outcome = 'unknown') = (verifiable_at IS NOT NULL)",
+        ),
+        _check(
+            "destination",
+            "verification_token",
+            "outcome = 'unknown' OR verification_token IS NULL",
+        ),
         _check("destination", "due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("destination", "lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
     )
-    _create_index("destination", "workspace_id", "account_id", "status")
+    _create_index("destination", "workspace_id", "account_id", "created_at", "id")
     _create_index("destination", "workspace_id", "created_at", "id")
+    _create_index("destination", "workspace_id", "due_at", "id")
     _create_index("destination", "workspace_id", "due_day", "platform", "status", "lateness_ms")
-    _create_index("destination", "workspace_id", "post_id", "position")
+    _create_index("destination", "workspace_id", "platform", "post_id")
     _create_index("destination", "workspace_id", "published_at", "id")
     _create_index("destination", "workspace_id", "status", "created_at", "id")
+    _create_index("destination", "workspace_id", "updated_at", "id")
+    _create_partial_index(
+        "ix_destination_account_failed",
+        "destination",
+        ["workspace_id", "account_id", "settled_at"],
+        where="error_category IS NOT NULL",
+    )
+    _create_partial_index(
+        "ix_destination_account_published",
+        "destination",
+        ["workspace_id", "account_id", "published_at"],
+        where="published_at IS NOT NULL",
+    )
+    _create_partial_index(
+        "ix_destination_account_unsettled",
+        "destination",
+        ["workspace_id", "account_id", "status"],
+        where="settled_at IS NULL",
+    )
     _create_partial_index(
         "ix_destination_claimable",
         "destination",
         ["workspace_id", "claimable_at", "id"],
         where="claimable_at IS NOT NULL",
+    )
+    _create_partial_index(
+        "ix_destination_error_category",
+        "destination",
+        ["workspace_id", "error_category", "created_at", "id"],
+        where="error_category IS NOT NULL",
+    )
+    _create_partial_index(
+        "ix_destination_error_code",
+        "destination",
+        ["workspace_id", "error_code", "created_at", "id"],
+        where="error_code IS NOT NULL",
     )
     _create_partial_index(
         "ix_destination_next_retry",
@@ -272,6 +355,12 @@ def _create_destination() -> None:
         "destination",
         ["workspace_id", "lease_expires_at", "id"],
         where="started_at IS NOT NULL",
+    )
+    _create_partial_index(
+        "ix_destination_verifiable",
+        "destination",
+        ["workspace_id", "verifiable_at", "id"],
+        where="verifiable_at IS NOT NULL",
     )
 
 
@@ -326,7 +415,7 @@ def _create_attempt() -> None:
         "uq_attempt_key",
         "attempt",
         ["workspace_id", "destination_id", "attempt_key"],
-        where="kind = 'regular'",
+        where="kind = 'regular' AND attempt_key IS NOT NULL",
         unique=True,
     )
 
@@ -370,7 +459,6 @@ def _create_event() -> None:
         _required("created_at", INSTANT),
         sa.PrimaryKeyConstraint("workspace_id", "seq", name="pk_event"),
         _in_workspace("event"),
-        _reference("event", "actor_key_id", "api_key"),
         _reference("event", "post_id", "post"),
         _reference("event", "destination_id", "destination"),
         _reference("event", "account_id", "account"),
@@ -383,14 +471,14 @@ def _create_idempotency_key() -> None:
     op.create_table(
         "idempotency_key",
         _required("workspace_id", IDENTIFIER),
-        _required("operation", sa.Text()),
+        _required("api_key_id", IDENTIFIER),
         _required("key", sa.Text()),
         _required("fingerprint", sa.LargeBinary()),
         _required("outcome", DOCUMENT),
         _required("created_at", INSTANT),
         _required("expires_at", INSTANT),
-        sa.PrimaryKeyConstraint("workspace_id", "operation", "key", name="pk_idempotency_key"),
-        _in_workspace("idempotency_key"),
+        sa.PrimaryKeyConstraint("workspace_id", "api_key_id", "key", name="pk_idempotency_key"),
+        _reference("idempotency_key", "api_key_id", "api_key"),
     )
     _create_index("idempotency_key", "expires_at")
 
@@ -406,6 +494,7 @@ def _create_webhook() -> None:
         _optional("name", sa.Text()),
         _optional("description", sa.Text()),
         _required("is_active", sa.Boolean()),
+        _required("fan_out_seq", sa.BigInteger()),
         _required("consecutive_failures", sa.Integer()),
         _optional("auto_disabled_at", INSTANT),
         _optional("last_delivery_at", INSTANT),
@@ -417,6 +506,7 @@ def _create_webhook() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name="pk_webhook"),
         _in_workspace("webhook"),
         _check("webhook", "consecutive_failures", "consecutive_failures >= 0"),
+        _check("webhook", "fan_out_seq", "fan_out_seq >= 0"),
     )
 
 
@@ -431,6 +521,7 @@ def _create_webhook_delivery() -> None:
         _required("body", sa.Text()),
         _required("tries", sa.Integer()),
         _optional("next_try_at", INSTANT),
+        _optional("lease_token", IDENTIFIER),
         _optional("lease_expires_at", INSTANT),
         _optional("delivered_at", INSTANT),
         _optional("given_up_at", INSTANT),
@@ -445,6 +536,7 @@ def _create_webhook_delivery() -> None:
             name="uq_webhook_delivery_event",
         ),
         _check("webhook_delivery", "tries", "tries >= 0"),
+        _check("webhook_delivery", "lease", "(lease_token IS NULL) = (lease_expires_at IS NULL)"),
         _check(
             "webhook_delivery",
             "next_try_at",

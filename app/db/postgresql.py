@@ -1,0 +1,62 @@
+"""How PostgreSQL is opened, and what only PostgreSQL needs. No queries."""
+
+from datetime import timedelta
+
+import asyncpg
+from sqlalchemy import URL, event, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_SCHEMA_LOCK = 0x706F7374  # "post"; any number that no other program on the server uses
+_DATA_EXCEPTION = "22"  # the class of SQLSTATE whose messages quote the value they are about
+
+
+def postgresql_engine(
+    url: URL, pool_size: int, timeout: timedelta, *, read_only: bool
+) -> AsyncEngine:
+    milliseconds = str(timeout // timedelta(milliseconds=1))
+    engine = create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout.total_seconds(),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": timeout.total_seconds(),
+            "server_settings": {
+                "application_name": "post-results",
+                "statement_timeout": milliseconds,
+                "lock_timeout": milliseconds,
+                "default_transaction_read_only": "on" if read_only else "off",
+            },
+        },
+    )
+    event.listen(engine.sync_engine, "handle_error", _forget_values)
+    return engine
+
+
+async def wait_for_other_schema_changes(connection: AsyncConnection) -> None:
+    # The other process may rebuild large tables: no limit on the wait, nor on our own statements.
+    for limit in ("statement_timeout", "lock_timeout"):
+        await connection.execute(text(f"SET LOCAL {limit} = 0"))
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+
+
+def _forget_values(context: ExceptionContext) -> None:
+    """Take out of an exception, and of what caused it, the row or the value that it is about.
+
+    An exception is logged with its causes. The DETAIL of a violated constraint shows the row; the
+    message itself names the table and the constraint, and stays.
+    """
+    error = context.original_exception
+    cause = error.__cause__
+    if not isinstance(cause, asyncpg.PostgresError):
+        return
+    cause.detail = None
+    if str(cause.sqlstate).startswith(_DATA_EXCEPTION):
+        cause.__cause__ = cause.__context__ = None
+        for each in (cause, error, context.sqlalchemy_exception):
+            if each is not None:
+                each.args = (str(each.args[0]).partition(": ")[0], *each.args[1:])

@@ -1,0 +1,233 @@
+"""Reading rows of which some cannot be read: a value that fails comes as Unreadable. No rules.
+
+Each value is read by the type of its column, as the service reads it. What the service could not
+answer with is found here, instead of ending the reading of all rows behind it.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+
+import aiosqlite
+import orjson
+import sqlalchemy
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Date,
+    Dialect,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    type_coerce,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
+
+from app.db.engine import AnySelect
+from app.db.types import Identifier, Instant, Word
+from app.domain.api_keys import Scope
+
+Read: TypeAlias = Callable[[Any], object]
+"""From what the driver gives to the value; ValueError, TypeError and their like if it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a value that is stored and cannot be read."""
+
+    expected: str
+    """What it should have been, as in "created_at is not a time"."""
+
+
+def readable(statement: AnySelect, dialect: Dialect) -> AnySelect:
+    """The same statement, whose values come as they are read or as Unreadable.
+
+    NULL is Unreadable in a column that forbids it. Under a label it never is: so the columns of an
+    outer join are selected, which are NULL where there is no partner.
+    """
+    columns = [_readable(column, dialect) for column in statement.selected_columns]
+    return statement.with_only_columns(*columns)
+
+
+def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The value as the driver gives it, to name a row by a key that cannot be read."""
+    return type_coerce(column, NullType())
+
+
+@asynccontextmanager
+async def reading_everything(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Within a transaction: let the driver pass on whatever is stored.
+
+    On SQLite, what is not UTF-8 comes as lone surrogates, which no text of the service has. PostgreSQL
+    lets no such text in; there, times are spelled so that they can be read back from their text.
+    """
+    if connection.dialect.name != "sqlite":
+        await connection.exec_driver_sql("SET LOCAL datestyle TO 'ISO'")
+        yield
+        return
+    pooled = await connection.get_raw_connection()
+    driver = cast("aiosqlite.Connection", pooled.driver_connection)
+    driver.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
+class _Tolerant(TypeDecorator[Any]):
+    """What a function reads that never fails."""
+
+    impl = NullType
+    cache_ok = False
+
+    def __init__(self, read: Read) -> None:
+        super().__init__()
+        self.read = read
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> object:
+        return self.read(value)
+
+
+def _readable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
+    name = str(column.key)
+    expected, read = _how_to_read(name, column.type, dialect)
+    required = getattr(column, "nullable", True) is False
+    source = column
+    if dialect.name == "postgresql" and isinstance(column.type, Instant | Date | JSON):
+        source = sqlalchemy.cast(column, Text)  # the driver would fail for the whole batch
+    tolerant = _Tolerant(_Reader(read, required=required, unreadable=Unreadable(expected)))
+    return type_coerce(source, tolerant).label(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    read: Read
+    required: bool
+    unreadable: Unreadable
+
+    def __call__(self, stored: object) -> object:
+        if stored is None:
+            return self.unreadable if self.required else None
+        try:
+            return self.read(stored)
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            return self.unreadable
+
+
+def _how_to_read(name: str, kind: TypeEngine[Any], dialect: Dialect) -> tuple[str, Read]:
+    """What a value of the type is called, and the function that makes it of the driver's."""
+    as_text = dialect.name == "postgresql"
+    read: Read
+    match kind:
+        case Instant():
+            expected, read = (
+                "a time",
+                datetime.fromisoformat if as_text else _by_type(kind, dialect),
+            )
+        case Date():
+            expected, read = "a day", date.fromisoformat if as_text else _by_type(kind, dialect)
+        case Identifier():
+            expected, read = "a UUID", partial(_instance, UUID, _by_type(kind, dialect))
+        case Word():
+            expected, read = f"one of {', '.join(kind.words)}", _by_type(kind, dialect)
+        case JSON():
+            expected, fits = _SHAPES[name]
+            read = partial(_document, fits)
+        case Boolean():
+            expected, read = "true or false", _truth
+        case Integer():
+            bits = next((bits for each, bits in _BITS.items() if isinstance(kind, each)), 32)
+            expected, read = f"an integer of {bits} bits", partial(_integer, bits)
+        case LargeBinary():
+            expected, read = "bytes", partial(_instance, bytes, _itself)
+        case _:
+            expected, read = "text", _text
+    return expected, read
+
+
+def _by_type(kind: TypeEngine[Any], dialect: Dialect) -> Read:
+    return kind.dialect_impl(dialect).result_processor(dialect, None) or _itself
+
+
+def _itself(value: object) -> object:
+    return value
+
+
+def _instance(python_type: type, read: Read, stored: object) -> object:
+    value = read(stored)
+    if not isinstance(value, python_type):
+        raise TypeError(value)
+    return value
+
+
+_BITS: Mapping[type[Integer], int] = MappingProxyType({SmallInteger: 16, BigInteger: 64})
+
+
+def _integer(bits: int, stored: object) -> int:
+    """SQLite stores any number, and text, where PostgreSQL and GraphQL have so many bits."""
+    if not isinstance(stored, int) or not -(1 << bits - 1) <= stored < 1 << bits - 1:
+        raise ValueError(stored)
+    return stored
+
+
+def _truth(stored: object) -> bool:
+    if stored not in (0, 1):
+        raise ValueError(stored)
+    return bool(stored)
+
+
+def _text(stored: str) -> object:
+    """UnicodeEncodeError, a ValueError, for what is not Unicode."""
+    stored.encode()
+    return stored
+
+
+def _document(fits: Callable[[Any], bool], stored: str) -> object:
+    """JSON of the right shape, which can also be answered: its text is Unicode, its numbers end."""
+    value = json.loads(stored)
+    if not fits(value):
+        raise ValueError(stored)
+    orjson.dumps(value)
+    return value
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_list_of_scopes(value: object) -> bool:
+    return isinstance(value, list) and all(each in _SCOPES for each in value)
+
+
+_SCOPES = tuple(Scope)
+
+_SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
+    {
+        "media_ids": ("a list of texts", _is_list_of_texts),
+        "media": ("a list", _is_list),
+        "platform_content": ("an object", _is_object),
+        "scopes": ("a list of known scopes", _is_list_of_scopes),
+        "events": ("a list of texts", _is_list_of_texts),
+        "payload": ("an object", _is_object),
+        "outcome": ("an object", _is_object),
+    }
+)
+"""Of every column with a document, by its name: the shape of what the service stores there."""

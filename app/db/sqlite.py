@@ -1,0 +1,165 @@
+"""How SQLite is opened, and what only SQLite needs: limits, checks of links, statistics. No queries."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import aiosqlite
+from sqlalchemy import URL, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+NO_TIME_LIMIT = "no_time_limit"
+"""The execution option of a connection whose statements may take as long as they need."""
+
+STATISTICS_AGE = timedelta(hours=1)
+"""How old the statistics may be that a reader goes by: it takes them in when it connects."""
+
+REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
+"""Analyse each table that has none or has grown or shrunk tenfold since.
+
+0x10000 looks at all tables and not only at those that this connection has read, for others read.
+"""
+
+_ROWS_TO_ANALYSE = "400"  # of each index; a whole one would take the write lock for too long
+_INTERRUPT_AGAIN = timedelta(milliseconds=50)
+
+
+def sqlite_reading(url: URL, pool_size: int, timeout: timedelta) -> AsyncEngine:
+    """Several connections that cannot write, and do not make a file that is not there."""
+    file = Path(str(url.database)).absolute()
+    engine = create_async_engine(
+        url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout.total_seconds(),
+        pool_recycle=int(STATISTICS_AGE.total_seconds()),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+    )
+    _set_on_connect(engine, timeout, {"query_only": "ON"})
+    _end_statements_in_time(engine, timeout)
+    return engine
+
+
+def sqlite_writing(url: URL, timeout: timedelta) -> AsyncEngine:
+    """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
+    engine = create_async_engine(
+        url,
+        connect_args={"isolation_level": None},
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=timeout.total_seconds(),
+        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+    )
+    _set_on_connect(
+        engine,
+        timeout,
+        {
+            "journal_mode": "WAL",
+            "synchronous": "FULL",
+            "foreign_keys": "ON",
+            "analysis_limit": _ROWS_TO_ANALYSE,
+        },
+    )
+    _end_statements_in_time(engine, timeout)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def take_the_write_lock_first(connection: Any) -> None:
+        # A transaction that reads before it writes would fail at once when another one got between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+@asynccontextmanager
+async def foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Off for a whole transaction: inside of one, SQLite ignores this pragma."""
+    await _set_foreign_keys(connection, "OFF")
+    try:
+        yield
+    finally:
+        await _set_foreign_keys(connection, "ON")
+
+
+async def refuse_broken_links(connection: AsyncConnection) -> None:
+    broken = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
+    if broken:
+        raise RuntimeError(f"{len(broken)} rows would refer to rows that do not exist")
+
+
+async def _set_foreign_keys(connection: AsyncConnection, value: str) -> None:
+    # On the driver's connection, because a statement of SQLAlchemy's would begin a transaction.
+    pooled = await connection.get_raw_connection()
+    await cast("aiosqlite.Connection", pooled.driver_connection).execute(
+        f"PRAGMA foreign_keys={value}"
+    )
+
+
+def _set_on_connect(engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[str, str]) -> None:
+    busy_timeout = str(timeout // timedelta(milliseconds=1))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
+            cursor.execute(f"PRAGMA {name}={value}")
+        cursor.close()
+
+
+def _end_statements_in_time(engine: AsyncEngine, timeout: timedelta) -> None:
+    """Interrupt a statement that runs for too long, or that nobody waits for any more."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        record.info["watch"] = _Watch(connection.driver_connection)
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def begin(connection: Any, *_statement: object) -> None:
+        if not connection.get_execution_options().get(NO_TIME_LIMIT):
+            connection.info["watch"].begin(timeout)
+
+    @event.listens_for(engine.sync_engine, "after_cursor_execute")
+    def end(connection: Any, *_statement: object) -> None:
+        connection.info["watch"].end()
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def end_or_interrupt(context: ExceptionContext) -> None:
+        if context.connection is None or context.execution_context is None:
+            return
+        watch = context.connection.info["watch"]
+        watch.end()
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            watch.interrupt()
+
+
+class _Watch:
+    """Ends the statement of one connection, which runs in a thread that no cancellation reaches."""
+
+    def __init__(self, driver: aiosqlite.Connection) -> None:
+        # The driver's own interrupt() is this call in a coroutine, which a timer cannot run.
+        self._connection: sqlite3.Connection = driver._conn
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, timeout: timedelta) -> None:
+        self._call_later(timeout)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def interrupt(self) -> None:
+        """Until the statement ends or the connection is closed: one still to begin is missed."""
+        try:
+            self._connection.interrupt()
+        except sqlite3.ProgrammingError:  # it is closed
+            return
+        self._call_later(_INTERRUPT_AGAIN)
+
+    def _call_later(self, delay: timedelta) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay.total_seconds(), self.interrupt)

@@ -1,0 +1,269 @@
+"""Which indexes serve the lists, totals and loaders, as either engine itself explains its plans."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event
+
+from app.db import accounts, analytics, attempts, destinations, posts
+from app.db.destinations import DestinationFilter, DestinationSort
+from app.db.engine import Database, Reader
+from app.db.pages import Direction, PageRequest
+from app.db.posts import PostFilter, PostSort
+from app.domain.cursors import Position
+from app.domain.destinations import DestinationStatus, ErrorCategory
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.posts import PostStatus
+from tests.db.many_posts import ACCOUNTS, add_many_posts
+from tests.factories import NOW
+
+OURS, THEIRS = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
+WEEK_AGO = NOW - timedelta(days=7)
+POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
+DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
+ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
+
+Query = Callable[[Reader], Awaitable[object]]
+
+KEPT = "uq_post_kept"
+UNIQUE = "uq_destination_workspace_id_post_id_account_id"
+POST_ORDERS = {
+    PostSort.CREATED_AT: "ix_post_created_at",
+    PostSort.UPDATED_AT: "ix_post_updated_at",
+    PostSort.SCHEDULED_FOR: "ix_post_scheduled_for",
+    PostSort.PUBLISHED_AT: "ix_post_published_at",
+}
+DESTINATION_ORDERS = {
+    DestinationSort.CREATED_AT: "ix_destination_workspace_id_created_at_id",
+    DestinationSort.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
+    DestinationSort.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
+    DestinationSort.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
+    DestinationSort.NEXT_RETRY_AT: "ix_destination_next_retry",
+}
+
+
+def posts_in(sort_by: PostSort, direction: Direction, *, after: Position | None = None) -> Query:
+    request = PageRequest(size=5, after=after)
+    return lambda reader: posts.posts_page(reader, PostFilter(), sort_by, direction, request)
+
+
+def destinations_in(
+    sort_by: DestinationSort, direction: Direction, *, after: Position | None = None
+) -> Query:
+    request = PageRequest(size=5, after=after)
+    return lambda reader: destinations.destinations_page(
+        reader, DestinationFilter(), sort_by, direction, request, NOW
+    )
+
+
+def newest_posts(**wanted: Any) -> Query:
+    return lambda reader: posts.posts_page(
+        reader, PostFilter(**wanted), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
+    )
+
+
+def newest_destinations(**wanted: Any) -> Query:
+    return lambda reader: destinations.destinations_page(
+        reader,
+        DestinationFilter(**wanted),
+        DestinationSort.CREATED_AT,
+        Direction.DESC,
+        PageRequest(size=5),
+        NOW,
+    )
+
+
+def post_total(**wanted: Any) -> Query:
+    return lambda reader: posts.count_posts(reader, PostFilter(**wanted))
+
+
+def destination_total(**wanted: Any) -> Query:
+    return lambda reader: destinations.count_destinations(reader, DestinationFilter(**wanted), NOW)
+
+
+FILTERS: dict[str, tuple[Query, set[str]]] = {
+    "posts, status": (newest_posts(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (newest_posts(reference="reference-10"), {"ix_post_reference"}),
+    "posts, account": (newest_posts(account_id=[3]), {"ix_post_created_at", UNIQUE}),
+    "posts, created": (newest_posts(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "destinations, status": (
+        newest_destinations(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+    ),
+    "destinations, account": (
+        newest_destinations(account_id=[3]),
+        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+    ),
+    "destinations, no such account": (
+        newest_destinations(account_id=[99]),
+        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+    ),
+    "destinations, error category": (
+        newest_destinations(error_category=[ErrorCategory.AUTH]),
+        {"ix_destination_error_category", KEPT},
+    ),
+    "destinations, error code": (
+        newest_destinations(error_code=["CAPTION_TOO_LONG"]),
+        {"ix_destination_error_code", KEPT},
+    ),
+}
+
+TOTALS: dict[str, tuple[Query, set[str]]] = {
+    "posts": (post_total(), {KEPT}),
+    "posts, status": (post_total(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (post_total(reference="reference-10"), {"ix_post_reference"}),
+    "posts, created": (post_total(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "posts, of the viewer": (
+        lambda reader: analytics.count_posts_created(reader, WEEK_AGO),
+        {"ix_post_created_at"},
+    ),
+    "destinations, status": (
+        destination_total(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+    ),
+    "destinations, overdue": (
+        destination_total(overdue=True),
+        {"ix_destination_claimable", "ix_destination_started", KEPT},
+    ),
+}
+
+LOADERS: dict[str, tuple[Query, set[str]]] = {
+    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {KEPT}),
+    "destinations_by_id": (
+        lambda reader: destinations.destinations_by_id(reader, DESTINATION_IDS),
+        {"pk_destination", KEPT},
+    ),
+    "destinations_by_post_id": (  # What is sorted are the destinations of the batch.
+        lambda reader: destinations.destinations_by_post_id(reader, POST_IDS),
+        {UNIQUE, "sort"},
+    ),
+    "accounts_by_id": (
+        lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS),
+        {"pk_account"},
+    ),
+    "activity_by_account_id": (
+        lambda reader: accounts.activity_by_account_id(reader, ACCOUNT_IDS, WEEK_AGO),
+        {
+            "pk_account",
+            "ix_destination_account_published",
+            "ix_destination_account_failed",
+            "ix_destination_account_unsettled",
+            KEPT,
+        },
+    ),
+    "attempts_by_destination_id": (
+        lambda reader: attempts.attempts_by_destination_id(reader, DESTINATION_IDS),
+        {"ix_attempt_workspace_id_destination_id_started_at_id"},
+    ),
+}
+
+
+async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
+    for group in (_orders(), _of_one_engine(filled), FILTERS, TOTALS, LOADERS):
+        plans = {name: await plan_of(filled, query) for name, (query, _) in group.items()}
+
+        assert plans == {name: indexes for name, (_, indexes) in group.items()}
+
+
+def _orders() -> dict[str, tuple[Query, set[str]]]:
+    """Pages of the rows with the time: the first one, and one that begins in the middle."""
+    middle = Position(NOW - timedelta(days=180), str(UUID(int=2**127)))
+    orders: dict[str, tuple[Query, set[str]]] = {}
+    for direction in Direction:
+        for place, after in (("first", None), ("middle", middle)):
+            for of_post, index in POST_ORDERS.items():
+                name = f"posts by {of_post} {direction}, {place} page"
+                orders[name] = (posts_in(of_post, direction, after=after), {index})
+            for of_destination, index in DESTINATION_ORDERS.items():
+                name = f"destinations by {of_destination} {direction}, {place} page"
+                orders[name] = (
+                    destinations_in(of_destination, direction, after=after),
+                    {index, KEPT},
+                )
+    return orders
+
+
+def _of_one_engine(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """Rows without the time, which are read by their id; and where the engines go different ways."""
+    without = Position(None, str(UUID(int=2**127)))
+    by_platform, by_post = "ix_destination_workspace_id_platform_post_id", UNIQUE
+    return {
+        "posts without a time": (
+            posts_in(PostSort.SCHEDULED_FOR, Direction.DESC, after=without),
+            {"ix_post_scheduled_for"} if database.is_sqlite else {KEPT},
+        ),
+        "destinations without a retry": (
+            destinations_in(DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=without),
+            {"pk_destination", KEPT},
+        ),
+        "posts, platform": (
+            newest_posts(platform=["platform-1"]),
+            {"ix_post_created_at", by_platform if database.is_sqlite else by_post},
+        ),
+    }
+
+
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    await add_many_posts(database, OURS)
+    await add_many_posts(database, THEIRS)
+    async with database.writing.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("ANALYZE" if database.is_sqlite else "VACUUM ANALYZE")
+    return database
+
+
+async def plan_of(database: Database, query: Query) -> set[str]:
+    """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
+    async with database.read(OURS) as reader:
+        with _recorded(database) as statements:
+            await query(reader)
+    async with database.read_all_workspaces() as connection:
+        if not database.is_sqlite:  # So small a table it would rather read as a whole.
+            await connection.exec_driver_sql("SET enable_seqscan = off")
+        plans = [
+            row
+            for statement, parameters in statements
+            for row in await connection.exec_driver_sql(
+                f"EXPLAIN {'QUERY PLAN ' if database.is_sqlite else ''}{statement}", parameters
+            )
+        ]
+    return {word for row in plans for word in _words(str(row[-1]))}
+
+
+@contextmanager
+def _recorded(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        statements.append((statement, parameters))
+
+    engine = database.reading.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+_INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
+_SQLITE_KEYS = {
+    "sqlite_autoindex_post_1": "pk_post",
+    "sqlite_autoindex_account_1": "pk_account",
+    "sqlite_autoindex_destination_1": "pk_destination",
+    "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
+}
+
+
+def _words(line: str) -> Iterator[str]:
+    if re.match(r"SCAN |.*Seq Scan on ", line):
+        yield "scan"
+    if re.match(r"USE TEMP B-TREE FOR .*ORDER BY|.*\bSort  \(", line):
+        yield "sort"
+    if found := _INDEX.search(line):
+        yield _SQLITE_KEYS.get(found["name"], found["name"])
