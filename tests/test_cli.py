@@ -395,6 +395,24 @@ def test_a_database_that_cannot_be_reached_is_named_with_its_reason_and_without_
     assert "hidden-word" not in refusal
 
 
+@pytest.mark.parametrize("command", ["migrate", "check", "serve"])
+def test_a_file_that_is_no_database_is_told_in_a_sentence(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no database at all, but long enough to be read as the first page of one" * 20)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
+    monkeypatch.setenv("PORT", "0")
+
+    assert CommandLine(capsys).refusal(command) == (
+        "The database of DATABASE_URL cannot be used: file is not a database"
+    )
+    assert file.read_text().startswith("no database at all")
+
+
 @pytest.mark.parametrize("command", ["migrate", "check", "serve", "schema"])
 def test_a_malformed_setting_stops_a_command(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -232,7 +232,7 @@ def test_a_port_in_use_is_refused_before_anything_is_made(start: Starter, tmp_pa
     assert refusal == (
         f"post-results: HOST 127.0.0.1 and PORT {port} cannot be used: Address already in use.\n"
     )
-    assert not (tmp_path / "empty.db").exists()
+    assert (tmp_path / "empty.db").read_bytes() == b""
 
 
 # Answering.

@@ -50,12 +50,13 @@ _RETRY_AFTER_SECONDS = 2
 
 # Classes and codes of SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
 _RETRY_WHOLE_TRANSACTION = ("40001", "40P01")  # serialization_failure, deadlock_detected
-_NO_CONNECTION = ("08", "28", "3D", "57P")  # lost, not let in, no such database, shutting down
+_NO_CONNECTION = ("08", "28", "3D", "55000", "57P")  # lost, not let in, not there, closed to all
 _UNAVAILABLE = (*_NO_CONNECTION, "53", "55P03", "57014", *_RETRY_WHOLE_TRANSACTION)
 _SQLITE_UNAVAILABLE = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
     "SQLITE_CANTOPEN",
+    "SQLITE_NOTADB",
     "SQLITE_IOERR",
     "SQLITE_FULL",
     "SQLITE_INTERRUPT",
@@ -65,8 +66,8 @@ _SQLITE_UNAVAILABLE = (
 def within_workspace(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
     """Confine every table that a statement reads from, at any depth, to one workspace.
 
-    TypeError for what cannot be confined by a WHERE: anything but tables, text, and an outer join,
-    whose rows without a partner the WHERE would lose.
+    TypeError for what no WHERE can confine: a source that is not a table with a workspace, raw SQL,
+    and an outer join, which the WHERE would make an inner one.
     """
     tables: dict[Table, None] = {}
     nested = False
@@ -77,6 +78,7 @@ def within_workspace(statement: AnySelect, workspace_id: WorkspaceId) -> AnySele
             tables[part] = None
         elif not _reads_nothing_more(part):
             raise TypeError(f"{part} cannot be read inside a workspace")
+    # A join by .join() is no part yet; its Join is built when the statement is compiled.
     if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
         raise TypeError("an outer join cannot be read inside a workspace")
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import inspect, select, text, update
 
 from app.db.engine import Database
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
@@ -111,6 +111,20 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Da
     async with empty.read_all_workspaces() as connection:
         version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     assert version == "9999"
+
+
+async def test_a_database_of_another_program_is_refused_and_left_alone(empty: Database) -> None:
+    async with empty.changing_schema() as connection:
+        await connection.execute(text("CREATE TABLE post (id INTEGER)"))
+
+    with pytest.raises(SchemaMismatch) as refusal:
+        await migrate(empty, now=NOW, random_bytes=bytes)
+
+    assert str(refusal.value) == (
+        "The database has a table post that is not ours: give post-results a database of its own."
+    )
+    async with empty.read_all_workspaces() as connection:
+        assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:

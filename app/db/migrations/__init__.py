@@ -12,10 +12,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from app.db.engine import Database
-from app.db.models import Deployment
+from app.db.models import Base, Deployment
 
 SECRET_KEY_BYTES = 32
 
@@ -30,7 +30,7 @@ async def migrate(
     """Bring the database to this code's version, in one transaction; several processes may try.
 
     Also makes the installation's one row. SchemaMismatch, and nothing changed, if a newer version
-    of the code has been here.
+    of the code has been here, or another program.
     """
     async with database.changing_schema() as connection:
         await connection.run_sync(_upgrade)
@@ -51,6 +51,8 @@ async def check_schema_version(database: Database) -> None:
 def _upgrade(connection: Connection) -> None:
     config = _configuration(connection)
     _refuse_unknown_versions(connection, ScriptDirectory.from_config(config))
+    if not _versions(connection):
+        _refuse_tables_of_others(connection)
     command.upgrade(config, "head")
 
 
@@ -79,6 +81,15 @@ def _refuse_unknown_versions(connection: Connection, scripts: ScriptDirectory) -
             raise SchemaMismatch(
                 "This database was written by a newer version of post-results; update the server."
             ) from None
+
+
+def _refuse_tables_of_others(connection: Connection) -> None:
+    taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
+    if taken:
+        raise SchemaMismatch(
+            f"The database has a table {taken[0]} that is not ours: give post-results a database of"
+            " its own."
+        )
 
 
 def _versions(connection: Connection) -> tuple[str, ...]:
