@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +39,8 @@ from app.services.api_keys import KeyUsage
 from app.settings import Settings, read_settings
 
 GRAPHQL_PATH = "/graphql"
-KEY_USAGE_FLUSH = timedelta(seconds=30)
+KEY_USAGE_AGE = timedelta(seconds=30)
+"""How late it may be written when a key was last used."""
 
 Clock = Callable[[], datetime]
 
@@ -84,14 +85,17 @@ def create_app(
     observer = Observer(metrics)
     render = _Renderer(clock)
 
+    async def write_key_usage() -> None:
+        await door.key_usage.flush(database)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with database:
             await check_schema_version(database)
             door.cursor_secret = await _cursor_secret(settings, database)
             async with (
-                _statistics_kept(database),
-                _written_in_time(door.key_usage, database),
+                _repeated(database.refresh_statistics, every=STATISTICS_AGE),
+                _repeated(write_key_usage, every=KEY_USAGE_AGE),
             ):
                 yield
 
@@ -189,47 +193,29 @@ async def _cursor_secret(settings: Settings, database: Database) -> bytes:
 
 
 @asynccontextmanager
-async def _statistics_kept(database: Database) -> AsyncIterator[None]:
-    """Refreshes what the database plans its reads by, from the start on and now and then."""
+async def _repeated(
+    work: Callable[[], Awaitable[None]], *, every: timedelta
+) -> AsyncIterator[None]:
+    """Does some work now, again and again, and once more at the end; never breaks it off."""
     stopping = asyncio.Event()
-    keeping = asyncio.create_task(_refresh_statistics_until(stopping, database))
+    repeating = asyncio.create_task(_repeat(work, every, stopping))
     try:
         yield
     finally:
         stopping.set()
-        await keeping
+        await repeating
 
 
-async def _refresh_statistics_until(stopping: asyncio.Event, database: Database) -> None:
-    while not stopping.is_set():
+async def _repeat(
+    work: Callable[[], Awaitable[None]], every: timedelta, stopping: asyncio.Event
+) -> None:
+    is_last = False
+    while not is_last:
+        is_last = stopping.is_set()
         try:
-            await database.refresh_statistics()
-        except Exception:  # a database that is busy is served with those that it has
-            logger.warning("the database's statistics could not be refreshed", exc_info=True)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), STATISTICS_AGE.total_seconds())
-
-
-@asynccontextmanager
-async def _written_in_time(key_usage: KeyUsage, database: Database) -> AsyncIterator[None]:
-    """Writes when keys were used, now and then and at the end."""
-    writing = asyncio.create_task(_write_now_and_then(key_usage, database))
-    try:
-        yield
-    finally:
-        writing.cancel()
-        await asyncio.wait([writing])  # what it was about to write, it gives back first
-        await _write(key_usage, database)
-
-
-async def _write_now_and_then(key_usage: KeyUsage, database: Database) -> None:
-    while True:
-        await asyncio.sleep(KEY_USAGE_FLUSH.total_seconds())
-        await _write(key_usage, database)
-
-
-async def _write(key_usage: KeyUsage, database: Database) -> None:
-    try:
-        await key_usage.flush(database)
-    except Exception:  # it is kept and tried again; serving goes on without it
-        logger.warning("when keys were used could not be written", exc_info=True)
+            await work()
+        except Exception:  # serving goes on without it, and it is tried again
+            logger.warning("housekeeping failed", work=work.__name__, exc_info=True)
+        if not is_last:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), every.total_seconds())
