@@ -112,7 +112,7 @@ def _conditions(post_filter: PostFilter) -> list[ColumnElement[bool]]:
 
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Served by the unique key of post and account; SQLite has a platform's posts from their index."""
+    """Served, post by post, by the unique key of post and account or the index on platform and post."""
     return exists().where(
         and_(
             Destination.workspace_id == Post.workspace_id,

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
 from app.db.engine import Database, WriteSession
 from app.db.models import Account, Attempt, Destination, Post, Workspace
@@ -27,10 +27,6 @@ async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
     """The workspace, its accounts, and a year of posts on two accounts each; always the same."""
 
     async def work(session: WriteSession) -> None:
-        if (
-            not database.is_sqlite
-        ):  # VACUUM lets an index answer alone for rows that are on the disk.
-            await session.execute(text("SET LOCAL synchronous_commit = on"))
         for model, rows in _rows(workspace).items():
             await session.execute(insert(model), rows)
 
