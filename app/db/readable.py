@@ -31,14 +31,17 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
-from app.db.engine import AnySelect
+from app.db.engine import AnyRow, AnySelect
 from app.db.types import Identifier, Instant, Word
 from app.domain.api_keys import Scope
 
 Read: TypeAlias = Callable[[Any], object]
 """From what the driver gives to the value; ValueError, TypeError and their like if it is none."""
+
+
+_BATCH_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,31 @@ def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(column, NullType())
 
 
+async def readable_rows(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[AnyRow]:
+    """The rows that can be read, as they come; the others are left out."""
+    async for row in batched(connection, readable(statement, connection.dialect)):
+        if not has_gaps(row):
+            yield row
+
+
+def has_gaps(row: AnyRow) -> bool:
+    """Whether a value of the row is Unreadable."""
+    return any(isinstance(value, Unreadable) for value in row)
+
+
+async def batched(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[AnyRow]:
+    """The rows as they come, a batch in memory at a time."""
+    result = await connection.stream(statement, execution_options={"yield_per": _BATCH_ROWS})
+    async for row in result:
+        yield row
+
+
+def printable(value: object) -> str:
+    """On one line of a terminal, whatever is stored."""
+    text = str(value)
+    return text if text.isprintable() else ascii(text)
+
+
 @asynccontextmanager
 async def reading_everything(connection: AsyncConnection) -> AsyncIterator[None]:
     """Within a transaction: let the driver pass on whatever is stored.
@@ -84,18 +112,16 @@ async def reading_everything(connection: AsyncConnection) -> AsyncIterator[None]
         driver.text_factory = str
 
 
-class _Tolerant(TypeDecorator[Any]):
+class _Tolerant(UserDefinedType[Any]):
     """What a function reads that never fails."""
 
-    impl = NullType
     cache_ok = False
 
     def __init__(self, read: Read) -> None:
-        super().__init__()
         self.read = read
 
-    def process_result_value(self, value: Any, _dialect: Dialect) -> object:
-        return self.read(value)
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Read:
+        return self.read
 
 
 def _readable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
@@ -105,23 +131,22 @@ def _readable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any
     source = column
     if dialect.name == "postgresql" and isinstance(column.type, Instant | Date | JSON):
         source = sqlalchemy.cast(column, Text)  # the driver would fail for the whole batch
-    tolerant = _Tolerant(_Reader(read, required=required, unreadable=Unreadable(expected)))
+    tolerant = _Tolerant(_never_failing(read, Unreadable(expected), required=required))
     return type_coerce(source, tolerant).label(name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    read: Read
-    required: bool
-    unreadable: Unreadable
+def _never_failing(read: Read, unreadable: Unreadable, *, required: bool) -> Read:
+    null = unreadable if required else None
 
-    def __call__(self, stored: object) -> object:
+    def read_or_say(stored: object) -> object:
         if stored is None:
-            return self.unreadable if self.required else None
+            return null
         try:
-            return self.read(stored)
+            return read(stored)
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-            return self.unreadable
+            return unreadable
+
+    return read_or_say
 
 
 def _how_to_read(name: str, kind: TypeEngine[Any], dialect: Dialect) -> tuple[str, Read]:

@@ -1,18 +1,50 @@
 """The check of a database: silent on a sound one, one sentence for each thing that is wrong."""
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
 from app.db.integrity import MAX_PROBLEMS, find_problems
 from app.db.migrations import migrate
-from app.db.models import Event
+from app.db.models import Event, Post, PublishEvidence
 from app.domain.api_keys import Scope
-from tests.db.contents import DELIVERY, FAILED, POST, PUBLISHED, WORKSPACE, add_everything
-from tests.factories import NOW, add_api_key, add_workspace
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationState, Outcome
+from app.domain.ids import DestinationId, WorkspaceId
+from tests.db.contents import (
+    DELIVERY,
+    FAILED,
+    KEY,
+    POST,
+    PUBLISHED,
+    WEBHOOK,
+    WORKSPACE,
+    add_everything,
+)
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+ATTEMPT = UUID(int=0xA1)
 
 DROP_CHECKS_AND_LINKS = """
 DO $$
@@ -82,8 +114,65 @@ BROKEN_RULES = [
         f"Workspace {WORKSPACE}: post {POST} is not found by its own text.",
     ),
     (
+        f"UPDATE post SET platform_content = '{{}}' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} is not found by its own text.",
+    ),
+    (
+        f"UPDATE destination SET position = 7 WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: post {POST} has its destinations at the positions 0, 2, 3, 7;"
+        " they must be 0 to 3, each once.",
+    ),
+    (
+        f"UPDATE destination SET position = 0 WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: post {POST} has its destinations at the positions 0, 0, 2, 3;"
+        " they must be 0 to 3, each once.",
+    ),
+    (
+        f"UPDATE destination SET platform = 'x' WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: destination {FAILED} has platform x; its account 2 has instagram.",
+    ),
+    (
+        f"UPDATE destination SET due_day = '2026-04-16' WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: destination {FAILED} has due_day 2026-04-16;"
+        " its due_at makes it 2026-04-15.",
+    ),
+    (
+        f"UPDATE destination SET due_at = NULL, round_started_at = NULL WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: destination {FAILED} has due_day 2026-04-15;"
+        " its due_at makes it none.",
+    ),
+    (
+        f"UPDATE destination SET lateness_ms = -1 WHERE id = '{PUBLISHED}'",
+        f"Workspace {WORKSPACE}: destination {PUBLISHED} has lateness_ms -1;"
+        " its due_at and published_at make it 5000.",
+    ),
+    (
         f"UPDATE destination SET attempts = 0, round_attempts = 0 WHERE id = '{PUBLISHED}'",
         f"Workspace {WORKSPACE}: destination {PUBLISHED} counts 0 attempts, but 1 are logged.",
+    ),
+    (
+        f"UPDATE destination SET attempts = attempts + 1 WHERE id = '{PUBLISHED}'",
+        f"Workspace {WORKSPACE}: destination {PUBLISHED} counts 2 attempts, but 1 are logged.",
+    ),
+    (
+        f"DELETE FROM attempt WHERE destination_id = '{FAILED}' AND kind = 'regular'",
+        f"Workspace {WORKSPACE}: destination {FAILED} counts 1 attempts, but 0 are logged.",
+    ),
+    (
+        f"UPDATE attempt SET id = '{ATTEMPT}', started_at = (SELECT published_at FROM destination"
+        f" WHERE id = '{PUBLISHED}') WHERE destination_id = '{PUBLISHED}'",
+        f"Workspace {WORKSPACE}: attempt {ATTEMPT} finished at 2026-04-15T15:00:01.000Z,"
+        " before it started at 2026-04-15T15:00:05.000Z.",
+    ),
+    (
+        "DELETE FROM publish_evidence",
+        f"Workspace {WORKSPACE}: destination {PUBLISHED} has no evidence of its publication"
+        " that counts.",
+    ),
+    (
+        "UPDATE publish_evidence SET counted = FALSE",
+        f"Workspace {WORKSPACE}: destination {PUBLISHED} has no evidence of its publication"
+        " that counts.",
     ),
     (
         "DELETE FROM event WHERE seq = 2",
@@ -103,15 +192,138 @@ BROKEN_RULES = [
         f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'",
         f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
     ),
+    (
+        "UPDATE webhook SET fan_out_seq = 4",
+        f"Workspace {WORKSPACE}: webhook {WEBHOOK} has fan_out_seq 4,"
+        " beyond the workspace's event_seq, which is 3.",
+    ),
 ]
+UNREADABLE = [
+    (
+        f"UPDATE post SET created_at = 'infinity' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: created_at is not a time.",
+    ),
+    (
+        f"UPDATE post SET media_ids = '5', media = '{{}}' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read:"
+        " media_ids is not a list of texts, media is not a list.",
+    ),
+    (
+        f"UPDATE post SET media_ids = '[5]' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: media_ids is not a list of texts.",
+    ),
+    (
+        f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: platform_content is not an object.",
+    ),
+    (
+        f"""UPDATE post SET platform_content = '{{"x": "\\ud800"}}' WHERE id = '{POST}'""",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: platform_content is not an object.",
+    ),
+    (
+        f"UPDATE post SET media = '{'[' * 5000 + ']' * 5000}' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: media is not a list.",
+    ),
+    (
+        f"UPDATE destination SET due_day = 'infinity' WHERE id = '{FAILED}'",
+        f"Workspace {WORKSPACE}: destination {FAILED} cannot be read: due_day is not a day.",
+    ),
+    (
+        """UPDATE api_key SET scopes = '["everything"]'""",
+        f"Workspace {WORKSPACE}: api_key {KEY} cannot be read:"
+        " scopes is not a list of known scopes.",
+    ),
+    (
+        "UPDATE event SET payload = '[]' WHERE seq = 2",
+        f"Workspace {WORKSPACE}: event 2 cannot be read: payload is not an object.",
+    ),
+    (
+        "UPDATE webhook SET events = '{}'",
+        f"Workspace {WORKSPACE}: webhook {WEBHOOK} cannot be read: events is not a list of texts.",
+    ),
+    (
+        "UPDATE idempotency_key SET outcome = '[]'",
+        f"Workspace {WORKSPACE}: idempotency_key {KEY} given:k cannot be read:"
+        " outcome is not an object.",
+    ),
+    (
+        "UPDATE webhook_delivery_try SET tried_at = '-infinity'",
+        f"Workspace {WORKSPACE}: webhook_delivery_try {DELIVERY} 1 cannot be read:"
+        " tried_at is not a time.",
+    ),
+    (
+        "UPDATE deployment SET created_at = 'infinity'",
+        "Deployment 1 cannot be read: created_at is not a time.",
+    ),
+    (
+        f"UPDATE workspace SET created_at = 'infinity' WHERE id = '{WORKSPACE}'",
+        f"Workspace {WORKSPACE} cannot be read: created_at is not a time.",
+    ),
+]
+UNREADABLE_ON_SQLITE = [
+    (
+        f"UPDATE post SET media = '{{' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: media is not a list.",
+    ),
+    (
+        f"UPDATE post SET content = CAST(x'ff' AS TEXT) WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: content is not text.",
+    ),
+    (
+        f"UPDATE post SET submitted_now = 7 WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: submitted_now is not true or false.",
+    ),
+    (
+        f"UPDATE post SET version = 'many' WHERE id = '{POST}'",
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: version is not an integer of 32 bits.",
+    ),
+    (
+        "UPDATE webhook SET consecutive_failures = 2147483648",
+        f"Workspace {WORKSPACE}: webhook {WEBHOOK} cannot be read:"
+        " consecutive_failures is not an integer of 32 bits.",
+    ),
+    (
+        "UPDATE post SET id = 'two' || char(10) || 'lines' WHERE deleted_at IS NOT NULL",
+        f"Workspace {WORKSPACE}: post 'two\\nlines' cannot be read: id is not a UUID.",
+    ),
+    (
+        "UPDATE idempotency_key SET key = CAST(x'ff' AS TEXT)",
+        f"Workspace {WORKSPACE}: idempotency_key {KEY} '\\udcff' cannot be read: key is not text.",
+    ),
+    (
+        "UPDATE event SET actor_key_id = 5 WHERE seq = 2",
+        f"Workspace {WORKSPACE}: event 2 cannot be read: actor_key_id is not a UUID.",
+    ),
+    (
+        "UPDATE deployment SET secret_key = 'text'",
+        "Deployment 1 cannot be read: secret_key is not bytes.",
+    ),
+]
+
+
+PLANTED = BROKEN_LINKS + BROKEN_RULES + UNREADABLE
 
 
 @pytest.mark.parametrize(
     ("statement", "problem"),
-    BROKEN_LINKS + BROKEN_RULES,
-    ids=[statement[:40] for statement, _ in BROKEN_LINKS + BROKEN_RULES],
+    PLANTED,
+    ids=[statement[:60] for statement, _ in PLANTED],
 )
 async def test_a_planted_problem_is_the_one_that_is_found(
+    sound: Database, statement: str, problem: str
+) -> None:
+    await plant(sound, statement)
+
+    assert await find_problems(sound) == [problem]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    UNREADABLE_ON_SQLITE,
+    ids=[statement[:60] for statement, _ in UNREADABLE_ON_SQLITE],
+)
+async def test_what_only_sqlite_lets_in_is_found(
     sound: Database, statement: str, problem: str
 ) -> None:
     await plant(sound, statement)
@@ -124,13 +336,23 @@ async def test_a_planted_problem_is_the_one_that_is_found(
     [
         (
             "error = NULL",
-            "impossible destination state: error_failed, error_category, error_code",
+            ": impossible destination state: error_failed, error_category, error_code",
         ),
-        ("claimable_at = due_at", "impossible destination state: claimable_at"),
-        ("fence = -1", "impossible destination state: fence"),
-        ("status = 'lost'", "'lost' is not a valid DestinationStatus"),
-        ("outcome = 'maybe'", "'maybe' is not a valid Outcome"),
-        ("error_category = 'moody'", "'moody' is not a valid ErrorCategory"),
+        ("claimable_at = due_at", ": impossible destination state: claimable_at"),
+        ("fence = -1", ": impossible destination state: fence"),
+        (
+            "status = 'lost'",
+            " cannot be read: status is not one of queued, publishing, published, failed",
+        ),
+        (
+            "outcome = 'maybe'",
+            " cannot be read: outcome is not one of none, published, failed, unknown",
+        ),
+        (
+            "error_category = 'moody'",
+            " cannot be read: error_category is not one of transient, rate_limited, auth,"
+            " content_rejected, permanent, unclassified",
+        ),
     ],
 )
 async def test_an_impossible_destination_is_found(
@@ -144,7 +366,181 @@ async def test_an_impossible_destination_is_found(
         assert problems.pop(0) == (
             "SQLite's integrity check: CHECK constraint failed in destination."
         )
-    assert problems == [f"Workspace {WORKSPACE}: destination {FAILED}: {reason}."]
+    assert problems == [f"Workspace {WORKSPACE}: destination {FAILED}{reason}."]
+
+
+async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
+    await plant(sound, f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'")
+    await plant(sound, f"UPDATE destination SET due_at = 'infinity' WHERE id = '{FAILED}'")
+    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+    await plant(sound, "UPDATE post SET search_text = '?' WHERE is_draft")
+
+    problems = await find_problems(sound)
+
+    async with sound.read_all_workspaces() as connection:
+        draft_id = await connection.scalar(select(Post.id).where(Post.is_draft))
+    assert problems == [
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: platform_content is not an object.",
+        f"Workspace {WORKSPACE}: destination {FAILED} cannot be read: due_at is not a time.",
+        f"Workspace {WORKSPACE}: post {draft_id} is not found by its own text.",
+        f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
+    ]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+async def test_a_value_that_is_missing_hides_nothing_else(sound: Database) -> None:
+    for table, column in (("post", "content"), ("destination", "attempts")):
+        await plant(sound, f"ALTER TABLE {table} ALTER {column} DROP NOT NULL")
+    await plant(sound, f"UPDATE post SET content = NULL WHERE id = '{POST}'")
+    await plant(sound, f"UPDATE destination SET attempts = NULL WHERE id = '{FAILED}'")
+    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+
+    assert await find_problems(sound) == [
+        f"Workspace {WORKSPACE}: post {POST} cannot be read: content is not text.",
+        f"Workspace {WORKSPACE}: destination {FAILED} cannot be read:"
+        " attempts is not an integer of 32 bits.",
+        f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
+    ]
+
+
+async def test_text_that_is_not_text_is_refused_again_after_a_check(sound: Database) -> None:
+    assert await find_problems(sound) == []
+
+    async with sound.read_all_workspaces() as connection:
+        with pytest.raises(DBAPIError):
+            await connection.exec_driver_sql(
+                "SELECT CAST(x'ff' AS TEXT)"
+                if sound.is_sqlite
+                else "SELECT convert_from('\\xff', 'UTF8')"
+            )
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "settled"),
+    [
+        (queued(), Outcome.NONE, "none and started_at none"),
+        (queued(), Outcome.PUBLISHED, "none and started_at none"),
+        (queued(), Outcome.FAILED, None),
+        (queued(), Outcome.UNKNOWN, None),
+        (started(), Outcome.NONE, None),
+        (started(), Outcome.PUBLISHED, "none and started_at 2026-04-15T15:00:00.000Z"),
+        (started(), Outcome.FAILED, "none and started_at 2026-04-15T15:00:00.000Z"),
+        (started(), Outcome.UNKNOWN, "none and started_at 2026-04-15T15:00:00.000Z"),
+        (failed(), Outcome.NONE, "failed and started_at none"),
+        (failed(), Outcome.PUBLISHED, "failed and started_at none"),
+        (failed(), Outcome.FAILED, None),
+        (failed(), Outcome.UNKNOWN, None),
+        (unknown(), Outcome.NONE, "unknown and started_at none"),
+        (unknown(), Outcome.PUBLISHED, "unknown and started_at none"),
+        (unknown(), Outcome.FAILED, "unknown and started_at none"),
+        (unknown(), Outcome.UNKNOWN, None),
+    ],
+)
+async def test_the_last_attempt_leads_to_where_its_destination_is(
+    database: Database, state: DestinationState, last: Outcome, settled: str | None
+) -> None:
+    state = replace(state, attempts=2, fence=2)
+    workspace, destination = await add_destination(database, state)
+    await add_attempt(database, workspace, destination, outcome=Outcome.FAILED)
+    attempt = await add_attempt(database, workspace, destination, fence=2, number=2, outcome=last)
+    await add_attempt(
+        database, workspace, destination, kind=AttemptKind.LATE, outcome=Outcome.FAILED, fence=3
+    )
+
+    assert await find_problems(database) == (
+        []
+        if settled is None
+        else [
+            f"Workspace {workspace}: destination {destination} has outcome {settled},"
+            f" which cannot follow from its last attempt {attempt}, of outcome {last}."
+        ]
+    )
+
+
+@pytest.mark.parametrize("last", list(Outcome))
+async def test_a_late_report_publishes_after_any_attempt(database: Database, last: Outcome) -> None:
+    workspace, destination = await add_destination(database, published(attempts=2))
+    await add_attempt(database, workspace, destination, outcome=Outcome.UNKNOWN)
+    await add_attempt(database, workspace, destination, fence=2, number=2, outcome=last)
+    await add_attempt(database, workspace, destination, kind=AttemptKind.LATE, number=None)
+    await add_evidence(database, workspace, destination)
+
+    assert await find_problems(database) == []
+
+
+@pytest.mark.parametrize(
+    ("logged", "is_missed"),
+    [
+        ([Outcome.UNKNOWN], False),
+        ([Outcome.UNKNOWN, Outcome.FAILED], False),
+        ([Outcome.UNKNOWN, Outcome.PUBLISHED], True),
+        ([Outcome.FAILED], True),
+        ([], True),
+    ],
+)
+async def test_a_publication_that_nobody_reported_was_looked_up_after_doubt(
+    database: Database, logged: list[Outcome], is_missed: bool
+) -> None:
+    workspace, destination = await add_destination(database, published(attempts=len(logged)))
+    for fence, outcome in enumerate(logged, start=1):
+        await add_attempt(
+            database, workspace, destination, number=fence, fence=fence, outcome=outcome
+        )
+
+    missed = (
+        f"Workspace {workspace}: destination {destination}"
+        " has no evidence of its publication that counts."
+    )
+    assert await find_problems(database) == [missed] * is_missed
+
+
+async def test_a_mirror_may_know_of_more_than_it_has_a_log_and_evidence_of(
+    database: Database,
+) -> None:
+    states = [published(attempts=3), failed(attempts=2), waiting_for_retry(attempts=2)]
+    await add_destination(database, *states, mirror_of="https://example.com")
+
+    assert await find_problems(database) == []
+
+
+async def test_a_mirror_logs_no_more_attempts_than_it_counts(database: Database) -> None:
+    workspace, destination = await add_destination(
+        database, failed(attempts=1), mirror_of="https://example.com"
+    )
+    for fence in (1, 2):
+        await add_attempt(
+            database, workspace, destination, number=fence, fence=fence, outcome=Outcome.FAILED
+        )
+
+    assert await find_problems(database) == [
+        f"Workspace {workspace}: destination {destination} counts 1 attempts, but 2 are logged."
+    ]
+
+
+async def add_destination(
+    database: Database, *states: DestinationState, mirror_of: str | None = None
+) -> tuple[WorkspaceId, DestinationId]:
+    """A post in a workspace of its own, on as many accounts as states; the first destination."""
+    workspace = await add_workspace(database, mirror_of=mirror_of)
+    accounts = [await add_account(database, workspace) for _ in states]
+    post = await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
+    return workspace, post.destinations[0]
+
+
+async def add_evidence(
+    database: Database, workspace: WorkspaceId, destination: DestinationId
+) -> None:
+    async with database.writing.begin() as connection:
+        await connection.execute(
+            insert(PublishEvidence).values(
+                workspace_id=workspace,
+                destination_id=destination,
+                fence=1,
+                counted=True,
+                published_at=NOW,
+                reported_at=NOW,
+            )
+        )
 
 
 async def test_an_event_may_be_caused_by_nobody_and_by_a_key_of_another_workspace(
@@ -167,12 +563,6 @@ async def test_old_events_may_be_gone(sound: Database, kept: str) -> None:
     assert await find_problems(sound) == []
 
 
-async def test_attempts_that_nobody_logged_are_no_problem(sound: Database) -> None:
-    await plant(sound, "DELETE FROM attempt")
-
-    assert await find_problems(sound) == []
-
-
 async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
     await plant(
         sound,
@@ -190,27 +580,57 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_what_cannot_be_read_is_a_problem_and_the_check_goes_on(sound: Database) -> None:
-    await plant(sound, f"UPDATE post SET platform_content = '[' WHERE id = '{POST}'")
+async def test_a_damaged_page_is_told_of_in_sentences_and_the_check_goes_on(
+    sound: Database,
+) -> None:
     await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+    await damage(sound, "attempt")
 
-    unreadable, counter = await find_problems(sound)
+    file, values, *others, counter = await find_problems(sound)
 
-    assert unreadable.startswith("What is stored could not be read: ")
+    assert file == "The check of the file could not be finished: the file is damaged."
+    assert values == (
+        "The check of the values in attempt could not be finished: the file is damaged."
+    )
+    for other in others:
+        assert re.fullmatch(
+            r"The check of [\w ]+ could not be finished: the file is damaged\.", other
+        )
     assert counter == f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4."
 
 
+async def test_an_error_of_the_database_ends_one_check_alone(sound: Database) -> None:
+    await plant(sound, "ALTER TABLE idempotency_key DROP COLUMN outcome")
+    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+
+    assert await find_problems(sound) == [
+        "The check of the values in idempotency_key could not be finished: "
+        + (
+            "no such column: idempotency_key.outcome."
+            if sound.is_sqlite
+            else "column idempotency_key.outcome does not exist."
+        ),
+        f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
+    ]
+
+
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_a_damaged_file_is_a_problem(sound: Database) -> None:
-    await sound.reading.dispose()  # so that the next reader opens the file anew
-    await sound.writing.dispose()
-    with open(str(sound.url.database), "r+b") as opened:  # noqa: ASYNC230, PTH123
-        opened.seek(8 * 4096)
-        opened.write(b"\xde\xad" * 4096)
+async def test_where_the_version_cannot_be_read_the_check_says_so(sound: Database) -> None:
+    await damage(sound, "alembic_version")
 
-    problems = await find_problems(sound)
+    assert await find_problems(sound) == ["The check could not begin: the file is damaged."]
 
-    assert problems
-    assert problems[0].startswith(
-        ("SQLite's integrity check: ", "What is stored could not be read")
-    )
+
+async def damage(database: Database, table: str) -> None:
+    """Overwrite the first page of a table in its file, and let nobody have it in memory."""
+    await database.reading.dispose()
+    await database.writing.dispose()
+    file = Path(str(database.url.database))
+    connection = sqlite3.connect(file)
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    ((page,),) = connection.execute(query, (table,))
+    ((size,),) = connection.execute("PRAGMA page_size")
+    connection.close()
+    with file.open("r+b") as opened:  # noqa: ASYNC230
+        opened.seek((page - 1) * size)
+        opened.write(b"\xde\xad" * (size // 2))

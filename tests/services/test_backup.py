@@ -13,7 +13,7 @@ from app.db.integrity import find_problems
 from app.db.migrations import SchemaMismatch
 from app.services.backup import BackupRefused, backup, restore
 from tests.db.contents import Ids, add_event, add_everything, all_rows
-from tests.factories import NOW, add_post, add_workspace, published
+from tests.factories import NOW, add_post, add_workspace, queued
 
 
 def random_bytes(length: int) -> bytes:
@@ -130,7 +130,7 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
 
 async def write_some(database: Database, ids: Ids) -> None:
     await add_event(database, ids)
-    await add_post(database, ids.workspace, {ids.account: published()})
+    await add_post(database, ids.workspace, {ids.account: queued()})
 
 
 async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Path) -> None:
