@@ -27,6 +27,7 @@ from app.db.postgresql import postgresql_engine, wait_for_other_schema_changes
 from app.db.sqlite import (
     NO_TIME_LIMIT,
     REFRESH_STATISTICS,
+    Threads,
     foreign_keys_unchecked,
     refuse_broken_links,
     sqlite_reading,
@@ -152,9 +153,10 @@ class Database:
         self._confine = confine
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._threads = Threads()
         if self.is_sqlite:
-            self.reading = sqlite_reading(self.url, pool_size, timeout)
-            self.writing = sqlite_writing(self.url, timeout)
+            self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
+            self.writing = sqlite_writing(self.url, timeout, self._threads)
         else:
             self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
@@ -257,6 +259,7 @@ class Database:
         """Close every connection; whoever made a database leaves it here."""
         await self.reading.dispose()
         await self.writing.dispose()
+        await self._threads.ended()
 
 
 def insert_with_on_conflict(

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
+from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy import URL, event
@@ -27,13 +29,15 @@ REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
 
 _ROWS_TO_ANALYSE = "400"  # of each index; a whole one would take the write lock for too long
 _INTERRUPT_AGAIN = timedelta(milliseconds=50)
+_LAST_WAIT = timedelta(seconds=5)
 
 
-def sqlite_reading(url: URL, pool_size: int, timeout: timedelta) -> AsyncEngine:
+def sqlite_reading(url: URL, pool_size: int, timeout: timedelta, threads: "Threads") -> AsyncEngine:
     """Several connections that cannot write, and do not make a file that is not there."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
         url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
+        connect_args={"async_creator_fn": threads.connect},
         isolation_level="AUTOCOMMIT",
         pool_size=pool_size,
         max_overflow=0,
@@ -46,11 +50,11 @@ def sqlite_reading(url: URL, pool_size: int, timeout: timedelta) -> AsyncEngine:
     return engine
 
 
-def sqlite_writing(url: URL, timeout: timedelta) -> AsyncEngine:
+def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads") -> AsyncEngine:
     """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
     engine = create_async_engine(
         url,
-        connect_args={"isolation_level": None},
+        connect_args={"isolation_level": None, "async_creator_fn": threads.connect},
         pool_size=1,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
@@ -74,6 +78,32 @@ def sqlite_writing(url: URL, timeout: timedelta) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+class Threads:
+    """Those in which the driver runs its connections, so that they can be seen to their end.
+
+    A connection that is given up, or was never made, ends its thread when it comes to it. That reports
+    to the event loop, and prints a traceback if the loop has ended before it.
+    """
+
+    def __init__(self) -> None:
+        self._threads: WeakSet[Thread] = WeakSet()
+
+    async def connect(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
+        """Connect as the driver does."""
+        connection = aiosqlite.connect(*arguments, **options)
+        connection._thread.daemon = True  # so that one that hangs does not hold up an exit
+        self._threads.add(connection._thread)
+        return await connection
+
+    async def ended(self) -> None:
+        """Wait, not for ever, until all have ended; nothing may be connected any more."""
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        for thread in list(self._threads):
+            thread.join(_LAST_WAIT.total_seconds())
 
 
 @asynccontextmanager

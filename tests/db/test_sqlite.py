@@ -46,6 +46,17 @@ async def test_reading_does_not_make_a_file(absent: Database) -> None:
     assert list(file.parent.iterdir()) == []
 
 
+async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    for _ in range(20):  # whether a thread is late is a matter of luck
+        async with Database.in_file(tmp_path / "absent.db") as absent:
+            with pytest.raises(ServiceUnavailable):
+                await absent.ping()
+
+        after = set(threading.enumerate()) - before
+        assert [each.name for each in after if "_connection_worker_thread" in each.name] == []
+
+
 async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(absent: Database) -> None:
     async with absent.changing_schema() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
