@@ -25,7 +25,7 @@ from app.domain.destinations import (
     due_day,
     lateness_ms,
 )
-from app.domain.ids import AccountId, ApiKeyId, AttemptId, DestinationId, PostId, WorkspaceId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.workspaces import WorkspaceKind
 
@@ -257,7 +257,7 @@ async def add_attempt(
     worker: str | None = "worker-1",
     started_at: datetime = NOW,
     finished_at: datetime | None = None,
-) -> AttemptId:
+) -> UUID:
     """An attempt; category, code and message count only where it failed or nobody knows."""
     failed = outcome in (Outcome.FAILED, Outcome.UNKNOWN)
     finished = outcome is not Outcome.NONE
@@ -286,7 +286,7 @@ async def add_attempt(
             finished_at=(finished_at or started_at + timedelta(seconds=1)) if finished else None,
         ),
     )
-    return AttemptId(attempt_id)
+    return attempt_id
 
 
 async def _insert(database: Database, row: Workspace | ApiKey | Attempt) -> None:

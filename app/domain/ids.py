@@ -13,7 +13,6 @@ WorkspaceId = NewType("WorkspaceId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
 PostId = NewType("PostId", UUID)
 DestinationId = NewType("DestinationId", UUID)
-AttemptId = NewType("AttemptId", UUID)
 AccountId = NewType("AccountId", int)
 """Unique within a workspace only, counted from 1."""
 

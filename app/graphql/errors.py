@@ -50,6 +50,14 @@ def public_cause(error: BaseException | None) -> PostResultsError | None:
     return error
 
 
+def field_of(place: str) -> str:
+    """The argument's path, in which the items of a list share its place: `ids` for `ids[3]`."""
+    return _ITEM.sub("", place)
+
+
+_ITEM = re.compile(r"\[\d+\]")
+
+
 def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"message": _cut(_message(error, schema))}
     if error.locations:
@@ -66,7 +74,7 @@ def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[
     elif _is_callers(error):
         entry["extensions"] = {"code": ErrorCode.VALIDATION_ERROR.name}
         if argument := _BAD_ARGUMENT.match(error.message):
-            entry["extensions"]["field"] = argument[1] + (argument[2] or "")
+            entry["extensions"]["field"] = field_of(argument[1] + (argument[2] or ""))
     else:
         _report(error, error.original_error or error, request_id)
         entry |= error_entry(InternalError(MASKED), request_id)

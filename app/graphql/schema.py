@@ -132,15 +132,13 @@ class Gate(SchemaExtension):
         assert context.graphql_document is not None  # noqa: S101 - set by on_parse
         # Strawberry's own `operation_name` answers with the first operation where none was named.
         operation = get_operation_ast(context.graphql_document, context._provided_operation_name)
-        if operation is None and not any(
-            isinstance(each, OperationDefinitionNode)
-            for each in context.graphql_document.definitions
-        ):
+        if operation is not None:
+            return operation
+        definitions = context.graphql_document.definitions
+        if not any(isinstance(each, OperationDefinitionNode) for each in definitions):
             raise ValidationFailed("The document has no operation; it needs a query.")
-        if operation is None:
-            raise InvalidInput(
-                "operationName must name an operation of the document; it may be left out only"
-                " where the document has exactly one.",
-                argument="operationName",
-            )
-        return operation
+        raise InvalidInput(
+            "operationName must name an operation of the document; it may be left out only where the"
+            " document has exactly one.",
+            argument="operationName",
+        )

@@ -13,7 +13,7 @@ from graphql.validation import ValidationContext, ValuesOfCorrectTypeRule
 from app.domain.errors import InvalidInput, PostResultsError
 from app.domain.ids import not_an_account_id
 from app.graphql.connections import PAGE_ARGUMENTS, out_of_range
-from app.graphql.errors import public_cause
+from app.graphql.errors import field_of, public_cause
 from app.graphql.values import Place
 
 MAX_ERRORS_OF_A_VALUE = 5
@@ -79,16 +79,13 @@ def name_variable_errors(
 
 
 def _named(error: GraphQLError, problem: str, place: str) -> GraphQLError:
-    """The error of a value at a place such as `filter.accountId[2]`; items share their list's field."""
-    argument = _ITEM.sub("", place)
+    """The error of a value at a place such as `filter.accountId[2]`."""
+    argument = field_of(place)
     cause = public_cause(error) or _no_number(argument, problem) or InvalidInput(problem)
     cause.argument = argument
     names_itself = cause.message.startswith(place)
     message = cause.message if names_itself else f"{place}: {cause.message}"
     return GraphQLError(message, error.nodes, original_error=cause)
-
-
-_ITEM = re.compile(r"\[\d+\]")
 
 
 def _no_number(argument: str, problem: str) -> PostResultsError | None:
