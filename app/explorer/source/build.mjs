@@ -1,0 +1,63 @@
+// Bundles the page into ../static, under names that change with the content, and compresses it.
+
+import { build } from "esbuild";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+
+const SOURCE = fileURLToPath(new URL(".", import.meta.url));
+const STATIC = join(SOURCE, "..", "static");
+const ASSETS = join(STATIC, "assets");
+
+const WORKERS = {
+  editor: "monaco-editor/esm/vs/editor/editor.worker.js",
+  json: "monaco-editor/esm/vs/language/json/json.worker.js",
+  graphql: "monaco-graphql/esm/graphql.worker.js",
+};
+
+/** Bundles one entry point; the names of its script and of its style sheet, if it has one. */
+async function bundle(entryPoint, options) {
+  const { metafile } = await build({
+    entryPoints: [entryPoint],
+    bundle: true,
+    minify: true,
+    metafile: true,
+    target: "es2022",
+    absWorkingDir: SOURCE,
+    outdir: ASSETS,
+    entryNames: "[name]-[hash]",
+    assetNames: "[name]-[hash]",
+    legalComments: "linked",
+    loader: { ".ttf": "file" },
+    logLevel: "warning",
+    ...options,
+  });
+  const [script, { cssBundle }] = Object.entries(metafile.outputs).find(([, it]) => it.entryPoint);
+  return { script: basename(script), style: cssBundle && basename(cssBundle) };
+}
+
+await rm(STATIC, { recursive: true, force: true });
+
+const workers = {};
+for (const [label, entryPoint] of Object.entries(WORKERS)) {
+  const { script } = await bundle(entryPoint, { format: "iife" });
+  workers[label] = `./${script}`;
+}
+// Without splitting, so that the style sheets of what is imported late are in the one sheet too.
+const { script, style } = await bundle("src/main.tsx", {
+  format: "esm",
+  define: { WORKERS: JSON.stringify(workers), "process.env.NODE_ENV": '"production"' },
+});
+
+const template = await readFile(join(SOURCE, "index.html"), "utf8");
+const html = template
+  .replace("$script", `graphiql/assets/${script}`)
+  .replace("$style", `graphiql/assets/${style}`);
+await writeFile(join(STATIC, "index.html"), html);
+
+for (const file of await readdir(ASSETS)) {
+  const content = await readFile(join(ASSETS, file));
+  await writeFile(join(ASSETS, `${file}.gz`), gzipSync(content, { level: 9 }));
+  await writeFile(join(ASSETS, `${file}.br`), brotliCompressSync(content));
+}

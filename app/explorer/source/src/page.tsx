@@ -1,0 +1,57 @@
+// The page: the bar with the key and the REST link, and GraphiQL below it.
+
+import { DOC_EXPLORER_PLUGIN, DocExplorerStore } from "@graphiql/plugin-doc-explorer";
+import { explorerPlugin } from "@graphiql/plugin-explorer";
+import { HISTORY_PLUGIN, HistoryStore } from "@graphiql/plugin-history";
+import { GraphiQLProvider } from "@graphiql/react";
+import { GraphiQLInterface } from "graphiql";
+import { useMemo } from "react";
+
+import { useAccess } from "./access";
+import { fetcherWith, fetchNothing } from "./fetcher";
+import { KeyField } from "./key-field";
+import { KeyContext, REST_PLUGIN, RestLink } from "./rest";
+import { STORAGE } from "./storage";
+import { TABS } from "./tabs";
+
+const PLUGINS = [
+  DOC_EXPLORER_PLUGIN,
+  explorerPlugin({ showAttribution: false }),
+  HISTORY_PLUGIN,
+  REST_PLUGIN,
+];
+
+export function Page() {
+  const access = useAccess();
+  const { key, verdict, refuse } = access;
+  const works = verdict.kind === "accepted";
+  // A new fetcher makes GraphiQL read the schema again.
+  const fetcher = useMemo(() => (works ? fetcherWith(key, refuse) : fetchNothing), [works, key]);
+  return (
+    <KeyContext value={key}>
+      <GraphiQLProvider
+        fetcher={fetcher}
+        plugins={PLUGINS}
+        referencePlugin={DOC_EXPLORER_PLUGIN}
+        defaultTabs={TABS}
+        storage={STORAGE}
+        shouldPersistHeaders={false}
+        inputValueDeprecation
+        schemaDescription
+      >
+        <div className="graphiql-container page">
+          <header>
+            <h1>post-results</h1>
+            <KeyField access={access} />
+            <RestLink />
+          </header>
+          <HistoryStore>
+            <DocExplorerStore>
+              <GraphiQLInterface showPersistHeadersSettings={false} />
+            </DocExplorerStore>
+          </HistoryStore>
+        </div>
+      </GraphiQLProvider>
+    </KeyContext>
+  );
+}
