@@ -91,10 +91,14 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--demo", is_flag=True, help="Load the demo data once, and print the demo key.")
+@click.option(
+    "--demo", is_flag=True, help="Load the demo data once, and show the demo key to everybody."
+)
 def serve(demo: bool) -> None:
-    """Bring the database to this version, then serve GraphQL and REST."""
-    serve_forever(_settings(), demo=demo)
+    """Bring the database to this version, then serve GraphQL, REST and the page for exploring."""
+    if demo:
+        os.environ["DEMO"] = "yes"  # where each process of the server reads its settings
+    serve_forever(_settings())
 
 
 @cli.command("migrate")

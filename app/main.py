@@ -22,6 +22,7 @@ from app.db.migrations import check_schema_version
 from app.db.sqlite import STATISTICS_AGE
 from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
+from app.explorer.page import Explorer
 from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
 from app.graphql.schema import make_schema
 from app.http.cors import with_cors
@@ -81,6 +82,10 @@ def create_app(
         key_prefix=settings.api_key_prefix,
         clock=clock,
     )
+    explorer = Explorer(
+        key_prefix=settings.api_key_prefix,
+        demo_key=settings.demo_key() if settings.demo else "",
+    )
     metrics = Metrics()
     observer = Observer(metrics)
     render = _Renderer(clock)
@@ -105,10 +110,12 @@ def create_app(
                 GRAPHQL_PATH,
                 GraphQLEndpoint(
                     door,
+                    page=explorer.page,
                     max_body_bytes=settings.max_body_bytes,
                     max_list_entries=settings.graphql.list_entries,
                 ),
             ),
+            *explorer.routes,
             *rest_routes(door, clock),
             *_operator_routes(database, metrics),
         ],

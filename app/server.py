@@ -28,13 +28,13 @@ _DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 
 
-def serve_forever(settings: Settings, *, demo: bool) -> None:
+def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
     listening = _bind(settings)
     with listening, _shared_metrics(settings):
-        key = asyncio.run(_prepare(settings, demo=demo))
-        click.echo(_greeting(settings, listening, key=key, demo=demo))
+        key = asyncio.run(_prepare(settings))
+        click.echo(_greeting(settings, listening, key))
         config = uvicorn.Config(
             "app.main:from_environment",
             factory=True,
@@ -93,12 +93,12 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _prepare(settings: Settings, *, demo: bool) -> str | None:
+async def _prepare(settings: Settings) -> str | None:
     """Migrate, load the demo or make the first workspace; the key to show, if there is one."""
     now = now_utc()
     async with Database(settings.database_url, timeout=settings.database_timeout) as database:
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
-        if demo:
+        if settings.demo:
             token = settings.demo_key()
             await load_demo(database, token=token, key_prefix=settings.api_key_prefix, now=now)
             return token
@@ -110,16 +110,17 @@ async def _prepare(settings: Settings, *, demo: bool) -> str | None:
         )
 
 
-def _greeting(settings: Settings, listening: socket.socket, *, key: str | None, demo: bool) -> str:
+def _greeting(settings: Settings, listening: socket.socket, key: str | None) -> str:
     host, port = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     lines = [
         f"post-results {__version__}",
         f"  GraphQL  {url}/graphql",
         f"  REST     {url}/v1",
+        f"  explore  {url}/graphiql",
         f"  ready?   {url}/readyz",
     ]
-    if key and demo:
+    if key and settings.demo:
         results = f"{url}/v1/posts/{_DEMO_POST}/results"
         lines += [
             f"  key      {key}",

@@ -120,6 +120,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def _yes_or_no(text: str) -> bool:
+    return _one_of("yes", "no")(text) == "yes"
+
+
 def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
@@ -254,6 +258,12 @@ class Settings:
     port: int = _setting("PORT", "8000", _whole_number(0, 65535), "Port to listen on.")
     workers: int = _setting(
         "WORKERS", "1", _whole_number(1, 256), "Server processes. More than one wants PostgreSQL."
+    )
+    demo: bool = _setting(
+        "DEMO",
+        "no",
+        _yes_or_no,
+        "`yes` is the same as `serve --demo`: load the demo data once, show its key to everybody.",
     )
     demo_api_key: str | None = _setting(
         "DEMO_API_KEY",

@@ -18,6 +18,7 @@ import pytest
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.models import Base
+from app.explorer.page import BUILT
 from tests import postgres
 from tests.clients import Tenant, serving
 from tests.factories import NOW, add_api_key, add_workspace
@@ -85,6 +86,13 @@ def empty_database_url(
         return
     with postgres.new_database(request.getfixturevalue("postgresql_server_url")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def built_page() -> None:
+    """For tests that need the page as its script builds it."""
+    if not (BUILT / "index.html").exists():
+        pytest.skip("The page was not built; run scripts/explorer.")
 
 
 @pytest.fixture(scope="session")

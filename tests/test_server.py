@@ -113,20 +113,21 @@ def test_the_first_start_prints_a_key_once(start: Starter) -> None:
     lines = first.greeting()
     first.stop()
 
-    assert lines[:4] == [
+    assert lines[:5] == [
         f"post-results {__version__}",
         f"  GraphQL  {first.url}/graphql",
         f"  REST     {first.url}/v1",
+        f"  explore  {first.url}/graphiql",
         f"  ready?   {first.url}/readyz",
     ]
-    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[4])
+    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[5])
     assert key
-    assert lines[5:] == [
+    assert lines[6:] == [
         "           This is the key of the new workspace; it is shown this once. Keep it."
     ]
 
     second = start()
-    assert len(second.greeting()) == 4
+    assert len(second.greeting()) == 5
     assert total(second, key[1]) == 0
     second.stop()
     assert key[1] not in json.dumps(first.requests() + second.requests())
@@ -146,13 +147,35 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -
         ]
         url = f"{server.url}/v1/posts/{DEMO_POST}/results"
         server.stop()
-        assert lines[4:] == [
+        assert lines[5:] == [
             f"  key      {DEMO_KEY}",
             "Try it:",
             f"  curl -H 'Authorization: Bearer {DEMO_KEY}' {url}",
         ]
 
     assert totals[0] == totals[1] > 200
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("built_page")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_demo_shows_its_key_to_whoever_opens_the_page(start: Starter, workers: str) -> None:
+    by_option = start("--demo", WORKERS=workers)
+    by_option.greeting()
+    page = by_option.get("/graphiql").text
+    by_option.stop()
+    by_setting = start(DEMO="yes", WORKERS=workers)
+    by_setting.greeting()
+    same_page = by_setting.get("/graphiql").text
+    by_setting.stop()
+    neither = start(WORKERS=workers)
+    neither.greeting()
+    without_key = neither.get("/graphiql").text
+    neither.stop()
+
+    assert f'data-demo-key="{DEMO_KEY}"' in page
+    assert same_page == page
+    assert without_key == page.replace(DEMO_KEY, "")
 
 
 def test_the_demo_key_can_be_ones_own_and_be_changed(start: Starter) -> None:
@@ -172,7 +195,7 @@ def test_two_starts_at_once_make_one_workspace_and_print_one_key(start: Starter)
     for server in servers:
         server.stop()
 
-    assert sorted(len(lines) for lines in printed) == [4, 6]
+    assert sorted(len(lines) for lines in printed) == [5, 7]
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(
@@ -347,7 +370,7 @@ def test_a_request_that_outlasts_a_stop_is_cut_off(start: Starter) -> None:
 
 def test_when_a_key_was_used_is_written_before_the_end(start: Starter) -> None:
     first = start()
-    key = first.greeting()[4].split()[-1]
+    key = first.greeting()[5].split()[-1]
     assert total(first, key) == 0
     first.stop()
 

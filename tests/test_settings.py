@@ -40,6 +40,7 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings == Settings()
     assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.demo is False
     assert settings.demo_api_key is None
     assert settings.demo_key() == "pe_live_" + DEMO_KEY_SECRET
     assert settings.api_key_prefix == "pe_live_"
@@ -168,6 +169,8 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("PORT", " 65535 ", 65535),
         ("WORKERS", "1", 1),
         ("WORKERS", "256", 256),
+        ("DEMO", "yes", True),
+        ("DEMO", "no", False),
         ("DEMO_API_KEY", DEMO_KEY, DEMO_KEY),
         ("API_KEY_PREFIX", "acme-", "acme-"),
         ("SECRET_KEY", "sixteen letters!", "sixteen letters!"),
@@ -257,6 +260,7 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
         ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be one of json, console"),
+        ("DEMO", "1", "must be one of yes, no"),
         ("GRAPHQL_MAX_DEPTH", "4", "must be a whole number from 5 to 1000"),
         ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 100 to 10000"),
         *(

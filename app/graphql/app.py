@@ -6,8 +6,7 @@ well asked for but not run has the status of its error under application/graphql
 ("Status Codes"), and 200 under application/json ("Legacy Watershed"), as older clients expect.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,6 +35,7 @@ from app.graphql.errors import Answer, error_entries, error_entry
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object
+from app.http.preferences import parse_parameters, preferences
 from app.http.query_string import read_query_string
 from app.http.rate_limits import RateLimits
 from app.http.state import note_error, request_state
@@ -140,10 +140,18 @@ def graphql_error(scope: Scope, error: PostResultsError) -> Response:
 
 
 class GraphQLEndpoint:
-    """GET and POST of one path; an ASGI app."""
+    """GET and POST of one path; an ASGI app. A browser that comes without a query gets the page."""
 
-    def __init__(self, door: GraphQLDoor, *, max_body_bytes: int, max_list_entries: int) -> None:
+    def __init__(
+        self,
+        door: GraphQLDoor,
+        *,
+        page: Callable[[], Response],
+        max_body_bytes: int,
+        max_list_entries: int,
+    ) -> None:
         self._door = door
+        self._page = page
         self._max_body_bytes = max_body_bytes
         self._max_list_entries = max_list_entries
 
@@ -163,10 +171,7 @@ class GraphQLEndpoint:
                 request, f"{request.method} is not possible here", "GET, POST"
             )
         if _is_a_persons_visit(request):
-            raise InvalidInput(
-                "This is a GraphQL API and no page: POST a JSON object with a query to it, with an"
-                " API key in the header Authorization."
-            )
+            return self._page()
         context = await self._door.context_for(request, max_list_entries=self._max_list_entries)
         if request.method == "GET":
             asked, allowed = _from_query_string(request), QUERY_ONLY
@@ -185,7 +190,7 @@ class GraphQLEndpoint:
         return _respond(answer.body(), status=status, media_type=media_type)
 
     async def _from_body(self, request: Request) -> "_Asked":
-        media_type, parameters = _parse_media_type(request.headers.get("content-type", ""))
+        media_type, parameters = parse_parameters(request.headers.get("content-type", ""))
         if media_type != JSON or parameters.get("charset", "utf-8").lower() not in (
             "utf-8",
             "utf8",
@@ -206,7 +211,7 @@ def _is_a_persons_visit(request: Request) -> bool:
     return (
         request.method == "GET"
         and "query" not in request.query_params
-        and "text/html" in _preferences(request.headers)
+        and preferences(request.headers, "accept").get("text/html", 0) > 0
     )
 
 
@@ -257,27 +262,11 @@ def _media_type(headers: Headers) -> str:
 
     Who accepts anything, or nothing that can be had, gets JSON ("Legacy Watershed").
     """
-    preferences = _preferences(headers)
-    named = preferences.get(GRAPHQL_RESPONSE, 0)
+    accepted = preferences(headers, "accept")
+    named = accepted.get(GRAPHQL_RESPONSE, 0)
     ranges = (JSON, "application/*", "*/*")
-    plain = next((preferences[each] for each in ranges if each in preferences), 0)
+    plain = next((accepted[each] for each in ranges if each in accepted), 0)
     return GRAPHQL_RESPONSE if named > 0 and named >= plain else JSON
-
-
-def _preferences(headers: Headers) -> dict[str, float]:
-    """What Accept names, with its weights; what is not understood is left out."""
-    preferences: dict[str, float] = {}
-    for item in ",".join(headers.getlist("accept")).split(","):
-        media_type, parameters = _parse_media_type(item)
-        with suppress(ValueError):
-            preferences[media_type] = float(parameters.get("q", "1"))
-    return preferences
-
-
-def _parse_media_type(text: str) -> tuple[str, dict[str, str]]:
-    media_type, *parameters = (part.strip() for part in text.split(";"))
-    pairs = (parameter.partition("=") for parameter in parameters)
-    return media_type.lower(), {name.lower(): value.strip('"') for name, _, value in pairs}
 
 
 def _method_not_allowed(request: Request, problem: str, allowed: str) -> Response:

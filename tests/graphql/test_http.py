@@ -353,18 +353,16 @@ async def test_a_query_string_without_a_query_is_refused(client: Client) -> None
     assert await get(client, query="", variables="{}") == (400, expected)
 
 
-async def test_a_browser_that_is_pointed_here_is_told_what_this_is(client: Client) -> None:
+async def test_a_browser_with_a_query_gets_json(client: Client) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    response = await client.with_token(None).get("/graphql", headers=browser)
-    assert response.status_code == 400
-    assert response.json() == refusal(
-        "VALIDATION_ERROR",
-        "This is a GraphQL API and no page: POST a JSON object with a query to it, with an API key"
-        " in the header Authorization.",
-    )
-
     response = await client.get("/graphql?query={__typename}", headers=browser)
     assert (response.status_code, response.json()) == (200, TYPENAME)
+
+
+async def test_who_refuses_html_is_not_given_the_page(client: Client) -> None:
+    response = await client.get("/graphql", headers={"Accept": "application/json, text/html;q=0"})
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["message"] == "query must be a GraphQL document."
 
 
 @pytest.mark.parametrize(

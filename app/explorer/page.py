@@ -1,0 +1,106 @@
+"""Serving the page and its files, under a policy that lets a browser ask nobody but this server."""
+
+from html import escape
+from pathlib import Path
+from string import Template
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+
+from app.domain.errors import NotFound, ServiceUnavailable
+from app.http.preferences import preferences
+from app.http.state import request_state
+
+PAGE_PATH = "/graphiql"
+BUILT = Path(__file__).parent / "static"
+"""What the build leaves behind: index.html, and each file of assets also as .br and .gz."""
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # the editor writes its measures into style elements
+        "font-src 'self' data:",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_FOREVER = "public, max-age=31536000, immutable"
+_ENCODINGS = {"br": ".br", "gzip": ".gz"}
+"""In the order of our preference."""
+_MEDIA_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain",
+}
+"""Not the system's table, in which any program may have changed them."""
+
+
+class Explorer:
+    """The page, for people who come with a browser; it asks for an API key itself.
+
+    `demo_key` is put into the page for everybody to use; empty where there is no demo to show.
+    """
+
+    def __init__(self, *, key_prefix: str, demo_key: str, built: Path = BUILT) -> None:
+        try:
+            template = Template((built / "index.html").read_text())
+            self._files = {file.name: file for file in (built / "assets").iterdir()}
+        except FileNotFoundError:
+            self._html = None
+            self._files = {}
+        else:
+            self._html = template.substitute(
+                key_prefix=escape(key_prefix), demo_key=escape(demo_key)
+            )
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route(PAGE_PATH, self._page_response),
+            Route(f"{PAGE_PATH}/assets/{{name}}", self._asset_response),
+        ]
+
+    def page(self) -> Response:
+        """The page; ServiceUnavailable where it was never built."""
+        if self._html is None:
+            raise ServiceUnavailable(
+                "This page has not been built. Run scripts/explorer and start the server again;"
+                " the API works without it."
+            )
+        headers = {**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
+        return HTMLResponse(self._html, headers=headers)
+
+    async def _page_response(self, request: Request) -> Response:
+        request_state(request.scope)["door"] = "explorer"
+        return self.page()
+
+    async def _asset_response(self, request: Request) -> Response:
+        state = request_state(request.scope)
+        state["door"] = "explorer"
+        name = request.path_params["name"]
+        if name not in self._files or name.endswith(tuple(_ENCODINGS.values())):
+            raise NotFound("This file is not part of the page any more; load the page again.")
+        # Megabytes may take their time on a slow line.
+        state["lift_deadline"]()
+        headers = {**_HEADERS, "Cache-Control": _FOREVER, "Vary": "Accept-Encoding"}
+        file = self._files[name]
+        for encoding, suffix in _ENCODINGS.items():
+            if preferences(request.headers, "accept-encoding").get(encoding, 0) > 0:
+                file = self._files[name + suffix]
+                headers["Content-Encoding"] = encoding
+                break
+        media_type = _MEDIA_TYPES[Path(name).suffix]
+        return FileResponse(file, headers=headers, media_type=media_type)
