@@ -22,6 +22,7 @@ from app.explorer.page import BUILT
 from tests import postgres
 from tests.clients import Tenant, serving
 from tests.factories import NOW, add_api_key, add_workspace
+from tests.servers import Server
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -86,6 +87,22 @@ def empty_database_url(
         return
     with postgres.new_database(request.getfixturevalue("postgresql_server_url")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A process that serves the demo data without rate limits, for tests that read; it must never fail."""
+    folder = tmp_path_factory.mktemp("demo-server")
+    settings = {"DATABASE_URL": f"sqlite:///{folder / 'demo.db'}", "RATE_LIMIT": "off"}
+    server = Server(folder, settings, "--demo")
+    try:
+        server.greeting()
+        yield server
+        server.stop()
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert [each for each in server.requests() if each["status"] >= 500] == []
 
 
 @pytest.fixture(scope="session")

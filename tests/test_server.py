@@ -7,12 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,57 +18,7 @@ import pytest
 from app import __version__
 from app.domain.times import format_instant
 from app.main import now_utc
-from app.settings import DEMO_KEY_SECRET
-
-DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
-DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-SECONDS = 60
-"""How long a busy machine may take for anything here; only a failure takes so long."""
-
-
-class Server:
-    """A process of `post-results serve`, from its greeting to its end."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
-        number = len(list(folder.iterdir()))
-        self._out = folder / f"{number}.out"
-        self._log = folder / f"{number}.log"
-        with self._out.open("w") as out, self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", *arguments],
-                env={**os.environ, "PORT": "0", **environment},
-                stdout=out,
-                stderr=log,
-            )
-
-    def greeting(self) -> list[str]:
-        """What it prints at its start, which is all that it prints; then it answers."""
-        while not (found := re.search(r"(http\S+)/readyz\n", self._out.read_text())):
-            assert self.process.poll() is None, self._log.read_text()
-            time.sleep(0.05)
-        self.url = found[1]
-        assert self.get("/readyz").json() == {"status": "ready"}
-        return self._out.read_text().splitlines()
-
-    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(SECONDS) == 0, self._log.read_text()
-
-    def refusal(self) -> str:
-        """The one sentence of a server that must not start."""
-        assert self.process.wait(SECONDS) == 1
-        assert self._out.read_text() == ""
-        return self._log.read_text()
-
-    def requests(self) -> list[dict[str, Any]]:
-        """What it logged of each request; everything it logs must be a JSON object on one line."""
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return [line for line in lines if line["event"] == "request"]
+from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
 
 
 class Starter:
