@@ -25,19 +25,15 @@ const SECRET = /^[0-9a-f]{32}$/;
 
 export function useAccess(): Access {
   const [key, setKey] = useState(() => sessionStorage.getItem(STORED) ?? DEMO_KEY);
-  const [verdict, setVerdict] = useState<Verdict>({ kind: "checking" });
+  const [judged, setJudged] = useState<{ key: string; verdict: Verdict }>();
 
   useEffect(() => {
     sessionStorage.setItem(STORED, key);
-    if (!key || !isWellFormed(key)) {
-      setVerdict({ kind: key ? "malformed" : "missing" });
-      return;
-    }
-    setVerdict({ kind: "checking" });
+    if (!isWellFormed(key)) return;
     const asking = new AbortController();
     const timer = setTimeout(async () => {
-      const answer = await ask(key, asking.signal);
-      if (!asking.signal.aborted) setVerdict(answer);
+      const verdict = await ask(key, asking.signal);
+      if (!asking.signal.aborted) setJudged({ key, verdict });
     }, TYPING_PAUSE_MS);
     return () => {
       clearTimeout(timer);
@@ -45,7 +41,18 @@ export function useAccess(): Access {
     };
   }, [key]);
 
-  return { key, setKey, verdict, refuse: (reason) => setVerdict({ kind: "refused", reason }) };
+  return {
+    key,
+    setKey,
+    // What was said of another key is not said of this one.
+    verdict: judged?.key === key ? judged.verdict : unasked(key),
+    refuse: (reason) => setJudged({ key, verdict: { kind: "refused", reason } }),
+  };
+}
+
+function unasked(key: string): Verdict {
+  if (!key) return { kind: "missing" };
+  return { kind: isWellFormed(key) ? "checking" : "malformed" };
 }
 
 function isWellFormed(key: string): boolean {

@@ -1,7 +1,7 @@
 // How the page asks: queries by POST, subscriptions by graphql-transport-ws, both with the key.
 
-import { createGraphiQLFetcher, type Fetcher, type FetcherOpts } from "@graphiql/toolkit";
-import { getOperationAST, GraphQLError } from "graphql";
+import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
+import { getOperationAST, GraphQLError, parse, type DocumentNode } from "graphql";
 import { createClient } from "graphql-ws";
 
 import { GRAPHQL_URL } from "./config";
@@ -27,18 +27,41 @@ export function fetcherWith(key: string, refuse: (reason: string) => void): Fetc
       return response;
     },
   });
-  return (params, options) =>
-    ask({ ...params, variables: withToday(params, options) }, options);
+  return (params, options) => ask(...asWritten(params, options));
 }
 
-/** The variables, and the start of the reader's day where the operation has a variable for it. */
-function withToday(params: Parameters<Fetcher>[0], options?: FetcherOpts) {
+type Question = Parameters<Fetcher>;
+
+/**
+ * The question as it stands in the editor, which names the operation of a moment ago when somebody is
+ * quick; with the start of the reader's day where the operation has a variable for it.
+ */
+function asWritten(...[params, options]: Question): Question {
+  const documentAST = parsed(params.query);
+  if (!documentAST) return [params, options];
   const operation =
-    options?.documentAST && getOperationAST(options.documentAST, params.operationName);
-  const asked = operation?.variableDefinitions?.some(
-    (definition) => definition.variable.name.value === "startOfToday",
+    getOperationAST(documentAST, params.operationName) ?? getOperationAST(documentAST);
+  const wantsToday = operation?.variableDefinitions?.some(
+    ({ variable }) => variable.name.value === "startOfToday",
   );
-  return asked ? { startOfToday: startOfToday(), ...params.variables } : params.variables;
+  return [
+    {
+      query: params.query,
+      operationName: operation?.name?.value ?? null,
+      variables: wantsToday
+        ? { startOfToday: startOfToday(), ...params.variables }
+        : params.variables,
+    },
+    { ...options, documentAST },
+  ];
+}
+
+function parsed(query: string): DocumentNode | undefined {
+  try {
+    return parse(query);
+  } catch {
+    return undefined; // which the server says better
+  }
 }
 
 /** Midnight where the reader is, as an instant. */

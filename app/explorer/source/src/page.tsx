@@ -12,7 +12,7 @@ import { fetcherWith, fetchNothing } from "./fetcher";
 import { KeyField } from "./key-field";
 import { KeyContext, REST_PLUGIN, RestLink } from "./rest";
 import { STORAGE } from "./storage";
-import { TABS } from "./tabs";
+import { FIRST_VARIABLES, TABS } from "./tabs";
 
 const PLUGINS = [
   DOC_EXPLORER_PLUGIN,
@@ -20,6 +20,9 @@ const PLUGINS = [
   HISTORY_PLUGIN,
   REST_PLUGIN,
 ];
+
+// Of the first tab the editor takes the query by itself, but not the variables.
+const FIRST_VISIT = STORAGE.length === 0 ? { initialVariables: FIRST_VARIABLES } : {};
 
 export function Page() {
   const access = useAccess();
@@ -34,6 +37,7 @@ export function Page() {
         plugins={PLUGINS}
         referencePlugin={DOC_EXPLORER_PLUGIN}
         defaultTabs={TABS}
+        {...FIRST_VISIT}
         storage={STORAGE}
         shouldPersistHeaders={false}
         inputValueDeprecation

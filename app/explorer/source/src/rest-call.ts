@@ -59,13 +59,12 @@ function argumentsOf(field: FieldNode, variables: Arguments): Arguments {
   return Object.fromEntries(pairs ?? []);
 }
 
-/** The list call has no cursors and does not know references. */
+/** The list call has no cursors. */
 function listParameters(given: Arguments): Arguments | null {
   const { filter, orderBy, first, offset, ...cursors } = given;
-  const { reference, ...rest } = (filter ?? {}) as Arguments;
-  if (reference !== undefined || Object.keys(cursors).length > 0) return null;
+  if (Object.keys(cursors).length > 0) return null;
   const { field, direction } = (orderBy ?? {}) as Arguments;
-  return { ...parameters(rest), ...parameters({ sort: field, order: direction, limit: first, offset }) };
+  return parameters({ ...(filter as Arguments), sort: field, order: direction, limit: first, offset });
 }
 
 /** Names in snake case, enums in lower case, lists joined by commas. */
@@ -81,7 +80,10 @@ function parameters(given: Arguments): Arguments {
 
 function withQuery(path: string, given: Arguments | null): string | null {
   if (given === null) return null;
-  const query = new URLSearchParams(given as Record<string, string>).toString();
+  const query = new URLSearchParams(given as Record<string, string>)
+    .toString()
+    .replaceAll("%3A", ":") // which people can read, and need not be encoded there
+    .replaceAll("%2C", ",");
   return query ? `${path}?${query}` : path;
 }
 

@@ -48,7 +48,7 @@ export function RestLink() {
     setVisiblePlugin(REST_PLUGIN);
   };
   return (
-    <a className="rest-link" href={url} onClick={open}>
+    <a className="rest-link" href={url} title={url} onClick={open}>
       Same by REST: GET {shown(url)}
     </a>
   );
@@ -57,10 +57,10 @@ export function RestLink() {
 function RestPanel() {
   const key = useContext(KeyContext);
   const url = useRestUrl();
-  const [answer, setAnswer] = useState<{ url: string; text: string }>();
+  const [answer, setAnswer] = useState<{ url: string; key: string; text: string }>();
 
   async function send(url: string) {
-    setAnswer({ url, text: await answerOf(url, key) });
+    setAnswer({ url, key, text: await answerOf(url, key) });
   }
 
   if (!url) return <p>REST has no call for the operation in this tab.</p>;
@@ -69,7 +69,7 @@ function RestPanel() {
       <h2>GET {shown(url)}</h2>
       <pre className="rest-command">{`curl -H 'Authorization: Bearer ${key}' \\\n  '${url}'`}</pre>
       <Button onClick={() => send(url)}>Send</Button>
-      {answer?.url === url && <pre className="rest-answer">{answer.text}</pre>}
+      {answer?.url === url && answer.key === key && <pre className="rest-answer">{answer.text}</pre>}
     </section>
   );
 }

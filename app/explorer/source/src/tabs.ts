@@ -8,9 +8,12 @@ const DEMO_ACCOUNT = 2280;
 
 type Tabs = NonNullable<ComponentProps<typeof GraphiQLProvider>["defaultTabs"]>;
 
+export const FIRST_VARIABLES = JSON.stringify({ postId: DEMO_POST }, null, 2);
+
 export const TABS: Tabs = [
   {
-    query: `# What became of one post, account by account. Its id stands in the variables below.
+    query: `# What became of one post, account by account.
+# Its id stands in the variables below.
 query ResultsOfOnePost($postId: UUID!) {
   post(postId: $postId) {
     status
@@ -32,10 +35,11 @@ query ResultsOfOnePost($postId: UUID!) {
   }
 }
 `,
-    variables: JSON.stringify({ postId: DEMO_POST }, null, 2),
+    variables: FIRST_VARIABLES,
   },
   {
-    query: `# What failed today, and why. This page fills in $startOfToday: midnight where you are.
+    query: `# What failed today, and why.
+# This page fills in $startOfToday: midnight where you are.
 query WhatFailedToday($startOfToday: DateTime!) {
   posts(
     filter: {status: [FAILED, PARTIALLY_FAILED], updatedAfter: $startOfToday}
@@ -87,7 +91,8 @@ query WhatWaitsForARetry {
 `,
   },
   {
-    query: `# Can this account post, and if not, why? Its number stands in the variables below.
+    query: `# Can this account post, and if not, why?
+# Its number stands in the variables below.
 query HealthOfOneAccount($accountId: Int!) {
   account(accountId: $accountId) {
     platform

@@ -1,0 +1,372 @@
+"""The page in a real Chromium: what it loads, what a person can do there, and what becomes of the key."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    WebSocketRoute,
+    async_playwright,
+    expect,
+)
+
+from tests.servers import DEMO_KEY, DEMO_POST, Server
+
+UNKNOWN_KEY = "pe_live_" + "0" * 32
+UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
+SCOPES = "read, write, publish"
+SWITCHES = (
+    "--no-sandbox",  # it cannot be had as root, in containers for instance
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+pytestmark = pytest.mark.usefixtures("built_page")
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed; run scripts/clients.")
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield launched
+        await launched.close()
+
+
+class Own:
+    """A server without a demo, under a path, whose keys a test may revoke."""
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = {
+            "DATABASE_URL": f"sqlite:///{folder / 'own.db'}",
+            "ROOT_PATH": "/social/results",
+        }
+        logs = folder / "logs"
+        logs.mkdir()
+        self.server = Server(logs, self._environment)
+        lines = self.server.greeting()
+        self.url = self.server.url
+        self.key = lines[5].split()[-1]
+
+    def command(self, *arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    own = Own(tmp_path_factory.mktemp("own-server"))
+    yield own
+    own.server.stop()
+
+
+class Visit:
+    """A tab of the browser in which the page is open."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page = page
+        self._origin = origin
+        self.problems: list[str] = []
+        """What the browser complained of, and whom it asked besides the server."""
+        self.questions: list[dict[str, Any]] = []
+        """The bodies that were posted."""
+        page.on("console", self._note_message)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", self._note_request)
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(message.text)
+
+    def _note_request(self, request: Request) -> None:
+        if not request.url.startswith((self._origin, "data:")):
+            self.problems.append(request.url)
+        if request.method == "POST":
+            self.questions.append(json.loads(request.post_data or ""))
+
+    async def run(self) -> dict[str, Any]:
+        """Press the button; the answer of the server."""
+        button = self.page.get_by_role("button", name="Execute query")
+        async with self.page.expect_response(_is_no_introspection) as response:
+            await button.click()
+        answer: dict[str, Any] = await (await response.value).json()
+        return answer
+
+    async def has_schema(self) -> None:
+        """Return when the key was taken and the schema is there."""
+        await self.page.get_by_role("button", name="Show Documentation Explorer").click()
+        await expect(self.page.get_by_role("link", name="Query", exact=True)).to_be_visible()
+
+    async def write(self, query: str) -> None:
+        """Replace what stands in the editor, by pasting: of what is typed it closes the brackets."""
+        await self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await self.page.evaluate("text => navigator.clipboard.writeText(text)", query)
+        await self.page.locator(".graphiql-query-editor .monaco-editor").click()
+        await self.page.keyboard.press("Control+A")
+        await self.page.keyboard.press("Control+V")
+
+    @property
+    def key(self) -> Locator:
+        return self.page.get_by_label("API key")
+
+    async def verdict_is(self, text: str) -> None:
+        await expect(self.page.locator("header output")).to_have_text(text)
+
+
+def _is_no_introspection(response: Response) -> bool:
+    question = response.request.post_data or ""
+    return response.request.method == "POST" and "IntrospectionQuery" not in question
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, url: str, *, problems: tuple[str, ...] = (), **options: Any
+) -> AsyncIterator[Visit]:
+    """A person who opens the page, sees nothing go wrong but what is expected, and leaves."""
+    context = await browser.new_context(**options)
+    visit = Visit(await context.new_page(), url.split("/graph", maxsplit=1)[0])
+    await visit.page.goto(url)
+    yield visit
+    await context.close()
+    assert visit.problems == list(problems)
+
+
+async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
+    browser: Browser, demo_server: Server
+) -> None:
+    for path in ("/graphql", "/graphiql"):
+        async with visiting(browser, demo_server.url + path) as visit:
+            await expect(visit.page).to_have_title("post-results · GraphQL")
+            await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
+            await visit.has_schema()
+
+
+async def test_an_outside_request_would_be_refused_and_noticed(
+    browser: Browser, demo_server: Server
+) -> None:
+    async with visiting(browser, f"{demo_server.url}/graphiql") as visit:
+        refused = await visit.page.evaluate(
+            "fetch('http://127.0.0.2:9/').then(() => false, () => true)"
+        )
+        assert refused is True
+        assert any("violates the following Content Security Policy" in it for it in visit.problems)
+        visit.problems.clear()
+
+
+async def test_the_usual_questions_are_written_and_each_gets_its_answer(
+    browser: Browser, demo_server: Server
+) -> None:
+    url = f"{demo_server.url}/graphql"
+    async with visiting(browser, url, timezone_id="America/New_York") as visit:
+        page = visit.page
+        await visit.has_schema()
+
+        post = (await visit.run())["data"]["post"]
+        assert post["status"] == "PARTIALLY_FAILED"
+        assert [each["status"] for each in post["destinations"]] == [
+            "PUBLISHED",
+            "PUBLISHED",
+            "FAILED",
+        ]
+        await expect(page.get_by_label("Result Window")).to_contain_text("PARTIALLY_FAILED")
+
+        await page.clock.set_fixed_time("2026-04-15T15:00:00Z")
+        await page.get_by_role("tab", name="WhatFailedToday").click()
+        posts = (await visit.run())["data"]["posts"]
+        assert visit.questions[-1]["variables"] == {"startOfToday": "2026-04-15T04:00:00.000Z"}
+        assert posts["totalCount"] > 0
+        assert {each["status"] for each in posts["nodes"]} <= {"FAILED", "PARTIALLY_FAILED"}
+
+        await page.get_by_role("tab", name="WhatWaitsForARetry").click()
+        waiting = (await visit.run())["data"]["destinations"]["nodes"]
+        assert len(waiting) > 0
+        assert all(each["nextRetryAt"] and each["attempts"] > 0 for each in waiting)
+
+        await page.get_by_role("tab", name="HealthOfOneAccount").click()
+        account = (await visit.run())["data"]["account"]
+        assert account["platform"] == "instagram"
+        assert account["health"]["status"] == "HEALTHY"
+
+
+async def test_docs_explorer_and_history_open(browser: Browser, demo_server: Server) -> None:
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        page = visit.page
+        await visit.has_schema()
+        await page.get_by_role("link", name="Query", exact=True).click()
+        await expect(page.get_by_role("link", name="errorCatalog", exact=True)).to_be_visible()
+
+        await page.get_by_role("button", name="Show GraphiQL Explorer").click()
+        await page.locator(".docExplorerWrap").get_by_text("content", exact=True).click()
+        answer = await visit.run()
+        assert "content" in answer["data"]["post"]
+
+        await page.get_by_role("button", name="Show History").click()
+        await expect(page.get_by_role("button", name="ResultsOfOnePost")).to_be_visible()
+
+
+async def test_a_key_survives_a_reload_and_nothing_else(browser: Browser, own: Own) -> None:
+    async with visiting(browser, f"{own.url}/graphql") as visit:
+        await visit.verdict_is("Enter a key. `post-results keys create` makes one.")
+        await visit.key.fill(own.key)
+        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
+        await visit.has_schema()
+        assert await visit.run() == {"data": {"post": None}}
+
+        await visit.page.reload()
+        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
+        await expect(visit.key).to_have_value(own.key)
+
+        another = await visit.page.context.new_page()
+        await another.goto(f"{own.url}/graphql")
+        await expect(another.get_by_label("API key")).to_have_value("")
+        stored = await visit.page.evaluate("JSON.stringify(localStorage) + document.cookie")
+        assert "ResultsOfOnePost" in stored
+        assert own.key not in stored
+
+
+async def test_a_wrong_key_is_said_to_be_wrong_and_asks_nothing_else(
+    browser: Browser, demo_server: Server
+) -> None:
+    url = f"{demo_server.url}/graphql"
+    async with visiting(browser, url, problems=(UNAUTHORIZED,)) as visit:
+        await visit.has_schema()
+        asked = len(visit.questions)
+
+        await visit.key.fill("")
+        await visit.key.press_sequentially("sesame")
+        await visit.verdict_is("A key is pe_live_ followed by 32 digits of 0-9 and a-f.")
+        assert len(visit.questions) == asked
+
+        await visit.key.fill(UNKNOWN_KEY)
+        await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
+        assert len(visit.questions) == asked + 1
+        await visit.page.get_by_role("button", name="Execute query").click()
+        await expect(visit.page.get_by_label("Result Window")).to_contain_text(
+            "Enter a working API key at the top of the page."
+        )
+        assert len(visit.questions) == asked + 1
+
+        await visit.key.fill(DEMO_KEY)
+        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
+        assert (await visit.run())["data"]["post"]["status"] == "PARTIALLY_FAILED"
+
+
+async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_wrong(
+    browser: Browser, own: Own
+) -> None:
+    key = own.command("keys", "create", "--workspace", "default", "--name", "page").strip()
+    (row,) = [line for line in own.command("keys", "list").splitlines() if line.endswith("page")]
+    url = f"{own.url}/graphiql"
+    async with visiting(browser, url, problems=(UNAUTHORIZED,)) as visit:
+        await visit.key.fill(key)
+        await visit.has_schema()
+        own.command("keys", "revoke", row.split()[0])
+        await visit.run()
+        await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
+
+
+async def test_the_same_data_can_be_had_by_rest(browser: Browser, demo_server: Server) -> None:
+    path = f"/v1/posts/{DEMO_POST}/results"
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        await visit.has_schema()
+        link = visit.page.get_by_role("link", name=f"Same by REST: GET {path}")
+        assert await link.get_attribute("href") == demo_server.url + path
+        await link.click()
+        panel = visit.page.get_by_label("The same data by REST")
+        await expect(panel.locator(".rest-command")).to_have_text(
+            f"curl -H 'Authorization: Bearer {DEMO_KEY}' \\\n  '{demo_server.url}{path}'"
+        )
+        await panel.get_by_role("button", name="Send").click()
+        status, answer = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
+        assert status == "200 OK"
+        assert json.loads(answer)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
+
+
+REST_CALLS = [
+    ("{ viewer { id } }", "/v1/me"),
+    ("{ accounts { platform } }", "/v1/accounts"),
+    ("{ account(accountId: 2280) { platform } }", "/v1/accounts/2280"),
+    ("{ account(accountId: 2280) { health { status } } }", "/v1/accounts/2280/health"),
+    (f'{{ post(postId: "{DEMO_POST}") {{ content }} }}', f"/v1/posts/{DEMO_POST}"),
+    ("{ posts { totalCount } }", "/v1/posts"),
+    (
+        '{ posts(filter: {status: [FAILED, SCHEDULED], platform: ["x"], reference: null,'
+        ' search: "a&b c", createdAfter: "2026-04-01T00:00:00Z"}, first: 5, offset: 10,'
+        " orderBy: {field: CREATED_AT, direction: ASC}) { totalCount } }",
+        "/v1/posts?status=failed,scheduled&platform=x&search=a%26b+c"
+        "&created_after=2026-04-01T00:00:00Z&sort=created_at&order=asc&limit=5&offset=10",
+    ),
+    ("{ analyticsSummary(period: WEEK) { total } }", "/v1/analytics/summary?period=week"),
+]
+NO_REST_CALLS = ["{ destinations { totalCount } }", '{ posts(after: "x") { totalCount } }', "{ po"]
+
+
+async def test_the_rest_call_follows_what_is_written(browser: Browser, demo_server: Server) -> None:
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        await visit.has_schema()
+        link = visit.page.locator(".rest-link")
+        for query, path in REST_CALLS:
+            await visit.write(query)
+            await expect(link).to_have_text(f"Same by REST: GET {path}")
+            assert demo_server.get(path, DEMO_KEY).status_code == 200
+        for query in NO_REST_CALLS:
+            await visit.write(query)
+            await expect(link).to_have_text("REST has no call for this.")
+            await visit.write("{ viewer { id } }")
+            await expect(link).to_have_text("Same by REST: GET /v1/me")
+
+
+async def test_a_subscription_goes_by_web_socket_with_the_key(
+    browser: Browser, demo_server: Server
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(socket: WebSocketRoute, message: str | bytes) -> None:
+        sent.append(json.loads(message))
+        if sent[-1]["type"] == "connection_init":
+            socket.send('{"type": "connection_ack"}')
+        elif sent[-1]["type"] == "subscribe":
+            payload = {"data": {"__typename": "Told by a socket"}}
+            socket.send(json.dumps({"type": "next", "id": sent[-1]["id"], "payload": payload}))
+            socket.send(json.dumps({"type": "complete", "id": sent[-1]["id"]}))
+
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        await visit.page.route_web_socket(
+            f"{demo_server.url.replace('http', 'ws')}/graphql",
+            lambda socket: socket.on_message(lambda message: answer(socket, message)),
+        )
+        await visit.page.reload()
+        await visit.has_schema()
+        await visit.write("subscription Live { __typename }")
+        await visit.page.get_by_role("button", name="Execute query").click()
+        await expect(visit.page.get_by_label("Result Window")).to_contain_text("Told by a socket")
+
+    assert sent[0] == {
+        "type": "connection_init",
+        "payload": {"Authorization": f"Bearer {DEMO_KEY}"},
+    }
+    assert sent[1]["payload"]["operationName"] == "Live"
+    assert sent[1]["payload"]["query"] == "subscription Live { __typename }"

@@ -1,0 +1,48 @@
+"""What is packed: the page as it was built, so that who installs a package needs no Node.js."""
+
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from app.explorer.page import BUILT
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.usefixtures("built_page")
+def test_a_wheel_has_the_page_and_not_its_source(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            tmp_path,
+            ROOT,
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("post_results-*.whl")
+    with ZipFile(wheel) as packed:
+        files = {
+            name.removeprefix("app/explorer/"): packed.read(name)
+            for name in packed.namelist()
+            if name.startswith("app/explorer/")
+        }
+
+    modules = {
+        f"{name}.py": (BUILT.parent / f"{name}.py").read_bytes() for name in ("__init__", "page")
+    }
+    built = {
+        str(file.relative_to(BUILT.parent)): file.read_bytes()
+        for file in BUILT.rglob("*")
+        if file.is_file()
+    }
+    assert files == modules | built
+    assert "static/index.html" in files
