@@ -24,6 +24,7 @@ from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
 from app.explorer.page import Explorer
 from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
+from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
 from app.http.cors import with_cors
 from app.http.deadline import Deadline
@@ -74,8 +75,10 @@ def create_app(
         failed_authentications=settings.failed_auth_rate_limit,
         now=clock,
     )
+    schema = make_schema(settings.graphql)
+    documents = make_documents(settings, schema)
     door = GraphQLDoor(
-        schema=make_schema(settings.graphql),
+        schema=schema,
         database=database,
         rate_limits=rate_limits,
         key_usage=KeyUsage(),
@@ -85,6 +88,7 @@ def create_app(
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
+        trusted_only=documents.trusted_only,
     )
     metrics = Metrics()
     observer = Observer(metrics)
@@ -110,6 +114,7 @@ def create_app(
                 GRAPHQL_PATH,
                 GraphQLEndpoint(
                     door,
+                    documents,
                     page=explorer.page,
                     max_body_bytes=settings.max_body_bytes,
                     max_list_entries=settings.graphql.list_entries,

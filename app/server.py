@@ -18,6 +18,8 @@ from uvicorn.supervisors import Multiprocess
 from app import __version__
 from app.db.engine import Database
 from app.db.migrations import migrate
+from app.graphql.documents import make_documents
+from app.graphql.schema import make_schema
 from app.main import now_utc
 from app.observability.logs import configure_logging
 from app.services.demo import load_demo
@@ -31,6 +33,8 @@ _BACKLOG = 2048
 def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
+    # Each process reads the trusted documents itself; a bad one is to be told once, in a sentence.
+    make_documents(settings, make_schema(settings.graphql))
     listening = _bind(settings)
     with listening, _shared_metrics(settings):
         key = asyncio.run(_prepare(settings))
@@ -117,7 +121,7 @@ def _greeting(settings: Settings, listening: socket.socket, key: str | None) -> 
         f"post-results {__version__}",
         f"  GraphQL  {url}/graphql",
         f"  REST     {url}/v1",
-        f"  explore  {url}/graphiql",
+        *([] if settings.trusted_documents else [f"  explore  {url}/graphiql"]),
         f"  ready?   {url}/readyz",
     ]
     if key and settings.demo:

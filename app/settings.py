@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -126,6 +127,13 @@ def _yes_or_no(text: str) -> bool:
 
 def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    paths = tuple(Path(path) for path in _comma_list(text))
+    if text and not paths:  # what was meant to forbid something must not allow everything
+        raise _Invalid("must name a file")
+    return paths
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -315,6 +323,18 @@ class Settings:
     )
     max_body_bytes: int = _setting(
         "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."
+    )
+    persisted_queries_bytes: int = _setting(
+        "PERSISTED_QUERIES_BYTES",
+        "4194304",
+        _whole_number(0, 2**31 - 1),
+        "Memory for automatic persisted queries, per process; 0 switches them off.",
+    )
+    trusted_documents: tuple[Path, ...] = _setting(
+        "TRUSTED_DOCUMENTS",
+        "",
+        _paths,
+        "Files with the only GraphQL documents that may run, separated by commas. Not set: any may.",
     )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE", "5", _whole_number(1, 1000), "Connections for reading, per process."

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -206,6 +207,22 @@ def test_a_port_in_use_is_refused_before_anything_is_made(start: Starter, tmp_pa
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made(
+    start: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "documents.json"
+    file.write_text('{"x": "query Mine { nope }"}')
+    refusal = start(TRUSTED_DOCUMENTS=str(file), WORKERS="2").refusal()
+
+    assert refusal == (
+        f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
+        " run (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or"
+        " 'nodes'?\n"
+    )
+    assert (tmp_path / "empty.db").read_bytes() == b""
+
+
 # Answering.
 
 
@@ -233,6 +250,29 @@ def test_several_processes_answer_and_count_together(start: Starter) -> None:
     labels = 'door="rest",method="GET",route="/v1/me",status="2xx"'
     assert f"post_results_http_requests_total{{{labels}}} 40.0\n" in page
     assert len(server.requests()) >= 41
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
+    start: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "documents.json"
+    file.write_text('{"x": "{ __typename }"}')
+    server = start("--demo", WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file))
+    server.greeting()
+
+    def status(document_id: str) -> int:
+        accept = "application/graphql-response+json"
+        return server.get(f"/graphql?documentId={document_id}", DEMO_KEY, Accept=accept).status_code
+
+    assert (status("x"), status("y")) == (200, 403)
+    file.write_text('{"y": "{ __typename }"}')
+    server.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + SECONDS
+    while status("y") != 200:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    server.stop()
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -52,6 +53,8 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings.request_timeout == timedelta(seconds=30)
     assert settings.shutdown_timeout == timedelta(seconds=10)
     assert settings.max_body_bytes == 1024 * 1024
+    assert settings.persisted_queries_bytes == 4 * 1024 * 1024
+    assert settings.trusted_documents == ()
     assert settings.database_pool_size == 5
     assert settings.database_timeout == timedelta(seconds=10)
     assert (settings.log_level, settings.log_format) == ("info", "json")
@@ -189,6 +192,9 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("SHUTDOWN_TIMEOUT", "0", timedelta(0)),
         ("MAX_BODY_BYTES", "1", 1),
         ("MAX_BODY_BYTES", "2147483647", 2**31 - 1),
+        ("PERSISTED_QUERIES_BYTES", "0", 0),
+        ("TRUSTED_DOCUMENTS", "/etc/web app.json", (Path("/etc/web app.json"),)),
+        ("TRUSTED_DOCUMENTS", "web.json, ios.json,", (Path("web.json"), Path("ios.json"))),
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_TIMEOUT", "5.001", timedelta(seconds=5, milliseconds=1)),
         ("LOG_LEVEL", "debug", "debug"),
@@ -258,6 +264,8 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("DATABASE_TIMEOUT", "4.9", "must be a number of seconds from 5 to 3600"),
         ("DATABASE_POOL_SIZE", "0", "must be a whole number from 1 to 1000"),
         ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
+        ("TRUSTED_DOCUMENTS", ",", "must name a file"),
+        ("PERSISTED_QUERIES_BYTES", "-1", "must be a whole number from 0 to 2147483647"),
         ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be one of json, console"),
         ("DEMO", "1", "must be one of yes, no"),

@@ -9,7 +9,10 @@ PostResultsError
 │   ├── DocumentError               a GraphQL document that is not run
 │   │   ├── ParseFailed       400   graphql_parse_failed
 │   │   ├── ValidationFailed  400   graphql_validation_failed
-│   │   └── LimitExceeded     400   limit_exceeded
+│   │   ├── LimitExceeded     400   limit_exceeded
+│   │   ├── DocumentNotTrusted          403   document_not_trusted
+│   │   ├── PersistedQueryNotFound      200   persisted_query_not_found
+│   │   └── PersistedQueryNotSupported  200   persisted_query_not_supported
 │   ├── InvalidApiKey         401   invalid_api_key
 │   ├── InsufficientScope     403   insufficient_scope
 │   ├── NotFound              404   not_found
@@ -39,6 +42,9 @@ class ErrorCode(StrEnum):
     GRAPHQL_PARSE_FAILED = "graphql_parse_failed"
     GRAPHQL_VALIDATION_FAILED = "graphql_validation_failed"
     LIMIT_EXCEEDED = "limit_exceeded"
+    DOCUMENT_NOT_TRUSTED = "document_not_trusted"
+    PERSISTED_QUERY_NOT_FOUND = "persisted_query_not_found"
+    PERSISTED_QUERY_NOT_SUPPORTED = "persisted_query_not_supported"
     INVALID_API_KEY = "invalid_api_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     NOT_FOUND = "not_found"
@@ -122,6 +128,32 @@ class ValidationFailed(DocumentError):
 class LimitExceeded(DocumentError):
     code = ErrorCode.LIMIT_EXCEEDED
     fix = "Ask for less in one request: split the document or take smaller pages."
+
+
+class DocumentNotTrusted(DocumentError):
+    code = ErrorCode.DOCUMENT_NOT_TRUSTED
+    http_status = 403
+    fix = "Send the documentId of a trusted document, or have yours added to the server's list."
+
+
+class PersistedQueryNotFound(DocumentError):
+    """The step of automatic persisted queries after which the client sends the text.
+
+    Clients know it by its message, which is the name of this class, and it is no failure to them:
+    Apollo's server answers 200 under every media type, and Apollo iOS reads no other status.
+    """
+
+    code = ErrorCode.PERSISTED_QUERY_NOT_FOUND
+    http_status = 200
+    fix = "Send the text of the query together with its hash; it is remembered once it has run."
+
+
+class PersistedQueryNotSupported(DocumentError):
+    """What makes a client of automatic persisted queries send texts only; see its neighbour."""
+
+    code = ErrorCode.PERSISTED_QUERY_NOT_SUPPORTED
+    http_status = 200
+    fix = "Send the text of the query, without extensions.persistedQuery."
 
 
 class InvalidApiKey(RequestError):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from app.domain.errors import NotFound, ServiceUnavailable
+from app.domain.errors import DocumentNotTrusted, NotFound, ServiceUnavailable
 from app.http.preferences import preferences
 from app.http.state import request_state
 
@@ -51,10 +51,14 @@ _MEDIA_TYPES = {
 class Explorer:
     """The page, for people who come with a browser; it asks for an API key itself.
 
-    `demo_key` is put into the page for everybody to use; empty where there is no demo to show.
+    `demo_key` is put into the page for everybody to use; empty where there is no demo to show. Where
+    `trusted_only` documents run, there is no page to write others.
     """
 
-    def __init__(self, *, key_prefix: str, demo_key: str, built: Path = BUILT) -> None:
+    def __init__(
+        self, *, key_prefix: str, demo_key: str, trusted_only: bool, built: Path = BUILT
+    ) -> None:
+        self._trusted_only = trusted_only
         try:
             template = Template((built / "index.html").read_text())
             self._files = {file.name: file for file in (built / "assets").iterdir()}
@@ -74,7 +78,11 @@ class Explorer:
         ]
 
     def page(self) -> Response:
-        """The page; ServiceUnavailable where it was never built."""
+        """The page; DocumentNotTrusted where it would be of no use, ServiceUnavailable if not built."""
+        if self._trusted_only:
+            raise DocumentNotTrusted(
+                "This server runs trusted documents only, so it has no page to write others."
+            )
         if self._html is None:
             raise ServiceUnavailable(
                 "This page has not been built. Run scripts/explorer and start the server again;"

@@ -21,6 +21,7 @@ from strawberry.types.graphql import OperationType
 
 from app.db.engine import Database
 from app.domain.errors import (
+    DocumentError,
     InvalidApiKey,
     InvalidInput,
     InvalidJson,
@@ -31,6 +32,7 @@ from app.domain.errors import (
     concrete_errors,
 )
 from app.graphql.context import Clock, Context
+from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
@@ -131,10 +133,12 @@ def graphql_error(scope: Scope, error: PostResultsError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, InvalidApiKey):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
+    media_type = _media_type(Headers(scope=scope))
+    is_not_run = isinstance(error, DocumentError)
     return _respond(
         {"errors": [error_entry(error, request_state(scope)["request_id"])]},
-        status=error.http_status,
-        media_type=_media_type(Headers(scope=scope)),
+        status=200 if is_not_run and media_type == JSON else error.http_status,
+        media_type=media_type,
         headers=headers,
     )
 
@@ -145,12 +149,14 @@ class GraphQLEndpoint:
     def __init__(
         self,
         door: GraphQLDoor,
+        documents: Documents,
         *,
         page: Callable[[], Response],
         max_body_bytes: int,
         max_list_entries: int,
     ) -> None:
         self._door = door
+        self._documents = documents
         self._page = page
         self._max_body_bytes = max_body_bytes
         self._max_list_entries = max_list_entries
@@ -177,12 +183,16 @@ class GraphQLEndpoint:
             asked, allowed = _from_query_string(request), QUERY_ONLY
         else:
             asked, allowed = await self._from_body(request), QUERY_AND_MUTATION
+        workspace = context.viewer.workspace_id
+        query = self._documents.find(asked.document, workspace)
         try:
             answer = await self._door.run(
-                context, asked.query, asked.variables, asked.operation_name, allowed=allowed
+                context, query, asked.variables, asked.operation_name, allowed=allowed
             )
         except InvalidOperationTypeError:
             return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
+        if answer.executed:
+            self._documents.remember(asked.document, workspace)
         media_type = _media_type(request.headers)
         status = 200
         if not answer.executed and media_type == GRAPHQL_RESPONSE:
@@ -201,7 +211,7 @@ class GraphQLEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    query: str
+    document: DocumentRequest
     variables: Mapping[str, object] | None
     operation_name: str | None
 
@@ -210,7 +220,7 @@ def _is_a_persons_visit(request: Request) -> bool:
     """A browser that was pointed here; it has no key, and a 401 would not help its user."""
     return (
         request.method == "GET"
-        and "query" not in request.query_params
+        and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
         and preferences(request.headers, "accept").get("text/html", 0) > 0
     )
 
@@ -237,18 +247,16 @@ def _json_of_query_string(name: str, text: str) -> dict[str, object] | None:
 
 
 def _asked(parameters: Mapping[str, object]) -> _Asked:
-    """Check the four parameters of GraphQL over HTTP; unknown ones are ignored."""
-    query = parameters.get("query")
+    """Check the parameters of GraphQL over HTTP; unknown ones are ignored."""
     variables = parameters.get("variables")
     operation_name = parameters.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise InvalidInput("query must be a GraphQL document.", argument="query")
     if not isinstance(operation_name, str | None):
         raise InvalidInput("operationName must be a string.", argument="operationName")
     for name in ("variables", "extensions"):
         if not isinstance(parameters.get(name), dict | None):
             raise InvalidInput(f"{name} must be a JSON object.", argument=name)
-    return _Asked(query, cast("Mapping[str, object] | None", variables), operation_name)
+    document = read_document_request(parameters)
+    return _Asked(document, cast("Mapping[str, object] | None", variables), operation_name)
 
 
 def _bearer_token(request: Request) -> str | None:

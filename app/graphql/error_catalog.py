@@ -20,7 +20,7 @@ class ErrorCatalogEntry:
     error_code: ErrorCode | None = field(
         description="Set for errors of a request to this API, found in `errors[].extensions.code`."
     )
-    http_status: int | None = field(description="Its HTTP status in the REST API.")
+    http_status: int | None = field(description="Its HTTP status.")
     category: ErrorCategory | None = field(
         description="Set for errors of publishing, found in `Destination.errorCode`."
     )

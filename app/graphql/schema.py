@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import strawberry
 from graphql import (
+    DocumentNode,
     ExecutionResult,
     GraphQLError,
     GraphQLInputObjectType,
@@ -20,6 +21,7 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_variable_values
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
 from app.domain.errors import InvalidInput, ValidationFailed
@@ -61,6 +63,19 @@ def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
     return schema._schema
 
 
+def check_document(schema: strawberry.Schema, text: str, allowed: GraphQLLimits) -> None:
+    """Refuse what the gate would, whatever the variables; LimitExceeded or a GraphQLError."""
+    document = _read_within(text, allowed)
+    if errors := validate_document(core_schema(schema), document, RULES):
+        raise errors[0]
+
+
+def _read_within(text: str, allowed: GraphQLLimits) -> DocumentNode:
+    document = limits.parse_within(text, allowed)
+    limits.refuse_excess(limits.measure(document), allowed)
+    return document
+
+
 def print_sdl(schema: strawberry.Schema) -> str:
     """The schema in its own language, sorted, so that a diff shows changes and nothing else."""
     return print_schema(lexicographic_sort_schema(build_schema(schema.as_str()))) + "\n"
@@ -89,9 +104,7 @@ class Gate(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
-        document = limits.parse_within(context.query or "", self._limits)
-        limits.refuse_excess(limits.measure(document), self._limits)
-        context.graphql_document = document
+        context.graphql_document = _read_within(context.query or "", self._limits)
         operation = self._operation()
         state = context.context.state
         state["operation_type"] = operation.operation.value

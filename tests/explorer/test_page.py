@@ -45,7 +45,7 @@ def observer() -> RecordingObserver:
 async def client(
     anyio_backend: str, built: Path, observer: RecordingObserver
 ) -> AsyncIterator[httpx.AsyncClient]:
-    explorer = Explorer(key_prefix="<pe>", demo_key="", built=built)
+    explorer = Explorer(key_prefix="<pe>", demo_key="", trusted_only=False, built=built)
     async with http_client(edge(Router(routes=explorer.routes), observer)) as client:
         yield client
 
@@ -131,8 +131,23 @@ async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClien
 
 
 async def test_a_demo_puts_its_key_into_the_page(built: Path) -> None:
-    explorer = Explorer(key_prefix="pe_live_", demo_key=DEMO_KEY, built=built)
+    explorer = Explorer(key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, built=built)
     assert explorer.page().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
+
+
+async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others(
+    built: Path,
+) -> None:
+    explorer = Explorer(key_prefix="pe_live_", demo_key="", trusted_only=True, built=built)
+    async with http_client(edge(Router(routes=explorer.routes), RecordingObserver())) as client:
+        response = await client.get("/graphiql")
+
+    assert response.status_code == 403
+    assert response.json() == {
+        "code": "document_not_trusted",
+        "message": "This server runs trusted documents only, so it has no page to write others.",
+        "id": "00000001",
+    }
 
 
 # In the service.
@@ -168,7 +183,7 @@ class TestInTheService:
 
 
 async def test_without_a_build_the_page_says_how_to_make_one(tmp_path: Path) -> None:
-    explorer = Explorer(key_prefix="pe_live_", demo_key="", built=tmp_path)
+    explorer = Explorer(key_prefix="pe_live_", demo_key="", trusted_only=False, built=tmp_path)
     async with http_client(edge(Router(routes=explorer.routes), RecordingObserver())) as client:
         response = await client.get("/graphiql")
 

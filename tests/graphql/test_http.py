@@ -284,7 +284,8 @@ async def test_null_and_what_is_unknown_are_like_nothing(client: Client) -> None
         "operationName": None,
         "variables": None,
         "extensions": None,
-        "documentId": "sha256:0",
+        "documentId": None,
+        "doc_id": "0",
     }
     assert await post(client, asked) == (200, TYPENAME)
 

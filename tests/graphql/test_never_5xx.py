@@ -125,6 +125,30 @@ async def test_any_body_is_answered(client: Client, content: bytes) -> None:
     await send(client, content)
 
 
+PERSISTED_QUERIES = JSON_VALUES | st.fixed_dictionaries(
+    {},
+    optional={
+        "version": st.just(1) | JSON_VALUES,
+        "sha256Hash": st.text(st.characters(codec=None), max_size=8) | JSON_VALUES,
+    },
+)
+NAMES_OF_DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "query": st.just("{ __typename }"),
+        "documentId": JSON_VALUES,
+        "extensions": JSON_VALUES
+        | st.builds(lambda value: {"persistedQuery": value}, PERSISTED_QUERIES),
+    },
+)
+
+
+@bounded
+@given(NAMES_OF_DOCUMENTS)
+async def test_any_name_of_a_document_is_answered(client: Client, body: object) -> None:
+    await send(client, json.dumps(body).encode())
+
+
 # Documents out of the schema's own names, with values that do not fit.
 
 
