@@ -1,7 +1,8 @@
 """What every test may ask for: a fresh database on both engines, and a tenant of the service on it.
 
 A test that asks for `database` or `database_url` runs twice, once on each engine. A PostgreSQL that
-cannot be had is an error. REQUIRE_BOTH_ENGINES=1 fails a run in which either engine had no test.
+cannot be had is an error. REQUIRE_EVERY_TEST=1 fails a run in which a test was skipped, or either engine
+had no test.
 """
 
 import asyncio
@@ -168,7 +169,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and _missed_engines(reporter):
+    if reporter is not None and _what_did_not_run(reporter):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -176,16 +177,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = _tests_by_engine(terminalreporter)
     summary = ", ".join(f"{engine} {count} tests" for engine, count in counts.items())
     terminalreporter.write_line(f"engines: {summary}")
-    for engine in _missed_engines(terminalreporter):
-        terminalreporter.write_line(f"engines: no test ran on {engine}", red=True)
+    for sentence in _what_did_not_run(terminalreporter):
+        terminalreporter.write_line(sentence, red=True)
 
 
-def _missed_engines(reporter: pytest.TerminalReporter) -> list[str]:
-    """The required engines that no test ran on; only known where all reports come together."""
+def _what_did_not_run(reporter: pytest.TerminalReporter) -> list[str]:
+    """What a run that requires every test lacks; only known where all reports come together."""
     is_worker = hasattr(reporter.config, "workerinput")
-    if is_worker or os.environ.get("REQUIRE_BOTH_ENGINES") != "1":
+    if is_worker or os.environ.get("REQUIRE_EVERY_TEST") != "1":
         return []
-    return [engine for engine, count in _tests_by_engine(reporter).items() if count == 0]
+    engines = _tests_by_engine(reporter).items()
+    skipped = len(reporter.stats.get("skipped", []))
+    return [f"No test ran on {engine}." for engine, count in engines if count == 0] + (
+        [f"{skipped} skipped, and REQUIRE_EVERY_TEST=1 allows none."] if skipped else []
+    )
 
 
 def _tests_by_engine(reporter: pytest.TerminalReporter) -> dict[str, int]:

@@ -1,0 +1,15 @@
+"""The public audit suite of GraphQL over HTTP, npm's graphql-http: every audit passes, also the optional."""
+
+import json
+
+from tests.programs import run
+from tests.servers import DEMO_KEY, Server
+
+AUDITS = 61
+
+
+def test_every_audit_of_graphql_over_http_passes(demo_server: Server) -> None:
+    results = json.loads(run("node", "audit.mjs", f"{demo_server.url}/graphql", DEMO_KEY))
+
+    assert [each for each in results if each["status"] != "ok"] == []
+    assert len(results) == AUDITS
