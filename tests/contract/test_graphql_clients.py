@@ -1,0 +1,188 @@
+"""The clients that frontends and scripts use all get the same answers, errors and pages."""
+
+import json
+from typing import Any
+
+import pytest
+from gql import Client, GraphQLRequest
+from gql.transport.exceptions import TransportQueryError
+from gql.transport.httpx import HTTPXTransport
+
+from tests.programs import run
+from tests.servers import DEMO_KEY, DEMO_POST, Server
+
+CLIENTS = ["apollo", "urql", "graphql-request", "gql"]
+UNKNOWN_KEY = "pe_live_" + "0" * 32
+
+every_client = pytest.mark.parametrize("client", CLIENTS)
+
+
+def ask(
+    server: Server, client: str, query: str, variables: dict[str, Any], *, key: str = DEMO_KEY
+) -> dict[str, Any]:
+    """What a client gives its caller: the data, and message and extensions of each error."""
+    url = f"{server.url}/graphql"
+    if client == "gql":
+        return _ask_by_gql(url, key, query, variables)
+    question = json.dumps({"query": query, "variables": variables})
+    answer: dict[str, Any] = json.loads(run("node", "ask.mjs", client, url, key, stdin=question))
+    return answer
+
+
+def _ask_by_gql(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    transport = HTTPXTransport(url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        data = Client(transport=transport).execute(GraphQLRequest(query, variable_values=variables))
+    except TransportQueryError as error:
+        errors = [[each["message"], each["extensions"]] for each in error.errors or []]
+        return {"data": error.data, "errors": errors}
+    return {"data": data, "errors": []}
+
+
+@every_client
+def test_variables_of_every_kind_reach_their_fields(demo_server: Server, client: str) -> None:
+    answer = ask(
+        demo_server,
+        client,
+        """
+        query OnLinkedIn($filter: DestinationFilter, $order: DestinationOrder, $first: Int) {
+          destinations(filter: $filter, orderBy: $order, first: $first) {
+            __typename
+            totalCount
+            nodes {
+              __typename
+              accountId
+              status
+              publishedAt
+              diagnosis { __typename willRetry nextAction }
+              post { __typename postId scheduledFor media platformContent }
+            }
+          }
+        }
+        """,
+        {
+            "filter": {
+                "postId": [DEMO_POST.upper()],
+                "status": ["FAILED", "QUEUED"],
+                "platform": ["linkedin"],
+                "publishedBefore": None,
+                "overdue": False,
+            },
+            "order": {"field": "UPDATED_AT", "direction": "ASC"},
+            "first": 5,
+        },
+    )
+
+    destination = {
+        "__typename": "Destination",
+        "accountId": 2285,
+        "status": "FAILED",
+        "publishedAt": None,
+        "diagnosis": {
+            "__typename": "Diagnosis",
+            "willRetry": False,
+            "nextAction": "RECONNECT_ACCOUNT",
+        },
+        "post": {
+            "__typename": "Post",
+            "postId": DEMO_POST,
+            "scheduledFor": "2026-04-15T14:30:00.000Z",
+            "media": [],
+            "platformContent": {},
+        },
+    }
+    page = {"__typename": "DestinationConnection", "totalCount": 1, "nodes": [destination]}
+    assert answer == {"data": {"destinations": page}, "errors": []}
+
+
+@every_client
+def test_an_error_beside_data_has_its_code(demo_server: Server, client: str) -> None:
+    answer = ask(
+        demo_server,
+        client,
+        "query Page($first: Int) { viewer { __typename scopes } posts(first: $first) { __typename } }",
+        {"first": 101},
+    )
+
+    assert answer == {
+        "data": {
+            "viewer": {"__typename": "Viewer", "scopes": ["READ", "WRITE", "PUBLISH"]},
+            "posts": None,
+        },
+        "errors": [
+            [
+                "first must be from 1 to 100; it is 101.",
+                {"code": "VALIDATION_ERROR", "field": "first"},
+            ]
+        ],
+    }
+
+
+@every_client
+@pytest.mark.parametrize(
+    ("query", "variables", "key", "error"),
+    [
+        (
+            "query Results($postId: UUID!) { post(postId: $postId) { __typename } }",
+            {"postId": "x"},
+            DEMO_KEY,
+            [
+                f"postId: The id must be a UUID in its 36-character form, such as {DEMO_POST}.",
+                {"code": "INVALID_ID", "field": "postId"},
+            ],
+        ),
+        (
+            "{ nothing }",
+            {},
+            DEMO_KEY,
+            [
+                "Cannot query field 'nothing' on type 'Query'.",
+                {"code": "GRAPHQL_VALIDATION_FAILED"},
+            ],
+        ),
+        (
+            "{ viewer { __typename } }",
+            {},
+            UNKNOWN_KEY,
+            [
+                "The API key is unknown, revoked or expired. Use another key.",
+                {"code": "INVALID_API_KEY"},
+            ],
+        ),
+    ],
+    ids=["value", "document", "key"],
+)
+def test_a_refusal_has_its_code(
+    demo_server: Server,
+    client: str,
+    query: str,
+    variables: dict[str, Any],
+    key: str,
+    error: list[Any],
+) -> None:
+    answer = ask(demo_server, client, query, variables, key=key)
+
+    assert answer == {"data": None, "errors": [error]}
+
+
+def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: Server) -> None:
+    url = f"{demo_server.url}/graphql"
+    pages = json.loads(run("node", "apollo_pages.mjs", url, DEMO_KEY, 60))
+
+    expected = _all_posts(demo_server)
+    assert pages == {
+        "requests": -(-len(expected) // 60),
+        "seen": expected,
+        "cached": len(expected),
+    }
+
+
+def _all_posts(server: Server) -> list[str]:
+    """The ids of all posts in the order in which they were created."""
+    posts: list[str] = []
+    while True:
+        path = f"/v1/posts?sort=created_at&order=asc&limit=100&offset={len(posts)}"
+        page = server.get(path, DEMO_KEY).json()["data"]
+        posts += [post["post_id"] for post in page["posts"]]
+        if not page["pagination"]["has_more"]:
+            return posts
