@@ -20,7 +20,7 @@ _PATH = os.pathsep.join(
     [
         str(JAVASCRIPT / "node_modules" / ".bin"),
         str(ROOT / ".venv" / "tools" / "bin"),
-        str(ROOT / ".venv" / "bin"),  # where scripts/node puts a Node.js
+        str(ROOT / ".venv" / "node" / "bin"),  # where scripts/node puts a Node.js
         os.environ["PATH"],
     ]
 )
@@ -61,3 +61,9 @@ def npm_project(folder: Path, *files: Path) -> Path:
     for file in files:
         (shutil.copytree if file.is_dir() else shutil.copyfile)(file, folder / file.name)
     return folder
+
+
+def check_types(file: str, *, cwd: Path, status: int = 0) -> str:
+    """What TypeScript's compiler, at its strictest, says of a file and what it imports."""
+    modules = ("--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022")
+    return run("tsc", "--strict", "--noEmit", *modules, file, cwd=cwd, status=status)

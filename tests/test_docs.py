@@ -10,13 +10,9 @@ from app.services.demo import load_demo
 from app.settings import read_settings, settings_table
 from tests.clients import serving
 from tests.factories import KEY_PREFIX, NOW
+from tests.readme import README, blocks, section
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 async def test_the_graphql_example_is_answered_as_printed(database: Database) -> None:
@@ -37,14 +33,15 @@ async def test_every_graphql_example_runs(database: Database) -> None:
 async def test_the_rest_example_is_answered_as_printed(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    (command,) = (block for block in blocks("console") if block.startswith("$ curl"))
+    (command,) = blocks("console", section("Ask by REST"))
     _, _, header, url = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
     name, _, value = header.partition(": ")
     async with serving(database) as client:
         response = await client.get(
             url.removeprefix("http://127.0.0.1:8000"), headers={name: value}
         )
-    printed = json.loads(blocks("json")[1])
+    (example,) = blocks("json", section("Ask by REST"))
+    printed = json.loads(example)
     answered = response.json()
     assert answered.keys() == printed.keys()
     assert answered["meta"].keys() == printed["meta"].keys()

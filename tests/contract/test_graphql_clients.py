@@ -7,8 +7,9 @@ import pytest
 from gql import Client, GraphQLRequest
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXTransport
+from graphql import lexicographic_sort_schema, print_schema
 
-from tests.programs import run
+from tests.programs import ROOT, run
 from tests.servers import DEMO_KEY, DEMO_POST, Server
 
 CLIENTS = ["apollo", "urql", "graphql-request", "gql"]
@@ -30,13 +31,18 @@ def ask(
 
 
 def _ask_by_gql(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-    transport = HTTPXTransport(url, headers={"Authorization": f"Bearer {key}"})
     try:
-        data = Client(transport=transport).execute(GraphQLRequest(query, variable_values=variables))
+        data = Client(transport=_transport(url, key)).execute(
+            GraphQLRequest(query, variable_values=variables)
+        )
     except TransportQueryError as error:
         errors = [[each["message"], each["extensions"]] for each in error.errors or []]
         return {"data": error.data, "errors": errors}
     return {"data": data, "errors": []}
+
+
+def _transport(url: str, key: str) -> HTTPXTransport:
+    return HTTPXTransport(url, headers={"Authorization": f"Bearer {key}"})
 
 
 @every_client
@@ -186,3 +192,16 @@ def _all_posts(server: Server) -> list[str]:
         posts += [post["post_id"] for post in page["posts"]]
         if not page["pagination"]["has_more"]:
             return posts
+
+
+def test_the_schema_that_a_client_fetches_is_the_published_one(demo_server: Server) -> None:
+    client = Client(
+        transport=_transport(f"{demo_server.url}/graphql", DEMO_KEY),
+        fetch_schema_from_transport=True,
+        introspection_args={"specified_by_url": True},
+    )
+    with client:
+        assert client.schema is not None
+        printed = print_schema(lexicographic_sort_schema(client.schema))
+
+    assert printed == (ROOT / "schema.graphql").read_text().removesuffix("\n")

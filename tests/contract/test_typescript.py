@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run
-
-STRICT = ("--strict", "--noEmit", "--module", "esnext", "--moduleResolution", "bundler")
+from tests.programs import JAVASCRIPT, ROOT, check_types, npm_project, run
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +22,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_generated_types_fit_the_clients_that_use_them(project: Path) -> None:
-    assert run("tsc", *STRICT, "--target", "es2022", "uses.ts", cwd=project) == ""
+    assert check_types("uses.ts", cwd=project) == ""
 
 
 def test_mistakes_against_the_schema_do_not_compile(project: Path) -> None:
@@ -35,7 +33,7 @@ def test_mistakes_against_the_schema_do_not_compile(project: Path) -> None:
         if (found := re.search(r" // (TS\d+)$", line))
     ]
 
-    printed = run("tsc", *STRICT, "--target", "es2022", "wrong.ts", cwd=project, status=1)
+    printed = check_types("wrong.ts", cwd=project, status=1)
 
     errors = re.findall(r"^(\S+)\((\d+),\d+\): error (TS\d+)", printed, re.MULTILINE)
     assert errors == [("wrong.ts", str(number), code) for number, code in expected]
