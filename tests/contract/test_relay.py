@@ -29,4 +29,5 @@ def test_relay_pages_and_refetches(project: Path, demo_server: Server) -> None:
 def test_relay_refuses_a_document_that_the_schema_does_not_know(project: Path) -> None:
     feed = project / "src" / "Feed.js"
     feed.write_text(feed.read_text().replace("accountName\n    platform", "accountNames"))
-    run("relay-compiler", cwd=project, status=1)
+    printed = run("sh", "-c", "relay-compiler 2>&1", cwd=project, status=1)
+    assert "The type `Account` has no field `accountNames`." in printed
