@@ -24,7 +24,7 @@ def printed(page: str) -> str:
     return output
 
 
-def test_curl(demo_server: Server) -> None:
+def test_the_curl_command_prints_what_is_shown(demo_server: Server) -> None:
     (block,) = code(demo_server, "curl", "console")
     command, _, output = block.removesuffix("\n").rpartition("\n")
     program, *arguments = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
@@ -32,13 +32,15 @@ def test_curl(demo_server: Server) -> None:
 
 
 @pytest.mark.parametrize("page", ["Apollo Client", "urql"])
-def test_javascript(demo_server: Server, tmp_path: Path, page: str) -> None:
+def test_a_javascript_client_prints_what_is_shown(
+    demo_server: Server, tmp_path: Path, page: str
+) -> None:
     (snippet,) = code(demo_server, page, "js")
     (npm_project(tmp_path) / "snippet.js").write_text(snippet)
     assert run("node", "snippet.js", cwd=tmp_path) == printed(page)
 
 
-def test_typescript(demo_server: Server, tmp_path: Path) -> None:
+def test_typescript_compiles_and_prints_what_is_shown(demo_server: Server, tmp_path: Path) -> None:
     project = npm_project(tmp_path)
     (project / "src").mkdir()
     for snippet in code(demo_server, "TypeScript", "ts"):
@@ -50,7 +52,9 @@ def test_typescript(demo_server: Server, tmp_path: Path) -> None:
     assert run("jiti", "src/results.ts", cwd=project) == printed("TypeScript")
 
 
-def test_python(demo_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_prints_what_is_shown(
+    demo_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     (snippet,) = code(demo_server, "Python", "python")
     exec(snippet, {})
     assert capsys.readouterr().out == printed("Python")
