@@ -1,0 +1,11 @@
+graphql`
+  query ResultsQuery($postId: UUID!) {
+    post(postId: $postId) {
+      status
+      destinations {
+        platform
+        status
+      }
+    }
+  }
+`;
