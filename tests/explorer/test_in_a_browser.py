@@ -1,5 +1,6 @@
 """The page in a real Chromium: what it loads, what a person can do there, and what becomes of the key."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from playwright.async_api import (
     Page,
     Request,
     Response,
+    Route,
     WebSocketRoute,
     async_playwright,
     expect,
@@ -162,6 +164,7 @@ async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
             await expect(visit.page).to_have_title("post-results · GraphQL")
             await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
             await visit.has_schema()
+            await expect(visit.page.get_by_label("Result Window")).not_to_contain_text("error")
 
 
 async def test_an_outside_request_would_be_refused_and_noticed(
@@ -288,6 +291,64 @@ async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_wrong(
         await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
 
 
+async def test_a_late_refusal_of_one_key_is_not_said_of_the_next(
+    browser: Browser, own: Own
+) -> None:
+    key = own.command("keys", "create", "--workspace", "default", "--name", "late").strip()
+    (row,) = [line for line in own.command("keys", "list").splitlines() if line.endswith("late")]
+    is_next_accepted = asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        response = await route.fetch()
+        if response.status == 401:
+            await is_next_accepted.wait()
+        await route.fulfill(response=response)
+
+    async with visiting(browser, f"{own.url}/graphiql", problems=(UNAUTHORIZED,)) as visit:
+        await visit.key.fill(key)
+        await visit.has_schema()
+        own.command("keys", "revoke", row.split()[0])
+        await visit.page.route("**/graphql", answer_late)
+        await visit.page.get_by_role("button", name="Execute query").click()
+        await visit.key.fill(own.key)
+        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
+        async with visit.page.expect_response(lambda response: response.status == 401):
+            is_next_accepted.set()
+        assert await visit.run() == {"data": {"post": None}}
+        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
+
+
+async def test_a_demo_gives_its_key_again_to_whoever_has_none(
+    browser: Browser, demo_server: Server
+) -> None:
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        await visit.key.fill("")
+        await visit.verdict_is("Enter a key. `post-results keys create` makes one.")
+        await visit.page.reload()
+        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
+
+
+async def test_there_is_no_other_place_for_a_key_from_where_it_would_be_kept(
+    browser: Browser, demo_server: Server
+) -> None:
+    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
+        await visit.has_schema()
+        await expect(visit.page.get_by_role("button", name="Variables")).to_be_visible()
+        await expect(visit.page.get_by_role("button", name="Headers")).to_have_count(0)
+
+
+async def test_all_that_is_said_of_a_key_can_be_read_in_a_narrow_window(
+    browser: Browser, demo_server: Server
+) -> None:
+    url = f"{demo_server.url}/graphql"
+    async with visiting(browser, url, viewport={"width": 360, "height": 640}) as visit:
+        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
+        for part in (visit.key, visit.page.locator("header output")):
+            box = await part.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 360
+
+
 async def test_the_same_data_can_be_had_by_rest(browser: Browser, demo_server: Server) -> None:
     path = f"/v1/posts/{DEMO_POST}/results"
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
@@ -332,6 +393,8 @@ async def test_the_rest_call_follows_what_is_written(browser: Browser, demo_serv
             await visit.write(query)
             await expect(link).to_have_text(f"Same by REST: GET {path}")
             assert demo_server.get(path, DEMO_KEY).status_code == 200
+        await visit.write("""{ post(postId: "'; /?#") { status } }""")
+        await expect(link).to_have_text("Same by REST: GET /v1/posts/%27%3B%20%2F%3F%23/results")
         for query in NO_REST_CALLS:
             await visit.write(query)
             await expect(link).to_have_text("REST has no call for this.")

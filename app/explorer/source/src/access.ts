@@ -24,7 +24,7 @@ const TYPING_PAUSE_MS = 300;
 const SECRET = /^[0-9a-f]{32}$/;
 
 export function useAccess(): Access {
-  const [key, setKey] = useState(() => sessionStorage.getItem(STORED) ?? DEMO_KEY);
+  const [key, setKey] = useState(() => sessionStorage.getItem(STORED) || DEMO_KEY);
   const [judged, setJudged] = useState<{ key: string; verdict: Verdict }>();
 
   useEffect(() => {
@@ -46,7 +46,11 @@ export function useAccess(): Access {
     setKey,
     // What was said of another key is not said of this one.
     verdict: judged?.key === key ? judged.verdict : unasked(key),
-    refuse: (reason) => setJudged({ key, verdict: { kind: "refused", reason } }),
+    // A refusal may arrive after another key was judged.
+    refuse: (reason) =>
+      setJudged((latest) =>
+        latest?.key === key ? { key, verdict: { kind: "refused", reason } } : latest,
+      ),
   };
 }
 

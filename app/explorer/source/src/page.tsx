@@ -24,6 +24,9 @@ const PLUGINS = [
 // Of the first tab the editor takes the query by itself, but not the variables.
 const FIRST_VISIT = STORAGE.length === 0 ? { initialVariables: FIRST_VARIABLES } : {};
 
+// Asks for no schema, which would be answered by an error in the place of the results.
+const NO_SCHEMA = { schema: null };
+
 export function Page() {
   const access = useAccess();
   const { key, verdict, refuse } = access;
@@ -34,12 +37,12 @@ export function Page() {
     <KeyContext value={key}>
       <GraphiQLProvider
         fetcher={fetcher}
+        {...(works ? {} : NO_SCHEMA)}
         plugins={PLUGINS}
         referencePlugin={DOC_EXPLORER_PLUGIN}
         defaultTabs={TABS}
         {...FIRST_VISIT}
         storage={STORAGE}
-        shouldPersistHeaders={false}
         inputValueDeprecation
         schemaDescription
       >
@@ -51,7 +54,8 @@ export function Page() {
           </header>
           <HistoryStore>
             <DocExplorerStore>
-              <GraphiQLInterface showPersistHeadersSettings={false} />
+              {/* The history would keep a key that was written among the headers. */}
+              <GraphiQLInterface isHeadersEditorEnabled={false} showPersistHeadersSettings={false} />
             </DocExplorerStore>
           </HistoryStore>
         </div>

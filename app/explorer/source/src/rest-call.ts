@@ -88,5 +88,5 @@ function withQuery(path: string, given: Arguments | null): string | null {
 }
 
 function segment(value: unknown): string {
-  return encodeURIComponent(String(value));
+  return encodeURIComponent(String(value)).replaceAll("'", "%27"); // which quotes the URL in a shell
 }
