@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from app.domain.errors import DocumentNotTrusted, NotFound, ServiceUnavailable
+from app.domain.errors import NotFound, ServiceUnavailable
 from app.http.preferences import preferences
 from app.http.state import request_state
 
@@ -60,7 +60,7 @@ class Explorer:
     ) -> None:
         self._trusted_only = trusted_only
         try:
-            template = Template((built / "index.html").read_text())
+            template = Template((built / "index.html").read_text("utf-8"))
             self._files = {file.name: file for file in (built / "assets").iterdir()}
         except FileNotFoundError:
             self._html = None
@@ -78,9 +78,9 @@ class Explorer:
         ]
 
     def page(self) -> Response:
-        """The page; DocumentNotTrusted where it would be of no use, ServiceUnavailable if not built."""
+        """The page; NotFound where it would be of no use, ServiceUnavailable if not built."""
         if self._trusted_only:
-            raise DocumentNotTrusted(
+            raise NotFound(
                 "This server runs trusted documents only, so it has no page to write others."
             )
         if self._html is None:
@@ -99,16 +99,16 @@ class Explorer:
         state = request_state(request.scope)
         state["door"] = "explorer"
         name = request.path_params["name"]
-        if name not in self._files or name.endswith(tuple(_ENCODINGS.values())):
+        accepted = preferences(request.headers, "accept-encoding")
+        encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
+        file = self._files.get(name + _ENCODINGS[encoding] if encoding else name)
+        # What was there at the start may be gone: a newer build takes the place of an older one.
+        if file is None or not file.exists() or name.endswith(tuple(_ENCODINGS.values())):
             raise NotFound("This file is not part of the page any more; load the page again.")
         # Megabytes may take their time on a slow line.
         state["lift_deadline"]()
         headers = {**_HEADERS, "Cache-Control": _FOREVER, "Vary": "Accept-Encoding"}
-        file = self._files[name]
-        for encoding, suffix in _ENCODINGS.items():
-            if preferences(request.headers, "accept-encoding").get(encoding, 0) > 0:
-                file = self._files[name + suffix]
-                headers["Content-Encoding"] = encoding
-                break
+        if encoding:
+            headers["Content-Encoding"] = encoding
         media_type = _MEDIA_TYPES[Path(name).suffix]
         return FileResponse(file, headers=headers, media_type=media_type)

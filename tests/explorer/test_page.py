@@ -1,6 +1,9 @@
 """The page and its files, as an HTTP client gets them."""
 
 import gzip
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from app.db.engine import Database
 from app.explorer.page import BUILT, Explorer
 from tests.clients import UNLIMITED, serving
 from tests.http.asgi import RecordingObserver, edge, http_client
+from tests.programs import ROOT
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 POLICY = (
@@ -130,6 +134,32 @@ async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClien
     }
 
 
+async def test_a_file_that_went_away_meanwhile_is_not_there(
+    client: httpx.AsyncClient, built: Path
+) -> None:
+    (built / "assets" / "main-1A.js.br").unlink()
+    response = await client.get("/graphiql/assets/main-1A.js", headers={"Accept-Encoding": "br"})
+    assert response.status_code == 404
+
+
+def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
+    (built / "index.html").write_text("post-results · GraphQL", "utf-8")
+    program = (
+        "from pathlib import Path; from app.explorer.page import Explorer;"
+        "page = Explorer(key_prefix='', demo_key='', trusted_only=False, built=Path('.')).page();"
+        "import sys; sys.stdout.buffer.write(page.body)"
+    )
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=built,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **locale},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode("utf-8") == "post-results · GraphQL"
+
+
 async def test_a_demo_puts_its_key_into_the_page(built: Path) -> None:
     explorer = Explorer(key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, built=built)
     assert explorer.page().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
@@ -142,9 +172,9 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
     async with http_client(edge(Router(routes=explorer.routes), RecordingObserver())) as client:
         response = await client.get("/graphiql")
 
-    assert response.status_code == 403
+    assert response.status_code == 404
     assert response.json() == {
-        "code": "document_not_trusted",
+        "code": "not_found",
         "message": "This server runs trusted documents only, so it has no page to write others.",
         "id": "00000001",
     }

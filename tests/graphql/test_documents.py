@@ -531,12 +531,12 @@ async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_
 
 async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: Path) -> None:
     no_page = refusal(
-        "DOCUMENT_NOT_TRUSTED",
+        "NOT_FOUND",
         "This server runs trusted documents only, so it has no page to write others.",
     )
     async with served(acme, trusting(tmp_path, PLAIN)) as client:
         response = await client.get("/graphql", headers={"Accept": "text/html"})
-        assert (response.status_code, response.json()) == (200, no_page)
+        assert (response.status_code, response.json()) == (404, no_page)
 
 
 def cannot_run(operation: str, document_id: str, problem: str) -> str:
