@@ -1,14 +1,15 @@
-// Bundles the page into ../static, under names that change with the content, and compresses it.
+// Bundles the page into a folder, under names that change with the content, and compresses it.
+// node build.mjs FOLDER
 
 import { build } from "esbuild";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 
 const SOURCE = fileURLToPath(new URL(".", import.meta.url));
-const STATIC = join(SOURCE, "..", "static");
-const ASSETS = join(STATIC, "assets");
+const FOLDER = resolve(process.argv[2]);
+const ASSETS = join(FOLDER, "assets");
 
 const WORKERS = {
   editor: "monaco-editor/esm/vs/editor/editor.worker.js",
@@ -37,8 +38,6 @@ async function bundle(entryPoint, options) {
   return { script: basename(script), style: cssBundle && basename(cssBundle) };
 }
 
-await rm(STATIC, { recursive: true, force: true });
-
 const workers = {};
 for (const [label, entryPoint] of Object.entries(WORKERS)) {
   const { script } = await bundle(entryPoint, { format: "iife" });
@@ -54,7 +53,7 @@ const template = await readFile(join(SOURCE, "index.html"), "utf8");
 const html = template
   .replace("$script", `graphiql/assets/${script}`)
   .replace("$style", `graphiql/assets/${style}`);
-await writeFile(join(STATIC, "index.html"), html);
+await writeFile(join(FOLDER, "index.html"), html);
 
 for (const file of await readdir(ASSETS)) {
   const content = await readFile(join(ASSETS, file));
