@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -38,7 +39,7 @@ from app.observability.requests import Observer
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.api_keys import KeyUsage
-from app.settings import Settings, read_settings
+from app.settings import Settings, SettingsError, read_settings
 
 GRAPHQL_PATH = "/graphql"
 KEY_USAGE_AGE = timedelta(seconds=30)
@@ -58,7 +59,11 @@ def from_environment() -> Starlette:
     """The application of a server process, as uvicorn's workers make it."""
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
+    try:
+        return create_app(settings)
+    except SettingsError as error:  # in a file that was changed while the server ran
+        logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
+        sys.exit(1)
 
 
 def create_app(

@@ -28,6 +28,8 @@ from app.settings import Settings, SettingsError
 
 _DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
+_START_SECONDS = 60
+"""What a process gets to start, or one that takes its place; to check a long list of documents takes some."""
 
 
 def serve_forever(settings: Settings) -> None:
@@ -50,6 +52,7 @@ def serve_forever(settings: Settings) -> None:
             forwarded_allow_ips=list(settings.trusted_proxies),
             backlog=_BACKLOG,
             timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
+            timeout_worker_healthcheck=_START_SECONDS,
         )
         _listen(config, listening)
 

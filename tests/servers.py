@@ -59,7 +59,10 @@ class Server:
         assert self._out.read_text() == ""
         return self._log.read_text()
 
+    def events(self) -> list[dict[str, Any]]:
+        """What it logged; everything must be a JSON object on one line."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
     def requests(self) -> list[dict[str, Any]]:
-        """What it logged of each request; everything it logs must be a JSON object on one line."""
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return [line for line in lines if line["event"] == "request"]
+        """What it logged of each request."""
+        return [event for event in self.events() if event["event"] == "request"]

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -265,14 +265,34 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
         accept = "application/graphql-response+json"
         return server.get(f"/graphql?documentId={document_id}", DEMO_KEY, Accept=accept).status_code
 
+    wait_until(lambda: logged(server, "Application startup complete") == 2)
     assert (status("x"), status("y")) == (200, 403)
+
+    file.write_text('{"y": "{ nope }"}')
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: logged(server, "aborting the restart") == 1)
+    assert [each["event"] for each in server.events() if each["logger"] == "app.main"] == [
+        f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot run (line 1, column 3):"
+        " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
+    ]
+    assert (status("x"), status("y")) == (200, 403)
+
     file.write_text('{"y": "{ __typename }"}')
     server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: status("y") == 200)
+    server.stop()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + SECONDS
-    while status("y") != 200:
+    while not is_so():
         assert time.monotonic() < until
         time.sleep(0.1)
-    server.stop()
+
+
+def logged(server: Server, text: str) -> int:
+    """How many times it logged an event with the text."""
+    return sum(text in each["event"] for each in server.events())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
