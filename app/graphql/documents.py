@@ -144,7 +144,7 @@ Key = tuple[WorkspaceId, str]
 class RecentTexts:
     """The texts that were used last, as many as fit into a number of bytes."""
 
-    ENTRY_BYTES = 400
+    ENTRY_BYTES = 500
     """What a text takes in memory beside its own UTF-8: its key and its place."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -335,7 +336,7 @@ KEYS = [(workspace, name) for workspace in WORKSPACES for name in "ab"]
 
 
 @given(
-    st.sampled_from((0, 650, 1300, 2000, 5000)),
+    st.sampled_from((0, 750, 1500, 2300, 5000)),
     st.lists(
         st.tuples(st.booleans(), st.sampled_from(KEYS), st.sampled_from("xü日\U0001f389")),
         min_size=5,
@@ -349,7 +350,7 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
     model: OrderedDict[tuple[WorkspaceId, str], str] = OrderedDict()
 
     def size(*texts: str) -> int:
-        return sum(len(text.encode()) + 400 for text in texts)
+        return sum(len(text.encode()) + 500 for text in texts)
 
     for is_put, key, letter in steps:
         text = model.get(key, letter * 200)
@@ -367,13 +368,25 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
 
 
 def test_a_text_that_was_asked_for_outlives_an_older_one_that_was_not() -> None:
-    recent = RecentTexts(1100)
+    recent = RecentTexts(1300)
     for key in KEYS[:2]:
         recent.put(key, "x" * 100)
     assert recent.get(KEYS[0]) == "x" * 100
     recent.put(KEYS[2], "x" * 100)
 
     assert [recent.get(key) for key in KEYS[:3]] == ["x" * 100, None, "x" * 100]
+
+
+def test_what_is_kept_takes_no_more_memory_than_it_may() -> None:
+    tracemalloc.start()
+    recent = RecentTexts(2**20)
+    for number in range(5000):
+        text = f"{{ a{number} }}"
+        recent.put((WorkspaceId(UUID(sha256(text)[:32])), sha256(text)), text)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 0.8 * 2**20 < taken <= 2**20
 
 
 def test_a_text_that_can_never_fit_displaces_nothing() -> None:
@@ -384,7 +397,7 @@ def test_a_text_that_can_never_fit_displaces_nothing() -> None:
     recent.put(other, "x" * 2000)
 
     assert (recent.get(key), recent.get(other)) == ("x" * 100, None)
-    assert recent.bytes == kept == 500
+    assert recent.bytes == kept == 600
 
 
 # Trusted documents.
