@@ -1,21 +1,24 @@
 """The page and its files, as an HTTP client gets them."""
 
+import asyncio
 import gzip
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.routing import Router
+from starlette.types import Message
 
 from app.db.engine import Database
 from app.explorer.page import BUILT, Explorer
 from tests.clients import UNLIMITED, serving
-from tests.http.asgi import RecordingObserver, edge, http_client
+from tests.http.asgi import Client, RecordingObserver, edge, http_client, http_scope
 from tests.programs import ROOT
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -116,13 +119,31 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     ]
 
 
+async def test_a_file_may_take_its_time_on_a_slow_line(built: Path) -> None:
+    class SlowClient(Client):
+        async def send(self, message: Message) -> None:
+            await asyncio.sleep(0.3)
+            await super().send(message)
+
+    explorer = Explorer(key_prefix="", demo_key="", trusted_only=False, built=built)
+    timeout = timedelta(seconds=0.5)
+    app = edge(Router(routes=explorer.routes), RecordingObserver(), timeout=timeout)
+    client = SlowClient()
+    await app(http_scope(path="/graphiql/assets/main-1A.js"), client.receive, client.send)
+
+    assert (client.status, client.body) == (200, SCRIPT)
+
+
 @pytest.mark.parametrize(
     "name",
     ["main-1A.css", "main-1A.js.gz", "main-1A.js.br", "", "%2e%2e%2findex.html", "%00"],
 )
 async def test_nothing_else_can_be_had(client: httpx.AsyncClient, name: str) -> None:
-    response = await client.get(f"/graphiql/assets/{name}")
-    assert response.status_code == 404
+    for accepted in ("identity", "gzip"):
+        response = await client.get(
+            f"/graphiql/assets/{name}", headers={"Accept-Encoding": accepted}
+        )
+        assert response.status_code == 404
 
 
 async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClient) -> None:
