@@ -28,7 +28,7 @@ def ask(
     question = json.dumps({"query": query, "variables": variables})
     url = f"{server.url}/graphql"
     printed = json.loads(
-        run("node", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=question)
+        run("jiti", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=question)
     )
     return printed["answers"], printed["requests"]
 
@@ -107,6 +107,21 @@ def test_apollo_asks_by_the_ids_of_its_manifest(
 
     assert [_without_typename(each["post"]) for each in answers] == [POST, POST]
     assert requests == ["POST hash: 200 data"] * 2
+
+
+def test_urql_asks_by_the_ids_of_codegen(trusting_server: Server, lists: dict[str, Path]) -> None:
+    variables = {"postId": DEMO_POST}
+    answers, requests = ask(
+        trusting_server,
+        "urql by codegen",
+        "",
+        variables,
+        variables,
+        manifest=lists["codegen"].with_name("graphql.ts"),
+    )
+
+    assert [_without_typename(each["post"]) for each in answers] == [POST, POST]
+    assert requests == ["GET hash: 200 data"] * 2
 
 
 def test_a_document_of_ones_own_is_refused_at_once(trusting_server: Server) -> None:

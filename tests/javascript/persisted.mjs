@@ -1,5 +1,5 @@
 // Asks the same question several times by a client that sends hashes, and prints the answers and the requests.
-// node persisted.mjs CLIENT URL KEY [MANIFEST], and on standard input {"query", "variables": [{…}, …]}
+// jiti persisted.mjs CLIENT URL KEY [MANIFEST], and on standard input {"query", "variables": [{…}, …]}
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
@@ -50,6 +50,11 @@ const CLIENTS = {
   "apollo by POST": () => apollo({ sha256 }),
   "urql by GET": () => urql({ preferGetForPersistedQueries: "force" }),
   "urql by POST": () => urql({ preferGetForPersistedQueries: false }),
+  async "urql by codegen"() {
+    const { ResultsDocument } = await import(manifest);
+    const asking = await urql({ generateHash: async (_, document) => document.__meta__.hash });
+    return ({ variables }) => asking({ query: ResultsDocument, variables });
+  },
   async "apollo by manifest"() {
     const { generatePersistedQueryIdsFromManifest } = await import("@apollo/persisted-query-lists");
     const loadManifest = async () => JSON.parse(await readFile(manifest, "utf8"));
