@@ -58,17 +58,9 @@ class Explorer:
     def __init__(
         self, *, key_prefix: str, demo_key: str, trusted_only: bool, built: Path = BUILT
     ) -> None:
+        self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
         self._trusted_only = trusted_only
-        try:
-            template = Template((built / "index.html").read_text("utf-8"))
-            self._files = {file.name: file for file in (built / "assets").iterdir()}
-        except FileNotFoundError:
-            self._html = None
-            self._files = {}
-        else:
-            self._html = template.substitute(
-                key_prefix=escape(key_prefix), demo_key=escape(demo_key)
-            )
+        self._built = built
 
     @property
     def routes(self) -> list[Route]:
@@ -83,13 +75,14 @@ class Explorer:
             raise NotFound(
                 "This server runs trusted documents only, so it has no page to write others."
             )
-        if self._html is None:
+        try:
+            template = Template((self._built / "index.html").read_text("utf-8"))
+        except FileNotFoundError:
             raise ServiceUnavailable(
-                "This page has not been built. Run scripts/explorer and start the server again;"
-                " the API works without it."
-            )
+                "This page has not been built. Run scripts/explorer; the API works without it."
+            ) from None
         headers = {**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
-        return HTMLResponse(self._html, headers=headers)
+        return HTMLResponse(template.substitute(self._attributes), headers=headers)
 
     async def _page_response(self, request: Request) -> Response:
         request_state(request.scope)["door"] = "explorer"
@@ -101,9 +94,9 @@ class Explorer:
         name = request.path_params["name"]
         accepted = preferences(request.headers, "accept-encoding")
         encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
-        file = self._files.get(name + _ENCODINGS[encoding] if encoding else name)
-        # What was there at the start may be gone: a newer build takes the place of an older one.
-        if file is None or not file.exists() or name.endswith(tuple(_ENCODINGS.values())):
+        files = {file.name: file for file in (self._built / "assets").glob("*")}
+        file = files.get(name + _ENCODINGS[encoding] if encoding else name)
+        if file is None or name.endswith(tuple(_ENCODINGS.values())):
             raise NotFound("This file is not part of the page any more; load the page again.")
         # Megabytes may take their time on a slow line.
         state["lift_deadline"]()
