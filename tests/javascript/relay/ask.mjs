@@ -41,15 +41,15 @@ for (;;) {
 const { edges } = read(FeedPosts, feed).posts;
 const posts = edges.map(({ node }) => node.postId);
 const [{ node }] = edges;
-const { id, destinations } = read(FeedPost, node);
-const refetched = read(FeedPost, (await ask(FeedPostRefetchQuery, { id })).node);
-const { account } = destinations[0];
+const post = read(FeedPost, node);
+const refetched = read(FeedPost, (await ask(FeedPostRefetchQuery, { id: post.id })).node);
+const { account } = post.destinations[0];
 const owner = (await ask(FeedAccountRefetchQuery, { id: account.id })).node;
 console.log(
   JSON.stringify({
     sizes,
     posts,
-    sameAgain: JSON.stringify(refetched) === JSON.stringify(read(FeedPost, node)),
+    sameAgain: JSON.stringify(refetched) === JSON.stringify(post),
     account: [account.accountName, read(FeedAccount, owner).accountName],
   }),
 );
