@@ -367,11 +367,15 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
     assert {key: recent.get(key) for key in KEYS} == {key: model.get(key) for key in KEYS}
 
 
-def test_a_text_that_was_asked_for_outlives_an_older_one_that_was_not() -> None:
+@pytest.mark.parametrize("is_sent_again", [False, True])
+def test_a_text_that_was_used_outlives_an_older_one_that_was_not(is_sent_again: bool) -> None:
     recent = RecentTexts(1300)
     for key in KEYS[:2]:
         recent.put(key, "x" * 100)
-    assert recent.get(KEYS[0]) == "x" * 100
+    if is_sent_again:
+        recent.put(KEYS[0], "x" * 100)
+    else:
+        assert recent.get(KEYS[0]) == "x" * 100
     recent.put(KEYS[2], "x" * 100)
 
     assert [recent.get(key) for key in KEYS[:3]] == ["x" * 100, None, "x" * 100]
