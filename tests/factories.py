@@ -182,6 +182,7 @@ async def add_post(
     reference: str | None = None,
     version: int = 1,
     deleted_at: datetime | None = None,
+    imported_at: datetime | None = None,
     created_at: datetime = NOW,
     updated_at: datetime | None = None,
 ) -> AddedPost:
@@ -207,6 +208,7 @@ async def add_post(
         version=version,
         search_text=search_text(content, platform_content or {}),
         deleted_at=deleted_at,
+        imported_at=imported_at,
         created_at=created_at,
         updated_at=updated_at or created_at,
     )

@@ -172,6 +172,10 @@ class Database:
         async with self.read_all_workspaces() as connection:
             yield Reader(connection, workspace_id, self._confine)
 
+    async def reading_within(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
+        """Reads of one workspace inside a write, as its transaction sees it."""
+        return Reader(await session.connection(), workspace_id, self._confine)
+
     @asynccontextmanager
     async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
         """Read without a workspace: to find a key's own, and for the operator's commands."""

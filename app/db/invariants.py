@@ -1,7 +1,8 @@
 """What the rows must say together, as the domain's rules have it. Links and single values are not here.
 
 Each rule reads on, and yields a sentence for an operator of everything that contradicts it. Rows that
-cannot be read are left out. What is kept of a mirrored service is judged only by what holds of any.
+cannot be read are left out. What was imported, or is kept of a mirrored service, is judged only by what
+holds of any.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -45,7 +46,6 @@ Rule: TypeAlias = Callable[[AsyncConnection], AsyncGenerator[str]]
 
 async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Each destination against its invariants, each post against the fold of its destinations."""
-    same_post = and_(Destination.workspace_id == Post.workspace_id, Destination.post_id == Post.id)
     same_account = and_(
         Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
     )
@@ -64,7 +64,7 @@ async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
         )
         .select_from(Post)
         .join(Workspace, Workspace.id == Post.workspace_id)
-        .join(Destination, same_post, isouter=True)
+        .join(Destination, _POST_OF_DESTINATION, isouter=True)
         .join(Account, same_account, isouter=True)
         .order_by(Post.workspace_id, Post.id, Destination.position)
     )
@@ -75,6 +75,9 @@ async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
                 yield problem
 
 
+_POST_OF_DESTINATION = and_(
+    Destination.workspace_id == Post.workspace_id, Destination.post_id == Post.id
+)
 _STATE_FIELDS = tuple(field.name for field in fields(DestinationState))
 _OF_DESTINATION = tuple(
     Destination.__table__.c[name] for name in ("account_id", "platform", "position", *_STATE_FIELDS)
@@ -191,8 +194,8 @@ async def _stale_search_texts(connection: AsyncConnection) -> AsyncGenerator[str
 async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Each destination against its log: how many attempts there are, and how the last one ended.
 
-    A mirror's log may be shorter than the count, because nobody logged what happened elsewhere; so the
-    last attempt of the log need not be the last one.
+    The log may be shorter than the count where nobody logged what happened elsewhere; so the last attempt
+    of the log need not be the last one.
     """
     regular = and_(*_of_destination(Attempt), Attempt.kind != AttemptKind.LATE)
     other = aliased(Attempt)
@@ -210,6 +213,7 @@ async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator
     statement = (
         select(
             Workspace.kind,
+            Post.imported_at,
             Destination.workspace_id,
             Destination.id.label("destination_id"),
             Destination.attempts,
@@ -221,15 +225,16 @@ async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
+        .join(Post, _POST_OF_DESTINATION)
         .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
     )
     async for row in readable_rows(connection, statement):
-        is_mirror = row.kind is WorkspaceKind.MIRROR
-        if row.logged > row.attempts or (row.logged < row.attempts and not is_mirror):
+        from_elsewhere = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None
+        if row.logged > row.attempts or (row.logged < row.attempts and not from_elsewhere):
             yield (
                 f"{_destination(row)} counts {row.attempts} attempts, but {row.logged} are logged."
             )
-        elif not is_mirror and row.last_id is not None and _contradicts(row):
+        elif not from_elsewhere and row.last_id is not None and _contradicts(row):
             yield (
                 f"{_destination(row)} has outcome {row.outcome} and started_at"
                 f" {_shown(row.started_at)}, which cannot follow from its last attempt"
@@ -291,8 +296,10 @@ async def _missing_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
         select(Destination.workspace_id, Destination.id.label("destination_id"))
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
+        .join(Post, _POST_OF_DESTINATION)
         .where(
             Workspace.kind == WorkspaceKind.LOCAL,
+            Post.imported_at.is_(None),
             ~evidence.where(PublishEvidence.counted),
             or_(
                 evidence,

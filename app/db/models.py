@@ -146,7 +146,10 @@ class Account(Base):
 
 
 class Post(Base):
-    """A post and the status folded from its destinations, whatever a mirrored service calls it."""
+    """A post and the status folded from its destinations, whatever another service calls it.
+
+    imported_at says when an import last changed it, and is NULL of a post that was made here.
+    """
 
     __tablename__ = "post"
     __table_args__ = (
@@ -188,6 +191,7 @@ class Post(Base):
     version: Mapped[int]
     search_text: Mapped[str]
     deleted_at: Mapped[datetime | None]
+    imported_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -195,15 +199,8 @@ class Post(Base):
 class Destination(Base):
     """One post on one account. The CHECKs are those of domain.destinations, name for name.
 
-    They hold for a mirror's rows too. Nobody claims these: claimable_at and what belongs to leases and
-    rounds of attempts stay empty. Where the mirrored service says less, its importer stores:
-
-    - due_at: when it was scheduled for, else the post's created_at; round_started_at likewise
-    - published_at: updated_at; and of a published one no error
-    - platform_post_id, platform_post_url: NULL; they are kept of a published one alone
-    - error, of a failed or retrying one: that no reason was given; category and code: UNCLASSIFIED
-    - outcome: FAILED of a failed one, never UNKNOWN; a failed one that will be retried is queued here
-    - settled_at: published_at of a published one, updated_at of a failed one
+    They hold for imported rows too. Nobody claims these: claimable_at and what belongs to leases and
+    rounds of attempts stay empty. What the other service does not say is filled in by domain.imports.
     """
 
     __tablename__ = "destination"

@@ -36,6 +36,7 @@ _COLUMNS = (
     Post.reference,
     Post.published_at,
     Post.version,
+    Post.imported_at,
     Post.created_at,
     Post.updated_at,
 )

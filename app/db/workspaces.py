@@ -1,14 +1,15 @@
 """Workspaces and the deployment row: created and listed by the operator, over all workspaces."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
 from app.db.models import Deployment, Workspace
-from app.domain.ids import WorkspaceId
+from app.domain.ids import AccountId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 
 
@@ -48,9 +49,29 @@ async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bo
     return found is not None
 
 
-async def workspace_named(connection: AsyncConnection, name: str) -> WorkspaceId | None:
-    found = await connection.scalar(select(Workspace.id).where(Workspace.name == name))
-    return None if found is None else WorkspaceId(found)
+@dataclass(frozen=True, slots=True)
+class NamedWorkspace:
+    id: WorkspaceId
+    kind: WorkspaceKind
+
+
+async def workspace_named(connection: AsyncConnection, name: str) -> NamedWorkspace | None:
+    found = await connection.execute(
+        select(Workspace.id, Workspace.kind).where(Workspace.name == name)
+    )
+    row = found.first()
+    return None if row is None else NamedWorkspace(WorkspaceId(row.id), row.kind)
+
+
+async def reserve_account_ids(
+    session: WriteSession, workspace_id: WorkspaceId, *, up_to: AccountId
+) -> None:
+    """See that no account made later gets one of these numbers; others that make one wait here."""
+    await session.execute(
+        update(Workspace)
+        .where(Workspace.id == workspace_id, Workspace.next_account_id <= up_to)
+        .values(next_account_id=up_to + 1)
+    )
 
 
 async def count_workspaces(session: WriteSession, *, besides: WorkspaceId) -> int:

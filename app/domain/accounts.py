@@ -90,7 +90,12 @@ def shown_name(
     platform_username: str | None,
 ) -> str:
     """The best name there is, so that a list never shows an account without one."""
-    return account_name or display_name or platform_username or f"{platform} account {account_id}"
+    return account_name or display_name or platform_username or numbered_name(account_id, platform)
+
+
+def numbered_name(account_id: int, platform: str) -> str:
+    """What an account is called of which only the number is known."""
+    return f"{platform} account {account_id}"
 
 
 def readiness(connection: Connection, now: datetime) -> Readiness:

@@ -18,6 +18,14 @@ class PostStatus(StrEnum):
     FAILED = "failed"
 
 
+OLD_STATUSES = {"done": PostStatus.PUBLISHED, "queued": PostStatus.SCHEDULED}
+"""Words of an earlier vocabulary that clients of the documented API still use."""
+
+
+DEFAULT_TIMEZONE = "UTC"
+"""Shown for a post without a time zone: what the documentation says is assumed."""
+
+
 class Progress(Protocol):
     """What the fold needs to know of a destination."""
 

@@ -1,11 +1,15 @@
 """What text may come in, and how it is compared when somebody searches. Knows no field by name."""
 
+import re
 import unicodedata
 
 from app.domain.errors import InvalidInput
 
 MAX_SEARCH_LENGTH = 200
 """Code points of a search or an exact-match filter value."""
+
+MAX_URL_LENGTH = 2000
+_URL = re.compile(r"https?://[^\s/?#]+([/?#]\S*)?")
 
 
 def check_text(text: str, argument: str, *, max_length: int) -> str:
@@ -22,6 +26,14 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
         raise InvalidInput(f"{argument} must not contain a NUL character.", argument=argument)
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidInput(f"{argument} must not contain a lone surrogate.", argument=argument)
+    return text
+
+
+def check_url(text: str, argument: str) -> str:
+    """Pass a URL through that a browser can open: http or https, with a host and without spaces."""
+    check_text(text, argument, max_length=MAX_URL_LENGTH)
+    if not _URL.fullmatch(text):
+        raise InvalidInput(f"{argument} must start with http:// or https://.", argument=argument)
     return text
 
 

@@ -198,6 +198,10 @@ class Post(Node):
     reference: str | None = field(description="The client's own name for the post.")
     published_at: datetime | None = field(description="When it was last published somewhere.")
     version: int = field(description="Grows with every change of the post itself.")
+    imported_at: datetime | None = field(
+        description="When an import last changed it; null for one made here. What was imported is never"
+        " published from here."
+    )
     created_at: datetime = field(description="When it was created.")
     updated_at: datetime = field(description="When it or a destination last changed.")
 
@@ -216,6 +220,7 @@ class Post(Node):
             reference=row.reference,
             published_at=row.published_at,
             version=row.version,
+            imported_at=row.imported_at,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from app.domain.errors import InvalidInput
 from app.domain.ids import parse_account_id, parse_uuid
 from app.domain.periods import Period
-from app.domain.posts import PostStatus
+from app.domain.posts import OLD_STATUSES, PostStatus
 from app.domain.text import MAX_SEARCH_LENGTH, check_text
 from app.domain.times import format_instant, parse_instant
 from app.graphql.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
@@ -26,8 +26,6 @@ ORDERS = ("desc", "asc")
 MAX_LIST_LENGTH = 100
 
 _STATUSES = {status.value: status for status in PostStatus}
-_OLD_STATUSES = {"done": PostStatus.PUBLISHED, "queued": PostStatus.SCHEDULED}
-"""Words of an earlier vocabulary that clients still send."""
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_SHOWN_LENGTH = 40
@@ -88,7 +86,7 @@ def _statuses(query: QueryParams) -> list[str] | None:
     words = _items(query, "status")
     if words is None:
         return None
-    known = _STATUSES | _OLD_STATUSES
+    known = _STATUSES | OLD_STATUSES
     for word in words:
         if word not in known:
             raise _unknown_word("status", word, [*known])

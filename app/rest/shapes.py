@@ -11,14 +11,12 @@ from typing import Any
 
 from app.domain.api_keys import Scope
 from app.domain.errors import NotFound
-from app.domain.posts import PostStatus
+from app.domain.posts import DEFAULT_TIMEZONE, PostStatus
 from app.domain.times import format_instant
 
 JsonObject = dict[str, Any]
 
 NO_LIMIT = 2_147_483_647
-DEFAULT_TIMEZONE = "UTC"
-"""Shown for a post without a time zone: what the documentation says is assumed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def _post(workspace_id: WorkspaceId, post_id: UUID, post: DemoPost) -> Row:
         "version": post.version,
         "search_text": search_text(post.content, post.platform_content),
         "deleted_at": post.deleted_at,
+        "imported_at": None,
         "created_at": post.created_at,
         "updated_at": post.updated_at,
     }

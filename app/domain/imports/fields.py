@@ -1,0 +1,133 @@
+"""The members of a JSON object, each read as what it should be or refused by its path. Knows no body."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeGuard, TypeVar
+from uuid import UUID
+
+from app.domain.errors import InvalidInput
+from app.domain.ids import AccountId, check_account_id, not_an_account_id, parse_uuid
+from app.domain.json_values import check_json
+from app.domain.text import check_text, check_url
+from app.domain.times import parse_instant
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+MAX_COUNT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A JSON object at a path. A member that is missing is as one that is null.
+
+    Every method raises InvalidInput, with the member's path, for what is neither null nor of its kind.
+    """
+
+    members: Mapping[str, object]
+    path: str = ""
+
+    def text(self, name: str, *, max_length: int) -> str | None:
+        """None for an empty one, which says nothing either."""
+        value = self._of_type(str, name, "a string")
+        return check_text(value, self._at(name), max_length=max_length) if value else None
+
+    def required_text(self, name: str, *, max_length: int) -> str:
+        value = self.text(name, max_length=max_length)
+        if value is None:
+            raise self.refused(name, "is missing")
+        return value
+
+    def word(self, name: str, words: Mapping[str, E]) -> E | None:
+        """What one of the known words means."""
+        value = self._of_type(str, name, "a string")
+        if value is not None and value not in words:
+            raise self.refused(name, f"must be one of {', '.join(words)}")
+        return None if value is None else words[value]
+
+    def text_or_number(self, name: str, *, max_length: int) -> str | None:
+        """A text, also where a whole number stands for it."""
+        value = self.members.get(name)
+        if _is_whole_number(value):
+            return check_text(str(value), self._at(name), max_length=max_length)
+        return self.text(name, max_length=max_length)
+
+    def url(self, name: str) -> str | None:
+        value = self._of_type(str, name, "a string")
+        return check_url(value, self._at(name)) if value else None
+
+    def instant(self, name: str) -> datetime | None:
+        value = self._of_type(str, name, "a string")
+        return parse_instant(value, self._at(name)) if value else None
+
+    def count(self, name: str) -> int:
+        """A whole number, 0 where there is none."""
+        value = self._of_type(int, name, "a whole number")
+        if value is not None and not 0 <= value <= MAX_COUNT:
+            raise self.refused(name, f"must be a whole number from 0 to {MAX_COUNT}")
+        return value or 0
+
+    def account_id(self, name: str) -> AccountId:
+        value = self.members.get(name)
+        if not _is_whole_number(value):
+            raise not_an_account_id(self._at(name))
+        return check_account_id(value, self._at(name))
+
+    def uuid(self, name: str) -> UUID | None:
+        value = self._of_type(str, name, "a string")
+        return None if value is None else parse_uuid(value, self._at(name))
+
+    def objects(self, name: str, *, max_length: int) -> Iterator["Fields"]:
+        """The entries of a list of objects; the list must be there."""
+        entries = self.members.get(name)
+        if not isinstance(entries, list):
+            raise self.refused(name, "must be a list")
+        if len(entries) > max_length:
+            raise self.refused(
+                name, f"has {len(entries)} entries; at most {max_length} are allowed"
+            )
+        for index, entry in enumerate(entries):
+            path = f"{self._at(name)}[{index}]"
+            if not isinstance(entry, dict):
+                raise InvalidInput(f"{path} must be an object.", argument=path)
+            yield Fields(entry, f"{path}.")
+
+    def texts_or_numbers(self, name: str, *, max_length: int) -> list[str]:
+        """A list, empty where there is none, whose whole numbers become texts."""
+        entries = self._of_type(list, name, "a list") or []
+        texts = [str(each) if _is_whole_number(each) else each for each in entries]
+        for index, each in enumerate(texts):
+            if not isinstance(each, str):
+                raise self.refused(name, "must be a list of strings")
+            check_text(each, f"{self._at(name)}[{index}]", max_length=max_length)
+        return texts
+
+    def json_list(self, name: str) -> Sequence[object]:
+        value = self._of_type(list, name, "a list")
+        check_json(value, self._at(name))
+        return value or []
+
+    def json_object(self, name: str) -> Mapping[str, object]:
+        value = self._of_type(dict, name, "an object")
+        check_json(value, self._at(name))
+        return value or {}
+
+    def refused(self, name: str, why: str) -> InvalidInput:
+        """The refusal of a member, as a sentence that begins with its path."""
+        return InvalidInput(f"{self._at(name)} {why}.", argument=self._at(name))
+
+    def _of_type(self, kind: type[T], name: str, wanted: str) -> T | None:
+        value = self.members.get(name)
+        if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+            return value
+        raise self.refused(name, f"must be {wanted}")
+
+    def _at(self, name: str) -> str:
+        return f"{self.path}{name}"
+
+
+def _is_whole_number(value: object) -> TypeGuard[int]:
+    """To Python, true and false are too."""
+    return isinstance(value, int) and not isinstance(value, bool)

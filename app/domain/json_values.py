@@ -1,0 +1,50 @@
+"""What JSON values may come in to be kept as they are given. Reads no text and knows no field by name."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from app.domain.errors import InvalidInput
+from app.domain.text import check_text
+
+MAX_JSON_DEPTH = 20
+"""Levels of lists and objects in a value."""
+
+MAX_JSON_TEXT_LENGTH = 100_000
+"""Code points of one string or key in a value."""
+
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+
+def check_json(value: object, argument: str) -> None:
+    """InvalidInput, naming the path, unless the value can be stored and printed again as it is.
+
+    A number must fit into 64 bits or be a finite fraction; a text must be one that every engine stores.
+    """
+    _check(value, argument, MAX_JSON_DEPTH)
+
+
+def _check(value: object, path: str, levels: int) -> None:
+    match value:
+        case None | bool():
+            return
+        case str():
+            check_text(value, path, max_length=MAX_JSON_TEXT_LENGTH)
+        case int():
+            if not _SMALLEST <= value <= _LARGEST:
+                raise InvalidInput(f"{path} must fit into 64 bits.", argument=path)
+        case float():
+            if not math.isfinite(value):
+                raise InvalidInput(f"{path} must be a finite number.", argument=path)
+        case Mapping() | Sequence() if levels == 0:
+            raise InvalidInput(
+                f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.", argument=path
+            )
+        case Mapping():
+            for key, each in value.items():
+                check_text(key, f"a key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
+                _check(each, f"{path}.{key}", levels - 1)
+        case Sequence():
+            for index, each in enumerate(value):
+                _check(each, f"{path}[{index}]", levels - 1)
+        case _:
+            raise TypeError(f"{path} is not JSON")
