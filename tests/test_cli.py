@@ -194,7 +194,7 @@ def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> N
         (["  "], "NAME must be printable and not empty."),
         (["two\nlines"], "NAME must be printable and not empty."),
         (["x" * 201], "NAME is 201 characters long; at most 200 are allowed."),
-        (["Copy", "--mirror-of", "api"], "--mirror-of must start with http:// or https://."),
+        (["Copy", "--mirror-of", "api"], "--mirror-of must be a URL that starts with http:// or https://."),
     ],
 )
 def test_a_workspace_that_cannot_be_is_refused(

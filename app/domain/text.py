@@ -33,7 +33,9 @@ def check_url(text: str, argument: str) -> str:
     """Pass a URL through that a browser can open: http or https, with a host and without spaces."""
     check_text(text, argument, max_length=MAX_URL_LENGTH)
     if not _URL.fullmatch(text):
-        raise InvalidInput(f"{argument} must start with http:// or https://.", argument=argument)
+        raise InvalidInput(
+            f"{argument} must be a URL that starts with http:// or https://.", argument=argument
+        )
     return text
 
 

@@ -54,7 +54,7 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     as_of = record.as_of or now
     age = _age(known, record.details)
     post = known or _unknown_post(record.id, as_of)
-    if record.details is not None and (age is not _Age.OLDER or post.is_only_results):
+    if record.details is not None and age is not _Age.OLDER:
         post = _with_details(post, record.details, as_of)
     if age is not _Age.OLDER:
         post = _with_flags(post, known, record)
@@ -71,7 +71,10 @@ def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
 
 
 def _age(known: StoredPost | None, details: PostDetails | None) -> _Age:
-    if known is None or details is None or details.updated_at in (None, known.updated_at):
+    """Results have no updated_at, so a post of which only they are known has none of its own yet."""
+    if known is None or known.is_only_results or details is None:
+        return _Age.SAME
+    if details.updated_at in (None, known.updated_at):
         return _Age.SAME
     return _Age.NEWER if details.updated_at > known.updated_at else _Age.OLDER
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.destinations import DestinationState
+from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import PostStatus, post_status
 
@@ -31,11 +31,9 @@ class StoredDestination:
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was ever tried."""
-        return self.state == DestinationState(
-            status=self.state.status,
-            due_at=self.state.due_at,
-            claimable_at=self.state.claimable_at,
-            round_started_at=self.state.round_started_at,
+        state = self.state
+        return (
+            state.status is DestinationStatus.QUEUED and state.attempts == 0 and state.error is None
         )
 
 
