@@ -19,20 +19,9 @@ from app.domain.posts import post_published_at, search_text
 
 Row: TypeAlias = dict[str, object]
 
-_LOCKS_OF_IMPORTS = 0x696D706F  # "impo"; PostgreSQL knows advisory locks by two numbers
 _STATE = tuple(field.name for field in fields(DestinationState))
 _OF_POST = tuple(field.name for field in fields(StoredPost) if field.name != "destinations")
 _OF_DESTINATION = tuple(field.name for field in fields(StoredDestination) if field.name != "state")
-
-
-async def wait_for_other_imports(session: WriteSession, workspace_id: WorkspaceId) -> None:
-    """Until the transaction ends, other imports into the workspace wait here.
-
-    Two that bring in the same new post would both insert it. On SQLite every writer waits anyway.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        workspace = workspace_id.int % 2**31
-        await session.execute(select(func.pg_advisory_xact_lock(_LOCKS_OF_IMPORTS, workspace)))
 
 
 async def lock_posts(reader: Reader, ids: Collection[PostId]) -> None:

@@ -10,7 +10,6 @@ from app.db.imports import (
     posts_of_destinations,
     stored_accounts,
     stored_posts,
-    wait_for_other_imports,
     write_accounts,
     write_posts,
 )
@@ -82,10 +81,11 @@ async def _import_batch(
     now: datetime,
     session: WriteSession,
 ) -> list[Effect | Refusal]:
-    await wait_for_other_imports(session, workspace_id)
     reader = await database.reading_within(session, workspace_id)
     await lock_posts(reader, [each.id for each in batch if isinstance(each, PostRecord)])
-    await lock_workspace(session, workspace_id)  # after the posts, as every writer does
+    # Other imports wait here, so that two never bring in the same new post or account. The posts come
+    # first, because every writer locks in this order.
+    await lock_workspace(session, workspace_id)
     known = await _known(reader, kind, batch)
     accounts, posts = dict(known.accounts), dict(known.posts)
     effects = [_effect(record, known, now) for record in batch]
