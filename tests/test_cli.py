@@ -23,6 +23,15 @@ from tests.db.contents import all_rows
 from tests.factories import NOW
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+RESULTS = """
+{"data": {
+  "post_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+  "post_status": "failed",
+  "results": [
+    {"account_id": 1, "platform": "x", "status": "failed", "error": "Timed out", "attempts": 3}
+  ]
+}, "error": null, "meta": {"request_id": "a1b2c3d4", "timestamp": "2026-04-15T15:00:00.000Z"}}
+"""
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -194,7 +203,10 @@ def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> N
         (["  "], "NAME must be printable and not empty."),
         (["two\nlines"], "NAME must be printable and not empty."),
         (["x" * 201], "NAME is 201 characters long; at most 200 are allowed."),
-        (["Copy", "--mirror-of", "api"], "--mirror-of must be a URL that starts with http:// or https://."),
+        (
+            ["Copy", "--mirror-of", "api"],
+            "--mirror-of must be a URL that starts with http:// or https://.",
+        ),
     ],
 )
 def test_a_workspace_that_cannot_be_is_refused(
@@ -305,6 +317,54 @@ def test_only_a_key_that_exists_is_revoked(
     before = rows_of(database_url)
 
     assert post_results.refusal("keys", "revoke", key_id) == sentence
+    assert rows_of(database_url) == before
+
+
+# Importing; as a process of its own it is in test_import.
+
+
+def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
+    post_results: CommandLine, tmp_path: Path
+) -> None:
+    post_results("workspaces", "create", "Acme")
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(RESULTS)
+    bad.write_text(f'{{"post_id": "{NO_SUCH_ID}", "content": 1, "destinations": []}}\n{{"pos')
+
+    assert post_results("import", str(good), "--workspace", "Acme", "--dry-run") == (
+        "1 new, 0 changed, 0 unchanged, 0 refused; nothing was written\n"
+    )
+    for summary in (
+        "1 new, 0 changed, 0 unchanged, 0 refused\n",
+        "0 new, 0 changed, 1 unchanged, 0 refused\n",
+    ):
+        assert post_results("import", str(good), "--workspace", "Acme") == summary
+    assert post_results.run("import", str(bad), "--workspace", "Acme") == (
+        1,
+        "0 new, 0 changed, 0 unchanged, 2 refused\n",
+        f"refused post {NO_SUCH_ID}: content must be a string.\n"
+        "refused line 2: It is not JSON: it ends too early.\n",
+    )
+    assert post_results("check") == "Everything holds.\n"
+
+
+def test_an_import_that_cannot_begin_changes_nothing(
+    post_results: CommandLine, database_url: str, tmp_path: Path
+) -> None:
+    post_results("workspaces", "create", "Acme")
+    file = tmp_path / "results.json"
+    file.write_text(RESULTS)
+    before = rows_of(database_url)
+
+    assert post_results.refusal("import", str(file), "--workspace", "Acne") == (
+        "There is no workspace named Acne."
+    )
+    assert post_results.refusal("import", "/proc/self/mem", "--workspace", "Acme") == (
+        "/proc/self/mem cannot be read: Input/output error."
+    )
+    status, out, err = post_results.run("import", str(tmp_path), "--workspace", "Acme")
+    assert (status, out) == (2, "")
+    assert err.endswith(f"Error: Invalid value for 'FILE': '{tmp_path}': Is a directory\n")
     assert rows_of(database_url) == before
 
 
@@ -436,7 +496,18 @@ def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "migrate", "workspaces", "keys", "backup", "restore", "check", "schema", "settings"],
+    [
+        "serve",
+        "migrate",
+        "workspaces",
+        "keys",
+        "import",
+        "backup",
+        "restore",
+        "check",
+        "schema",
+        "settings",
+    ],
 )
 def test_every_command_explains_itself(post_results: CommandLine, command: str) -> None:
     assert command in post_results("--help")

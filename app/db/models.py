@@ -121,8 +121,7 @@ class ApiKey(Base):
 class Account(Base):
     """A connected account on a platform. No credentials: publishers keep their own.
 
-    Where a mirrored service does not say when it was connected or changed, created_at stands for it;
-    an account that only its posts still name is stored as inactive, and as created with the first.
+    One that only imported posts name is stored as inactive, and as connected and created with the first.
     """
 
     __tablename__ = "account"

@@ -177,7 +177,8 @@ class Destination(Node):
         return None if row is None else Post.from_row(row)
 
     @strawberry.field(
-        description="Its attempts, oldest first. A mirror may know of more `attempts` than it logs."
+        description="Its attempts, oldest first. Of an imported one, `attempts` may count more than are"
+        " logged."
     )
     async def attempt_log(self, info: Info) -> list[Attempt] | None:
         key = DestinationId(self.destination_id)
@@ -203,7 +204,9 @@ class Post(Node):
         " published from here."
     )
     created_at: datetime = field(description="When it was created.")
-    updated_at: datetime = field(description="When it or a destination last changed.")
+    updated_at: datetime = field(
+        description="When it or a destination last changed; of an imported one, what its source says."
+    )
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Post":

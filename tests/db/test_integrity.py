@@ -4,7 +4,9 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -494,19 +496,26 @@ async def test_a_publication_that_nobody_reported_was_looked_up_after_doubt(
     assert await find_problems(database) == [missed] * is_missed
 
 
-async def test_a_mirror_may_know_of_more_than_it_has_a_log_and_evidence_of(
-    database: Database,
+FROM_ELSEWHERE = pytest.mark.parametrize(
+    "origin", [{"mirror_of": "https://example.com"}, {"imported_at": NOW}], ids=["mirror", "import"]
+)
+
+
+@FROM_ELSEWHERE
+async def test_what_happened_elsewhere_may_lack_a_log_and_evidence(
+    database: Database, origin: dict[str, Any]
 ) -> None:
     states = [published(attempts=3), failed(attempts=2), waiting_for_retry(attempts=2)]
-    await add_destination(database, *states, mirror_of="https://example.com")
+    await add_destination(database, *states, **origin)
 
     assert await find_problems(database) == []
 
 
-async def test_a_mirror_logs_no_more_attempts_than_it_counts(database: Database) -> None:
-    workspace, destination = await add_destination(
-        database, failed(attempts=1), mirror_of="https://example.com"
-    )
+@FROM_ELSEWHERE
+async def test_no_more_attempts_are_logged_than_are_counted(
+    database: Database, origin: dict[str, Any]
+) -> None:
+    workspace, destination = await add_destination(database, failed(attempts=1), **origin)
     for fence in (1, 2):
         await add_attempt(
             database, workspace, destination, number=fence, fence=fence, outcome=Outcome.FAILED
@@ -518,12 +527,17 @@ async def test_a_mirror_logs_no_more_attempts_than_it_counts(database: Database)
 
 
 async def add_destination(
-    database: Database, *states: DestinationState, mirror_of: str | None = None
+    database: Database,
+    *states: DestinationState,
+    mirror_of: str | None = None,
+    imported_at: datetime | None = None,
 ) -> tuple[WorkspaceId, DestinationId]:
     """A post in a workspace of its own, on as many accounts as states; the first destination."""
     workspace = await add_workspace(database, mirror_of=mirror_of)
     accounts = [await add_account(database, workspace) for _ in states]
-    post = await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
+    post = await add_post(
+        database, workspace, dict(zip(accounts, states, strict=True)), imported_at=imported_at
+    )
     return workspace, post.destinations[0]
 
 

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from app.db.engine import Database
+from app.db.integrity import find_problems
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
-from app.db.models import Base, Deployment
+from app.db.models import Base, Deployment, Post
 from tests.db.schema import read_schema
-from tests.factories import NOW
+from tests.factories import NOW, add_post, add_workspace
 
 OUTDATED = "The database is not at the version of this server: run post-results migrate."
 TOO_NEW = "This database was written by a newer version of post-results; update the server."
@@ -144,3 +145,18 @@ async def test_migrating_keeps_the_data(database: Database) -> None:
     await migrate(database, now=NOW, random_bytes=bytes)
 
     assert await deployments(database) == [(1, b"kept")]
+
+
+async def test_a_database_of_the_first_version_keeps_its_posts(database: Database) -> None:
+    workspace = await add_workspace(database)
+    await add_post(database, workspace, content="Spring sale")
+    async with database.changing_schema() as connection:
+        await connection.execute(text("ALTER TABLE post DROP COLUMN imported_at"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+    await migrate(database, now=NOW, random_bytes=bytes)
+
+    async with database.read_all_workspaces() as connection:
+        rows = await connection.execute(select(Post.content, Post.imported_at))
+        assert [tuple(row) for row in rows] == [("Spring sale", None)]
+    assert await find_problems(database) == []
