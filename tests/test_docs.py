@@ -5,6 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
+from app.cli import main
 from app.db.engine import Database
 from app.services.demo import load_demo
 from app.settings import read_settings, settings_table
@@ -47,6 +50,32 @@ async def test_the_rest_example_is_answered_as_printed(database: Database) -> No
     assert answered["meta"].keys() == printed["meta"].keys()
     assert json.dumps(answered["data"]) == json.dumps(printed["data"])
     assert answered["error"] is printed["error"] is None
+
+
+def test_the_import_prints_what_is_shown(
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    (answers,) = blocks("jsonl", section("Bring data in"))
+    (tmp_path / "posts.jsonl").write_text(answers)
+    _run("workspaces", "create", "acme")
+    capsys.readouterr()
+
+    (transcript,) = blocks("console", section("Bring data in"))
+    for shown in transcript.split("$ post-results ")[1:]:
+        command, _, output = shown.partition("\n")
+        _run(*shlex.split(command))
+        printed = capsys.readouterr()
+        assert printed.err + printed.out == output
+
+
+def _run(*command: str) -> None:
+    with pytest.raises(SystemExit):
+        main(command)
 
 
 def test_the_settings_table_is_the_one_of_the_code() -> None:

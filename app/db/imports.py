@@ -138,11 +138,12 @@ async def write_posts(
     }
     await _insert(session, Post, [rows_of_posts[key] for key in rows_of_posts.keys() - before])
     await _update(session, Post, [rows_of_posts[key] for key in rows_of_posts.keys() & before])
-    await session.execute(
-        delete(Destination).where(
-            Destination.workspace_id == workspace_id, Destination.id.in_(gone)
+    if gone:
+        await session.execute(
+            delete(Destination).where(
+                Destination.workspace_id == workspace_id, Destination.id.in_(gone)
+            )
         )
-    )
     await _insert(session, Destination, [rows[key] for key in rows.keys() - was])
     await _update(session, Destination, [rows[key] for key in rows.keys() & was])
 
