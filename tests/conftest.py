@@ -101,8 +101,7 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
         server.stop()
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.end()
     assert [each for each in server.requests() if each["status"] >= 500] == []
 
 

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ class Server:
                 env={**os.environ, "PORT": "0", **environment},
                 stdout=out,
                 stderr=log,
+                start_new_session=True,  # so that its workers can be ended with it
             )
 
     def greeting(self) -> list[str]:
@@ -52,6 +55,12 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         assert self.process.wait(SECONDS) == 0, self._log.read_text()
+
+    def end(self) -> None:
+        """Kill whatever of it still runs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def refusal(self) -> str:
         """The one sentence of a server that must not start."""

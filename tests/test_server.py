@@ -33,8 +33,7 @@ class Starter:
     def __call__(self, *arguments: str, **environment: str) -> Server:
         settings = {"DATABASE_URL": self._database_url, **environment}
         server = Server(self.folder, settings, *arguments)
-        self._stack.callback(server.process.wait)
-        self._stack.callback(server.process.kill)
+        self._stack.callback(server.end)
         return server
 
 
