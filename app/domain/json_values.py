@@ -12,6 +12,7 @@ MAX_JSON_DEPTH = 20
 MAX_JSON_TEXT_LENGTH = 100_000
 """Code points of one string or key in a value."""
 
+_MAX_SHOWN_LENGTH = 40
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
@@ -19,6 +20,7 @@ def check_json(value: object, argument: str) -> None:
     """InvalidInput, naming the path, unless the value can be stored and printed again as it is.
 
     A number must fit into 64 bits or be a finite fraction; a text must be one that every engine stores.
+    In the path, a key that is long or cannot be printed is … instead.
     """
     _check(value, argument, MAX_JSON_DEPTH)
 
@@ -42,9 +44,13 @@ def _check(value: object, path: str, levels: int) -> None:
         case Mapping():
             for key, each in value.items():
                 check_text(key, f"a key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
-                _check(each, f"{path}.{key}", levels - 1)
+                _check(each, f"{path}.{_shown(key)}", levels - 1)
         case Sequence():
             for index, each in enumerate(value):
                 _check(each, f"{path}[{index}]", levels - 1)
         case _:
             raise TypeError(f"{path} is not JSON")
+
+
+def _shown(key: str) -> str:
+    return key if key.isprintable() and len(key) <= _MAX_SHOWN_LENGTH else "…"

@@ -9,7 +9,7 @@ MAX_SEARCH_LENGTH = 200
 """Code points of a search or an exact-match filter value."""
 
 MAX_URL_LENGTH = 2000
-_URL = re.compile(r"https?://[^\s/?#]+([/?#]\S*)?")
+_URL = re.compile(r"(?i:https?)://[^\s\0-\x1f\x7f/?#]+([/?#][^\s\0-\x1f\x7f]*)?")
 
 
 def check_text(text: str, argument: str, *, max_length: int) -> str:

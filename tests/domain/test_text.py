@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.text import check_text, fold_for_search
+from app.domain.text import check_text, check_url, fold_for_search
 
 STORABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
@@ -41,6 +41,72 @@ def test_what_one_engine_would_not_store_is_refused(text: str, message: str) -> 
     with pytest.raises(InvalidInput) as refused:
         check_text(text, "search", max_length=10)
     assert (refused.value.message, refused.value.argument) == (message, "search")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "http://example.com/",
+        "HTTPS://EXAMPLE.COM/A",
+        "https://user@example.com:8443?a=b#c",
+        "http://[::1]:80/p",
+        "https://пример.рф/пост/😀",
+        "https://x#",
+        "https://example.com/a%20b?u=https://example.org/",
+        f"https://example.com/{'a' * 1980}",
+    ],
+)
+def test_a_url_that_a_browser_opens_passes_through(url: str) -> None:
+    assert check_url(url, "platform_post_url") is url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "//example.com",
+        "/posts/1",
+        "https:/example.com",
+        "https://",
+        "https:///path",
+        "https://?a",
+        "ftp://example.com",
+        "javascript:alert(1)//https://example.com",
+        "data:text/html,https://example.com",
+        " https://example.com",
+        "https://example.com ",
+        "https://example.com\n",
+        "https://exa mple.com",
+        "https://example.com/a b",
+        "https://example.com/a\u2028b",
+        "https://example.com/\x1b[2J",
+        "https://exam\x7fple.com",
+    ],
+)
+def test_any_other_url_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_url(url, "platform_post_url")
+    sentence = "platform_post_url must be a URL that starts with http:// or https://."
+    assert (refused.value.message, refused.value.argument) == (sentence, "platform_post_url")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            f"https://example.com/{'a' * 1981}",
+            "url is 2001 characters long; at most 2000 are allowed.",
+        ),
+        ("https://example.com/\0", "url must not contain a NUL character."),
+        ("https://example.com/\ud800", "url must not contain a lone surrogate."),
+    ],
+)
+def test_a_url_is_a_text_that_every_engine_stores(url: str, message: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_url(url, "url")
+    assert (refused.value.message, refused.value.argument) == (message, "url")
 
 
 @pytest.mark.parametrize(

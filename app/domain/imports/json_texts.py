@@ -2,16 +2,19 @@
 
 import json
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 MAX_TEXT_LENGTH = 64 * 1024 * 1024
-"""Characters of one JSON text, and bytes of a line that are read at once."""
+"""Characters of a JSON text. Half read, it is given up there, so that memory has an end too."""
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_BEGINNING = re.compile(r"^[\[{]", re.MULTILINE)
-_BYTE_ORDER_MARK = "\ufeff"
+# With the byte order mark, for each of several files that were put together may begin with one.
+_SPACE = re.compile(r"[ \t\n\r\ufeff]*")
+_BEGINNING = re.compile(r"(?<=\n)\ufeff?(?=[\[{])")
+_NEVER_IN_JSON = re.compile(r"[\0\ud800-\udfff]")
+_NOT_UTF8 = "It is not JSON encoded in UTF-8."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +34,24 @@ class NotJson:
 
 
 def json_texts(lines: Iterable[bytes]) -> Iterator[JsonText | NotJson]:
-    """Every text of a stream, in order; the lines keep their ends, as files yield them.
+    """Every text of a stream, in order; the lines keep their ends, and a long one may come in pieces.
 
     After what is not JSON, it goes on at the next line that begins with an object or a list: of texts
     on lines of their own, a broken one costs no other.
     """
+    # What is not UTF-8 becomes lone surrogates, so that the text it is in can be told.
+    decoder = getincrementaldecoder("utf-8")("surrogateescape")
     reader = _Reader()
     for line in lines:
-        yield from reader.texts_up_to(line)
-    yield from reader.texts_at_the_end()
+        yield from reader.texts_up_to(decoder.decode(line))
+    yield from reader.texts_at_the_end(decoder.decode(b"", final=True))
 
 
 class _Reader:
     """Holds what was read and is not understood yet.
 
-    No token of JSON goes over the end of a line, so what is cut there has its first error at its very
-    end. It is tried again when twice as much is there, and so the work stays linear, however many lines
-    a text has.
+    It is tried again when twice as much is there, and so the work stays linear, however many lines a
+    text has.
     """
 
     def __init__(self) -> None:
@@ -55,86 +59,104 @@ class _Reader:
         self._length = 0
         self._try_at = 0
         self._line = 1
-        self._skips_a_line = False
+        self._column = 0
+        """Characters of the first line that are done with."""
+        self._is_lost = False
+        """After what is not JSON, until there is a line to go on at."""
 
-    def texts_up_to(self, line: bytes) -> Iterator[JsonText | NotJson]:
-        if self._skips_a_line:
-            self._skips_a_line = not line.endswith(b"\n")
-            self._line += not self._skips_a_line
-            return
-        # What is not UTF-8 becomes lone surrogates, so that the text it is in can be told.
-        text = line.decode("utf-8", "surrogateescape")
+    def texts_up_to(self, text: str) -> Iterator[JsonText | NotJson]:
         self._parts.append(text)
         self._length += len(text)
         if self._length >= self._try_at:
             yield from self._read(is_the_end=False)
 
-    def texts_at_the_end(self) -> Iterator[JsonText | NotJson]:
+    def texts_at_the_end(self, text: str) -> Iterator[JsonText | NotJson]:
+        self._parts.append(text)
         yield from self._read(is_the_end=True)
 
     def _read(self, *, is_the_end: bool) -> Iterator[JsonText | NotJson]:
         text = "".join(self._parts)
-        position = int(self._line == 1 and text.startswith(_BYTE_ORDER_MARK))
-        while (position := self._after_space(text, position)) < len(text):
+        position = self._go_on(text, 0, 0)
+        while position < len(text) and not self._is_lost:
             try:
                 value, end = _DECODER.raw_decode(text, position)
                 text[position:end].encode()
             except (ValueError, RecursionError) as error:
-                if not is_the_end and _is_cut(error, text, position):
+                if not is_the_end and _may_go_on(error, text, position):
                     break
-                yield NotJson(self._line, _reason(error, text, position, self._line))
-                end = _next_beginning(text, position)
-                self._skips_a_line = end == len(text) and not text.endswith("\n")
+                yield NotJson(self._line, self._reason(error, text, position))
+                self._is_lost = True
+                end = position + 1
             else:
+                if end == len(text) and not is_the_end:
+                    break  # for more digits may follow
                 yield JsonText(self._line, value)
-            self._line += text.count("\n", position, end)
-            position = end
-        rest = text[position:]
-        self._parts, self._length, self._try_at = [rest], len(rest), 2 * len(rest)
+            position = self._go_on(text, position, end)
+        self._keep(text, position)
 
-    def _after_space(self, text: str, position: int) -> int:
-        end = _end_of_space(text, position)
-        self._line += text.count("\n", position, end)
-        return end
+    def _go_on(self, text: str, done: int, position: int) -> int:
+        """Where the next text begins, if it was read yet."""
+        if self._is_lost:
+            found = _BEGINNING.search(text, position)
+            self._is_lost = found is None
+            # The end of the line is kept, to know that what follows begins a line.
+            start = found.end() if found else len(text) - text.endswith("\n")
+        else:
+            start = _end_of_space(text, position)
+        self._line += text.count("\n", done, start)
+        return start
+
+    def _keep(self, text: str, position: int) -> None:
+        line_start = text.rfind("\n", 0, position) + 1
+        self._column = position - line_start + (0 if line_start else self._column)
+        self._parts = [text[position:]]
+        self._length = len(text) - position
+        self._try_at = min(2 * self._length, MAX_TEXT_LENGTH)
+
+    def _reason(self, error: Exception, text: str, position: int) -> str:
+        match error:
+            case RecursionError():
+                return "It is nested too deeply."
+            case UnicodeEncodeError():
+                return _NOT_UTF8
+            case json.JSONDecodeError():
+                return self._syntax_error(error, text, position)
+            case _:
+                return "It has a number that is none of JSON's, or has thousands of digits."
+
+    def _syntax_error(self, error: json.JSONDecodeError, text: str, position: int) -> str:
+        if _NEVER_IN_JSON.search(text, position, error.pos + 1):
+            return _NOT_UTF8
+        if _is_cut(error, text):
+            if len(text) - position >= MAX_TEXT_LENGTH:
+                return f"It is longer than {MAX_TEXT_LENGTH // 1024**2} MiB."
+            return "It is not JSON: it ends too early."
+        problem = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
+        line = self._line + text.count("\n", position, error.pos)
+        column = error.colno + (self._column if error.lineno == 1 else 0)
+        return f"It is not JSON: {problem} at line {line} column {column}."
+
+
+def _may_go_on(error: Exception, text: str, position: int) -> bool:
+    """Whether more of the stream could make a text of it: of a line that has no end yet, or more lines.
+
+    No token of JSON goes over the end of a line, so what is cut there has its first error at its very end.
+    """
+    return (
+        isinstance(error, json.JSONDecodeError)
+        and (_is_cut(error, text) or text.find("\n", error.pos) < 0)
+        and len(text) - position < MAX_TEXT_LENGTH
+    )
+
+
+def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    is_at_the_end = _end_of_space(text, error.pos) == len(text)
+    return is_at_the_end or error.msg.startswith("Unterminated string")
 
 
 def _end_of_space(text: str, position: int) -> int:
     found = _SPACE.match(text, position)
     return found.end() if found else position
-
-
-def _is_cut(error: Exception, text: str, position: int) -> bool:
-    """Whether more lines could make a text of it."""
-    return (
-        isinstance(error, json.JSONDecodeError)
-        and _end_of_space(text, error.pos) == len(text)
-        and len(text) - position < MAX_TEXT_LENGTH
-    )
-
-
-def _next_beginning(text: str, position: int) -> int:
-    end_of_line = text.find("\n", position)
-    if end_of_line < 0:
-        return len(text)
-    found = _BEGINNING.search(text, end_of_line + 1)
-    return found.start() if found else len(text)
-
-
-def _reason(error: Exception, text: str, position: int, line: int) -> str:
-    if len(text) - position >= MAX_TEXT_LENGTH:
-        return f"It is longer than {MAX_TEXT_LENGTH // 1024**2} MiB."
-    match error:
-        case json.JSONDecodeError() if _end_of_space(text, error.pos) == len(text):
-            return "It is not JSON: it ends too early."
-        case json.JSONDecodeError() if text[error.pos].isprintable():
-            wrong_line = line + text.count("\n", position, error.pos)
-            return f"It is not JSON: {error.msg.lower()} at line {wrong_line} column {error.colno}."
-        case json.JSONDecodeError() | UnicodeEncodeError():
-            return "It is not JSON encoded in UTF-8."
-        case RecursionError():
-            return "It is nested too deeply."
-        case _:
-            return "It has a number that is none of JSON's, or has thousands of digits."
 
 
 def _refuse(_constant: str) -> NoReturn:
