@@ -252,7 +252,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
         counts = Counter[str]()
         size = _size_to_show(file)
         with click.progressbar(length=size or 0, hidden=size is None, file=sys.stderr) as bar:
-            async for effect in bring_in(database, into.id, into.kind, records, now=_now()):
+            async for effect in bring_in(database, into, records, now=_now()):
                 if isinstance(effect, Refusal):
                     counts["refused"] += 1
                     erase = "" if size is None else _ERASE_LINE

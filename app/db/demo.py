@@ -1,15 +1,12 @@
 """Writing the prepared rows of the demo workspace. Knows no content."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from sqlalchemy import insert
 
 from app.db.engine import WriteSession
 from app.db.models import Account, Attempt, Destination, Post, PublishEvidence
-
-Row: TypeAlias = dict[str, object]
-"""A value for every column of a table, by the column's name."""
+from app.db.types import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

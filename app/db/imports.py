@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
@@ -11,13 +10,12 @@ from sqlalchemy.orm import DeclarativeBase
 
 from app.db.engine import AnyRow, Reader, WriteSession
 from app.db.models import Account, Destination, Post
+from app.db.types import Row
 from app.db.workspaces import reserve_account_ids
 from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.imports.stored import StoredAccount, StoredDestination, StoredPost
 from app.domain.posts import post_published_at, search_text
-
-Row: TypeAlias = dict[str, object]
 
 _STATE = tuple(field.name for field in fields(DestinationState))
 _OF_POST = tuple(field.name for field in fields(StoredPost) if field.name != "destinations")

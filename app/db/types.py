@@ -1,13 +1,17 @@
-"""Column types that mean the same on SQLite and PostgreSQL. No tables."""
+"""Column types that mean the same on SQLite and PostgreSQL, and rows of them. No tables."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.domain.times import cut_to_milliseconds
+
+Row: TypeAlias = dict[str, object]
+"""Values for the columns of a table, by the columns' names."""
 
 
 class Instant(TypeDecorator[datetime]):

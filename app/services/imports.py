@@ -13,9 +13,8 @@ from app.db.imports import (
     write_accounts,
     write_posts,
 )
-from app.db.workspaces import lock_workspace
+from app.db.workspaces import NamedWorkspace, lock_workspace
 from app.domain.errors import InvalidInput
-from app.domain.ids import WorkspaceId
 from app.domain.imports.bringing_in import Effect, Known, bring_in
 from app.domain.imports.merging import destination_id
 from app.domain.imports.records import PostRecord, Refusal
@@ -28,8 +27,7 @@ _BATCH_ROWS = 400
 
 async def import_records(
     database: Database,
-    workspace_id: WorkspaceId,
-    kind: WorkspaceKind,
+    into: NamedWorkspace,
     records: Iterable[PostRecord | Refusal],
     *,
     now: datetime,
@@ -39,24 +37,23 @@ async def import_records(
     Broken off, an import can be run again: what it brought in is unchanged then. Several may run at once.
     """
     for batch in _batches(records):
-        work = partial(_import_batch, database, workspace_id, kind, batch, now)
+        work = partial(_import_batch, database, into, batch, now)
         for effect in await database.write(work):
             yield effect
 
 
 async def rehearse_import(
     database: Database,
-    workspace_id: WorkspaceId,
-    kind: WorkspaceKind,
+    into: NamedWorkspace,
     records: Iterable[PostRecord | Refusal],
     *,
     now: datetime,
 ) -> AsyncIterator[Effect | Refusal]:
     """What would become of each record; nothing is written, so every post stays in memory."""
-    known = Known(kind=kind, accounts={}, posts={}, owners={})
+    known = Known(kind=into.kind, accounts={}, posts={}, owners={})
     for batch in _batches(records):
-        async with database.read(workspace_id) as reader:
-            known.learn(await _known(reader, kind, batch))
+        async with database.read(into.id) as reader:
+            known.learn(await _known(reader, into.kind, batch))
         for record in batch:
             yield _effect(record, known, now)
 
@@ -75,29 +72,28 @@ def _batches(records: Iterable[PostRecord | Refusal]) -> Iterator[list[PostRecor
 
 async def _import_batch(
     database: Database,
-    workspace_id: WorkspaceId,
-    kind: WorkspaceKind,
+    into: NamedWorkspace,
     batch: Sequence[PostRecord | Refusal],
     now: datetime,
     session: WriteSession,
 ) -> list[Effect | Refusal]:
-    reader = await database.reading_within(session, workspace_id)
+    reader = await database.reading_within(session, into.id)
     await lock_posts(reader, [each.id for each in batch if isinstance(each, PostRecord)])
     # Other imports wait here, so that two never bring in the same new post or account. The posts come
     # first, because every writer locks in this order.
-    await lock_workspace(session, workspace_id)
-    known = await _known(reader, kind, batch)
+    await lock_workspace(session, into.id)
+    known = await _known(reader, into.kind, batch)
     accounts, posts = dict(known.accounts), dict(known.posts)
     effects = [_effect(record, known, now) for record in batch]
     await write_accounts(
         session,
-        workspace_id,
+        into.id,
         new=[each for key, each in known.accounts.items() if key not in accounts],
         named=[each for key, each in known.accounts.items() if accounts.get(key, each) != each],
     )
     await write_posts(
         session,
-        workspace_id,
+        into.id,
         [each for key, each in known.posts.items() if posts.get(key) != each],
         before=posts,
     )

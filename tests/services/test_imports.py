@@ -13,6 +13,7 @@ from sqlalchemy import select
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.models import Destination
+from app.db.workspaces import NamedWorkspace
 from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import WorkspaceId
 from app.domain.imports.bringing_in import Effect
@@ -84,14 +85,18 @@ async def brought_in(
     *answers: object,
     kind: WorkspaceKind = WorkspaceKind.LOCAL,
 ) -> list[Effect | Refusal]:
-    return await outcomes(import_records(database, workspace, kind, records(*answers), now=LATER))
+    return await outcomes(
+        import_records(database, NamedWorkspace(workspace, kind), records(*answers), now=LATER)
+    )
 
 
 async def rehearsed(
     database: Database, workspace: WorkspaceId, *answers: object
 ) -> list[Effect | Refusal]:
     return await outcomes(
-        rehearse_import(database, workspace, WorkspaceKind.LOCAL, records(*answers), now=LATER)
+        rehearse_import(
+            database, NamedWorkspace(workspace, WorkspaceKind.LOCAL), records(*answers), now=LATER
+        )
     )
 
 
@@ -452,7 +457,10 @@ async def test_an_import_that_breaks_off_is_run_again(acme: Tenant) -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         await outcomes(
             import_records(
-                acme.database, acme.workspace, WorkspaceKind.LOCAL, broken_off(), now=LATER
+                acme.database,
+                NamedWorkspace(acme.workspace, WorkspaceKind.LOCAL),
+                broken_off(),
+                now=LATER,
             )
         )
     again = await brought_in(acme.database, acme.workspace, *answers)

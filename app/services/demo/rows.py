@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from app.db.demo import DemoRows, Row
+from app.db.demo import DemoRows
+from app.db.types import Row
 from app.domain.attempts import AttemptKind
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.posts import post_published_at, post_status, search_text
