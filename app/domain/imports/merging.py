@@ -1,46 +1,28 @@
 """What a record makes of a post: what is new in it, what is older than what is known, what is missing.
 
-The post itself follows the newest record, by updated_at. Each destination follows the newest record too;
-where a record says no time, or not a newer one, a destination only goes forward. So the order in which
-answers come does not matter, and nothing goes back that happened.
+The post itself follows the newest record, by updated_at. So does each destination, but what happened is
+never taken back; where a record says no time, or not a newer one, a destination only goes forward. So the
+order in which answers come does not matter.
 """
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from enum import Enum, auto
 from uuid import uuid5
 
-from app.domain.destinations import (
-    DestinationState,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-    due_day,
-    lateness_ms,
-)
-from app.domain.ids import DestinationId, PostId
+from app.domain.destinations import DestinationState
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
+from app.domain.imports.states import (
+    Age,
+    is_untouched,
+    says_the_same,
+    tells_more,
+    told_state,
+    with_due_at,
+)
 from app.domain.imports.stored import StoredDestination, StoredPost
-from app.domain.posts import DEFAULT_TIMEZONE, PostStatus
-
-NO_REASON = "The service that this was imported from gave no reason."
-
-_RANKS = {
-    DestinationStatus.QUEUED: 0,
-    DestinationStatus.PUBLISHING: 1,
-    DestinationStatus.FAILED: 3,
-    DestinationStatus.PUBLISHED: 4,
-}
-_RANK_BETWEEN_ATTEMPTS = 2
-
-
-class _Age(Enum):
-    """Of a record, against what is known of its post."""
-
-    NEWER = auto()
-    SAME = auto()
-    """Or unknown."""
-    OLDER = auto()
+from app.domain.posts import DEFAULT_TIMEZONE, PostStatus, post_status
 
 
 def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> StoredPost:
@@ -52,13 +34,14 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     A failed destination never has the outcome UNKNOWN, for no answer says so. Nothing is claimable.
     """
     as_of = record.as_of or now
-    age = _age(known, record.details)
+    age = _age(known, record)
     post = known or _unknown_post(record.id, as_of)
-    if record.details is not None and age is not _Age.OLDER:
+    if record.details is not None and age is not Age.OLDER:
         post = _with_details(post, record.details, as_of)
-    if age is not _Age.OLDER:
-        post = _with_flags(post, known, record)
-    post = replace(post, destinations=_destinations(post, record, age, as_of))
+    learned_at = record.updated_at or as_of
+    states = _states(post, record, age, learned_at)
+    post = _with_flags(post, None if age is Age.OLDER else record.status, states.values())
+    post = replace(post, destinations=tuple(_destinations(post, record, states, learned_at)))
     if post == known:
         return known
     version = 1 if known is None else known.version + 1
@@ -70,13 +53,19 @@ def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
-def _age(known: StoredPost | None, details: PostDetails | None) -> _Age:
-    """Results have no updated_at, so a post of which only they are known has none of its own yet."""
-    if known is None or known.is_only_results or details is None:
-        return _Age.SAME
-    if details.updated_at in (None, known.updated_at):
-        return _Age.SAME
-    return _Age.NEWER if details.updated_at > known.updated_at else _Age.OLDER
+def _age(known: StoredPost | None, record: PostRecord) -> Age:
+    """By updated_at. An answer without one is older if it was given before the post's last change.
+
+    A post of which only results are known has no updated_at of its own yet, so nothing is older.
+    """
+    if known is None:
+        return Age.SAME
+    if record.updated_at is not None and record.updated_at > known.updated_at:
+        return Age.NEWER
+    told_of = record.updated_at or record.as_of
+    if told_of is None or told_of >= known.updated_at or known.is_only_results:
+        return Age.SAME
+    return Age.OLDER
 
 
 def _unknown_post(post_id: PostId, as_of: datetime) -> StoredPost:
@@ -121,179 +110,113 @@ def _shown_anyway(timezone: str | None) -> str | None:
     return timezone if timezone == DEFAULT_TIMEZONE else None
 
 
-def _with_flags(post: StoredPost, known: StoredPost | None, record: PostRecord) -> StoredPost:
-    """What no answer says, guessed from the post's status where that is not what is known."""
-    if known is not None and record.status in (None, known.status):
-        return post
-    is_draft = record.status is PostStatus.DRAFT and not any(map(_has_begun, record.destinations))
-    return replace(
-        post,
-        is_draft=is_draft,
-        submitted_now=not is_draft
-        and post.scheduled_for is None
-        and record.status is not PostStatus.SCHEDULED,
-    )
-
-
-def _has_begun(record: DestinationRecord) -> bool:
-    return (
-        record.status is not DestinationStatus.QUEUED
-        or record.attempts > 0
-        or record.next_retry_at is not None
-    )
-
-
-def _destinations(
-    post: StoredPost, record: PostRecord, age: _Age, as_of: datetime
-) -> tuple[StoredDestination, ...]:
-    """Those that a newer record leaves out are gone, unless something was tried: that has happened."""
+def _states(
+    post: StoredPost, record: PostRecord, age: Age, learned_at: datetime
+) -> dict[AccountId, DestinationState]:
+    """By account, in order. What was tried is left out by no record, and told by an older one too."""
     known = {each.account_id: each for each in post.destinations}
-    told = {
-        each.account_id: _destination(post, known.get(each.account_id), each, record, age, as_of)
-        for each in record.destinations
-        if each.account_id in known or age is not _Age.OLDER
+    told: dict[AccountId, DestinationState] = {}
+    for each in record.destinations:
+        state = _state(post, known.get(each.account_id), each, record, age, learned_at)
+        if each.account_id in known or age is not Age.OLDER or not is_untouched(state):
+            told[each.account_id] = state
+    if record.details is None or age is Age.OLDER:
+        return {account_id: each.state for account_id, each in known.items()} | told
+    return told | {
+        account_id: each.state
+        for account_id, each in known.items()
+        if account_id not in told and (age is not Age.NEWER or not is_untouched(each.state))
     }
-    if record.details is None or age is _Age.OLDER:
-        merged = known | told
-    else:
-        merged = told | {
-            account_id: each
-            for account_id, each in known.items()
-            if account_id not in told and not (age is _Age.NEWER and each.is_untouched)
-        }
-    return tuple(replace(each, position=position) for position, each in enumerate(merged.values()))
 
 
-def _destination(
+def _state(
     post: StoredPost,
     known: StoredDestination | None,
     told: DestinationRecord,
     record: PostRecord,
-    age: _Age,
-    as_of: datetime,
-) -> StoredDestination:
-    details = record.details
-    learned_at = (details and details.updated_at) or as_of
-    state = _state(
-        told,
-        known.state if known else None,
-        due_at=None if post.is_draft else _due_at(post, known, told, details),
-        learned_at=learned_at,
-    )
-    if known is None:
-        return StoredDestination(
-            id=destination_id(post.id, told),
-            account_id=told.account_id,
-            platform=told.platform,
-            position=0,
-            state=state,
-            created_at=post.created_at,
-            updated_at=learned_at,
-        )
-    if not _says_more(state, known.state, age):
-        return known
-    return replace(known, state=state, updated_at=max(known.updated_at, learned_at))
-
-
-def _due_at(
-    post: StoredPost,
-    known: StoredDestination | None,
-    told: DestinationRecord,
-    details: PostDetails | None,
-) -> datetime:
-    return (
-        told.scheduled_for
-        or (details and details.scheduled_for)
-        or (known and known.state.due_at)
-        or post.scheduled_for
-        or post.created_at
-    )
-
-
-def _state(
-    told: DestinationRecord,
-    known: DestinationState | None,
-    *,
-    due_at: datetime | None,
+    age: Age,
     learned_at: datetime,
 ) -> DestinationState:
-    again = None  # the same end as it is known, so that what is not told again stays
-    if known is not None and (known.status, known.attempts) == (told.status, told.attempts):
-        again = known
-    error = _error(told, again)
-    unfinished = DestinationState(
-        status=DestinationStatus.QUEUED,
-        due_at=due_at,
-        claimable_at=None,
-        attempts=told.attempts,
-        round_started_at=due_at,
-        error=error,
-        error_category=None if error is None else ErrorCategory.UNCLASSIFIED,
-        error_code=None if error is None else ErrorCategory.UNCLASSIFIED.name,
+    """With a due time, even of a draft."""
+    if known is None:
+        due_at = _told_due_at(told, record) or _assumed_due_at(post)
+        return told_state(told, None, due_at=due_at, learned_at=learned_at)
+    due_at = (
+        (_told_due_at(told, record) if age is not Age.OLDER else None)
+        or _known_due_at(post, known)
+        or _assumed_due_at(post)
     )
-    if told.status is DestinationStatus.QUEUED:
-        return replace(unfinished, next_retry_at=told.next_retry_at)
-    if told.status is DestinationStatus.PUBLISHING or due_at is None:
-        return replace(unfinished, status=told.status)
-    if told.status is DestinationStatus.FAILED:
-        return replace(
-            unfinished,
-            status=told.status,
-            outcome=Outcome.FAILED,
-            settled_at=again.settled_at if again else learned_at,
-            due_day=due_day(due_at),
+    state = told_state(told, known.state, due_at=due_at, learned_at=learned_at)
+    return state if tells_more(state, known.state, age) else with_due_at(known.state, due_at)
+
+
+def _told_due_at(told: DestinationRecord, record: PostRecord) -> datetime | None:
+    return told.scheduled_for or record.scheduled_for
+
+
+def _known_due_at(post: StoredPost, known: StoredDestination) -> datetime | None:
+    """None where it was assumed, for now more may be known."""
+    is_assumed = post.imported_at is not None and known.state.due_at == known.created_at
+    return None if is_assumed else known.state.due_at
+
+
+def _assumed_due_at(post: StoredPost) -> datetime:
+    return post.scheduled_for or post.created_at
+
+
+def _with_flags(
+    post: StoredPost, status: PostStatus | None, states: Collection[DestinationState]
+) -> StoredPost:
+    """With the flags, which no answer tells, that give the post the status that is told, if any do."""
+    flags = [
+        (post.is_draft, post.submitted_now),
+        (status is PostStatus.DRAFT, False),
+        (False, True),
+    ]
+    if not all(map(is_untouched, states)):
+        flags = [(False, submitted_now) for _, submitted_now in flags]
+    fitting = (
+        (is_draft, submitted_now)
+        for is_draft, submitted_now in flags
+        if status
+        in (
+            None,
+            post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=states),
         )
-    published_at = told.published_at or (again and again.published_at) or learned_at
-    return replace(
-        unfinished,
-        status=told.status,
-        outcome=Outcome.PUBLISHED,
-        published_at=published_at,
-        platform_post_id=told.platform_post_id or (again.platform_post_id if again else None),
-        platform_post_url=told.platform_post_url or (again.platform_post_url if again else None),
-        settled_at=published_at,
-        due_day=due_day(due_at),
-        lateness_ms=lateness_ms(due_at, published_at),
     )
+    is_draft, submitted_now = next(fitting, flags[0])
+    return replace(post, is_draft=is_draft, submitted_now=submitted_now)
 
 
-def _error(told: DestinationRecord, again: DestinationState | None) -> str | None:
-    if told.status is DestinationStatus.PUBLISHED:
-        return None
-    if told.status is DestinationStatus.FAILED or told.next_retry_at is not None:
-        return told.error or (again and again.error) or NO_REASON
-    return told.error
-
-
-def _says_more(new: DestinationState, known: DestinationState, age: _Age) -> bool:
-    """Whether a report tells something, and something that is not over already."""
-    if _told(new) == _told(known):
-        return False
-    match age:
-        case _Age.NEWER:
-            return True
-        case _Age.SAME:
-            return _progress(new) >= _progress(known)
-        case _Age.OLDER:
-            return _progress(new) > _progress(known)
-
-
-def _told(state: DestinationState) -> tuple[object, ...]:
-    """What answers say of a state; the rest follows from it, or is known only where it happened."""
-    return (
-        state.status,
-        state.due_at,
-        state.published_at,
-        state.platform_post_id,
-        state.platform_post_url,
-        state.error,
-        state.attempts,
-        state.next_retry_at,
-    )
-
-
-def _progress(state: DestinationState) -> tuple[bool, int, int]:
-    """What only grows while nobody retries by hand: published is above all, then more attempts."""
-    waits_for_a_retry = state.status is DestinationStatus.QUEUED and state.error is not None
-    rank = _RANK_BETWEEN_ATTEMPTS if waits_for_a_retry else _RANKS[state.status]
-    return state.status is DestinationStatus.PUBLISHED, state.attempts, rank
+def _destinations(
+    post: StoredPost,
+    record: PostRecord,
+    states: Mapping[AccountId, DestinationState],
+    learned_at: datetime,
+) -> Iterator[StoredDestination]:
+    known = {each.account_id: each for each in post.destinations}
+    told = {each.account_id: each for each in record.destinations}
+    for position, (account_id, state) in enumerate(states.items()):
+        due_at = None if post.is_draft else state.due_at or _assumed_due_at(post)
+        planned = with_due_at(state, due_at)
+        destination = known.get(account_id)
+        if destination is None:
+            yield StoredDestination(
+                id=destination_id(post.id, told[account_id]),
+                account_id=account_id,
+                platform=told[account_id].platform,
+                position=position,
+                state=planned,
+                created_at=post.created_at,
+                updated_at=learned_at,
+            )
+        elif says_the_same(planned, destination.state):
+            yield replace(destination, position=position)
+        else:
+            yield replace(
+                destination,
+                position=position,
+                state=planned,
+                created_at=post.created_at,
+                updated_at=max(destination.updated_at, learned_at),
+            )

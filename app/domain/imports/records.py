@@ -73,6 +73,14 @@ class PostRecord:
     as_of: datetime | None
     """When the answer was given, where its envelope says so."""
 
+    @property
+    def scheduled_for(self) -> datetime | None:
+        return self.details.scheduled_for if self.details else None
+
+    @property
+    def updated_at(self) -> datetime | None:
+        return self.details.updated_at if self.details else None
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -139,7 +147,7 @@ def _checked_record(fields: Fields, as_of: datetime | None) -> PostRecord:
     post_id = fields.uuid("post_id") or fields.uuid("id")
     if post_id is None:
         raise InvalidInput("post_id is missing.", argument="post_id")
-    listed = "destinations" if "destinations" in fields.members else "results"
+    listed = "results" if fields.members.get("destinations") is None else "destinations"
     return PostRecord(
         id=PostId(post_id),
         status=fields.word("post_status", _POST_STATUSES) or fields.word("status", _POST_STATUSES),

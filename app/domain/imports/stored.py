@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.destinations import DestinationState, DestinationStatus
+from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import PostStatus, post_status
 
@@ -27,14 +27,6 @@ class StoredDestination:
     state: DestinationState
     created_at: datetime
     updated_at: datetime
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether nothing was ever tried."""
-        state = self.state
-        return (
-            state.status is DestinationStatus.QUEUED and state.attempts == 0 and state.error is None
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +57,11 @@ class StoredPost:
 
     @property
     def is_only_results(self) -> bool:
-        """Whether no answer has carried the post itself yet."""
-        return self.imported_at is not None and not (
-            self.content or self.media_ids or self.media or self.platform_content
+        """Whether no answer has carried the post itself yet, so that its times are those of an answer."""
+        return (
+            self.imported_at is not None
+            and self.created_at == self.updated_at
+            and not (self.content or self.media_ids or self.media or self.platform_content)
         )
 
     @property
