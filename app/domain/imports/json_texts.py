@@ -88,8 +88,8 @@ class _Reader:
                 self._is_lost = True
                 end = position + 1
             else:
-                if end == len(text) and not is_the_end:
-                    break  # for more digits may follow
+                if not is_the_end and text.find("\n", end) < 0 and text[end - 1].isdigit():
+                    break  # for the number may go on
                 yield JsonText(self._line, value)
             position = self._go_on(text, position, end)
         self._keep(text, position)

@@ -35,7 +35,7 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     """
     as_of = record.as_of or now
     age = _age(known, record)
-    post = known or _unknown_post(record.id, as_of)
+    post = known or _unknown_post(record, as_of)
     if record.details is not None and age is not Age.OLDER:
         post = _with_details(post, record.details, as_of)
     learned_at = record.updated_at or as_of
@@ -68,11 +68,11 @@ def _age(known: StoredPost | None, record: PostRecord) -> Age:
     return Age.OLDER
 
 
-def _unknown_post(post_id: PostId, as_of: datetime) -> StoredPost:
+def _unknown_post(record: PostRecord, as_of: datetime) -> StoredPost:
     return StoredPost(
-        id=post_id,
+        id=record.id,
         content="",
-        is_draft=False,
+        is_draft=record.status is PostStatus.DRAFT,
         submitted_now=False,
         scheduled_for=None,
         timezone=None,
