@@ -443,7 +443,7 @@ async def test_a_rehearsal_says_what_the_import_will_do_and_writes_nothing(acme:
         Effect.UNCHANGED,
         Effect.CHANGED,
         Refusal(f"post {UUID(int=3)}", "In this workspace, account 7 is on another platform."),
-        Refusal(f"post {POST}", "results must be a list."),
+        Refusal(f"post {POST}", "destinations must be a list."),
     ]
 
 

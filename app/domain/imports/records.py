@@ -21,6 +21,9 @@ MAX_ERROR_LENGTH = 4_000
 MAX_DESTINATIONS = 500
 """Of one post."""
 
+_LISTS = ("destinations", "results")
+"""What answers call the list of destinations; some have both."""
+
 _MAX_SHOWN_LENGTH = 40
 
 _POST_STATUSES = {status.value: status for status in PostStatus} | OLD_STATUSES
@@ -147,7 +150,7 @@ def _checked_record(fields: Fields, as_of: datetime | None) -> PostRecord:
     post_id = fields.uuid("post_id") or fields.uuid("id")
     if post_id is None:
         raise InvalidInput("post_id is missing.", argument="post_id")
-    listed = "results" if fields.members.get("destinations") is None else "destinations"
+    listed = next((name for name in _LISTS if fields.members.get(name) is not None), _LISTS[0])
     return PostRecord(
         id=PostId(post_id),
         status=fields.word("post_status", _POST_STATUSES) or fields.word("status", _POST_STATUSES),

@@ -241,7 +241,7 @@ def test_an_envelope_without_its_meta_is_read_all_the_same(meta: object) -> None
         (
             enveloped({"post_id": POST, "id": POST, "deleted": True, "message": "Deleted."}),
             f"post {POST}",
-            "results must be a list.",
+            "destinations must be a list.",
         ),
         (enveloped({"posts": {}}), "line 3", NO_POST),
         (enveloped([POST_ANSWER]), "line 3", NO_POST),
@@ -311,7 +311,7 @@ def test_what_is_not_json_is_refused_with_its_reason() -> None:
             "platform_content.x[0] must not contain a NUL character.",
         ),
         ({"destinations": {}}, "destinations must be a list."),
-        ({"destinations": None}, "results must be a list."),
+        ({"destinations": None}, "destinations must be a list."),
         ({"destinations": [1]}, "destinations[0] must be an object."),
         (
             {"destinations": [RESULT] * 501},
