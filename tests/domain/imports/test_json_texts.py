@@ -27,8 +27,9 @@ JSON_VALUES = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXT,
     lambda values: st.lists(values) | st.dictionaries(TEXT, values),
-    max_leaves=8,
+    max_leaves=5,
 )
+OBJECTS = st.dictionaries(TEXT, JSON_VALUES, min_size=1, max_size=2)
 STYLES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"separators": (",", ":")},
@@ -298,7 +299,7 @@ def test_any_bytes_are_read_without_failing_and_in_order(stream: bytes, length: 
 
 @given(
     st.lists(
-        st.dictionaries(TEXT, JSON_VALUES, min_size=1).map(json.dumps).map(str.encode)
+        OBJECTS.map(json.dumps).map(str.encode)
         | st.binary().map(lambda garbage: garbage.translate(None, b'[{"'))
     )
 )
@@ -315,9 +316,7 @@ def test_whole_objects_on_lines_of_their_own_are_found_between_garbage(lines: li
     ] == (expected)
 
 
-@given(
-    st.lists(st.tuples(st.dictionaries(TEXT, JSON_VALUES, min_size=1), st.none() | st.integers(1)))
-)
+@given(st.lists(st.tuples(OBJECTS, st.none() | st.integers(1))))
 def test_of_objects_on_lines_of_their_own_only_the_cut_ones_are_lost(
     entries: list[tuple[dict[str, object], int | None]],
 ) -> None:

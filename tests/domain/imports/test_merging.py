@@ -346,6 +346,13 @@ def test_more_is_learned_of_a_publication() -> None:
     assert state(of_post(PUBLISHED), of_post(other, updated_at=BEFORE)).platform_post_url == URL
 
 
+def test_more_attempts_of_a_publication_do_not_cost_where_it_is() -> None:
+    counted = told(status="published", attempts=4)
+    assert state(of_post(PUBLISHED), of_results(counted)) == replace(
+        state(of_post(PUBLISHED)), attempts=4
+    )
+
+
 # The post itself.
 
 
@@ -491,6 +498,18 @@ def test_an_unknown_outcome_stays_unknown_when_the_same_comes_again() -> None:
     assert states(newer) == [unknown]
     elsewhere = merge(known, of_results(PUBLISHED), now=NOW)
     assert [each.outcome for each in states(elsewhere)] == [Outcome.PUBLISHED]
+
+
+def test_a_due_time_that_was_set_here_is_not_taken_for_an_assumed_one() -> None:
+    post = merged(of_post(QUEUED, scheduled_for=None))
+    (destination,) = post.destinations
+    later = replace(
+        destination,
+        created_at=DUE,
+        state=replace(destination.state, due_at=DUE, round_started_at=DUE),
+    )
+    here = replace(post, imported_at=None, destinations=(later,))
+    assert merge(here, of_results(QUEUED), now=NOW) is here
 
 
 HERE = [
