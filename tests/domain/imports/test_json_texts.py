@@ -136,6 +136,10 @@ def test_what_is_not_json_is_told_by_its_line_and_a_reason(broken: bytes, reason
             [(1, 1), "expecting value at line 1 column 19", (2, 3)],
         ),
         (
+            b'{"a":1} {"a": "tex\n{"a":2}\n',
+            [(1, 1), "invalid control character at line 1 column 19", (2, 2)],
+        ),
+        (
             b'{"a":1} {"a":\n\n  oops}\n  {"a":0}\n{"a":3}\n',
             [(1, 1), "expecting value at line 3 column 3", (5, 3)],
         ),
