@@ -261,6 +261,7 @@ async def test_a_wrong_key_is_said_to_be_wrong_and_asks_nothing_else(
         await visit.key.fill("")
         await visit.key.press_sequentially("sesame")
         await visit.verdict_is("A key is pe_live_ followed by 32 digits of 0-9 and a-f.")
+        await visit.page.wait_for_timeout(600)  # twice as long as it waits before it asks
         assert len(visit.questions) == asked
 
         await visit.key.fill(UNKNOWN_KEY)
@@ -364,6 +365,10 @@ async def test_the_same_data_can_be_had_by_rest(browser: Browser, demo_server: S
         status, answer = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
         assert status == "200 OK"
         assert json.loads(answer)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
+
+        await visit.write("{ viewer { id } }")
+        await expect(panel.get_by_role("heading")).to_have_text("GET /v1/me")
+        await expect(panel.locator(".rest-answer")).to_have_count(0)
 
 
 REST_CALLS = [
