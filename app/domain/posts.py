@@ -18,8 +18,11 @@ class PostStatus(StrEnum):
     FAILED = "failed"
 
 
-OLD_STATUSES = {"done": PostStatus.PUBLISHED, "queued": PostStatus.SCHEDULED}
-"""Words of an earlier vocabulary that clients of the documented API still use."""
+STATUS_WORDS = {status.value: status for status in PostStatus} | {
+    "done": PostStatus.PUBLISHED,
+    "queued": PostStatus.SCHEDULED,
+}
+"""What clients of the documented API call a status; the last two are of an earlier vocabulary."""
 
 
 DEFAULT_TIMEZONE = "UTC"

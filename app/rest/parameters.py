@@ -13,7 +13,7 @@ from starlette.requests import Request
 from app.domain.errors import InvalidInput
 from app.domain.ids import parse_account_id, parse_uuid
 from app.domain.periods import Period
-from app.domain.posts import OLD_STATUSES, PostStatus
+from app.domain.posts import STATUS_WORDS
 from app.domain.text import MAX_SEARCH_LENGTH, check_text
 from app.domain.times import format_instant, parse_instant
 from app.graphql.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
@@ -24,8 +24,6 @@ Variables = Mapping[str, object]
 SORTS = ("created_at", "scheduled_for", "published_at", "updated_at")
 ORDERS = ("desc", "asc")
 MAX_LIST_LENGTH = 100
-
-_STATUSES = {status.value: status for status in PostStatus}
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_SHOWN_LENGTH = 40
@@ -86,11 +84,10 @@ def _statuses(query: QueryParams) -> list[str] | None:
     words = _items(query, "status")
     if words is None:
         return None
-    known = _STATUSES | OLD_STATUSES
     for word in words:
-        if word not in known:
-            raise _unknown_word("status", word, [*known])
-    return [known[word].name for word in words]
+        if word not in STATUS_WORDS:
+            raise _unknown_word("status", word, [*STATUS_WORDS])
+    return [STATUS_WORDS[word].name for word in words]
 
 
 def _platforms(query: QueryParams) -> list[str] | None:

@@ -1,8 +1,7 @@
 """What a record makes of a post: what is new in it, what is older than what is known, what is missing.
 
 The post itself follows the newest record, by updated_at. So does each destination, but what happened is
-never taken back; where a record says no time, or not a newer one, a destination only goes forward. So the
-order in which answers come does not matter.
+never taken back; where a record says no time, or not a newer one, a destination only goes forward.
 """
 
 from collections.abc import Collection, Iterator, Mapping

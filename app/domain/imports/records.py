@@ -13,7 +13,7 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.fields import Fields
 from app.domain.imports.json_texts import MAX_TEXT_LENGTH, JsonText, NotJson
-from app.domain.posts import DEFAULT_TIMEZONE, OLD_STATUSES, PostStatus
+from app.domain.posts import DEFAULT_TIMEZONE, STATUS_WORDS, PostStatus
 
 MAX_CONTENT_LENGTH = 100_000
 MAX_NAME_LENGTH = 500
@@ -26,7 +26,6 @@ _LISTS = ("destinations", "results")
 
 _MAX_SHOWN_LENGTH = 40
 
-_POST_STATUSES = {status.value: status for status in PostStatus} | OLD_STATUSES
 _DESTINATION_STATUSES = {status.value: status for status in DestinationStatus} | {
     "done": DestinationStatus.PUBLISHED,
     "scheduled": DestinationStatus.QUEUED,
@@ -153,7 +152,7 @@ def _checked_record(fields: Fields, as_of: datetime | None) -> PostRecord:
     listed = next((name for name in _LISTS if fields.members.get(name) is not None), _LISTS[0])
     return PostRecord(
         id=PostId(post_id),
-        status=fields.word("post_status", _POST_STATUSES) or fields.word("status", _POST_STATUSES),
+        status=fields.word("post_status", STATUS_WORDS) or fields.word("status", STATUS_WORDS),
         details=_details(fields) if "content" in fields.members else None,
         destinations=_destinations(fields.objects(listed, max_length=MAX_DESTINATIONS)),
         as_of=as_of,
