@@ -3,14 +3,16 @@
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
 import click
 
@@ -58,6 +60,7 @@ _OPERATOR_ERRORS = (
     TargetNotEmpty,
     ServiceUnavailable,
     InvalidInput,
+    OSError,
 )
 """Failures that an operator can mend: shown as a sentence, without a traceback."""
 
@@ -233,8 +236,25 @@ def keys_revoke(key_id: str) -> None:
     click.echo("The key is revoked.")
 
 
+class _Input(click.File):
+    """A file of bytes; `-` is standard input, which a process may lack."""
+
+    def __init__(self) -> None:
+        super().__init__("rb")
+
+    def convert(
+        self,
+        value: str | os.PathLike[str] | IO[Any],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> IO[Any]:
+        if value == "-" and sys.stdin is None:
+            self.fail("standard input is closed.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @cli.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=_Input())
 @click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
@@ -245,11 +265,13 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
     that is brought in is ever published from here.
     """
 
-    async def work(database: Database, _settings: Settings) -> Counter[str]:
+    counts = Counter[str]()
+    remark = "; nothing was written" if dry_run else ""
+
+    async def work(database: Database, _settings: Settings) -> None:
         into = await _workspace_named(database, workspace)
         records = chain.from_iterable(map(records_in, json_texts(_lines(file))))
         bring_in = rehearse_import if dry_run else import_records
-        counts = Counter[str]()
         size = _size_to_show(file)
         with click.progressbar(length=size or 0, hidden=size is None, file=sys.stderr) as bar:
             async for effect in bring_in(database, into, records, now=_now()):
@@ -261,16 +283,37 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
                     counts[effect] += 1
                 if size is not None:
                     bar.update(file.tell() - bar.pos)
-        return counts
 
     try:
-        counts = _run(_checked(work))
-    except OSError as error:
-        raise Refused(f"{file.name} cannot be read: {error.strerror}.") from error
-    summary = ", ".join(f"{counts[word]} {word}" for word in (*Effect, "refused"))
-    click.echo(f"{summary}; nothing was written" if dry_run else summary)
+        with _interrupted_at_once():
+            _run(_checked(work))
+    except BaseException as error:
+        if counts:
+            click.echo(f"Broken off after {_summary(counts)}{remark}.", err=True)
+        if isinstance(error, OSError):
+            raise Refused(f"{file.name} cannot be read: {error.strerror}.") from error
+        raise
+    click.echo(f"{_summary(counts)}{remark}")
     if counts["refused"]:
         sys.exit(1)
+
+
+def _summary(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[word]} {word}" for word in (*Effect, "refused"))
+
+
+@contextmanager
+def _interrupted_at_once() -> Iterator[None]:
+    """Within it Ctrl-C also breaks off the reading of a pipe, for which asyncio would wait."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

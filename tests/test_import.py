@@ -115,6 +115,47 @@ def test_an_import_that_is_killed_loses_no_post_and_is_run_again(
     assert problems(url) == []
 
 
+def test_ctrl_c_breaks_off_the_waiting_for_more_of_a_pipe(
+    importing: subprocess.Popen[str], environment: dict[str, str]
+) -> None:
+    assert importing.stdin is not None
+    assert importing.stderr is not None
+    first_batch = [a_post(number) for number in range(1, 200)] + ["{}\n"] * 2
+    importing.stdin.write("".join(first_batch))
+    importing.stdin.flush()
+    refusals = [importing.stderr.readline() for _ in range(2)]
+    importing.send_signal(signal.SIGINT)
+    out, err = importing.communicate(timeout=SECONDS)
+
+    assert [line[:17] for line in refusals] == ["refused line 200:", "refused line 201:"]
+    assert (out, importing.returncode) == ("", 1)
+    assert err == "Broken off after 199 new, 0 changed, 0 unchanged, 2 refused.\n\nAborted!\n"
+    assert counts(environment["DATABASE_URL"]) == (199, 199)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "sentence"),
+    [
+        ("<&-", 2, "Error: Invalid value for 'FILE': standard input is closed."),
+        ("</dev/null >/dev/full", 1, "post-results: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_stream_that_cannot_be_used_is_told_in_a_sentence(
+    environment: dict[str, str], redirection: str, code: int, sentence: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, "-"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("", code)
+    assert done.stderr.splitlines()[-1] == sentence
+    assert "Traceback" not in done.stderr
+
+
 def test_a_person_sees_how_far_it_is(environment: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "posts.ndjson"
     file.write_text("".join(a_post(number) for number in range(1, 1001)) + "{\n")

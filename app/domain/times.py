@@ -13,6 +13,10 @@ _INSTANT = re.compile(
 _EXCESS_FRACTION = re.compile(r"(\.\d{6})\d+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
+FIRST_YEAR, LAST_YEAR = 1900, 9998
+"""Of the times that are taken. At the ends of what Python knows, PostgreSQL has its infinities, and no
+time can be reckoned from another."""
+
 
 def cut_to_milliseconds(instant: datetime) -> datetime:
     """The same instant in UTC without what is finer than a millisecond (cut, not rounded)."""
@@ -26,19 +30,25 @@ def format_instant(instant: datetime) -> str:
 
 
 def parse_instant(text: str, argument: str | None = None) -> datetime:
-    """Read an ISO 8601 time with `Z`, an offset, or neither (= UTC); a plain date is its midnight."""
-    try:
-        if _DATE.fullmatch(text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        if not _INSTANT.fullmatch(text):
-            raise ValueError(text)
-        instant = datetime.fromisoformat(_EXCESS_FRACTION.sub(r"\1", text.upper()))
-        if instant.tzinfo is None:
-            instant = instant.replace(tzinfo=UTC)
-        return cut_to_milliseconds(instant)
-    except (ValueError, OverflowError):
+    """Read an ISO 8601 time with `Z`, an offset, or neither (= UTC); a plain date is its midnight.
+
+    Raises InvalidInput for another text, and for a time outside of the years that are taken.
+    """
+    instant = _in_utc(text)
+    if instant is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
         raise InvalidInput(
-            "The time must be an ISO 8601 date and time between the years 1 and 9999,"
+            f"The time must be an ISO 8601 date and time in the years {FIRST_YEAR} to {LAST_YEAR},"
             " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC.",
             argument=argument,
-        ) from None
+        )
+    return instant
+
+
+def _in_utc(text: str) -> datetime | None:
+    if not (_INSTANT.fullmatch(text) or _DATE.fullmatch(text)):
+        return None
+    try:
+        instant = datetime.fromisoformat(_EXCESS_FRACTION.sub(r"\1", text.upper()))
+        return cut_to_milliseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None

@@ -9,7 +9,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from app.domain.errors import InvalidId, InvalidInput
 from app.domain.ids import parse_uuid
-from app.domain.times import format_instant, parse_instant
+from app.domain.times import FIRST_YEAR, LAST_YEAR, format_instant, parse_instant
 
 Json = NewType("Json", object)
 
@@ -30,7 +30,8 @@ SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
         description="An instant in UTC with milliseconds: `2026-04-15T14:30:05.000Z`. Input may"
-        " have any offset; without one it is read as UTC. What is finer than a millisecond is cut.",
+        " have any offset; without one it is read as UTC. What is finer than a millisecond is cut."
+        f" It must be in the years {FIRST_YEAR} to {LAST_YEAR}.",
         specified_by_url="https://scalars.graphql.org/andimarek/date-time",
         serialize=format_instant,
         parse_value=_parse_instant,

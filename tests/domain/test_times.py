@@ -10,7 +10,7 @@ from app.domain.errors import InvalidInput
 from app.domain.times import cut_to_milliseconds, format_instant, parse_instant
 
 NOT_AN_INSTANT = (
-    "The time must be an ISO 8601 date and time between the years 1 and 9999,"
+    "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
     " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
 
@@ -18,8 +18,8 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(
     lambda minutes: timezone(timedelta(minutes=minutes))
 )
 INSTANTS = st.datetimes(
-    datetime(1, 1, 2),  # noqa: DTZ001 - the strategy adds the time zone
-    datetime(9999, 12, 30),  # noqa: DTZ001
+    datetime(1900, 1, 2),  # noqa: DTZ001 - the strategy adds the time zone
+    datetime(9998, 12, 30),  # noqa: DTZ001
     timezones=OFFSETS,
 )
 
@@ -47,12 +47,12 @@ INSTANTS = st.datetimes(
         ("2026-04-15T14:30:05.999999Z", "2026-04-15T14:30:05.999Z"),
         ("2026-04-15T14:30:05.999999999Z", "2026-04-15T14:30:05.999Z"),
         ("2024-02-29T23:59:59.999999+00:00", "2024-02-29T23:59:59.999Z"),
-        ("0001-01-01", "0001-01-01T00:00:00.000Z"),
-        ("0001-01-01T00:00:00.0009Z", "0001-01-01T00:00:00.000Z"),
-        ("0001-01-01T00:00:00-23:59", "0001-01-01T23:59:00.000Z"),
+        ("1900-01-01", "1900-01-01T00:00:00.000Z"),
+        ("1900-01-01T00:00:00.0009Z", "1900-01-01T00:00:00.000Z"),
+        ("1899-12-31T00:01:00-23:59", "1900-01-01T00:00:00.000Z"),
         ("1969-12-31T23:59:59.9999Z", "1969-12-31T23:59:59.999Z"),
-        ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999Z"),
-        ("9999-12-31T23:59:59+23:59", "9999-12-31T00:00:59.000Z"),
+        ("9998-12-31T23:59:59.999999999Z", "9998-12-31T23:59:59.999Z"),
+        ("9999-01-01T23:58:59+23:59", "9998-12-31T23:59:59.000Z"),
     ],
 )
 def test_a_time_is_read_as_utc_and_cut_to_milliseconds(text: str, expected: str) -> None:
@@ -118,10 +118,13 @@ def test_a_time_is_read_as_utc_and_cut_to_milliseconds(text: str, expected: str)
         "2026-04-15T14:30:05.٥Z",
         "2026-04-15T14:30:05\0",
         "\ud800",
+        "0001-01-01",
         "0001-01-01T00:00:00+00:01",
-        "0001-01-01T23:58:59+23:59",
+        "1899-12-31T23:59:59.999999Z",
+        "1900-01-01T00:00:00+00:01",
+        "9999-01-01",
+        "9998-12-31T23:59:59-00:01",
         "9999-12-31T23:59:59-00:01",
-        "9999-12-31T00:01:00-23:59",
     ],
 )
 def test_what_is_no_time_or_outside_the_years_is_refused(text: str) -> None:

@@ -12,7 +12,7 @@ UUID_FORM = (
 )
 ACCOUNT_ID_FORM = "An account id is a whole number from 1 to 2147483647."
 TIME_FORM = (
-    "The time must be an ISO 8601 date and time between the years 1 and 9999, such as"
+    "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
     " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
 
@@ -66,7 +66,7 @@ TIME_FORM = (
             f"filter.createdAfter: {TIME_FORM}",
         ),
         (
-            'filter: {createdBefore: "0001-01-01T00:00:00+01:00"}',
+            'filter: {createdBefore: "1900-01-01T00:00:00+01:00"}',
             "VALIDATION_ERROR",
             "filter.createdBefore",
             f"filter.createdBefore: {TIME_FORM}",

@@ -205,7 +205,7 @@ def test_one_unknown_word_spoils_its_list() -> None:
 def test_a_malformed_time_is_refused_by_name(name: str) -> None:
     assert refused((name, "yesterday")) == (
         name,
-        "The time must be an ISO 8601 date and time between the years 1 and 9999, such as"
+        "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
         " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC.",
     )
 

@@ -37,6 +37,10 @@ from tests.factories import (
 )
 from tests.rest.envelopes import data_of
 
+BAD_TIME = (
+    "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
+    " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
+)
 LATER = NOW + timedelta(days=1)
 POST = "0f47ac10-58cc-4372-a567-0e02b2c3d479"
 TOKEN = KEY_PREFIX + "0" * 32
@@ -215,6 +219,30 @@ async def test_a_broken_record_costs_no_other(acme: Tenant) -> None:
     ]
     answer = data_of(await acme.client.get("/v1/posts"))
     assert {post["post_id"] for post in answer["posts"]} == {str(UUID(int=1)), str(UUID(int=6))}
+
+
+async def test_times_at_the_ends_of_what_is_taken_are_answered_again(acme: Tenant) -> None:
+    first, last = "1900-01-01T00:00:00.000Z", "9998-12-31T23:59:59.999Z"
+    times = dict.fromkeys(["created_at", "updated_at"], first)
+    posts = [
+        a_post(POST, a_result(published_at=last), scheduled_for=last, **times),
+        a_post(str(UUID(int=1)), created_at="0001-01-01T00:00:00Z"),
+        a_post(str(UUID(int=2)), scheduled_for="9999-12-31T00:00:00Z"),
+    ]
+
+    assert await brought_in(acme.database, acme.workspace, *posts) == [
+        Effect.NEW,
+        Refusal(f"post {posts[1]['post_id']}", f"created_at: {BAD_TIME}"),
+        Refusal(f"post {posts[2]['post_id']}", f"scheduled_for: {BAD_TIME}"),
+    ]
+
+    answer = data_of(await acme.client.get(f"/v1/posts/{POST}"))
+    assert {name: answer[name] for name in ("created_at", "updated_at", "scheduled_for")} == {
+        **times,
+        "scheduled_for": last,
+    }
+    assert answer["destinations"][0]["published_at"] == last
+    assert await find_problems(acme.database) == []
 
 
 async def test_a_newer_answer_changes_what_is_stored(acme: Tenant) -> None:

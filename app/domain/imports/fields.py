@@ -29,6 +29,9 @@ class Fields:
     members: Mapping[str, object]
     path: str = ""
 
+    def has(self, name: str) -> bool:
+        return self.members.get(name) is not None
+
     def text(self, name: str, *, max_length: int) -> str | None:
         """None for an empty one, which says nothing either."""
         value = self._of_type(str, name, "a string")
@@ -77,7 +80,7 @@ class Fields:
 
     def uuid(self, name: str) -> UUID | None:
         value = self._of_type(str, name, "a string")
-        return None if value is None else parse_uuid(value, self._at(name))
+        return parse_uuid(value, self._at(name)) if value else None
 
     def objects(self, name: str, *, max_length: int) -> Iterator["Fields"]:
         """The entries of a list of objects; the list must be there."""

@@ -35,10 +35,11 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     as_of = record.as_of or now
     age = _age(known, record)
     post = known or _unknown_post(record, as_of)
-    if record.details is not None and age is not Age.OLDER:
+    if record.details and age is not Age.OLDER:
         post = _with_details(post, record.details, as_of)
     learned_at = record.updated_at or as_of
-    states = _states(post, record, age, learned_at)
+    accounts_are_told = known is not None and not known.is_only_results
+    states = _states(post, record, age, learned_at, accounts_are_told=accounts_are_told)
     post = _with_flags(post, None if age is Age.OLDER else record.status, states.values())
     post = replace(post, destinations=tuple(_destinations(post, record, states, learned_at)))
     if post == known:
@@ -88,43 +89,42 @@ def _unknown_post(record: PostRecord, as_of: datetime) -> StoredPost:
 
 
 def _with_details(post: StoredPost, details: PostDetails, as_of: datetime) -> StoredPost:
-    changed = replace(
-        post,
-        content=details.content,
-        scheduled_for=details.scheduled_for,
-        timezone=details.timezone or _shown_anyway(post.timezone),
-        media_ids=details.media_ids,
-        media=details.media,
-        platform_content=details.platform_content,
-        created_at=details.created_at or post.created_at,
-        updated_at=details.updated_at or post.updated_at,
-    )
-    if changed == post or details.updated_at is not None:
+    changed = replace(post, **details)
+    if changed.timezone is None and post.timezone == DEFAULT_TIMEZONE:
+        # No time zone is told as this one.
+        changed = replace(changed, timezone=post.timezone)
+    if changed == post or "updated_at" in details:
         return changed
     return replace(changed, updated_at=max(post.updated_at, as_of))
 
 
-def _shown_anyway(timezone: str | None) -> str | None:
-    """What records do not tell from no time zone."""
-    return timezone if timezone == DEFAULT_TIMEZONE else None
-
-
 def _states(
-    post: StoredPost, record: PostRecord, age: Age, learned_at: datetime
+    post: StoredPost,
+    record: PostRecord,
+    age: Age,
+    learned_at: datetime,
+    *,
+    accounts_are_told: bool,
 ) -> dict[AccountId, DestinationState]:
-    """By account, in order. What was tried is left out by no record, and told by an older one too."""
+    """By account, in order. What was tried is left out by no record, and told by every one.
+
+    Which other accounts there are, answers that carry the post tell, and results only as long as no
+    such answer is known.
+    """
     known = {each.account_id: each for each in post.destinations}
+    adds = not accounts_are_told or (record.details and age is not Age.OLDER)
     told: dict[AccountId, DestinationState] = {}
     for each in record.destinations:
         state = _state(post, known.get(each.account_id), each, record, age, learned_at)
-        if each.account_id in known or age is not Age.OLDER or not is_untouched(state):
+        if each.account_id in known or adds or not is_untouched(state):
             told[each.account_id] = state
-    if record.details is None or age is Age.OLDER:
+    if not record.details or age is Age.OLDER:
         return {account_id: each.state for account_id, each in known.items()} | told
+    keeps = accounts_are_told and age is Age.SAME
     return told | {
         account_id: each.state
         for account_id, each in known.items()
-        if account_id not in told and (age is not Age.NEWER or not is_untouched(each.state))
+        if account_id not in told and (keeps or not is_untouched(each.state))
     }
 
 

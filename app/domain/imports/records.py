@@ -7,6 +7,7 @@ one kind of record.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
@@ -51,9 +52,8 @@ class DestinationRecord:
     next_retry_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostDetails:
-    """What only the answers that carry the post itself say of it."""
+class PostDetails(TypedDict, total=False):
+    """What only the answers that carry the post itself say of it; what has no key is not told."""
 
     content: str
     scheduled_for: datetime | None
@@ -61,27 +61,27 @@ class PostDetails:
     media_ids: Sequence[str]
     media: Sequence[object]
     platform_content: Mapping[str, object]
-    created_at: datetime | None
-    updated_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRecord:
     id: PostId
     status: PostStatus | None
-    details: PostDetails | None
-    """None where the answer is of results alone."""
+    details: PostDetails
+    """Empty where the answer is of results alone."""
     destinations: tuple[DestinationRecord, ...]
     as_of: datetime | None
     """When the answer was given, where its envelope says so."""
 
     @property
     def scheduled_for(self) -> datetime | None:
-        return self.details.scheduled_for if self.details else None
+        return self.details.get("scheduled_for")
 
     @property
     def updated_at(self) -> datetime | None:
-        return self.details.updated_at if self.details else None
+        return self.details.get("updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Refusal:
 def records_in(text: JsonText | NotJson) -> Iterator[PostRecord | Refusal]:
     """Every post that a text tells of, in order; a broken one is refused alone.
 
-    A text is a documented answer, in its envelope or bare, or a list of such.
+    A text is a documented answer, in its envelope or bare, or a list of such. What has an id is a post.
     """
     where = f"line {text.line}"
     match text:
@@ -110,27 +110,31 @@ def records_in(text: JsonText | NotJson) -> Iterator[PostRecord | Refusal]:
 
 def _records_of_answer(answer: object, where: str) -> Iterator[PostRecord | Refusal]:
     as_of = None
-    if isinstance(answer, dict) and "data" in answer:
-        try:
-            as_of = _answered_at(answer)
-        except InvalidInput as error:
-            yield Refusal(where, _sentence(error))
-            return
-        answer = answer["data"]
-        if answer is None:
+    match answer:
+        case {"post_id": _} | {"id": _}:
+            pass
+        case {"data": None}:
             yield Refusal(where, "It is the answer to a request that failed, and has no data.")
             return
+        case {"data": data, **rest}:
+            as_of = _answered_at(rest.get("meta"))
+            answer = data
     match answer:
-        case {"posts": list(posts)}:
+        case {"post_id": _} | {"id": _}:
+            yield _record(answer, where, as_of)
+        case list(posts) | {"posts": list(posts)}:
             for number, post in enumerate(posts, 1):
                 yield _record(post, f"{where}, post {number}", as_of)
         case _:
             yield _record(answer, where, as_of)
 
 
-def _answered_at(envelope: Mapping[str, object]) -> datetime | None:
-    meta = envelope.get("meta")
-    return Fields(meta, "meta.").instant("timestamp") if isinstance(meta, dict) else None
+def _answered_at(meta: object) -> datetime | None:
+    """None where it cannot be read: that costs no post."""
+    try:
+        return Fields(meta).instant("timestamp") if isinstance(meta, dict) else None
+    except InvalidInput:
+        return None
 
 
 def _record(value: object, where: str, as_of: datetime | None) -> PostRecord | Refusal:
@@ -149,28 +153,44 @@ def _checked_record(fields: Fields, as_of: datetime | None) -> PostRecord:
     post_id = fields.uuid("post_id") or fields.uuid("id")
     if post_id is None:
         raise InvalidInput("post_id is missing.", argument="post_id")
-    listed = next((name for name in _LISTS if fields.members.get(name) is not None), _LISTS[0])
+    status = fields.word("post_status", STATUS_WORDS) or fields.word("status", STATUS_WORDS)
     return PostRecord(
         id=PostId(post_id),
-        status=fields.word("post_status", STATUS_WORDS) or fields.word("status", STATUS_WORDS),
-        details=_details(fields) if "content" in fields.members else None,
-        destinations=_destinations(fields.objects(listed, max_length=MAX_DESTINATIONS)),
+        status=status,
+        details=_details(fields),
+        destinations=_destinations(_listed(fields, status)),
         as_of=as_of,
     )
 
 
+def _listed(fields: Fields, status: PostStatus | None) -> Iterable[Fields]:
+    """The entries of its list of destinations, which only a draft may lack."""
+    name = next((name for name in _LISTS if fields.has(name)), _LISTS[0])
+    if status is PostStatus.DRAFT and not fields.has(name):
+        return ()
+    return fields.objects(name, max_length=MAX_DESTINATIONS)
+
+
 def _details(fields: Fields) -> PostDetails:
-    timezone = fields.text("timezone", max_length=MAX_NAME_LENGTH)
-    return PostDetails(
-        content=fields.text("content", max_length=MAX_CONTENT_LENGTH) or "",
-        scheduled_for=fields.instant("scheduled_for"),
-        timezone=None if timezone == DEFAULT_TIMEZONE else timezone,
-        media_ids=fields.texts_or_numbers("media_ids", max_length=MAX_NAME_LENGTH),
-        media=fields.json_list("media"),
-        platform_content=fields.json_object("platform_content"),
-        created_at=fields.instant("created_at"),
-        updated_at=fields.instant("updated_at"),
-    )
+    details = PostDetails()
+    if "content" in fields.members:
+        details["content"] = fields.text("content", max_length=MAX_CONTENT_LENGTH) or ""
+    if "scheduled_for" in fields.members:
+        details["scheduled_for"] = fields.instant("scheduled_for")
+    if "timezone" in fields.members:
+        timezone = fields.text("timezone", max_length=MAX_NAME_LENGTH)
+        details["timezone"] = None if timezone == DEFAULT_TIMEZONE else timezone
+    if "media_ids" in fields.members:
+        details["media_ids"] = fields.texts_or_numbers("media_ids", max_length=MAX_NAME_LENGTH)
+    if "media" in fields.members:
+        details["media"] = fields.json_list("media")
+    if "platform_content" in fields.members:
+        details["platform_content"] = fields.json_object("platform_content")
+    if created_at := fields.instant("created_at"):
+        details["created_at"] = created_at
+    if updated_at := fields.instant("updated_at"):
+        details["updated_at"] = updated_at
+    return details
 
 
 def _destinations(entries: Iterable[Fields]) -> tuple[DestinationRecord, ...]:

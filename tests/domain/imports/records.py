@@ -1,7 +1,7 @@
 """Records of one post to test with, told in a line, and what they make of it. No tests."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from app.domain.destinations import DestinationState, DestinationStatus
@@ -56,7 +56,8 @@ NAMES = ["queued", "running", "waiting", "failed", "retried", "published"]
 
 
 def details(**said: Any) -> PostDetails:
-    facts: dict[str, Any] = {
+    """With None for a time that is not told."""
+    facts = {
         "content": "Spring sale",
         "scheduled_for": DUE,
         "timezone": None,
@@ -66,7 +67,11 @@ def details(**said: Any) -> PostDetails:
         "created_at": CREATED,
         "updated_at": CHANGED,
     }
-    return PostDetails(**{**facts, **said})
+    told_times = {"created_at", "updated_at"}
+    kept = {
+        key: value for key, value in {**facts, **said}.items() if value or key not in told_times
+    }
+    return cast("PostDetails", kept)
 
 
 def of_post(
@@ -85,7 +90,7 @@ def of_results(
     status: PostStatus | None = None,
     as_of: datetime | None = ANSWERED,
 ) -> PostRecord:
-    return PostRecord(id=POST, status=status, details=None, destinations=destinations, as_of=as_of)
+    return PostRecord(id=POST, status=status, details={}, destinations=destinations, as_of=as_of)
 
 
 def merged(*records: PostRecord, now: datetime = NOW) -> StoredPost:

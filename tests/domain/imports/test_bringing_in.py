@@ -115,7 +115,7 @@ TAKEN_UP = [
         of_post(told(status="published", attempts=9)),
         of_post(QUEUED, content="Another", updated_at=AFTER),
         of_post(QUEUED, told(2), updated_at=AFTER),
-        of_results(told(2)),
+        of_results(told(2, "failed")),
     ],
     ids=["progress", "content", "destination", "results"],
 )

@@ -10,7 +10,7 @@ import pytest
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId
 from app.domain.imports.merging import merge
-from app.domain.imports.records import DestinationRecord, PostRecord
+from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.imports.states import NO_REASON
 from app.domain.imports.stored import StoredPost
 from app.domain.posts import PostStatus
@@ -439,8 +439,37 @@ def test_a_destination_that_was_tried_is_never_left_out(tried: DestinationRecord
 
 
 def test_results_leave_out_nothing_and_keep_the_order() -> None:
-    post = merged(of_post(told(2), QUEUED), of_results(told(3), PUBLISHED))
+    post = merged(of_post(told(2), QUEUED), of_results(told(3, "failed"), PUBLISHED))
     assert accounts(post) == [2, 1, 3]
+
+
+@pytest.mark.parametrize("as_of", [None, BEFORE, AFTER])
+def test_which_accounts_wait_is_told_by_the_post_and_not_by_its_results(
+    as_of: datetime | None,
+) -> None:
+    carries, results = of_post(PUBLISHED), of_results(told(2), PUBLISHED, as_of=as_of)
+
+    one, other = merged(carries, results), merged(results, carries)
+
+    assert accounts(one) == accounts(other) == [1]
+    assert (one.status, other.status) == (PostStatus.PUBLISHED, PostStatus.PUBLISHED)
+    for post in (one, other):
+        assert merge(merge(post, results, now=NOW), carries, now=NOW) is post
+
+
+def test_a_detail_that_is_not_told_stays() -> None:
+    known = merged(of_post(QUEUED, timezone="Asia/Tokyo", media_ids=["a"]))
+    record = replace(of_results(FAILED), details=PostDetails(updated_at=AFTER))
+
+    post = merge(known, record, now=NOW)
+
+    (destination,) = post.destinations
+    assert post == replace(
+        known,
+        updated_at=AFTER,
+        version=2,
+        destinations=(replace(destination, state=state(of_post(FAILED, updated_at=AFTER))),),
+    )
 
 
 def test_a_destination_keeps_the_id_that_it_got_first() -> None:
