@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.cursors import CursorCodec, Position
 from app.domain.errors import BadCursor
 from app.domain.ids import WorkspaceId
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import FIRST_YEAR, LAST_YEAR, cut_to_milliseconds
 
 WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 OTHER_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
@@ -22,7 +22,11 @@ POSITION = Position(
     datetime(2026, 4, 15, 14, 30, 5, 123_000, tzinfo=UTC), "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 )
 
-INSTANTS = st.datetimes(timezones=st.just(UTC)).map(cut_to_milliseconds)
+INSTANTS = st.datetimes(
+    datetime(FIRST_YEAR, 1, 1),  # noqa: DTZ001 - the strategy adds the time zone
+    datetime(LAST_YEAR, 12, 31),  # noqa: DTZ001
+    timezones=st.just(UTC),
+).map(cut_to_milliseconds)
 KEYS = st.uuids().map(str) | st.text(st.characters(codec="utf-8"))
 POSITIONS = st.builds(Position, value=st.none() | INSTANTS, key=KEYS)
 ALPHABET = ascii_letters + digits + "-_"
