@@ -344,7 +344,7 @@ async def _gaps_in_events(connection: AsyncConnection) -> AsyncGenerator[str]:
 async def _events_of_unknown_keys(connection: AsyncConnection) -> AsyncGenerator[str]:
     """The key may live in another workspace, so that no foreign key guards this."""
     statement = select(Event.workspace_id, Event.seq, Event.actor_key_id).where(
-        Event.actor_key_id.not_in(select(ApiKey.id))
+        Event.actor_key_id.is_not(None), Event.actor_key_id.not_in(select(ApiKey.id))
     )
     async for row in readable_rows(connection, statement):
         yield (

@@ -450,9 +450,6 @@ class Event(Base):
     __table_args__ = (
         ForeignKeyConstraint(["workspace_id", "post_id"], ["post.workspace_id", "post.id"]),
         ForeignKeyConstraint(
-            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
-        ),
-        ForeignKeyConstraint(
             ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
         ),
         _check("seq", "seq >= 1"),
@@ -465,6 +462,7 @@ class Event(Base):
     # No foreign key: a key that publishes for all workspaces lives in one and acts in others.
     actor_key_id: Mapped[UUID | None]
     post_id: Mapped[UUID | None]
+    # No foreign key: an account may be taken off a post, and its destination is no more.
     destination_id: Mapped[UUID | None]
     account_id: Mapped[int | None]
     payload: Mapped[dict[str, Any]] = mapped_column(Document)
@@ -474,23 +472,15 @@ class Event(Base):
 class IdempotencyKey(Base):
     """What an operation answered to a client's key, written in the transaction of its effect.
 
-    The keys of two API keys never meet; `workspace_id` is the API key's own, wherever it acts. The
-    fingerprint is of the operation and its input, so a key that comes again for anything else shows.
-    A given key is stored as `given:<key>`. A REST create without one is stored for ten seconds as
-    `body:<SHA-256 of operation and raw body, in hex>`, which no given key can be. An expired row counts
-    as absent.
+    The keys of two operations never meet. The fingerprint is of the input, so a key that comes again for
+    anything else shows. What the keys look like is in domain.idempotency. An expired row counts as absent.
     """
 
     __tablename__ = "idempotency_key"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["workspace_id", "api_key_id"], ["api_key.workspace_id", "api_key.id"]
-        ),
-        Index(None, "expires_at"),
-    )
+    __table_args__ = (Index(None, "expires_at"),)
 
-    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
-    api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     outcome: Mapped[dict[str, Any]] = mapped_column(Document)

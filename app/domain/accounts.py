@@ -1,8 +1,10 @@
-"""Whether an account can post and what is wrong with it, from its own row and its recent outcomes."""
+"""An account; whether it can post and what is wrong with it, from its own row and its recent outcomes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from app.domain.ids import AccountId
 
 EXPIRES_SOON = timedelta(days=7)
 ACTIVITY_WINDOW = timedelta(days=7)
@@ -44,6 +46,45 @@ _BLOCKING = {
         "The account's access has expired. Reconnect the account to post.",
     ),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Everything that is kept of an account; no credentials."""
+
+    id: AccountId
+    platform: str
+    account_name: str | None
+    display_name: str | None
+    platform_user_id: str | None
+    platform_username: str | None
+    avatar_url: str | None
+    is_active: bool
+    needs_reconnection_since: datetime | None
+    token_expires_at: datetime | None
+    token_refreshed_at: datetime | None
+    connected_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def connection(self) -> "Connection":
+        return Connection(
+            is_active=self.is_active,
+            needs_reconnection_since=self.needs_reconnection_since,
+            token_expires_at=self.token_expires_at,
+        )
+
+    @property
+    def name(self) -> str:
+        """What people are shown."""
+        return shown_name(
+            self.id,
+            self.platform,
+            account_name=self.account_name,
+            display_name=self.display_name,
+            platform_username=self.platform_username,
+        )
 
 
 @dataclass(frozen=True, slots=True)

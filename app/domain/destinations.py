@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from app.domain.ids import AccountId, DestinationId
+
 OVERDUE_AFTER = timedelta(minutes=5)
 """How long a due destination may wait for a publisher before it counts as overdue."""
 
@@ -103,9 +105,28 @@ class DestinationState:
     lateness_ms: int | None = None
     """published_at − due_at; negative when a mirror reports an early publication."""
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was ever tried."""
+        return self.status is DestinationStatus.QUEUED and self.attempts == 0 and self.error is None
+
     def __post_init__(self) -> None:
         if broken := list(broken_invariants(self)):
             raise ValueError(f"impossible destination state: {', '.join(broken)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One post on one account; the post holds it."""
+
+    id: DestinationId
+    account_id: AccountId
+    platform: str
+    position: int
+    """Among those of its post, counted from 0."""
+    state: DestinationState
+    created_at: datetime
+    updated_at: datetime
 
 
 def broken_invariants(state: DestinationState) -> Iterator[str]:

@@ -5,6 +5,11 @@ PostResultsError
 │   ├── InvalidInput          400   validation_error
 │   │   ├── InvalidJson       400   invalid_json
 │   │   ├── InvalidId         400   invalid_id
+│   │   ├── InvalidFieldName  400   invalid_field_name
+│   │   ├── ContentTooLong    400   content_too_long
+│   │   ├── PastScheduleTime  400   past_schedule_time
+│   │   ├── InvalidTimezone   400   invalid_timezone
+│   │   ├── BulkLimitExceeded 400   bulk_limit_exceeded
 │   │   └── BadCursor         400   bad_cursor
 │   ├── DocumentError               a GraphQL document that is not run
 │   │   ├── ParseFailed       400   graphql_parse_failed
@@ -17,6 +22,12 @@ PostResultsError
 │   ├── InsufficientScope     403   insufficient_scope
 │   ├── NotFound              404   not_found
 │   ├── MethodNotAllowed      405   method_not_allowed
+│   ├── Conflict              409   conflict
+│   │   ├── PostAlreadyPublished    409   post_already_published
+│   │   ├── StaleVersion            409   stale_version
+│   │   ├── ReadOnlyMirror          409   read_only_mirror
+│   │   └── IdempotencyInProgress   409   idempotency_in_progress
+│   ├── IdempotencyKeyReused  422   idempotency_key_reused
 │   ├── BodyTooLarge          413   body_too_large
 │   ├── UnsupportedMediaType  415   unsupported_media_type
 │   └── RateLimitExceeded     429   rate_limit_exceeded   retryable
@@ -38,6 +49,11 @@ class ErrorCode(StrEnum):
     VALIDATION_ERROR = "validation_error"
     INVALID_JSON = "invalid_json"
     INVALID_ID = "invalid_id"
+    INVALID_FIELD_NAME = "invalid_field_name"
+    CONTENT_TOO_LONG = "content_too_long"
+    PAST_SCHEDULE_TIME = "past_schedule_time"
+    INVALID_TIMEZONE = "invalid_timezone"
+    BULK_LIMIT_EXCEEDED = "bulk_limit_exceeded"
     BAD_CURSOR = "bad_cursor"
     GRAPHQL_PARSE_FAILED = "graphql_parse_failed"
     GRAPHQL_VALIDATION_FAILED = "graphql_validation_failed"
@@ -49,6 +65,12 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    CONFLICT = "conflict"
+    POST_ALREADY_PUBLISHED = "post_already_published"
+    STALE_VERSION = "stale_version"
+    READ_ONLY_MIRROR = "read_only_mirror"
+    IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
@@ -102,6 +124,31 @@ class InvalidJson(InvalidInput):
 class InvalidId(InvalidInput):
     code = ErrorCode.INVALID_ID
     fix = "Send the id exactly as an earlier answer returned it."
+
+
+class InvalidFieldName(InvalidInput):
+    code = ErrorCode.INVALID_FIELD_NAME
+    fix = "Use the name in the message instead."
+
+
+class ContentTooLong(InvalidInput):
+    code = ErrorCode.CONTENT_TOO_LONG
+    fix = "Shorten the text to the length in the message."
+
+
+class PastScheduleTime(InvalidInput):
+    code = ErrorCode.PAST_SCHEDULE_TIME
+    fix = "Choose a time in the future, or leave it out to publish at once."
+
+
+class InvalidTimezone(InvalidInput):
+    code = ErrorCode.INVALID_TIMEZONE
+    fix = "Use a name of the IANA time zone database, such as Europe/Berlin."
+
+
+class BulkLimitExceeded(InvalidInput):
+    code = ErrorCode.BULK_LIMIT_EXCEEDED
+    fix = "Split the list and send several requests."
 
 
 class BadCursor(InvalidInput):
@@ -178,6 +225,40 @@ class MethodNotAllowed(RequestError):
     code = ErrorCode.METHOD_NOT_ALLOWED
     http_status = 405
     fix = "Use one of the methods in the Allow header."
+
+
+class Conflict(RequestError):
+    """What is asked for does not fit to where the thing stands."""
+
+    code = ErrorCode.CONFLICT
+    http_status = 409
+    fix = "Read the post again: the message says what stands in the way."
+
+
+class PostAlreadyPublished(Conflict):
+    code = ErrorCode.POST_ALREADY_PUBLISHED
+    fix = "Leave the post as it is: what was published stays on record."
+
+
+class StaleVersion(Conflict):
+    code = ErrorCode.STALE_VERSION
+    fix = "Read the post again and repeat the change with its present version."
+
+
+class ReadOnlyMirror(Conflict):
+    code = ErrorCode.READ_ONLY_MIRROR
+    fix = "Make the change in the service that this workspace mirrors."
+
+
+class IdempotencyInProgress(Conflict):
+    code = ErrorCode.IDEMPOTENCY_IN_PROGRESS
+    fix = "Wait a moment and send the same request with the same key again."
+
+
+class IdempotencyKeyReused(RequestError):
+    code = ErrorCode.IDEMPOTENCY_KEY_REUSED
+    http_status = 422
+    fix = "Use a new key for a new request, and an old one only to repeat its request unchanged."
 
 
 class BodyTooLarge(RequestError):

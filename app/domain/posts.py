@@ -1,11 +1,13 @@
-"""What follows from a post: its status, a pure fold of its destinations, and its search text."""
+"""A post with its destinations, and what follows from them: its status and its search text. No storage."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from app.domain.destinations import DestinationStatus
+from app.domain.destinations import Destination, DestinationStatus
+from app.domain.ids import PostId
 from app.domain.text import fold_for_search
 
 
@@ -25,8 +27,52 @@ STATUS_WORDS = {status.value: status for status in PostStatus} | {
 """What clients of the documented API call a status; the last two are of an earlier vocabulary."""
 
 
+MAX_CONTENT_LENGTH = 100_000
+"""Code points of a post's text, and of each platform's own."""
+
+MAX_NAME_LENGTH = 500
+"""Code points of whatever names something: a media id, a reference."""
+
+MAX_DESTINATIONS = 500
+"""Of one post."""
+
 DEFAULT_TIMEZONE = "UTC"
 """Shown for a post without a time zone: what the documentation says is assumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """Everything that is kept of a post; what follows from it is not."""
+
+    id: PostId
+    content: str
+    is_draft: bool
+    submitted_now: bool
+    """Whether it was to go out at once, and not at a time."""
+    scheduled_for: datetime | None
+    timezone: str | None
+    media_ids: Sequence[str]
+    media: Sequence[object]
+    platform_content: Mapping[str, object]
+    reference: str | None
+    """A client's own, by which it finds the post again."""
+    version: int
+    """Counts what people changed of it, from 1."""
+    deleted_at: datetime | None
+    imported_at: datetime | None
+    """When an import last changed it; None where it was made here."""
+    created_at: datetime
+    updated_at: datetime
+    destinations: tuple[Destination, ...]
+    """In their order."""
+
+    @property
+    def status(self) -> PostStatus:
+        return post_status(
+            is_draft=self.is_draft,
+            submitted_now=self.submitted_now,
+            destinations=[each.state for each in self.destinations],
+        )
 
 
 class Progress(Protocol):

@@ -4,22 +4,17 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from app.db.engine import Database, Reader, WriteSession
-from app.db.imports import (
-    lock_posts,
-    posts_of_destinations,
-    stored_accounts,
-    stored_posts,
-    write_accounts,
-    write_posts,
-)
-from app.db.workspaces import NamedWorkspace, lock_workspace
+from app.db.account_writes import load_accounts
+from app.db.engine import Database, Reader
+from app.db.post_writes import load_posts, posts_of_destinations
+from app.db.workspaces import NamedWorkspace, lock_workspace, reserve_account_ids
 from app.domain.errors import InvalidInput
 from app.domain.imports.bringing_in import Effect, Known, bring_in
 from app.domain.imports.merging import destination_id
 from app.domain.imports.records import PostRecord, Refusal
 from app.domain.times import cut_to_milliseconds
 from app.domain.workspaces import WorkspaceKind
+from app.services.writing import Errand, Writing, write
 
 _BATCH_ROWS = 400
 """Posts and destinations of one transaction: so few that nobody else waits for long."""
@@ -36,9 +31,9 @@ async def import_records(
 
     Broken off, an import can be run again: what it brought in is unchanged then. Several may run at once.
     """
+    errand = Errand(workspace_id=into.id, actor=None, operation="import", now=now)
     for batch in _batches(records):
-        work = partial(_import_batch, database, into, batch, now)
-        for effect in await database.write(work):
+        for effect in await write(database, errand, partial(_import_batch, into, batch)):
             yield effect
 
 
@@ -71,47 +66,49 @@ def _batches(records: Iterable[PostRecord | Refusal]) -> Iterator[list[PostRecor
 
 
 async def _import_batch(
-    database: Database,
-    into: NamedWorkspace,
-    batch: Sequence[PostRecord | Refusal],
-    now: datetime,
-    session: WriteSession,
+    into: NamedWorkspace, batch: Sequence[PostRecord | Refusal], writing: Writing
 ) -> list[Effect | Refusal]:
-    reader = await database.reading_within(session, into.id)
-    await lock_posts(reader, [each.id for each in batch if isinstance(each, PostRecord)])
-    # Other imports wait here, so that two never bring in the same new post or account. The posts come
-    # first, because every writer locks in this order.
-    await lock_workspace(session, into.id)
-    known = await _known(reader, into.kind, batch)
-    accounts, posts = dict(known.accounts), dict(known.posts)
-    effects = [_effect(record, known, now) for record in batch]
-    await write_accounts(
-        session,
-        into.id,
-        new=[each for key, each in known.accounts.items() if key not in accounts],
-        named=[each for key, each in known.accounts.items() if accounts.get(key, each) != each],
+    about = _About(batch)
+    await writing.lock_posts(about.posts)
+    await writing.lock_accounts(about.accounts)
+    # Other imports wait here, so that two never bring in the same new post or account. The workspace
+    # comes last, because every writer locks in this order.
+    await lock_workspace(writing.session, into.id)
+    accounts, posts = await writing.accounts(about.accounts), await writing.posts(about.posts)
+    known = Known(
+        kind=into.kind,
+        accounts=dict(accounts),
+        posts=dict(posts),
+        owners=await posts_of_destinations(writing.reader, about.destinations),
     )
-    await write_posts(
-        session,
-        into.id,
-        [each for key, each in known.posts.items() if posts.get(key) != each],
-        before=posts,
-    )
+    effects = [_effect(record, known, writing.errand.now) for record in batch]
+    if new := known.accounts.keys() - accounts:
+        await reserve_account_ids(writing.session, into.id, up_to=max(new))
+    await writing.save_accounts(known.accounts.values())
+    await writing.save_posts(known.posts.values())
     return effects
+
+
+class _About:
+    """The ids of everything that some records are about."""
+
+    def __init__(self, batch: Sequence[PostRecord | Refusal]) -> None:
+        records = [each for each in batch if isinstance(each, PostRecord)]
+        told = [(record.id, each) for record in records for each in record.destinations]
+        self.posts = {record.id for record in records}
+        self.accounts = {each.account_id for _, each in told}
+        self.destinations = {destination_id(post_id, each) for post_id, each in told}
 
 
 async def _known(
     reader: Reader, kind: WorkspaceKind, batch: Sequence[PostRecord | Refusal]
 ) -> Known:
-    records = [each for each in batch if isinstance(each, PostRecord)]
-    told = [(record.id, each) for record in records for each in record.destinations]
+    about = _About(batch)
     return Known(
         kind=kind,
-        accounts=await stored_accounts(reader, {each.account_id for _, each in told}),
-        posts=await stored_posts(reader, {record.id for record in records}),
-        owners=await posts_of_destinations(
-            reader, {destination_id(post_id, each) for post_id, each in told}
-        ),
+        accounts=await load_accounts(reader, about.accounts),
+        posts=await load_posts(reader, about.posts),
+        owners=await posts_of_destinations(reader, about.destinations),
     )
 
 

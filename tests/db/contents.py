@@ -152,7 +152,7 @@ async def _add_deliveries(database: Database, ids: Ids) -> None:
         ),
         IdempotencyKey(
             workspace_id=ids.workspace,
-            api_key_id=ids.key,
+            operation="createPost",
             key="given:k",
             fingerprint=b"\x00\xff",
             outcome={"postId": str(ids.post)},

@@ -45,9 +45,9 @@ async def test_more_rows_than_a_batch_are_copied(database: Database, target: Dat
     async with database.changing_schema() as connection:
         await connection.exec_driver_sql(
             "INSERT INTO idempotency_key"
-            " (workspace_id, api_key_id, key, fingerprint, outcome, created_at, expires_at)"
+            " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
             " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)"
-            " SELECT api_key.workspace_id, api_key.id, CAST(n AS TEXT), deployment.secret_key, '{}',"
+            " SELECT api_key.workspace_id, 'createPost', CAST(n AS TEXT), deployment.secret_key, '{}',"
             " api_key.created_at, api_key.created_at FROM number, api_key, deployment"
         )
 

@@ -245,7 +245,7 @@ UNREADABLE = [
     ),
     (
         "UPDATE idempotency_key SET outcome = '[]'",
-        f"Workspace {WORKSPACE}: idempotency_key {KEY} given:k cannot be read:"
+        f"Workspace {WORKSPACE}: idempotency_key createPost given:k cannot be read:"
         " outcome is not an object.",
     ),
     (
@@ -290,7 +290,7 @@ UNREADABLE_ON_SQLITE = [
     ),
     (
         "UPDATE idempotency_key SET key = CAST(x'ff' AS TEXT)",
-        f"Workspace {WORKSPACE}: idempotency_key {KEY} '\\udcff' cannot be read: key is not text.",
+        f"Workspace {WORKSPACE}: idempotency_key createPost '\\udcff' cannot be read: key is not text.",
     ),
     (
         "UPDATE event SET actor_key_id = 5 WHERE seq = 2",
@@ -581,9 +581,9 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
     await plant(
         sound,
         "INSERT INTO idempotency_key"
-        " (workspace_id, api_key_id, key, fingerprint, outcome, created_at, expires_at)"
+        " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
         " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1500)"
-        " SELECT webhook.id, webhook.id, CAST(n AS TEXT), deployment.secret_key, '{}',"
+        " SELECT webhook.id, 'createPost', CAST(n AS TEXT), deployment.secret_key, '{}',"
         " webhook.created_at, webhook.created_at FROM number, webhook, deployment",
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import inspect, select, text, update
@@ -11,10 +12,11 @@ from sqlalchemy import inspect, select, text, update
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
-from app.db.models import Base, Deployment, Post
+from app.db.models import Base, Deployment, Event, Post
 from tests.db.schema import read_schema
-from tests.factories import NOW, add_post, add_workspace
+from tests.factories import NOW
 
+LONG_AGO = "2026-01-01 00:00:00.000000"
 OUTDATED = "The database is not at the version of this server: run post-results migrate."
 TOO_NEW = "This database was written by a newer version of post-results; update the server."
 
@@ -147,16 +149,28 @@ async def test_migrating_keeps_the_data(database: Database) -> None:
     assert await deployments(database) == [(1, b"kept")]
 
 
-async def test_a_database_of_the_first_version_keeps_its_posts(database: Database) -> None:
-    workspace = await add_workspace(database)
-    await add_post(database, workspace, content="Spring sale")
-    async with database.changing_schema() as connection:
-        await connection.execute(text("ALTER TABLE post DROP COLUMN imported_at"))
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
+    empty: Database,
+) -> None:
+    await migrate(empty, now=NOW, random_bytes=bytes, version="0001")
+    workspace, post = uuid4(), uuid4()
+    async with empty.changing_schema() as connection:
+        for statement in (
+            f"INSERT INTO workspace VALUES ('{workspace}', 'Acme', 'local', NULL, 1, 1, '{LONG_AGO}')",
+            "INSERT INTO post (workspace_id, id, content, is_draft, submitted_now, media_ids, media,"
+            " platform_content, status, version, search_text, created_at, updated_at) VALUES"
+            f" ('{workspace}', '{post}', 'sale', FALSE, FALSE, '[]', '[]', '{{}}', 'draft', 1, 'sale',"
+            f" '{LONG_AGO}', '{LONG_AGO}')",
+            "INSERT INTO event (workspace_id, seq, kind, post_id, payload, created_at) VALUES"
+            f" ('{workspace}', 1, 'post.created', '{post}', '{{}}', '{LONG_AGO}')",
+        ):
+            await connection.exec_driver_sql(statement)
 
-    await migrate(database, now=NOW, random_bytes=bytes)
+    await migrate(empty, now=NOW, random_bytes=bytes)
 
-    async with database.read_all_workspaces() as connection:
-        rows = await connection.execute(select(Post.content, Post.imported_at))
-        assert [tuple(row) for row in rows] == [("Spring sale", None)]
-    assert await find_problems(database) == []
+    async with empty.read_all_workspaces() as connection:
+        posts = await connection.execute(select(Post.content, Post.imported_at))
+        assert [tuple(row) for row in posts] == [("sale", None)]
+        events = await connection.execute(select(Event.seq, Event.post_id))
+        assert [tuple(row) for row in events] == [(1, post)]
+    assert await find_problems(empty) == []

@@ -26,7 +26,6 @@ from tests.db.contents import add_everything
 from tests.factories import (
     NOW,
     add_account,
-    add_api_key,
     add_attempt,
     add_post,
     add_workspace,
@@ -382,14 +381,13 @@ async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database,
         await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))
 
 
-async def test_the_same_idempotency_key_of_two_api_keys_is_two(database: Database) -> None:
+async def test_the_same_idempotency_key_of_two_operations_is_two(database: Database) -> None:
     workspace_id = await add_workspace(database)
-    keys = [await add_api_key(database, workspace_id) for _ in range(2)]
     answers = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
     of_a_body = f"body:{'ab' * 32}"
     rows = [
-        {"workspace_id": workspace_id, "api_key_id": key.id, "key": name, **answers}
-        for key in keys
+        {"workspace_id": workspace_id, "operation": operation, "key": name, **answers}
+        for operation in ("createPost", "retryPost")
         for name in ("given:" + "k" * 255, of_a_body)
     ]
 

@@ -438,10 +438,12 @@ async def test_the_rest_of_the_database_is_left_alone(database: Database) -> Non
 
     after = await all_rows(database)
     assert [row for row in after["post"] if str(row[1]) != POST] == before["post"]
-    untouched = before.keys() - {"post", "destination", "account", "workspace"}
+    changed = {"post", "destination", "account", "workspace", "event"}
+    untouched = before.keys() - changed
     assert {table: after[table] for table in untouched} == {
         table: before[table] for table in untouched
     }
+    assert after["event"][: len(before["event"])] == before["event"]
 
 
 # Rehearsing, running twice, running at once.

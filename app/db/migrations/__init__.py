@@ -25,15 +25,19 @@ class SchemaMismatch(Exception):
 
 
 async def migrate(
-    database: Database, *, now: datetime, random_bytes: Callable[[int], bytes]
+    database: Database,
+    *,
+    now: datetime,
+    random_bytes: Callable[[int], bytes],
+    version: str = "head",
 ) -> None:
-    """Bring the database to this code's version, in one transaction; several processes may try.
+    """Bring the database to a version, this code's own, in one transaction; several processes may try.
 
     Also makes the installation's one row. SchemaMismatch, and nothing changed, if a newer version
     of the code has been here, or another program.
     """
     async with database.changing_schema() as connection:
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(_upgrade, version)
         await connection.run_sync(_describe_deployment, now, random_bytes)
 
 
@@ -48,12 +52,12 @@ async def check_schema_version(database: Database) -> None:
         await connection.run_sync(_require_current_version)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, version: str) -> None:
     config = _configuration(connection)
     _refuse_unknown_versions(connection, ScriptDirectory.from_config(config))
     if not _versions(connection):
         _refuse_tables_of_others(connection)
-    command.upgrade(config, "head")
+    command.upgrade(config, version)
 
 
 def _describe_deployment(

@@ -9,22 +9,20 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid5
 
-from app.domain.destinations import DestinationState
+from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.imports.states import (
     Age,
-    is_untouched,
     says_the_same,
     tells_more,
     told_state,
     with_due_at,
 )
-from app.domain.imports.stored import StoredDestination, StoredPost
-from app.domain.posts import DEFAULT_TIMEZONE, PostStatus, post_status
+from app.domain.posts import DEFAULT_TIMEZONE, Post, PostStatus, post_status
 
 
-def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> StoredPost:
+def merge(known: Post | None, record: PostRecord, *, now: datetime) -> Post:
     """The post after the record; `known` itself where the record has nothing new to say.
 
     What the record leaves open stays as it is known. Else a post counts as created and changed when the
@@ -38,7 +36,7 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     if record.details and age is not Age.OLDER:
         post = _with_details(post, record.details, as_of)
     learned_at = record.updated_at or as_of
-    accounts_are_told = known is not None and not known.is_only_results
+    accounts_are_told = known is not None and not is_only_results(known)
     states = _states(post, record, age, learned_at, accounts_are_told=accounts_are_told)
     post = _with_flags(post, None if age is Age.OLDER else record.status, states.values())
     post = replace(post, destinations=tuple(_destinations(post, record, states, learned_at)))
@@ -48,12 +46,21 @@ def merge(known: StoredPost | None, record: PostRecord, *, now: datetime) -> Sto
     return replace(post, version=version, imported_at=now)
 
 
+def is_only_results(post: Post) -> bool:
+    """Whether no answer has carried the post itself yet, so that its times are those of an answer."""
+    return (
+        post.imported_at is not None
+        and post.created_at == post.updated_at
+        and not (post.content or post.media_ids or post.media or post.platform_content)
+    )
+
+
 def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
     """The record's own, or always the same one for the same post and account."""
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
-def _age(known: StoredPost | None, record: PostRecord) -> Age:
+def _age(known: Post | None, record: PostRecord) -> Age:
     """By updated_at. An answer without one is older if it was given before the post's last change.
 
     A post of which only results are known has no updated_at of its own yet, so nothing is older.
@@ -63,13 +70,13 @@ def _age(known: StoredPost | None, record: PostRecord) -> Age:
     if record.updated_at is not None and record.updated_at > known.updated_at:
         return Age.NEWER
     told_of = record.updated_at or record.as_of
-    if told_of is None or told_of >= known.updated_at or known.is_only_results:
+    if told_of is None or told_of >= known.updated_at or is_only_results(known):
         return Age.SAME
     return Age.OLDER
 
 
-def _unknown_post(record: PostRecord, as_of: datetime) -> StoredPost:
-    return StoredPost(
+def _unknown_post(record: PostRecord, as_of: datetime) -> Post:
+    return Post(
         id=record.id,
         content="",
         is_draft=record.status is PostStatus.DRAFT,
@@ -79,6 +86,7 @@ def _unknown_post(record: PostRecord, as_of: datetime) -> StoredPost:
         media_ids=[],
         media=[],
         platform_content={},
+        reference=None,
         version=0,
         deleted_at=None,
         imported_at=as_of,
@@ -88,7 +96,7 @@ def _unknown_post(record: PostRecord, as_of: datetime) -> StoredPost:
     )
 
 
-def _with_details(post: StoredPost, details: PostDetails, as_of: datetime) -> StoredPost:
+def _with_details(post: Post, details: PostDetails, as_of: datetime) -> Post:
     changed = replace(post, **details)
     if changed.timezone is None and post.timezone == DEFAULT_TIMEZONE:
         # No time zone is told as this one.
@@ -99,7 +107,7 @@ def _with_details(post: StoredPost, details: PostDetails, as_of: datetime) -> St
 
 
 def _states(
-    post: StoredPost,
+    post: Post,
     record: PostRecord,
     age: Age,
     learned_at: datetime,
@@ -116,7 +124,7 @@ def _states(
     told: dict[AccountId, DestinationState] = {}
     for each in record.destinations:
         state = _state(post, known.get(each.account_id), each, record, age, learned_at)
-        if each.account_id in known or adds or not is_untouched(state):
+        if each.account_id in known or adds or not state.is_untouched:
             told[each.account_id] = state
     if not record.details or age is Age.OLDER:
         return {account_id: each.state for account_id, each in known.items()} | told
@@ -124,13 +132,13 @@ def _states(
     return told | {
         account_id: each.state
         for account_id, each in known.items()
-        if account_id not in told and (keeps or not is_untouched(each.state))
+        if account_id not in told and (keeps or not each.state.is_untouched)
     }
 
 
 def _state(
-    post: StoredPost,
-    known: StoredDestination | None,
+    post: Post,
+    known: Destination | None,
     told: DestinationRecord,
     record: PostRecord,
     age: Age,
@@ -153,26 +161,26 @@ def _told_due_at(told: DestinationRecord, record: PostRecord) -> datetime | None
     return told.scheduled_for or record.scheduled_for
 
 
-def _known_due_at(post: StoredPost, known: StoredDestination) -> datetime | None:
+def _known_due_at(post: Post, known: Destination) -> datetime | None:
     """None where it was assumed, for now more may be known."""
     is_assumed = post.imported_at is not None and known.state.due_at == known.created_at
     return None if is_assumed else known.state.due_at
 
 
-def _assumed_due_at(post: StoredPost) -> datetime:
+def _assumed_due_at(post: Post) -> datetime:
     return post.scheduled_for or post.created_at
 
 
 def _with_flags(
-    post: StoredPost, status: PostStatus | None, states: Collection[DestinationState]
-) -> StoredPost:
+    post: Post, status: PostStatus | None, states: Collection[DestinationState]
+) -> Post:
     """With the flags, which no answer tells, that give the post the status that is told, if any do."""
     flags = [
         (post.is_draft, post.submitted_now),
         (status is PostStatus.DRAFT, False),
         (False, True),
     ]
-    if not all(map(is_untouched, states)):
+    if not all(each.is_untouched for each in states):
         flags = [(False, submitted_now) for _, submitted_now in flags]
     fitting = (
         (is_draft, submitted_now)
@@ -188,11 +196,11 @@ def _with_flags(
 
 
 def _destinations(
-    post: StoredPost,
+    post: Post,
     record: PostRecord,
     states: Mapping[AccountId, DestinationState],
     learned_at: datetime,
-) -> Iterator[StoredDestination]:
+) -> Iterator[Destination]:
     known = {each.account_id: each for each in post.destinations}
     told = {each.account_id: each for each in record.destinations}
     for position, (account_id, state) in enumerate(states.items()):
@@ -200,7 +208,7 @@ def _destinations(
         planned = with_due_at(state, due_at)
         destination = known.get(account_id)
         if destination is None:
-            yield StoredDestination(
+            yield Destination(
                 id=destination_id(post.id, told[account_id]),
                 account_id=account_id,
                 platform=told[account_id].platform,

@@ -14,13 +14,16 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.fields import Fields
 from app.domain.imports.json_texts import MAX_TEXT_LENGTH, JsonText, NotJson
-from app.domain.posts import DEFAULT_TIMEZONE, STATUS_WORDS, PostStatus
+from app.domain.posts import (
+    DEFAULT_TIMEZONE,
+    MAX_CONTENT_LENGTH,
+    MAX_DESTINATIONS,
+    MAX_NAME_LENGTH,
+    STATUS_WORDS,
+    PostStatus,
+)
 
-MAX_CONTENT_LENGTH = 100_000
-MAX_NAME_LENGTH = 500
 MAX_ERROR_LENGTH = 4_000
-MAX_DESTINATIONS = 500
-"""Of one post."""
 
 _LISTS = ("destinations", "results")
 """What answers call the list of destinations; some have both."""

@@ -103,11 +103,6 @@ def with_due_at(state: DestinationState, due_at: datetime | None) -> Destination
     )
 
 
-def is_untouched(state: DestinationState) -> bool:
-    """Whether nothing was ever tried."""
-    return state.status is DestinationStatus.QUEUED and state.attempts == 0 and state.error is None
-
-
 def tells_more(new: DestinationState, known: DestinationState, age: Age) -> bool:
     """Whether the new state may follow the known one; the same again may.
 

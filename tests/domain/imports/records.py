@@ -8,8 +8,7 @@ from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.merging import merge
 from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
-from app.domain.imports.stored import StoredPost
-from app.domain.posts import PostStatus
+from app.domain.posts import Post, PostStatus
 from tests.factories import NOW
 
 HOUR = timedelta(hours=1)
@@ -93,15 +92,15 @@ def of_results(
     return PostRecord(id=POST, status=status, details={}, destinations=destinations, as_of=as_of)
 
 
-def merged(*records: PostRecord, now: datetime = NOW) -> StoredPost:
-    post: StoredPost | None = None
+def merged(*records: PostRecord, now: datetime = NOW) -> Post:
+    post: Post | None = None
     for record in records:
         post = merge(post, record, now=now)
     assert post is not None
     return post
 
 
-def states(post: StoredPost) -> list[DestinationState]:
+def states(post: Post) -> list[DestinationState]:
     return [each.state for each in post.destinations]
 
 
@@ -110,5 +109,5 @@ def state(*records: PostRecord) -> DestinationState:
     return found
 
 
-def accounts(post: StoredPost) -> list[int]:
+def accounts(post: Post) -> list[int]:
     return [each.account_id for each in post.destinations]

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
+from app.domain.accounts import Account
 from app.domain.destinations import DestinationState
 from app.domain.errors import InvalidInput
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
-from app.domain.imports.bringing_in import Effect, Known, bring_in
-from app.domain.imports.stored import StoredAccount, StoredPost
-from app.domain.posts import PostStatus
+from app.domain.imports.bringing_in import Effect, Known, belongs_here, bring_in, unknown_account
+from app.domain.posts import Post, PostStatus
 from app.domain.workspaces import WorkspaceKind
 from tests import factories
 from tests.domain.imports.records import (
@@ -40,13 +40,13 @@ TAKEN = "It has the id of another destination."
 OTHER_PLATFORM = "In this workspace, account 1 is on another platform."
 
 
-def account(account_id: int = 1, platform: str = "x", name: str | None = None) -> StoredAccount:
-    return StoredAccount(id=AccountId(account_id), platform=platform, name=name, created_at=CREATED)
+def account(account_id: int = 1, platform: str = "x", name: str | None = None) -> Account:
+    return unknown_account(AccountId(account_id), platform, name, CREATED)
 
 
 def known(
-    *accounts: StoredAccount,
-    posts: Iterable[StoredPost] = (),
+    *accounts: Account,
+    posts: Iterable[Post] = (),
     kind: WorkspaceKind = WorkspaceKind.LOCAL,
 ) -> Known:
     """An account that a post is on is known too."""
@@ -61,7 +61,7 @@ def known(
     )
 
 
-def made_here(state: DestinationState, *, imported_at: datetime | None = None) -> StoredPost:
+def made_here(state: DestinationState, *, imported_at: datetime | None = None) -> Post:
     post = merged(of_post(QUEUED))
     destinations = tuple(replace(each, state=state) for each in post.destinations)
     return replace(post, imported_at=imported_at, destinations=destinations)
@@ -123,7 +123,7 @@ def test_a_post_that_belongs_here_is_not_changed(
     imported_at: datetime | None, state: DestinationState, record: Any
 ) -> None:
     post = made_here(state, imported_at=imported_at)
-    assert post.belongs_here
+    assert belongs_here(post)
     assert_refused(record, known(posts=[post]), MADE_HERE)
 
 
@@ -164,7 +164,7 @@ def test_a_draft_that_was_made_here_is_not_changed() -> None:
 
 def test_a_post_that_was_only_imported_may_change() -> None:
     post = made_here(replace(factories.queued(DUE), claimable_at=None), imported_at=CREATED)
-    assert not post.belongs_here
+    assert not belongs_here(post)
     assert bring_in(of_post(WAITING), known(posts=[post]), now=NOW) is Effect.CHANGED
 
 
@@ -191,7 +191,7 @@ def test_a_post_that_was_deleted_here_stays_deleted(record: Any) -> None:
     ],
 )
 def test_an_account_is_added_or_gets_the_name_that_it_lacks(
-    stored: StoredAccount | None, said: dict[str, Any], expected: StoredAccount
+    stored: Account | None, said: dict[str, Any], expected: Account
 ) -> None:
     workspace = known(*([stored] if stored else []))
     effect = bring_in(of_post(replace(QUEUED, **said)), workspace, now=NOW)

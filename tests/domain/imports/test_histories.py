@@ -10,12 +10,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.destinations import DestinationStatus
+from app.domain.destinations import Destination, DestinationStatus
 from app.domain.ids import PostId
 from app.domain.imports.bringing_in import Effect, Known, bring_in
 from app.domain.imports.json_texts import JsonText
 from app.domain.imports.records import PostRecord, records_in
-from app.domain.imports.stored import StoredDestination, StoredPost
+from app.domain.posts import Post
 from app.domain.workspaces import WorkspaceKind
 from tests.domain.imports.history import MOVES, POST, START, Source
 
@@ -51,7 +51,7 @@ def nothing_known() -> Known:
     return Known(kind=WorkspaceKind.LOCAL, accounts={}, posts={}, owners={})
 
 
-def imported(answers: list[dict[str, Any]], into: Known | None = None) -> StoredPost:
+def imported(answers: list[dict[str, Any]], into: Known | None = None) -> Post:
     known = into or nothing_known()
     for record in records(answers):
         bring_in(record, known, now=NOW)
@@ -59,7 +59,7 @@ def imported(answers: list[dict[str, Any]], into: Known | None = None) -> Stored
     return known.posts[PostId(POST)]
 
 
-def assert_nothing_can_be_claimed(post: StoredPost) -> None:
+def assert_nothing_can_be_claimed(post: Post) -> None:
     for each in post.destinations:
         assert (each.state.claimable_at, each.state.fence, each.state.lease_token) == (
             None,
@@ -69,7 +69,7 @@ def assert_nothing_can_be_claimed(post: StoredPost) -> None:
     assert [each.position for each in post.destinations] == list(range(len(post.destinations)))
 
 
-def told(post: StoredPost) -> tuple[object, ...]:
+def told(post: Post) -> tuple[object, ...]:
     """All that answers say of a post."""
     return (
         post.status,
@@ -81,7 +81,7 @@ def told(post: StoredPost) -> tuple[object, ...]:
     )
 
 
-def told_of_destination(destination: StoredDestination) -> tuple[object, ...]:
+def told_of_destination(destination: Destination) -> tuple[object, ...]:
     state = destination.state
     return (
         state.status,
@@ -97,7 +97,7 @@ def told_of_destination(destination: StoredDestination) -> tuple[object, ...]:
     )
 
 
-def happened(post: StoredPost) -> dict[int, tuple[object, ...]]:
+def happened(post: Post) -> dict[int, tuple[object, ...]]:
     """What can never be taken back."""
     return {
         each.account_id: (

@@ -9,11 +9,10 @@ import pytest
 
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId
-from app.domain.imports.merging import merge
+from app.domain.imports.merging import is_only_results, merge
 from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.imports.states import NO_REASON
-from app.domain.imports.stored import StoredPost
-from app.domain.posts import PostStatus
+from app.domain.posts import Post, PostStatus
 from tests import factories
 from tests.domain.imports.records import (
     AFTER,
@@ -63,7 +62,7 @@ def test_a_new_post_is_stored_as_it_is_told() -> None:
 
     post = merged(record)
 
-    assert post == StoredPost(
+    assert post == Post(
         id=POST,
         content="Spring sale",
         is_draft=False,
@@ -73,6 +72,7 @@ def test_a_new_post_is_stored_as_it_is_told() -> None:
         media_ids=["a"],
         media=[{"url": URL}],
         platform_content={"x": {"content": "Sale"}},
+        reference=None,
         version=1,
         deleted_at=None,
         imported_at=NOW,
@@ -486,12 +486,12 @@ def test_its_own_answer_completes_a_post_that_only_had_results(
     known: DestinationRecord, scheduled_for: datetime | None
 ) -> None:
     before = merged(of_results(known))
-    assert (before.is_only_results, before.content) == (True, "")
+    assert (is_only_results(before), before.content) == (True, "")
 
     post = merge(before, of_post(QUEUED, scheduled_for=scheduled_for), now=NOW)
 
     assert (post.content, post.created_at, post.updated_at) == ("Spring sale", CREATED, CHANGED)
-    assert post.is_only_results is False
+    assert is_only_results(post) is False
     (destination,) = post.destinations
     assert (destination.created_at, destination.state.status) == (CREATED, known.status)
     assert destination.state.due_at == (scheduled_for or CREATED)

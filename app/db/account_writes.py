@@ -1,0 +1,54 @@
+"""Accounts as they are loaded to be changed, and the writes of them. What changes is decided elsewhere."""
+
+from collections.abc import Collection
+from dataclasses import asdict, fields
+
+from sqlalchemy import insert, select, update
+
+from app.db import models
+from app.db.engine import Reader, WriteSession
+from app.domain.accounts import Account
+from app.domain.ids import AccountId, WorkspaceId
+
+_FIELDS = tuple(field.name for field in fields(Account))
+
+
+async def load_accounts(reader: Reader, ids: Collection[AccountId]) -> dict[AccountId, Account]:
+    """Those that exist."""
+    rows = await reader.rows(
+        select(*(getattr(models.Account, name) for name in _FIELDS)).where(
+            models.Account.id.in_(ids)
+        )
+    )
+    return {row.id: Account(**row._mapping) for row in rows}
+
+
+async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
+    """Until the transaction ends, nobody else changes those that exist."""
+    await reader.rows(
+        select(models.Account.id)
+        .where(models.Account.id.in_(ids))
+        .order_by(models.Account.id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def insert_accounts(
+    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[Account]
+) -> None:
+    if accounts:
+        await session.execute(
+            insert(models.Account),
+            [{"workspace_id": workspace_id, **asdict(each)} for each in accounts],
+        )
+
+
+async def update_accounts(
+    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[Account]
+) -> None:
+    """Each by its number."""
+    if accounts:
+        await session.execute(
+            update(models.Account),
+            [{"workspace_id": workspace_id, **asdict(each)} for each in accounts],
+        )

@@ -1,0 +1,323 @@
+"""What people do with a post: create, change, schedule, cancel and delete it. Retries are elsewhere.
+
+Each is a post in, a post out, or a refusal after which nothing has changed. `expected_version` is the
+version that somebody saw; without one, the last word counts. Arguments are named as in GraphQL.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypedDict
+from uuid import UUID
+
+from app.domain.accounts import Account
+from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
+from app.domain.errors import (
+    Conflict,
+    InvalidInput,
+    PastScheduleTime,
+    PostAlreadyPublished,
+    StaleVersion,
+)
+from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.post_texts import check_contents, check_reference, check_timezone
+from app.domain.posts import MAX_DESTINATIONS, Post
+from app.domain.transitions import DRAFT, cancelled, moved, queued, suspended
+
+NewId = Callable[[], UUID]
+Accounts = Mapping[AccountId, Account]
+
+
+class PostChanges(TypedDict, total=False):
+    """What somebody wants changed of a post; what has no key stays."""
+
+    content: str
+    scheduled_for: datetime | None
+    timezone: str | None
+    media_ids: Sequence[str]
+    media: Sequence[object]
+    platform_content: Mapping[str, object]
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPost:
+    """What somebody wants posted."""
+
+    content: str
+    account_ids: Sequence[AccountId]
+    scheduled_for: datetime | None
+    """None means at once."""
+    is_draft: bool
+    timezone: str | None
+    media_ids: Sequence[str]
+    media: Sequence[object]
+    platform_content: Mapping[str, object]
+    reference: str | None
+
+
+def check_new_post(wanted: NewPost, now: datetime) -> None:
+    """Refuse what cannot be right, whatever accounts there are."""
+    _check_texts(wanted)
+    _check_account_ids(wanted.account_ids)
+    _check_future(wanted.scheduled_for, now)
+    if not wanted.is_draft and not wanted.account_ids:
+        raise InvalidInput(
+            "A post that is not a draft needs at least one account.", argument="accountIds"
+        )
+
+
+def create_post(
+    wanted: NewPost, accounts: Accounts, *, post_id: PostId, new_id: NewId, now: datetime
+) -> Post:
+    """A new post, checked before; InvalidInput for an account that does not exist."""
+    post = Post(
+        id=post_id,
+        content=wanted.content,
+        is_draft=wanted.is_draft,
+        submitted_now=not wanted.is_draft and wanted.scheduled_for is None,
+        scheduled_for=wanted.scheduled_for,
+        timezone=wanted.timezone,
+        media_ids=wanted.media_ids,
+        media=wanted.media,
+        platform_content=wanted.platform_content,
+        reference=wanted.reference,
+        version=1,
+        deleted_at=None,
+        imported_at=None,
+        created_at=now,
+        updated_at=now,
+        destinations=(),
+    )
+    return _on_accounts(post, wanted.account_ids, accounts, new_id, now)
+
+
+def change_post(
+    post: Post,
+    changes: PostChanges,
+    accounts: Accounts,
+    *,
+    account_ids: Sequence[AccountId] | None,
+    expected_version: int | None,
+    new_id: NewId,
+    now: datetime,
+) -> Post:
+    """The post with some of it changed, possible until anything of it was published.
+
+    It goes to `account_ids`, or to those that it had. The same post where nothing is new. Conflict while
+    it is being published or its outcome is unknown; for another time once something was attempted, and
+    for leaving out an account that was.
+    """
+    _check_version(post, expected_version)
+    _require_editable(post)
+    changed = replace(post, **changes)
+    _check_texts(changed, before=post)
+    if changed.scheduled_for != post.scheduled_for:
+        changed = _at_another_time(changed, now)
+    if account_ids is not None:
+        _check_account_ids(account_ids)
+        changed = _on_accounts(changed, account_ids, accounts, new_id, now)
+    if not changed.is_draft and not changed.destinations:
+        raise InvalidInput(
+            "A post that is not a draft needs at least one account.", argument="accountIds"
+        )
+    return _edited(changed, now) if changed != post else post
+
+
+def schedule_post(
+    post: Post,
+    accounts: Accounts,
+    *,
+    scheduled_for: datetime | None,
+    publish_now: bool,
+    account_ids: Sequence[AccountId] | None,
+    expected_version: int | None,
+    new_id: NewId,
+    now: datetime,
+) -> Post:
+    """Submit a draft, to go out at its time or at once; Conflict for what is none."""
+    _check_version(post, expected_version)
+    if not post.is_draft:
+        raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
+    if publish_now and scheduled_for is not None:
+        raise InvalidInput(
+            "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
+        )
+    due = None if publish_now else scheduled_for or post.scheduled_for
+    if due is None and not publish_now:
+        raise InvalidInput(
+            "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"
+        )
+    _check_future(due, now)
+    submitted = replace(post, is_draft=False, submitted_now=publish_now, scheduled_for=due)
+    wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
+    _check_account_ids(wanted)
+    if not wanted:
+        raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
+    return _edited(
+        _on_accounts(_planned(submitted, due or now), wanted, accounts, new_id, now), now
+    )
+
+
+def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
+    """A draft again where nothing was attempted; else what is still waiting has failed as CANCELLED.
+
+    Conflict while it is being published or its outcome is unknown, and where nothing is waiting.
+    """
+    _check_version(post, expected_version)
+    if post.is_draft:
+        raise Conflict("The post is a draft already: nothing of it goes out.")
+    _require_known_outcomes(post)
+    if all(each.state.is_untouched for each in post.destinations):
+        draft = replace(post, is_draft=True, submitted_now=False)
+        return _edited(_planned(draft, None), now)
+    if not any(_is_queued(each.state) for each in post.destinations):
+        raise Conflict(f"Nothing of the post is waiting any more; it is {post.status}.")
+    destinations = (
+        _with_state(each, cancelled(each.state, now), now) if _is_queued(each.state) else each
+        for each in post.destinations
+    )
+    return _edited(replace(post, destinations=tuple(destinations)), now)
+
+
+def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
+    """The post as deleted: nobody sees it or claims anything of it. What was published stays on record.
+
+    PostAlreadyPublished once anything is; Conflict while that may still happen.
+    """
+    _check_version(post, expected_version)
+    if any(each.state.status is DestinationStatus.PUBLISHED for each in post.destinations):
+        raise PostAlreadyPublished(
+            "The post was published on a platform and cannot be deleted here."
+        )
+    _require_known_outcomes(post)
+    destinations = (
+        _with_state(each, suspended(each.state), now) if each.state.claimable_at else each
+        for each in post.destinations
+    )
+    return _edited(replace(post, deleted_at=now, destinations=tuple(destinations)), now)
+
+
+def _check_version(post: Post, expected: int | None) -> None:
+    if expected is not None and expected != post.version:
+        raise StaleVersion(
+            f"The post is at version {post.version}, not {expected}: somebody else changed it.",
+            argument="expectedVersion",
+        )
+
+
+def _check_texts(texts: NewPost | Post, before: Post | None = None) -> None:
+    """Each unless it was there before, for another service may have allowed what was imported."""
+    if before is None or _contents(texts) != _contents(before):
+        check_contents(
+            texts.content,
+            media_ids=texts.media_ids,
+            media=texts.media,
+            platform_content=texts.platform_content,
+        )
+    if before is None or texts.timezone != before.timezone:
+        check_timezone(texts.timezone)
+    if before is None or texts.reference != before.reference:
+        check_reference(texts.reference)
+
+
+def _contents(texts: NewPost | Post) -> tuple[object, ...]:
+    return texts.content, texts.media_ids, texts.media, texts.platform_content
+
+
+def _check_account_ids(account_ids: Sequence[AccountId]) -> None:
+    if len(account_ids) > MAX_DESTINATIONS:
+        raise InvalidInput(
+            f"There are {len(account_ids)} accounts; at most {MAX_DESTINATIONS} are allowed.",
+            argument="accountIds",
+        )
+    twice = {each for each in account_ids if account_ids.count(each) > 1}
+    if twice:
+        raise InvalidInput(f"Account {min(twice)} is there twice.", argument="accountIds")
+
+
+def _check_future(scheduled_for: datetime | None, now: datetime) -> None:
+    if scheduled_for is not None and scheduled_for <= now:
+        raise PastScheduleTime("The time is not in the future.", argument="scheduledFor")
+
+
+def _require_editable(post: Post) -> None:
+    if any(each.state.status is DestinationStatus.PUBLISHED for each in post.destinations):
+        raise Conflict("The post was published on a platform and cannot be changed any more.")
+    _require_known_outcomes(post)
+
+
+def _require_known_outcomes(post: Post) -> None:
+    states = [each.state for each in post.destinations]
+    if any(state.status is DestinationStatus.PUBLISHING for state in states):
+        raise Conflict("The post is being published just now. Try again when that has ended.")
+    if any(state.outcome is Outcome.UNKNOWN for state in states):
+        raise Conflict(
+            "Nobody knows whether the post was published. Look on the platform and record what you found."
+        )
+
+
+def _at_another_time(post: Post, now: datetime) -> Post:
+    """A post whose time was changed, with its destinations due then."""
+    _check_future(post.scheduled_for, now)
+    if post.is_draft:
+        return post
+    if not all(each.state.is_untouched for each in post.destinations):
+        raise Conflict("The post was attempted already, so its time cannot be changed any more.")
+    submitted = replace(post, submitted_now=post.scheduled_for is None)
+    return _planned(submitted, post.scheduled_for or now)
+
+
+def _planned(post: Post, due_at: datetime | None) -> Post:
+    """An untouched post with all its destinations due then, or as a draft's."""
+    destinations = (replace(each, state=moved(each.state, due_at)) for each in post.destinations)
+    return replace(post, destinations=tuple(destinations))
+
+
+def _on_accounts(
+    post: Post,
+    account_ids: Sequence[AccountId],
+    accounts: Accounts,
+    new_id: NewId,
+    now: datetime,
+) -> Post:
+    """The post on exactly these accounts, in their order."""
+    known = {each.account_id: each for each in post.destinations}
+    for each in known.values():
+        if each.account_id not in account_ids and not each.state.is_untouched:
+            raise Conflict(
+                f"The post was attempted on account {each.account_id}, which cannot be left out any more."
+            )
+    unknown = [each for each in account_ids if each not in accounts and each not in known]
+    if unknown:
+        raise InvalidInput(
+            f"There is no account {unknown[0]} in this workspace.", argument="accountIds"
+        )
+    state = DRAFT if post.is_draft else queued(post.scheduled_for or now)
+    destinations = (
+        replace(known[account_id], position=position)
+        if account_id in known
+        else Destination(
+            id=DestinationId(new_id()),
+            account_id=account_id,
+            platform=accounts[account_id].platform,
+            position=position,
+            state=state,
+            created_at=now,
+            updated_at=now,
+        )
+        for position, account_id in enumerate(account_ids)
+    )
+    return replace(post, destinations=tuple(destinations))
+
+
+def _edited(post: Post, now: datetime) -> Post:
+    return replace(post, version=post.version + 1, updated_at=now)
+
+
+def _with_state(destination: Destination, state: DestinationState, now: datetime) -> Destination:
+    return replace(destination, state=state, updated_at=now)
+
+
+def _is_queued(state: DestinationState) -> bool:
+    return state.status is DestinationStatus.QUEUED

@@ -1,0 +1,128 @@
+"""What changed, as the feed tells it: one event for a post, a destination or an account. No storage.
+
+An event has the new value of every field that changed, so that reading all of them again gives what is
+there now. Tokens of leases are left out: whoever reads a feed must not be able to report with them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from app.domain.accounts import Account
+from app.domain.destinations import Destination, DestinationState
+from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.posts import Post
+from app.domain.times import format_instant
+
+
+class EventKind(StrEnum):
+    """What happened to which kind of thing."""
+
+    POST_CREATED = "post.created"
+    POST_CHANGED = "post.changed"
+    POST_DELETED = "post.deleted"
+    DESTINATION_ADDED = "destination.added"
+    DESTINATION_CHANGED = "destination.changed"
+    DESTINATION_REMOVED = "destination.removed"
+    ACCOUNT_CONNECTED = "account.connected"
+    ACCOUNT_CHANGED = "account.changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    kind: EventKind
+    post_id: PostId | None = None
+    destination_id: DestinationId | None = None
+    account_id: AccountId | None = None
+    changes: Mapping[str, object]
+    """The new values, as JSON, by the names of the fields."""
+
+
+def post_events(before: Post | None, after: Post) -> Iterator[Event]:
+    """Of the post itself first, then of its destinations in their order; none where nothing changed."""
+    changes = _changes(_post_facts(before), _post_facts(after))
+    if changes:
+        yield Event(kind=_post_kind(before, after), post_id=after.id, changes=changes)
+    known = {each.id: each for each in before.destinations} if before else {}
+    kept = {each.id for each in after.destinations}
+    for gone in known.values():
+        if gone.id not in kept:
+            yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, gone, {})
+    for each in after.destinations:
+        old = known.get(each.id)
+        changed = _changes(_destination_facts(old), _destination_facts(each))
+        if changed:
+            kind = EventKind.DESTINATION_CHANGED if old else EventKind.DESTINATION_ADDED
+            yield _destination_event(kind, after.id, each, changed)
+
+
+def account_events(before: Account | None, after: Account) -> Iterator[Event]:
+    """One, or none where nothing changed."""
+    changes = _changes(_facts(before), _facts(after))
+    if changes:
+        kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
+        yield Event(kind=kind, account_id=after.id, changes=changes)
+
+
+def _post_kind(before: Post | None, after: Post) -> EventKind:
+    if before is None:
+        return EventKind.POST_CREATED
+    was_deleted = before.deleted_at is None and after.deleted_at is not None
+    return EventKind.POST_DELETED if was_deleted else EventKind.POST_CHANGED
+
+
+def _destination_event(
+    kind: EventKind, post_id: PostId, destination: Destination, changes: Mapping[str, object]
+) -> Event:
+    return Event(
+        kind=kind,
+        post_id=post_id,
+        destination_id=destination.id,
+        account_id=destination.account_id,
+        changes=changes,
+    )
+
+
+def _post_facts(post: Post | None) -> dict[str, object]:
+    if post is None:
+        return {}
+    facts = _facts(post) | {"status": post.status}
+    del facts["destinations"]
+    return facts
+
+
+def _destination_facts(destination: Destination | None) -> dict[str, object]:
+    if destination is None:
+        return {}
+    facts = _facts(destination) | _facts(destination.state)
+    for name in ("state", "lease_token", "verification_token"):
+        del facts[name]
+    return facts
+
+
+def _facts(of: Post | Destination | DestinationState | Account | None) -> dict[str, object]:
+    return {} if of is None else {field.name: getattr(of, field.name) for field in fields(of)}
+
+
+def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: _as_json(value)
+        for name, value in after.items()
+        if name not in before or before[name] != value
+    }
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case datetime():
+            return format_instant(value)
+        case date():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case StrEnum():
+            return value.value
+        case _:
+            return value

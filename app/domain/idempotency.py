@@ -1,0 +1,43 @@
+"""When a request is a repetition of an earlier one. What it is answered then is the services' matter."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.errors import InvalidInput
+from app.domain.text import check_text
+
+GIVEN_KEY_LIFETIME = timedelta(hours=24)
+SAME_BODY_LIFETIME = timedelta(seconds=10)
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class RepetitionKey:
+    """By what the repetitions of a request are known, in a workspace and for one operation."""
+
+    text: str
+    lifetime: timedelta
+    """How long the answer is kept."""
+    waits: bool
+    """Whether a repetition waits for the first request, or is refused while that runs."""
+
+
+def given_key(text: str, argument: str) -> RepetitionKey:
+    """A client's own key; InvalidInput for one that is empty, too long or not printable."""
+    check_text(text, argument, max_length=MAX_KEY_LENGTH)
+    if not text.strip() or not text.isprintable():
+        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
+    return RepetitionKey(f"given:{text}", GIVEN_KEY_LIFETIME, waits=False)
+
+
+def same_body_key(caller: str, body: bytes) -> RepetitionKey:
+    """For clients that send no key: a body that comes again, byte for byte, from the same caller."""
+    digest = hashlib.sha256(body).hexdigest()
+    return RepetitionKey(f"body:{caller}:{digest}", SAME_BODY_LIFETIME, waits=True)
+
+
+def fingerprint(request: object) -> bytes:
+    """The same for two inputs that ask for the same, in whatever order their members are."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).digest()

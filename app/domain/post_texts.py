@@ -1,0 +1,88 @@
+"""What may stand in a post: its texts, media, reference and time zone. Not where it goes, nor when."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from zoneinfo import available_timezones
+
+from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
+from app.domain.json_values import check_json
+from app.domain.posts import MAX_CONTENT_LENGTH, MAX_NAME_LENGTH
+from app.domain.text import check_text
+
+MAX_MEDIA = 100
+"""Entries of media_ids, and of media."""
+
+MAX_PLATFORMS = 50
+"""Keys of platform_content."""
+
+MAX_REFERENCE_LENGTH = 200
+
+
+def check_contents(
+    content: str,
+    *,
+    media_ids: Sequence[str],
+    media: Sequence[object],
+    platform_content: Mapping[str, object],
+) -> None:
+    """InvalidInput, or ContentTooLong, unless there is something to post that can be stored."""
+    _check_content(content, "content")
+    if len(media_ids) > MAX_MEDIA or len(media) > MAX_MEDIA:
+        raise InvalidInput(
+            f"There are {max(len(media_ids), len(media))} media; at most {MAX_MEDIA} are allowed.",
+            argument="mediaIds" if len(media_ids) > MAX_MEDIA else "media",
+        )
+    for index, media_id in enumerate(media_ids):
+        check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
+    check_json(media, "media")
+    _check_platform_content(platform_content)
+    if not (content.strip() or media_ids or media or platform_content):
+        raise InvalidInput(
+            "The post is empty: it needs content, media, or content for a platform.",
+            argument="content",
+        )
+
+
+def check_reference(reference: str | None) -> None:
+    if reference is not None:
+        check_text(reference, "reference", max_length=MAX_REFERENCE_LENGTH)
+        if not reference:
+            raise InvalidInput("reference must not be empty.", argument="reference")
+
+
+def check_timezone(timezone: str | None) -> None:
+    """InvalidTimezone unless the IANA database has it, in its exact spelling."""
+    if timezone is not None and timezone not in _timezones():
+        raise InvalidTimezone("There is no such time zone.", argument="timezone")
+
+
+@cache
+def _timezones() -> set[str]:
+    return available_timezones()
+
+
+def _check_content(content: str, argument: str) -> None:
+    if len(content) > MAX_CONTENT_LENGTH:
+        raise ContentTooLong(
+            f"The text has {len(content)} characters; at most {MAX_CONTENT_LENGTH} are allowed.",
+            argument=argument,
+        )
+    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
+
+
+def _check_platform_content(platform_content: Mapping[str, object]) -> None:
+    if len(platform_content) > MAX_PLATFORMS:
+        raise InvalidInput(
+            f"There is content for {len(platform_content)} platforms; at most {MAX_PLATFORMS} are"
+            " allowed.",
+            argument="platformContent",
+        )
+    check_json(platform_content, "platformContent")
+    for platform, own in platform_content.items():
+        path = f"platformContent.{platform}"
+        if not isinstance(own, Mapping):
+            raise InvalidInput(f"{path} must be an object.", argument=path)
+        content = own.get("content")
+        if content is not None and not isinstance(content, str):
+            raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
+        _check_content(content or "", f"{path}.content")
