@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import structlog
 from starlette.applications import Starlette
@@ -89,6 +90,7 @@ def create_app(
         key_usage=KeyUsage(),
         key_prefix=settings.api_key_prefix,
         clock=clock,
+        new_id=uuid4,
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,

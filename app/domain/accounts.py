@@ -139,13 +139,24 @@ def numbered_name(account_id: int, platform: str) -> str:
     return f"{platform} account {account_id}"
 
 
-def readiness(connection: Connection, now: datetime) -> Readiness:
+def blocking_reason(connection: Connection, now: datetime) -> HealthReason | None:
     """The first thing that stops the account from posting, or none."""
-    for reason in _connection_reasons(connection, now):
-        if reason in _BLOCKING:
-            status, message = _BLOCKING[reason]
-            return Readiness(status, can_post=False, message=message)
-    return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
+    reasons = _connection_reasons(connection, now)
+    return next((reason for reason in reasons if reason in _BLOCKING), None)
+
+
+def blocking_message(reason: HealthReason) -> str:
+    """What somebody can do about a reason that stops an account from posting, as a sentence."""
+    return _BLOCKING[reason][1]
+
+
+def readiness(connection: Connection, now: datetime) -> Readiness:
+    """Whether the account can post, and what to do if not."""
+    reason = blocking_reason(connection, now)
+    if reason is None:
+        return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
+    status, message = _BLOCKING[reason]
+    return Readiness(status, can_post=False, message=message)
 
 
 def health(connection: Connection, *, permanent_failures: int, now: datetime) -> Health:

@@ -56,11 +56,18 @@ class NewPost:
     reference: str | None
 
 
-def check_new_post(wanted: NewPost, now: datetime) -> None:
-    """Refuse what cannot be right, whatever accounts there are."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """When a draft is to go out: at once, at a time, or (None) at the time that it has."""
+
+    scheduled_for: datetime | None
+    publish_now: bool
+
+
+def check_new_post(wanted: NewPost) -> None:
+    """Refuse what cannot be right, whatever accounts there are and whatever the time."""
     _check_texts(wanted)
     _check_account_ids(wanted.account_ids)
-    _check_future(wanted.scheduled_for, now)
     if not wanted.is_draft and not wanted.account_ids:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
@@ -70,7 +77,8 @@ def check_new_post(wanted: NewPost, now: datetime) -> None:
 def create_post(
     wanted: NewPost, accounts: Accounts, *, post_id: PostId, new_id: NewId, now: datetime
 ) -> Post:
-    """A new post, checked before; InvalidInput for an account that does not exist."""
+    """A new post, checked before; InvalidInput for a time that is past or an unknown account."""
+    _check_future(wanted.scheduled_for, now)
     post = Post(
         id=post_id,
         content=wanted.content,
@@ -127,9 +135,8 @@ def change_post(
 def schedule_post(
     post: Post,
     accounts: Accounts,
+    when: Submission,
     *,
-    scheduled_for: datetime | None,
-    publish_now: bool,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
     new_id: NewId,
@@ -139,17 +146,17 @@ def schedule_post(
     _check_version(post, expected_version)
     if not post.is_draft:
         raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
-    if publish_now and scheduled_for is not None:
+    if when.publish_now and when.scheduled_for is not None:
         raise InvalidInput(
             "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
         )
-    due = None if publish_now else scheduled_for or post.scheduled_for
-    if due is None and not publish_now:
+    due = None if when.publish_now else when.scheduled_for or post.scheduled_for
+    if due is None and not when.publish_now:
         raise InvalidInput(
             "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"
         )
     _check_future(due, now)
-    submitted = replace(post, is_draft=False, submitted_now=publish_now, scheduled_for=due)
+    submitted = replace(post, is_draft=False, submitted_now=when.publish_now, scheduled_for=due)
     wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
     _check_account_ids(wanted)
     if not wanted:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from app.domain.accounts import Account, readiness
+from app.domain.accounts import Account, blocking_reason
 from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
@@ -60,7 +60,7 @@ def retry_refusal(
         case DestinationStatus.FAILED:
             if state.outcome is Outcome.UNKNOWN and not force:
                 return RetryRefusal.OUTCOME_UNKNOWN
-            if not readiness(account.connection, now).can_post:
+            if blocking_reason(account.connection, now) is not None:
                 return RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
             return None
 

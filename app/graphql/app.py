@@ -31,7 +31,7 @@ from app.domain.errors import (
     UnsupportedMediaType,
     concrete_errors,
 )
-from app.graphql.context import Clock, Context
+from app.graphql.context import Clock, Context, NewId
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry
 from app.graphql.loaders import ListEntries
@@ -62,6 +62,7 @@ class GraphQLDoor:
     key_usage: KeyUsage
     key_prefix: str
     clock: Clock
+    new_id: NewId
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
 
@@ -90,6 +91,7 @@ class GraphQLDoor:
             viewer=viewer,
             database=self.database,
             clock=self.clock,
+            new_id=self.new_id,
             cursor_secret=self.cursor_secret,
             state=state,
             list_entries=ListEntries(max_list_entries),

@@ -4,16 +4,20 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 import strawberry
 
 from app.db.engine import Database, Reader
 from app.domain.cursors import CursorCodec
+from app.domain.idempotency import RepetitionKey, given_key
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
+from app.services.writing import Errand
 
 Clock = Callable[[], datetime]
+NewId = Callable[[], UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,14 @@ class Context:
     viewer: Viewer
     database: Database
     clock: Clock
+    new_id: NewId
+    """Makes the UUIDs of what is created."""
     cursor_secret: bytes
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""
     list_entries: ListEntries
+    same_request: RepetitionKey | None = None
+    """By what a door knows a repetition for which the client sends no key."""
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +44,19 @@ class Context:
     def read(self) -> AbstractAsyncContextManager[Reader]:
         """Read the viewer's workspace; close it before awaiting a loader."""
         return self.database.read(self.viewer.workspace_id)
+
+    def errand(self, operation: str) -> Errand:
+        """What the viewer does now, in the viewer's workspace."""
+        return Errand(
+            workspace_id=self.viewer.workspace_id,
+            actor=self.viewer.key_id,
+            operation=operation,
+            now=self.clock(),
+        )
+
+    def repetition_key(self, given: str | None) -> RepetitionKey | None:
+        """By what a repetition of this request is known: the client's key, or what its door goes by."""
+        return self.same_request if given is None else given_key(given, "idempotencyKey")
 
     def cursors(self, list_name: str) -> CursorCodec:
         """The cursors of one list in one order, valid in this workspace alone."""

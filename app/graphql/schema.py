@@ -28,6 +28,7 @@ from app.domain.errors import InvalidInput, ValidationFailed
 from app.graphql import limits
 from app.graphql.demand import demand_of
 from app.graphql.errors import mark_as_validation
+from app.graphql.mutations import Mutation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
 from app.graphql.types import Account, Destination, Post
@@ -50,6 +51,7 @@ def make_schema(allowed: GraphQLLimits) -> Schema:
     """The schema with a gate for these limits; made once per process."""
     schema = Schema(
         query=Query,
+        mutation=Mutation,
         types=[Post, Destination, Account],
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[lambda: Gate(core_schema(schema), allowed)],

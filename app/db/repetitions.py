@@ -1,0 +1,67 @@
+"""What was answered to a request that may come again, and the lock of one that runs. No rules."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+
+from app.db.engine import AnyRow, Reader, WriteSession, insert_with_on_conflict
+from app.db.models import IdempotencyKey
+from app.domain.ids import WorkspaceId
+
+
+async def lock_repetition(
+    session: WriteSession, workspace_id: WorkspaceId, operation: str, key: str, *, wait: bool
+) -> bool:
+    """Whether no other transaction holds the same key; it is held until this one ends.
+
+    With `wait` the other one's end is awaited. On SQLite there is one writer at a time, and so never
+    another one.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    name = f"{workspace_id}:{operation}:{key}".encode()
+    number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
+    if wait:
+        await session.execute(select(func.pg_advisory_xact_lock(number)))
+        return True
+    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+
+
+async def find_repetition(reader: Reader, operation: str, key: str) -> AnyRow | None:
+    """Fingerprint, outcome and expires_at of the first request; expired ones too."""
+    return await reader.first(
+        select(IdempotencyKey.fingerprint, IdempotencyKey.outcome, IdempotencyKey.expires_at).where(
+            IdempotencyKey.operation == operation, IdempotencyKey.key == key
+        )
+    )
+
+
+async def keep_outcome(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    operation: str,
+    key: str,
+    *,
+    fingerprint: bytes,
+    outcome: dict[str, Any],
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    """In place of one that has expired."""
+    values = {
+        "fingerprint": fingerprint,
+        "outcome": outcome,
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    await session.execute(
+        insert_with_on_conflict(session, IdempotencyKey)
+        .values(workspace_id=workspace_id, operation=operation, key=key, **values)
+        .on_conflict_do_update(index_elements=["workspace_id", "operation", "key"], set_=values)
+    )
+
+
+async def forget_expired(session: WriteSession, now: datetime) -> None:
+    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= now))

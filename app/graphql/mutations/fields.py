@@ -1,0 +1,51 @@
+"""What every mutation's field has in common: its scope, a workspace that may be changed, its input's name."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import strawberry
+from strawberry.extensions import FieldExtension
+from strawberry.permission import BasePermission, PermissionExtension
+
+from app.domain.api_keys import Scope
+from app.domain.errors import ReadOnlyMirror, RequestError
+from app.domain.workspaces import WorkspaceKind
+from app.graphql.context import Info
+from app.graphql.permissions import HasScope
+
+INPUT = "input"
+"""The one argument of each mutation."""
+
+
+def changes(scope: Scope) -> list[FieldExtension]:
+    """The `extensions=` of a field that changes something."""
+    allowed = PermissionExtension([HasScope(scope), IsNoMirror()], use_directives=False)
+    return [allowed, NamesItsInput()]
+
+
+class IsNoMirror(BasePermission):
+    """Refuses with READ_ONLY_MIRROR in a workspace that only records what another service reports."""
+
+    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
+        return info.context.viewer.workspace_kind is not WorkspaceKind.MIRROR
+
+    def on_unauthorized(self) -> None:
+        raise ReadOnlyMirror("This workspace mirrors another service and cannot be changed here.")
+
+
+class NamesItsInput(FieldExtension):
+    """Tells in which argument the field is that an error names: the domain does not know of inputs."""
+
+    async def resolve_async(
+        self,
+        next_: Callable[..., Awaitable[Any]],
+        source: Any,
+        info: strawberry.Info,
+        **kwargs: Any,
+    ) -> Any:
+        try:
+            return await next_(source, info, **kwargs)
+        except RequestError as error:
+            if error.argument is not None:
+                error.argument = f"{INPUT}.{error.argument}"
+            raise

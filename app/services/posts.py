@@ -1,0 +1,250 @@
+"""Posts: created, changed, scheduled, cancelled and deleted, each in one transaction. Rules are elsewhere."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from app.db.engine import Database
+from app.domain import editing
+from app.domain.accounts import Account, HealthReason, blocking_reason
+from app.domain.editing import NewPost, PostChanges
+from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
+from app.domain.idempotency import RepetitionKey
+from app.domain.ids import AccountId, PostId
+from app.domain.posts import Post
+from app.services.repetition import Outcome, once
+from app.services.writing import Errand, Writing, write
+
+NewId = Callable[[], UUID]
+
+MAX_BULK = 50
+"""Posts of one create_posts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWarning:
+    """An account of a post that could not post if the post were due now."""
+
+    account_id: AccountId
+    reason: HealthReason
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedPost:
+    id: PostId
+    warnings: tuple[AccountWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPost:
+    """One of several that was not created."""
+
+    code: ErrorCode
+    message: str
+    argument: str | None
+
+
+async def create_post(
+    database: Database,
+    errand: Errand,
+    wanted: NewPost,
+    key: RepetitionKey | None,
+    *,
+    new_id: NewId,
+) -> CreatedPost:
+    """A new post, or what the first request with this key created."""
+    editing.check_new_post(wanted)
+
+    async def work(writing: Writing) -> Outcome:
+        async def create() -> Outcome:
+            accounts = await writing.accounts(wanted.account_ids)
+            post = _new_post(wanted, accounts, errand, new_id)
+            await writing.save_posts([post])
+            return _outcome(post, accounts, errand)
+
+        return await once(writing, key, asdict(wanted), create)
+
+    return _created(await write(database, errand, work))
+
+
+async def create_posts(
+    database: Database,
+    errand: Errand,
+    wanted: Sequence[NewPost | RefusedPost],
+    key: RepetitionKey | None,
+    *,
+    new_id: NewId,
+) -> list[CreatedPost | RefusedPost]:
+    """Whatever of them can be created, in one transaction; what is refused costs no other."""
+    if not 1 <= len(wanted) <= MAX_BULK:
+        raise BulkLimitExceeded(
+            f"There are {len(wanted)} posts; 1 to {MAX_BULK} are allowed.", argument="posts"
+        )
+
+    async def work(writing: Writing) -> Outcome:
+        async def create() -> Outcome:
+            named = {
+                each for post in wanted if isinstance(post, NewPost) for each in post.account_ids
+            }
+            accounts = await writing.accounts(named)
+            made = [_new_or_refused(each, accounts, errand, new_id) for each in wanted]
+            await writing.save_posts([each for each in made if isinstance(each, Post)])
+            outcomes = [
+                _outcome(each, accounts, errand) if isinstance(each, Post) else asdict(each)
+                for each in made
+            ]
+            return {"posts": outcomes}
+
+        return await once(writing, key, [asdict(each) for each in wanted], create)
+
+    outcome = await write(database, errand, work)
+    return [_created_or_refused(each) for each in outcome["posts"]]
+
+
+async def change_post(
+    database: Database,
+    errand: Errand,
+    post_id: PostId,
+    changes: PostChanges,
+    *,
+    account_ids: Sequence[AccountId] | None,
+    expected_version: int | None,
+    new_id: NewId,
+) -> tuple[AccountWarning, ...]:
+    def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.change_post(
+            post,
+            changes,
+            accounts,
+            account_ids=account_ids,
+            expected_version=expected_version,
+            new_id=new_id,
+            now=errand.now,
+        )
+
+    return await _change(database, errand, post_id, change, naming=account_ids or ())
+
+
+async def schedule_post(
+    database: Database,
+    errand: Errand,
+    post_id: PostId,
+    when: editing.Submission,
+    *,
+    account_ids: Sequence[AccountId] | None,
+    expected_version: int | None,
+    new_id: NewId,
+) -> tuple[AccountWarning, ...]:
+    def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.schedule_post(
+            post,
+            accounts,
+            when,
+            account_ids=account_ids,
+            expected_version=expected_version,
+            new_id=new_id,
+            now=errand.now,
+        )
+
+    return await _change(database, errand, post_id, change, naming=account_ids or ())
+
+
+async def cancel_post(
+    database: Database, errand: Errand, post_id: PostId, *, expected_version: int | None
+) -> None:
+    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.cancel_post(post, expected_version=expected_version, now=errand.now)
+
+    await _change(database, errand, post_id, change)
+
+
+async def delete_post(
+    database: Database, errand: Errand, post_id: PostId, *, expected_version: int | None
+) -> None:
+    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.delete_post(post, expected_version=expected_version, now=errand.now)
+
+    await _change(database, errand, post_id, change)
+
+
+async def locked_post(writing: Writing, post_id: PostId) -> Post:
+    """The post, which nobody else changes until the end; NotFound where there is none."""
+    await writing.lock_posts([post_id])
+    post = (await writing.posts([post_id])).get(post_id)
+    if post is None or post.deleted_at is not None:
+        raise NotFound("The post was not found: this workspace has none with that id.")
+    return post
+
+
+async def _change(
+    database: Database,
+    errand: Errand,
+    post_id: PostId,
+    change: Callable[[Post, Mapping[AccountId, Account]], Post],
+    *,
+    naming: Collection[AccountId] = (),
+) -> tuple[AccountWarning, ...]:
+    async def work(writing: Writing) -> tuple[AccountWarning, ...]:
+        post = await locked_post(writing, post_id)
+        on = {each.account_id for each in post.destinations}
+        accounts = await writing.accounts(on | set(naming))
+        changed = change(post, accounts)
+        await writing.save_posts([changed])
+        return _warnings(changed, accounts, errand)
+
+    return await write(database, errand, work)
+
+
+def _new_post(
+    wanted: NewPost, accounts: Mapping[AccountId, Account], errand: Errand, new_id: NewId
+) -> Post:
+    return editing.create_post(
+        wanted, accounts, post_id=PostId(new_id()), new_id=new_id, now=errand.now
+    )
+
+
+def _new_or_refused(
+    wanted: NewPost | RefusedPost,
+    accounts: Mapping[AccountId, Account],
+    errand: Errand,
+    new_id: NewId,
+) -> Post | RefusedPost:
+    if isinstance(wanted, RefusedPost):
+        return wanted
+    try:
+        editing.check_new_post(wanted)
+        return _new_post(wanted, accounts, errand, new_id)
+    except InvalidInput as error:
+        return RefusedPost(error.code, error.message, error.argument)
+
+
+def _warnings(
+    post: Post, accounts: Mapping[AccountId, Account], errand: Errand
+) -> tuple[AccountWarning, ...]:
+    reasons = {
+        each.account_id: blocking_reason(accounts[each.account_id].connection, errand.now)
+        for each in post.destinations
+    }
+    return tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason)
+
+
+def _outcome(post: Post, accounts: Mapping[AccountId, Account], errand: Errand) -> Outcome:
+    warnings = [asdict(each) for each in _warnings(post, accounts, errand)]
+    return {"id": str(post.id), "warnings": warnings}
+
+
+def _created(outcome: Outcome) -> CreatedPost:
+    return CreatedPost(
+        PostId(UUID(outcome["id"])),
+        tuple(
+            AccountWarning(AccountId(each["account_id"]), HealthReason(each["reason"]))
+            for each in outcome["warnings"]
+        ),
+    )
+
+
+def _created_or_refused(outcome: dict[str, Any]) -> CreatedPost | RefusedPost:
+    if "id" in outcome:
+        return _created(outcome)
+    return RefusedPost(ErrorCode(outcome["code"]), outcome["message"], outcome["argument"])

@@ -1,0 +1,62 @@
+"""A request that comes again has no second effect and gets the first answer. Knows no operation."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from app.db.engine import Database
+from app.db.repetitions import find_repetition, forget_expired, keep_outcome, lock_repetition
+from app.domain.errors import IdempotencyInProgress, IdempotencyKeyReused
+from app.domain.idempotency import RepetitionKey, fingerprint
+from app.services.writing import Writing
+
+Outcome: TypeAlias = dict[str, Any]
+"""What an operation did, in JSON: ids and refusals, from which the answer is made anew."""
+
+_RETRY_AFTER_SECONDS = 1
+
+
+async def once(
+    writing: Writing,
+    key: RepetitionKey | None,
+    request: object,
+    work: Callable[[], Awaitable[Outcome]],
+) -> Outcome:
+    """Do the work, or tell what it did the first time; without a key, every time is the first.
+
+    What it did is kept in the same transaction. IdempotencyInProgress while the first request runs, and
+    IdempotencyKeyReused where that asked for something else.
+    """
+    if key is None:
+        return await work()
+    errand = writing.errand
+    where = (writing.session, errand.workspace_id, errand.operation, key.text)
+    if not await lock_repetition(*where, wait=key.waits):
+        raise IdempotencyInProgress(
+            "A request with this idempotency key is running just now.",
+            argument="idempotencyKey",
+            retry_after=_RETRY_AFTER_SECONDS,
+        )
+    asked_for = fingerprint(request)
+    first = await find_repetition(writing.reader, errand.operation, key.text)
+    if first is not None and first.expires_at > errand.now:
+        if first.fingerprint != asked_for:
+            raise IdempotencyKeyReused(
+                "This idempotency key was used for another request.", argument="idempotencyKey"
+            )
+        outcome: Outcome = first.outcome
+        return outcome
+    outcome = await work()
+    await keep_outcome(
+        *where,
+        fingerprint=asked_for,
+        outcome=outcome,
+        now=errand.now,
+        expires_at=errand.now + key.lifetime,
+    )
+    return outcome
+
+
+async def forget_old_requests(database: Database, now: datetime) -> None:
+    """Delete what no repetition is told any more."""
+    await database.write(lambda session: forget_expired(session, now))
