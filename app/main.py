@@ -39,12 +39,15 @@ from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metr
 from app.observability.requests import Observer
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
+from app.services.access import fail_what_lacks_access
 from app.services.api_keys import KeyUsage
 from app.settings import Settings, SettingsError, read_settings
 
 GRAPHQL_PATH = "/graphql"
 KEY_USAGE_AGE = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
+TICK = timedelta(seconds=1)
+"""How late what falls due by itself may be seen to."""
 
 Clock = Callable[[], datetime]
 
@@ -68,7 +71,11 @@ def from_environment() -> Starlette:
 
 
 def create_app(
-    settings: Settings, *, clock: Clock = now_utc, database: Database | None = None
+    settings: Settings,
+    *,
+    clock: Clock = now_utc,
+    database: Database | None = None,
+    tick: timedelta = TICK,
 ) -> Starlette:
     """The whole service as an ASGI app; from start to stop it has the database open."""
     database = database or Database(
@@ -104,6 +111,9 @@ def create_app(
     async def write_key_usage() -> None:
         await door.key_usage.flush(database)
 
+    async def fail_due_posts() -> None:
+        await fail_what_lacks_access(database, clock())
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with database:
@@ -112,6 +122,7 @@ def create_app(
             async with (
                 _repeated(database.refresh_statistics, every=STATISTICS_AGE),
                 _repeated(write_key_usage, every=KEY_USAGE_AGE),
+                _repeated(fail_due_posts, every=tick),
             ):
                 yield
 
@@ -228,13 +239,16 @@ async def _repeated(
 async def _repeat(
     work: Callable[[], Awaitable[None]], every: timedelta, stopping: asyncio.Event
 ) -> None:
-    is_last = False
+    is_last = is_failing = False
     while not is_last:
         is_last = stopping.is_set()
         try:
             await work()
+            is_failing = False
         except Exception:  # serving goes on without it, and it is tried again
-            logger.warning("housekeeping failed", work=work.__name__, exc_info=True)
+            if not is_failing:  # once is enough of a database that is away for hours
+                logger.warning("housekeeping failed", work=work.__name__, exc_info=True)
+            is_failing = True
         if not is_last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), every.total_seconds())

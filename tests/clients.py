@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +13,9 @@ from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import Settings, read_settings
 from tests.factories import NOW
+
+NO_TICK = timedelta(days=1)
+"""Where the clock stands still, nothing falls due by itself."""
 
 UNLIMITED = read_settings({"RATE_LIMIT": "off"})
 
@@ -77,7 +80,7 @@ async def serving(
     now: datetime = NOW,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, at this instant, which stands still."""
-    app = create_app(settings, clock=lambda: now, database=database)
+    app = create_app(settings, clock=lambda: now, database=database, tick=NO_TICK)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

@@ -7,6 +7,7 @@ from sqlalchemy import insert, select, update
 
 from app.db import models
 from app.db.engine import Reader, WriteSession
+from app.db.locks import lock_name
 from app.domain.accounts import Account
 from app.domain.ids import AccountId, WorkspaceId
 
@@ -31,6 +32,27 @@ async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
         .order_by(models.Account.id)
         .with_for_update(key_share=True)
     )
+
+
+async def lock_connection(
+    session: WriteSession, workspace_id: WorkspaceId, platform: str, platform_user_id: str
+) -> None:
+    """Until the transaction ends, nobody else connects this account of the platform."""
+    await lock_name(session, f"{workspace_id}:account:{platform}:{platform_user_id}", wait=True)
+
+
+async def find_connected(reader: Reader, platform: str, platform_user_id: str) -> AccountId | None:
+    """The number of the workspace's account that is this one of the platform; the oldest, if several."""
+    row = await reader.first(
+        select(models.Account.id)
+        .where(
+            models.Account.platform == platform,
+            models.Account.platform_user_id == platform_user_id,
+        )
+        .order_by(models.Account.id)
+        .limit(1)
+    )
+    return None if row is None else AccountId(row.id)
 
 
 async def insert_accounts(

@@ -273,7 +273,8 @@ class Destination(Base):
         ),
         # The filter of posts by platform; by account, the unique constraint serves it.
         Index(None, "workspace_id", "platform", "post_id"),
-        # The health of accounts: the last publication, recent failures, what is queued.
+        # The health of accounts: the last publication, recent failures, what is queued and, of that,
+        # what is due.
         _partial_index(
             "ix_destination_account_published",
             "workspace_id",
@@ -293,6 +294,7 @@ class Destination(Base):
             "workspace_id",
             "account_id",
             "status",
+            "claimable_at",
             where="settled_at IS NULL",
         ),
         # Statistics of outcomes over the days on which they were due.

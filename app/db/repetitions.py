@@ -1,12 +1,12 @@
 """What was answered to a request that may come again, and the lock of one that runs. No rules."""
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from app.db.engine import AnyRow, Reader, WriteSession, insert_with_on_conflict
+from app.db.locks import lock_name
 from app.db.models import IdempotencyKey
 from app.domain.ids import WorkspaceId
 
@@ -14,19 +14,8 @@ from app.domain.ids import WorkspaceId
 async def lock_repetition(
     session: WriteSession, workspace_id: WorkspaceId, operation: str, key: str, *, wait: bool
 ) -> bool:
-    """Whether no other transaction holds the same key; it is held until this one ends.
-
-    With `wait` the other one's end is awaited. On SQLite there is one writer at a time, and so never
-    another one.
-    """
-    if session.get_bind().dialect.name == "sqlite":
-        return True
-    name = f"{workspace_id}:{operation}:{key}".encode()
-    number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
-    if wait:
-        await session.execute(select(func.pg_advisory_xact_lock(number)))
-        return True
-    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(number))))
+    """Whether no other transaction holds the same key; with `wait`, the other one's end is awaited."""
+    return await lock_name(session, f"{workspace_id}:{operation}:{key}", wait=wait)
 
 
 async def find_repetition(reader: Reader, operation: str, key: str) -> AnyRow | None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
 from app.db.models import Deployment, Workspace
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 
 
@@ -72,6 +72,20 @@ async def reserve_account_ids(
         .where(Workspace.id == workspace_id, Workspace.next_account_id <= up_to)
         .values(next_account_id=up_to + 1)
     )
+
+
+async def take_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
+    """The next number for an account, or None where none is left; others that take one wait here.
+
+    The very last number is never given: the counter could not go beyond it.
+    """
+    following = await session.scalar(
+        update(Workspace)
+        .where(Workspace.id == workspace_id, Workspace.next_account_id < MAX_ACCOUNT_ID)
+        .values(next_account_id=Workspace.next_account_id + 1)
+        .returning(Workspace.next_account_id)
+    )
+    return None if following is None else AccountId(following - 1)
 
 
 async def count_workspaces(session: WriteSession, *, besides: WorkspaceId) -> int:

@@ -26,6 +26,7 @@ PostResultsError
 │   │   ├── PostAlreadyPublished    409   post_already_published
 │   │   ├── StaleVersion            409   stale_version
 │   │   ├── ReadOnlyMirror          409   read_only_mirror
+│   │   ├── AccountNeedsReconnection  409   account_needs_reconnection
 │   │   └── IdempotencyInProgress   409   idempotency_in_progress
 │   ├── IdempotencyKeyReused  422   idempotency_key_reused
 │   ├── BodyTooLarge          413   body_too_large
@@ -69,6 +70,7 @@ class ErrorCode(StrEnum):
     POST_ALREADY_PUBLISHED = "post_already_published"
     STALE_VERSION = "stale_version"
     READ_ONLY_MIRROR = "read_only_mirror"
+    ACCOUNT_NEEDS_RECONNECTION = "account_needs_reconnection"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -248,6 +250,11 @@ class StaleVersion(Conflict):
 class ReadOnlyMirror(Conflict):
     code = ErrorCode.READ_ONLY_MIRROR
     fix = "Make the change in the service that this workspace mirrors."
+
+
+class AccountNeedsReconnection(Conflict):
+    code = ErrorCode.ACCOUNT_NEEDS_RECONNECTION
+    fix = "Reconnect the account, say so with markReconnected, then send the request again."
 
 
 class IdempotencyInProgress(Conflict):

@@ -2,9 +2,10 @@
 
 import strawberry
 
+from app.graphql.mutations.accounts import AccountMutations
 from app.graphql.mutations.posts import PostMutations
 
 
 @strawberry.type(description="Everything that can be changed. Each field sees one workspace only.")
-class Mutation(PostMutations):
+class Mutation(PostMutations, AccountMutations):
     pass

@@ -1,4 +1,4 @@
-"""For writing posts: events outlive destinations, and the keys of repeated requests belong to operations."""
+"""For writing: events outlive destinations, keys belong to operations, accounts find their due rows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,14 @@ _INSTANT = sa.DateTime(timezone=True)
 def upgrade() -> None:
     with op.batch_alter_table("event") as event:
         event.drop_constraint("fk_event_workspace_id_destination_id", type_="foreignkey")
+    op.drop_index("ix_destination_account_unsettled", "destination")
+    op.create_index(
+        "ix_destination_account_unsettled",
+        "destination",
+        ["workspace_id", "account_id", "status", "claimable_at"],
+        sqlite_where=sa.text("settled_at IS NULL"),
+        postgresql_where=sa.text("settled_at IS NULL"),
+    )
     # Nothing has written keys before this version.
     op.drop_table("idempotency_key")
     op.create_table(

@@ -1,0 +1,103 @@
+"""Finding what an account's access decides about: due rows without it, and failures for want of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import AnyRow, Reader
+from app.db.models import Account, Destination, Post
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.ids import AccountId, PostId
+
+
+async def accounts_without_access(
+    connection: AsyncConnection, now: datetime, *, limit: int
+) -> Sequence[AnyRow]:
+    """Workspace and number of accounts that cannot post and have something due, over all workspaces.
+
+    The condition is that of domain.accounts.blocking_reason. Each account that meets it costs one look
+    into ix_destination_account_unsettled, however much waits for it.
+    """
+    earliest = (
+        select(func.min(Destination.claimable_at))
+        .where(
+            Destination.workspace_id == Account.workspace_id,
+            Destination.account_id == Account.id,
+            *_WAITING,
+        )
+        .correlate(Account)
+        .scalar_subquery()
+    )
+    result = await connection.execute(
+        select(Account.workspace_id, Account.id)
+        .where(
+            or_(
+                Account.is_active.is_(False),
+                Account.needs_reconnection_since.is_not(None),
+                Account.token_expires_at <= now,
+            ),
+            earliest <= now,
+        )
+        .limit(limit)
+    )
+    return result.all()
+
+
+async def due_posts(
+    reader: Reader, account_id: AccountId, now: datetime, *, limit: int
+) -> list[PostId]:
+    """Those that may be claimed on the account, the longest due first."""
+    rows = await reader.rows(
+        select(Destination.post_id)
+        .where(Destination.account_id == account_id, *_WAITING, Destination.claimable_at <= now)
+        .order_by(Destination.claimable_at)
+        .limit(limit)
+    )
+    return [PostId(row.post_id) for row in rows]
+
+
+async def count_waiting(reader: Reader, account_id: AccountId) -> int:
+    """How many posts will be claimed on the account, or fail for want of access, when they are due."""
+    return await reader.count(
+        select(func.count())
+        .select_from(Destination)
+        .where(
+            Destination.account_id == account_id,
+            *_WAITING,
+            Destination.claimable_at.is_not(None),
+        )
+    )
+
+
+async def posts_that_lacked_access(
+    reader: Reader, account_id: AccountId, *, failed_after: datetime | None, limit: int
+) -> list[PostId]:
+    """Those of this service that failed as AUTH on the account, the longest failed first.
+
+    Served by ix_destination_account_failed.
+    """
+    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+    statement = (
+        select(Destination.post_id)
+        .join(Post, same_post)
+        .where(
+            Destination.account_id == account_id,
+            Destination.error_category == ErrorCategory.AUTH,
+            Destination.outcome == Outcome.FAILED,
+            Post.deleted_at.is_(None),
+            Post.imported_at.is_(None),
+        )
+        .order_by(Destination.settled_at, Destination.id)
+        .limit(limit)
+    )
+    if failed_after is not None:
+        statement = statement.where(Destination.settled_at >= failed_after)
+    return [PostId(row.post_id) for row in await reader.rows(statement)]
+
+
+_WAITING = (
+    Destination.settled_at.is_(None),
+    Destination.status == DestinationStatus.QUEUED,
+)

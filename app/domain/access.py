@@ -1,0 +1,74 @@
+"""What an account's access means for its posts: without it they fail when due, with it they come back."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from app.domain.accounts import Account, blocking_message, blocking_reason
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.errors import AccountNeedsReconnection
+from app.domain.posts import Post
+from app.domain.transitions import retried, without_access
+
+
+def fail_without_access(post: Post, account: Account, now: datetime) -> Post:
+    """The post with what is due on the account failed as AUTH; the same one if the account can post."""
+    reason = blocking_reason(account.connection, now)
+    if reason is None:
+        return post
+    message = blocking_message(reason)
+
+    def fail(state: DestinationState) -> DestinationState:
+        return without_access(state, message, now) if _is_due(state, now) else state
+
+    return _on_account(post, account, fail, now)
+
+
+def require_access(account: Account, now: datetime) -> None:
+    """AccountNeedsReconnection unless the account can post."""
+    reason = blocking_reason(account.connection, now)
+    if reason is not None:
+        raise AccountNeedsReconnection(blocking_message(reason), argument="accountId")
+
+
+def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
+    """The post with what failed as AUTH on the account queued again, in a new round of attempts.
+
+    The account can post. The same post if there is nothing to retry: it is deleted, or was imported and
+    so never goes out from here.
+    """
+    if post.deleted_at is not None or post.imported_at is not None:
+        return post
+
+    def retry(state: DestinationState) -> DestinationState:
+        return retried(state, now) if _lacked_access(state) else state
+
+    return _on_account(post, account, retry, now)
+
+
+def _is_due(state: DestinationState, now: datetime) -> bool:
+    """Whether it may be claimed, and nobody has claimed it."""
+    is_claimable = state.claimable_at is not None and state.claimable_at <= now
+    return is_claimable and state.status is DestinationStatus.QUEUED
+
+
+def _lacked_access(state: DestinationState) -> bool:
+    return state.outcome is Outcome.FAILED and state.error_category is ErrorCategory.AUTH
+
+
+def _on_account(
+    post: Post,
+    account: Account,
+    change: Callable[[DestinationState], DestinationState],
+    now: datetime,
+) -> Post:
+    """The post with its destination on the account changed, or the same one."""
+    destinations = tuple(
+        replace(each, state=state, updated_at=now)
+        if each.account_id == account.id and (state := change(each.state)) != each.state
+        else each
+        for each in post.destinations
+    )
+    if destinations == post.destinations:
+        return post
+    return replace(post, destinations=destinations, updated_at=now)
