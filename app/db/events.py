@@ -36,7 +36,8 @@ async def append_events(
         raise ValueError(f"there is no workspace {workspace_id}")
     first = last - len(events) + 1
     await session.execute(
-        insert(models.Event),
+        # Without it, each row that has NULL elsewhere than the one before is a statement of its own.
+        insert(models.Event).execution_options(render_nulls=True),
         [
             {
                 "workspace_id": workspace_id,

@@ -124,7 +124,8 @@ def _destination_row(workspace_id: WorkspaceId, post: Post, destination: Destina
 
 async def _insert(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:
     if rows:
-        await session.execute(insert(model), rows)
+        # Without it, each row that has NULL elsewhere than the one before is a statement of its own.
+        await session.execute(insert(model).execution_options(render_nulls=True), rows)
 
 
 async def _update(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:
