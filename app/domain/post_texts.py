@@ -77,7 +77,6 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             " allowed.",
             argument="platformContent",
         )
-    check_json(platform_content, "platformContent")
     for platform, own in platform_content.items():
         path = f"platformContent.{platform}"
         if not isinstance(own, Mapping):
@@ -86,3 +85,4 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
         if content is not None and not isinstance(content, str):
             raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
         _check_content(content or "", f"{path}.content")
+    check_json(platform_content, "platformContent")
