@@ -78,9 +78,10 @@ async def serving(
     token: str | None = None,
     settings: Settings = UNLIMITED,
     now: datetime = NOW,
+    tick: timedelta = NO_TICK,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, at this instant, which stands still."""
-    app = create_app(settings, clock=lambda: now, database=database, tick=NO_TICK)
+    app = create_app(settings, clock=lambda: now, database=database, tick=tick)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

@@ -109,10 +109,15 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
     assert PRINTED.mutation_type is not None
     assert sorted(PRINTED.mutation_type.fields) == [
         "cancelPost",
+        "connectAccount",
         "createPost",
         "createPosts",
         "deletePost",
+        "disconnectAccount",
+        "markReconnected",
+        "retryAfterReconnect",
         "schedulePost",
+        "updateAccount",
         "updatePost",
     ]
     assert PRINTED.subscription_type is None

@@ -135,6 +135,7 @@ class RetryAfterReconnectPayload:
         description="The posts that are queued again on the account, the longest failed first; at most"
         f" {accounts.MAX_RETRIES}."
     )
+    retried_count: int = field(description="How many they are.")
     has_more: bool = field(description="Whether to send another request for the rest.")
 
 
@@ -234,6 +235,7 @@ class AccountMutations:
         return RetryAfterReconnectPayload(
             account=await _account(context, account_id),
             post_ids=list(retried.ids),
+            retried_count=len(retried.ids),
             has_more=retried.has_more,
         )
 
