@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import AnySelect, Database, Reader, WriteSession
 from app.db.migrations import SchemaMismatch, migrate
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import read_settings
@@ -272,6 +273,46 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
 
     assert await database.write(meanwhile) == {"refresh_statistics", "write_key_usage"}
     assert await analysed_tables(database) == set()
+
+
+class UnreliableDatabase(Database):
+    """Cannot be read over all workspaces at the times that are told."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.fails = False
+        self.reads = 0
+
+    @asynccontextmanager
+    async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
+        self.reads += 1
+        if self.fails:
+            raise ServiceUnavailable("The disk is gone.")
+        async with super().read_all_workspaces() as connection:
+            yield connection
+
+    async def three_reads(self) -> None:
+        enough = self.reads + 3
+        async with asyncio.timeout(10):
+            while True:
+                await asyncio.sleep(0.005)
+                if self.reads >= enough:
+                    return
+
+
+async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: str) -> None:
+    database = UnreliableDatabase(database_url)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(database, tick=timedelta(milliseconds=1)):
+            for fails in (False, True, False, True, False):
+                database.fails = fails
+                await database.three_reads()
+
+    assert [
+        (entry["work"], entry["log_level"])
+        for entry in logs
+        if entry["event"] == "housekeeping failed"
+    ] == [("fail_due_posts", "warning")] * 2
 
 
 # When things go wrong.

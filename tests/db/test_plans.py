@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from app.db import accounts, analytics, attempts, destinations, posts
+from app.db import access, accounts, analytics, attempts, destinations, posts
 from app.db.destinations import DestinationFilter, DestinationSort
 from app.db.engine import Database, Reader
 from app.db.pages import Direction, PageRequest
@@ -168,8 +168,34 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 }
 
 
+UNSETTLED = "ix_destination_account_unsettled"
+ACCESS: dict[str, tuple[Query, set[str]]] = {
+    "due_posts": (
+        lambda reader: access.due_posts(reader, ACCOUNT_IDS[0], NOW, limit=5),
+        {UNSETTLED},
+    ),
+    "count_waiting": (lambda reader: access.count_waiting(reader, ACCOUNT_IDS[0]), {UNSETTLED}),
+    "posts_that_lacked_access": (  # What is sorted are failures of one millisecond.
+        lambda reader: access.posts_that_lacked_access(
+            reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
+        ),
+        {"ix_destination_account_failed", "sort", KEPT},
+    ),
+}
+
+
+async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
+    filled: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.read_all_workspaces() as connection:
+            await access.accounts_without_access(connection, NOW, limit=5)
+
+    assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
+
+
 async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
-    for group in (_orders(), _without_the_time(filled), FILTERS, TOTALS, LOADERS):
+    for group in (_orders(), _without_the_time(filled), FILTERS, TOTALS, LOADERS, ACCESS):
         plans = {name: await plan_of(filled, query) for name, (query, _) in group.items()}
 
         assert plans == {name: indexes for name, (_, indexes) in group.items()}
