@@ -36,8 +36,7 @@ async def append_events(
         raise ValueError(f"there is no workspace {workspace_id}")
     first = last - len(events) + 1
     await session.execute(
-        # Without it, each row that has NULL elsewhere than the one before is a statement of its own.
-        insert(models.Event).execution_options(render_nulls=True),
+        insert(models.Event),
         [
             {
                 "workspace_id": workspace_id,
@@ -52,4 +51,6 @@ async def append_events(
             }
             for seq, event in enumerate(events, first)
         ],
+        # Without it, events of posts and of destinations would take turns in statements of one row.
+        execution_options={"render_nulls": True},
     )

@@ -123,9 +123,9 @@ def _destination_row(workspace_id: WorkspaceId, post: Post, destination: Destina
 
 
 async def _insert(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:
+    """In one statement, whichever columns are empty in which row."""
     if rows:
-        # Without it, each row that has NULL elsewhere than the one before is a statement of its own.
-        await session.execute(insert(model).execution_options(render_nulls=True), rows)
+        await session.execute(insert(model), rows, execution_options={"render_nulls": True})
 
 
 async def _update(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:
