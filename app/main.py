@@ -79,6 +79,7 @@ def create_app(
     rate_limits = RateLimits(
         requests=settings.rate_limit,
         failed_authentications=settings.failed_auth_rate_limit,
+        new_posts=settings.create_rate_limit,
         now=clock,
     )
     schema = make_schema(settings.graphql)
@@ -125,10 +126,11 @@ def create_app(
                     page=explorer.page,
                     max_body_bytes=settings.max_body_bytes,
                     max_list_entries=settings.graphql.list_entries,
+                    max_values=settings.graphql.ids,
                 ),
             ),
             *explorer.routes,
-            *rest_routes(door, clock),
+            *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
             *_operator_routes(database, metrics),
         ],
         lifespan=lifespan,

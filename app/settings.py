@@ -300,6 +300,12 @@ class Settings:
         _rate_limit,
         "Refused keys per client address and process.",
     )
+    create_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+        "CREATE_RATE_LIMIT",
+        "60/minute",
+        _rate_limit,
+        "Posts created per API key and process; each of a bulk counts.",
+    )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."
     )

@@ -12,14 +12,11 @@ from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import RepetitionKey
 from app.domain.ids import AccountId, PostId
-from app.domain.posts import Post
+from app.domain.posts import MAX_BULK, Post
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
 
 NewId = Callable[[], UUID]
-
-MAX_BULK = 50
-"""Posts of one create_posts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,24 @@ class Fields:
     def has(self, name: str) -> bool:
         return self.members.get(name) is not None
 
+    def string(self, name: str) -> str | None:
+        """A text as it is given, an empty one too."""
+        return self._of_type(str, name, "a string")
+
+    def strings(self, name: str) -> list[str] | None:
+        entries = self._of_type(list, name, "a list")
+        for index, each in enumerate(entries or ()):
+            if not isinstance(each, str):
+                raise self.refused(f"{name}[{index}]", "must be a string")
+        return entries
+
+    def flag(self, name: str) -> bool:
+        """False where there is none."""
+        value = self.members.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.refused(name, "must be true or false")
+        return value or False
+
     def text(self, name: str, *, max_length: int) -> str | None:
         """None for an empty one, which says nothing either."""
         value = self._of_type(str, name, "a string")
@@ -57,6 +75,12 @@ class Fields:
             return check_text(str(value), self._at(name), max_length=max_length)
         return self.text(name, max_length=max_length)
 
+    def uuids(self, name: str) -> list[UUID] | None:
+        texts = self.strings(name)
+        if texts is None:
+            return None
+        return [parse_uuid(text, self._at(f"{name}[{index}]")) for index, text in enumerate(texts)]
+
     def url(self, name: str) -> str | None:
         value = self._of_type(str, name, "a string")
         return check_url(value, self._at(name)) if value else None
@@ -77,6 +101,13 @@ class Fields:
         if not _is_whole_number(value):
             raise not_an_account_id(self._at(name))
         return check_account_id(value, self._at(name))
+
+    def account_ids(self, name: str) -> list[AccountId] | None:
+        entries = self._of_type(list, name, "a list")
+        if entries is None:
+            return None
+        listed = Fields({f"{name}[{index}]": each for index, each in enumerate(entries)}, self.path)
+        return [listed.account_id(each) for each in listed.members]
 
     def uuid(self, name: str) -> UUID | None:
         value = self._of_type(str, name, "a string")
