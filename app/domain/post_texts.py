@@ -62,12 +62,16 @@ def _timezones() -> set[str]:
 
 
 def _check_content(content: str, argument: str) -> None:
+    _check_length(content, argument)
+    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
+
+
+def _check_length(content: str, argument: str) -> None:
     if len(content) > MAX_CONTENT_LENGTH:
         raise ContentTooLong(
             f"The text has {len(content)} characters; at most {MAX_CONTENT_LENGTH} are allowed.",
             argument=argument,
         )
-    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
 
 
 def _check_platform_content(platform_content: Mapping[str, object]) -> None:
@@ -77,6 +81,10 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             " allowed.",
             argument="platformContent",
         )
+    for platform, own in platform_content.items():
+        content = own.get("content") if isinstance(own, Mapping) else None
+        if isinstance(content, str):  # before it is refused as any long value is
+            _check_length(content, f"platformContent.{platform}.content")
     check_json(platform_content, "platformContent")
     for platform, own in platform_content.items():
         path = f"platformContent.{platform}"

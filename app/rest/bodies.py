@@ -24,7 +24,7 @@ _MEMBERS: Mapping[str, tuple[str, Callable[[Fields, str], object]]] = {
     "account_ids": ("accountIds", Fields.account_ids),
     "timezone": ("timezone", Fields.string),
     "media_ids": ("mediaIds", Fields.strings),
-    "platform_content": ("platformContent", Fields.json_object),
+    "platform_content": ("platformContent", Fields.mapping),
     "reference": ("reference", Fields.string),
 }
 """What a post can be given, by its name in a body: the name in variables, and how it is read."""

@@ -41,7 +41,9 @@ def test_every_document_is_valid(call: Call) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=named)
-def test_every_document_is_one_named_operation_that_only_reads_where_the_method_does(call: Call) -> None:
+def test_every_document_is_one_named_operation_that_only_reads_where_the_method_does(
+    call: Call,
+) -> None:
     operations = [
         definition
         for definition in parse(call.document).definitions

@@ -143,6 +143,10 @@ class Fields:
         check_json(value, self._at(name))
         return value or []
 
+    def mapping(self, name: str) -> Mapping[str, object] | None:
+        """An object as it is given, whatever is in it."""
+        return self._of_type(dict, name, "an object")
+
     def json_object(self, name: str) -> Mapping[str, object]:
         value = self._of_type(dict, name, "an object")
         check_json(value, self._at(name))
