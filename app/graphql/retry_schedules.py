@@ -26,8 +26,6 @@ class RetryWait:
     " anew with a manual retry."
 )
 class RetrySchedule:
-    platform: str = field(description="As asked.")
-    category: ErrorCategory = field(description="As asked.")
     retries: bool = field(
         description="Whether it is retried at all; if not, the first failure is final."
     )
@@ -62,12 +60,9 @@ def preview(
     policy = info.context.retry_policies.of(platform, category)
     planned = schedule(policy, timedelta(seconds=retry_after_seconds or 0))
     retries = bool(planned.waits)
-    limited = policy.counts_attempts
     return RetrySchedule(
-        platform=platform,
-        category=category,
         retries=retries,
-        max_attempts=policy.max_attempts if limited else None,
+        max_attempts=policy.max_attempts if policy.counts_attempts else None,
         gives_up_after_seconds=int(policy.max_age.total_seconds()) if retries else None,
         waits=[_wait(number, each) for number, each in enumerate(planned.waits, start=1)],
         continues=planned.continues,
