@@ -62,16 +62,12 @@ def _timezones() -> set[str]:
 
 
 def _check_content(content: str, argument: str) -> None:
-    _check_length(content, argument)
-    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
-
-
-def _check_length(content: str, argument: str) -> None:
     if len(content) > MAX_CONTENT_LENGTH:
         raise ContentTooLong(
             f"The text has {len(content)} characters; at most {MAX_CONTENT_LENGTH} are allowed.",
             argument=argument,
         )
+    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
 
 
 def _check_platform_content(platform_content: Mapping[str, object]) -> None:
@@ -82,11 +78,6 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             argument="platformContent",
         )
     for platform, own in platform_content.items():
-        content = own.get("content") if isinstance(own, Mapping) else None
-        if isinstance(content, str):  # before it is refused as any long value is
-            _check_length(content, f"platformContent.{platform}.content")
-    check_json(platform_content, "platformContent")
-    for platform, own in platform_content.items():
         path = f"platformContent.{platform}"
         if not isinstance(own, Mapping):
             raise InvalidInput(f"{path} must be an object.", argument=path)
@@ -94,3 +85,4 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
         if content is not None and not isinstance(content, str):
             raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
         _check_content(content or "", f"{path}.content")
+    check_json(platform_content, "platformContent")

@@ -7,7 +7,7 @@ Unknown members are ignored, and so is what only answers have: what was read may
 from collections.abc import Callable, Iterable, Mapping
 
 from app.domain.errors import BulkLimitExceeded, InvalidFieldName, InvalidInput
-from app.domain.imports.fields import Fields
+from app.domain.fields import MAX_COUNT, Fields
 from app.domain.posts import MAX_BULK, PostStatus
 from app.domain.text import MAX_SEARCH_LENGTH
 from app.domain.times import format_instant, parse_instant
@@ -74,7 +74,7 @@ def submission(asked: Asked) -> Wanted:
     body = asked.body
     when = {
         "scheduledFor": _scheduled_for(body),
-        "publishNow": body.flag("publish_now"),
+        "publishNow": body.flag("publish_now") or False,
         "accountIds": body.account_ids("account_ids"),
     }
     return Wanted({"input": {**_which_post(asked), **when}})
@@ -107,7 +107,7 @@ def retries(asked: Asked) -> Wanted:
         "platform": _platforms(body),
         "failedAfter": _instant(body, "failed_after"),
         "failedBefore": _instant(body, "failed_before"),
-        "maxAttempts": _number(body, "max_attempts"),
+        "maxAttempts": body.whole_number("max_attempts", 0, MAX_COUNT),
     }
     if all(each is None for each in wanted.values()):
         raise InvalidInput(
@@ -143,7 +143,7 @@ def _one_of_several(entry: object) -> dict[str, object]:
 def _is_draft(body: Fields) -> bool:
     """As it is said, or as it was where a post comes back: a copy must not go out by itself."""
     if body.has("draft") or not body.has("post_id"):
-        return body.flag("draft")
+        return body.flag("draft") or False
     return body.members.get("status") == PostStatus.DRAFT
 
 
@@ -175,14 +175,10 @@ def _instant(body: Fields, name: str) -> str | None:
     return None if text is None else format_instant(parse_instant(text, name))
 
 
-def _number(body: Fields, name: str) -> int | None:
-    return body.count(name) if body.has(name) else None
-
-
 def _which_post(asked: Asked) -> dict[str, object]:
     return {
         "postId": post_id(asked.request),
-        "expectedVersion": _number(asked.body, "expected_version"),
+        "expectedVersion": asked.body.whole_number("expected_version", 1, MAX_COUNT),
     }
 
 

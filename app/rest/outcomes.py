@@ -83,7 +83,7 @@ def retried_failed(found: Found) -> JsonObject:
         for each in payload["retries"]
         if each["refusal"] is None
     ]
-    more = " There are more: send the request again." if payload["hasMore"] else ""
+    more = " Older ones match too; narrow the filter to reach them." if payload["hasMore"] else ""
     return {
         "retried_count": len(again),
         "destinations": again,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey, same_body_key
 from app.domain.ids import ApiKeyId
-from app.domain.imports.fields import Fields
+from app.domain.fields import Fields
 from app.http.body import read_body, read_json_object, require_json
 
 Variables = Mapping[str, object]

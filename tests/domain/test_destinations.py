@@ -313,6 +313,7 @@ def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_
     def at(now: datetime) -> bool:
         return is_overdue(
             claimable_at=state.claimable_at,
+            round_started_at=state.round_started_at,
             started_at=state.started_at,
             lease_expires_at=state.lease_expires_at,
             now=now,
@@ -328,6 +329,7 @@ def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_
 def test_what_nobody_may_claim_is_never_overdue(state: DestinationState) -> None:
     assert not is_overdue(
         claimable_at=state.claimable_at,
+        round_started_at=state.round_started_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
         now=NOON + timedelta(days=365),

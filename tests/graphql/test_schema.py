@@ -91,7 +91,7 @@ def test_the_schema_is_printed_alike_every_time() -> None:
     assert print_sdl(make_schema(GraphQLLimits())) == SDL
 
 
-def test_the_schema_is_valid_and_has_no_mutation_yet() -> None:
+def test_the_schema_is_valid_and_has_these_ways_in() -> None:
     assert validate_schema(PRINTED) == []
     assert PRINTED.query_type is not None
     assert sorted(PRINTED.query_type.fields) == [
@@ -106,7 +106,15 @@ def test_the_schema_is_valid_and_has_no_mutation_yet() -> None:
         "posts",
         "viewer",
     ]
-    assert PRINTED.mutation_type is None
+    assert PRINTED.mutation_type is not None
+    assert sorted(PRINTED.mutation_type.fields) == [
+        "cancelPost",
+        "createPost",
+        "createPosts",
+        "deletePost",
+        "schedulePost",
+        "updatePost",
+    ]
     assert PRINTED.subscription_type is None
     own_directives = {each.name for each in PRINTED.directives} - {
         each.name for each in specified_directives

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from app.domain.destinations import DestinationState
+from app.domain.ids import AccountId
 from app.rest.routes import PREFIXES
 from tests.clients import Tenant
 from tests.db.contents import all_rows
@@ -47,18 +48,18 @@ STALE = wrong(
 
 
 @pytest.fixture
-async def account(acme: Tenant) -> int:
+async def account(acme: Tenant) -> AccountId:
     return await add_account(acme.database, acme.workspace, id=2280)
 
 
 @pytest.fixture
-async def idea(acme: Tenant, account: int) -> str:
+async def idea(acme: Tenant, account: AccountId) -> str:
     """The path of a draft on an account, without a time."""
     return await path_of(acme, draft(), is_draft=True)
 
 
 @pytest.fixture
-async def plan(acme: Tenant, account: int) -> str:
+async def plan(acme: Tenant, account: AccountId) -> str:
     """The path of a post that goes out later."""
     return await path_of(acme, queued())
 
@@ -77,7 +78,7 @@ async def version(acme: Tenant, path: str) -> int:
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_a_patch_changes_what_it_names_and_shows_the_post(
-    acme: Tenant, idea: str, account: int, prefix: str
+    acme: Tenant, idea: str, account: AccountId, prefix: str
 ) -> None:
     path = idea.replace("/v1", prefix)
     before = data_of(await acme.client.get(path))
@@ -115,7 +116,7 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
     ],
 )
 async def test_null_empties_what_it_names(
-    acme: Tenant, account: int, changes: dict[str, Any], key: str, value: object
+    acme: Tenant, account: AccountId, changes: dict[str, Any], key: str, value: object
 ) -> None:
     post = await add_post(
         acme.database,
@@ -134,7 +135,7 @@ async def test_null_empties_what_it_names(
     assert await version(acme, f"/v1/posts/{post.id}") == 2
 
 
-async def test_a_post_without_a_time_goes_out_at_once(acme: Tenant, account: int) -> None:
+async def test_a_post_without_a_time_goes_out_at_once(acme: Tenant, account: AccountId) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await done(acme, "POST", "/v1/posts", body, status=201)
 
@@ -255,7 +256,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
         wrong(
             "validation_error",
             "expected_version",
-            "expected_version must be a whole number from 0 to 2147483647.",
+            "expected_version must be a whole number from 1 to 2147483647.",
         ),
     ),
 ]
@@ -381,7 +382,7 @@ async def test_a_draft_is_scheduled_or_goes_out_at_once(
 
 
 async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
-    acme: Tenant, account: int
+    acme: Tenant, account: AccountId
 ) -> None:
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
     body = {"content": "Sale", "draft": True, "scheduled_for": SOON, "account_ids": [account]}

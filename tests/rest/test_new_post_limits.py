@@ -1,5 +1,7 @@
 """How many posts a key may create: one limit over both doors, in which each post of a bulk counts."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from app.settings import read_settings
@@ -17,7 +19,7 @@ TOO_MANY = "Too many new posts: 5 per minute are allowed for one API key. Try ag
 
 
 @pytest.fixture
-async def limited(acme: Tenant) -> Tenant:
+async def limited(acme: Tenant) -> AsyncIterator[Tenant]:
     """A client that may create five posts a minute."""
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"CREATE_RATE_LIMIT": "5/minute"})
