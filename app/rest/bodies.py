@@ -101,7 +101,7 @@ def retry(asked: Asked) -> Wanted:
 def retries(asked: Asked) -> Wanted:
     """InvalidInput without any filter: nobody retries everything by leaving something out."""
     body = asked.body
-    wanted = {
+    wanted: dict[str, object] = {
         "postId": _post_ids(body),
         "accountId": [body.account_id("account_id")] if body.has("account_id") else None,
         "platform": _platforms(body),
@@ -114,6 +114,7 @@ def retries(asked: Asked) -> Wanted:
             "At least one is needed of post_ids, account_id, platform, failed_after, failed_before and"
             " max_attempts."
         )
+    wanted["outcome"] = ["FAILED"]  # an unknown one would be refused, and take a place
     return Wanted({"input": {"filter": wanted, "idempotencyKey": asked.idempotency_key}})
 
 

@@ -58,14 +58,10 @@ mutation UpdatePost($input: UpdatePostInput!) {{
     post {{
       ...Post
     }}
-    warnings {{
-      ...Warning
-    }}
   }}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
-{_WARNING}
 """
 
 SCHEDULE_POST = f"""
@@ -74,14 +70,10 @@ mutation SchedulePost($input: SchedulePostInput!) {{
     post {{
       ...Post
     }}
-    warnings {{
-      ...Warning
-    }}
   }}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
-{_WARNING}
 """
 
 DELETE_POST = """

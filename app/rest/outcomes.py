@@ -33,15 +33,12 @@ def bulk_status(data: JsonObject) -> int:
 
 
 def changed(found: Found) -> JsonObject:
-    payload = found.data["updatePost"]
-    return _post(payload) | _warnings(payload)
+    return _post(found.data["updatePost"])
 
 
 def scheduled(found: Found) -> JsonObject:
-    payload = found.data["schedulePost"]
-    post = _post(payload)
-    submission = {"publish_now": post["scheduled_for"] is None, "message": _when(post)}
-    return post | submission | _warnings(payload)
+    post = _post(found.data["schedulePost"])
+    return {**post, "publish_now": post["scheduled_for"] is None, "message": _when(post)}
 
 
 def deleted(found: Found) -> JsonObject:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from app.domain.errors import InvalidInput
+from app.domain.fields import Fields
 from app.domain.idempotency import RepetitionKey, same_body_key
 from app.domain.ids import ApiKeyId
-from app.domain.fields import Fields
 from app.http.body import read_body, read_json_object, require_json
 
 Variables = Mapping[str, object]
