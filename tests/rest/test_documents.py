@@ -1,5 +1,7 @@
 """The documents behind the routes: valid, named, and within the limits of everybody."""
 
+from uuid import uuid4
+
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
@@ -75,6 +77,26 @@ async def test_a_full_page_and_a_full_filter_keep_the_tightest_limits(acme: Tena
         page = data_of(await client.get(f"/v1/posts?limit=100&platform={platforms}"))
 
     assert (len(page["posts"]), page["total"]) == (100, 101)
+
+
+async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
+    settings = {f"{number}": number for number in range(101)}
+    post = {
+        "content": "Sale",
+        "account_ids": accounts,
+        "platform_content": {"x": {"settings": settings}},
+    }
+    key = await add_api_key(acme.database, acme.workspace)
+    async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
+        made = await client.request("POST", "/v1/posts/bulk", json={"posts": [post] * 50})
+        post_ids = [str(uuid4()) for _ in range(200)]
+        retried = await client.request(
+            "POST", "/v1/posts/retry-failed", json={"post_ids": post_ids}
+        )
+
+    assert made.json()["data"]["summary"] == {"total": 50, "succeeded": 50, "failed": 0}
+    assert data_of(retried)["retried_count"] == 0
 
 
 def test_no_document_is_used_twice() -> None:
