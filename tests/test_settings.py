@@ -48,6 +48,7 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings.secret_key is None
     assert [str(limit) for limit in settings.rate_limit] == ["60 per 1 minute", "1000 per 1 hour"]
     assert [str(limit) for limit in settings.failed_auth_rate_limit] == ["20 per 1 minute"]
+    assert [str(limit) for limit in settings.create_rate_limit] == ["60 per 1 minute"]
     assert settings.cors_origins == settings.trusted_proxies == ()
     assert settings.root_path == ""
     assert settings.request_timeout == timedelta(seconds=30)

@@ -419,19 +419,6 @@ async def test_json_in_utf_8_is_taken(acme: Tenant, content_type: str) -> None:
     assert done_data(response, 201)["content"] == "Übermorgen"
 
 
-async def test_a_key_that_may_not_write_creates_nothing(acme: Tenant) -> None:
-    key = await add_api_key(
-        acme.database, acme.workspace, scopes=[Scope.READ, Scope.PUBLISH, Scope.ADMIN]
-    )
-    reader = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
-
-    error = await refused(
-        reader, "POST", "/v1/posts", {"content": "Sale", "draft": True}, status=403
-    )
-
-    assert error == wrong("insufficient_scope", None, "This needs an API key with the scope write.")
-
-
 async def test_a_key_that_may_only_write_creates_posts(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.WRITE])
     writer = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))

@@ -1,9 +1,10 @@
-"""A workspace that mirrors another service is read here and changed there."""
+"""Who may change something: a key with the scope for it, and not in a mirror of another service."""
 
 from typing import Any
 
 import pytest
 
+from app.domain.api_keys import Scope
 from app.rest.routes import CALLS
 from tests.clients import Tenant, serving
 from tests.factories import add_account, add_api_key, add_post, add_workspace, draft
@@ -47,3 +48,19 @@ async def test_a_mirror_refuses_every_change(
         None,
         "This workspace mirrors another service and cannot be changed here.",
     )
+
+
+@pytest.mark.parametrize(("call", "body"), BODIES.items())
+async def test_a_key_without_the_scope_to_write_changes_nothing(
+    acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
+) -> None:
+    method, path = call
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    scopes = [scope for scope in Scope if scope is not Scope.WRITE]
+    key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
+    reader = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
+
+    error = await refused(reader, method, f"/v1{path.format(post_id=post.id)}", body, status=403)
+
+    assert error == wrong("insufficient_scope", None, "This needs an API key with the scope write.")
