@@ -87,6 +87,8 @@ FAILED = replace(
     **FAILURE,
 )
 
+RETRIED = replace(QUEUED, round_started_at=NOON + timedelta(hours=30), attempts=1, fence=1)
+"""By hand: due as before, in a round that began long after."""
 UNKNOWN = replace(FAILED, outcome=Outcome.UNKNOWN, verifiable_at=NOON + SECOND)
 
 
@@ -305,6 +307,7 @@ def test_the_day_is_that_of_utc(due_at: datetime, expected: date) -> None:
         (RETRYING, NOON + SECOND),
         (CLAIMED, NOON + SECOND),
         (STARTED, NOON + SECOND),
+        (RETRIED, RETRIED.round_started_at),
     ],
 )
 def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_it(
