@@ -143,9 +143,10 @@ def _one_of_several(entry: object) -> dict[str, object]:
 
 def _is_draft(body: Fields) -> bool:
     """As it is said, or as it was where a post comes back: a copy must not go out by itself."""
-    if body.has("draft") or not body.has("post_id"):
-        return body.flag("draft") or False
-    return body.members.get("status") == PostStatus.DRAFT
+    said = body.flag("draft")
+    if said is None and body.has("post_id") and not body.flag("publish_now"):
+        return body.members.get("status") == PostStatus.DRAFT
+    return said or False
 
 
 def _refuse_wrong_names(body: Fields) -> None:

@@ -92,7 +92,7 @@ def _created(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:  # it is a repetition
         raise NotFound(
             "The post that this request created was deleted since, and is not found any more. To create"
-            " another one, send X-Allow-Duplicate: 1 or another Idempotency-Key."
+            " another one, send another Idempotency-Key."
         )
     post = shown_post(payload["post"])
     data = {

@@ -169,20 +169,44 @@ async def test_a_refusal_is_not_remembered(acme: Tenant) -> None:
     await done(acme, "POST", "/v1/posts", body, status=201, Idempotency_Key="k1")
 
 
-async def test_a_repetition_of_what_was_deleted_since_says_how_to_create_another(
-    acme: Tenant,
+@pytest.mark.parametrize(
+    ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
+)
+async def test_the_same_body_creates_anew_once_its_post_is_deleted(
+    acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
-    post = await done(acme, "POST", "/v1/posts", BODY, status=201)
+    for _ in range(2):
+        first = await done(acme, "POST", path, body, status=status)
+        assert printed(await done(acme, "POST", path, body, status=status)) == printed(first)
+        (post,) = data_of(await acme.client.get("/v1/posts"))["posts"]
+        await done(acme, "DELETE", f"/v1/posts/{post['id']}")
+    assert await count(acme) == 0
+
+
+async def test_a_key_never_creates_again_what_was_deleted_since(acme: Tenant) -> None:
+    post = await done(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
     await done(acme, "DELETE", f"/v1/posts/{post['id']}")
 
-    assert await refused(acme, "POST", "/v1/posts", BODY, status=404) == wrong(
+    error = await refused(acme, "POST", "/v1/posts", BODY, status=404, Idempotency_Key="k1")
+
+    assert error == wrong(
         "not_found",
         None,
         "The post that this request created was deleted since, and is not found any more. To create"
-        " another one, send X-Allow-Duplicate: 1 or another Idempotency-Key.",
+        " another one, send another Idempotency-Key.",
     )
-    another = await done(acme, "POST", "/v1/posts", BODY, status=201, X_Allow_Duplicate="1")
-    assert another["id"] != post["id"]
+
+
+async def test_a_key_of_a_bulk_tells_what_was_created_without_what_was_deleted_since(
+    acme: Tenant,
+) -> None:
+    first = await done(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
+    await done(acme, "DELETE", f"/v1/posts/{first['results'][0]['post']['id']}")
+
+    again = await done(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
+
+    assert again["results"][0] == {"index": 0, "ok": True, "post": None}
+    assert (again["summary"], again["results"][1]) == (first["summary"], first["results"][1])
 
 
 async def test_a_patch_and_a_schedule_have_no_key(acme: Tenant) -> None:
