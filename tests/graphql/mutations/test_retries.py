@@ -1,5 +1,6 @@
 """Retries over GraphQL: what is queued again, what is refused and why, and that a refusal changes nothing."""
 
+from asyncio import gather
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -661,6 +662,17 @@ async def test_a_key_retries_what_matches_once(acme: Tenant) -> None:
     assert (await refusal(acme, RETRY_MATCHING, **given | {"first": 3}))[0] == (
         "IDEMPOTENCY_KEY_REUSED"
     )
+
+
+async def test_of_retries_at_the_same_time_each_destination_is_retried_by_one(acme: Tenant) -> None:
+    await add_failures(acme, 12)
+    document = RETRY_MATCHING.replace("retries { ...R }", "").replace(RETRY, "")
+    answers = await gather(
+        *(acme.client.query(document, input={"filter": {"accountId": [1]}}) for _ in range(4))
+    )
+    assert sum(each["made"]["retriedCount"] for each in answers) == 12
+    changed = [each for each in await events(acme) if each[1] == "destination.changed"]
+    assert len(changed) == 12
 
 
 async def test_what_others_have_matches_nothing(acme: Tenant) -> None:
