@@ -41,6 +41,7 @@ from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.access import fail_what_lacks_access
 from app.services.api_keys import KeyUsage
+from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 
 GRAPHQL_PATH = "/graphql"
@@ -86,6 +87,7 @@ def create_app(
     rate_limits = RateLimits(
         requests=settings.rate_limit,
         failed_authentications=settings.failed_auth_rate_limit,
+        new_posts=settings.create_rate_limit,
         now=clock,
     )
     schema = make_schema(settings.graphql)
@@ -98,6 +100,7 @@ def create_app(
         key_prefix=settings.api_key_prefix,
         clock=clock,
         new_id=uuid4,
+        retry_policies=load_retry_policies(settings.retry_policy_file),
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
@@ -136,10 +139,11 @@ def create_app(
                     page=explorer.page,
                     max_body_bytes=settings.max_body_bytes,
                     max_list_entries=settings.graphql.list_entries,
+                    max_values=settings.graphql.ids,
                 ),
             ),
             *explorer.routes,
-            *rest_routes(door, clock),
+            *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
             *_operator_routes(database, metrics),
         ],
         lifespan=lifespan,

@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
-from app.domain.posts import MAX_DESTINATIONS, Post
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, moved, queued, suspended
 
 NewId = Callable[[], UUID]
@@ -118,7 +118,7 @@ def change_post(
     """
     _check_version(post, expected_version)
     _require_editable(post)
-    changed = replace(post, **changes)
+    changed = _keeping_timezone(replace(post, **changes), post)
     _check_texts(changed, before=post)
     if changed.scheduled_for != post.scheduled_for:
         changed = _at_another_time(changed, now)
@@ -226,6 +226,13 @@ def _check_texts(texts: NewPost | Post, before: Post | None = None) -> None:
         check_timezone(texts.timezone)
     if before is None or texts.reference != before.reference:
         check_reference(texts.reference)
+
+
+def _keeping_timezone(changed: Post, before: Post) -> Post:
+    """For a post without a time zone, to say what is assumed of it is no change."""
+    if (changed.timezone or DEFAULT_TIMEZONE) != (before.timezone or DEFAULT_TIMEZONE):
+        return changed
+    return replace(changed, timezone=before.timezone)
 
 
 def _contents(texts: NewPost | Post) -> tuple[object, ...]:

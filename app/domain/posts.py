@@ -36,6 +36,9 @@ MAX_NAME_LENGTH = 500
 MAX_DESTINATIONS = 500
 """Of one post."""
 
+MAX_BULK = 50
+"""Posts that are created together."""
+
 DEFAULT_TIMEZONE = "UTC"
 """Shown for a post without a time zone: what the documentation says is assumed."""
 

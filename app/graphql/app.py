@@ -8,6 +8,7 @@ well asked for but not run has the status of its error under application/graphql
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -28,16 +29,16 @@ from app.domain.errors import (
     MethodNotAllowed,
     PostResultsError,
     RequestError,
-    UnsupportedMediaType,
     concrete_errors,
 )
+from app.domain.retry_policy import RetryPolicies
 from app.graphql.context import Clock, Context, NewId
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
-from app.http.body import read_body, read_json_object
-from app.http.preferences import parse_parameters, preferences
+from app.http.body import read_body, read_json_object, require_json
+from app.http.preferences import preferences
 from app.http.query_string import read_query_string
 from app.http.rate_limits import RateLimits
 from app.http.state import note_error, request_state
@@ -63,15 +64,21 @@ class GraphQLDoor:
     key_prefix: str
     clock: Clock
     new_id: NewId
+    retry_policies: RetryPolicies
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
 
     async def context_for(
-        self, request: Request, *, max_list_entries: int | None = None
+        self,
+        request: Request,
+        *,
+        max_list_entries: int | None = None,
+        max_values: int | None = None,
     ) -> Context:
         """Authenticate and count the request; InvalidApiKey or RateLimitExceeded.
 
-        Documents of our own need no limit on entries: no list in them leads back to itself.
+        Documents of our own need neither limit: no list in them leads back to itself, and their
+        variables were measured when they were read.
         """
         state = request_state(request.scope)
         now = self.clock()
@@ -92,9 +99,12 @@ class GraphQLDoor:
             database=self.database,
             clock=self.clock,
             new_id=self.new_id,
+            retry_policies=self.retry_policies,
             cursor_secret=self.cursor_secret,
             state=state,
             list_entries=ListEntries(max_list_entries),
+            max_values=max_values,
+            count_new_posts=partial(self.rate_limits.check_new_posts, viewer.key_id, state),
         )
 
     async def run(
@@ -156,12 +166,14 @@ class GraphQLEndpoint:
         page: Callable[[], Response],
         max_body_bytes: int,
         max_list_entries: int,
+        max_values: int,
     ) -> None:
         self._door = door
         self._documents = documents
         self._page = page
         self._max_body_bytes = max_body_bytes
         self._max_list_entries = max_list_entries
+        self._max_values = max_values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -180,7 +192,9 @@ class GraphQLEndpoint:
             )
         if _is_a_persons_visit(request):
             return self._page()
-        context = await self._door.context_for(request, max_list_entries=self._max_list_entries)
+        context = await self._door.context_for(
+            request, max_list_entries=self._max_list_entries, max_values=self._max_values
+        )
         if request.method == "GET":
             asked, allowed = _from_query_string(request), QUERY_ONLY
         else:
@@ -202,12 +216,7 @@ class GraphQLEndpoint:
         return _respond(answer.body(), status=status, media_type=media_type)
 
     async def _from_body(self, request: Request) -> "_Asked":
-        media_type, parameters = parse_parameters(request.headers.get("content-type", ""))
-        if media_type != JSON or parameters.get("charset", "utf-8").lower() not in (
-            "utf-8",
-            "utf8",
-        ):
-            raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
+        require_json(request.headers)
         return _asked(read_json_object(await read_body(request, self._max_body_bytes)))
 
 

@@ -1,6 +1,6 @@
 """What a resolver is given: the viewer, short reads of their workspace, loaders, the clock. No request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,9 @@ import strawberry
 
 from app.db.engine import Database, Reader
 from app.domain.cursors import CursorCodec
+from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey, given_key
+from app.domain.retry_policy import RetryPolicies
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
@@ -29,12 +31,19 @@ class Context:
     clock: Clock
     new_id: NewId
     """Makes the UUIDs of what is created."""
+    retry_policies: RetryPolicies
     cursor_secret: bytes
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""
     list_entries: ListEntries
+    max_values: int | None
+    """Of a list or an object in the variables; None where their door has measured them."""
+    count_new_posts: Callable[[int], None]
+    """Counts so many against what the viewer may create, or raises RateLimitExceeded."""
     same_request: RepetitionKey | None = None
     """By what a door knows a repetition for which the client sends no key."""
+    refused_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
+    """Of several posts, those whose kind of value no input can carry, by their places among all."""
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:

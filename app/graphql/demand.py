@@ -68,16 +68,16 @@ class Demand:
             per_spread[name] = _count(parts, variables, per_spread)
         return _count(self._parts, variables, per_spread)
 
-    def refuse_long_lists(self, variables: Variables, limits: GraphQLLimits) -> None:
+    def refuse_long_lists(self, variables: Variables, max_values: int) -> None:
         """LimitExceeded for too many values in a list or an object; nothing need be coerced yet.
 
         To coerce them takes long where much is wrong with them, so they must not be many by then.
         """
         for place, length in chain((self._longest_literal,), self._lists(variables)):
-            if length > limits.ids:
+            if length > max_values:
                 argument = str(place)
                 raise LimitExceeded(
-                    f"{argument} has {length} values; at most {limits.ids} are allowed.",
+                    f"{argument} has {length} values; at most {max_values} are allowed.",
                     argument=argument,
                 )
 

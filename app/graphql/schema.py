@@ -128,7 +128,8 @@ class Gate(SchemaExtension):
         operation = self._operation()
         variables = context.variables or {}
         asked = demand_of(self._schema, context.graphql_document, operation)
-        asked.refuse_long_lists(variables, self._limits)
+        if context.context.max_values is not None:
+            asked.refuse_long_lists(variables, context.context.max_values)
         coerced = get_variable_values(
             self._schema,
             operation.variable_definitions or (),

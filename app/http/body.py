@@ -6,9 +6,11 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
+from app.http.preferences import parse_parameters
 
 MAX_JSON_DEPTH = 100
 """Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
@@ -19,6 +21,16 @@ _LONG_NUMBER = re.compile(r"-?[0-9]{19}", re.ASCII)
 _LOWEST_INTEGER = -(2**63)
 _HIGHEST_INTEGER = 2**64 - 1
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+def require_json(headers: Headers) -> None:
+    """UnsupportedMediaType unless the headers announce JSON in UTF-8."""
+    media_type, parameters = parse_parameters(headers.get("content-type", ""))
+    if media_type != "application/json" or parameters.get("charset", "utf-8").lower() not in (
+        "utf-8",
+        "utf8",
+    ):
+        raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
 
 
 async def read_body(request: Request[Any], limit: int) -> bytes:

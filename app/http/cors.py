@@ -34,6 +34,7 @@ def with_cors(app: ASGIApp, origins: Collection[str], render: Render) -> ASGIApp
             "Content-Type",
             "Idempotency-Key",
             "If-None-Match",
+            "X-Allow-Duplicate",
             "X-Request-Id",
         ),
         expose_headers=(

@@ -1,4 +1,4 @@
-"""How often one API key may ask and one address may fail. Knows neither requests nor responses."""
+"""How often a key may ask and create, and an address may fail. Knows neither requests nor responses."""
 
 import ipaddress
 import math
@@ -8,7 +8,7 @@ from datetime import datetime
 from limits import RateLimitItem
 from limits.strategies import FixedWindowRateLimiter
 
-from app.domain.errors import RateLimitExceeded
+from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limit_storage import BoundedStorage
 from app.http.state import RateStatus, RequestState
@@ -22,7 +22,7 @@ _MAX_ADDRESS_LENGTH = 64
 
 
 class RateLimits:
-    """The limits of this process; both counts forget, so memory is bounded.
+    """The limits of this process; all counts forget, so memory is bounded.
 
     A window starts with the caller's first request and is full again at its end: that is the one
     scheme in which "this many are left until then" is exactly true. A refused request is not
@@ -34,11 +34,13 @@ class RateLimits:
         *,
         requests: Sequence[RateLimitItem],
         failed_authentications: Sequence[RateLimitItem],
+        new_posts: Sequence[RateLimitItem],
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
         self._requests = _Limits(requests, now)
         self._failures = _Limits(failed_authentications if requests else (), now)
+        self._new_posts = _Limits(new_posts if requests else (), now)
 
     def check(self, key_id: ApiKeyId, state: RequestState) -> None:
         """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
@@ -49,6 +51,27 @@ class RateLimits:
         self._requests.count(caller)
         if nearest := self._requests.nearest(caller):
             state["rate_status"] = nearest.status(caller)
+
+    def check_new_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
+        """Count posts that a key creates together, or raise RateLimitExceeded and note the status.
+
+        BulkLimitExceeded for more than are ever allowed at once: no waiting would help.
+        """
+        caller = str(key_id)
+        if narrowest := self._new_posts.narrower_than(count):
+            raise BulkLimitExceeded(
+                f"There are {count} posts; {narrowest} are allowed for one API key.",
+                argument="posts",
+            )
+        if used_up := self._new_posts.used_up(caller, count):
+            state["rate_status"] = used_up.status(caller)
+            raise self._exceeded(used_up, caller, "new posts", "one API key")
+        self._new_posts.count(caller, count)
+        if nearest := self._new_posts.nearest(caller):
+            known = state.get("rate_status")
+            status = nearest.status(caller)
+            if known is None or status.remaining < known.remaining:
+                state["rate_status"] = status
 
     def check_failed_authentication(self, address: str | None, state: RequestState) -> None:
         """Count one refused key against its address, or raise RateLimitExceeded and note the status.
@@ -94,9 +117,13 @@ class _Limits:
     def __init__(self, items: Sequence[RateLimitItem], now: Callable[[], datetime]) -> None:
         self._limits = [_Limit(item, now) for item in items]
 
-    def used_up(self, caller: str) -> "_Limit | None":
-        """The limit that refuses the caller for longest, if one does."""
-        used_up = [limit for limit in self._limits if limit.is_used_up(caller)]
+    def narrower_than(self, count: int) -> "_Limit | None":
+        """A limit that never allows so many at once, if there is one."""
+        return next((limit for limit in self._limits if limit.amount < count), None)
+
+    def used_up(self, caller: str, count: int = 1) -> "_Limit | None":
+        """The limit that refuses the caller so many for longest, if one does."""
+        used_up = [limit for limit in self._limits if limit.is_used_up(caller, count)]
         return max(used_up, key=lambda limit: limit.resets_at(caller), default=None)
 
     def nearest(self, caller: str) -> "_Limit | None":
@@ -107,9 +134,9 @@ class _Limits:
             default=None,
         )
 
-    def count(self, caller: str) -> None:
+    def count(self, caller: str, count: int = 1) -> None:
         for limit in self._limits:
-            limit.count(caller)
+            limit.count(caller, count)
 
 
 class _Limit:
@@ -125,11 +152,16 @@ class _Limit:
         multiples = self._item.multiples
         return f"{self._item.amount} per {unit if multiples == 1 else f'{multiples} {unit}s'}"
 
-    def is_used_up(self, caller: str) -> bool:
-        return not self._window.test(self._item, caller)
+    @property
+    def amount(self) -> int:
+        return self._item.amount
 
-    def count(self, caller: str) -> None:
-        self._window.hit(self._item, caller)
+    def is_used_up(self, caller: str, count: int) -> bool:
+        """Whether so many more are too many."""
+        return not self._window.test(self._item, caller, cost=count)
+
+    def count(self, caller: str, count: int) -> None:
+        self._window.hit(self._item, caller, cost=count)
 
     def remaining(self, caller: str) -> int:
         return self._window.get_window_stats(self._item, caller).remaining

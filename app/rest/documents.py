@@ -1,6 +1,6 @@
-"""The GraphQL document behind each REST route: aliases rename, the selection is the key order. No code."""
+"""The GraphQL document behind each route that reads: aliases rename, the selection is the key order."""
 
-_RESULT = """
+RESULT_FRAGMENT = """
 fragment Result on Destination {
   account_id: accountId
   account_name: accountName
@@ -18,7 +18,7 @@ fragment Result on Destination {
 }
 """
 
-_POST = """
+POST_FRAGMENT = """
 fragment Post on Post {
   post_id: postId
   id: postId
@@ -71,7 +71,7 @@ query PostResults($postId: UUID!) {{
     }}
   }}
 }}
-{_RESULT}
+{RESULT_FRAGMENT}
 """
 
 POST = f"""
@@ -80,8 +80,8 @@ query Post($postId: UUID!) {{
     ...Post
   }}
 }}
-{_POST}
-{_RESULT}
+{POST_FRAGMENT}
+{RESULT_FRAGMENT}
 """
 
 POSTS = f"""
@@ -96,8 +96,8 @@ query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int)
     }}
   }}
 }}
-{_POST}
-{_RESULT}
+{POST_FRAGMENT}
+{RESULT_FRAGMENT}
 """
 
 ACCOUNTS = f"""

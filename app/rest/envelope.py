@@ -37,6 +37,12 @@ def envelope_data(
     return Response(body, headers=headers, media_type=_JSON)
 
 
+def envelope_done(scope: Scope, data: dict[str, Any], now: datetime, *, status: int) -> Response:
+    """What a request changed; nobody keeps it, since asking again would change more."""
+    body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(scope, now))
+    return Response(body, status, {"Cache-Control": "no-store"}, _JSON)
+
+
 def envelope_error(scope: Scope, error: PostResultsError, now: datetime) -> Response:
     """A failure, with the status and the headers that belong to it."""
     headers = {"Cache-Control": "no-store"}

@@ -7,16 +7,31 @@ from typing import Any
 from app.domain.errors import PostResultsError, concrete_errors
 
 _CLASS_OF_CODE = {error.code.name: error for error in concrete_errors()}
-_WORD = re.compile(r"\w+")
+
+_INPUT = re.compile(r"input\.(?:filter\.)?")
+_NAMES = {
+    "accountIds": "account_ids",
+    "expectedVersion": "expected_version",
+    "idempotencyKey": "Idempotency-Key",
+    "mediaIds": "media_ids",
+    "platformContent": "platform_content",
+    "publishNow": "publish_now",
+    "scheduledFor": "scheduled_for",
+}
+"""What errors of mutations name, and what a REST request calls it."""
+
+_NAME = re.compile(rf"(?<![\w.])(?:{'|'.join(_NAMES)})(?!\w)")
+"""Not within a path: from there on the names are the caller's."""
 
 
 def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
-    """The error that the first entry of `errors` was printed from."""
+    """The error that the first entry of `errors` was printed from, in the words of a REST request."""
     entry = entries[0]
     extensions = entry["extensions"]
-    return _CLASS_OF_CODE[extensions["code"]](
+    return _error(
+        extensions["code"],
         entry["message"],
-        argument=extensions.get("field"),
+        extensions.get("field"),
         retry_after=extensions.get("retryAfter"),
     )
 
@@ -31,11 +46,35 @@ def error_object(error: PostResultsError) -> dict[str, object]:
     }
 
 
+def refusal_object(*, code: str, message: str, field: str | None) -> dict[str, object]:
+    """The `error` of one post of several."""
+    error = _error(code, message, field)
+    return {"code": error.code, "message": _message(error), "details": _details(error)}
+
+
+def _error(
+    code: str, message: str, field: str | None, *, retry_after: int | None = None
+) -> PostResultsError:
+    return _CLASS_OF_CODE[code](
+        _in_rest_words(message),
+        argument=None if field is None else _in_rest_words(_INPUT.sub("", field, count=1)),
+        retry_after=retry_after,
+    )
+
+
+def _in_rest_words(text: str) -> str:
+    return _NAME.sub(lambda found: _NAMES[found[0]], text)
+
+
 def _message(error: PostResultsError) -> str:
     """The sentence, after the name of the parameter where it does not say the name itself."""
-    if error.argument is None or error.argument in _WORD.findall(error.message):
+    if error.argument is None or _says(error.message, error.argument):
         return error.message
     return f"{error.argument}: {error.message}"
+
+
+def _says(message: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) is not None
 
 
 def _details(error: PostResultsError) -> dict[str, object] | None:

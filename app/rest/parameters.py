@@ -1,11 +1,11 @@
-"""What a REST request asks for, from its path and query string into variables. Names its parameters.
+"""What a REST request asks to read, from its path and query string into variables. Names its parameters.
 
 An empty value counts as not given, an unknown parameter is ignored. Where a parameter is repeated,
 lists are joined and of anything else the last one counts.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -18,8 +18,7 @@ from app.domain.text import MAX_SEARCH_LENGTH, check_text
 from app.domain.times import format_instant, parse_instant
 from app.graphql.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
 from app.http.query_string import read_query_string
-
-Variables = Mapping[str, object]
+from app.rest.requests import Variables
 
 SORTS = ("created_at", "scheduled_for", "published_at", "updated_at")
 ORDERS = ("desc", "asc")
@@ -33,9 +32,13 @@ def nothing(_request: Request) -> Variables:
     return {}
 
 
-def one_post(request: Request) -> Variables:
+def post_id(request: Request) -> str:
     """InvalidId unless the path has a UUID."""
-    return {"postId": str(parse_uuid(request.path_params["post_id"], "post_id"))}
+    return str(parse_uuid(request.path_params["post_id"], "post_id"))
+
+
+def one_post(request: Request) -> Variables:
+    return {"postId": post_id(request)}
 
 
 def one_account(request: Request) -> Variables:

@@ -41,7 +41,8 @@ def results(found: Found) -> JsonObject:
         **post,
         "post_status": post["post_status"].lower(),
         "results": [
-            _without(_result(destination), "poll_after_seconds") for destination in post["results"]
+            without(shown_result(destination), "poll_after_seconds")
+            for destination in post["results"]
         ],
     }
 
@@ -59,14 +60,14 @@ def next_look(found: Found) -> int | None:
 
 
 def post(found: Found) -> JsonObject:
-    return _post(found.one("post"))
+    return shown_post(found.one("post"))
 
 
 def posts(found: Found) -> JsonObject:
     page = found.data["posts"]
     limit, offset, total = found.variables["first"], found.variables["offset"], page["total"]
     return {
-        "posts": [_post(node) for node in page["nodes"]],
+        "posts": [shown_post(node) for node in page["nodes"]],
         "pagination": {"limit": limit, "offset": offset, "total": total, **page["page"]},
         "total": total,
         "limit": limit,
@@ -138,7 +139,7 @@ def me(found: Found) -> JsonObject:
             "storage_bytes": {"used": 0, "limit": NO_LIMIT},
             "team_seats": {"limit": NO_LIMIT},
         },
-        "stats": _without(stats, "accounts"),
+        "stats": without(stats, "accounts"),
     }
 
 
@@ -156,7 +157,7 @@ def analytics_summary(found: Found) -> JsonObject:
     }
 
 
-def _post(node: JsonObject) -> JsonObject:
+def shown_post(node: JsonObject) -> JsonObject:
     shaped: JsonObject = {}
     for key, value in node.items():
         shaped[key] = value
@@ -167,11 +168,11 @@ def _post(node: JsonObject) -> JsonObject:
         "status": node["status"].lower(),
         "post_status": node["post_status"].lower(),
         "timezone": node["timezone"] or DEFAULT_TIMEZONE,
-        "destinations": [_result(destination) for destination in node["destinations"]],
+        "destinations": [shown_result(destination) for destination in node["destinations"]],
     }
 
 
-def _result(destination: JsonObject) -> JsonObject:
+def shown_result(destination: JsonObject) -> JsonObject:
     return {**destination, "status": destination["status"].lower()}
 
 
@@ -184,5 +185,5 @@ def _scopes(names: Iterable[str]) -> list[str]:
     return [Scope[name].value for name in names]
 
 
-def _without(known: JsonObject, key: str) -> JsonObject:
+def without(known: JsonObject, key: str) -> JsonObject:
     return {name: value for name, value in known.items() if name != key}

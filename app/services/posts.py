@@ -12,14 +12,11 @@ from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import RepetitionKey
 from app.domain.ids import AccountId, PostId
-from app.domain.posts import Post
+from app.domain.posts import MAX_BULK, Post
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
 
 NewId = Callable[[], UUID]
-
-MAX_BULK = 50
-"""Posts of one create_posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,10 @@ async def create_post(
             await writing.save_posts([post])
             return _outcome(post, accounts, errand)
 
-        return await once(writing, key, asdict(wanted), create)
+        async def stands(outcome: Outcome) -> bool:
+            return await _any_is_there(writing, [outcome])
+
+        return await once(writing, key, asdict(wanted), create, stands=stands)
 
     return _created(await write(database, errand, work))
 
@@ -96,7 +96,11 @@ async def create_posts(
             ]
             return {"posts": outcomes}
 
-        return await once(writing, key, [asdict(each) for each in wanted], create)
+        async def stands(outcome: Outcome) -> bool:
+            return await _any_is_there(writing, outcome["posts"])
+
+        request = [asdict(each) for each in wanted]
+        return await once(writing, key, request, create, stands=stands)
 
     outcome = await write(database, errand, work)
     return [_created_or_refused(each) for each in outcome["posts"]]
@@ -232,6 +236,12 @@ def _warnings(
 def _outcome(post: Post, accounts: Mapping[AccountId, Account], errand: Errand) -> Outcome:
     warnings = [asdict(each) for each in _warnings(post, accounts, errand)]
     return {"id": str(post.id), "warnings": warnings}
+
+
+async def _any_is_there(writing: Writing, outcomes: Sequence[Outcome]) -> bool:
+    """Whether a post that was created is not deleted."""
+    ids = [PostId(UUID(each["id"])) for each in outcomes if "id" in each]
+    return any(each.deleted_at is None for each in (await writing.posts(ids)).values())
 
 
 def _created(outcome: Outcome) -> CreatedPost:

@@ -16,16 +16,25 @@ Outcome: TypeAlias = dict[str, Any]
 _RETRY_AFTER_SECONDS = 1
 
 
+async def always(_outcome: Outcome) -> bool:
+    """For what stands whatever became of it."""
+    return True
+
+
 async def once(
     writing: Writing,
     key: RepetitionKey | None,
     request: object,
     work: Callable[[], Awaitable[Outcome]],
+    *,
+    stands: Callable[[Outcome], Awaitable[bool]] = always,
 ) -> Outcome:
     """Do the work, or tell what it did the first time; without a key, every time is the first.
 
-    What it did is kept in the same transaction. IdempotencyInProgress while the first request runs, and
-    IdempotencyKeyReused where that asked for something else.
+    What it did is kept in the same transaction. Where it does not stand any more, a client that names the
+    request is told of it all the same; one that does not cannot mean it, and the work is done anew.
+    IdempotencyInProgress while the first request runs, and IdempotencyKeyReused where that asked for
+    something else.
     """
     if key is None:
         return await work()
@@ -45,7 +54,8 @@ async def once(
                 "This idempotency key was used for another request.", argument="idempotencyKey"
             )
         outcome: Outcome = first.outcome
-        return outcome
+        if not key.waits or await stands(outcome):
+            return outcome
     outcome = await work()
     await keep_outcome(
         *where,

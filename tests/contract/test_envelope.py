@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.db.engine import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
-from app.rest.routes import PREFIXES, READS
+from app.rest.routes import CALLS, PREFIXES
 from app.settings import read_settings
 from tests.clients import serving
 from tests.factories import (
@@ -25,8 +25,13 @@ from tests.factories import (
 from tests.rest.envelopes import data_of, error_of, opened
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-PATHS = [read.path.format(post_id=POST, account_id=2280) for read in READS]
-ALL_PATHS = [prefix + path for prefix in PREFIXES for path in PATHS]
+READS = [call for call in CALLS if call.method == "GET"]
+WRITES = [call for call in CALLS if call.method != "GET"]
+EVERY_CALL = [
+    (call.method, prefix + call.path.format(post_id=POST, account_id=2280))
+    for prefix in PREFIXES
+    for call in CALLS
+]
 
 NOT_SERVED = [
     "/",
@@ -75,8 +80,8 @@ async def test_both_prefixes_answer_the_same(database: Database) -> None:
 async def test_every_path_needs_a_key(database: Database, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     async with serving(database) as client:
-        for path in ALL_PATHS:
-            response = await client.get(path, headers=headers)
+        for method, path in EVERY_CALL:
+            response = await client.request(method, path, headers=headers, content=b"{not json")
             assert error_of(response, 401)["code"] == "invalid_api_key"
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
@@ -119,16 +124,46 @@ async def test_a_path_that_is_not_served_is_not_found(database: Database, path: 
             assert "not found" in error["message"]
 
 
-async def test_nothing_but_reading_is_possible(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/posts", {"GET", "HEAD", "POST"}),
+        ("/posts/bulk", {"POST"}),
+        ("/posts/retry-failed", {"POST"}),
+        (f"/posts/{POST}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        (f"/posts/{POST}/results", {"GET", "HEAD"}),
+        (f"/posts/{POST}/schedule", {"POST"}),
+        (f"/posts/{POST}/retry", {"POST"}),
+        ("/accounts", {"GET", "HEAD"}),
+        ("/accounts/2280", {"GET", "HEAD"}),
+        ("/accounts/2280/health", {"GET", "HEAD"}),
+        ("/me", {"GET", "HEAD"}),
+        ("/analytics/summary", {"GET", "HEAD"}),
+    ],
+)
+async def test_a_method_that_a_path_does_not_have_is_told_those_that_it_has(
+    database: Database, path: str, allowed: set[str]
+) -> None:
+    assert path.replace(POST, "{post_id}").replace("2280", "{account_id}") in {
+        call.path for call in CALLS
+    }
+    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allowed
     async with serving(database) as client:
-        for path in [*ALL_PATHS, "/v1/posts/bulk", "/v1/posts/retry-failed"]:
-            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
-                response = await client.request(method, path)
-                assert error_of(response, 405)["code"] == "method_not_allowed"
-                assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+        for prefix in PREFIXES:
+            for method in sorted(others):
+                response = await client.request(method, prefix + path)
+                assert response.headers["Allow"] == ", ".join(sorted(allowed))
+                if method == "HEAD":
+                    assert (response.status_code, response.content) == (405, b"")
+                    continue
+                error = error_of(response, 405)
+                assert error["code"] == "method_not_allowed"
+                assert error["message"] == (
+                    f"{method} is not possible here; use {', '.join(sorted(allowed))}."
+                )
 
 
-@pytest.mark.parametrize("path", ["/v1/posts/x", "/v1/posts/x/results", "/v1/posts/bulk"])
+@pytest.mark.parametrize("path", ["/v1/posts/x", "/v1/posts/x/results"])
 async def test_a_malformed_post_id_is_an_invalid_id(database: Database, path: str) -> None:
     key = await add_api_key(database, await add_workspace(database))
     async with serving(database, token=key.token) as client:

@@ -7,12 +7,12 @@ import pytest
 
 from app.db.engine import Database
 from app.domain.ids import WorkspaceId
-from app.rest.routes import PREFIXES, READS
+from app.rest.routes import CALLS, PREFIXES
 from tests.clients import serving
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
 from tests.rest.envelopes import data_of, error_of
 
-BY_ID = [read.path for read in READS if "{" in read.path]
+BY_ID = [call.path for call in CALLS if call.method == "GET" and "{" in call.path]
 FOREIGN_ACCOUNT = 2280
 
 

@@ -52,7 +52,7 @@ def count(query: str, **variables: object) -> int:
 def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
     asked = demand(query)
     try:
-        asked.refuse_long_lists(variables, LIMITS)
+        asked.refuse_long_lists(variables, LIMITS.ids)
         asked.refuse_excess(variables, LIMITS)
     except LimitExceeded as error:
         return error.message, error.argument
@@ -360,17 +360,17 @@ def filled(shape: object, values: list[str]) -> object:
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
     long_list = ["1"] * 101
     query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
-    demand(query, "A").refuse_long_lists({"unused": long_list}, LIMITS)
+    demand(query, "A").refuse_long_lists({"unused": long_list}, LIMITS.ids)
     with pytest.raises(LimitExceeded):
-        demand(query, "B").refuse_long_lists({"unused": long_list}, LIMITS)
+        demand(query, "B").refuse_long_lists({"unused": long_list}, LIMITS.ids)
 
 
 def test_other_limits_are_kept_as_they_are_set() -> None:
     query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
     demand(query).refuse_excess({}, replace(LIMITS, nodes=3))
-    demand(query).refuse_long_lists({}, replace(LIMITS, ids=3))
+    demand(query).refuse_long_lists({}, 3)
     with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
-        demand(query).refuse_long_lists({}, replace(LIMITS, ids=2))
+        demand(query).refuse_long_lists({}, 2)
     with pytest.raises(
         LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
     ):

@@ -104,6 +104,7 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "nodes",
         "post",
         "posts",
+        "previewRetrySchedule",
         "viewer",
     ]
     assert PRINTED.mutation_type is not None
@@ -116,6 +117,8 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "disconnectAccount",
         "markReconnected",
         "retryAfterReconnect",
+        "retryDestinations",
+        "retryPost",
         "schedulePost",
         "updateAccount",
         "updatePost",
@@ -154,11 +157,25 @@ def test_nothing_defaults_to_null() -> None:
         if not type_["name"].startswith("__") and each["defaultValue"] is not None
     }
     assert defaults == {
+        "CreatePostInput.accountIds": "[]",
+        "CreatePostInput.content": '""',
+        "CreatePostInput.draft": "false",
+        "CreatePostInput.media": "[]",
+        "CreatePostInput.mediaIds": "[]",
         "DestinationOrder.direction": "DESC",
         "DestinationOrder.field": "CREATED_AT",
+        "PostInput.accountIds": "[]",
+        "PostInput.content": '""',
+        "PostInput.draft": "false",
+        "PostInput.media": "[]",
+        "PostInput.mediaIds": "[]",
         "PostOrder.direction": "DESC",
         "PostOrder.field": "CREATED_AT",
         "Query.period": "MONTH",
+        "RetryDestinationsInput.dryRun": "false",
+        "RetryDestinationsInput.first": "1000",
+        "RetryPostInput.force": "false",
+        "SchedulePostInput.publishNow": "false",
     }
 
 

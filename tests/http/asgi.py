@@ -119,7 +119,10 @@ def rate_limits(
     requests: Sequence[RateLimitItem] = (), failed_authentications: Sequence[RateLimitItem] = ()
 ) -> RateLimits:
     return RateLimits(
-        requests=requests, failed_authentications=failed_authentications, now=lambda: NOW
+        requests=requests,
+        failed_authentications=failed_authentications,
+        new_posts=(),
+        now=lambda: NOW,
     )
 
 

@@ -42,7 +42,7 @@ async def never(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_preflight_is_answered_without_a_key_and_without_counting(method: str) -> None:
     observer = RecordingObserver()
     limited = rate_limits(limits.parse_many("2/minute"))
-    headers = "authorization, content-type, idempotency-key, if-none-match, x-request-id"
+    headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
     app = edge(never, observer, limits=limited, origins=[ORIGIN])
     response = await preflight(app, ORIGIN, method, headers)
@@ -53,7 +53,7 @@ async def test_a_preflight_is_answered_without_a_key_and_without_counting(method
         "access-control-allow-methods": "GET, HEAD, POST, PATCH, DELETE",
         "access-control-allow-headers": (
             "Accept, Accept-Language, Authorization, Content-Language, Content-Type,"
-            " Idempotency-Key, If-None-Match, X-Request-Id"
+            " Idempotency-Key, If-None-Match, X-Allow-Duplicate, X-Request-Id"
         ),
         "access-control-max-age": "600",
     }

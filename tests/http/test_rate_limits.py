@@ -7,7 +7,7 @@ from uuid import UUID
 import limits
 import pytest
 
-from app.domain.errors import RateLimitExceeded
+from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limit_storage import BoundedStorage
 from app.http.rate_limits import RateLimits, rate_headers
@@ -36,10 +36,13 @@ def clock() -> Clock:
     return Clock()
 
 
-def made_of(clock: Callable[[], datetime], requests: str, failures: str = "") -> RateLimits:
+def made_of(
+    clock: Callable[[], datetime], requests: str, failures: str = "", new_posts: str = ""
+) -> RateLimits:
     return RateLimits(
         requests=tuple(limits.parse_many(requests)) if requests else (),
         failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
+        new_posts=tuple(limits.parse_many(new_posts)) if new_posts else (),
         now=clock,
     )
 
@@ -135,6 +138,50 @@ def test_a_refused_request_is_not_counted(clock: Clock) -> None:
     assert status_after(rate_limits, 2) == RateStatus(4, 0, NOW_SECONDS + 3600)
 
 
+def test_each_post_of_a_bulk_is_counted_and_too_many_are_refused_together(clock: Clock) -> None:
+    rate_limits = made_of(clock, "60/minute", new_posts="60/minute")
+    state: RequestState = {}
+    rate_limits.check_new_posts(KEY, state, 50)
+    assert state["rate_status"] == RateStatus(60, 10, NOW_SECONDS + 60)
+    clock.pass_time(20)
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check_new_posts(KEY, state, 11)
+
+    assert refusal.value.message == (
+        "Too many new posts: 60 per minute are allowed for one API key. Try again in 40 s."
+    )
+    assert refusal.value.retry_after == 40
+    assert state["rate_status"] == RateStatus(60, 10, NOW_SECONDS + 60)
+    rate_limits.check_new_posts(KEY, state, 10)
+    assert state["rate_status"] == RateStatus(60, 0, NOW_SECONDS + 60)
+    rate_limits.check_new_posts(OTHER_KEY, state, 60)
+    clock.pass_time(40)
+    rate_limits.check_new_posts(KEY, state, 60)
+
+
+def test_more_new_posts_than_are_ever_allowed_are_no_matter_of_waiting(clock: Clock) -> None:
+    rate_limits = made_of(clock, "60/minute", new_posts="10/minute;40/hour")
+
+    with pytest.raises(BulkLimitExceeded) as refusal:
+        rate_limits.check_new_posts(KEY, {}, 11)
+
+    assert refusal.value.message == (
+        "There are 11 posts; 10 per minute are allowed for one API key."
+    )
+    rate_limits.check_new_posts(KEY, {}, 10)
+
+
+def test_of_requests_and_new_posts_the_limit_that_leaves_the_fewest_is_shown(clock: Clock) -> None:
+    rate_limits = made_of(clock, "3/minute", new_posts="5/minute")
+    state: RequestState = {}
+    rate_limits.check(KEY, state)
+    rate_limits.check_new_posts(KEY, state, 1)
+    assert state["rate_status"] == RateStatus(3, 2, NOW_SECONDS + 60)
+    rate_limits.check_new_posts(KEY, state, 3)
+    assert state["rate_status"] == RateStatus(5, 1, NOW_SECONDS + 60)
+
+
 def test_untouched_limits_show_themselves_full(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute;1000/hour")
     status_after(rate_limits, 5)
@@ -143,10 +190,11 @@ def test_untouched_limits_show_themselves_full(clock: Clock) -> None:
 
 
 def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) -> None:
-    rate_limits = made_of(clock, "", "1/minute")
+    rate_limits = made_of(clock, "", "1/minute", "1/minute")
     state: RequestState = {}
     for _ in range(100):
         rate_limits.check(KEY, state)
+        rate_limits.check_new_posts(KEY, state, 50)
         rate_limits.check_failed_authentication(ADDRESS, {})
 
     assert "rate_status" not in state

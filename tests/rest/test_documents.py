@@ -1,11 +1,13 @@
 """The documents behind the routes: valid, named, and within the limits of everybody."""
 
+from uuid import uuid4
+
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
 from app.graphql.limits import measure, parse_within, refuse_excess
 from app.graphql.schema import core_schema, make_schema
-from app.rest.routes import READS, Read
+from app.rest.routes import CALLS, Call
 from app.settings import GraphQLLimits, SettingsError, read_settings
 from tests.clients import Tenant, serving
 from tests.factories import add_account, add_api_key, add_post, draft
@@ -31,29 +33,32 @@ TIGHTEST = read_settings(
 )
 
 
-def named(read: Read) -> str:
-    return read.path
+def named(call: Call) -> str:
+    return f"{call.method} {call.path}"
 
 
-@pytest.mark.parametrize("read", READS, ids=named)
-def test_every_document_is_valid(read: Read) -> None:
-    assert validate(SCHEMA, parse(read.document)) == []
+@pytest.mark.parametrize("call", CALLS, ids=named)
+def test_every_document_is_valid(call: Call) -> None:
+    assert validate(SCHEMA, parse(call.document)) == []
 
 
-@pytest.mark.parametrize("read", READS, ids=named)
-def test_every_document_is_one_named_query(read: Read) -> None:
+@pytest.mark.parametrize("call", CALLS, ids=named)
+def test_every_document_is_one_named_operation_that_only_reads_where_the_method_does(
+    call: Call,
+) -> None:
     operations = [
         definition
-        for definition in parse(read.document).definitions
+        for definition in parse(call.document).definitions
         if isinstance(definition, OperationDefinitionNode)
     ]
-    assert [each.operation for each in operations] == [OperationType.QUERY]
+    kind = OperationType.QUERY if call.method == "GET" else OperationType.MUTATION
+    assert [each.operation for each in operations] == [kind]
     assert operations[0].name is not None
 
 
-@pytest.mark.parametrize("read", READS, ids=named)
-def test_every_document_keeps_the_tightest_limits_that_can_be_set(read: Read) -> None:
-    refuse_excess(measure(parse_within(read.document, TIGHTEST.graphql)), TIGHTEST.graphql)
+@pytest.mark.parametrize("call", CALLS, ids=named)
+def test_every_document_keeps_the_tightest_limits_that_can_be_set(call: Call) -> None:
+    refuse_excess(measure(parse_within(call.document, TIGHTEST.graphql)), TIGHTEST.graphql)
 
 
 @pytest.mark.parametrize(("variable", "lowest"), LOWEST.items())
@@ -74,5 +79,25 @@ async def test_a_full_page_and_a_full_filter_keep_the_tightest_limits(acme: Tena
     assert (len(page["posts"]), page["total"]) == (100, 101)
 
 
+async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
+    settings = {f"{number}": number for number in range(101)}
+    post = {
+        "content": "Sale",
+        "account_ids": accounts,
+        "platform_content": {"x": {"settings": settings}},
+    }
+    key = await add_api_key(acme.database, acme.workspace)
+    async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
+        made = await client.request("POST", "/v1/posts/bulk", json={"posts": [post] * 50})
+        post_ids = [str(uuid4()) for _ in range(200)]
+        retried = await client.request(
+            "POST", "/v1/posts/retry-failed", json={"post_ids": post_ids}
+        )
+
+    assert made.json()["data"]["summary"] == {"total": 50, "succeeded": 50, "failed": 0}
+    assert data_of(retried)["retried_count"] == 0
+
+
 def test_no_document_is_used_twice() -> None:
-    assert len({read.document for read in READS}) == len(READS)
+    assert len({call.document for call in CALLS}) == len(CALLS)

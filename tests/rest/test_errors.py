@@ -24,6 +24,61 @@ def test_every_error_comes_back_from_a_graphql_answer(error: type[PostResultsErr
     assert vars(received) == vars(sent)
 
 
+@pytest.mark.parametrize(
+    ("field", "message", "told_field", "told"),
+    [
+        (
+            "input.accountIds[0]",
+            "accountIds[0] must be a whole number.",
+            "account_ids[0]",
+            "account_ids[0] must be a whole number.",
+        ),
+        (
+            "input.scheduledFor",
+            "Pass either scheduledFor or publishNow, not both.",
+            "scheduled_for",
+            "Pass either scheduled_for or publish_now, not both.",
+        ),
+        (
+            "input.platformContent.mediaIds.content",
+            "platformContent.mediaIds.content must be a string.",
+            "platform_content.mediaIds.content",
+            "platform_content.mediaIds.content must be a string.",
+        ),
+        (
+            "input.idempotencyKey",
+            "It was used.",
+            "Idempotency-Key",
+            "Idempotency-Key: It was used.",
+        ),
+        (
+            "input.expectedVersion",
+            "It is at version 2.",
+            "expected_version",
+            "expected_version: It is at version 2.",
+        ),
+        ("input.filter.platform", "platform is long.", "platform", "platform is long."),
+        ("content", "The content is long.", "content", "The content is long."),
+    ],
+)
+def test_an_error_of_a_mutation_names_what_the_request_has(
+    field: str, message: str, told_field: str, told: str
+) -> None:
+    entry = error_entry(InvalidInput(message, argument=field), "0000cafe")
+    shown = error_object(first_error([entry]))
+    assert shown["message"] == told
+    assert shown["details"] == {
+        "validation_errors": [
+            {"field": told_field, "message": told.removeprefix(f"{told_field}: ")}
+        ]
+    }
+
+
+def test_a_message_that_names_only_a_part_of_its_parameter_gets_its_name() -> None:
+    error = InvalidInput("account_ids must be numbers.", argument="account_ids[3]")
+    assert error_object(error)["message"] == "account_ids[3]: account_ids must be numbers."
+
+
 def test_an_error_without_a_parameter_has_no_details() -> None:
     assert error_object(NotFound("The post was not found.")) == {
         "message": "The post was not found.",

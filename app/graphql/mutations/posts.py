@@ -13,6 +13,7 @@ from app.domain.api_keys import Scope
 from app.domain.editing import NewPost, PostChanges, Submission
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, check_account_id
+from app.domain.posts import MAX_BULK
 from app.graphql.context import Context, Info
 from app.graphql.mutations.fields import changes
 from app.graphql.scalars import Json
@@ -75,7 +76,7 @@ class CreatePostInput(PostInput):
 
 @strawberry.input(description="Several posts, each with its own result.")
 class CreatePostsInput:
-    posts: list[PostInput] = field(description=f"1 to {posts.MAX_BULK}.")
+    posts: list[PostInput] = field(description=f"1 to {MAX_BULK}.")
     idempotency_key: str | None = field(
         default=None,
         description="Of this request: sent again within 24 hours, it has no second effect.",
@@ -220,10 +221,12 @@ class PostMutations:
         input: Annotated[CreatePostInput, argument(description="The post.")],  # noqa: A002
     ) -> CreatePostPayload | None:
         context = info.context
+        wanted = input.to_domain()
+        context.count_new_posts(1)
         created = await posts.create_post(
             context.database,
             context.errand("createPost"),
-            input.to_domain(),
+            wanted,
             context.repetition_key(input.idempotency_key),
             new_id=context.new_id,
         )
@@ -241,10 +244,14 @@ class PostMutations:
         input: Annotated[CreatePostsInput, argument(description="The posts.")],  # noqa: A002
     ) -> CreatePostsPayload | None:
         context = info.context
+        wanted = [_checked(each) for each in input.posts]
+        for index, error in sorted(context.refused_posts.items()):
+            wanted.insert(index, _refused(error))
+        context.count_new_posts(len(wanted))
         made = await posts.create_posts(
             context.database,
             context.errand("createPosts"),
-            [_checked(each) for each in input.posts],
+            wanted,
             context.repetition_key(input.idempotency_key),
             new_id=context.new_id,
         )
@@ -349,7 +356,11 @@ def _checked(wanted: PostInput) -> NewPost | RefusedPost:
     try:
         return wanted.to_domain()
     except InvalidInput as error:
-        return RefusedPost(error.code, error.message, error.argument)
+        return _refused(error)
+
+
+def _refused(error: InvalidInput) -> RefusedPost:
+    return RefusedPost(error.code, error.message, error.argument)
 
 
 async def _result(

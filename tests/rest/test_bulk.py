@@ -1,0 +1,139 @@
+"""POST /posts/bulk: each post has its own result, and a wrong one, of whatever kind, costs no other."""
+
+from typing import Any
+
+import pytest
+
+from app.rest.routes import PREFIXES
+from tests.clients import Tenant
+from tests.factories import NOW, add_account
+from tests.rest.envelopes import data_of, printed
+from tests.rest.writing import PAST, SOON, done, refused, wrong
+
+DRAFT = {"content": "Idea", "draft": True}
+
+
+@pytest.fixture
+async def account(acme: Tenant) -> int:
+    return await add_account(acme.database, acme.workspace, id=2280)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+async def test_all_that_are_right_are_created(acme: Tenant, account: int, prefix: str) -> None:
+    wanted = [
+        {"content": "One", "account_ids": [account], "scheduled_for": SOON},
+        {"content": "Two", "draft": True},
+    ]
+
+    data = await done(acme, "POST", f"{prefix}/posts/bulk", {"posts": wanted}, status=201)
+
+    assert list(data) == ["summary", "results"]
+    assert printed(data["summary"]) == printed({"total": 2, "succeeded": 2, "failed": 0})
+    assert [list(each) for each in data["results"]] == [["index", "ok", "post"]] * 2
+    assert [(each["index"], each["ok"]) for each in data["results"]] == [(0, True), (1, True)]
+    posts = [each["post"] for each in data["results"]]
+    assert [each["content"] for each in posts] == ["One", "Two"]
+    alone = [
+        await done(acme, "POST", "/v1/posts", each, status=201, X_Allow_Duplicate="1")
+        for each in wanted
+    ]
+    assert [list(each) for each in posts] == [list(each) for each in alone]
+    assert data_of(await acme.client.get("/v1/posts"))["total"] == 4
+
+
+async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
+    acme: Tenant, account: int
+) -> None:
+    expired = await add_account(acme.database, acme.workspace, id=2281, token_expires_at=NOW)
+    wanted: list[Any] = [
+        5,
+        {"content": "One", "account_ids": [account]},
+        {"content": ["Two"], "account_ids": [account]},
+        {"content": "Three", "account_ids": [account, "x"]},
+        {"content": "Four", "account_ids": [99]},
+        {"content": "Five", "draft": True},
+        {"content": "Six", "draft": "yes"},
+        {"content": "Seven", "account_ids": [account], "scheduled_for": PAST},
+        {"content": "Eight", "draft": True, "media_id": "m"},
+        {"content": "Nine", "draft": True, "media_ids": ["\0"]},
+        {"content": "Ten", "draft": True, "timezone": "CEST"},
+        {"content": "Eleven", "account_ids": [expired]},
+        None,
+    ]
+
+    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": wanted}, status=207)
+
+    assert data["summary"] == {"total": 13, "succeeded": 3, "failed": 10}
+    results = data["results"]
+    assert [each["index"] for each in results] == list(range(13))
+    made = {each["index"]: each["post"]["content"] for each in results if each["ok"]}
+    assert made == {1: "One", 5: "Five", 11: "Eleven"}
+    assert [each["account_id"] for each in results[11]["post"]["warnings"]] == [expired]
+    assert [
+        (each["index"], each["error"]["code"], each["error"]["message"])
+        for each in results
+        if not each["ok"]
+    ] == [
+        (0, "validation_error", "A post must be an object."),
+        (2, "validation_error", "content must be a string."),
+        (
+            3,
+            "invalid_id",
+            "account_ids[1]: An account id is a whole number from 1 to 2147483647.",
+        ),
+        (4, "validation_error", "account_ids: There is no account 99 in this workspace."),
+        (6, "validation_error", "draft must be true or false."),
+        (7, "past_schedule_time", "scheduled_for: The time is not in the future."),
+        (
+            8,
+            "invalid_field_name",
+            "media_id is not a field of a post; use media_ids, a list of ids.",
+        ),
+        (9, "validation_error", "media_ids[0] must not contain a NUL character."),
+        (10, "invalid_timezone", "timezone: There is no such time zone."),
+        (12, "validation_error", "A post must be an object."),
+    ]
+    assert [each["error"]["details"] for each in (results[0], results[3])] == [
+        None,
+        {
+            "validation_errors": [
+                {
+                    "field": "account_ids[1]",
+                    "message": "An account id is a whole number from 1 to 2147483647.",
+                }
+            ]
+        },
+    ]
+    assert data_of(await acme.client.get("/v1/posts"))["total"] == 3
+
+
+@pytest.mark.parametrize(
+    "posts", [[{"content": ""}], [5], [{"content": 5}, {"content": "One", "account_ids": [99]}]]
+)
+async def test_where_none_is_right_the_status_says_so(acme: Tenant, posts: list[Any]) -> None:
+    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=422)
+
+    assert data["summary"] == {"total": len(posts), "succeeded": 0, "failed": len(posts)}
+    assert [each["ok"] for each in data["results"]] == [False] * len(posts)
+    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0
+
+
+async def test_fifty_posts_are_created_and_fifty_one_are_not(acme: Tenant) -> None:
+    posts = [DRAFT] * 50
+    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
+    assert data["summary"]["succeeded"] == 50
+
+    for more in ([DRAFT] * 51, [5] * 2000):
+        error = await refused(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
+        assert error == wrong(
+            "bulk_limit_exceeded",
+            "posts",
+            f"There are {len(more)} posts; at most 50 are allowed.",
+        )
+
+
+@pytest.mark.parametrize("body", [None, {}, {"posts": []}, {"posts": None}, {"posts": DRAFT}])
+async def test_no_list_of_posts_is_refused(acme: Tenant, body: dict[str, Any] | None) -> None:
+    assert await refused(acme, "POST", "/v1/posts/bulk", body, status=400) == wrong(
+        "validation_error", "posts", "posts must be a list of 1 to 50 posts."
+    )

@@ -1,0 +1,137 @@
+"""What GET returns may be sent back: as a new post, or as a change that changes nothing."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.db.engine import Database
+from app.domain.times import format_instant
+from app.services.demo import DEMO_WORKSPACE_ID, load_demo
+from tests.clients import Tenant, serving
+from tests.db.contents import all_rows
+from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft
+from tests.rest.envelopes import data_of, error_of, printed
+from tests.rest.writing import done, done_data, send
+from tests.servers import DEMO_KEY
+
+KEPT = ("content", "account_ids", "scheduled_for", "timezone", "media_ids", "platform_content")
+NOW_TEXT = format_instant(NOW)
+
+
+@pytest.fixture
+async def demo(database: Database) -> AsyncIterator[Tenant]:
+    await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
+    async with serving(database, token=DEMO_KEY) as client:
+        yield Tenant(database, DEMO_WORKSPACE_ID, client)
+
+
+async def demo_posts(demo: Tenant) -> list[dict[str, object]]:
+    """All that may still go out or failed, and some that were published."""
+    limits = dict.fromkeys(("draft", "scheduled", "publishing", "failed"), 100)
+    limits |= dict.fromkeys(("published", "partially_failed"), 25)
+    answers = [
+        await demo.client.get(f"/v1/posts?limit={limit}&status={status}")
+        for status, limit in limits.items()
+    ]
+    return [post for answer in answers for post in data_of(answer)["posts"]]
+
+
+async def stored(demo: Tenant) -> dict[str, Any]:
+    """All rows but those of keys, which tell when they were used."""
+    return {
+        name: rows for name, rows in (await all_rows(demo.database)).items() if name != "api_key"
+    }
+
+
+async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo: Tenant) -> None:
+    posts = await demo_posts(demo)
+    before = await stored(demo)
+    statuses: Counter[int] = Counter()
+    for post in posts:
+        response = await send(demo, "PATCH", f"/v1/posts/{post['id']}", post)
+        statuses[response.status_code] += 1
+        if response.status_code == 409:
+            assert error_of(response, 409)["code"] == "conflict"
+        else:
+            assert printed(done_data(response, 200)) == printed(post)
+    assert await stored(demo) == before
+    assert statuses[200] > 10
+    assert statuses[409] > 10
+
+
+async def test_every_demo_post_makes_another_one_like_it(demo: Tenant) -> None:
+    posts = await demo_posts(demo)
+    before = data_of(await demo.client.get("/v1/posts"))["total"]
+    made: Counter[str] = Counter()
+    for post in posts:
+        response = await send(demo, "POST", "/v1/posts", post)
+        if post["scheduled_for"] is not None and str(post["scheduled_for"]) <= NOW_TEXT:
+            assert error_of(response, 400)["code"] == "past_schedule_time"
+            made["past"] += 1
+            continue
+        copy = done_data(response, 201)
+        assert copy["id"] != post["id"]
+        assert printed([copy[key] for key in KEPT]) == printed([post[key] for key in KEPT])
+        assert (copy["status"] == "draft") is (post["status"] == "draft")
+        made[copy["status"]] += 1
+    assert set(made) == {"past", "draft", "scheduled", "publishing"}
+    total = data_of(await demo.client.get("/v1/posts"))["total"]
+    assert total == before + len(posts) - made["past"]
+
+
+async def test_a_draft_that_comes_back_goes_out_only_where_it_is_told_to(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    added = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    post = data_of(await acme.client.get(f"/v1/posts/{added.id}"))
+
+    copy = await done(acme, "POST", "/v1/posts", post, status=201)
+    told = await done(acme, "POST", "/v1/posts", {**post, "draft": False}, status=201)
+
+    now = await done(acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201)
+
+    assert (copy["status"], told["status"]) == ("draft", "publishing")
+    assert now["status"] == "publishing"
+
+
+async def test_media_that_come_back_are_not_the_new_posts(acme: Tenant) -> None:
+    added = await add_post(
+        acme.database, acme.workspace, is_draft=True, media=[{"url": "https://example.com/1.png"}]
+    )
+    post = data_of(await acme.client.get(f"/v1/posts/{added.id}"))
+
+    assert await done(acme, "PATCH", f"/v1/posts/{added.id}", post) == post
+    copy = await done(acme, "POST", "/v1/posts", post, status=201)
+
+    assert copy["media"] == []
+
+
+async def test_the_answer_to_a_creation_may_be_sent_back_too(acme: Tenant) -> None:
+    first = await done(acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201)
+
+    second = await done(acme, "POST", "/v1/posts", first, status=201)
+    changed = await done(acme, "PATCH", f"/v1/posts/{second['id']}", first)
+
+    assert (second["content"], second["status"]) == ("Idea", "draft")
+    assert changed["id"] == second["id"] != first["id"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent", "shown"),
+    [
+        (None, "UTC", "UTC"),
+        ("UTC", None, "UTC"),
+        ("Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"),
+    ],
+)
+async def test_the_time_zone_that_is_assumed_is_no_change(
+    acme: Tenant, stored: str | None, sent: str | None, shown: str
+) -> None:
+    added = await add_post(acme.database, acme.workspace, is_draft=True, timezone=stored)
+    before = await all_rows(acme.database)
+
+    data = await done(acme, "PATCH", f"/v1/posts/{added.id}", {"timezone": sent})
+
+    assert data["timezone"] == shown
+    assert await all_rows(acme.database) == before
