@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -59,7 +58,7 @@ async def somebody_is_next(file: Path) -> None:
 
 async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(file: Path) -> None:
     first, second = turns(file), turns(file)
-    order = []
+    order: list[str] = []
 
     async def again_and_again(name: str, mine: FileTurns) -> None:
         while len(order) < 6:
@@ -80,17 +79,17 @@ async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(file: Pat
 
 
 async def test_a_process_that_is_killed_leaves(file: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "taken\n"
-        waiting = asyncio.create_task(turns(file).take())
-        await somebody_is_next(file)
-        assert not waiting.done()
+    command = [sys.executable, "-c", HOLDER, str(file)]
+    holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"taken\n"
+    waiting = asyncio.create_task(turns(file).take())
+    await somebody_is_next(file)
+    assert not waiting.done()
 
-        holder.kill()
-        await asyncio.wait_for(waiting, SECONDS)
+    holder.kill()
+    await asyncio.wait_for(waiting, SECONDS)
+    await holder.wait()
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(file: Path) -> None:
