@@ -1,0 +1,130 @@
+"""Which destinations are retried by hand, and why the others not: every state, account and force."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.accounts import Account
+from app.domain.destinations import DestinationState
+from app.domain.errors import ErrorCode, InvalidInput
+from app.domain.ids import AccountId
+from app.domain.posts import Post
+from app.domain.retrying import RetryRefusal, retry_post, retry_refusal
+from tests.domain.states import (
+    ACCOUNTS,
+    EVERY,
+    FAILED,
+    PUBLISHED,
+    PUBLISHING,
+    SUBMITTED,
+    UNKNOWN,
+    account,
+    post_of,
+    posts,
+)
+from tests.factories import NOW
+
+ACCOUNT_STATES = {
+    "can post": (account(1), True),
+    "has a token that expires soon": (account(1, token_expires_at=NOW.replace(hour=16)), True),
+    "is switched off": (account(1, is_active=False), False),
+    "needs reconnection": (account(1, needs_reconnection_since=NOW), False),
+    "has an expired token": (account(1, token_expires_at=NOW), False),
+}
+
+
+def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
+    if name in PUBLISHED:
+        return "already_published"
+    if name in PUBLISHING:
+        return "in_flight"
+    if name in UNKNOWN and not force:
+        return "outcome_unknown"
+    if name in FAILED or name in UNKNOWN:
+        return None if can_post else "account_needs_reconnection"
+    return "not_failed"
+
+
+@pytest.mark.parametrize(("of", "can_post"), ACCOUNT_STATES.values(), ids=ACCOUNT_STATES)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_state_is_retried_or_refused_with_its_reason(
+    name: str, of: Account, can_post: bool
+) -> None:
+    for force in (False, True):
+        refusal = retry_refusal(EVERY[name], of, force=force, now=NOW)
+        assert refusal == refusal_by_the_rules(name, can_post, force)
+
+
+@pytest.mark.parametrize("refusal", RetryRefusal)
+def test_every_refusal_says_what_to_do(refusal: RetryRefusal) -> None:
+    assert refusal.fix.endswith(".")
+
+
+def again(state: DestinationState) -> DestinationState:
+    """As it must be after a retry."""
+    return DestinationState(
+        status=state.status.QUEUED,
+        due_at=state.due_at,
+        claimable_at=state.due_at,
+        attempts=state.attempts,
+        round_started_at=NOW,
+        fence=state.fence,
+    )
+
+
+def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None:
+    for names in product(SUBMITTED, repeat=2):
+        before = post_of([SUBMITTED[name] for name in names])
+
+        after, decisions = retry_post(before, ACCOUNTS, only=None, force=False, now=NOW)
+
+        expected = [refusal_by_the_rules(name, can_post=True, force=False) for name in names]
+        assert [each.refusal for each in decisions] == expected
+        assert tuple(each.destination for each in decisions) == after.destinations
+        if all(expected):
+            assert after is before
+            continue
+        assert after == replace(
+            before,
+            updated_at=NOW,
+            destinations=tuple(
+                each if refusal else replace(each, state=again(each.state), updated_at=NOW)
+                for each, refusal in zip(before.destinations, expected, strict=True)
+            ),
+        ), names
+
+
+def test_some_accounts_alone_are_looked_at() -> None:
+    before = post_of([FAILED["failed as transient"]] * 3)
+
+    after, decisions = retry_post(before, ACCOUNTS, only=[AccountId(2)], force=False, now=NOW)
+
+    assert [each.destination.account_id for each in decisions] == [2]
+    assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
+    assert retry_post(before, ACCOUNTS, only=[], force=False, now=NOW) == (before, [])
+
+
+def test_an_account_that_the_post_does_not_go_to_is_refused() -> None:
+    before = post_of([FAILED["failed as transient"]])
+
+    with pytest.raises(InvalidInput) as refused:
+        retry_post(before, ACCOUNTS, only=[AccountId(9), AccountId(7)], force=True, now=NOW)
+
+    error = refused.value
+    assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "accountIds")
+    assert error.message == "The post does not go to account 7."
+
+
+@given(posts(), st.booleans())
+def test_a_retry_never_makes_an_impossible_state_and_the_second_has_nothing_to_do(
+    before: Post, force: bool
+) -> None:
+    once, _ = retry_post(before, ACCOUNTS, only=None, force=force, now=NOW)
+    twice, decisions = retry_post(once, ACCOUNTS, only=None, force=force, now=NOW)
+
+    assert twice is once
+    assert None not in [each.refusal for each in decisions]
+    assert once.version == before.version
