@@ -126,7 +126,7 @@ def change_post(
         _check_account_ids(account_ids)
         changed = replace(changed, is_draft=_is_draft(post))
         changed = _on_accounts(changed, account_ids, accounts, new_id, now)
-    if not changed.is_draft and not changed.destinations:
+    if not _is_draft(post) and not changed.destinations:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
