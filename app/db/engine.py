@@ -33,6 +33,7 @@ from app.db.sqlite import (
     sqlite_reading,
     sqlite_writing,
 )
+from app.db.turns import FileTurns, Turns
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 
@@ -149,6 +150,7 @@ class Database:
         pool_size: int = 5,
         timeout: timedelta = timedelta(seconds=10),
         confine: WorkspaceFilter = within_workspace,
+        turns: Callable[[Path, timedelta], Turns] = FileTurns,
     ) -> None:
         self._confine = confine
         self.url = make_url(url)
@@ -156,7 +158,9 @@ class Database:
         self._threads = Threads()
         if self.is_sqlite:
             self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
-            self.writing = sqlite_writing(self.url, timeout, self._threads)
+            self.writing = sqlite_writing(
+                self.url, timeout, self._threads, turns(Path(str(self.url.database)), timeout)
+            )
         else:
             self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)

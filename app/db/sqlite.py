@@ -15,6 +15,8 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.turns import Turns
+
 NO_TIME_LIMIT = "no_time_limit"
 """The execution option of a connection whose statements may take as long as they need."""
 
@@ -50,7 +52,7 @@ def sqlite_reading(url: URL, pool_size: int, timeout: timedelta, threads: "Threa
     return engine
 
 
-def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads") -> AsyncEngine:
+def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads", turns: Turns) -> AsyncEngine:
     """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
     engine = create_async_engine(
         url,
@@ -75,7 +77,12 @@ def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads") -> AsyncEng
     @event.listens_for(engine.sync_engine, "begin")
     def take_the_write_lock_first(connection: Any) -> None:
         # A transaction that reads before it writes would fail at once when another one got between.
+        connection.connection.dbapi_connection.run_async(lambda _driver: turns.take())
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def let_others_write(_connection: object, _record: object) -> None:
+        turns.leave()
 
     return engine
 

@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
-from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post, PostStatus
 from app.domain.transitions import DRAFT, cancelled, moved, queued, suspended
 
 NewId = Callable[[], UUID]
@@ -124,8 +124,9 @@ def change_post(
         changed = _at_another_time(changed, now)
     if account_ids is not None:
         _check_account_ids(account_ids)
+        changed = replace(changed, is_draft=_is_draft(post))
         changed = _on_accounts(changed, account_ids, accounts, new_id, now)
-    if not changed.is_draft and not changed.destinations:
+    if not _is_draft(post) and not changed.destinations:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
@@ -144,7 +145,7 @@ def schedule_post(
 ) -> Post:
     """Submit a draft, to go out at its time or at once; Conflict for what is none."""
     _check_version(post, expected_version)
-    if not post.is_draft:
+    if not _is_draft(post):
         raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
     if when.publish_now and when.scheduled_for is not None:
         raise InvalidInput(
@@ -162,7 +163,7 @@ def schedule_post(
     if not wanted:
         raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
     return _edited(
-        _on_accounts(_planned(submitted, due or now), wanted, accounts, new_id, now), now
+        _on_accounts(_planned(submitted, due or now, now), wanted, accounts, new_id, now), now
     )
 
 
@@ -172,12 +173,12 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     Conflict while it is being published or its outcome is unknown, and where nothing is waiting.
     """
     _check_version(post, expected_version)
-    if post.is_draft:
+    if _is_draft(post):
         raise Conflict("The post is a draft already: nothing of it goes out.")
     _require_known_outcomes(post)
     if all(each.state.is_untouched for each in post.destinations):
         draft = replace(post, is_draft=True, submitted_now=False)
-        return _edited(_planned(draft, None), now)
+        return _edited(_planned(draft, None, now), now)
     if not any(_is_queued(each.state) for each in post.destinations):
         raise Conflict(f"Nothing of the post is waiting any more; it is {post.status}.")
     destinations = (
@@ -198,10 +199,7 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
             "The post was published on a platform and cannot be deleted here."
         )
     _require_known_outcomes(post)
-    destinations = (
-        _with_state(each, suspended(each.state), now) if each.state.claimable_at else each
-        for each in post.destinations
-    )
+    destinations = (_with_state(each, suspended(each.state), now) for each in post.destinations)
     return _edited(replace(post, deleted_at=now, destinations=tuple(destinations)), now)
 
 
@@ -279,12 +277,12 @@ def _at_another_time(post: Post, now: datetime) -> Post:
     if not all(each.state.is_untouched for each in post.destinations):
         raise Conflict("The post was attempted already, so its time cannot be changed any more.")
     submitted = replace(post, submitted_now=post.scheduled_for is None)
-    return _planned(submitted, post.scheduled_for or now)
+    return _planned(submitted, post.scheduled_for or now, now)
 
 
-def _planned(post: Post, due_at: datetime | None) -> Post:
+def _planned(post: Post, due_at: datetime | None, now: datetime) -> Post:
     """An untouched post with all its destinations due then, or as a draft's."""
-    destinations = (replace(each, state=moved(each.state, due_at)) for each in post.destinations)
+    destinations = (_with_state(each, moved(each.state, due_at), now) for each in post.destinations)
     return replace(post, destinations=tuple(destinations))
 
 
@@ -309,7 +307,7 @@ def _on_accounts(
         )
     state = DRAFT if post.is_draft else queued(max(post.scheduled_for or now, now))
     destinations = (
-        replace(known[account_id], position=position)
+        _at_position(known[account_id], position, now)
         if account_id in known
         else Destination(
             id=DestinationId(new_id()),
@@ -330,7 +328,20 @@ def _edited(post: Post, now: datetime) -> Post:
 
 
 def _with_state(destination: Destination, state: DestinationState, now: datetime) -> Destination:
+    if state == destination.state:
+        return destination
     return replace(destination, state=state, updated_at=now)
+
+
+def _at_position(destination: Destination, position: int, now: datetime) -> Destination:
+    if position == destination.position:
+        return destination
+    return replace(destination, position=position, updated_at=now)
+
+
+def _is_draft(post: Post) -> bool:
+    """Also one that an import left without destinations, whatever its flag says."""
+    return post.status is PostStatus.DRAFT
 
 
 def _is_queued(state: DestinationState) -> bool:

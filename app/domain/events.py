@@ -13,6 +13,7 @@ from uuid import UUID
 from app.domain.accounts import Account
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.json_values import is_same
 from app.domain.posts import Post
 from app.domain.times import format_instant
 
@@ -110,7 +111,7 @@ def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[
     return {
         name: _as_json(value)
         for name, value in after.items()
-        if name not in before or before[name] != value
+        if name not in before or not is_same(before[name], value)
     }
 
 

@@ -1,4 +1,4 @@
-"""What JSON values may come in to be kept as they are given. Reads no text and knows no field by name."""
+"""What JSON values may come in to be kept as they are given, and which are the same. Reads no text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,24 @@ def check_json(value: object, argument: str) -> None:
     In the path, a key that is long or cannot be printed is … instead.
     """
     _check(value, argument, MAX_JSON_DEPTH)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are equal as JSON; Python takes true for 1, and false for 0.
+
+    1 and 1.0 are the same: an engine may turn the one into the other.
+    """
+    match one, other:
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case Mapping(), Mapping():
+            return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+        case (str(), _) | (_, str()):
+            return one == other
+        case Sequence(), Sequence():
+            return len(one) == len(other) and all(map(is_same, one, other))
+        case _:
+            return one == other
 
 
 def _check(value: object, path: str, levels: int) -> None:

@@ -78,11 +78,13 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             argument="platformContent",
         )
     for platform, own in platform_content.items():
+        check_text(platform, "a key of platformContent", max_length=MAX_NAME_LENGTH)
         path = f"platformContent.{platform}"
         if not isinstance(own, Mapping):
             raise InvalidInput(f"{path} must be an object.", argument=path)
         content = own.get("content")
         if content is not None and not isinstance(content, str):
             raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
+        # Before the other texts, for one that is too long has a code of its own.
         _check_content(content or "", f"{path}.content")
     check_json(platform_content, "platformContent")

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.db.copying import copy_database
 from app.db.engine import Database
 from app.db.migrations import check_schema_version, migrate
+from app.db.turns import LOCK_FILE_SUFFIXES
 
 _PRIVATE = 0o600
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -35,7 +36,7 @@ async def backup(
         _require_new(file)
         partial.rename(file)
     finally:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", *LOCK_FILE_SUFFIXES):
             partial.with_name(partial.name + suffix).unlink(missing_ok=True)
     return rows
 

@@ -1,16 +1,17 @@
-"""Manual retries: which destinations may be retried by hand, and what becomes of a post."""
+"""Which destinations are retried by hand, and why the others not: every state, account and force."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from itertools import product
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.accounts import Account
-from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
-from app.domain.errors import Conflict, InvalidInput
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.destinations import DestinationState
+from app.domain.errors import Conflict, ErrorCode, InvalidInput
+from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.retrying import (
     RetryRefusal,
@@ -18,179 +19,138 @@ from app.domain.retrying import (
     retry_post,
     retry_refusal,
 )
-from tests.factories import (
-    NOW,
-    being_verified,
-    claimed,
-    draft,
-    failed,
-    published,
-    queued,
-    started,
-    unknown,
-    waiting_for_retry,
+from tests.domain.states import (
+    ACCOUNTS,
+    EVERY,
+    FAILED,
+    PUBLISHED,
+    PUBLISHING,
+    SUBMITTED,
+    UNKNOWN,
+    account,
+    post_of,
+    posts,
 )
+from tests.factories import NOW
 
-LATER = NOW + timedelta(hours=30)
-
-STATES: dict[str, tuple[DestinationState, RetryRefusal | None, RetryRefusal | None]] = {
-    "draft": (draft(), RetryRefusal.NOT_FAILED, RetryRefusal.NOT_FAILED),
-    "queued": (queued(), RetryRefusal.NOT_FAILED, RetryRefusal.NOT_FAILED),
-    "waiting": (waiting_for_retry(), RetryRefusal.NOT_FAILED, RetryRefusal.NOT_FAILED),
-    "claimed": (claimed(), RetryRefusal.IN_FLIGHT, RetryRefusal.IN_FLIGHT),
-    "started": (started(), RetryRefusal.IN_FLIGHT, RetryRefusal.IN_FLIGHT),
-    "published": (published(), RetryRefusal.ALREADY_PUBLISHED, RetryRefusal.ALREADY_PUBLISHED),
-    "failed": (failed(), None, None),
-    "unknown": (unknown(), RetryRefusal.OUTCOME_UNKNOWN, None),
-    "being verified": (being_verified(), RetryRefusal.OUTCOME_UNKNOWN, None),
+ACCOUNT_STATES = {
+    "can post": (account(1), True),
+    "has a token that expires soon": (account(1, token_expires_at=NOW.replace(hour=16)), True),
+    "is switched off": (account(1, is_active=False), False),
+    "needs reconnection": (account(1, needs_reconnection_since=NOW), False),
+    "has an expired token": (account(1, token_expires_at=NOW), False),
 }
-"""Each with the refusal of a retry, and of a forced one."""
 
 
-def account(number: int) -> Account:
-    return Account(
-        id=AccountId(number),
-        platform="x",
-        account_name=None,
-        display_name=None,
-        platform_user_id=None,
-        platform_username=None,
-        avatar_url=None,
-        is_active=True,
-        needs_reconnection_since=None,
-        token_expires_at=None,
-        token_refreshed_at=None,
-        connected_at=NOW,
-        created_at=NOW,
-        updated_at=NOW,
+def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
+    if name in PUBLISHED:
+        return "already_published"
+    if name in PUBLISHING:
+        return "in_flight"
+    if name in UNKNOWN and not force:
+        return "outcome_unknown"
+    if name in FAILED or name in UNKNOWN:
+        return None if can_post else "account_needs_reconnection"
+    return "not_failed"
+
+
+@pytest.mark.parametrize(("of", "can_post"), ACCOUNT_STATES.values(), ids=ACCOUNT_STATES)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_state_is_retried_or_refused_with_its_reason(
+    name: str, of: Account, can_post: bool
+) -> None:
+    for force in (False, True):
+        refusal = retry_refusal(EVERY[name], of, force=force, now=NOW)
+        assert refusal == refusal_by_the_rules(name, can_post, force)
+
+
+@pytest.mark.parametrize("refusal", RetryRefusal)
+def test_every_refusal_says_what_to_do(refusal: RetryRefusal) -> None:
+    assert refusal.fix.endswith(".")
+
+
+def again(state: DestinationState) -> DestinationState:
+    """As it must be after a retry."""
+    return DestinationState(
+        status=state.status.QUEUED,
+        due_at=state.due_at,
+        claimable_at=state.due_at,
+        attempts=state.attempts,
+        round_started_at=NOW,
+        fence=state.fence,
     )
 
 
-ACCOUNTS = {AccountId(number): account(number) for number in range(1, 4)}
+def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None:
+    for names in product(SUBMITTED, repeat=2):
+        before = post_of([SUBMITTED[name] for name in names])
 
+        after, decisions = retry_post(before, ACCOUNTS, only=None, force=False, now=NOW)
 
-def post_in(*states: DestinationState) -> Post:
-    destinations = tuple(
-        Destination(
-            id=DestinationId(UUID(int=number)),
-            account_id=AccountId(number),
-            platform="x",
-            position=number - 1,
-            state=state,
-            created_at=NOW,
+        expected = [refusal_by_the_rules(name, can_post=True, force=False) for name in names]
+        assert [each.refusal for each in decisions] == expected
+        assert tuple(each.destination for each in decisions) == after.destinations
+        if all(expected):
+            assert after is before
+            continue
+        assert after == replace(
+            before,
             updated_at=NOW,
-        )
-        for number, state in enumerate(states, start=1)
-    )
-    return Post(
-        id=PostId(UUID(int=99)),
-        content="Sale",
-        is_draft=False,
-        submitted_now=False,
-        scheduled_for=NOW,
-        timezone=None,
-        media_ids=[],
-        media=[],
-        platform_content={},
-        reference=None,
-        version=1,
-        deleted_at=None,
-        imported_at=None,
-        created_at=NOW,
-        updated_at=NOW,
-        destinations=destinations,
-    )
+            destinations=tuple(
+                each if refusal else replace(each, state=again(each.state), updated_at=NOW)
+                for each, refusal in zip(before.destinations, expected, strict=True)
+            ),
+        ), names
 
 
-@pytest.mark.parametrize("name", STATES)
-def test_each_state_is_retried_or_refused(name: str) -> None:
-    state, refused, refused_by_force = STATES[name]
-    found = [
-        retry_refusal(state, ACCOUNTS[AccountId(1)], force=force, now=NOW)
-        for force in (False, True)
-    ]
-    assert found == [refused, refused_by_force]
+def test_some_accounts_alone_are_looked_at() -> None:
+    before = post_of([FAILED["failed as transient"]] * 3)
 
+    after, decisions = retry_post(before, ACCOUNTS, only=[AccountId(2)], force=False, now=NOW)
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        lambda each: replace(each, is_active=False),
-        lambda each: replace(each, needs_reconnection_since=NOW),
-        lambda each: replace(each, token_expires_at=NOW),
-    ],
-)
-def test_what_could_be_retried_waits_for_its_account(broken: Callable[[Account], Account]) -> None:
-    without_access = broken(account(1))
-    for state, _, refused in STATES.values():
-        expected = refused or RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
-        assert retry_refusal(state, without_access, force=True, now=NOW) is expected
-    expires_later = replace(account(1), token_expires_at=NOW + timedelta(milliseconds=1))
-    assert retry_refusal(failed(), expires_later, force=False, now=NOW) is None
-
-
-def test_every_refusal_has_a_fix() -> None:
-    assert all(each.fix.endswith(".") for each in RetryRefusal)
-
-
-def test_a_retry_begins_a_round_and_keeps_the_due_time_and_the_attempts() -> None:
-    state = failed(attempts=5)
-    post, (decision,) = retry_post(post_in(state), ACCOUNTS, only=None, force=False, now=LATER)
-    assert decision.refusal is None
-    assert post.destinations == (decision.destination,)
-    assert decision.destination.state == DestinationState(
-        status=DestinationStatus.QUEUED,
-        outcome=Outcome.NONE,
-        due_at=NOW,
-        claimable_at=NOW,
-        attempts=5,
-        round_attempts=0,
-        round_started_at=LATER,
-        fence=5,
-    )
-    assert (post.updated_at, decision.destination.updated_at, post.version) == (LATER, LATER, 1)
+    assert [each.destination.account_id for each in decisions] == [2]
+    assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
+    assert retry_post(before, ACCOUNTS, only=[], force=False, now=NOW) == (before, [])
 
 
 def test_only_the_chosen_are_decided_and_changed() -> None:
-    post = post_in(failed(), failed(), published())
-    chosen = {post.destinations[1].id, post.destinations[2].id, DestinationId(UUID(int=77))}
-    found, decisions = retry_destinations(
-        post, {each.id: each for each in (account(2), account(3))}, chosen, force=False, now=LATER
-    )
-    assert [(each.destination.account_id, each.refusal) for each in decisions] == [
-        (2, None),
-        (3, RetryRefusal.ALREADY_PUBLISHED),
-    ]
-    assert (found.destinations[0], found.destinations[2]) == (
-        post.destinations[0],
-        post.destinations[2],
-    )
+    before = post_of([FAILED["failed as transient"]] * 3)
+    chosen = {before.destinations[1].id, DestinationId(UUID(int=77))}
+    known = {AccountId(2): ACCOUNTS[AccountId(2)]}
 
+    after, decisions = retry_destinations(before, known, chosen, force=False, now=NOW)
 
-def test_a_post_of_which_nothing_is_retried_stays_as_it_is() -> None:
-    post = post_in(published(), started(), unknown())
-    found, decisions = retry_post(post, ACCOUNTS, only=None, force=False, now=LATER)
-    assert found is post
-    assert [each.refusal for each in decisions] == [
-        RetryRefusal.ALREADY_PUBLISHED,
-        RetryRefusal.IN_FLIGHT,
-        RetryRefusal.OUTCOME_UNKNOWN,
-    ]
-
-
-def test_an_account_that_the_post_does_not_go_to_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="The post does not go to account 7") as caught:
-        retry_post(
-            post_in(failed()),
-            ACCOUNTS,
-            only=[AccountId(9), AccountId(7), AccountId(1)],
-            force=False,
-            now=NOW,
-        )
-    assert caught.value.argument == "accountIds"
+    assert [each.destination.account_id for each in decisions] == [2]
+    assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
 
 
 def test_an_imported_post_is_not_retried_here() -> None:
-    imported = replace(post_in(failed()), imported_at=NOW)
-    with pytest.raises(Conflict, match="imported"):
+    imported = replace(post_of([FAILED["failed as transient"]]), imported_at=NOW)
+    with pytest.raises(Conflict) as refused:
         retry_post(imported, ACCOUNTS, only=None, force=True, now=NOW)
+    assert refused.value.message == (
+        "The post was imported: retry it in the service that publishes it."
+    )
+
+
+def test_an_account_that_the_post_does_not_go_to_is_refused() -> None:
+    before = post_of([FAILED["failed as transient"]])
+
+    with pytest.raises(InvalidInput) as refused:
+        retry_post(before, ACCOUNTS, only=[AccountId(9), AccountId(7)], force=True, now=NOW)
+
+    error = refused.value
+    assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "accountIds")
+    assert error.message == "The post does not go to account 7."
+
+
+@given(posts(), st.booleans())
+def test_a_retry_never_makes_an_impossible_state_and_the_second_has_nothing_to_do(
+    before: Post, force: bool
+) -> None:
+    once, _ = retry_post(before, ACCOUNTS, only=None, force=force, now=NOW)
+    twice, decisions = retry_post(once, ACCOUNTS, only=None, force=force, now=NOW)
+
+    assert twice is once
+    assert None not in [each.refusal for each in decisions]
+    assert once.version == before.version

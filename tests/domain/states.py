@@ -1,0 +1,166 @@
+"""Every state of a destination by its name, and posts of them, for tests of what becomes of posts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from app.domain.accounts import Account
+from app.domain.destinations import Destination, DestinationState, ErrorCategory
+from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.posts import Post
+from tests.factories import (
+    NOW,
+    being_verified,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+MINUTE = timedelta(minutes=1)
+CREATED = NOW - timedelta(days=1)
+LATER = NOW + timedelta(hours=1)
+MUCH_LATER = NOW + timedelta(days=2)
+
+UNTOUCHED: Mapping[str, DestinationState] = {
+    "queued": queued(LATER),
+    "queued and once claimed": replace(queued(LATER), fence=3),
+    "queued and imported": replace(queued(LATER), claimable_at=None),
+}
+WAITING: Mapping[str, DestinationState] = {
+    "waiting": waiting_for_retry(),
+    "waiting after a rate limit": waiting_for_retry(
+        category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"
+    ),
+    "tried and imported": replace(queued(), claimable_at=None, attempts=2),
+}
+PUBLISHING: Mapping[str, DestinationState] = {
+    "claimed": claimed(),
+    "started": started(),
+    "publishing elsewhere": replace(
+        claimed(), lease_token=None, lease_expires_at=None, claimable_at=None
+    ),
+}
+PUBLISHED: Mapping[str, DestinationState] = {"published": published()}
+FAILED: Mapping[str, DestinationState] = {
+    **{
+        f"failed as {category}": failed(category=category, code=category.name)
+        for category in ErrorCategory
+    },
+    "cancelled before it went out": failed(due_at=LATER, attempts=0, code="CANCELLED"),
+}
+UNKNOWN: Mapping[str, DestinationState] = {
+    "unknown": unknown(),
+    "being verified": being_verified(),
+}
+SUBMITTED: Mapping[str, DestinationState] = (
+    dict(UNTOUCHED)
+    | dict(WAITING)
+    | dict(PUBLISHING)
+    | dict(PUBLISHED)
+    | dict(FAILED)
+    | dict(UNKNOWN)
+)
+"""Every state of a destination whose post is no draft."""
+EVERY: Mapping[str, DestinationState] = {"draft": draft(), **SUBMITTED}
+
+
+def post_of(states: Sequence[DestinationState], **facts: Any) -> Post:
+    """On the accounts 1, 2, …; a draft if it says nothing else and its destinations have no time."""
+    defaults: dict[str, Any] = {
+        "id": PostId(UUID(int=0xF)),
+        "content": "Spring sale",
+        "is_draft": all(each.due_at is None for each in states),
+        "submitted_now": False,
+        "scheduled_for": LATER,
+        "timezone": "Europe/Berlin",
+        "media_ids": ["m1"],
+        "media": [{"url": "https://example.com/1.png"}],
+        "platform_content": {"x": {"content": "Sale!"}},
+        "reference": "spring",
+        "version": 4,
+        "deleted_at": None,
+        "imported_at": None,
+        "created_at": CREATED,
+        "updated_at": CREATED,
+    }
+    destinations = tuple(
+        Destination(
+            id=DestinationId(UUID(int=number)),
+            account_id=AccountId(number),
+            platform="x",
+            position=number - 1,
+            state=state,
+            created_at=CREATED,
+            updated_at=CREATED,
+        )
+        for number, state in enumerate(states, 1)
+    )
+    return Post(**(defaults | facts), destinations=destinations)
+
+
+def account(number: int, **facts: Any) -> Account:
+    """One that can post."""
+    defaults: dict[str, Any] = {
+        "platform": "x",
+        "account_name": f"@acme{number}",
+        "display_name": None,
+        "platform_user_id": None,
+        "platform_username": None,
+        "avatar_url": None,
+        "is_active": True,
+        "needs_reconnection_since": None,
+        "token_expires_at": None,
+        "token_refreshed_at": None,
+        "connected_at": CREATED,
+        "created_at": CREATED,
+        "updated_at": CREATED,
+    }
+    return Account(id=AccountId(number), **(defaults | facts))
+
+
+ACCOUNTS: Mapping[AccountId, Account] = {AccountId(each): account(each) for each in range(1, 10)}
+
+
+_numbers = count(100)
+
+
+def new_id() -> UUID:
+    """One that no other thing of this run has."""
+    return UUID(int=next(_numbers))
+
+
+def several(states: Mapping[str, DestinationState]) -> st.SearchStrategy[list[DestinationState]]:
+    """1 to 4 of them."""
+    return st.lists(st.sampled_from(sorted(states)), min_size=1, max_size=4).map(
+        lambda names: [states[name] for name in names]
+    )
+
+
+def posts() -> st.SearchStrategy[Post]:
+    """Drafts, scheduled posts and such as go out at once, of any states, and of no destination."""
+    drafts = st.lists(st.just(draft()), max_size=4).map(
+        lambda states: post_of(states, is_draft=True)
+    )
+    bare = st.just(post_of([], is_draft=False, imported_at=CREATED))
+    submitted = st.builds(
+        lambda states, now, imported: post_of(
+            states,
+            submitted_now=now,
+            scheduled_for=None if now else LATER,
+            imported_at=CREATED if imported else None,
+        ),
+        several(SUBMITTED),
+        st.booleans(),
+        st.booleans(),
+    )
+    return st.one_of(drafts, bare, submitted, submitted, submitted)

@@ -1,0 +1,137 @@
+"""What each command makes of a destination's state: every state, and the whole value of the new one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+)
+from app.domain.transitions import (
+    DRAFT,
+    cancelled,
+    moved,
+    queued,
+    retried,
+    suspended,
+    without_access,
+)
+from tests import factories
+from tests.domain.states import EVERY, FAILED, LATER, MUCH_LATER, UNKNOWN, UNTOUCHED, WAITING
+from tests.factories import NOW
+
+QUEUED = {**UNTOUCHED, **WAITING}
+
+
+def test_a_draft_and_a_submitted_one_are_those_of_the_factories() -> None:
+    assert factories.draft() == DRAFT
+    assert queued(LATER) == factories.queued(LATER)
+
+
+@pytest.mark.parametrize("name", ["draft", *UNTOUCHED])
+@pytest.mark.parametrize("due_at", [None, NOW, MUCH_LATER])
+def test_an_untouched_one_is_moved_to_any_time_and_its_claims_go_on(
+    name: str, due_at: datetime | None
+) -> None:
+    state = EVERY[name]
+    assert moved(state, due_at) == replace(
+        state, due_at=due_at, claimable_at=due_at, round_started_at=due_at
+    )
+
+
+@pytest.mark.parametrize("state", EVERY.values(), ids=EVERY)
+def test_one_that_is_due_then_already_is_not_moved(state: DestinationState) -> None:
+    assert moved(state, state.due_at) is state
+
+
+@pytest.mark.parametrize("name", ["draft", *QUEUED, *FAILED, *UNKNOWN, "published"])
+def test_a_suspended_one_is_the_same_but_for_claims(name: str) -> None:
+    state = EVERY[name]
+    assert suspended(state) == replace(state, claimable_at=None)
+    assert suspended(suspended(state)) == suspended(state)
+
+
+@pytest.mark.parametrize("state", QUEUED.values(), ids=QUEUED)
+def test_a_queued_one_is_cancelled(state: DestinationState) -> None:
+    assert state.due_at is not None
+    assert cancelled(state, NOW) == replace(
+        state,
+        status=DestinationStatus.FAILED,
+        outcome=Outcome.FAILED,
+        claimable_at=None,
+        next_retry_at=None,
+        error="Somebody cancelled it before it went out.",
+        error_category=ErrorCategory.PERMANENT,
+        error_code="CANCELLED",
+        settled_at=NOW,
+        due_day=state.due_at.date(),
+    )
+
+
+@pytest.mark.parametrize("state", QUEUED.values(), ids=QUEUED)
+def test_a_queued_one_whose_account_cannot_post_fails_with_auth(state: DestinationState) -> None:
+    assert state.due_at is not None
+    assert without_access(state, "Reconnect the account to post.", NOW) == replace(
+        state,
+        status=DestinationStatus.FAILED,
+        outcome=Outcome.FAILED,
+        claimable_at=None,
+        next_retry_at=None,
+        error="Reconnect the account to post.",
+        error_category=ErrorCategory.AUTH,
+        error_code="AUTH",
+        settled_at=NOW,
+        due_day=state.due_at.date(),
+    )
+
+
+RETRYABLE = {
+    **FAILED,
+    **UNKNOWN,
+    **{f"{name}, cancelled": cancelled(state, NOW) for name, state in QUEUED.items()},
+}
+
+
+@pytest.mark.parametrize("state", RETRYABLE.values(), ids=RETRYABLE)
+def test_a_failed_one_is_queued_again_in_a_new_round(state: DestinationState) -> None:
+    assert retried(state, LATER) == DestinationState(
+        status=DestinationStatus.QUEUED,
+        due_at=state.due_at,
+        claimable_at=state.due_at,
+        attempts=state.attempts,
+        round_attempts=0,
+        round_started_at=LATER,
+        fence=state.fence,
+    )
+
+
+FAILS: Mapping[str, Callable[[DestinationState], DestinationState]] = {
+    "cancelled": lambda state: cancelled(state, NOW),
+    "without access": lambda state: without_access(state, "Reconnect it.", NOW),
+}
+
+
+@pytest.mark.parametrize("command", FAILS.values(), ids=FAILS)
+def test_a_draft_cannot_fail(command: Callable[[DestinationState], DestinationState]) -> None:
+    with pytest.raises(ValueError, match="a draft cannot fail"):
+        command(DRAFT)
+
+
+@given(st.sampled_from(sorted(QUEUED)), st.sampled_from(sorted(FAILS)), st.integers(1, 3))
+def test_whatever_fails_can_be_retried_and_fail_again(name: str, how: str, times: int) -> None:
+    state = QUEUED[name]
+    for _ in range(times):
+        state = retried(FAILS[how](state), NOW)
+
+    assert (state.status, state.attempts, state.fence) == (
+        DestinationStatus.QUEUED,
+        QUEUED[name].attempts,
+        QUEUED[name].fence,
+    )
