@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
-from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post, PostStatus
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, moved, queued, suspended
 
 NewId = Callable[[], UUID]
@@ -114,8 +114,9 @@ def change_post(
 
     It goes to `account_ids`, or to those that it had. The same post where nothing is new. Conflict while
     it is being published or its outcome is unknown; for another time once something was attempted, and
-    for leaving out an account that was.
+    for leaving out an account that was; and for a post that was imported.
     """
+    _require_own(post)
     _check_version(post, expected_version)
     _require_editable(post)
     changed = _keeping_timezone(replace(post, **changes), post)
@@ -124,9 +125,8 @@ def change_post(
         changed = _at_another_time(changed, now)
     if account_ids is not None:
         _check_account_ids(account_ids)
-        changed = replace(changed, is_draft=_is_draft(post))
         changed = _on_accounts(changed, account_ids, accounts, new_id, now)
-    if not _is_draft(post) and not changed.destinations:
+    if not post.is_draft and not changed.destinations:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
@@ -144,8 +144,9 @@ def schedule_post(
     now: datetime,
 ) -> Post:
     """Submit a draft, to go out at its time or at once; Conflict for what is none."""
+    _require_own(post)
     _check_version(post, expected_version)
-    if not _is_draft(post):
+    if not post.is_draft:
         raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
     if when.publish_now and when.scheduled_for is not None:
         raise InvalidInput(
@@ -172,8 +173,9 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
 
     Conflict while it is being published or its outcome is unknown, and where nothing is waiting.
     """
+    _require_own(post)
     _check_version(post, expected_version)
-    if _is_draft(post):
+    if post.is_draft:
         raise Conflict("The post is a draft already: nothing of it goes out.")
     _require_known_outcomes(post)
     if all(each.state.is_untouched for each in post.destinations):
@@ -203,6 +205,12 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     return _edited(replace(post, deleted_at=now, destinations=tuple(destinations)), now)
 
 
+def _require_own(post: Post) -> None:
+    """What was imported may be deleted here, and no more: it goes out from elsewhere."""
+    if post.imported_at is not None:
+        raise Conflict("The post was imported: change it in the service that publishes it.")
+
+
 def _check_version(post: Post, expected: int | None) -> None:
     if expected is not None and expected != post.version:
         raise StaleVersion(
@@ -212,7 +220,7 @@ def _check_version(post: Post, expected: int | None) -> None:
 
 
 def _check_texts(texts: NewPost | Post, before: Post | None = None) -> None:
-    """Each unless it was there before, for another service may have allowed what was imported."""
+    """Each unless it was there before: what was right when it was stored may stay."""
     if before is None or _contents(texts) != _contents(before):
         check_contents(
             texts.content,
@@ -337,11 +345,6 @@ def _at_position(destination: Destination, position: int, now: datetime) -> Dest
     if position == destination.position:
         return destination
     return replace(destination, position=position, updated_at=now)
-
-
-def _is_draft(post: Post) -> bool:
-    """Also one that an import left without destinations, whatever its flag says."""
-    return post.status is PostStatus.DRAFT
 
 
 def _is_queued(state: DestinationState) -> bool:

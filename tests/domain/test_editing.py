@@ -386,34 +386,20 @@ def test_json_that_only_python_takes_for_the_same_is_a_change(
     assert after != before
 
 
-# A post without destinations, which only an import leaves without the flag of a draft.
-
-BARE = post_of([], is_draft=False, scheduled_for=None, imported_at=CREATED)
+# What was imported.
 
 
-def test_a_post_without_destinations_is_scheduled_as_the_draft_that_it_is() -> None:
-    got = schedule(BARE, LATER, [1])
-
-    assert [each.state for each in got.destinations] == [queued(LATER)]
-    assert got.status is PostStatus.SCHEDULED
-
-
-def test_accounts_for_a_post_without_destinations_do_not_let_it_go_out() -> None:
-    got = change(BARE, [1, 2])
-
-    assert got.status is PostStatus.DRAFT
-    assert [each.state for each in got.destinations] == [draft(), draft()]
-
-
-def test_a_post_without_destinations_is_edited() -> None:
-    got = change(BARE, content="Another text")
-
-    assert got == replace(BARE, content="Another text", version=5, updated_at=NOW)
-
-
-def test_a_post_without_destinations_cannot_be_cancelled() -> None:
-    sentence = "The post is a draft already: nothing of it goes out."
-    assert outcome(COMMANDS["cancel"], BARE) == (ErrorCode.CONFLICT, None, sentence)
+@pytest.mark.parametrize("name", [*COMMANDS])
+@pytest.mark.parametrize("state", [*EVERY])
+def test_what_was_imported_is_only_deleted(name: str, state: str) -> None:
+    imported = replace(post_of([EVERY[state]]), imported_at=CREATED)
+    told = outcome(COMMANDS[name], imported)
+    if name == "delete":
+        own = outcome(COMMANDS[name], replace(imported, imported_at=None))
+        assert told == (replace(own, imported_at=CREATED) if isinstance(own, Post) else own)
+    else:
+        sentence = "The post was imported: change it in the service that publishes it."
+        assert told == (ErrorCode.CONFLICT, None, sentence)
 
 
 # Creating, and what is refused of each command's own arguments.
@@ -496,7 +482,7 @@ REFUSED_NEW = {
 
 @pytest.mark.parametrize(("new", "refusal"), REFUSED_NEW.values(), ids=REFUSED_NEW)
 def test_a_new_post_is_refused(new: NewPost, refusal: Refusal) -> None:
-    assert outcome(lambda _post: created(new), BARE) == refusal
+    assert outcome(lambda _post: created(new), post_of([])) == refusal
 
 
 UNTIMED = post_of([draft()], scheduled_for=None)
@@ -562,12 +548,12 @@ def test_a_draft_whose_time_has_passed_is_still_edited_and_goes_out_at_once() ->
     assert (got.submitted_now, got.scheduled_for) == (True, None)
 
 
-def test_texts_that_were_imported_stay_while_others_are_changed() -> None:
-    imported = post_of([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
+def test_texts_that_were_right_once_stay_while_others_are_changed() -> None:
+    stored = post_of([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
 
-    assert change(imported, media_ids=["m1"]) is imported
-    assert change(imported, reference="spring").reference == "spring"
-    refusal = outcome(lambda post: change(post, media_ids=["m2"]), imported)
+    assert change(stored, media_ids=["m1"]) is stored
+    assert change(stored, reference="spring").reference == "spring"
+    refusal = outcome(lambda post: change(post, media_ids=["m2"]), stored)
     assert refusal == (
         ErrorCode.CONTENT_TOO_LONG,
         "content",
