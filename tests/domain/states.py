@@ -147,20 +147,15 @@ def several(states: Mapping[str, DestinationState]) -> st.SearchStrategy[list[De
 
 
 def posts() -> st.SearchStrategy[Post]:
-    """Drafts, scheduled posts and such as go out at once, of any states, and of no destination."""
+    """Of this service: drafts, scheduled posts and such as go out at once, of any states."""
     drafts = st.lists(st.just(draft()), max_size=4).map(
         lambda states: post_of(states, is_draft=True)
     )
-    bare = st.just(post_of([], is_draft=False, imported_at=CREATED))
     submitted = st.builds(
-        lambda states, now, imported: post_of(
-            states,
-            submitted_now=now,
-            scheduled_for=None if now else LATER,
-            imported_at=CREATED if imported else None,
+        lambda states, now: post_of(
+            states, submitted_now=now, scheduled_for=None if now else LATER
         ),
         several(SUBMITTED),
         st.booleans(),
-        st.booleans(),
     )
-    return st.one_of(drafts, bare, submitted, submitted, submitted)
+    return st.one_of(drafts, submitted, submitted, submitted)
