@@ -19,7 +19,7 @@ from app.domain.ids import AccountId, PostId
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
 
-MAX_RETRIES = 1000
+MAX_RETRIES = 500
 """Posts of one retry_what_lacked_access: so many are written that nobody waits for long."""
 
 

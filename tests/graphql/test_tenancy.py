@@ -8,12 +8,20 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import pytest
-from graphql import GraphQLEnumType, GraphQLInputType, build_schema, get_named_type, parse, validate
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputType,
+    OperationType,
+    build_schema,
+    get_named_type,
+    parse,
+    validate,
+)
 
 import app.graphql
 from app.db.engine import Database
@@ -22,9 +30,11 @@ from app.domain.times import format_instant
 from app.graphql.schema import core_schema, make_schema
 from app.settings import GraphQLLimits, read_settings
 from tests.clients import Client, serving
+from tests.db.contents import all_rows
 from tests.factories import NOW
 from tests.graphql.questions import Place, Question, ask, places, unconditional
 from tests.graphql.tenants import (
+    FOREIGN,
     FOREIGN_ACCOUNT,
     FOREIGN_CODE,
     FOREIGN_DESTINATION,
@@ -102,7 +112,12 @@ values of every enum, of Boolean and of DateTime."""
 
 
 def asked_places() -> Iterator[Place]:
-    return (place for place in places(SCHEMA) if str(place) not in WITHOUT_ROWS)
+    """Of everything that reads; what changes something has a matrix of its own."""
+    return (
+        place
+        for place in places(SCHEMA)
+        if place.operation is OperationType.QUERY and str(place) not in WITHOUT_ROWS
+    )
 
 
 def meaning(name: str, type_: GraphQLInputType) -> str:
@@ -340,3 +355,98 @@ async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspac
     before, after = await before_and_after(unconfined(database_url), questions)
 
     assert {name for name in after if after[name] != before[name]} == changing
+
+
+# What changes something.
+
+NAMED_BY_CHANGES = {
+    **{name: KNOWN[name] for name in ("postId: UUID", "accountId: Int")},
+    "accountIds: Int": KNOWN["accountId: Int"],
+}
+"""What the inputs of mutations name. Filters are those of the lists that are read."""
+
+NEW_VALUES = {
+    "content",
+    "timezone",
+    "mediaIds",
+    "media",
+    "platformContent",
+    "reference",
+    "idempotencyKey",
+    "expectedVersion",
+    "platform",
+    "accountName",
+    "displayName",
+    "platformUserId",
+    "platformUsername",
+    "avatarUrl",
+}
+"""What is stored as it is given, or compared with what its own post or workspace has."""
+
+
+def changing_places() -> list[Place]:
+    """The places of mutations whose values name something."""
+    found = [place for place in places(SCHEMA) if place.operation is OperationType.MUTATION]
+    unknown = [
+        place
+        for place in found
+        if "filter" not in place.names
+        and meaning(place.name, place.type) not in {*NAMED_BY_CHANGES, *CURSORS}
+        and place.name not in NEW_VALUES
+        and plain_values(place.name, place.type) is None
+    ]
+    assert unknown == [], "say in NAMED_BY_CHANGES what these name, or that they are NEW_VALUES"
+    return [place for place in found if meaning(place.name, place.type) in NAMED_BY_CHANGES]
+
+
+async def changes(client: Client) -> AsyncIterator[Cell]:
+    """Each place with what the other workspace has and with what nobody has, which no answer repeats."""
+    for place in changing_places():
+        ((_, *strange),) = NAMED_BY_CHANGES[meaning(place.name, place.type)]
+        answers = []
+        for value in strange:
+            given = [value] if place.takes_a_list else value
+            status, body = await answer(client, with_content(ask(SCHEMA, place, given, fill)))
+            # Errors repeat what they refuse, and say where that stood.
+            shown = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
+            answers.append(Answer(status, shown))
+        yield Cell(str(place), *answers)
+
+
+def with_content(question: Question) -> Question:
+    """A new post is refused for want of content before anybody looks at its accounts."""
+    (given,) = question.variables.values()
+    assert isinstance(given, dict)
+    for post in given.get("posts", [given]):
+        if "createPost" in question.document:
+            post["content"] = "Sale"
+    return question
+
+
+async def test_no_change_reaches_or_tells_of_another_workspace(database: Database) -> None:
+    async with both(database) as (own, _):
+        before = await all_rows(database)
+        async for cell in changes(own):
+            assert cell.foreign == cell.nowhere, cell.place
+        after = await all_rows(database)
+
+    assert rows_of(FOREIGN, after) == rows_of(FOREIGN, before)
+
+
+def rows_of(workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, list[Any]]:
+    return {table: [row for row in found if workspace in row] for table, found in rows.items()}
+
+
+async def test_changes_would_reach_another_workspace_if_nothing_confined_their_reads(
+    database_url: str,
+) -> None:
+    async with both(unconfined(database_url)) as (own, _):
+        leaking = [cell.place async for cell in changes(own) if cell.foreign != cell.nowhere]
+
+    # There the own post is looked at first: it does not go to them, or cannot be changed any more.
+    tight = {
+        "Mutation.retryPost(input.accountIds)",
+        "Mutation.schedulePost(input.accountIds)",
+        "Mutation.updatePost(input.accountIds)",
+    }
+    assert set(leaking) == {str(place) for place in changing_places()} - tight
