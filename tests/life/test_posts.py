@@ -15,7 +15,13 @@ from uuid import uuid4
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from app.db.engine import Database
 from app.db.integrity import find_problems
@@ -47,7 +53,7 @@ keys = st.sampled_from([None, None, "a", "b"])
 texts = st.sampled_from(["One", "Two", "Three"])
 versions = st.sampled_from(["none", "none", "none", "right", "right", "stale"])
 times = st.sampled_from([*[None, timedelta(hours=1), timedelta(days=2)] * 2, timedelta(minutes=-1)])
-which = st.integers(0, 2)
+which = st.integers(0, 7)
 
 
 class Life(RuleBasedStateMachine):
@@ -97,12 +103,11 @@ class Life(RuleBasedStateMachine):
 
         return self.run(run())
 
-    def picked(self, number: int) -> tuple[PostId, ModelPost] | None:
-        """One of the newest posts, deleted ones too."""
-        ids = list(self.model.posts)[-3:]
-        if not ids:
-            return None
-        return ids[number % len(ids)], self.model.posts[ids[number % len(ids)]]
+    def picked(self, number: int, *phases: str) -> tuple[PostId, ModelPost] | None:
+        """One of the posts, deleted ones too; of those with a destination in such a phase, if any."""
+        posts = list(self.model.posts.items())
+        posts = [each for each in posts if each[1].any(*phases)] or posts
+        return posts[number % len(posts)] if posts else None
 
     def version(self, post: ModelPost, version: str) -> int | None:
         return {"none": None, "right": post.version, "stale": post.version - 1}[version]
@@ -138,7 +143,17 @@ class Life(RuleBasedStateMachine):
         self.create("One", ACCOUNTS[:2], draft=False, after=None, key="a")
         self.create("Two", ACCOUNTS, draft=True, after=None, key=None)
         self.create("Three", ACCOUNTS[1:], draft=False, after=timedelta(hours=1), key=None)
+        self.create("Four", ACCOUNTS, draft=False, after=None, key=None)
+        for place, end in enumerate(("fail for now", "fail", "lose")):
+            self.publish(3, place, ["claim", "start", end])
+        self.create("Five", ACCOUNTS[:1], draft=False, after=None, key=None)
+        self.publish(4, 0, ["claim", "start", "fail for now"])
 
+    def has_room(self) -> bool:
+        """So that there are not so many posts that little happens to each."""
+        return len(self.model.posts) < 8
+
+    @precondition(has_room)
     @rule(
         content=texts,
         on=places,
@@ -287,7 +302,7 @@ class Life(RuleBasedStateMachine):
     def retry(
         self, number: int, only: list[AccountId] | None, force: bool, key: str | None
     ) -> None:
-        if (picked := self.picked(number)) is None:
+        if (picked := self.picked(number, "failed", "unknown")) is None:
             return
         post_id, post = picked
         before, errand = post.view(), self.errand("retryPost")
