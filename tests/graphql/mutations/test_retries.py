@@ -536,13 +536,13 @@ async def test_a_filter_that_matches_nothing_retries_nothing(
             {"filter": {"platform": ["x"]}, "first": 0},
             "VALIDATION_ERROR",
             "input.first",
-            "first must be from 1 to 1,000; it is 0.",
+            "first must be from 1 to 500; it is 0.",
         ),
         (
-            {"filter": {"platform": ["x"]}, "first": 1001},
+            {"filter": {"platform": ["x"]}, "first": 501},
             "VALIDATION_ERROR",
             "input.first",
-            "first must be from 1 to 1,000; it is 1,001.",
+            "first must be from 1 to 500; it is 501.",
         ),
         (
             {"filter": {"platform": ["x"]}, "first": "ten"},
