@@ -27,7 +27,7 @@ from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
 from app.domain.imports.bringing_in import Effect
-from app.domain.imports.json_texts import MAX_TEXT_LENGTH, json_texts
+from app.domain.imports.json_texts import MAX_PIECE_LENGTH, json_texts
 from app.domain.imports.records import Refusal, records_in
 from app.domain.text import check_text, check_url
 from app.domain.times import format_instant
@@ -317,8 +317,8 @@ def _interrupted_at_once() -> Iterator[None]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """One by one, and one that has no end in pieces that fit into memory."""
-    return iter(lambda: file.readline(MAX_TEXT_LENGTH), b"")
+    """One by one, and a long one in pieces."""
+    return iter(lambda: file.readline(MAX_PIECE_LENGTH), b"")
 
 
 def _size_to_show(file: BinaryIO) -> int | None:

@@ -40,6 +40,7 @@ from app.observability.requests import Observer
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.api_keys import KeyUsage
+from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 
 GRAPHQL_PATH = "/graphql"
@@ -91,6 +92,7 @@ def create_app(
         key_prefix=settings.api_key_prefix,
         clock=clock,
         new_id=uuid4,
+        retry_policies=load_retry_policies(settings.retry_policy_file),
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,

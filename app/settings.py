@@ -136,6 +136,12 @@ def _paths(text: str) -> tuple[Path, ...]:
     return paths
 
 
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise _Invalid("must name a file")
+    return Path(text)
+
+
 def _origins(text: str) -> tuple[str, ...]:
     for origin in _comma_list(text):
         if origin != "*" and not re.fullmatch(r"https?://[^/?#\s*]+", origin):
@@ -335,6 +341,12 @@ class Settings:
         "",
         _paths,
         "Files with the only GraphQL documents that may run, separated by commas. Not set: any may.",
+    )
+    retry_policy_file: Path | None = _setting(
+        "RETRY_POLICY_FILE",
+        None,
+        _path,
+        "A TOML file with retry policies of its own. Not set: the defaults.",
     )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE", "5", _whole_number(1, 1000), "Connections for reading, per process."

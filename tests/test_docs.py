@@ -78,6 +78,19 @@ def _run(*command: str) -> None:
         main(command)
 
 
+async def test_the_retry_policies_do_what_is_shown(database: Database, tmp_path: Path) -> None:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    (policies,) = blocks("toml", section("Retries"))
+    file = tmp_path / "retries.toml"
+    file.write_text(policies)
+    settings = read_settings({"RETRY_POLICY_FILE": str(file)})
+    (document,) = blocks("graphql", section("Retries"))
+    (answer,) = blocks("json", section("Retries"))
+    async with serving(database, token=token, settings=settings) as client:
+        assert await client.answer(document) == json.loads(answer)
+
+
 def test_the_settings_table_is_the_one_of_the_code() -> None:
     found = re.search(r"<!-- settings: .*? -->\n(.*?)\n<!-- /settings -->", README, re.DOTALL)
     assert found is not None

@@ -222,6 +222,21 @@ def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_made(
+    start: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "retries.toml"
+    file.write_text("[platforms.x.transient]\nmax_attempts = -1\n")
+    refusal = start(RETRY_POLICY_FILE=str(file), WORKERS="2").refusal()
+
+    assert refusal == (
+        f"post-results: RETRY_POLICY_FILE: {file} cannot be taken: platforms.x.transient.max_attempts"
+        " must be a whole number from 1 to 100.\n"
+    )
+    assert (tmp_path / "empty.db").read_bytes() == b""
+
+
 # Answering.
 
 

@@ -55,6 +55,7 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings.max_body_bytes == 1024 * 1024
     assert settings.persisted_queries_bytes == 4 * 1024 * 1024
     assert settings.trusted_documents == ()
+    assert settings.retry_policy_file is None
     assert settings.database_pool_size == 5
     assert settings.database_timeout == timedelta(seconds=10)
     assert (settings.log_level, settings.log_format) == ("info", "json")
@@ -195,6 +196,7 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("PERSISTED_QUERIES_BYTES", "0", 0),
         ("TRUSTED_DOCUMENTS", "/etc/web app.json", (Path("/etc/web app.json"),)),
         ("TRUSTED_DOCUMENTS", "web.json, ios.json,", (Path("web.json"), Path("ios.json"))),
+        ("RETRY_POLICY_FILE", "/etc/retry policies.toml", Path("/etc/retry policies.toml")),
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_TIMEOUT", "5.001", timedelta(seconds=5, milliseconds=1)),
         ("LOG_LEVEL", "debug", "debug"),
@@ -265,6 +267,7 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("DATABASE_POOL_SIZE", "0", "must be a whole number from 1 to 1000"),
         ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
         ("TRUSTED_DOCUMENTS", ",", "must name a file"),
+        ("RETRY_POLICY_FILE", "a\0b", "must name a file"),
         ("PERSISTED_QUERIES_BYTES", "-1", "must be a whole number from 0 to 2147483647"),
         ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be one of json, console"),

@@ -1,6 +1,6 @@
 """Reading destinations: by id, by post, in pages across posts, counted. Nothing changes here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,13 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 from app.db.engine import AnyRow, AnySelect, Reader
 from app.db.models import Destination, Post
 from app.db.pages import Direction, Order, Page, PageRequest, read_page
-from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, ErrorCategory
+from app.domain.destinations import (
+    OUTCOMES,
+    OVERDUE_AFTER,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+)
 from app.domain.ids import AccountId, DestinationId, PostId
 
 
@@ -33,6 +39,7 @@ _COLUMNS = (
     Destination.outcome,
     Destination.due_at,
     Destination.claimable_at,
+    Destination.round_started_at,
     Destination.attempts,
     Destination.next_retry_at,
     Destination.lease_expires_at,
@@ -58,6 +65,12 @@ class DestinationFilter:
     post_id: Sequence[PostId] | None = None
     error_category: Sequence[ErrorCategory] | None = None
     error_code: Sequence[str] | None = None
+    outcome: Sequence[Outcome] | None = None
+    failed_after: datetime | None = None
+    """When it became known that it failed, or that nobody knows; no others have failed."""
+    failed_before: datetime | None = None
+    max_attempts: int | None = None
+    """Starts over all rounds."""
     published_after: datetime | None = None
     published_before: datetime | None = None
     next_retry_after: datetime | None = None
@@ -99,6 +112,21 @@ async def destinations_page(
     return await read_page(reader, statement, order, request)
 
 
+async def retry_candidates(
+    reader: Reader, wanted: DestinationFilter, request: PageRequest, now: datetime
+) -> Page:
+    """Those that match, newest first, with their posts and accounts; none that was imported.
+
+    A retry moves nothing in this order, so that one page after the other finds each of them once.
+    """
+    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
+    order = Order(Destination.created_at, Destination.id, Direction.DESC)
+    statement = _of_kept_posts(select(*columns)).where(
+        Post.imported_at.is_(None), *_conditions(wanted, now)
+    )
+    return await read_page(reader, statement, order, request)
+
+
 async def count_destinations(
     reader: Reader, destination_filter: DestinationFilter, now: datetime
 ) -> int:
@@ -121,6 +149,9 @@ def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[
         (Destination.post_id, wanted.post_id),
         (Destination.error_category, wanted.error_category),
         (Destination.error_code, wanted.error_code),
+        (Destination.outcome, wanted.outcome),
+        # Has no index of its own; the statuses that go with the outcomes lead to that of status.
+        (Destination.status, _statuses_with(wanted.outcome)),
     ):
         if values is not None:
             conditions.append(column.in_(values))
@@ -132,16 +163,44 @@ def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[
             conditions.append(instant >= after)
         if before is not None:
             conditions.append(instant < before)
+    if wanted.failed_after is not None or wanted.failed_before is not None:
+        conditions.extend(_failed_between(wanted.failed_after, wanted.failed_before))
+    if wanted.max_attempts is not None:
+        conditions.append(Destination.attempts <= wanted.max_attempts)
     if wanted.overdue is not None:
         overdue = _is_overdue(now)
         conditions.append(overdue if wanted.overdue else not_(overdue))
     return conditions
 
 
+def _statuses_with(outcomes: Sequence[Outcome] | None) -> Sequence[DestinationStatus] | None:
+    """Where a destination may stand whose outcome is one of these."""
+    if outcomes is None:
+        return None
+    return [status for status in DestinationStatus if not OUTCOMES[status].isdisjoint(outcomes)]
+
+
+def _failed_between(
+    after: datetime | None, before: datetime | None
+) -> Iterator[ColumnElement[bool]]:
+    """Served by the index on status, or by ix_destination_account_failed where accounts are given."""
+    yield Destination.error_category.is_not(None)
+    yield Destination.status == DestinationStatus.FAILED
+    if after is not None:
+        yield Destination.settled_at >= after
+    if before is not None:
+        yield Destination.settled_at < before
+
+
 def _is_overdue(now: datetime) -> ColumnElement[bool]:
     """domain.destinations.is_overdue in SQL; it is counted by the claimable and started indexes."""
     latest = now - OVERDUE_AFTER
     return or_(
-        and_(Destination.claimable_at.is_not(None), Destination.claimable_at <= latest),
+        and_(
+            Destination.claimable_at.is_not(None),
+            Destination.claimable_at <= latest,
+            Destination.round_started_at.is_not(None),
+            Destination.round_started_at <= latest,
+        ),
         and_(Destination.started_at.is_not(None), Destination.lease_expires_at <= latest),
     )

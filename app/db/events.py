@@ -51,4 +51,6 @@ async def append_events(
             }
             for seq, event in enumerate(events, first)
         ],
+        # Without it, events of posts and of destinations would take turns in statements of one row.
+        execution_options={"render_nulls": True},
     )

@@ -123,8 +123,9 @@ def _destination_row(workspace_id: WorkspaceId, post: Post, destination: Destina
 
 
 async def _insert(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:
+    """In one statement, whichever columns are empty in which row."""
     if rows:
-        await session.execute(insert(model), rows)
+        await session.execute(insert(model), rows, execution_options={"render_nulls": True})
 
 
 async def _update(session: WriteSession, model: type[DeclarativeBase], rows: list[Row]) -> None:

@@ -8,10 +8,11 @@ queued ──claim──▶ publishing ──report──▶ published        ou
 From verifiable_at on, somebody may look what became of an UNKNOWN one; the answer settles it anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
 
 from app.domain.ids import AccountId, DestinationId
@@ -42,6 +43,17 @@ class Outcome(StrEnum):
     PUBLISHED = "published"
     FAILED = "failed"
     UNKNOWN = "unknown"
+
+
+OUTCOMES: Mapping[DestinationStatus, frozenset[Outcome]] = MappingProxyType(
+    {
+        DestinationStatus.QUEUED: frozenset({Outcome.NONE}),
+        DestinationStatus.PUBLISHING: frozenset({Outcome.NONE}),
+        DestinationStatus.PUBLISHED: frozenset({Outcome.PUBLISHED}),
+        DestinationStatus.FAILED: frozenset({Outcome.FAILED, Outcome.UNKNOWN}),
+    }
+)
+"""What may be known of the platform where a destination stands."""
 
 
 class ErrorCategory(StrEnum):
@@ -187,14 +199,18 @@ def due_day(due_at: datetime) -> date:
 def is_overdue(
     *,
     claimable_at: datetime | None,
+    round_started_at: datetime | None,
     started_at: datetime | None,
     lease_expires_at: datetime | None,
     now: datetime,
 ) -> bool:
-    """Whether a publisher should long have taken it up, or its started attempt has lost its lease."""
+    """Whether a publisher should long have taken it up, or its started attempt has lost its lease.
+
+    A manual retry keeps the due time, which is long past; so the round must have begun long ago too.
+    """
     latest = now - OVERDUE_AFTER
     if claimable_at is not None:
-        return claimable_at <= latest
+        return round_started_at is not None and max(claimable_at, round_started_at) <= latest
     return started_at is not None and lease_expires_at is not None and lease_expires_at <= latest
 
 

@@ -298,7 +298,7 @@ def _on_accounts(
         raise InvalidInput(
             f"There is no account {unknown[0]} in this workspace.", argument="accountIds"
         )
-    state = DRAFT if post.is_draft else queued(post.scheduled_for or now)
+    state = DRAFT if post.is_draft else queued(max(post.scheduled_for or now, now))
     destinations = (
         _at_position(known[account_id], position, now)
         if account_id in known

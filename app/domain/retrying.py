@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from app.domain.accounts import Account, blocking_reason
 from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
-from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.transitions import retried
 
@@ -73,20 +73,39 @@ def retry_post(
     force: bool,
     now: datetime,
 ) -> tuple[Post, list[RetryDecision]]:
-    """The post with what may be retried queued again, and a decision for each destination looked at.
+    """`retry_destinations` of all that the post has, or of those on some accounts.
 
-    `only` looks at some accounts' destinations; InvalidInput for one that the post does not go to.
+    InvalidInput for an account that the post does not go to.
     """
     missing = set(only or ()) - {each.account_id for each in post.destinations}
     if missing:
         raise InvalidInput(
             f"The post does not go to account {min(missing)}.", argument="accountIds"
         )
+    chosen = {each.id for each in post.destinations if only is None or each.account_id in only}
+    return retry_destinations(post, accounts, chosen, force=force, now=now)
+
+
+def retry_destinations(
+    post: Post,
+    accounts: Mapping[AccountId, Account],
+    chosen: Collection[DestinationId],
+    *,
+    force: bool,
+    now: datetime,
+) -> tuple[Post, list[RetryDecision]]:
+    """The post with what may be retried queued again, and a decision for each chosen destination.
+
+    Decisions are in the post's order; a chosen one that it does not have is passed over. The accounts
+    of the chosen must be known. Conflict for an imported post: it is published elsewhere.
+    """
+    if post.imported_at is not None:
+        raise Conflict("The post was imported: retry it in the service that publishes it.")
     decisions = []
     destinations = []
     for each in post.destinations:
         kept = each
-        if only is None or each.account_id in only:
+        if each.id in chosen:
             refusal = retry_refusal(each.state, accounts[each.account_id], force=force, now=now)
             if refusal is None:
                 kept = replace(each, state=retried(each.state, now), updated_at=now)

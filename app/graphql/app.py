@@ -31,6 +31,7 @@ from app.domain.errors import (
     UnsupportedMediaType,
     concrete_errors,
 )
+from app.domain.retry_policy import RetryPolicies
 from app.graphql.context import Clock, Context, NewId
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry
@@ -63,6 +64,7 @@ class GraphQLDoor:
     key_prefix: str
     clock: Clock
     new_id: NewId
+    retry_policies: RetryPolicies
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
 
@@ -92,6 +94,7 @@ class GraphQLDoor:
             database=self.database,
             clock=self.clock,
             new_id=self.new_id,
+            retry_policies=self.retry_policies,
             cursor_secret=self.cursor_secret,
             state=state,
             list_entries=ListEntries(max_list_entries),

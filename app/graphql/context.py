@@ -11,6 +11,7 @@ import strawberry
 from app.db.engine import Database, Reader
 from app.domain.cursors import CursorCodec
 from app.domain.idempotency import RepetitionKey, given_key
+from app.domain.retry_policy import RetryPolicies
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
@@ -29,6 +30,7 @@ class Context:
     clock: Clock
     new_id: NewId
     """Makes the UUIDs of what is created."""
+    retry_policies: RetryPolicies
     cursor_secret: bytes
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""

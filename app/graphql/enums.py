@@ -16,6 +16,7 @@ from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.periods import Period
 from app.domain.posts import PostStatus
+from app.domain.retrying import RetryRefusal
 from app.domain.workspaces import WorkspaceKind
 
 
@@ -113,6 +114,16 @@ _describe(
     RECONNECT_ACCOUNT="Reconnect the account, then retry.",
     CHECK_PLATFORM="Look on the platform whether it is there.",
     CONTACT_PLATFORM="Settle it with the platform.",
+)
+_describe(
+    RetryRefusal,
+    "RetryRefusal",
+    "Why a destination is not retried.",
+    ALREADY_PUBLISHED="The platform has it.",
+    IN_FLIGHT="A publisher has taken it up and has not reported yet.",
+    OUTCOME_UNKNOWN="It may or may not be on the platform; a retry could publish it twice.",
+    ACCOUNT_NEEDS_RECONNECTION="Its account cannot post: disconnected, refused or expired.",
+    NOT_FAILED="It is queued: for its time, or for a retry that comes by itself.",
 )
 _describe(
     AttemptKind,

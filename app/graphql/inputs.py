@@ -10,7 +10,8 @@ from app.db import destinations, posts
 from app.db.destinations import DestinationSort
 from app.db.pages import Direction
 from app.db.posts import PostSort
-from app.domain.destinations import DestinationStatus, ErrorCategory
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, PostId, check_account_id
 from app.domain.posts import PostStatus
 from app.domain.text import MAX_SEARCH_LENGTH, check_text
@@ -95,6 +96,18 @@ class DestinationFilter:
     error_code: list[str] | None = strawberry.field(
         default=None, description="The code of its error."
     )
+    outcome: list[Outcome] | None = strawberry.field(
+        default=None, description="What is known of the platform."
+    )
+    failed_after: datetime | None = strawberry.field(
+        default=None, description="Failed, or lost without a known outcome, then or later."
+    )
+    failed_before: datetime | None = strawberry.field(
+        default=None, description="Failed, or lost without a known outcome, earlier."
+    )
+    max_attempts: int | None = strawberry.field(
+        default=None, description="With so many `attempts` or fewer."
+    )
     published_after: datetime | None = strawberry.field(
         default=None, description="Published then or later."
     )
@@ -118,6 +131,10 @@ class DestinationFilter:
             post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
             error_category=self.error_category,
             error_code=_texts("filter.errorCode", self.error_code),
+            outcome=self.outcome,
+            failed_after=self.failed_after,
+            failed_before=self.failed_before,
+            max_attempts=_number("filter.maxAttempts", self.max_attempts),
             published_after=self.published_after,
             published_before=self.published_before,
             next_retry_after=self.next_retry_after,
@@ -148,6 +165,12 @@ def _texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
     return [check_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
+
+
+def _number(name: str, value: int | None) -> int | None:
+    if value is not None and value < 0:
+        raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
+    return value
 
 
 def _account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:

@@ -11,6 +11,7 @@ from strawberry import argument
 from app.db import accounts, destinations, posts
 from app.db.engine import AnyRow
 from app.domain.api_keys import Scope
+from app.domain.destinations import ErrorCategory
 from app.domain.ids import (
     AccountId,
     DestinationId,
@@ -34,6 +35,7 @@ from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
 from app.graphql.permissions import requires
+from app.graphql.retry_schedules import RetrySchedule, preview
 from app.graphql.types import Account, Destination, Node, Post
 from app.graphql.viewer import Viewer, current_viewer
 
@@ -209,6 +211,24 @@ class Query:
         ] = None,
     ) -> AnalyticsSummary | None:
         return await summarise(info, period, start, end)
+
+    @strawberry.field(
+        description="Whether and when a kind of failure on a platform is retried by itself.",
+        extensions=requires(Scope.READ),
+    )
+    def preview_retry_schedule(
+        self,
+        info: Info,
+        platform: Annotated[str, argument(description="The platform, such as `instagram`.")],
+        category: Annotated[
+            ErrorCategory, argument(description="The kind of error, as `errorCategory` has it.")
+        ],
+        retry_after_seconds: Annotated[
+            int | None,
+            argument(description="How long the platform asks to wait each time, where it does."),
+        ] = None,
+    ) -> RetrySchedule | None:
+        return preview(info, platform, category, retry_after_seconds)
 
 
 async def _node(context: Context, text: str, name: str) -> Node | None:

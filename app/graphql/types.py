@@ -132,6 +132,7 @@ class Destination(Node):
             next_retry_at=row.next_retry_at,
             is_overdue=is_overdue(
                 claimable_at=row.claimable_at,
+                round_started_at=row.round_started_at,
                 started_at=row.started_at,
                 lease_expires_at=row.lease_expires_at,
                 now=now,

@@ -92,10 +92,9 @@ def _no_number(argument: str, problem: str) -> PostResultsError | None:
     """What to say instead of GraphQL's sentence for any Int, where the numbers are known."""
     if not problem.startswith(("Int cannot represent", "Expected value of type 'Int'")):
         return None
-    name = argument.rpartition(".")[2]
-    if name == "accountId":
+    if argument.rpartition(".")[2] == "accountId":
         return not_an_account_id(argument)
-    return out_of_range(name) if name in PAGE_ARGUMENTS else None
+    return out_of_range(argument) if argument in PAGE_ARGUMENTS else None
 
 
 RULES = tuple(

@@ -17,7 +17,7 @@ from app.db.pages import Direction, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.sqlite import REFRESH_STATISTICS
 from app.domain.cursors import Position
-from app.domain.destinations import DestinationStatus, ErrorCategory
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
 from tests.db.many_posts import ACCOUNTS, add_many_posts
@@ -77,6 +77,11 @@ def newest_destinations(**wanted: Any) -> Query:
         PageRequest(size=5),
         NOW,
     )
+
+
+def candidates(**wanted: Any) -> Query:
+    failed = DestinationFilter(status=[DestinationStatus.FAILED], **wanted)
+    return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
 
 
 def post_total(**wanted: Any) -> Query:
@@ -169,7 +174,14 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 
 
 async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
-    for group in (_orders(), _without_the_time(filled), FILTERS, TOTALS, LOADERS):
+    for group in (
+        _orders(),
+        _without_the_time(filled),
+        FILTERS,
+        _failures(filled),
+        TOTALS,
+        LOADERS,
+    ):
         plans = {name: await plan_of(filled, query) for name, (query, _) in group.items()}
 
         assert plans == {name: indexes for name, (_, indexes) in group.items()}
@@ -205,6 +217,31 @@ def _without_the_time(database: Database) -> dict[str, tuple[Query, set[str]]]:
             destinations_in(DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=without),
             {"pk_destination", KEPT},
         ),
+    }
+
+
+def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """The filters by outcome and failure, and what is looked at for a retry; engines differ."""
+    in_order = {"ix_destination_workspace_id_status_created_at_id", KEPT}
+    queries = {
+        "outcome": newest_destinations(outcome=[Outcome.UNKNOWN]),
+        "failed lately": newest_destinations(failed_after=WEEK_AGO),
+        "to retry, of accounts": candidates(account_id=[3]),
+        "to retry, by attempts": candidates(max_attempts=1),
+        "to retry, failed lately": candidates(failed_after=WEEK_AGO),
+        "to retry, of posts": candidates(post_id=POST_IDS),
+    }
+    by_failure = {"ix_destination_account_failed", KEPT, "sort"}
+    on_postgresql = {
+        "outcome": {*in_order, "sort"},
+        "failed lately": by_failure,
+        "to retry, of accounts": {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+        "to retry, failed lately": by_failure,
+        "to retry, of posts": {UNIQUE, KEPT, "sort"},
+    }
+    return {
+        name: (query, in_order if database.is_sqlite else on_postgresql.get(name, in_order))
+        for name, query in queries.items()
     }
 
 

@@ -87,6 +87,8 @@ FAILED = replace(
     **FAILURE,
 )
 
+RETRIED = replace(QUEUED, round_started_at=NOON + timedelta(hours=30), attempts=1, fence=1)
+"""By hand: due as before, in a round that began long after."""
 UNKNOWN = replace(FAILED, outcome=Outcome.UNKNOWN, verifiable_at=NOON + SECOND)
 
 
@@ -305,6 +307,7 @@ def test_the_day_is_that_of_utc(due_at: datetime, expected: date) -> None:
         (RETRYING, NOON + SECOND),
         (CLAIMED, NOON + SECOND),
         (STARTED, NOON + SECOND),
+        (RETRIED, RETRIED.round_started_at),
     ],
 )
 def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_it(
@@ -313,6 +316,7 @@ def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_
     def at(now: datetime) -> bool:
         return is_overdue(
             claimable_at=state.claimable_at,
+            round_started_at=state.round_started_at,
             started_at=state.started_at,
             lease_expires_at=state.lease_expires_at,
             now=now,
@@ -328,6 +332,7 @@ def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_
 def test_what_nobody_may_claim_is_never_overdue(state: DestinationState) -> None:
     assert not is_overdue(
         claimable_at=state.claimable_at,
+        round_started_at=state.round_started_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
         now=NOON + timedelta(days=365),

@@ -112,6 +112,7 @@ NEEDING_READ = (
     "analyticsSummary { end }",
     'node(id: "QWNjb3VudDox") { id }',
     'nodes(ids: ["QWNjb3VudDox"]) { id }',
+    'previewRetrySchedule(platform: "x", category: AUTH) { retries }',
 )
 
 

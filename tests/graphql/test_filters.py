@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
+from app.domain.transitions import retried
 from tests.clients import Tenant
 from tests.factories import (
     NOW,
@@ -217,6 +218,18 @@ async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) 
         ({"errorCode": ["CAPTION_TOO_LONG", "OUTCOME_UNKNOWN"]}, {"failed", "unknown"}),
         ({"errorCode": ["caption_too_long"]}, set()),
         ({"errorCode": []}, set()),
+        ({"outcome": ["NONE"]}, {"queued", "retrying", "claimed"}),
+        ({"outcome": ["PUBLISHED", "UNKNOWN"]}, {"published", "unknown"}),
+        ({"outcome": []}, set()),
+        ({"status": ["FAILED"], "outcome": ["FAILED"]}, {"failed"}),
+        ({"status": ["QUEUED"], "outcome": ["FAILED"]}, set()),
+        ({"maxAttempts": 0}, {"queued", "claimed"}),
+        ({"maxAttempts": 1, "status": ["FAILED"]}, {"failed", "unknown"}),
+        ({"failedAfter": "2026-04-15T15:00:00Z"}, {"failed", "unknown"}),
+        ({"failedAfter": "2026-04-15T15:00:00.001Z"}, {"unknown"}),
+        ({"failedBefore": "2026-04-15T15:00:00.001Z"}, {"failed"}),
+        ({"failedBefore": "2026-04-15T15:00:00Z"}, set()),
+        ({"failedAfter": "2026-01-01T00:00:00Z", "status": ["PUBLISHED"]}, set()),
         ({"postId": []}, set()),
         ({"status": ["FAILED"], "errorCategory": ["UNCLASSIFIED"]}, {"unknown"}),
         ({"status": ["QUEUED"], "errorCategory": ["UNCLASSIFIED"]}, set()),
@@ -265,6 +278,9 @@ async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> Non
         (queued(NOW - OVERDUE), True),
         (waiting_for_retry(NOW - OVERDUE + MILLISECOND, due_at=NOW - HOUR), False),
         (waiting_for_retry(NOW - OVERDUE, due_at=NOW - HOUR), True),
+        (retried(failed(due_at=NOW - HOUR), NOW - OVERDUE + MILLISECOND), False),
+        (retried(failed(due_at=NOW - HOUR), NOW - OVERDUE), True),
+        (retried(failed(due_at=NOW - OVERDUE + MILLISECOND), NOW - OVERDUE), False),
         (claimed(NOW - HOUR, lease_expires_at=NOW - OVERDUE + MILLISECOND), False),
         (claimed(NOW - HOUR, lease_expires_at=NOW - OVERDUE), True),
         (started(NOW - HOUR, lease_expires_at=NOW - OVERDUE + MILLISECOND), False),

@@ -52,6 +52,9 @@ NO_LIMITS = read_settings(
 )
 NOWHERE = UUID("00000000-0000-4000-8000-00000000dead")
 
+WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
+"""Places of fields that read no row, though elsewhere their values name something."""
+
 
 class Known(NamedTuple):
     """Three values of one meaning: of the asking workspace, of the other one alone, and of none."""
@@ -91,9 +94,15 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "first: Int": (1, 100),
     "last: Int": (1, 100),
     "offset: Int": (1, 10_000),
+    "maxAttempts: Int": (0, 1),
+    "retryAfterSeconds: Int": (0, 60),
 }
 """What names nothing; it is asked before and after the other workspace exists, and so are the
 values of every enum, of Boolean and of DateTime."""
+
+
+def asked_places() -> Iterator[Place]:
+    return (place for place in places(SCHEMA) if str(place) not in WITHOUT_ROWS)
 
 
 def meaning(name: str, type_: GraphQLInputType) -> str:
@@ -149,7 +158,7 @@ async def answer(client: Client, question: Question) -> Answer:
 
 async def cells(own: Client, foreign: Client) -> AsyncIterator[Cell]:
     """The matrix: every place whose values could name something, with all that they could name."""
-    for place in places(SCHEMA):
+    for place in asked_places():
         if plain_values(place.name, place.type) is not None:
             continue
         if meaning(place.name, place.type) in CURSORS:
@@ -289,7 +298,7 @@ def all_questions() -> dict[str, Question]:
         "what needs no value": unconditional(SCHEMA),
         "a custom period": Question(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
     }
-    for place in places(SCHEMA):
+    for place in asked_places():
         values = plain_values(place.name, place.type)
         if values is None and meaning(place.name, place.type) not in CURSORS:
             found = known_values(place.name, place.type, str(place))
@@ -324,7 +333,7 @@ async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspac
 ) -> None:
     changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
         f"{place} = {known.foreign}"
-        for place in places(SCHEMA)
+        for place in asked_places()
         for known in KNOWN.get(meaning(place.name, place.type), ())
     }
     questions = {name: each for name, each in all_questions().items() if name in changing}

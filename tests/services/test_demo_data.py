@@ -143,6 +143,7 @@ def test_waiting_leased_and_overdue_are_told_apart(made: Made) -> None:
         for row in made.on(post)
         if is_overdue(
             claimable_at=row.claimable_at,
+            round_started_at=row.round_started_at,
             started_at=row.started_at,
             lease_expires_at=row.lease_expires_at,
             now=made.now,

@@ -18,8 +18,14 @@ _SPACE_AND_REMAINS = re.compile(r"[ \t\n\r\ufeff,\]}]*")
 _BEGINNING_OF_A_LINE = re.compile(r"(?<=\n)\ufeff?(?=[\[{])")
 # An object with a member or a list of objects, also where the rest of it is not there yet.
 _BEGINNING = re.compile(r"""(?<=\n)\ufeff?(?=[\[{])|(?=\{\s*(?:"|\Z)|\[\s*(?:\{|\Z))""")
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+MAX_PIECE_LENGTH = 64 * 1024
+"""Characters of a piece of a long line. What is behind an error is copied, but no more than a piece."""
+
+_PIECE = re.compile(rf"[^\n]{{0,{MAX_PIECE_LENGTH - 1}}}(?:\n|[^\n])")
 _NEVER_IN_JSON = re.compile(r"[\0\ud800-\udfff]")
+_LONGEST_TOKEN = len("\\ud83d\\ude00")
+"""But for strings, of which it is told when they have no end, and for numbers, which may end anywhere."""
+
 _NOT_UTF8 = "It is not JSON encoded in UTF-8."
 
 
@@ -58,7 +64,7 @@ class _Reader:
     """Holds what was read and is not understood yet.
 
     It is tried again when twice as much is there, and so the work stays linear, however many lines a
-    text has. What comes after a broken text is read line by line again, for the same reason.
+    text has. What comes after a broken text is read piece by piece again, for the same reason.
     """
 
     def __init__(self) -> None:
@@ -116,7 +122,7 @@ class _Reader:
         self._beginning = _BEGINNING_OF_A_LINE if first in "[{" else _BEGINNING
         self._space = _SPACE_AND_REMAINS
         (text,) = self._parts
-        self._unread.extendleft(reversed(_LINE.findall(text, 1)))
+        self._unread.extendleft(reversed(_PIECE.findall(text, 1)))
         self._column += 1
         self._parts = []
         self._length = self._try_at = 0
@@ -166,13 +172,13 @@ class _Reader:
 
 
 def _may_go_on(error: Exception, text: str, position: int) -> bool:
-    """Whether more of the stream could make a text of it: of a line that has no end yet, or more lines.
+    """Whether more of the stream could make a text of it.
 
-    No token of JSON goes over the end of a line, so what is cut there has its first error at its very end.
+    What is cut has its first error at its very end, or where the token begins that is cut.
     """
     return (
         isinstance(error, json.JSONDecodeError)
-        and (_is_cut(error, text) or text.find("\n", error.pos) < 0)
+        and (_is_cut(error, text) or len(text) - error.pos < _LONGEST_TOKEN)
         and len(text) - position < MAX_TEXT_LENGTH
     )
 

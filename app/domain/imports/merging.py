@@ -38,7 +38,8 @@ def merge(known: Post | None, record: PostRecord, *, now: datetime) -> Post:
     learned_at = record.updated_at or as_of
     accounts_are_told = known is not None and not is_only_results(known)
     states = _states(post, record, age, learned_at, accounts_are_told=accounts_are_told)
-    post = _with_flags(post, None if age is Age.OLDER else record.status, states.values())
+    status = None if _age_of_status(known, record) is Age.OLDER else record.status
+    post = _with_flags(post, status, states.values())
     post = replace(post, destinations=tuple(_destinations(post, record, states, learned_at)))
     if post == known:
         return known
@@ -73,6 +74,23 @@ def _age(known: Post | None, record: PostRecord) -> Age:
     if told_of is None or told_of >= known.updated_at or is_only_results(known):
         return Age.SAME
     return Age.OLDER
+
+
+def _age_of_status(known: Post | None, record: PostRecord) -> Age:
+    """Against the last that is known of the post or of any of its destinations."""
+    if known is None:
+        return Age.SAME
+    return _age_since(
+        max([known.updated_at, *(each.updated_at for each in known.destinations)]), record
+    )
+
+
+def _age_since(known_at: datetime, record: PostRecord) -> Age:
+    """By when its post last changed, or, where that is not told, by when it was answered."""
+    true_at = record.updated_at or record.as_of
+    if true_at is None or true_at == known_at:
+        return Age.SAME
+    return Age.NEWER if true_at > known_at else Age.OLDER
 
 
 def _unknown_post(record: PostRecord, as_of: datetime) -> Post:
@@ -130,7 +148,7 @@ def _states(
         return {account_id: each.state for account_id, each in known.items()} | told
     keeps = accounts_are_told and age is Age.SAME
     return told | {
-        account_id: each.state
+        account_id: with_due_at(each.state, _known_due_at(post, each) or _assumed_due_at(post))
         for account_id, each in known.items()
         if account_id not in told and (keeps or not each.state.is_untouched)
     }
@@ -154,7 +172,10 @@ def _state(
         or _assumed_due_at(post)
     )
     state = told_state(told, known.state, due_at=due_at, learned_at=learned_at)
-    return state if tells_more(state, known.state, age) else with_due_at(known.state, due_at)
+    age_of_state = _age_since(known.updated_at, record)
+    return (
+        state if tells_more(state, known.state, age_of_state) else with_due_at(known.state, due_at)
+    )
 
 
 def _told_due_at(told: DestinationRecord, record: PostRecord) -> datetime | None:

@@ -11,8 +11,8 @@ from typing import TypedDict
 
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
+from app.domain.fields import Fields
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.imports.fields import Fields
 from app.domain.imports.json_texts import MAX_TEXT_LENGTH, JsonText, NotJson
 from app.domain.posts import (
     DEFAULT_TIMEZONE,

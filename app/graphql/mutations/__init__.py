@@ -3,8 +3,9 @@
 import strawberry
 
 from app.graphql.mutations.posts import PostMutations
+from app.graphql.mutations.retries import RetryMutations
 
 
 @strawberry.type(description="Everything that can be changed. Each field sees one workspace only.")
-class Mutation(PostMutations):
+class Mutation(PostMutations, RetryMutations):
     pass

@@ -306,6 +306,12 @@ def test_the_work_is_linear_in_the_length_of_the_stream(stream: bytes) -> None:
     assert characters_tried(lines) <= 6 * len(stream)
 
 
+def test_garbage_between_the_texts_of_a_line_costs_no_more_than_its_piece() -> None:
+    pieces = list(in_pieces(b'{"a":1}x' * 5000, 4096))
+    assert len(list(json_texts(pieces))) == 10_000
+    assert characters_tried(pieces) <= 10_000 * 2 * 4096
+
+
 # Anything at all.
 
 

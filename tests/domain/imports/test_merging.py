@@ -277,7 +277,7 @@ TAKEN = {
 @pytest.mark.parametrize("after", range(6), ids=NAMES)
 @pytest.mark.parametrize("before", range(6), ids=NAMES)
 @pytest.mark.parametrize(
-    ("age", "updated_at"), [("newer", AFTER), ("same", CHANGED), ("same", None), ("older", BEFORE)]
+    ("age", "updated_at"), [("newer", AFTER), ("newer", None), ("same", CHANGED), ("older", BEFORE)]
 )
 def test_a_state_follows_another_by_the_age_of_the_record(
     age: str, updated_at: datetime | None, before: int, after: int
@@ -297,9 +297,9 @@ def test_a_state_follows_another_by_the_age_of_the_record(
 @pytest.mark.parametrize("before", range(6), ids=NAMES)
 @pytest.mark.parametrize(
     ("age", "as_of"),
-    [("same", None), ("same", CHANGED), ("same", AFTER), ("older", BEFORE)],
+    [("same", None), ("same", CHANGED), ("newer", AFTER), ("older", BEFORE)],
 )
-def test_results_are_older_only_if_they_were_given_before_the_post_changed(
+def test_results_are_as_old_as_their_answer(
     age: str, as_of: datetime | None, before: int, after: int
 ) -> None:
     known = merged(of_post(COURSE[before], status=PUBLISHING))
@@ -402,6 +402,52 @@ def test_the_shown_time_zone_does_not_tell_utc_from_none() -> None:
     assert merge(known, of_post(QUEUED, timezone="Asia/Tokyo"), now=NOW).timezone == "Asia/Tokyo"
     known = replace(known, timezone="Asia/Tokyo")
     assert merge(known, of_post(QUEUED), now=NOW).timezone is None
+
+
+@pytest.mark.parametrize(
+    "known", [of_post(QUEUED, updated_at=BEFORE), of_results(QUEUED, as_of=BEFORE)]
+)
+def test_a_post_that_is_older_than_results_takes_nothing_back(known: PostRecord) -> None:
+    results = of_results(replace(FAILED, attempts=1), as_of=AFTER)
+    older = of_post(RUNNING, status=PUBLISHING)
+
+    one, other = merged(known, results, older), merged(known, older, results)
+
+    assert states(one) == states(other)
+    assert (one.status, other.status) == (PostStatus.FAILED, PostStatus.FAILED)
+    assert merge(merge(one, older, now=NOW), results, now=NOW) is one
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [
+            of_post(QUEUED, status=DRAFT, scheduled_for=None),
+            of_results(QUEUED, status=PUBLISHING, as_of=AFTER),
+        ],
+        [
+            of_results(QUEUED, status=DRAFT, as_of=BEFORE),
+            of_results(QUEUED, status=SCHEDULED, as_of=AFTER),
+        ],
+    ],
+    ids=["of a draft", "of results alone"],
+)
+def test_results_that_tell_another_status_tell_it_once(records: list[PostRecord]) -> None:
+    known = merged(*records)
+    assert known.status is records[1].status
+    for record in records:
+        assert merge(known, record, now=NOW) is known
+
+
+def test_an_assumed_due_time_follows_an_answer_that_leaves_the_account_out() -> None:
+    records = [
+        of_post(PUBLISHED, scheduled_for=None),
+        of_post(scheduled_for=DUE, updated_at=AFTER),
+    ]
+    known = merged(*records)
+    assert [each.due_at for each in states(known)] == [DUE]
+    for record in records:
+        assert merge(known, record, now=NOW) is known
 
 
 # Destinations that come and go.

@@ -1,18 +1,17 @@
-"""Posts over GraphQL: what each mutation makes of them, what it refuses, and that a refusal changes nothing."""
+"""Posts over GraphQL: what becomes of them, what is refused, and that a refusal changes nothing."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from app.db.integrity import find_problems
+from app.db.models import Destination
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
-from tests.clients import Tenant, serving
+from tests.clients import Tenant
 from tests.db.contents import all_rows
 from tests.factories import (
-    NOW,
     add_account,
     add_api_key,
     add_post,
@@ -37,12 +36,48 @@ fragment P on Post {
   destinations { accountId platform status outcome scheduledFor attempts error errorCode }
 }
 """
-CREATE = f"mutation($input: CreatePostInput!) {{ made: createPost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason message }} }} }} {POST}"
-CREATE_SEVERAL = f"mutation($input: CreatePostsInput!) {{ made: createPosts(input: $input) {{ succeeded failed results {{ index post {{ ...P }} warnings {{ accountId }} error {{ code field message }} }} }} }} {POST}"
-UPDATE = f"mutation($input: UpdatePostInput!) {{ made: updatePost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason }} }} }} {POST}"
-SCHEDULE = f"mutation($input: SchedulePostInput!) {{ made: schedulePost(input: $input) {{ post {{ ...P }} }} }} {POST}"
-CANCEL = f"mutation($input: CancelPostInput!) {{ made: cancelPost(input: $input) {{ post {{ ...P }} }} }} {POST}"
-DELETE = "mutation($input: DeletePostInput!) { made: deletePost(input: $input) { postId } }"
+CREATE = f"""
+mutation ($input: CreatePostInput!) {{
+  made: createPost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason message }} }}
+}}
+{POST}
+"""
+CREATE_SEVERAL = f"""
+mutation ($input: CreatePostsInput!) {{
+  made: createPosts(input: $input) {{
+    succeeded failed
+    results {{ index post {{ ...P }} warnings {{ accountId }} error {{ code field message }} }}
+  }}
+}}
+{POST}
+"""
+UPDATE = f"""
+mutation ($input: UpdatePostInput!) {{
+  made: updatePost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason }} }}
+}}
+{POST}
+"""
+SCHEDULE = f"""
+mutation ($input: SchedulePostInput!) {{ made: schedulePost(input: $input) {{ post {{ ...P }} }} }}
+{POST}
+"""
+CANCEL = f"""
+mutation ($input: CancelPostInput!) {{ made: cancelPost(input: $input) {{ post {{ ...P }} }} }}
+{POST}
+"""
+DELETE = "mutation ($input: DeletePostInput!) { made: deletePost(input: $input) { postId } }"
+ALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "createPost": (CREATE, {"content": "Sale", "draft": True}),
+    "createPosts": (CREATE_SEVERAL, {"posts": [{"content": "Sale", "draft": True}]}),
+    "updatePost": (UPDATE, {"postId": str(UUID(int=1)), "content": "Else"}),
+    "schedulePost": (SCHEDULE, {"postId": str(UUID(int=1)), "publishNow": True}),
+    "cancelPost": (CANCEL, {"postId": str(UUID(int=1))}),
+    "deletePost": (DELETE, {"postId": str(UUID(int=1))}),
+}
+EMPTY = "The post is empty: it needs content, media, or content for a platform."
+TOO_LONG = "The text has 100001 characters; at most 100000 are allowed."
+NO_ACCOUNT = "A post that is not a draft needs at least one account."
+NO_POST = "The post was not found: this workspace has none with that id."
 
 
 async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
@@ -209,3 +244,325 @@ async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
         "input.idempotencyKey",
         "This idempotency key was used for another request.",
     )
+
+
+# What is refused.
+
+
+async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) -> dict[str, str]:
+    """Of one destination in a state, as the input names it."""
+    account = await add_account(tenant.database, tenant.workspace, platform="x")
+    destinations = {} if state is None else {account: state}
+    post = await add_post(tenant.database, tenant.workspace, destinations, **said)
+    return {"postId": str(post.id)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "field", "message"),
+    [
+        ({"content": ""}, "VALIDATION_ERROR", "content", EMPTY),
+        ({"content": " \n"}, "VALIDATION_ERROR", "content", EMPTY),
+        (
+            {"content": "a\0"},
+            "VALIDATION_ERROR",
+            "content",
+            "content must not contain a NUL character.",
+        ),
+        ({"content": "ä" * 100_001}, "CONTENT_TOO_LONG", "content", TOO_LONG),
+        (
+            {"platformContent": {"x": {"content": "ä" * 100_001}}},
+            "CONTENT_TOO_LONG",
+            "platformContent.x.content",
+            TOO_LONG,
+        ),
+        (
+            {"platformContent": []},
+            "VALIDATION_ERROR",
+            "platformContent",
+            "platformContent must be an object.",
+        ),
+        (
+            {"platformContent": {"x": "Sale"}},
+            "VALIDATION_ERROR",
+            "platformContent.x",
+            "platformContent.x must be an object.",
+        ),
+        (
+            {"platformContent": {"x": {"content": 5}}},
+            "VALIDATION_ERROR",
+            "platformContent.x.content",
+            "platformContent.x.content must be a string.",
+        ),
+        (
+            {"mediaIds": ["a", "b" * 501]},
+            "VALIDATION_ERROR",
+            "mediaIds[1]",
+            "mediaIds[1] is 501 characters long; at most 500 are allowed.",
+        ),
+        ({"timezone": "Berlin"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
+        ({"timezone": "../etc"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
+        ({"reference": ""}, "VALIDATION_ERROR", "reference", "reference must not be empty."),
+        (
+            {"reference": "r" * 201},
+            "VALIDATION_ERROR",
+            "reference",
+            "reference is 201 characters long; at most 200 are allowed.",
+        ),
+        (
+            {"scheduledFor": "2026-04-15T15:00:00Z"},
+            "PAST_SCHEDULE_TIME",
+            "scheduledFor",
+            "The time is not in the future.",
+        ),
+        ({"accountIds": []}, "VALIDATION_ERROR", "accountIds", NO_ACCOUNT),
+        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds", "Account 1 is there twice."),
+        (
+            {"accountIds": [99]},
+            "VALIDATION_ERROR",
+            "accountIds",
+            "There is no account 99 in this workspace.",
+        ),
+        (
+            {"accountIds": [2]},
+            "VALIDATION_ERROR",
+            "accountIds",
+            "There is no account 2 in this workspace.",
+        ),
+        (
+            {"accountIds": [0]},
+            "INVALID_ID",
+            "accountIds",
+            "An account id is a whole number from 1 to 2147483647.",
+        ),
+        (
+            {"idempotencyKey": ""},
+            "VALIDATION_ERROR",
+            "idempotencyKey",
+            "idempotencyKey must be printable and not empty.",
+        ),
+        (
+            {"idempotencyKey": "k" * 256},
+            "VALIDATION_ERROR",
+            "idempotencyKey",
+            "idempotencyKey is 256 characters long; at most 255 are allowed.",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_what_cannot_be_posted_is_refused_by_its_argument(
+    acme: Tenant, wanted: dict[str, Any], code: str, field: str, message: str
+) -> None:
+    await add_account(acme.database, acme.workspace)
+    elsewhere = await add_workspace(acme.database)
+    await add_account(acme.database, elsewhere, id=2)
+
+    told = await refusal(acme, CREATE, **{"content": "Sale", "accountIds": [1], **wanted})
+
+    assert told == (code, f"input.{field}", message)
+
+
+@pytest.mark.parametrize("count", [0, 51])
+async def test_too_many_posts_or_none_are_refused_at_once(acme: Tenant, count: int) -> None:
+    posts = [{"content": "Sale", "draft": True}] * count
+    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
+        "BULK_LIMIT_EXCEEDED",
+        "input.posts",
+        f"There are {count} posts; 1 to 50 are allowed.",
+    )
+
+
+IN_FLIGHT = "The post is being published just now. Try again when that has ended."
+UNKNOWN = (
+    "Nobody knows whether the post was published. Look on the platform and record what you found."
+)
+PUBLISHED = "The post was published on a platform and cannot be changed any more."
+ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+
+
+@pytest.mark.parametrize(
+    ("state", "document", "given", "code", "message"),
+    [
+        (claimed(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
+        (started(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
+        (unknown(), UPDATE, {"content": "Else"}, "CONFLICT", UNKNOWN),
+        (published(), UPDATE, {"content": "Else"}, "CONFLICT", PUBLISHED),
+        (failed(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
+        (waiting_for_retry(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
+        (
+            waiting_for_retry(),
+            UPDATE,
+            {"accountIds": [2]},
+            "CONFLICT",
+            "The post was attempted on account 1, which cannot be left out any more.",
+        ),
+        (queued(), UPDATE, {"accountIds": []}, "VALIDATION_ERROR", NO_ACCOUNT),
+        (queued(), UPDATE, {"content": None}, "VALIDATION_ERROR", EMPTY),
+        (
+            queued(),
+            UPDATE,
+            {"timezone": "Mars/Base"},
+            "INVALID_TIMEZONE",
+            "There is no such time zone.",
+        ),
+        (claimed(), CANCEL, {}, "CONFLICT", IN_FLIGHT),
+        (unknown(), CANCEL, {}, "CONFLICT", UNKNOWN),
+        (
+            published(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "Nothing of the post is waiting any more; it is published.",
+        ),
+        (
+            failed(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "Nothing of the post is waiting any more; it is failed.",
+        ),
+        (draft(), CANCEL, {}, "CONFLICT", "The post is a draft already: nothing of it goes out."),
+        (started(), DELETE, {}, "CONFLICT", IN_FLIGHT),
+        (unknown(), DELETE, {}, "CONFLICT", UNKNOWN),
+        (
+            published(),
+            DELETE,
+            {},
+            "POST_ALREADY_PUBLISHED",
+            "The post was published on a platform and cannot be deleted here.",
+        ),
+        (
+            queued(),
+            SCHEDULE,
+            {"publishNow": True},
+            "CONFLICT",
+            "Only a draft can be scheduled; this post is scheduled.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {},
+            "VALIDATION_ERROR",
+            "The draft has no time yet: pass scheduledFor or publishNow.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {"publishNow": True, "scheduledFor": LATER},
+            "VALIDATION_ERROR",
+            "Pass either scheduledFor or publishNow, not both.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {"scheduledFor": "2026-04-15T15:00:00Z"},
+            "PAST_SCHEDULE_TIME",
+            "The time is not in the future.",
+        ),
+        (
+            None,
+            SCHEDULE,
+            {"publishNow": True},
+            "VALIDATION_ERROR",
+            "The draft has no account: pass accountIds.",
+        ),
+    ],
+)
+async def test_a_change_that_does_not_fit_is_refused(
+    acme: Tenant,
+    state: DestinationState | None,
+    document: str,
+    given: dict[str, Any],
+    code: str,
+    message: str,
+) -> None:
+    is_draft = state in (None, draft())
+    key = await a_post(acme, state, is_draft=is_draft)
+    await add_account(acme.database, acme.workspace)
+
+    told = await refusal(acme, document, **key, **given)
+
+    assert (told[0], told[2]) == (code, message)
+
+
+@pytest.mark.parametrize("name", ["updatePost", "schedulePost", "cancelPost", "deletePost"])
+async def test_a_stale_version_and_a_foreign_post_are_refused(acme: Tenant, name: str) -> None:
+    document, given = ALL[name]
+    elsewhere = await add_workspace(acme.database)
+    foreign = await add_post(acme.database, elsewhere, is_draft=True)
+    key = await a_post(acme, draft(), is_draft=True, version=7)
+
+    assert await refusal(acme, document, **{**given, **key, "expectedVersion": 6}) == (
+        "STALE_VERSION",
+        "input.expectedVersion",
+        "The post is at version 7, not 6: somebody else changed it.",
+    )
+    for missing in (str(foreign.id), str(UUID(int=1))):
+        assert await refusal(acme, document, **{**given, "postId": missing}) == (
+            "NOT_FOUND",
+            None,
+            NO_POST,
+        )
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, name: str) -> None:
+    document, given = ALL[name]
+    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
+    mirror = await add_workspace(acme.database, mirror_of="https://example.com")
+    mirrored = await add_api_key(acme.database, mirror)
+
+    before = await all_rows(acme.database)
+    told = [
+        await acme.client.with_token(key.token).refusal(document, input=given)
+        for key in (reader, mirrored)
+    ]
+
+    assert told == [
+        ("INSUFFICIENT_SCOPE", None, "This needs an API key with the scope write."),
+        (
+            "READ_ONLY_MIRROR",
+            None,
+            "This workspace mirrors another service and cannot be changed here.",
+        ),
+    ]
+    assert await all_rows(acme.database) == before
+
+
+# What cancelling and deleting leave behind.
+
+
+async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
+    acme: Tenant,
+) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(3)]
+    states = [waiting_for_retry(), queued(), published()]
+    post = await add_post(acme.database, acme.workspace, dict(zip(accounts, states, strict=True)))
+
+    data = await acme.client.query(CANCEL, input={"postId": str(post.id)})
+    cancelled = data["made"]["post"]
+
+    assert (cancelled["status"], cancelled["version"]) == ("PARTIALLY_FAILED", 2)
+    assert [
+        (each["status"], each["outcome"], each["errorCode"], each["error"])
+        for each in cancelled["destinations"]
+    ] == [
+        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
+        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
+        ("PUBLISHED", "PUBLISHED", None, None),
+    ]
+
+
+async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> None:
+    key = await a_post(acme, queued())
+    await made(acme, DELETE, **key)
+    (row,) = (await all_rows(acme.database))["destination"]
+    columns = [column.name for column in Destination.__table__.columns]
+    assert dict(zip(columns, row, strict=True))["claimable_at"] is None
+
+
+async def test_a_change_without_news_is_none(acme: Tenant) -> None:
+    key = await a_post(acme, queued(), content="Sale")
+    before = await all_rows(acme.database)
+    answer = await made(acme, UPDATE, **key, content="Sale", accountIds=[1])
+    assert answer["post"]["version"] == 1
+    assert await all_rows(acme.database) == before

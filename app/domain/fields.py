@@ -1,6 +1,6 @@
-"""The members of a JSON object, each read as what it should be or refused by its path. Knows no body."""
+"""The members of a JSON object or TOML table, each read as what it should be or refused by its path."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ MAX_COUNT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A JSON object at a path. A member that is missing is as one that is null.
+    """An object at a path. A member that is missing is as one that is null.
 
     Every method raises InvalidInput, with the member's path, for what is neither null nor of its kind.
     """
@@ -72,6 +72,26 @@ class Fields:
             raise self.refused(name, f"must be a whole number from 0 to {MAX_COUNT}")
         return value or 0
 
+    def whole_number(self, name: str, low: int, high: int) -> int | None:
+        value = self._of_type(int, name, "a whole number")
+        if value is not None and not low <= value <= high:
+            raise self.refused(name, f"must be a whole number from {low} to {high}")
+        return value
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        value = self.members.get(name)
+        if value is None:
+            return None
+        if not (_is_whole_number(value) or isinstance(value, float)) or not low <= value <= high:
+            raise self.refused(name, f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    def flag(self, name: str) -> bool | None:
+        value = self.members.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.refused(name, "must be true or false")
+        return value
+
     def account_id(self, name: str) -> AccountId:
         value = self.members.get(name)
         if not _is_whole_number(value):
@@ -81,6 +101,17 @@ class Fields:
     def uuid(self, name: str) -> UUID | None:
         value = self._of_type(str, name, "a string")
         return parse_uuid(value, self._at(name)) if value else None
+
+    def table(self, name: str) -> "Fields":
+        """An object, without members where there is none."""
+        value = self._of_type(dict, name, "a table") or {}
+        return Fields(value, f"{self._at(name)}.")
+
+    def refuse_others(self, known: Collection[str]) -> None:
+        """Refuse a member that has none of the known names."""
+        for name in self.members:
+            if name not in known:
+                raise self.refused(name, f"is unknown; there is {', '.join(known)}")
 
     def objects(self, name: str, *, max_length: int) -> Iterator["Fields"]:
         """The entries of a list of objects; the list must be there."""

@@ -1,0 +1,205 @@
+"""Retries by hand: retryPost and retryDestinations. Which may be retried is the domain's to say."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry import argument, field
+
+from app.db.pages import PageRequest
+from app.domain.api_keys import Scope
+from app.domain.errors import InvalidInput
+from app.domain.idempotency import RepetitionKey
+from app.domain.ids import DestinationId, PostId, check_account_id
+from app.domain.retrying import RetryRefusal
+from app.graphql.context import Context, Info
+from app.graphql.inputs import DestinationFilter
+from app.graphql.mutations.fields import changes
+from app.graphql.types import Destination, Post
+from app.services import retries
+from app.services.retries import MAX_RETRIES, RetriedPage
+from app.services.retries import DestinationRetry as Decided
+
+_IDEMPOTENCY_KEY = "Of this request: sent again within 24 hours, it has no second effect."
+
+
+@strawberry.input(description="What is to be retried of a post.")
+class RetryPostInput:
+    post_id: UUID = field(description="The post's UUID.")
+    account_ids: list[int] | None = field(
+        default=None, description="Only on these of its accounts; without it, on all."
+    )
+    force: bool = field(
+        default=False,
+        description="Whether to retry an unknown outcome too. The post may be there already, and would"
+        " then be there twice: look on the platform first.",
+    )
+    idempotency_key: str | None = field(default=None, description=_IDEMPOTENCY_KEY)
+
+
+@strawberry.input(
+    description="What is to be retried, over all posts. Posts that were imported are left out."
+)
+class RetryDestinationsInput:
+    filter: DestinationFilter = field(
+        description="Which ones; failed ones unless it names statuses. It must name more than status and"
+        " outcome; an empty list matches nothing."
+    )
+    dry_run: bool = field(
+        default=False, description="Whether only to tell what would be retried; nothing is changed."
+    )
+    first: int | None = field(
+        default=MAX_RETRIES, description=f"The newest so many, 1 to {MAX_RETRIES:,}."
+    )
+    after: str | None = field(default=None, description="Only what comes after this endCursor.")
+    idempotency_key: str | None = field(
+        default=None, description=f"{_IDEMPOTENCY_KEY} A dry run needs none."
+    )
+
+
+@strawberry.type(description="What was decided about one destination.")
+class DestinationRetry:
+    destination_id: UUID = field(description="The destination's UUID.")
+    post_id: UUID = field(description="The post's UUID.")
+    account_id: int = field(description="The account's number in this workspace.")
+    platform: str = field(description="The account's platform.")
+    retried: bool = field(
+        description="Whether it is queued again; in a dry run, whether it would be."
+    )
+    refusal: RetryRefusal | None = field(description="Why it is not; null if it is.")
+    fix: str | None = field(description="What to do about the refusal, as a sentence.")
+
+    @classmethod
+    def from_service(cls, decided: Decided) -> "DestinationRetry":
+        return cls(
+            destination_id=decided.destination_id,
+            post_id=decided.post_id,
+            account_id=decided.account_id,
+            platform=decided.platform,
+            retried=decided.refusal is None,
+            refusal=decided.refusal,
+            fix=decided.refusal and decided.refusal.fix,
+        )
+
+    @strawberry.field(description="The destination as it stands now.")
+    async def destination(self, info: Info) -> Destination | None:
+        context = info.context
+        key = DestinationId(self.destination_id)
+        row = await context.loaders.destinations_by_id.load(key)
+        return None if row is None else Destination.from_row(row, context.clock())
+
+
+@strawberry.type(description="What was retried of a post.")
+class RetryPostPayload:
+    post: Post | None = field(description="The post as it stands now.")
+    retries: list[DestinationRetry] = field(
+        description="One for each destination that was looked at, in the order of the post."
+    )
+    retried_count: int = field(description="How many of them are queued again.")
+
+
+@strawberry.type(description="What was retried of all that matches.")
+class RetryDestinationsPayload:
+    retries: list[DestinationRetry] = field(
+        description="One for each destination that matches, newest first."
+    )
+    retried_count: int = field(
+        description="How many of them are queued again; in a dry run, how many would be."
+    )
+    refused_count: int = field(description="How many of them are not.")
+    has_more: bool = field(description="Whether more match than this call looked at.")
+    end_cursor: str | None = field(
+        description="Pass it as `after` to go on; null where nothing matches."
+    )
+
+
+@strawberry.type
+class RetryMutations:
+    @strawberry.mutation(
+        description="Retry a post where it failed: it is queued again at once, and what was published"
+        " stays as it is. Attempts go on counting; their limits begin anew.",
+        extensions=changes(Scope.WRITE),
+    )
+    async def retry_post(
+        self,
+        info: Info,
+        input: Annotated[RetryPostInput, argument(description="What to retry.")],  # noqa: A002
+    ) -> RetryPostPayload | None:
+        context = info.context
+        accounts = input.account_ids
+        decided = await retries.retry_one_post(
+            context.database,
+            context.errand("retryPost"),
+            PostId(input.post_id),
+            only=None
+            if accounts is None
+            else [check_account_id(each, "accountIds") for each in accounts],
+            force=input.force,
+            key=context.repetition_key(input.idempotency_key),
+        )
+        row = await context.loaders.posts_by_id.load(PostId(input.post_id))
+        return RetryPostPayload(
+            post=None if row is None else Post.from_row(row),
+            retries=_retries(decided),
+            retried_count=_retried(decided),
+        )
+
+    @strawberry.mutation(
+        description=f"Retry what failed and matches a filter, at most {MAX_RETRIES:,} in a call, all of"
+        " them or none. What may not be retried is refused by itself, with what to do about it; an"
+        " unknown outcome always is, and only retryPost can force it.",
+        extensions=changes(Scope.WRITE),
+    )
+    async def retry_destinations(
+        self,
+        info: Info,
+        input: Annotated[RetryDestinationsInput, argument(description="Which ones.")],  # noqa: A002
+    ) -> RetryDestinationsPayload | None:
+        context = info.context
+        cursors = context.cursors("retryDestinations")
+        after = None if input.after is None else cursors.decode(input.after, "after")
+        page = PageRequest(size=_size(input.first), after=after)
+        key = context.repetition_key(input.idempotency_key)
+        decided = await _decided(context, input, page, key)
+        end = decided.end
+        return RetryDestinationsPayload(
+            retries=_retries(decided.retries),
+            retried_count=_retried(decided.retries),
+            refused_count=len(decided.retries) - _retried(decided.retries),
+            has_more=decided.has_more,
+            end_cursor=None if end is None else cursors.encode(end),
+        )
+
+
+async def _decided(
+    context: Context,
+    wanted: RetryDestinationsInput,
+    page: PageRequest,
+    key: RepetitionKey | None,
+) -> RetriedPage:
+    matching = wanted.filter.to_query()
+    errand = context.errand("retryDestinations")
+    # Refused now and not when the answer is made: by then it would have happened.
+    context.list_entries.add(page.size)
+    if wanted.dry_run:
+        return await retries.rehearse_retry_matching(context.database, errand, matching, page)
+    return await retries.retry_matching(context.database, errand, matching, page, key)
+
+
+def _size(first: int | None) -> int:
+    if first is None:
+        return MAX_RETRIES
+    if not 1 <= first <= MAX_RETRIES:
+        raise InvalidInput(
+            f"first must be from 1 to {MAX_RETRIES:,}; it is {first:,}.", argument="first"
+        )
+    return first
+
+
+def _retries(decided: Sequence[Decided]) -> list[DestinationRetry]:
+    return [DestinationRetry.from_service(each) for each in decided]
+
+
+def _retried(decided: Sequence[Decided]) -> int:
+    return sum(each.refusal is None for each in decided)
