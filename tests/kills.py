@@ -32,7 +32,7 @@ from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.migrations import migrate
 from tests import postgres
-from tests.factories import add_account, add_api_key, add_workspace
+from tests.factories import add_account, add_api_key, add_post, add_workspace, failed
 from tests.servers import SECONDS, Server
 
 IN_PROGRESS = {"IDEMPOTENCY_IN_PROGRESS", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"}
@@ -43,6 +43,9 @@ CREATE_SEVERAL = (
     "mutation($input: CreatePostsInput!)"
     " { made: createPosts(input: $input) { results { post { postId } } } }"
 )
+RETRY = "mutation($input: RetryPostInput!) { made: retryPost(input: $input) { retriedCount } }"
+FAILED_POSTS = 200
+"""Of each writer, to be retried; each once."""
 UPDATE = (
     "mutation($input: UpdatePostInput!) { made: updatePost(input: $input) { post { postId } } }"
 )
@@ -73,15 +76,21 @@ class Told:
     """What one writer was told: of each post by its reference, its id and its text."""
 
     posts: Mapping[str, tuple[str, str]]
+    retried: Sequence[str]
+    """The ids of the posts that were."""
     acknowledged: int
     repeated: int
 
 
 class Writer:
-    """Creates posts, alone and several, and changes them, one request after the other."""
+    """Creates posts, alone and several, changes and retries them, one request after the other."""
 
-    def __init__(self, name: str, url: str, token: str, account: int) -> None:
+    def __init__(
+        self, name: str, url: str, token: str, account: int, failed: Sequence[str]
+    ) -> None:
         self._name, self._url, self._account = name, url, account
+        self._failed = list(failed)
+        self._retried: list[str] = []
         self._headers = {"Authorization": f"Bearer {token}"}
         self._posts: dict[str, tuple[str, str]] = {}
         self._acknowledged = self._repeated = 0
@@ -93,7 +102,9 @@ class Writer:
                     break
                 self._create(http, f"{self._name}-{number}")
                 self._create_several(http, f"{self._name}-{number}-several")
-        return Told(self._posts, self._acknowledged, self._repeated)
+                if self._failed:
+                    self._retry(http, self._failed.pop())
+        return Told(self._posts, self._retried, self._acknowledged, self._repeated)
 
     def _create(self, http: httpx.Client, reference: str) -> None:
         made = self._told(http, CREATE, **self._post(reference), idempotencyKey=reference)
@@ -108,6 +119,11 @@ class Writer:
         made = self._told(http, CREATE_SEVERAL, posts=posts, idempotencyKey=reference)
         for post, result in zip(posts, made["results"], strict=True):
             self._posts[post["reference"]] = (result["post"]["postId"], post["content"])
+
+    def _retry(self, http: httpx.Client, post_id: str) -> None:
+        made = self._told(http, RETRY, postId=post_id, idempotencyKey=post_id)
+        assert made == {"retriedCount": 1}  # also when told again: a second effect would find none
+        self._retried.append(post_id)
 
     def _post(self, reference: str) -> dict[str, Any]:
         return {
@@ -138,15 +154,17 @@ class Writer:
         raise AssertionError("unreachable")
 
 
-def _write(name: str, url: str, token: str, account: int, stop: Event, told: Any) -> None:
-    told.put(Writer(name, url, token, account).write_until(stop))
+def _write(
+    name: str, url: str, token: str, account: int, failed: Sequence[str], stop: Event, told: Any
+) -> None:
+    told.put(Writer(name, url, token, account, failed).write_until(stop))
 
 
 def run(
     database_url: str, folder: Path, *, kills: int, writers: int, randomness: random.Random
 ) -> Figures:
     """Kill a server on an empty database so often; the folder keeps its logs."""
-    token, account = asyncio.run(_prepare(database_url))
+    token, account, to_retry = asyncio.run(_prepare(database_url, writers))
     environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(_free_port())}
     context = multiprocessing.get_context("spawn")
     stop, told = context.Event(), context.Queue()
@@ -155,9 +173,10 @@ def run(
         server.greeting()
         processes = [
             context.Process(
-                target=_write, args=(f"writer-{each}", server.url, token, account, stop, told)
+                target=_write,
+                args=(f"writer-{number}", server.url, token, account, mine, stop, told),
             )
-            for each in range(writers)
+            for number, mine in enumerate(to_retry)
         ]
         for each in processes:
             each.start()
@@ -177,12 +196,21 @@ def run(
     return asyncio.run(_figures(database_url, answers, kills))
 
 
-async def _prepare(url: str) -> tuple[str, int]:
+async def _prepare(url: str, writers: int) -> tuple[str, int, list[list[str]]]:
+    """A key, an account, and the ids of each writer's failed posts."""
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
         workspace = await add_workspace(database)
         account = await add_account(database, workspace)
-        return (await add_api_key(database, workspace)).token, account
+        state = failed(attempts=0)  # as cancelled ones are, so that there is no log of attempts
+        posts = [
+            [
+                str((await add_post(database, workspace, {account: state})).id)
+                for _ in range(FAILED_POSTS)
+            ]
+            for _ in range(writers)
+        ]
+        return (await add_api_key(database, workspace)).token, account, posts
 
 
 async def _figures(url: str, answers: Sequence[Told], kills: int) -> Figures:
@@ -191,25 +219,34 @@ async def _figures(url: str, answers: Sequence[Told], kills: int) -> Figures:
         async with database.snapshot() as connection:
             posts = (
                 await connection.execute(
-                    select(models.Post.reference, models.Post.id, models.Post.content)
+                    select(models.Post.reference, models.Post.id, models.Post.content).where(
+                        models.Post.reference.is_not(None)
+                    )
                 )
             ).all()
             created = await connection.scalars(
                 select(models.Event.post_id).where(models.Event.kind == "post.created")
             )
             times_created = Counter(created)
+            times_retried = Counter(
+                await connection.scalars(
+                    select(models.Event.post_id).where(models.Event.kind == "destination.changed")
+                )
+            )
         problems = await find_problems(database)
     for problem in problems:
         click.echo(problem, err=True)
     found = {(row.reference, row.id, row.content) for row in posts}
     lost = sum((name, UUID(key), text) not in found for name, (key, text) in told.items())
+    lost += sum(UUID(key) not in times_retried for each in answers for key in each.retried)
     again = sum(times - 1 for times in Counter(row.reference for row in posts).values())
     return Figures(
         acknowledged=sum(each.acknowledged for each in answers),
         repeated=sum(each.repeated for each in answers),
         kills=kills,
         lost=lost,
-        duplicates=again + sum(times - 1 for times in times_created.values()),
+        duplicates=again
+        + sum(times - 1 for times in (*times_created.values(), *times_retried.values())),
         problems=len(problems),
     )
 
