@@ -4,10 +4,11 @@ import json
 import re
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object
+from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object, require_json
 from tests.http.asgi import Client, http_scope
 
 MEBIBYTE = 1024 * 1024
@@ -187,3 +188,27 @@ def test_a_broad_document_is_not_a_deep_one() -> None:
     body = b'{"a": [' + b",".join([b"[]"] * 100_000) + b"]}"
 
     assert read_json_object(body) == {"a": [[]] * 100_000}
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "Application/JSON", 'application/json; charset="UTF-8"'],
+)
+def test_json_in_utf_8_is_what_is_required(content_type: str) -> None:
+    require_json(Headers({"Content-Type": content_type}))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": ""},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/jsonl"},
+    ],
+)
+def test_anything_else_is_no_media_type_that_is_read(headers: dict[str, str]) -> None:
+    with pytest.raises(UnsupportedMediaType) as refusal:
+        require_json(Headers(headers))
+    assert refusal.value.message == "Send the request as application/json in UTF-8."
