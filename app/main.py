@@ -41,12 +41,16 @@ from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.access import fail_what_lacks_access
 from app.services.api_keys import KeyUsage
+from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 
 GRAPHQL_PATH = "/graphql"
 KEY_USAGE_AGE = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
+REQUESTS_AGE = timedelta(minutes=10)
+"""How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
+
 TICK = timedelta(seconds=1)
 """How late what falls due by itself may be seen to."""
 
@@ -117,6 +121,9 @@ def create_app(
     async def fail_due_posts() -> None:
         await fail_what_lacks_access(database, clock())
 
+    async def forget_requests() -> None:
+        await forget_old_requests(database, clock())
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with database:
@@ -126,6 +133,7 @@ def create_app(
                 _repeated(database.refresh_statistics, every=STATISTICS_AGE),
                 _repeated(write_key_usage, every=KEY_USAGE_AGE),
                 _repeated(fail_due_posts, every=tick),
+                _repeated(forget_requests, every=REQUESTS_AGE),
             ):
                 yield
 

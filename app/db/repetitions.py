@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import AnyRow, Reader, WriteSession, insert_with_on_conflict
 from app.db.locks import lock_name
@@ -52,5 +53,19 @@ async def keep_outcome(
     )
 
 
-async def forget_expired(session: WriteSession, now: datetime) -> None:
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= now))
+async def oldest_expiries(
+    connection: AsyncConnection, now: datetime, *, limit: int
+) -> datetime | None:
+    """Up to when about `limit` of them have expired, over all workspaces; None if none has."""
+    expired = await connection.scalars(
+        select(IdempotencyKey.expires_at)
+        .where(IdempotencyKey.expires_at <= now)
+        .order_by(IdempotencyKey.expires_at)
+        .limit(limit)
+    )
+    return max(expired, default=None)
+
+
+async def forget_expired(session: WriteSession, until: datetime) -> None:
+    """All that expired then or earlier."""
+    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= until))

@@ -2,10 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from app.db.engine import Database
-from app.db.repetitions import find_repetition, forget_expired, keep_outcome, lock_repetition
+from app.db.repetitions import (
+    find_repetition,
+    forget_expired,
+    keep_outcome,
+    lock_repetition,
+    oldest_expiries,
+)
 from app.domain.errors import IdempotencyInProgress, IdempotencyKeyReused
 from app.domain.idempotency import RepetitionKey, fingerprint
 from app.services.writing import Writing
@@ -14,6 +21,7 @@ Outcome: TypeAlias = dict[str, Any]
 """What an operation did, in JSON: ids and refusals, from which the answer is made anew."""
 
 _RETRY_AFTER_SECONDS = 1
+_FORGOTTEN_AT_ONCE = 1000
 
 
 async def always(_outcome: Outcome) -> bool:
@@ -68,5 +76,10 @@ async def once(
 
 
 async def forget_old_requests(database: Database, now: datetime) -> None:
-    """Delete what no repetition is told any more."""
-    await database.write(lambda session: forget_expired(session, now))
+    """Delete what no repetition is told any more, little by little; nothing is locked where there is none."""
+    while True:
+        async with database.read_all_workspaces() as connection:
+            until = await oldest_expiries(connection, now, limit=_FORGOTTEN_AT_ONCE)
+        if until is None:
+            return
+        await database.write(partial(forget_expired, until=until))
