@@ -47,6 +47,7 @@ from tests.factories import (
     add_post,
     add_workspace,
     failed,
+    nobody_minds,
     queued,
 )
 from tests.servers import SECONDS, Server
@@ -162,7 +163,9 @@ async def test_a_hundred_calls_with_one_key_at_two_servers_have_one_effect(
 async def create_once(database: Database, workspace: WorkspaceId) -> UUID:
     draft = wanted(is_draft=True, account_ids=[])
     key = given_key("once", "idempotencyKey")
-    return (await create_post(database, errand(workspace), draft, key, new_id=uuid4)).id
+    return (
+        await create_post(database, errand(workspace), draft, key, admit=nobody_minds, new_id=uuid4)
+    ).id
 
 
 async def test_without_the_row_of_a_key_that_would_be_noticed(
@@ -255,7 +258,7 @@ async def test_of_concurrent_changes_of_one_version_one_wins(
     workspace = await add_workspace(database)
     async with Database(database_url) as other:
         for _ in range(10):
-            post = (await add_post(database, workspace)).id
+            post = (await add_post(database, workspace, is_draft=True)).id
             told = await outcomes(
                 change_first_version([database, other][each % 2], workspace, post, f"Text {each}")
                 for each in range(8)
@@ -269,7 +272,7 @@ async def test_of_concurrent_changes_of_one_version_one_wins(
 
 async def change_held_back(database: Database, writers: Database) -> Counter[object]:
     workspace = await add_workspace(database)
-    post = (await add_post(database, workspace)).id
+    post = (await add_post(database, workspace, is_draft=True)).id
     return await held_back(
         database,
         f"SELECT 1 FROM post WHERE id = '{post}' FOR UPDATE",
@@ -390,6 +393,7 @@ async def write_everything(
             at,
             wanted(account_ids=[1, 2, 3][: 1 + number % 3]),
             given_key(f"{number}-{turn}", "idempotencyKey"),
+            admit=nobody_minds,
             new_id=uuid4,
         )
         order = [1, 2, 3] if number % 2 else [3, 2, 1]

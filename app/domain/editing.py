@@ -67,7 +67,7 @@ class Submission:
 def check_new_post(wanted: NewPost) -> None:
     """Refuse what cannot be right, whatever accounts there are and whatever the time."""
     _check_texts(wanted)
-    _check_account_ids(wanted.account_ids)
+    check_account_ids(wanted.account_ids)
     if not wanted.is_draft and not wanted.account_ids:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
@@ -124,7 +124,7 @@ def change_post(
     if changed.scheduled_for != post.scheduled_for:
         changed = _at_another_time(changed, now)
     if account_ids is not None:
-        _check_account_ids(account_ids)
+        check_account_ids(account_ids)
         changed = _on_accounts(changed, account_ids, accounts, new_id, now)
     if not post.is_draft and not changed.destinations:
         raise InvalidInput(
@@ -160,7 +160,7 @@ def schedule_post(
     _check_future(due, now)
     submitted = replace(post, is_draft=False, submitted_now=when.publish_now, scheduled_for=due)
     wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
-    _check_account_ids(wanted)
+    check_account_ids(wanted)
     if not wanted:
         raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
     return _edited(
@@ -245,7 +245,8 @@ def _contents(texts: NewPost | Post) -> tuple[object, ...]:
     return texts.content, texts.media_ids, texts.media, texts.platform_content
 
 
-def _check_account_ids(account_ids: Sequence[AccountId]) -> None:
+def check_account_ids(account_ids: Sequence[AccountId]) -> None:
+    """InvalidInput for more than a post can have, before anybody looks for them, and for one twice."""
     if len(account_ids) > MAX_DESTINATIONS:
         raise InvalidInput(
             f"There are {len(account_ids)} accounts; at most {MAX_DESTINATIONS} are allowed.",

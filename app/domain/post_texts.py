@@ -36,7 +36,7 @@ def check_contents(
         check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
     check_json(media, "media")
     _check_platform_content(platform_content)
-    if not (content.strip() or media_ids or media or platform_content):
+    if not (content.strip() or media_ids or media or _carries_text(platform_content)):
         raise InvalidInput(
             "The post is empty: it needs content, media, or content for a platform.",
             argument="content",
@@ -59,6 +59,11 @@ def check_timezone(timezone: str | None) -> None:
 @cache
 def _timezones() -> set[str]:
     return available_timezones()
+
+
+def _carries_text(platform_content: Mapping[str, object]) -> bool:
+    texts = (own.get("content") for own in platform_content.values() if isinstance(own, Mapping))
+    return any(isinstance(text, str) and text.strip() for text in texts)
 
 
 def _check_content(content: str, argument: str) -> None:

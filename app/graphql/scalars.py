@@ -1,10 +1,11 @@
 """DateTime, UUID and JSON as this API spells them. The rules are the domain's."""
 
 from datetime import datetime
-from typing import NewType
+from typing import Any, NewType
 from uuid import UUID
 
 import strawberry
+from graphql import Undefined, ValueNode, value_from_ast_untyped
 from strawberry.types.scalar import ScalarDefinition
 
 from app.domain.errors import InvalidId, InvalidInput
@@ -24,6 +25,21 @@ def _parse_uuid(value: object) -> UUID:
     if not isinstance(value, str):
         raise InvalidId("A UUID is a string of 36 characters.")
     return parse_uuid(value)
+
+
+def _parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> object:
+    """A value that stands in a document; what a variable leaves out of it is not there."""
+    return _without_undefined(value_from_ast_untyped(node, variables))
+
+
+def _without_undefined(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: _without_undefined(each) for key, each in value.items() if each is not Undefined
+        }
+    if isinstance(value, list):
+        return [None if each is Undefined else _without_undefined(each) for each in value]
+    return value
 
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -49,5 +65,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=lambda value: value,
         parse_value=lambda value: value,
+        parse_literal=_parse_literal,
     ),
 }

@@ -52,6 +52,8 @@ def deleted(found: Found) -> JsonObject:
 def retried(found: Found) -> JsonObject:
     retries = found.data["retryPost"]["retries"]
     post_id = found.variables["input"]["postId"]
+    if any(each["destination"] is None for each in retries):  # it is a repetition
+        raise NotFound("The post that was retried was deleted since, and is not found any more.")
     again = [
         {**shown_result(each["destination"]), "new_status": DestinationStatus.QUEUED}
         for each in retries

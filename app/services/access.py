@@ -5,6 +5,7 @@ from datetime import datetime
 from app.db.access import accounts_without_access, due_posts
 from app.db.engine import Database
 from app.domain.access import fail_without_access
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, WorkspaceId
 from app.services.accounts import locked_account
 from app.services.writing import Errand, Writing, write
@@ -17,7 +18,8 @@ TRANSACTIONS_OF_A_CALL = 20
 async def fail_what_lacks_access(database: Database, now: datetime) -> None:
     """Fail what is due on accounts that cannot post, over all workspaces; one read if there is nothing.
 
-    Processes may do it at once: what to fail is decided again when nobody else can change it.
+    Processes may do it at once: what to fail is decided again when nobody else can change it. What cannot
+    be failed now costs no other account, and is raised as ServiceUnavailable after them.
     """
     transactions = 0
     while transactions < TRANSACTIONS_OF_A_CALL:
@@ -27,8 +29,14 @@ async def fail_what_lacks_access(database: Database, now: datetime) -> None:
             )
         if not accounts:
             return
+        unavailable = None
         for workspace_id, account_id in accounts:
-            await _fail_some(database, workspace_id, account_id, now)
+            try:
+                await _fail_some(database, workspace_id, account_id, now)
+            except ServiceUnavailable as error:  # somebody holds its posts for too long
+                unavailable = error
+        if unavailable:
+            raise unavailable
         transactions += len(accounts)
 
 

@@ -1,6 +1,6 @@
 """Posts: created, changed, scheduled, cancelled and deleted, each in one transaction. Rules are elsewhere."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
@@ -48,13 +48,18 @@ async def create_post(
     wanted: NewPost,
     key: RepetitionKey | None,
     *,
+    admit: Callable[[], None],
     new_id: NewId,
 ) -> CreatedPost:
-    """A new post, or what the first request with this key created."""
+    """A new post, or what the first request with this key created.
+
+    `admit` is asked before anything is created, and not for a repetition; it may refuse.
+    """
     editing.check_new_post(wanted)
 
     async def work(writing: Writing) -> Outcome:
         async def create() -> Outcome:
+            admit()
             accounts = await writing.accounts(wanted.account_ids)
             post = _new_post(wanted, accounts, errand, new_id)
             await writing.save_posts([post])
@@ -74,21 +79,28 @@ async def create_posts(
     wanted: Sequence[NewPost | RefusedPost],
     key: RepetitionKey | None,
     *,
+    admit: Callable[[], None],
     new_id: NewId,
 ) -> list[CreatedPost | RefusedPost]:
-    """Whatever of them can be created, in one transaction; what is refused costs no other."""
+    """Whatever of them can be created, in one transaction; what is refused costs no other.
+
+    `admit` is asked before anything is created, and not for a repetition; it may refuse them all.
+    """
     if not 1 <= len(wanted) <= MAX_BULK:
         raise BulkLimitExceeded(
             f"There are {len(wanted)} posts; 1 to {MAX_BULK} are allowed.", argument="posts"
         )
 
+    checked = [_checked(each) for each in wanted]
+
     async def work(writing: Writing) -> Outcome:
         async def create() -> Outcome:
+            admit()
             named = {
-                each for post in wanted if isinstance(post, NewPost) for each in post.account_ids
+                each for post in checked if isinstance(post, NewPost) for each in post.account_ids
             }
             accounts = await writing.accounts(named)
-            made = [_new_or_refused(each, accounts, errand, new_id) for each in wanted]
+            made = [_new_or_refused(each, accounts, errand, new_id) for each in checked]
             await writing.save_posts([each for each in made if isinstance(each, Post)])
             outcomes = [
                 _outcome(each, accounts, errand) if isinstance(each, Post) else asdict(each)
@@ -187,8 +199,10 @@ async def _change(
     post_id: PostId,
     change: Callable[[Post, Mapping[AccountId, Account]], Post],
     *,
-    naming: Collection[AccountId] = (),
+    naming: Sequence[AccountId] = (),
 ) -> tuple[AccountWarning, ...]:
+    editing.check_account_ids(naming)
+
     async def work(writing: Writing) -> tuple[AccountWarning, ...]:
         post = await locked_post(writing, post_id)
         on = {each.account_id for each in post.destinations}
@@ -208,6 +222,20 @@ def _new_post(
     )
 
 
+def _checked(wanted: NewPost | RefusedPost) -> NewPost | RefusedPost:
+    if isinstance(wanted, RefusedPost):
+        return wanted
+    try:
+        editing.check_new_post(wanted)
+    except InvalidInput as error:
+        return _refused(error)
+    return wanted
+
+
+def _refused(error: InvalidInput) -> RefusedPost:
+    return RefusedPost(error.code, error.message, error.argument)
+
+
 def _new_or_refused(
     wanted: NewPost | RefusedPost,
     accounts: Mapping[AccountId, Account],
@@ -217,10 +245,9 @@ def _new_or_refused(
     if isinstance(wanted, RefusedPost):
         return wanted
     try:
-        editing.check_new_post(wanted)
         return _new_post(wanted, accounts, errand, new_id)
     except InvalidInput as error:
-        return RefusedPost(error.code, error.message, error.argument)
+        return _refused(error)
 
 
 def _warnings(

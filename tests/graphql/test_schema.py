@@ -173,7 +173,7 @@ def test_nothing_defaults_to_null() -> None:
         "PostOrder.field": "CREATED_AT",
         "Query.period": "MONTH",
         "RetryDestinationsInput.dryRun": "false",
-        "RetryDestinationsInput.first": "1000",
+        "RetryDestinationsInput.first": "500",
         "RetryPostInput.force": "false",
         "SchedulePostInput.publishNow": "false",
     }

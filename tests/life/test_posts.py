@@ -37,7 +37,7 @@ from app.services.retries import retry_one_post
 from app.services.writing import Errand, Writing, write
 from tests.domain.states import account
 from tests.domain.test_editing import wanted
-from tests.factories import NOW, add_api_key, add_workspace
+from tests.factories import NOW, add_api_key, add_workspace, nobody_minds
 from tests.life import replay, worker
 from tests.life.model import Model, ModelPost
 
@@ -173,7 +173,9 @@ class Life(RuleBasedStateMachine):
         errand = self.errand("createPost")
         new = wanted(content=content, account_ids=on, is_draft=draft, scheduled_for=when)
         code, made = self.outcome(
-            service.create_post(self._database, errand, new, given(key), new_id=uuid4)
+            service.create_post(
+                self._database, errand, new, given(key), admit=nobody_minds, new_id=uuid4
+            )
         )
 
         request = (content, tuple(on), draft, when)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache, partial
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -222,12 +223,12 @@ class PostMutations:
     ) -> CreatePostPayload | None:
         context = info.context
         wanted = input.to_domain()
-        context.count_new_posts(1)
         created = await posts.create_post(
             context.database,
             context.errand("createPost"),
             wanted,
             context.repetition_key(input.idempotency_key),
+            admit=cache(partial(context.count_new_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
@@ -247,12 +248,12 @@ class PostMutations:
         wanted = [_checked(each) for each in input.posts]
         for index, error in sorted(context.refused_posts.items()):
             wanted.insert(index, _refused(error))
-        context.count_new_posts(len(wanted))
         made = await posts.create_posts(
             context.database,
             context.errand("createPosts"),
             wanted,
             context.repetition_key(input.idempotency_key),
+            admit=cache(partial(context.count_new_posts, len(wanted))),
             new_id=context.new_id,
         )
         results = [await _result(context, index, each) for index, each in enumerate(made)]

@@ -9,7 +9,8 @@ from app.db.integrity import find_problems
 from app.db.models import Destination
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
-from tests.clients import Tenant
+from app.settings import read_settings
+from tests.clients import Tenant, serving
 from tests.db.contents import all_rows
 from tests.factories import (
     add_account,
@@ -261,6 +262,12 @@ async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) ->
     ("wanted", "code", "field", "message"),
     [
         ({"content": ""}, "VALIDATION_ERROR", "content", EMPTY),
+        (
+            {"content": "", "platformContent": {"x": {"content": " ", "settings": {}}}},
+            "VALIDATION_ERROR",
+            "content",
+            EMPTY,
+        ),
         ({"content": " \n"}, "VALIDATION_ERROR", "content", EMPTY),
         (
             {"content": "a\0"},
@@ -566,3 +573,30 @@ async def test_a_change_without_news_is_none(acme: Tenant) -> None:
     answer = await made(acme, UPDATE, **key, content="Sale", accountIds=[1])
     assert answer["post"]["version"] == 1
     assert await all_rows(acme.database) == before
+
+
+async def test_what_a_variable_leaves_out_of_a_literal_is_not_there(acme: Tenant) -> None:
+    document = """
+    mutation ($left: JSON) {
+      createPost(input: {
+        content: "Sale", draft: true, platformContent: {x: {settings: {a: $left, b: [$left]}}}
+      }) { post { platformContent } }
+    }
+    """
+    data = await acme.client.query(document)
+    assert data["createPost"]["post"]["platformContent"] == {"x": {"settings": {"b": [None]}}}
+
+
+async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"CREATE_RATE_LIMIT": "2/minute"})
+    given = {"content": "Sale", "draft": True, "idempotencyKey": "k"}
+    several = {"posts": [{"content": "Sale", "draft": True}], "idempotencyKey": "k"}
+    async with serving(acme.database, token=key.token, settings=settings) as client:
+        for _ in range(3):
+            await client.query(CREATE, input=given)
+            await client.query(CREATE_SEVERAL, input=several)
+        told = await client.refusal(CREATE, input={**given, "idempotencyKey": "other"})
+
+    assert told[0] == "RATE_LIMIT_EXCEEDED"
+    assert len((await all_rows(acme.database))["post"]) == 2
