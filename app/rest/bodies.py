@@ -65,9 +65,8 @@ def changed_post(asked: Asked) -> Wanted:
     body = asked.body
     _refuse_wrong_names(body)
     changes = _members(body, body.members.keys())
-    if not body.members.keys().isdisjoint(("scheduled_for", "scheduled_at")):
-        changes["scheduledFor"] = _scheduled_for(body)
-    return Wanted({"input": {**_which_post(asked), **changes}})
+    when = {"scheduledFor": _scheduled_for(body), "publishNow": body.flag("publish_now") or False}
+    return Wanted({"input": {**_which_post(asked), **changes, **when}})
 
 
 def submission(asked: Asked) -> Wanted:

@@ -176,6 +176,7 @@ def test_nothing_defaults_to_null() -> None:
         "RetryDestinationsInput.first": "500",
         "RetryPostInput.force": "false",
         "SchedulePostInput.publishNow": "false",
+        "UpdatePostInput.publishNow": "false",
     }
 
 

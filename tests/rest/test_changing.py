@@ -109,10 +109,8 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         ({"media_ids": None}, "media_ids", []),
         ({"platform_content": None}, "platform_content", {}),
         ({"timezone": None}, "timezone", "UTC"),
-        ({"scheduled_for": None}, "scheduled_for", None),
         ({"scheduled_at": SOON}, "scheduled_for", SOON),
         ({"account_ids": []}, "account_ids", []),
-        ({"account_ids": None}, "account_ids", []),
     ],
 )
 async def test_null_empties_what_it_names(
@@ -135,11 +133,41 @@ async def test_null_empties_what_it_names(
     assert await version(acme, f"/v1/posts/{post.id}") == 2
 
 
-async def test_a_post_without_a_time_goes_out_at_once(acme: Tenant, account: AccountId) -> None:
+@pytest.mark.parametrize("name", ["scheduled_for", "scheduled_at", "account_ids", "publish_now"])
+async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId, name: str) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await done(acme, "POST", "/v1/posts", body, status=201)
 
-    data = await done(acme, "PATCH", f"/v1/posts/{post['id']}", {"scheduled_for": None})
+    data = await done(acme, "PATCH", f"/v1/posts/{post['id']}", {name: None})
+
+    assert (data["status"], data["scheduled_for"]) == ("scheduled", LATER)
+    assert data["account_ids"] == [account]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
+    acme: Tenant, account: AccountId, method: str
+) -> None:
+    body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
+    post = await done(acme, "POST", "/v1/posts", body, status=201)
+    many = {"content": "Sale", "account_ids": [*range(1, 40_001)]}
+    path = f"/v1/posts/{post['id']}" if method == "PATCH" else "/v1/posts"
+
+    response = await acme.client.request(method, path, json=many)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == (
+        "account_ids: There are 40000 accounts; at most 500 are allowed."
+    )
+
+
+async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: AccountId) -> None:
+    body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
+    post = await done(acme, "POST", "/v1/posts", body, status=201)
+
+    data = await done(
+        acme, "PATCH", f"/v1/posts/{post['id']}", {"publish_now": True, "scheduled_for": None}
+    )
 
     assert (data["status"], data["scheduled_for"]) == ("publishing", None)
     assert data["destinations"][0]["scheduled_for"] == "2026-04-15T15:00:00.000Z"

@@ -383,3 +383,19 @@ async def test_a_retry_of_whatever_matches_is_made_once_with_a_key(
     assert error["code"] == "idempotency_key_reused"
     error = await refused(acme, "POST", path, body, status=400, Idempotency_Key=" ")
     assert error["details"]["validation_errors"][0]["field"] == "Idempotency-Key"
+
+
+async def test_a_repeated_retry_of_a_post_that_was_deleted_since_is_not_found(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: failed(attempts=0)})
+    path = f"/v1/posts/{post.id}"
+    key = {"headers": {"Idempotency-Key": "k"}}
+    assert (await acme.client.request("POST", f"{path}/retry", **key)).status_code == 200
+    assert (await acme.client.request("DELETE", path)).status_code == 200
+
+    response = await acme.client.request("POST", f"{path}/retry", **key)
+
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == (
+        "The post that was retried was deleted since, and is not found any more."
+    )

@@ -84,16 +84,22 @@ class CreatePostsInput:
     )
 
 
-@strawberry.input(description="What is to be changed; what is left out stays as it is.")
+@strawberry.input(
+    description="What is to be changed; what is left out stays as it is. Null empties what is stored as it"
+    " is given; it leaves accountIds and scheduledFor alone, which decide what goes out."
+)
 class UpdatePostInput:
     post_id: UUID = field(description="The post's UUID.")
     expected_version: int | None = field(default=None, description=_VERSION)
     content: str | None = field(default=UNSET, description="The text.")
     account_ids: list[int] | None = field(
-        default=UNSET, description="The accounts that it goes to, in order."
+        default=None, description="The accounts that it goes to, in order."
     )
-    scheduled_for: datetime | None = field(
-        default=UNSET, description="When it goes out; null is at once."
+    scheduled_for: datetime | None = field(default=None, description="When it goes out.")
+    publish_now: bool = field(
+        default=False,
+        description="Whether it goes out at once; not with scheduledFor. A draft only loses its time: it"
+        " goes out by schedulePost.",
     )
     timezone: str | None = field(default=UNSET, description="An IANA name, for display.")
     media_ids: list[str] | None = field(default=UNSET, description="Kept as given.")
@@ -102,10 +108,15 @@ class UpdatePostInput:
     reference: str | None = field(default=UNSET, description="The client's own name for it.")
 
     def to_domain(self) -> PostChanges:
-        """What was passed; null empties a text, a list or an object."""
+        """What was passed; InvalidInput for two times."""
+        if self.publish_now and self.scheduled_for is not None:
+            raise InvalidInput(
+                "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
+            )
+        has_time = self.publish_now or self.scheduled_for is not None
         passed: dict[str, object] = {
             "content": self.content or "" if self.content is not UNSET else UNSET,
-            "scheduled_for": self.scheduled_for,
+            "scheduled_for": self.scheduled_for if has_time else UNSET,
             "timezone": self.timezone,
             "media_ids": self.media_ids or [] if self.media_ids is not UNSET else UNSET,
             "media": self.media or [] if self.media is not UNSET else UNSET,
@@ -275,7 +286,7 @@ class PostMutations:
             context.errand("updatePost"),
             PostId(input.post_id),
             input.to_domain(),
-            account_ids=_account_ids(input.account_ids) if input.account_ids is not UNSET else None,
+            account_ids=None if input.account_ids is None else _account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )

@@ -1,5 +1,6 @@
 """Posts over GraphQL: what becomes of them, what is refused, and that a refusal changes nothing."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from app.settings import read_settings
 from tests.clients import Tenant, serving
 from tests.db.contents import all_rows
 from tests.factories import (
+    NOW,
     add_account,
     add_api_key,
     add_post,
@@ -168,7 +170,7 @@ async def test_a_draft_is_changed_scheduled_taken_back_and_deleted(acme: Tenant)
         (other, SOON)
     ]
 
-    post = (await made(acme, UPDATE, **key, scheduledFor=None))["post"]
+    post = (await made(acme, UPDATE, **key, publishNow=True))["post"]
     assert (post["status"], post["version"], post["scheduledFor"]) == ("PUBLISHING", 5, None)
 
     post = (await made(acme, CANCEL, **key))["post"]
@@ -565,6 +567,22 @@ async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> 
     (row,) = (await all_rows(acme.database))["destination"]
     columns = [column.name for column in Destination.__table__.columns]
     assert dict(zip(columns, row, strict=True))["claimable_at"] is None
+
+
+async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
+    acme: Tenant,
+) -> None:
+    key = await a_post(acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1))
+    before = await all_rows(acme.database)
+
+    await made(acme, UPDATE, **key, scheduledFor=None, accountIds=None)
+
+    assert await all_rows(acme.database) == before
+    assert await refusal(acme, UPDATE, **key, scheduledFor=LATER, publishNow=True) == (
+        "VALIDATION_ERROR",
+        "input.scheduledFor",
+        "Pass either scheduledFor or publishNow, not both.",
+    )
 
 
 async def test_a_change_without_news_is_none(acme: Tenant) -> None:
