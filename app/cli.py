@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -74,7 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli(arguments, prog_name="post-results")
     except _OPERATOR_ERRORS as error:
         click.echo(f"post-results: {_sentence(error)}", err=True)
+        if isinstance(error, OSError):
+            _discard_output()
         sys.exit(1)
+
+
+def _discard_output() -> None:
+    """What could not be printed would be tried again at the very end, and give the process another status."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(error: Exception) -> str:
