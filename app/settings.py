@@ -253,7 +253,7 @@ class GraphQLLimits:
         "GRAPHQL_MAX_IDS",
         "100",
         _whole_number(100, 10_000),
-        "Ids, or other values, in a list argument.",
+        "Ids, or other values, in a list argument; a mutation may always have 500.",
     )
 
 

@@ -37,6 +37,9 @@ MAX_NAME_LENGTH = 500
 MAX_DESTINATIONS = 500
 """Of one post."""
 
+MAX_BULK_DESTINATIONS = 1000
+"""Of several posts that are created at once: in a transaction for which nobody waits for long."""
+
 MAX_BULK = 50
 """Posts that are created together."""
 

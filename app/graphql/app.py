@@ -34,7 +34,7 @@ from app.domain.errors import (
 from app.domain.retry_policy import RetryPolicies
 from app.graphql.context import Clock, Context, NewId
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
-from app.graphql.errors import Answer, error_entries, error_entry
+from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object, require_json
@@ -127,7 +127,13 @@ class GraphQLDoor:
         errors = result.errors or []
         if refusal := context.list_entries.refusal:
             # Every list that was still to come has failed of it as well; once is enough.
-            result.data, errors = None, [GraphQLError(str(refusal), original_error=refusal)]
+            others = [each for each in errors if public_cause(each) is not refusal]
+            if context.state.get("operation_type") == OperationType.MUTATION.value:
+                # What was changed stays changed, and is told but for these lists.
+                first = next(each for each in errors if public_cause(each) is refusal)
+                errors = [*others, first]
+            else:
+                result.data, errors = None, [GraphQLError(str(refusal), original_error=refusal)]
         entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
         # One spelling for both doors, and each code once: a list of many ids may fail many times.
         codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)

@@ -25,6 +25,7 @@ from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
 from app.domain.errors import InvalidInput, ValidationFailed
+from app.domain.posts import MAX_DESTINATIONS
 from app.graphql import limits
 from app.graphql.demand import demand_of
 from app.graphql.errors import mark_as_validation
@@ -128,8 +129,11 @@ class Gate(SchemaExtension):
         operation = self._operation()
         variables = context.variables or {}
         asked = demand_of(self._schema, context.graphql_document, operation)
-        if context.context.max_values is not None:
-            asked.refuse_long_lists(variables, context.context.max_values)
+        max_values = context.context.max_values
+        if max_values is not None and operation.operation is OperationType.MUTATION:
+            max_values = max(max_values, MAX_DESTINATIONS)  # of a post, that can be changed whole
+        if max_values is not None:
+            asked.refuse_long_lists(variables, max_values)
         coerced = get_variable_values(
             self._schema,
             operation.variable_definitions or (),

@@ -12,7 +12,7 @@ from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import RepetitionKey
 from app.domain.ids import AccountId, PostId
-from app.domain.posts import MAX_BULK, Post
+from app.domain.posts import MAX_BULK, MAX_BULK_DESTINATIONS, Post
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
 
@@ -89,6 +89,13 @@ async def create_posts(
     if not 1 <= len(wanted) <= MAX_BULK:
         raise BulkLimitExceeded(
             f"There are {len(wanted)} posts; 1 to {MAX_BULK} are allowed.", argument="posts"
+        )
+    destinations = sum(len(each.account_ids) for each in wanted if isinstance(each, NewPost))
+    if destinations > MAX_BULK_DESTINATIONS:
+        raise BulkLimitExceeded(
+            f"The posts go to {destinations} accounts in all; at most {MAX_BULK_DESTINATIONS} are"
+            " allowed at once.",
+            argument="posts",
         )
 
     checked = [_checked(each) for each in wanted]

@@ -23,10 +23,9 @@ def contents(**facts: object) -> Mapping[str, object]:
         contents(media_ids=["x" * 500] * 100),
         contents(media=[{}] * 100),
         contents(media=[None]),
-        contents(platform_content={"x": {}}),
         contents(platform_content={"x": {"content": "y" * LONG, "settings": {"n": 2**63 - 1}}}),
-        contents(platform_content={"x": {"content": None}}),
-        contents(platform_content={str(number): {} for number in range(50)}),
+        contents(platform_content={str(number): {"content": "Sale"} for number in range(50)}),
+        contents(content="Sale", platform_content={"x": {"content": None}}),
     ],
 )
 def test_contents_are_taken(given: Mapping[str, object]) -> None:
@@ -41,6 +40,8 @@ EMPTY = "The post is empty: it needs content, media, or content for a platform."
     [
         (contents(), "content", EMPTY),
         (contents(content=" \n\t"), "content", EMPTY),
+        (contents(platform_content={"x": {}}), "content", EMPTY),
+        (contents(platform_content={"x": {"content": " ", "settings": {}}}), "content", EMPTY),
         (contents(content="a\0b"), "content", "content must not contain a NUL character."),
         (contents(content="\udfff"), "content", "content must not contain a lone surrogate."),
         (

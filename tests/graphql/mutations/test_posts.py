@@ -618,3 +618,39 @@ async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
 
     assert told[0] == "RATE_LIMIT_EXCEEDED"
     assert len((await all_rows(acme.database))["post"]) == 2
+
+
+async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(500)]
+    answer = await made(acme, CREATE, content="Sale", accountIds=accounts)
+    assert [each["accountId"] for each in answer["post"]["destinations"]] == accounts
+    assert await refusal(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
+        "LIMIT_EXCEEDED",
+        "input.accountIds",
+        "input.accountIds has 501 values; at most 500 are allowed.",
+    )
+
+
+async def test_an_answer_that_is_too_long_still_tells_what_was_changed(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
+    given = {"content": "Sale", "accountIds": accounts}
+    async with serving(acme.database, token=key.token, settings=settings) as client:
+        answer = await client.answer(CREATE, input=given)
+
+    (row,) = (await all_rows(acme.database))["post"]
+    post = answer["data"]["made"]["post"]
+    assert (post["postId"], post["destinations"]) == (str(row[1]), None)
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert error["path"] == ["made", "post", "destinations"]
+
+
+async def test_several_posts_may_not_have_very_many_destinations(acme: Tenant) -> None:
+    posts = [{"content": "Sale", "accountIds": [*range(1, 402)]}] * 3
+    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
+        "BULK_LIMIT_EXCEEDED",
+        "input.posts",
+        "The posts go to 1203 accounts in all; at most 1000 are allowed at once.",
+    )
