@@ -173,6 +173,9 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 }
 
 
+EITHER_WAY = {"attempts_by_destination_id": {"sort"}}
+"""Where a few rows are sorted as cheaply as an index is walked in their order."""
+
 UNSETTLED = "ix_destination_account_unsettled"
 ACCESS: dict[str, tuple[Query, set[str]]] = {
     "due_posts": (
@@ -209,7 +212,10 @@ async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database
         LOADERS,
         ACCESS,
     ):
-        plans = {name: await plan_of(filled, query) for name, (query, _) in group.items()}
+        plans = {
+            name: await plan_of(filled, query) - EITHER_WAY.get(name, set())
+            for name, (query, _) in group.items()
+        }
 
         assert plans == {name: indexes for name, (_, indexes) in group.items()}
 
@@ -260,6 +266,7 @@ def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
     }
     by_failure = {"ix_destination_account_failed", KEPT, "sort"}
     on_postgresql = {
+        "outcome": {*in_order, "sort"},
         "failed lately": by_failure,
         "to retry, of accounts": {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
         "to retry, failed lately": by_failure,
@@ -293,8 +300,6 @@ async def plan_of(database: Database, query: Query) -> set[str]:
     async with database.read_all_workspaces() as connection:
         if not database.is_sqlite:  # So small a table it would rather read as a whole.
             await connection.exec_driver_sql("SET enable_seqscan = off")
-            # In so small a table, a bitmap and a sort cost nearly what a walk through the index does.
-            await connection.exec_driver_sql("SET enable_bitmapscan = off")
         plans = [
             row
             for statement, parameters in statements
