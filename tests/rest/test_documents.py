@@ -89,7 +89,8 @@ async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acm
     }
     key = await add_api_key(acme.database, acme.workspace)
     async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
-        made = await client.request("POST", "/v1/posts/bulk", json={"posts": [post] * 50})
+        posts = [post] * 9 + [{**post, "account_ids": accounts[:2]}] * 41
+        made = await client.request("POST", "/v1/posts/bulk", json={"posts": posts})
         post_ids = [str(uuid4()) for _ in range(200)]
         retried = await client.request(
             "POST", "/v1/posts/retry-failed", json={"post_ids": post_ids}

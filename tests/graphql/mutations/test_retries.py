@@ -564,10 +564,10 @@ async def test_a_filter_that_matches_nothing_retries_nothing(
             "idempotencyKey must be printable and not empty.",
         ),
         (
-            {"filter": {"postId": [f"{uuid4()}"] * 101}},
+            {"filter": {"postId": [f"{uuid4()}"] * 501}},
             "LIMIT_EXCEEDED",
             "input.filter.postId",
-            "input.filter.postId has 101 values; at most 100 are allowed.",
+            "input.filter.postId has 501 values; at most 500 are allowed.",
         ),
     ],
 )
