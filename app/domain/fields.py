@@ -84,10 +84,7 @@ class Fields:
 
     def count(self, name: str) -> int:
         """A whole number, 0 where there is none."""
-        value = self._of_type(int, name, "a whole number")
-        if value is not None and not 0 <= value <= MAX_COUNT:
-            raise self.refused(name, f"must be a whole number from 0 to {MAX_COUNT}")
-        return value or 0
+        return self.whole_number(name, 0, MAX_COUNT) or 0
 
     def whole_number(self, name: str, low: int, high: int) -> int | None:
         value = self._of_type(int, name, "a whole number")
@@ -172,7 +169,7 @@ class Fields:
         return self._of_type(dict, name, "an object")
 
     def json_object(self, name: str) -> Mapping[str, object]:
-        value = self._of_type(dict, name, "an object")
+        value = self.mapping(name)
         check_json(value, self._at(name))
         return value or {}
 

@@ -12,6 +12,9 @@ from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.transitions import retried
 
+MAX_RETRIES = 500
+"""Of one call: so many are decided in a transaction that nobody waits for long."""
+
 
 class RetryRefusal(StrEnum):
     """Why a destination is not retried."""

@@ -16,11 +16,9 @@ from app.domain.connecting import AccountChanges, NewConnection
 from app.domain.errors import Conflict, NotFound
 from app.domain.idempotency import RepetitionKey
 from app.domain.ids import AccountId, PostId
+from app.domain.retrying import MAX_RETRIES
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
-
-MAX_RETRIES = 500
-"""Posts of one retry_what_lacked_access: so many are written that nobody waits for long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from app.db.engine import Database
@@ -40,6 +40,10 @@ class RefusedPost:
     code: ErrorCode
     message: str
     argument: str | None
+
+    @classmethod
+    def of(cls, error: InvalidInput) -> Self:
+        return cls(error.code, error.message, error.argument)
 
 
 async def create_post(
@@ -235,12 +239,8 @@ def _checked(wanted: NewPost | RefusedPost) -> NewPost | RefusedPost:
     try:
         editing.check_new_post(wanted)
     except InvalidInput as error:
-        return _refused(error)
+        return RefusedPost.of(error)
     return wanted
-
-
-def _refused(error: InvalidInput) -> RefusedPost:
-    return RefusedPost(error.code, error.message, error.argument)
 
 
 def _new_or_refused(
@@ -254,7 +254,7 @@ def _new_or_refused(
     try:
         return _new_post(wanted, accounts, errand, new_id)
     except InvalidInput as error:
-        return _refused(error)
+        return RefusedPost.of(error)
 
 
 def _warnings(

@@ -22,9 +22,6 @@ from app.services.posts import locked_post
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
 
-MAX_RETRIES = 500
-"""Destinations of one call: so many are decided in a transaction that nobody waits for long."""
-
 
 @dataclass(frozen=True, slots=True)
 class DestinationRetry:

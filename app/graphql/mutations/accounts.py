@@ -10,13 +10,13 @@ from strawberry import UNSET, argument, field
 from app.domain.api_keys import Scope
 from app.domain.connecting import AccountChanges, NewConnection
 from app.domain.ids import AccountId, check_account_id
+from app.domain.retrying import MAX_RETRIES
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import changes
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
 from app.graphql.types import Account
 from app.services import accounts
 
 _NUMBER = "The account's number."
-_KEY = "Of this request: sent again within 24 hours, it has no second effect."
 
 
 @strawberry.input(
@@ -40,7 +40,7 @@ class ConnectAccountInput:
     token_expires_at: datetime | None = field(
         default=None, description="When its access ends; null if never or unknown."
     )
-    idempotency_key: str | None = field(default=None, description=_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
 
     def to_domain(self) -> NewConnection:
         return NewConnection(
@@ -101,7 +101,7 @@ class RetryAfterReconnectInput:
         default=None,
         description="Leave alone what failed before that; without it, everything comes back.",
     )
-    idempotency_key: str | None = field(default=None, description=_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
 
 
 @strawberry.type(description="The account that was connected.")
@@ -133,7 +133,7 @@ class RetryAfterReconnectPayload:
     account: Account | None = field(description="The account as it stands now.")
     post_ids: list[UUID] = field(
         description="The posts that are queued again on the account, the longest failed first; at most"
-        f" {accounts.MAX_RETRIES}."
+        f" {MAX_RETRIES}."
     )
     retried_count: int = field(description="How many they are.")
     has_more: bool = field(description="Whether to send another request for the rest.")

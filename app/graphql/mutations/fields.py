@@ -16,6 +16,9 @@ from app.graphql.permissions import HasScope
 INPUT = "input"
 """The one argument of each mutation."""
 
+IDEMPOTENCY_KEY = "Of this request: sent again within 24 hours, it has no second effect."
+"""The description of the field of that name, in every input that has it."""
+
 
 def changes(scope: Scope) -> list[FieldExtension]:
     """The `extensions=` of a field that changes something."""

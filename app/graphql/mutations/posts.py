@@ -16,7 +16,7 @@ from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, check_account_id
 from app.domain.posts import MAX_BULK
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import changes
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
 from app.graphql.scalars import Json
 from app.graphql.types import Post
 from app.services import posts
@@ -71,7 +71,7 @@ class PostInput:
 class CreatePostInput(PostInput):
     idempotency_key: str | None = field(
         default=None,
-        description="Of this request: sent again within 24 hours, it has no second effect.",
+        description=IDEMPOTENCY_KEY,
     )
 
 
@@ -80,7 +80,7 @@ class CreatePostsInput:
     posts: list[PostInput] = field(description=f"1 to {MAX_BULK}.")
     idempotency_key: str | None = field(
         default=None,
-        description="Of this request: sent again within 24 hours, it has no second effect.",
+        description=IDEMPOTENCY_KEY,
     )
 
 
@@ -258,7 +258,7 @@ class PostMutations:
         context = info.context
         wanted = [_checked(each) for each in input.posts]
         for index, error in sorted(context.refused_posts.items()):
-            wanted.insert(index, _refused(error))
+            wanted.insert(index, RefusedPost.of(error))
         made = await posts.create_posts(
             context.database,
             context.errand("createPosts"),
@@ -368,11 +368,7 @@ def _checked(wanted: PostInput) -> NewPost | RefusedPost:
     try:
         return wanted.to_domain()
     except InvalidInput as error:
-        return _refused(error)
-
-
-def _refused(error: InvalidInput) -> RefusedPost:
-    return RefusedPost(error.code, error.message, error.argument)
+        return RefusedPost.of(error)
 
 
 async def _result(

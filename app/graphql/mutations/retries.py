@@ -12,16 +12,14 @@ from app.domain.api_keys import Scope
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey
 from app.domain.ids import DestinationId, PostId, check_account_id
-from app.domain.retrying import RetryRefusal
+from app.domain.retrying import MAX_RETRIES, RetryRefusal
 from app.graphql.context import Context, Info
 from app.graphql.inputs import DestinationFilter
-from app.graphql.mutations.fields import changes
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
 from app.graphql.types import Destination, Post
 from app.services import retries
-from app.services.retries import MAX_RETRIES, RetriedPage
 from app.services.retries import DestinationRetry as Decided
-
-_IDEMPOTENCY_KEY = "Of this request: sent again within 24 hours, it has no second effect."
+from app.services.retries import RetriedPage
 
 
 @strawberry.input(description="What is to be retried of a post.")
@@ -35,7 +33,7 @@ class RetryPostInput:
         description="Whether to retry an unknown outcome too. The post may be there already, and would"
         " then be there twice: look on the platform first.",
     )
-    idempotency_key: str | None = field(default=None, description=_IDEMPOTENCY_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
 
 
 @strawberry.input(
@@ -54,7 +52,7 @@ class RetryDestinationsInput:
     )
     after: str | None = field(default=None, description="Only what comes after this endCursor.")
     idempotency_key: str | None = field(
-        default=None, description=f"{_IDEMPOTENCY_KEY} A dry run needs none."
+        default=None, description=f"{IDEMPOTENCY_KEY} A dry run needs none."
     )
 
 
