@@ -43,7 +43,8 @@ def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
     def retry(state: DestinationState) -> DestinationState:
         return retried(state, now) if _lacked_access(state) else state
 
-    return _on_account(post, account, retry, now)
+    after = _on_account(post, account, retry, now)
+    return post if after is post else after.edited(now)
 
 
 def _is_due(state: DestinationState, now: datetime) -> bool:

@@ -130,7 +130,7 @@ def change_post(
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
-    return _edited(changed, now) if changed != post else post
+    return changed.edited(now) if changed != post else post
 
 
 def schedule_post(
@@ -163,9 +163,8 @@ def schedule_post(
     check_account_ids(wanted)
     if not wanted:
         raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
-    return _edited(
-        _on_accounts(_planned(submitted, due or now, now), wanted, accounts, new_id, now), now
-    )
+    planned = _planned(submitted, due or now, now)
+    return _on_accounts(planned, wanted, accounts, new_id, now).edited(now)
 
 
 def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
@@ -180,14 +179,14 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     _require_known_outcomes(post)
     if all(each.state.is_untouched for each in post.destinations):
         draft = replace(post, is_draft=True, submitted_now=False)
-        return _edited(_planned(draft, None, now), now)
+        return _planned(draft, None, now).edited(now)
     if not any(_is_queued(each.state) for each in post.destinations):
         raise Conflict(f"Nothing of the post is waiting any more; it is {post.status}.")
     destinations = (
         _with_state(each, cancelled(each.state, now), now) if _is_queued(each.state) else each
         for each in post.destinations
     )
-    return _edited(replace(post, destinations=tuple(destinations)), now)
+    return replace(post, destinations=tuple(destinations)).edited(now)
 
 
 def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
@@ -202,7 +201,7 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
         )
     _require_known_outcomes(post)
     destinations = (_with_state(each, suspended(each.state), now) for each in post.destinations)
-    return _edited(replace(post, deleted_at=now, destinations=tuple(destinations)), now)
+    return replace(post, deleted_at=now, destinations=tuple(destinations)).edited(now)
 
 
 def _require_own(post: Post) -> None:
@@ -284,7 +283,10 @@ def _at_another_time(post: Post, now: datetime) -> Post:
     if post.is_draft:
         return post
     if not all(each.state.is_untouched for each in post.destinations):
-        raise Conflict("The post was attempted already, so its time cannot be changed any more.")
+        raise Conflict(
+            "Something of the post was attempted or has failed already, so its time cannot be changed any"
+            " more. Retry what failed, or create another post."
+        )
     submitted = replace(post, submitted_now=post.scheduled_for is None)
     return _planned(submitted, post.scheduled_for or now, now)
 
@@ -305,7 +307,7 @@ def _on_accounts(
     """The post on exactly these accounts, in their order."""
     known = {each.account_id: each for each in post.destinations}
     for each in known.values():
-        if each.account_id not in account_ids and not each.state.is_untouched:
+        if each.account_id not in account_ids and each.state.attempts:
             raise Conflict(
                 f"The post was attempted on account {each.account_id}, which cannot be left out any more."
             )
@@ -330,10 +332,6 @@ def _on_accounts(
         for position, account_id in enumerate(account_ids)
     )
     return replace(post, destinations=tuple(destinations))
-
-
-def _edited(post: Post, now: datetime) -> Post:
-    return replace(post, version=post.version + 1, updated_at=now)
 
 
 def _with_state(destination: Destination, state: DestinationState, now: datetime) -> Destination:

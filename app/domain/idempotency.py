@@ -2,11 +2,15 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from app.domain.errors import InvalidInput
 from app.domain.text import check_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 GIVEN_KEY_LIFETIME = timedelta(hours=24)
 SAME_BODY_LIFETIME = timedelta(seconds=10)
@@ -36,6 +40,14 @@ def same_body_key(caller: str, body: bytes) -> RepetitionKey:
     """For clients that send no key: a body that comes again, byte for byte, from the same caller."""
     digest = hashlib.sha256(body).hexdigest()
     return RepetitionKey(f"body:{caller}:{digest}", SAME_BODY_LIFETIME, waits=True)
+
+
+def canonical(request: "DataclassInstance") -> dict[str, object]:
+    """What was asked for, without what was not: a field that a later version knows changes nothing."""
+    return asdict(
+        request,
+        dict_factory=lambda members: {name: value for name, value in members if value is not None},
+    )
 
 
 def fingerprint(request: object) -> bytes:

@@ -1,10 +1,10 @@
 """A post with its destinations, and what follows from them: its status and its search text. No storage."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from app.domain.destinations import Destination, DestinationStatus
 from app.domain.ids import PostId
@@ -64,7 +64,7 @@ class Post:
     reference: str | None
     """A client's own, by which it finds the post again."""
     version: int
-    """Counts what people changed of it, from 1."""
+    """Counts what people did to it, from 1; publishing does not count."""
     deleted_at: datetime | None
     imported_at: datetime | None
     """When an import last changed it; None where it was made here."""
@@ -89,6 +89,10 @@ class Post:
             submitted_now=self.submitted_now,
             destinations=[each.state for each in self.destinations],
         )
+
+    def edited(self, now: datetime) -> Self:
+        """In its next version: after somebody changed it, or what becomes of it."""
+        return replace(self, version=self.version + 1, updated_at=now)
 
 
 class Progress(Protocol):

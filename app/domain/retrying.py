@@ -116,4 +116,4 @@ def retry_destinations(
         destinations.append(kept)
     if not any(decision.refusal is None for decision in decisions):
         return post, decisions
-    return replace(post, destinations=tuple(destinations), updated_at=now), decisions
+    return replace(post, destinations=tuple(destinations)).edited(now), decisions

@@ -1,6 +1,7 @@
 """The schema, its printed form, and the gate that every document passes before it runs. No HTTP."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import strawberry
 from graphql import (
@@ -48,8 +49,9 @@ class Schema(strawberry.Schema):
         """Log nothing here: most errors are the caller's."""
 
 
+@cache
 def make_schema(allowed: GraphQLLimits) -> Schema:
-    """The schema with a gate for these limits; made once per process."""
+    """The schema with a gate for these limits; made once per process, for it takes a while."""
     schema = Schema(
         query=Query,
         mutation=Mutation,

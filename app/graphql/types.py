@@ -199,7 +199,9 @@ class Post(Node):
     platform_content: Json = field(description="What differs per platform, as given.")
     reference: str | None = field(description="The client's own name for the post.")
     published_at: datetime | None = field(description="When it was last published somewhere.")
-    version: int = field(description="Grows with every change of the post itself.")
+    version: int = field(
+        description="Grows with all that somebody does to the post: changes, cancellations, retries."
+    )
     imported_at: datetime | None = field(
         description="When an import last changed it; null for one made here. What was imported is never"
         " published from here."

@@ -82,12 +82,14 @@ def retried_failed(found: Found) -> JsonObject:
         for each in payload["retries"]
         if each["refusal"] is None
     ]
-    more = " Older ones match too; narrow the filter to reach them." if payload["hasMore"] else ""
-    return {
-        "retried_count": len(again),
-        "destinations": again,
-        "message": _queued_again(len(again)) + more,
-    }
+    sentences = [_queued_again(len(again))]
+    refused = len(payload["retries"]) - len(again)
+    if refused:
+        sentences.append(f"{refused} cannot be retried until their accounts are reconnected.")
+    if payload["hasMore"]:
+        to_reach = "name other accounts or times" if refused else "send the request again"
+        sentences.append(f"Older ones match too; {to_reach} to reach them.")
+    return {"retried_count": len(again), "destinations": again, "message": " ".join(sentences)}
 
 
 def _created(payload: JsonObject) -> JsonObject:

@@ -10,7 +10,7 @@ from app.domain import editing
 from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
-from app.domain.idempotency import RepetitionKey
+from app.domain.idempotency import RepetitionKey, canonical
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import MAX_BULK, MAX_BULK_DESTINATIONS, Post
 from app.services.repetition import Outcome, once
@@ -72,7 +72,7 @@ async def create_post(
         async def stands(outcome: Outcome) -> bool:
             return await _any_is_there(writing, [outcome])
 
-        return await once(writing, key, asdict(wanted), create, stands=stands)
+        return await once(writing, key, canonical(wanted), create, stands=stands)
 
     return _created(await write(database, errand, work))
 
@@ -122,7 +122,7 @@ async def create_posts(
         async def stands(outcome: Outcome) -> bool:
             return await _any_is_there(writing, outcome["posts"])
 
-        request = [asdict(each) for each in wanted]
+        request = [canonical(each) for each in wanted]
         return await once(writing, key, request, create, stands=stands)
 
     outcome = await write(database, errand, work)

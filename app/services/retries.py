@@ -13,7 +13,7 @@ from app.domain.accounts import Account
 from app.domain.cursors import Position
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
-from app.domain.idempotency import RepetitionKey
+from app.domain.idempotency import RepetitionKey, canonical
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post
 from app.domain.retrying import RetryDecision, RetryRefusal, retry_destinations, retry_post
@@ -94,7 +94,7 @@ async def retry_matching(
             await writing.save_posts(changed)
             return outcome
 
-        return await once(writing, key, [asdict(wanted), asdict(page)], retry)
+        return await once(writing, key, [canonical(wanted), canonical(page)], retry)
 
     return _page(await write(database, errand, work))
 

@@ -53,7 +53,10 @@ IS_RUNNING = "The post is being published just now. Try again when that has ende
 IS_UNKNOWN = (
     "Nobody knows whether the post was published. Look on the platform and record what you found."
 )
-WAS_ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+WAS_ATTEMPTED = (
+    "Something of the post was attempted or has failed already, so its time cannot be changed any more."
+    " Retry what failed, or create another post."
+)
 LEFT_OUT = "The post was attempted on account 1, which cannot be left out any more."
 NO_ACCOUNT = "A post that is not a draft needs at least one account."
 
@@ -149,7 +152,7 @@ class Rules:
             return self.running()
         if command in {"change the time", "let it go out at once"} and not self.untouched:
             return ErrorCode.CONFLICT, None, WAS_ATTEMPTED
-        if command == "leave the first account out" and self.names[0] not in UNTOUCHED:
+        if command == "leave the first account out" and SUBMITTED[self.names[0]].attempts:
             return ErrorCode.CONFLICT, None, LEFT_OUT
         return None
 

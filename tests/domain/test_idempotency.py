@@ -1,6 +1,6 @@
 """By what a repetition is known: keys that are taken and refused, and which requests are the same."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.idempotency import RepetitionKey, fingerprint, given_key, same_body_key
+from app.domain.idempotency import RepetitionKey, canonical, fingerprint, given_key, same_body_key
 from tests.domain.test_editing import wanted
 
 
@@ -83,6 +83,25 @@ def test_other_requests_have_other_fingerprints(one: object, other: object) -> N
     assert (fingerprint(one) == fingerprint(other)) == (spelled(one) == spelled(other))
 
 
+@dataclass
+class Asked:
+    only: list[int] | None
+    content: dict[str, object]
+
+
+@dataclass
+class AskedOfALaterVersion(Asked):
+    later: datetime | None = None
+
+
+def test_a_field_that_a_later_version_knows_changes_no_request_that_does_not_give_it() -> None:
+    content: dict[str, object] = {"a": None}
+    assert canonical(Asked(None, content)) == {"content": {"a": None}}
+    assert canonical(AskedOfALaterVersion(None, content)) == canonical(Asked(None, content))
+    given = canonical(AskedOfALaterVersion([], content, datetime(2026, 5, 1, tzinfo=UTC)))
+    assert given == {"only": [], "content": {"a": None}, "later": datetime(2026, 5, 1, tzinfo=UTC)}
+
+
 def test_every_field_of_a_post_counts() -> None:
     changes: list[dict[str, object]] = [
         {},
@@ -98,5 +117,5 @@ def test_every_field_of_a_post_counts() -> None:
         {"platform_content": {"x": {"n": True}}},
         {"reference": "r"},
     ]
-    made = {fingerprint(asdict(wanted(**each))) for each in changes}
+    made = {fingerprint(canonical(wanted(**each))) for each in changes}
     assert len(made) == len(changes)

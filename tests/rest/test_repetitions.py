@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from app.db.engine import WriteSession
+from app.db.repetitions import lock_repetition
 from tests.clients import Tenant, serving
+from tests.db.contents import all_rows
+from tests.db.test_engine import only_on_postgresql
 from tests.factories import NOW, add_account, add_api_key
-from tests.rest.envelopes import data_of, printed
+from tests.rest.envelopes import data_of, error_of, printed
 from tests.rest.writing import SOON, done, refused, send, wrong
 
 BODY = {"content": "Idea", "draft": True}
@@ -58,6 +62,25 @@ async def test_a_key_of_another_request_is_refused(
             REUSED,
         )
     )
+
+
+@only_on_postgresql
+async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(acme: Tenant) -> None:
+    async def running(session: WriteSession) -> dict[str, Any]:
+        assert await lock_repetition(session, acme.workspace, "createPost", "given:k1", wait=False)
+        before = await all_rows(acme.database)
+        response = await send(acme, "POST", "/v1/posts", BODY, Idempotency_Key="k1")
+        assert response.headers["Retry-After"] == "1"
+        assert await all_rows(acme.database) == before
+        return error_of(response, 409)
+
+    error = await acme.database.write(running)
+
+    message = "A request with this idempotency key is running just now."
+    assert printed(error) == printed(
+        wrong("idempotency_in_progress", "Idempotency-Key", f"Idempotency-Key: {message}", message)
+    )
+    await done(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
 
 
 async def test_a_key_is_forgotten_after_a_day_and_is_that_of_its_operation(acme: Tenant) -> None:

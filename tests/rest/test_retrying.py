@@ -283,7 +283,7 @@ async def test_more_than_one_call_retries_say_how_to_reach_the_rest(acme: Tenant
 
     assert data["retried_count"] == len(data["destinations"]) == 500
     assert data["message"] == (
-        "500 destinations are queued again. Older ones match too; narrow the filter to reach them."
+        "500 destinations are queued again. Older ones match too; send the request again to reach them."
     )
     data = await done(acme, "POST", "/v1/posts/retry-failed", body)
     assert data["message"] == "1 destination is queued again."

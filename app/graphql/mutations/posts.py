@@ -1,157 +1,34 @@
-"""Posts: createPost and its neighbours. Inputs are checked by the domain; retries are elsewhere."""
+"""Posts: createPost and its neighbours. Their inputs and retries are elsewhere."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import cache, partial
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
-from strawberry import UNSET, argument, field
+from strawberry import argument, field
 
 from app.domain.accounts import HealthReason, blocking_message
 from app.domain.api_keys import Scope
-from app.domain.editing import NewPost, PostChanges, Submission
+from app.domain.editing import NewPost
 from app.domain.errors import ErrorCode, InvalidInput
-from app.domain.ids import AccountId, PostId, check_account_id
-from app.domain.posts import MAX_BULK
+from app.domain.ids import PostId
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
-from app.graphql.scalars import Json
+from app.graphql.mutations.fields import changes
+from app.graphql.mutations.post_inputs import (
+    CancelPostInput,
+    CreatePostInput,
+    CreatePostsInput,
+    DeletePostInput,
+    PostInput,
+    SchedulePostInput,
+    UpdatePostInput,
+    chosen_accounts,
+)
 from app.graphql.types import Post
 from app.services import posts
 from app.services.posts import AccountWarning as Warned
 from app.services.posts import CreatedPost, RefusedPost
-
-_VERSION = "The version that the change is meant for; STALE_VERSION if somebody was faster."
-
-
-@strawberry.input(description="What is to be posted.")
-class PostInput:
-    content: str = field(
-        default="", description="The text; may be left out where media or platforms carry it."
-    )
-    account_ids: list[int] = field(
-        default_factory=list,
-        description="The accounts that it goes to, in order; only a draft may have none.",
-    )
-    scheduled_for: datetime | None = field(
-        default=None, description="When it goes out; without it, at once."
-    )
-    draft: bool = field(default=False, description="Whether it waits until it is scheduled.")
-    timezone: str | None = field(
-        default=None, description="An IANA name, for display; it never moves the time."
-    )
-    media_ids: list[str] = field(default_factory=list, description="Kept as given.")
-    media: list[Json] = field(default_factory=list, description="Kept as given.")
-    platform_content: Json | None = field(
-        default=None,
-        description="By platform: {content, contentType, settings}, kept as given.",
-    )
-    reference: str | None = field(
-        default=None, description="The client's own name for it, to find it by."
-    )
-
-    def to_domain(self) -> NewPost:
-        """InvalidInput for a value whose kind GraphQL cannot check."""
-        return NewPost(
-            content=self.content,
-            account_ids=_account_ids(self.account_ids),
-            scheduled_for=self.scheduled_for,
-            is_draft=self.draft,
-            timezone=self.timezone,
-            media_ids=self.media_ids,
-            media=self.media,
-            platform_content=_object(self.platform_content),
-            reference=self.reference,
-        )
-
-
-@strawberry.input(description="What is to be posted, once.")
-class CreatePostInput(PostInput):
-    idempotency_key: str | None = field(
-        default=None,
-        description=IDEMPOTENCY_KEY,
-    )
-
-
-@strawberry.input(description="Several posts, each with its own result.")
-class CreatePostsInput:
-    posts: list[PostInput] = field(description=f"1 to {MAX_BULK}.")
-    idempotency_key: str | None = field(
-        default=None,
-        description=IDEMPOTENCY_KEY,
-    )
-
-
-@strawberry.input(
-    description="What is to be changed; what is left out stays as it is. Null empties what is stored as it"
-    " is given; it leaves accountIds and scheduledFor alone, which decide what goes out."
-)
-class UpdatePostInput:
-    post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
-    content: str | None = field(default=UNSET, description="The text.")
-    account_ids: list[int] | None = field(
-        default=None, description="The accounts that it goes to, in order."
-    )
-    scheduled_for: datetime | None = field(default=None, description="When it goes out.")
-    publish_now: bool = field(
-        default=False,
-        description="Whether it goes out at once; not with scheduledFor. A draft only loses its time: it"
-        " goes out by schedulePost.",
-    )
-    timezone: str | None = field(default=UNSET, description="An IANA name, for display.")
-    media_ids: list[str] | None = field(default=UNSET, description="Kept as given.")
-    media: list[Json] | None = field(default=UNSET, description="Kept as given.")
-    platform_content: Json | None = field(default=UNSET, description="By platform, kept as given.")
-    reference: str | None = field(default=UNSET, description="The client's own name for it.")
-
-    def to_domain(self) -> PostChanges:
-        """What was passed; InvalidInput for two times."""
-        if self.publish_now and self.scheduled_for is not None:
-            raise InvalidInput(
-                "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
-            )
-        has_time = self.publish_now or self.scheduled_for is not None
-        passed: dict[str, object] = {
-            "content": self.content or "" if self.content is not UNSET else UNSET,
-            "scheduled_for": self.scheduled_for if has_time else UNSET,
-            "timezone": self.timezone,
-            "media_ids": self.media_ids or [] if self.media_ids is not UNSET else UNSET,
-            "media": self.media or [] if self.media is not UNSET else UNSET,
-            "platform_content": (
-                UNSET if self.platform_content is UNSET else _object(self.platform_content)
-            ),
-            "reference": self.reference,
-        }
-        kept = {name: value for name, value in passed.items() if value is not UNSET}
-        return cast("PostChanges", kept)
-
-
-@strawberry.input(description="When a draft goes out.")
-class SchedulePostInput:
-    post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
-    scheduled_for: datetime | None = field(
-        default=None, description="The time; without it, the one that the draft has."
-    )
-    publish_now: bool = field(default=False, description="At once; not with scheduledFor.")
-    account_ids: list[int] | None = field(
-        default=None, description="The accounts that it goes to; without it, those of the draft."
-    )
-
-
-@strawberry.input(description="The post that is not to go out.")
-class CancelPostInput:
-    post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
-
-
-@strawberry.input(description="The post that is to be deleted.")
-class DeletePostInput:
-    post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
 
 
 @strawberry.type(description="An account of the post that could not post if it were due now.")
@@ -171,7 +48,9 @@ class AccountWarning:
 
 @strawberry.type(description="The post that was created.")
 class CreatePostPayload:
-    post: Post | None = field(description="The post as it stands now.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was deleted since."
+    )
     warnings: list[AccountWarning] = field(
         description="Accounts to see to before it is due: it would fail there with AUTH."
     )
@@ -187,7 +66,9 @@ class PostRefusal:
 @strawberry.type(description="What became of one of several posts.")
 class CreatePostResult:
     index: int = field(description="Its place in the input, counted from 0.")
-    post: Post | None = field(description="The post as it stands now; null if it was refused.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was refused, or deleted since."
+    )
     warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
     error: PostRefusal | None = field(description="Why it was refused; null if it was created.")
 
@@ -201,19 +82,25 @@ class CreatePostsPayload:
 
 @strawberry.type(description="The post that was changed.")
 class UpdatePostPayload:
-    post: Post | None = field(description="The post as it stands now.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was deleted since."
+    )
     warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
 
 
 @strawberry.type(description="The post that was scheduled.")
 class SchedulePostPayload:
-    post: Post | None = field(description="The post as it stands now.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was deleted since."
+    )
     warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
 
 
 @strawberry.type(description="The post that was cancelled.")
 class CancelPostPayload:
-    post: Post | None = field(description="The post as it stands now.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was deleted since."
+    )
 
 
 @strawberry.type(description="The post that was deleted.")
@@ -286,7 +173,7 @@ class PostMutations:
             context.errand("updatePost"),
             PostId(input.post_id),
             input.to_domain(),
-            account_ids=None if input.account_ids is None else _account_ids(input.account_ids),
+            account_ids=chosen_accounts(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
@@ -308,8 +195,8 @@ class PostMutations:
             context.database,
             context.errand("schedulePost"),
             PostId(input.post_id),
-            Submission(scheduled_for=input.scheduled_for, publish_now=input.publish_now),
-            account_ids=None if input.account_ids is None else _account_ids(input.account_ids),
+            input.to_domain(),
+            account_ids=chosen_accounts(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
@@ -383,15 +270,3 @@ async def _result(
         warnings=_warnings(made.warnings),
         error=None,
     )
-
-
-def _account_ids(numbers: Sequence[int] | None) -> list[AccountId]:
-    return [check_account_id(number, "accountIds") for number in numbers or ()]
-
-
-def _object(value: Json | None) -> Mapping[str, object]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidInput("platformContent must be an object.", argument="platformContent")
-    return value

@@ -90,7 +90,9 @@ class DestinationRetry:
 
 @strawberry.type(description="What was retried of a post.")
 class RetryPostPayload:
-    post: Post | None = field(description="The post as it stands now.")
+    post: Post | None = field(
+        description="The post as it stands now; null if it was deleted since."
+    )
     retries: list[DestinationRetry] = field(
         description="One for each destination that was looked at, in the order of the post."
     )

@@ -385,7 +385,10 @@ UNKNOWN = (
     "Nobody knows whether the post was published. Look on the platform and record what you found."
 )
 PUBLISHED = "The post was published on a platform and cannot be changed any more."
-ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+ATTEMPTED = (
+    "Something of the post was attempted or has failed already, so its time cannot be changed any more."
+    " Retry what failed, or create another post."
+)
 
 
 @pytest.mark.parametrize(
