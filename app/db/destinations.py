@@ -17,6 +17,7 @@ from app.domain.destinations import (
     ErrorCategory,
     Outcome,
 )
+from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, DestinationId, PostId
 
 
@@ -117,13 +118,16 @@ async def retry_candidates(
 ) -> Page:
     """Those that match, newest first, with their posts and accounts; none that was imported.
 
-    A retry moves nothing in this order, so that one page after the other finds each of them once.
+    What somebody cancelled is among them only where the filter names codes. A retry moves nothing in this
+    order, so that one page after the other finds each of them once.
     """
     columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
     order = Order(Destination.created_at, Destination.id, Direction.DESC)
     statement = _of_kept_posts(select(*columns)).where(
         Post.imported_at.is_(None), *_conditions(wanted, now)
     )
+    if wanted.error_code is None:
+        statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
     return await read_page(reader, statement, order, request)
 
 

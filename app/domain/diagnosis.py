@@ -168,7 +168,7 @@ ADVICE: tuple[Advice, ...] = (  # the row named like a category stands for the w
         ErrorCategory.AUTH,
         _USER,
         True,
-        "The platform refused the account's access. Reconnect the account, then retry the post.",
+        "The account's access is missing or was refused. Reconnect the account, then retry the post.",
         NextAction.RECONNECT_ACCOUNT,
     ),
     Advice(

@@ -22,7 +22,7 @@ from app.domain.errors import (
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
-from app.domain.transitions import DRAFT, cancelled, moved, queued, suspended
+from app.domain.transitions import DRAFT, cancelled, planned, queued, suspended
 
 NewId = Callable[[], UUID]
 Accounts = Mapping[AccountId, Account]
@@ -152,11 +152,7 @@ def schedule_post(
         raise InvalidInput(
             "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
         )
-    due = None if when.publish_now else when.scheduled_for or post.scheduled_for
-    if due is None and not when.publish_now:
-        raise InvalidInput(
-            "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"
-        )
+    due = None if when.publish_now else when.scheduled_for or _own_time(post, now)
     _check_future(due, now)
     submitted = replace(post, is_draft=False, submitted_now=when.publish_now, scheduled_for=due)
     wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
@@ -177,7 +173,7 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     if post.is_draft:
         raise Conflict("The post is a draft already: nothing of it goes out.")
     _require_known_outcomes(post)
-    if all(each.state.is_untouched for each in post.destinations):
+    if not _was_attempted(post):
         draft = replace(post, is_draft=True, submitted_now=False)
         return _planned(draft, None, now).edited(now)
     if not any(_is_queued(each.state) for each in post.destinations):
@@ -256,6 +252,19 @@ def check_account_ids(account_ids: Sequence[AccountId]) -> None:
         raise InvalidInput(f"Account {min(twice)} is there twice.", argument="accountIds")
 
 
+def _own_time(draft: Post, now: datetime) -> datetime:
+    if draft.scheduled_for is None:
+        raise InvalidInput(
+            "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"
+        )
+    if draft.scheduled_for <= now:
+        raise PastScheduleTime(
+            "The draft's own time has passed: pass another scheduledFor, or publishNow.",
+            argument="scheduledFor",
+        )
+    return draft.scheduled_for
+
+
 def _check_future(scheduled_for: datetime | None, now: datetime) -> None:
     if scheduled_for is not None and scheduled_for <= now:
         raise PastScheduleTime("The time is not in the future.", argument="scheduledFor")
@@ -282,18 +291,17 @@ def _at_another_time(post: Post, now: datetime) -> Post:
     _check_future(post.scheduled_for, now)
     if post.is_draft:
         return post
-    if not all(each.state.is_untouched for each in post.destinations):
-        raise Conflict(
-            "Something of the post was attempted or has failed already, so its time cannot be changed any"
-            " more. Retry what failed, or create another post."
-        )
+    if _was_attempted(post):
+        raise Conflict("The post was attempted already, so its time cannot be changed any more.")
     submitted = replace(post, submitted_now=post.scheduled_for is None)
     return _planned(submitted, post.scheduled_for or now, now)
 
 
 def _planned(post: Post, due_at: datetime | None, now: datetime) -> Post:
-    """An untouched post with all its destinations due then, or as a draft's."""
-    destinations = (_with_state(each, moved(each.state, due_at), now) for each in post.destinations)
+    """A post that was never attempted, with all its destinations due then, or as a draft's."""
+    destinations = (
+        _with_state(each, planned(each.state, due_at), now) for each in post.destinations
+    )
     return replace(post, destinations=tuple(destinations))
 
 
@@ -344,6 +352,11 @@ def _at_position(destination: Destination, position: int, now: datetime) -> Dest
     if position == destination.position:
         return destination
     return replace(destination, position=position, updated_at=now)
+
+
+def _was_attempted(post: Post) -> bool:
+    """Whether a platform was asked; what failed for want of access, say, was not."""
+    return any(each.state.attempts for each in post.destinations)
 
 
 def _is_queued(state: DestinationState) -> bool:

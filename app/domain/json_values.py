@@ -61,7 +61,7 @@ def _check(value: object, path: str, levels: int) -> None:
             )
         case Mapping():
             for key, each in value.items():
-                check_text(key, f"a key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
+                _check_key(key, path)
                 _check(each, f"{path}.{_shown(key)}", levels - 1)
         case Sequence():
             for index, each in enumerate(value):
@@ -72,3 +72,11 @@ def _check(value: object, path: str, levels: int) -> None:
 
 def _shown(key: str) -> str:
     return key if key.isprintable() and len(key) <= _MAX_SHOWN_LENGTH else "…"
+
+
+def _check_key(key: str, path: str) -> None:
+    try:
+        check_text(key, f"A key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
+    except InvalidInput as error:
+        error.argument = path  # where it is, for the key itself is not to be shown
+        raise

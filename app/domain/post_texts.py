@@ -51,14 +51,14 @@ def check_reference(reference: str | None) -> None:
 
 
 def check_timezone(timezone: str | None) -> None:
-    """InvalidTimezone unless the IANA database has it, in its exact spelling."""
+    """InvalidTimezone unless the IANA database has it, in its exact spelling, on every machine."""
     if timezone is not None and timezone not in _timezones():
         raise InvalidTimezone("There is no such time zone.", argument="timezone")
 
 
 @cache
 def _timezones() -> set[str]:
-    return available_timezones()
+    return available_timezones() - {"localtime", "Factory"}  # a machine's own, and that of none
 
 
 def _carries_text(platform_content: Mapping[str, object]) -> bool:
@@ -75,6 +75,17 @@ def _check_content(content: str, argument: str) -> None:
     check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
 
 
+def _path(platform: str) -> str:
+    """Where its content is; InvalidInput for what cannot be a platform's name."""
+    if not platform.isprintable() or not 1 <= len(platform) <= MAX_NAME_LENGTH:
+        raise InvalidInput(
+            f"platformContent has a key that is not the name of a platform: printable, 1 to"
+            f" {MAX_NAME_LENGTH} characters.",
+            argument="platformContent",
+        )
+    return f"platformContent.{platform}"
+
+
 def _check_platform_content(platform_content: Mapping[str, object]) -> None:
     if len(platform_content) > MAX_PLATFORMS:
         raise InvalidInput(
@@ -83,8 +94,7 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             argument="platformContent",
         )
     for platform, own in platform_content.items():
-        check_text(platform, "a key of platformContent", max_length=MAX_NAME_LENGTH)
-        path = f"platformContent.{platform}"
+        path = _path(platform)
         if not isinstance(own, Mapping):
             raise InvalidInput(f"{path} must be an object.", argument=path)
         content = own.get("content")

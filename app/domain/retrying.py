@@ -37,7 +37,8 @@ _FIXES = {
     RetryRefusal.OUTCOME_UNKNOWN: "Look on the platform whether the post is there, then record what you"
     " found. A blind retry could publish it twice; force it only if you know that it is not there.",
     RetryRefusal.ACCOUNT_NEEDS_RECONNECTION: "Reconnect the account, then retry.",
-    RetryRefusal.NOT_FAILED: "Nothing to do: it waits for its time, or for a retry that comes by itself.",
+    RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or for a retry that comes"
+    " by itself.",
 }
 
 

@@ -23,11 +23,9 @@ def queued(due_at: datetime) -> DestinationState:
     return replace(DRAFT, due_at=due_at, claimable_at=due_at, round_started_at=due_at)
 
 
-def moved(state: DestinationState, due_at: datetime | None) -> DestinationState:
-    """An untouched one with another due time; None makes it a draft's."""
-    if state.due_at == due_at:
-        return state
-    return replace(state, due_at=due_at, claimable_at=due_at, round_started_at=due_at)
+def planned(state: DestinationState, due_at: datetime | None) -> DestinationState:
+    """One that was never attempted, due then, whatever it waits for; None makes it a draft's."""
+    return replace(DRAFT if due_at is None else queued(due_at), fence=state.fence)
 
 
 def suspended(state: DestinationState) -> DestinationState:

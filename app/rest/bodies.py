@@ -64,6 +64,11 @@ def new_posts(asked: Asked) -> Wanted:
 def changed_post(asked: Asked) -> Wanted:
     body = asked.body
     _refuse_wrong_names(body)
+    if body.has("draft"):
+        raise InvalidFieldName(
+            "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
+            argument="draft",
+        )
     changes = _members(body, body.members.keys())
     when = {"scheduledFor": _scheduled_for(body), "publishNow": body.flag("publish_now") or False}
     return Wanted({"input": {**_which_post(asked), **changes, **when}})
@@ -114,7 +119,15 @@ def retries(asked: Asked) -> Wanted:
             " max_attempts."
         )
     wanted["outcome"] = ["FAILED"]  # an unknown one would be refused, and take a place
-    return Wanted({"input": {"filter": wanted, "idempotencyKey": asked.idempotency_key}})
+    return Wanted(
+        {
+            "input": {
+                "filter": wanted,
+                "after": body.string("after"),
+                "idempotencyKey": asked.idempotency_key,
+            }
+        }
+    )
 
 
 def _new_post(body: Fields) -> dict[str, object]:

@@ -58,10 +58,14 @@ mutation UpdatePost($input: UpdatePostInput!) {{
     post {{
       ...Post
     }}
+    warnings {{
+      ...Warning
+    }}
   }}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
+{_WARNING}
 """
 
 SCHEDULE_POST = f"""
@@ -70,10 +74,14 @@ mutation SchedulePost($input: SchedulePostInput!) {{
     post {{
       ...Post
     }}
+    warnings {{
+      ...Warning
+    }}
   }}
 }}
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
+{_WARNING}
 """
 
 DELETE_POST = """
@@ -88,6 +96,10 @@ mutation DeletePost($input: DeletePostInput!) {
 RETRY_POST = f"""
 mutation RetryPost($input: RetryPostInput!) {{
   retryPost(input: $input) {{
+    post {{
+      post_id: postId
+      id: postId
+    }}
     retries {{
       account_id: accountId
       refusal
@@ -111,6 +123,7 @@ mutation RetryDestinations($input: RetryDestinationsInput!) {
       refusal
     }
     hasMore
+    endCursor
   }
 }
 """

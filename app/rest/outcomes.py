@@ -33,43 +33,45 @@ def bulk_status(data: JsonObject) -> int:
 
 
 def changed(found: Found) -> JsonObject:
-    return _post(found.data["updatePost"])
+    payload = found.data["updatePost"]
+    return _post(payload) | _warnings(payload)
 
 
 def scheduled(found: Found) -> JsonObject:
-    post = _post(found.data["schedulePost"])
-    return {**post, "publish_now": post["scheduled_for"] is None, "message": _when(post)}
+    payload = found.data["schedulePost"]
+    post = _post(payload)
+    told = {"publish_now": post["scheduled_for"] is None, "message": _when(post)}
+    return post | told | _warnings(payload)
 
 
 def deleted(found: Found) -> JsonObject:
     return {
         **found.data["deletePost"],
         "deleted": True,
-        "message": "The post was deleted; nothing of it goes out.",
+        "message": "The post was deleted; nothing of it goes out from here.",
     }
 
 
 def retried(found: Found) -> JsonObject:
-    retries = found.data["retryPost"]["retries"]
-    post_id = found.variables["input"]["postId"]
-    if any(each["destination"] is None for each in retries):  # it is a repetition
+    payload = found.data["retryPost"]
+    if payload["post"] is None:  # it is a repetition
         raise NotFound("The post that was retried was deleted since, and is not found any more.")
-    again = [
-        {**shown_result(each["destination"]), "new_status": DestinationStatus.QUEUED}
-        for each in retries
-        if each["refusal"] is None
-    ]
+    again = [each for each in payload["retries"] if each["refusal"] is None]
     return {
-        "post_id": post_id,
-        "id": post_id,
+        **payload["post"],
         "retried_count": len(again),
         "retried": len(again),
-        "destinations": again,
-        "next_step": f"Look at GET /v1/posts/{post_id}/results for what becomes of it.",
+        "destinations": [
+            {**shown_result(each["destination"]), "new_status": DestinationStatus.QUEUED}
+            for each in again
+            if each["destination"]
+            is not None  # a repetition, and the post was taken off the account
+        ],
+        "next_step": f"Look at GET /v1/posts/{payload['post']['id']}/results for what becomes of it.",
         "message": _queued_again(len(again)),
         "skipped": [
             {"account_id": each["account_id"], "reason": each["refusal"].lower()}
-            for each in retries
+            for each in payload["retries"]
             if each["refusal"] is not None
         ],
     }
@@ -85,11 +87,22 @@ def retried_failed(found: Found) -> JsonObject:
     sentences = [_queued_again(len(again))]
     refused = len(payload["retries"]) - len(again)
     if refused:
-        sentences.append(f"{refused} cannot be retried until their accounts are reconnected.")
+        whose = (
+            "was refused: its account needs"
+            if refused == 1
+            else "were refused: their accounts need"
+        )
+        sentences.append(f"{refused} {whose} to be reconnected first.")
+    more = {}
     if payload["hasMore"]:
-        to_reach = "name other accounts or times" if refused else "send the request again"
-        sentences.append(f"Older ones match too; {to_reach} to reach them.")
-    return {"retried_count": len(again), "destinations": again, "message": " ".join(sentences)}
+        sentences.append("Older ones match too; send the request again with this after.")
+        more = {"after": payload["endCursor"]}
+    return {
+        "retried_count": len(again),
+        "destinations": again,
+        "message": " ".join(sentences),
+        **more,
+    }
 
 
 def _created(payload: JsonObject) -> JsonObject:
@@ -136,11 +149,15 @@ def _warnings(payload: JsonObject) -> JsonObject:
 
 
 def _when(post: JsonObject) -> str:
-    if post["status"] == PostStatus.DRAFT:
-        return "The post is a draft; it waits until it is scheduled."
-    if post["scheduled_for"] is None:
-        return "The post goes out now."
-    return f"The post goes out at {post['scheduled_for']}."
+    match post["status"], post["scheduled_for"]:
+        case PostStatus.DRAFT, _:
+            return "The post is a draft; it waits until it is scheduled."
+        case PostStatus.SCHEDULED, at:
+            return f"The post goes out at {at}."
+        case PostStatus.PUBLISHING, None:
+            return "The post goes out now."
+        case status, _:  # a repetition, later
+            return f"The post is {status.replace('_', ' ')} by now."
 
 
 def _queued_again(count: int) -> str:

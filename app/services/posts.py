@@ -90,9 +90,11 @@ async def create_posts(
 
     `admit` is asked before anything is created, and not for a repetition; it may refuse them all.
     """
-    if not 1 <= len(wanted) <= MAX_BULK:
+    if not wanted:
+        raise InvalidInput(f"There are no posts; 1 to {MAX_BULK} are allowed.", argument="posts")
+    if len(wanted) > MAX_BULK:
         raise BulkLimitExceeded(
-            f"There are {len(wanted)} posts; 1 to {MAX_BULK} are allowed.", argument="posts"
+            f"There are {len(wanted)} posts; at most {MAX_BULK} are allowed.", argument="posts"
         )
     destinations = sum(len(each.account_ids) for each in wanted if isinstance(each, NewPost))
     if destinations > MAX_BULK_DESTINATIONS:
@@ -263,6 +265,7 @@ def _warnings(
     reasons = {
         each.account_id: blocking_reason(accounts[each.account_id].connection, errand.now)
         for each in post.destinations
+        if not each.state.status.is_final
     }
     return tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason)
 

@@ -188,7 +188,7 @@ def test_an_account_without_access_is_refused_with_what_to_do(
 def test_what_failed_for_want_of_access_begins_a_new_round(state: DestinationState) -> None:
     post = post_on(state, state)
     assert retry_after_reconnect(post, READY, NOW) == with_first(
-        post,
+        replace(post, version=post.version + 1),
         replace(
             queued(BEFORE),
             attempts=state.attempts,

@@ -53,10 +53,7 @@ IS_RUNNING = "The post is being published just now. Try again when that has ende
 IS_UNKNOWN = (
     "Nobody knows whether the post was published. Look on the platform and record what you found."
 )
-WAS_ATTEMPTED = (
-    "Something of the post was attempted or has failed already, so its time cannot be changed any more."
-    " Retry what failed, or create another post."
-)
+WAS_ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
 LEFT_OUT = "The post was attempted on account 1, which cannot be left out any more."
 NO_ACCOUNT = "A post that is not a draft needs at least one account."
 
@@ -121,8 +118,8 @@ class Rules:
         return any(name in kind for name in self.names for kind in kinds)
 
     @property
-    def untouched(self) -> bool:
-        return all(name in UNTOUCHED for name in self.names)
+    def attempted(self) -> bool:
+        return any(SUBMITTED[name].attempts for name in self.names)
 
     def running(self) -> Refusal | None:
         if self.any(PUBLISHING):
@@ -141,7 +138,7 @@ class Rules:
                 return ErrorCode.POST_ALREADY_PUBLISHED, None, sentence
             case "cancel" | "delete" if self.running():
                 return self.running()
-            case "cancel" if not self.any(UNTOUCHED, WAITING):
+            case "cancel" if self.attempted and not self.any(UNTOUCHED, WAITING):
                 sentence = f"Nothing of the post is waiting any more; it is {status}."
                 return ErrorCode.CONFLICT, None, sentence
             case "cancel" | "delete":
@@ -150,7 +147,7 @@ class Rules:
             return ErrorCode.CONFLICT, None, IS_PUBLISHED
         if self.running():
             return self.running()
-        if command in {"change the time", "let it go out at once"} and not self.untouched:
+        if command in {"change the time", "let it go out at once"} and self.attempted:
             return ErrorCode.CONFLICT, None, WAS_ATTEMPTED
         if command == "leave the first account out" and SUBMITTED[self.names[0]].attempts:
             return ErrorCode.CONFLICT, None, LEFT_OUT
@@ -165,7 +162,7 @@ class Rules:
                 return [due(state, NOW) for state in before]
             case "leave the first account out":
                 return [*before[1:], queued(LATER)]
-            case "cancel" if self.untouched:
+            case "cancel" if not self.attempted:
                 return [due(state, None) for state in before]
             case "cancel":
                 waits = [name in UNTOUCHED or name in WAITING for name in self.names]
@@ -179,7 +176,7 @@ class Rules:
 
 
 def due(state: DestinationState, due_at: datetime | None) -> DestinationState:
-    return replace(state, due_at=due_at, claimable_at=due_at, round_started_at=due_at)
+    return replace(draft() if due_at is None else queued(due_at), fence=state.fence)
 
 
 def taken_back(state: DestinationState) -> DestinationState:
@@ -216,7 +213,7 @@ def assert_the_rules(names: Sequence[str], command: str) -> None:
         return
     assert isinstance(got, Post), (names, command, got)
     facts: dict[str, Any] = dict(FACTS.get(command, {}))
-    if command == "cancel" and rules.untouched:
+    if command == "cancel" and not rules.attempted:
         facts["is_draft"] = True
     assert [each.state for each in got.destinations] == rules.states(command), (names, command)
     assert [each.position for each in got.destinations] == list(range(len(got.destinations)))
@@ -511,8 +508,17 @@ REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
     ),
     "a time that has passed": (
         PASSED,
-        schedule,
+        lambda post: schedule(post, NOW),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
+    ),
+    "a time of its own that has passed": (
+        PASSED,
+        schedule,
+        (
+            ErrorCode.PAST_SCHEDULE_TIME,
+            "scheduledFor",
+            "The draft's own time has passed: pass another scheduledFor, or publishNow.",
+        ),
     ),
     "no account": (
         post_of([]),

@@ -81,12 +81,12 @@ def test_the_limits_themselves_are_allowed(value: object) -> None:
             "media",
             "media is 100001 characters long; at most 100000 are allowed.",
         ),
-        ([{"a\0": 1}], "a key of media[0]", "a key of media[0] must not contain a NUL character."),
-        ({"\udfff": 1}, "a key of media", "a key of media must not contain a lone surrogate."),
+        ([{"a\0": 1}], "media[0]", "A key of media[0] must not contain a NUL character."),
+        ({"\udfff": 1}, "media", "A key of media must not contain a lone surrogate."),
         (
             {"a": {"b" * 100_001: 1}},
-            "a key of media.a",
-            "a key of media.a is 100001 characters long; at most 100000 are allowed.",
+            "media.a",
+            "A key of media.a is 100001 characters long; at most 100000 are allowed.",
         ),
         (
             {"é" * 40: "\0"},

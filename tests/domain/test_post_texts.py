@@ -32,6 +32,9 @@ def test_contents_are_taken(given: Mapping[str, object]) -> None:
     check_contents(**given)  # type: ignore[arg-type]
 
 
+NO_PLATFORM = (
+    "platformContent has a key that is not the name of a platform: printable, 1 to 500 characters."
+)
 EMPTY = "The post is empty: it needs content, media, or content for a platform."
 
 
@@ -73,14 +76,16 @@ EMPTY = "The post is empty: it needs content, media, or content for a platform."
         ),
         (
             contents(platform_content={"x" * 501: {}}),
-            "a key of platformContent",
-            "a key of platformContent is 501 characters long; at most 500 are allowed.",
+            "platformContent",
+            NO_PLATFORM,
         ),
         (
             contents(platform_content={"\ud800": 5}),
-            "a key of platformContent",
-            "a key of platformContent must not contain a lone surrogate.",
+            "platformContent",
+            NO_PLATFORM,
         ),
+        (contents(platform_content={"": {}}), "platformContent", NO_PLATFORM),
+        (contents(platform_content={"x\n": {}}), "platformContent", NO_PLATFORM),
         (
             contents(platform_content={"x": "Sale"}),
             "platformContent.x",
@@ -150,7 +155,18 @@ def test_a_time_zone_is_taken(timezone: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "timezone", ["", "europe/berlin", "Mars/Olympus", "+02:00", "../etc/passwd", "\0", "\ud800"]
+    "timezone",
+    [
+        "",
+        "localtime",
+        "Factory",
+        "europe/berlin",
+        "Mars/Olympus",
+        "+02:00",
+        "../etc/passwd",
+        "\0",
+        "\ud800",
+    ],
 )
 def test_a_time_zone_is_refused(timezone: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -17,7 +17,7 @@ from app.domain.destinations import (
 from app.domain.transitions import (
     DRAFT,
     cancelled,
-    moved,
+    planned,
     queued,
     retried,
     suspended,
@@ -35,20 +35,15 @@ def test_a_draft_and_a_submitted_one_are_those_of_the_factories() -> None:
     assert queued(LATER) == factories.queued(LATER)
 
 
-@pytest.mark.parametrize("name", ["draft", *UNTOUCHED])
+@pytest.mark.parametrize("name", ["draft", *UNTOUCHED, "cancelled before it went out"])
 @pytest.mark.parametrize("due_at", [None, NOW, MUCH_LATER])
-def test_an_untouched_one_is_moved_to_any_time_and_its_claims_go_on(
+def test_one_that_was_never_attempted_is_planned_for_any_time_and_its_claims_go_on(
     name: str, due_at: datetime | None
 ) -> None:
     state = EVERY[name]
-    assert moved(state, due_at) == replace(
-        state, due_at=due_at, claimable_at=due_at, round_started_at=due_at
-    )
-
-
-@pytest.mark.parametrize("state", EVERY.values(), ids=EVERY)
-def test_one_that_is_due_then_already_is_not_moved(state: DestinationState) -> None:
-    assert moved(state, state.due_at) is state
+    assert state.attempts == 0
+    fresh = DRAFT if due_at is None else queued(due_at)
+    assert planned(state, due_at) == replace(fresh, fence=state.fence)
 
 
 @pytest.mark.parametrize("name", ["draft", *QUEUED, *FAILED, *UNKNOWN, "published"])

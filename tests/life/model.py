@@ -26,7 +26,8 @@ class ModelDestination:
 
     @property
     def untouched(self) -> bool:
-        return (self.phase, self.attempts, self.code) == ("queued", 0, None)
+        """Whether no platform was asked."""
+        return self.attempts == 0 and self.phase in ("queued", "failed")
 
     @property
     def is_busy(self) -> bool:
@@ -90,7 +91,7 @@ class ModelPost:
 
     def plan(self, due: datetime | None) -> None:
         for each in self.on.values():
-            each.due = due
+            each.due, each.phase, each.code = due, "queued", None
 
     def unsure(self) -> str | None:
         return "conflict" if self.any("claimed", "started", "unknown") else None
@@ -249,6 +250,7 @@ class Model:
         for (_, each), refusal in zip(looked_at, refusals, strict=True):
             if refusal is None:
                 each.phase, each.code, each.is_open = "queued", None, True
+        post.version += None in refusals
         return None, refusals
 
     def _retry_refusal(self, account: int, at: ModelDestination, *, force: bool) -> str | None:

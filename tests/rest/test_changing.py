@@ -272,6 +272,15 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
             "media_id is not a field of a post; use media_ids, a list of ids.",
         ),
     ),
+    (
+        {"content": "Other", "draft": False},
+        400,
+        wrong(
+            "invalid_field_name",
+            "draft",
+            "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
+        ),
+    ),
     ({"content": "Other", "expected_version": 2}, 409, STALE),
     (
         {"content": "Other", "expected_version": "1"},
@@ -344,7 +353,7 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
             "post_id": post_id,
             "id": post_id,
             "deleted": True,
-            "message": "The post was deleted; nothing of it goes out.",
+            "message": "The post was deleted; nothing of it goes out from here.",
         }
     )
     for method, sub in (("GET", ""), ("GET", "/results"), ("DELETE", ""), ("PATCH", "")):
@@ -407,6 +416,24 @@ async def test_a_draft_is_scheduled_or_goes_out_at_once(
     assert printed(data) == printed(
         {**shown, "publish_now": scheduled_for is None, "message": message}
     )
+
+
+async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
+    acme: Tenant, idea: str
+) -> None:
+    expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
+    warnings = [
+        {
+            "account_id": expired,
+            "reason": "token_expired",
+            "message": "The account's access has expired. Reconnect the account to post.",
+        }
+    ]
+
+    changed = await done(acme, "PATCH", idea, {"account_ids": [expired]})
+    scheduled = await done(acme, "POST", f"{idea}/schedule", {"scheduled_for": LATER})
+
+    assert changed["warnings"] == scheduled["warnings"] == warnings
 
 
 async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(

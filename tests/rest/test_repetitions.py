@@ -226,10 +226,19 @@ async def test_a_key_of_a_bulk_tells_what_was_created_without_what_was_deleted_s
     first = await done(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
     await done(acme, "DELETE", f"/v1/posts/{first['results'][0]['post']['id']}")
 
-    again = await done(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
+    again = await done(acme, "POST", "/v1/posts/bulk", BULK, status=422, Idempotency_Key="k1")
 
-    assert again["results"][0] == {"index": 0, "ok": True, "post": None}
-    assert (again["summary"], again["results"][1]) == (first["summary"], first["results"][1])
+    assert again["summary"] == {"total": 2, "succeeded": 0, "failed": 2}
+    assert again["results"][0] == {
+        "index": 0,
+        "ok": False,
+        "error": {
+            "code": "not_found",
+            "message": "The post that this request created was not found: it was deleted since.",
+            "details": None,
+        },
+    }
+    assert again["results"][1] == first["results"][1]
 
 
 async def test_a_patch_and_a_schedule_have_no_key(acme: Tenant) -> None:

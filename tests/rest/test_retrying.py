@@ -31,6 +31,7 @@ POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 DESTINATIONS = [UUID(int=number) for number in range(1, 4)]
 HOUR = timedelta(hours=1)
 NOTHING = "Nothing was retried."
+REFUSED = " 1 was refused: its account needs to be reconnected first."
 ACCOUNT_ID = "An account id is a whole number from 1 to 2147483647."
 UUID_FORM = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
@@ -183,6 +184,23 @@ async def test_a_retry_with_a_key_is_made_once(acme: Tenant) -> None:
     assert error["code"] == "idempotency_key_reused"
 
 
+async def test_a_repeated_retry_shows_what_the_post_still_has(acme: Tenant) -> None:
+    post = await post_of(acme, failed(attempts=0), failed(attempts=0))
+    path = f"/v1/posts/{post.id}"
+    first = await done(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
+    kept = first["destinations"][1]
+    await done(acme, "PATCH", path, {"account_ids": [kept["account_id"]]})
+
+    again = await done(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
+
+    assert printed(again) == printed({**first, "destinations": [kept]})
+    await done(acme, "DELETE", path)
+    error = await refused(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
+    assert error == wrong(
+        "not_found", None, "The post that was retried was deleted since, and is not found any more."
+    )
+
+
 async def test_an_imported_post_is_retried_where_it_came_from(acme: Tenant) -> None:
     post = await post_of(acme, failed(), imported_at=NOW)
     error = await refused(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
@@ -213,24 +231,33 @@ async def failures(acme: Tenant) -> list[AddedPost]:
 
 
 @pytest.mark.parametrize(
-    ("body", "which"),
+    ("body", "which", "refusals"),
     [
-        ({"account_id": 2}, [1]),
-        ({"account_id": 77}, []),
-        ({"platform": "x"}, [3]),
-        ({"platform": "threads"}, []),
-        ({"failed_after": "2026-04-15T13:00:00Z"}, [0, 1]),
-        ({"failed_before": "2026-04-15T13:00:00Z"}, [2, 3]),
-        ({"failed_after": "2026-04-15T12:00", "failed_before": "2026-04-15T14:00+00:00"}, [1, 2]),
-        ({"max_attempts": 2}, [0, 1]),
-        ({"max_attempts": 0}, []),
-        ({"platform": "instagram", "max_attempts": 1}, [0]),
-        ({"failed_after": "1900-01-01", "post_ids": None, "unknown": 1}, [0, 1, 2, 3]),
+        ({"account_id": 2}, [1], 0),
+        ({"account_id": 77}, [], 0),
+        ({"platform": "x"}, [3], 0),
+        ({"platform": "threads"}, [], 0),
+        ({"failed_after": "2026-04-15T13:00:00Z"}, [0, 1], 0),
+        ({"failed_before": "2026-04-15T13:00:00Z"}, [2, 3], 1),
+        (
+            {"failed_after": "2026-04-15T12:00", "failed_before": "2026-04-15T14:00+00:00"},
+            [1, 2],
+            0,
+        ),
+        ({"max_attempts": 2}, [0, 1], 1),
+        ({"max_attempts": 0}, [], 0),
+        ({"platform": "instagram", "max_attempts": 1}, [0], 1),
+        ({"failed_after": "1900-01-01", "post_ids": None, "unknown": 1}, [0, 1, 2, 3], 1),
     ],
 )
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_whatever_failed_and_matches_is_queued_again(
-    acme: Tenant, failures: list[AddedPost], prefix: str, body: dict[str, Any], which: list[int]
+    acme: Tenant,
+    failures: list[AddedPost],
+    prefix: str,
+    body: dict[str, Any],
+    which: list[int],
+    refusals: int,
 ) -> None:
     data = await done(acme, "POST", f"{prefix}/posts/retry-failed", body)
 
@@ -248,7 +275,7 @@ async def test_whatever_failed_and_matches_is_queued_again(
                 }
                 for each in which
             ],
-            "message": sentence if which else NOTHING,
+            "message": (sentence if which else NOTHING) + (REFUSED if refusals else ""),
         }
     )
     again = await done(acme, "POST", f"{prefix}/posts/retry-failed", body)
@@ -283,9 +310,10 @@ async def test_more_than_one_call_retries_say_how_to_reach_the_rest(acme: Tenant
 
     assert data["retried_count"] == len(data["destinations"]) == 500
     assert data["message"] == (
-        "500 destinations are queued again. Older ones match too; send the request again to reach them."
+        "500 destinations are queued again. Older ones match too; send the request again with this after."
     )
-    data = await done(acme, "POST", "/v1/posts/retry-failed", body)
+    data = await done(acme, "POST", "/v1/posts/retry-failed", {**body, "after": data["after"]})
+    assert "after" not in data
     assert data["message"] == "1 destination is queued again."
 
 

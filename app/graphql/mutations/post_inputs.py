@@ -153,7 +153,9 @@ def chosen_accounts(numbers: Sequence[int] | None) -> list[AccountId] | None:
     """InvalidInput for a number that no account can have; None where none are chosen."""
     if numbers is None:
         return None
-    return [check_account_id(number, "accountIds") for number in numbers]
+    return [
+        check_account_id(number, f"accountIds[{index}]") for index, number in enumerate(numbers)
+    ]
 
 
 def _object(value: Json | None) -> Mapping[str, object]:

@@ -30,6 +30,8 @@ from app.services import posts
 from app.services.posts import AccountWarning as Warned
 from app.services.posts import CreatedPost, RefusedPost
 
+_DELETED_SINCE = "The post that this request created was not found: it was deleted since."
+
 
 @strawberry.type(description="An account of the post that could not post if it were due now.")
 class AccountWarning:
@@ -66,11 +68,11 @@ class PostRefusal:
 @strawberry.type(description="What became of one of several posts.")
 class CreatePostResult:
     index: int = field(description="Its place in the input, counted from 0.")
-    post: Post | None = field(
-        description="The post as it stands now; null if it was refused, or deleted since."
-    )
+    post: Post | None = field(description="The post as it stands now; null if there is an error.")
     warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
-    error: PostRefusal | None = field(description="Why it was refused; null if it was created.")
+    error: PostRefusal | None = field(
+        description="Why it was refused, or NOT_FOUND if it was deleted since; else null."
+    )
 
 
 @strawberry.type(description="What became of several posts.")
@@ -224,7 +226,7 @@ class PostMutations:
         return CancelPostPayload(post=await _post(context, input.post_id))
 
     @strawberry.mutation(
-        description="Delete a post that was not published; nothing of it goes out any more.",
+        description="Delete a post that was not published; nothing of it goes out from here any more.",
         extensions=changes(Scope.WRITE),
     )
     async def delete_post(
@@ -264,9 +266,8 @@ async def _result(
     if isinstance(made, RefusedPost):
         refusal = PostRefusal(code=made.code, message=made.message, field=made.argument)
         return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    return CreatePostResult(
-        index=index,
-        post=await _post(context, made.id),
-        warnings=_warnings(made.warnings),
-        error=None,
-    )
+    post = await _post(context, made.id)
+    if post is None:  # it is a repetition
+        refusal = PostRefusal(code=ErrorCode.NOT_FOUND, message=_DELETED_SINCE, field=None)
+        return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
+    return CreatePostResult(index=index, post=post, warnings=_warnings(made.warnings), error=None)

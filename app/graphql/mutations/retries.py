@@ -148,7 +148,8 @@ class RetryMutations:
     @strawberry.mutation(
         description=f"Retry what failed and matches a filter, at most {MAX_RETRIES:,} in a call, all of"
         " them or none. What may not be retried is refused by itself, with what to do about it; an"
-        " unknown outcome always is, and only retryPost can force it.",
+        " unknown outcome always is, and only retryPost can force it. What somebody cancelled is passed"
+        " over unless the filter names its code.",
         extensions=changes(Scope.WRITE),
     )
     async def retry_destinations(

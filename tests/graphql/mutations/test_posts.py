@@ -338,9 +338,9 @@ async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) ->
             "There is no account 2 in this workspace.",
         ),
         (
-            {"accountIds": [0]},
+            {"accountIds": [1, 0]},
             "INVALID_ID",
-            "accountIds",
+            "accountIds[1]",
             "An account id is a whole number from 1 to 2147483647.",
         ),
         (
@@ -370,14 +370,18 @@ async def test_what_cannot_be_posted_is_refused_by_its_argument(
     assert told == (code, f"input.{field}", message)
 
 
-@pytest.mark.parametrize("count", [0, 51])
-async def test_too_many_posts_or_none_are_refused_at_once(acme: Tenant, count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "code", "message"),
+    [
+        (0, "VALIDATION_ERROR", "There are no posts; 1 to 50 are allowed."),
+        (51, "BULK_LIMIT_EXCEEDED", "There are 51 posts; at most 50 are allowed."),
+    ],
+)
+async def test_too_many_posts_or_none_are_refused_at_once(
+    acme: Tenant, count: int, code: str, message: str
+) -> None:
     posts = [{"content": "Sale", "draft": True}] * count
-    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
-        "BULK_LIMIT_EXCEEDED",
-        "input.posts",
-        f"There are {count} posts; 1 to 50 are allowed.",
-    )
+    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
 
 
 IN_FLIGHT = "The post is being published just now. Try again when that has ended."
@@ -385,10 +389,7 @@ UNKNOWN = (
     "Nobody knows whether the post was published. Look on the platform and record what you found."
 )
 PUBLISHED = "The post was published on a platform and cannot be changed any more."
-ATTEMPTED = (
-    "Something of the post was attempted or has failed already, so its time cannot be changed any more."
-    " Retry what failed, or create another post."
-)
+ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ async def test_a_retry_queues_what_failed_and_keeps_what_was_published(acme: Ten
         "post": {
             "postId": str(post.id),
             "status": "PUBLISHING",
-            "version": 7,
+            "version": 8,
             "updatedAt": "2026-04-15T15:00:00.000Z",
         },
         "retriedCount": 1,
@@ -363,6 +363,27 @@ async def test_a_filter_retries_what_failed_and_matches(acme: Tenant) -> None:
     told_of = await events(acme)
     assert [each[0] for each in told_of] == [1, 2, 3, 4]
     assert {each[2] for each in told_of} == {"retryDestinations"}
+
+
+async def test_what_somebody_cancelled_is_passed_over_unless_its_code_is_named(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    cancelled = failed(category=ErrorCategory.PERMANENT, code="CANCELLED")
+    posts = [
+        await add_post(acme.database, acme.workspace, {account: each})
+        for each in (cancelled, failed(), unknown())
+    ]
+    ids = [str(each.id) for each in posts]
+
+    answer = await made(acme, RETRY_MATCHING, filter={"postId": ids})
+    again = await made(acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]})
+
+    assert {each["postId"]: each["retried"] for each in answer["retries"]} == {
+        ids[1]: True,
+        ids[2]: False,
+    }
+    assert [(each["postId"], each["retried"]) for each in again["retries"]] == [(ids[0], True)]
 
 
 async def test_with_statuses_a_filter_tells_of_all_why_not(acme: Tenant) -> None:
