@@ -1,12 +1,18 @@
-"""Reading the log of attempts. Nothing changes here."""
+"""The log of attempts and the evidence of publications: read, and written as the domain decides."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
-from app.db.engine import AnyRow, Reader
-from app.db.models import Attempt
-from app.domain.ids import DestinationId
+from app.db.engine import AnyRow, Reader, WriteSession
+from app.db.models import Attempt, PublishEvidence
+from app.db.types import Row
+from app.domain import attempts as domain
+from app.domain.attempts import Evidence, Failure, Publication
+from app.domain.ids import DestinationId, WorkspaceId
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 async def attempts_by_destination_id(
@@ -32,3 +38,138 @@ async def attempts_by_destination_id(
         .where(Attempt.destination_id.in_(destination_ids))
         .order_by(Attempt.destination_id, Attempt.started_at, Attempt.id)
     )
+
+
+async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[domain.Attempt]:
+    """The whole log of a destination whose post is locked."""
+    rows = await reader.rows(
+        select(
+            Attempt.id,
+            Attempt.kind,
+            Attempt.number,
+            Attempt.fence,
+            Attempt.attempt_key,
+            Attempt.outcome,
+            Attempt.category,
+            Attempt.code,
+            Attempt.message,
+            Attempt.http_status,
+            Attempt.retry_after_ms,
+            Attempt.raw,
+            Attempt.worker,
+            Attempt.started_at,
+            Attempt.finished_at,
+        ).where(Attempt.destination_id == destination_id)
+    )
+    return [_attempt(row) for row in rows]
+
+
+async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:
+    rows = await reader.rows(
+        select(
+            PublishEvidence.fence,
+            PublishEvidence.counted,
+            PublishEvidence.platform_post_id,
+            PublishEvidence.platform_post_url,
+            PublishEvidence.published_at,
+            PublishEvidence.reported_at,
+        ).where(PublishEvidence.destination_id == destination_id)
+    )
+    return [
+        Evidence(
+            fence=row.fence,
+            counted=row.counted,
+            publication=Publication(
+                platform_post_id=row.platform_post_id,
+                platform_post_url=row.platform_post_url,
+                published_at=row.published_at,
+            ),
+            reported_at=row.reported_at,
+        )
+        for row in rows
+    ]
+
+
+async def write_attempts(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    destination_id: DestinationId,
+    attempts: Sequence[domain.Attempt],
+    *,
+    before: Sequence[domain.Attempt],
+) -> None:
+    """New ones, and those of `before` that have ended since."""
+    known = {each.id for each in before}
+    rows = {each.id: _row(workspace_id, destination_id, each) for each in attempts}
+    if new := [row for key, row in rows.items() if key not in known]:
+        await session.execute(insert(Attempt), new)
+    if ended := [row for key, row in rows.items() if key in known]:
+        await session.execute(update(Attempt), ended)
+
+
+async def insert_evidence(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    destination_id: DestinationId,
+    evidence: Evidence,
+) -> None:
+    row: Row = {
+        "workspace_id": workspace_id,
+        "destination_id": destination_id,
+        "fence": evidence.fence,
+        "counted": evidence.counted,
+        "platform_post_id": evidence.publication.platform_post_id,
+        "platform_post_url": evidence.publication.platform_post_url,
+        "published_at": evidence.publication.published_at,
+        "reported_at": evidence.reported_at,
+    }
+    await session.execute(insert(PublishEvidence), [row])
+
+
+def _attempt(row: AnyRow) -> domain.Attempt:
+    failure = None
+    if row.message is not None:
+        failure = Failure(
+            category=row.category,
+            code=row.code,
+            message=row.message,
+            http_status=row.http_status,
+            retry_after=(None if row.retry_after_ms is None else row.retry_after_ms * _MILLISECOND),
+            raw=row.raw,
+        )
+    return domain.Attempt(
+        id=row.id,
+        kind=row.kind,
+        number=row.number,
+        fence=row.fence,
+        attempt_key=row.attempt_key,
+        worker=row.worker,
+        started_at=row.started_at,
+        outcome=row.outcome,
+        failure=failure,
+        finished_at=row.finished_at,
+    )
+
+
+def _row(workspace_id: WorkspaceId, destination_id: DestinationId, attempt: domain.Attempt) -> Row:
+    failure = attempt.failure
+    waits = None if failure is None else failure.retry_after
+    return {
+        "workspace_id": workspace_id,
+        "id": attempt.id,
+        "destination_id": destination_id,
+        "kind": attempt.kind,
+        "number": attempt.number,
+        "fence": attempt.fence,
+        "attempt_key": attempt.attempt_key,
+        "outcome": attempt.outcome,
+        "category": failure and failure.category,
+        "code": failure and failure.code,
+        "message": failure and failure.message,
+        "http_status": failure and failure.http_status,
+        "retry_after_ms": None if waits is None else waits // _MILLISECOND,
+        "raw": failure and failure.raw,
+        "worker": attempt.worker,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+    }

@@ -197,7 +197,7 @@ def _failed_between(
 
 
 def _is_overdue(now: datetime) -> ColumnElement[bool]:
-    """domain.destinations.is_overdue in SQL; it is counted by the claimable and started indexes."""
+    """domain.destinations.is_overdue in SQL; it is counted by the claimable and leased indexes."""
     latest = now - OVERDUE_AFTER
     return or_(
         and_(
@@ -206,5 +206,9 @@ def _is_overdue(now: datetime) -> ColumnElement[bool]:
             Destination.round_started_at.is_not(None),
             Destination.round_started_at <= latest,
         ),
-        and_(Destination.started_at.is_not(None), Destination.lease_expires_at <= latest),
+        and_(
+            Destination.lease_token.is_not(None),
+            Destination.started_at.is_not(None),
+            Destination.lease_expires_at <= latest,
+        ),
     )

@@ -308,11 +308,19 @@ class Destination(Base):
             where="claimable_at IS NOT NULL",
         ),
         _partial_index(
-            "ix_destination_started",
+            "ix_destination_claimable_platform",
+            "workspace_id",
+            "platform",
+            "claimable_at",
+            "id",
+            where="claimable_at IS NOT NULL",
+        ),
+        _partial_index(
+            "ix_destination_leased",
             "workspace_id",
             "lease_expires_at",
             "id",
-            where="started_at IS NOT NULL",
+            where="lease_token IS NOT NULL",
         ),
         _partial_index(
             "ix_destination_verifiable",

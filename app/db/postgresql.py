@@ -30,6 +30,8 @@ def postgresql_engine(
                 "statement_timeout": milliseconds,
                 "lock_timeout": milliseconds,
                 "default_transaction_read_only": "on" if read_only else "off",
+                # What a claim skips differs by its values from nothing to almost everything.
+                "plan_cache_mode": "auto" if read_only else "force_custom_plan",
             },
         },
     )

@@ -117,6 +117,13 @@ def disconnect(account: Account, now: datetime) -> Account:
     return _changed(account, replace(account, is_active=False), now)
 
 
+def lost_access(account: Account, now: datetime) -> Account:
+    """The platform refused it: until somebody reconnects it, nothing is posted on it."""
+    if account.needs_reconnection_since is not None:
+        return account
+    return replace(account, needs_reconnection_since=now, updated_at=now)
+
+
 def _check_texts(texts: Mapping[str, object]) -> None:
     for name, argument in _NAMES.items():
         text = texts.get(name)

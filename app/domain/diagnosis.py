@@ -11,6 +11,9 @@ OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 CANCELLED = "CANCELLED"
 """The code of what somebody cancelled before it went out."""
 
+NOT_PUBLISHED = "NOT_PUBLISHED"
+"""The code of an unknown outcome of which somebody found out that the post is not there."""
+
 
 class ErrorSource(StrEnum):
     """Who can end the failure: the user, the platform, or the publishing system itself."""
@@ -242,6 +245,14 @@ ADVICE: tuple[Advice, ...] = (  # the row named like a category stands for the w
         False,
         "The platform refused the post for good. Read the error; what it names has to change first.",
         NextAction.CONTACT_PLATFORM,
+    ),
+    Advice(
+        NOT_PUBLISHED,
+        ErrorCategory.UNCLASSIFIED,
+        _SYSTEM,
+        True,
+        "Somebody looked: the post is not on the platform. Retry it.",
+        NextAction.RETRY,
     ),
     Advice(
         "UNCLASSIFIED",

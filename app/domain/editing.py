@@ -4,11 +4,10 @@ Each is a post in, a post out, or a refusal after which nothing has changed. `ex
 version that somebody saw; without one, the last word counts. Arguments are named as in GraphQL.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
-from uuid import UUID
 
 from app.domain.accounts import Account
 from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
@@ -19,12 +18,11 @@ from app.domain.errors import (
     PostAlreadyPublished,
     StaleVersion,
 )
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.ids import AccountId, DestinationId, NewId, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, planned, queued, suspended
 
-NewId = Callable[[], UUID]
 Accounts = Mapping[AccountId, Account]
 
 

@@ -27,6 +27,8 @@ PostResultsError
 │   │   ├── StaleVersion            409   stale_version
 │   │   ├── ReadOnlyMirror          409   read_only_mirror
 │   │   ├── AccountNeedsReconnection  409   account_needs_reconnection
+│   │   ├── LeaseLost               409   lease_lost
+│   │   ├── Leased                  409   leased
 │   │   └── IdempotencyInProgress   409   idempotency_in_progress
 │   ├── IdempotencyKeyReused  422   idempotency_key_reused
 │   ├── BodyTooLarge          413   body_too_large
@@ -71,6 +73,8 @@ class ErrorCode(StrEnum):
     STALE_VERSION = "stale_version"
     READ_ONLY_MIRROR = "read_only_mirror"
     ACCOUNT_NEEDS_RECONNECTION = "account_needs_reconnection"
+    LEASE_LOST = "lease_lost"
+    LEASED = "leased"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -255,6 +259,16 @@ class ReadOnlyMirror(Conflict):
 class AccountNeedsReconnection(Conflict):
     code = ErrorCode.ACCOUNT_NEEDS_RECONNECTION
     fix = "Reconnect the account, say so with markReconnected, then send the request again."
+
+
+class LeaseLost(Conflict):
+    code = ErrorCode.LEASE_LOST
+    fix = "Do not call the platform. If you have called it, report what came of that; else claim again."
+
+
+class Leased(Conflict):
+    code = ErrorCode.LEASED
+    fix = "Try again when the other publisher's lease has ended."
 
 
 class IdempotencyInProgress(Conflict):

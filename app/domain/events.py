@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.domain.accounts import Account
+from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.json_values import is_same
@@ -27,6 +28,7 @@ class EventKind(StrEnum):
     DESTINATION_ADDED = "destination.added"
     DESTINATION_CHANGED = "destination.changed"
     DESTINATION_REMOVED = "destination.removed"
+    DESTINATION_DUPLICATED = "destination.duplicated"
     ACCOUNT_CONNECTED = "account.connected"
     ACCOUNT_CHANGED = "account.changed"
 
@@ -57,6 +59,21 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
         if changed:
             kind = EventKind.DESTINATION_CHANGED if old else EventKind.DESTINATION_ADDED
             yield _destination_event(kind, after.id, each, changed)
+
+
+def duplicate_event(post_id: PostId, destination: Destination, again: Evidence) -> Event:
+    """It was published once more than it should be; its state stays that of the first report."""
+    where = again.publication
+    return _destination_event(
+        EventKind.DESTINATION_DUPLICATED,
+        post_id,
+        destination,
+        {
+            "platform_post_id": where.platform_post_id,
+            "platform_post_url": where.platform_post_url,
+            "published_at": format_instant(where.published_at),
+        },
+    )
 
 
 def account_events(before: Account | None, after: Account) -> Iterator[Event]:

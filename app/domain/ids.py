@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -15,6 +16,9 @@ PostId = NewType("PostId", UUID)
 DestinationId = NewType("DestinationId", UUID)
 AccountId = NewType("AccountId", int)
 """Unique within a workspace only, counted from 1."""
+
+NewId = Callable[[], UUID]
+"""Makes ids that nobody has yet."""
 
 MAX_ACCOUNT_ID = 2**31 - 1
 

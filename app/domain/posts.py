@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
-from app.domain.destinations import Destination, DestinationStatus
-from app.domain.ids import PostId
+from app.domain.destinations import Destination, DestinationState, DestinationStatus
+from app.domain.ids import DestinationId, PostId
 from app.domain.json_values import is_same
 from app.domain.text import fold_for_search
 
@@ -89,6 +89,24 @@ class Post:
             submitted_now=self.submitted_now,
             destinations=[each.state for each in self.destinations],
         )
+
+    def destination(self, destination_id: DestinationId) -> Destination:
+        """KeyError for one that it does not have."""
+        return {each.id: each for each in self.destinations}[destination_id]
+
+    def with_state(
+        self, destination_id: DestinationId, state: DestinationState, now: datetime
+    ) -> Self:
+        """With a destination in another state, which nobody may claim of a deleted post."""
+        if self.deleted_at is not None:
+            state = replace(state, claimable_at=None)
+        if state == self.destination(destination_id).state:
+            return self
+        destinations = tuple(
+            replace(each, state=state, updated_at=now) if each.id == destination_id else each
+            for each in self.destinations
+        )
+        return replace(self, destinations=destinations, updated_at=now)
 
     def edited(self, now: datetime) -> Self:
         """In its next version: after somebody changed it, or what becomes of it."""

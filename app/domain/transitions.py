@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
+from app.domain.attempts import Failure, Publication
 from app.domain.destinations import (
     DestinationState,
     DestinationStatus,
     ErrorCategory,
     Outcome,
     due_day,
+    lateness_ms,
 )
 from app.domain.diagnosis import CANCELLED
 
@@ -33,22 +36,130 @@ def suspended(state: DestinationState) -> DestinationState:
     return replace(state, claimable_at=None)
 
 
+def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
+    """Held by a publisher that has not called the platform yet; anybody's from the lease's end on."""
+    return replace(
+        state,
+        status=DestinationStatus.PUBLISHING,
+        claimable_at=expires_at,
+        next_retry_at=None,
+        fence=state.fence + 1,
+        lease_token=token,
+        lease_expires_at=expires_at,
+    )
+
+
+def extended(state: DestinationState, expires_at: datetime) -> DestinationState:
+    """A held one, for longer or shorter."""
+    claimable_at = expires_at if state.started_at is None else None
+    return replace(state, claimable_at=claimable_at, lease_expires_at=expires_at)
+
+
+def started(state: DestinationState, now: datetime) -> DestinationState:
+    """A held one whose publisher is about to call the platform: nobody else may, whatever becomes of it."""
+    return replace(
+        state,
+        claimable_at=None,
+        started_at=now,
+        attempts=state.attempts + 1,
+        round_attempts=state.round_attempts + 1,
+    )
+
+
+def released(state: DestinationState, now: datetime) -> DestinationState:
+    """A held one that nobody called the platform for. Where a retry was due, it is still."""
+    retry_at = now if state.error is not None else None
+    return replace(
+        _let_go(state),
+        status=DestinationStatus.QUEUED,
+        claimable_at=retry_at or state.due_at,
+        next_retry_at=retry_at,
+    )
+
+
+def published(state: DestinationState, where: Publication, now: datetime) -> DestinationState:
+    """On its platform, whatever was known before; it is no draft's."""
+    if state.due_at is None:
+        raise ValueError("a draft cannot be published")
+    return replace(
+        _let_go(state),
+        status=DestinationStatus.PUBLISHED,
+        outcome=Outcome.PUBLISHED,
+        next_retry_at=None,
+        published_at=where.published_at,
+        platform_post_id=where.platform_post_id,
+        platform_post_url=where.platform_post_url,
+        error=None,
+        error_category=None,
+        error_code=None,
+        settled_at=now,
+        due_day=due_day(state.due_at),
+        lateness_ms=lateness_ms(state.due_at, where.published_at),
+    )
+
+
+def waiting(state: DestinationState, failure: Failure, retry_at: datetime) -> DestinationState:
+    """Failed for now: it is tried again by itself."""
+    return replace(
+        _let_go(state),
+        status=DestinationStatus.QUEUED,
+        outcome=Outcome.NONE,
+        claimable_at=retry_at,
+        next_retry_at=retry_at,
+        error=failure.message,
+        error_category=failure.category,
+        error_code=failure.code,
+        settled_at=None,
+        due_day=None,
+    )
+
+
+def failed(state: DestinationState, failure: Failure, now: datetime) -> DestinationState:
+    """Failed until somebody retries it."""
+    if state.due_at is None:
+        raise ValueError("a draft cannot fail")
+    return replace(
+        _let_go(state),
+        status=DestinationStatus.FAILED,
+        outcome=Outcome.FAILED,
+        next_retry_at=None,
+        error=failure.message,
+        error_category=failure.category,
+        error_code=failure.code,
+        settled_at=now,
+        due_day=due_day(state.due_at),
+    )
+
+
+def unknown(state: DestinationState, failure: Failure, now: datetime) -> DestinationState:
+    """Perhaps published: it is not tried again before somebody has looked, which may be at once."""
+    return replace(failed(state, failure, now), outcome=Outcome.UNKNOWN, verifiable_at=now)
+
+
+def verifying(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
+    """An unknown one, at which somebody looks until then."""
+    return replace(state, verifiable_at=expires_at, verification_token=token)
+
+
+def unverified(state: DestinationState, again_at: datetime) -> DestinationState:
+    """An unknown one of which it could not be said; from then on somebody may look again."""
+    return replace(state, verifiable_at=again_at, verification_token=None)
+
+
 def cancelled(state: DestinationState, now: datetime) -> DestinationState:
     """A queued one that somebody took back before it went out, or between two attempts."""
-    return _failed(
-        state,
-        now,
-        error="Somebody cancelled it before it went out.",
+    failure = Failure(
         category=ErrorCategory.PERMANENT,
         code=CANCELLED,
+        message="Somebody cancelled it before it went out.",
     )
+    return failed(state, failure, now)
 
 
 def without_access(state: DestinationState, message: str, now: datetime) -> DestinationState:
     """A queued one that fell due while its account could not post; the message says why it could not."""
-    return _failed(
-        state, now, error=message, category=ErrorCategory.AUTH, code=ErrorCategory.AUTH.name
-    )
+    category = ErrorCategory.AUTH
+    return failed(state, Failure(category=category, code=category.name, message=message), now)
 
 
 def retried(state: DestinationState, now: datetime) -> DestinationState:
@@ -70,25 +181,18 @@ def retried(state: DestinationState, now: datetime) -> DestinationState:
     )
 
 
-def _failed(
-    state: DestinationState,
-    now: datetime,
-    *,
-    error: str,
-    category: ErrorCategory,
-    code: str,
-) -> DestinationState:
-    if state.due_at is None:
-        raise ValueError("a draft cannot fail")
+def _let_go(state: DestinationState) -> DestinationState:
+    """Without a lease, and without a verification."""
     return replace(
         state,
-        status=DestinationStatus.FAILED,
-        outcome=Outcome.FAILED,
+        status=DestinationStatus.QUEUED,
+        outcome=Outcome.NONE,
         claimable_at=None,
-        next_retry_at=None,
-        error=error,
-        error_category=category,
-        error_code=code,
-        settled_at=now,
-        due_day=due_day(state.due_at),
+        lease_token=None,
+        lease_expires_at=None,
+        started_at=None,
+        settled_at=None,
+        verifiable_at=None,
+        verification_token=None,
+        due_day=None,
     )

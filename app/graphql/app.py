@@ -31,8 +31,9 @@ from app.domain.errors import (
     RequestError,
     concrete_errors,
 )
+from app.domain.ids import NewId
 from app.domain.retry_policy import RetryPolicies
-from app.graphql.context import Clock, Context, NewId
+from app.graphql.context import Clock, Context
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries

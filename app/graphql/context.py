@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 import strawberry
 
@@ -12,6 +11,7 @@ from app.db.engine import Database, Reader
 from app.domain.cursors import CursorCodec
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey, given_key
+from app.domain.ids import NewId
 from app.domain.retry_policy import RetryPolicies
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.state import RequestState
@@ -19,7 +19,6 @@ from app.services.api_keys import Viewer
 from app.services.writing import Errand
 
 Clock = Callable[[], datetime]
-NewId = Callable[[], UUID]
 
 
 @dataclass(frozen=True, slots=True)

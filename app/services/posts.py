@@ -11,12 +11,10 @@ from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import RepetitionKey, canonical
-from app.domain.ids import AccountId, PostId
+from app.domain.ids import AccountId, NewId, PostId
 from app.domain.posts import MAX_BULK, MAX_BULK_DESTINATIONS, Post
 from app.services.repetition import Outcome, once
 from app.services.writing import Errand, Writing, write
-
-NewId = Callable[[], UUID]
 
 
 @dataclass(frozen=True, slots=True)

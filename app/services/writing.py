@@ -88,6 +88,10 @@ class Writing:
             self._events += account_events(self._accounts.get(each.id), each)
             self._accounts[each.id] = each
 
+    def tell_of(self, event: Event) -> None:
+        """Append what no change of a state tells."""
+        self._events.append(event)
+
     async def tell(self) -> None:
         """Append the events of everything that was saved; the last that a transaction does."""
         await append_events(

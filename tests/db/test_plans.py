@@ -138,7 +138,7 @@ TOTALS: dict[str, tuple[Query, set[str]]] = {
     ),
     "destinations, overdue": (
         destination_total(overdue=True),
-        {"ix_destination_claimable", "ix_destination_started", KEPT},
+        {"ix_destination_claimable", "ix_destination_leased", KEPT},
     ),
 }
 

@@ -1,0 +1,141 @@
+"""Finding what publishers may take, and what they have lost. What becomes of it is decided elsewhere."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.db.engine import AnyRow, Reader
+from app.db.models import Destination, Post, Workspace
+from app.domain.ids import DestinationId, PostId, WorkspaceId
+from app.domain.workspaces import WorkspaceKind
+
+
+async def workspaces_with_due(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    platforms: Sequence[str] | None,
+    only: WorkspaceId | None,
+    after: WorkspaceId,
+    limit: int,
+) -> list[WorkspaceId]:
+    """Those in which something may be claimed, from one on and then around, one look into each."""
+    if platforms is None:
+        is_due: ColumnElement[bool] = _earliest(Destination.claimable_at) <= now
+    else:
+        of_each = (
+            _earliest(Destination.claimable_at, Destination.platform == each) for each in platforms
+        )
+        is_due = or_(*(earliest <= now for earliest in of_each))
+    return await _around(connection, is_due, only, after, limit)
+
+
+async def workspaces_with_unknown(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    only: WorkspaceId | None,
+    after: WorkspaceId,
+    limit: int,
+) -> list[WorkspaceId]:
+    """Those in which an unknown outcome may be verified, from one on and then around."""
+    is_unknown = _earliest(Destination.verifiable_at) <= now
+    return await _around(connection, is_unknown, only, after, limit)
+
+
+async def lock_due(
+    reader: Reader, now: datetime, *, platform: str | None, limit: int
+) -> list[tuple[PostId, DestinationId]]:
+    """What may be claimed, the longest due first; nobody else changes it or its post until the end.
+
+    What somebody else is changing is passed over. Served by ix_destination_claimable, or by that of
+    the platform.
+    """
+    condition = Destination.claimable_at <= now
+    if platform is not None:
+        condition = and_(condition, Destination.platform == platform)
+    return await _lock(reader, condition, Destination.claimable_at, limit)
+
+
+async def lock_unknown(
+    reader: Reader, now: datetime, *, platform: str | None, limit: int
+) -> list[tuple[PostId, DestinationId]]:
+    """What may be verified, the longest unknown first; as with `lock_due`.
+
+    Served by ix_destination_verifiable: so few are unknown that those of other platforms are passed over.
+    """
+    condition = Destination.verifiable_at <= now
+    if platform is not None:
+        condition = and_(condition, Destination.platform == platform)
+    return await _lock(reader, condition, Destination.verifiable_at, limit)
+
+
+async def lost_leases(
+    connection: AsyncConnection, now: datetime, *, limit: int
+) -> Sequence[AnyRow]:
+    """Workspace and post of leases that have ended, over all workspaces.
+
+    Served by ix_destination_leased, which has only what somebody holds.
+    """
+    result = await connection.execute(
+        select(Destination.workspace_id, Destination.post_id)
+        .where(Destination.lease_token.is_not(None), Destination.lease_expires_at <= now)
+        .limit(limit)
+    )
+    return result.all()
+
+
+def _earliest(
+    column: InstrumentedAttribute[datetime | None], *conditions: ColumnElement[bool]
+) -> ScalarSelect[datetime | None]:
+    """Of the workspace that the statement is at: one look into the index that begins with it."""
+    return (
+        select(func.min(column))
+        .where(Destination.workspace_id == Workspace.id, column.is_not(None), *conditions)
+        .correlate(Workspace)
+        .scalar_subquery()
+    )
+
+
+async def _around(
+    connection: AsyncConnection,
+    condition: ColumnElement[bool],
+    only: WorkspaceId | None,
+    after: WorkspaceId,
+    limit: int,
+) -> list[WorkspaceId]:
+    """From one on and then around, so that none is always the last; `only` one if that is given."""
+    around = (Workspace.id >= after, Workspace.id < after)
+    found: list[WorkspaceId] = []
+    for part in around if only is None else (Workspace.id == only,):
+        if len(found) < limit:
+            rows = await connection.scalars(
+                select(Workspace.id)
+                .where(part, Workspace.kind == WorkspaceKind.LOCAL, condition)
+                .order_by(Workspace.id)
+                .limit(limit - len(found))
+            )
+            found += [WorkspaceId(each) for each in rows]
+    return found
+
+
+async def _lock(
+    reader: Reader,
+    condition: ColumnElement[bool],
+    order: InstrumentedAttribute[datetime | None],
+    limit: int,
+) -> list[tuple[PostId, DestinationId]]:
+    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+    rows = await reader.rows(
+        select(Destination.post_id, Destination.id)
+        .join(Post, same_post)
+        .where(condition)
+        .order_by(order, Destination.id)
+        .limit(limit)
+        # Both, for whoever locks destinations alone and posts later meets others that do it the other way.
+        .with_for_update(of=[Post, Destination], skip_locked=True)
+    )
+    return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]

@@ -1,0 +1,220 @@
+"""Publishers claim what is due, or what nobody knows the outcome of. What they then tell is in publishing."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.db.engine import Database
+from app.db.publishing import (
+    lock_due,
+    lock_unknown,
+    workspaces_with_due,
+    workspaces_with_unknown,
+)
+from app.domain.accounts import Account, blocking_message, blocking_reason
+from app.domain.destinations import Destination
+from app.domain.ids import AccountId, DestinationId, NewId, PostId, WorkspaceId
+from app.domain.leases import Lease
+from app.domain.posts import Post
+from app.domain.transitions import claimed, released, verifying, without_access
+from app.services.publishing import Publisher
+from app.services.writing import Writing, write
+
+POLL = timedelta(milliseconds=250)
+"""How often somebody who waits for something to become due looks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How much a publisher takes, of what, and for how long."""
+
+    limit: int
+    lease: timedelta
+    platforms: Sequence[str] | None
+    """None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A destination that was given out, with all that a publisher needs."""
+
+    lease: Lease
+    expires_at: datetime
+    post: Post
+    destination: Destination
+    account: Account
+
+
+async def claim_destinations(
+    database: Database, publisher: Publisher, wish: Wish, *, new_id: NewId, now: datetime
+) -> list[Claim]:
+    """What is due, the longest due first, a fair share of each workspace and platform.
+
+    What is due on an account that cannot post is failed instead, as the server does by itself.
+    """
+    async with database.read_all_workspaces() as connection:
+        workspaces = await workspaces_with_due(
+            connection,
+            now,
+            platforms=wish.platforms,
+            only=publisher.workspace_id,
+            after=WorkspaceId(new_id()),
+            limit=wish.limit,
+        )
+
+    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
+        errand = publisher.errand(workspace_id, "claimDestinations", now)
+
+        async def work(writing: Writing) -> list[Claim]:
+            chosen: list[tuple[PostId, DestinationId]] = []
+            for platform, share in _shares(wish.platforms, limit):
+                chosen += await lock_due(writing.reader, errand.now, platform=platform, limit=share)
+            return await _claim(writing, chosen, wish.lease, new_id)
+
+        return await write(database, errand, work)
+
+    return await _fairly(workspaces, wish.limit, claim)
+
+
+async def claim_verifications(
+    database: Database, publisher: Publisher, wish: Wish, *, new_id: NewId, now: datetime
+) -> list[Claim]:
+    """Destinations of unknown outcome, for somebody to look whether they are published."""
+    async with database.read_all_workspaces() as connection:
+        workspaces = await workspaces_with_unknown(
+            connection,
+            now,
+            only=publisher.workspace_id,
+            after=WorkspaceId(new_id()),
+            limit=wish.limit,
+        )
+
+    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
+        errand = publisher.errand(workspace_id, "claimVerifications", now)
+
+        async def work(writing: Writing) -> list[Claim]:
+            chosen: list[tuple[PostId, DestinationId]] = []
+            for platform, share in _shares(wish.platforms, limit):
+                chosen += await lock_unknown(
+                    writing.reader, errand.now, platform=platform, limit=share
+                )
+            return await _claim_verifications(writing, chosen, wish.lease, new_id)
+
+        return await write(database, errand, work)
+
+    return await _fairly(workspaces, wish.limit, claim)
+
+
+async def waiting_for(
+    claim: Callable[[], Awaitable[list[Claim]]],
+    wait: timedelta,
+    sleep: Callable[[float], Awaitable[None]],
+) -> list[Claim]:
+    """What can be claimed, at once or as soon as there is something; nothing when the time is up."""
+    claims = await claim()
+    for _ in range(wait // POLL):
+        if claims:
+            break
+        await sleep(POLL.total_seconds())
+        claims = await claim()
+    return claims
+
+
+async def _fairly(
+    workspaces: Sequence[WorkspaceId],
+    limit: int,
+    claim: Callable[[WorkspaceId, int], Awaitable[list[Claim]]],
+) -> list[Claim]:
+    """Each workspace its share; what one leaves is shared by those after it."""
+    claims: list[Claim] = []
+    for index, workspace_id in enumerate(workspaces):
+        share = math.ceil((limit - len(claims)) / (len(workspaces) - index))
+        if share > 0:
+            claims += await claim(workspace_id, share)
+    return claims
+
+
+def _shares(platforms: Sequence[str] | None, limit: int) -> Sequence[tuple[str | None, int]]:
+    if platforms is None:
+        return [(None, limit)]
+    shares = [limit // len(platforms)] * len(platforms)
+    for index in range(limit % len(platforms)):
+        shares[index] += 1
+    return [(each, share) for each, share in zip(platforms, shares, strict=True) if share]
+
+
+async def _claim(
+    writing: Writing,
+    chosen: Sequence[tuple[PostId, DestinationId]],
+    length: timedelta,
+    new_id: NewId,
+) -> list[Claim]:
+    now = writing.errand.now
+    posts = await writing.posts({post_id for post_id, _ in chosen})
+    accounts = await _accounts_of(writing, posts, chosen)
+    leases: dict[DestinationId, Lease] = {}
+    for post_id, destination_id in chosen:
+        destination = posts[post_id].destination(destination_id)
+        state = destination.state
+        if state.lease_token is not None:
+            state = released(state, now)
+        reason = blocking_reason(accounts[destination.account_id].connection, now)
+        if reason is not None:
+            state = without_access(state, blocking_message(reason), now)
+        else:
+            lease = Lease(writing.errand.workspace_id, destination_id, state.fence + 1, new_id())
+            leases[destination_id] = lease
+            state = claimed(state, lease.token, now + length)
+        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
+    await writing.save_posts(list(posts.values()))
+    return _claims(leases, posts, accounts, chosen, now + length)
+
+
+async def _claim_verifications(
+    writing: Writing,
+    chosen: Sequence[tuple[PostId, DestinationId]],
+    length: timedelta,
+    new_id: NewId,
+) -> list[Claim]:
+    now = writing.errand.now
+    posts = await writing.posts({post_id for post_id, _ in chosen})
+    accounts = await _accounts_of(writing, posts, chosen)
+    leases: dict[DestinationId, Lease] = {}
+    for post_id, destination_id in chosen:
+        state = posts[post_id].destination(destination_id).state
+        lease = Lease(writing.errand.workspace_id, destination_id, state.fence, new_id())
+        leases[destination_id] = lease
+        state = verifying(state, lease.token, now + length)
+        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
+    await writing.save_posts(list(posts.values()))
+    return _claims(leases, posts, accounts, chosen, now + length)
+
+
+async def _accounts_of(
+    writing: Writing,
+    posts: Mapping[PostId, Post],
+    chosen: Sequence[tuple[PostId, DestinationId]],
+) -> Mapping[AccountId, Account]:
+    return await writing.accounts(
+        {posts[post_id].destination(each).account_id for post_id, each in chosen}
+    )
+
+
+def _claims(
+    leases: Mapping[DestinationId, Lease],
+    posts: Mapping[PostId, Post],
+    accounts: Mapping[AccountId, Account],
+    chosen: Sequence[tuple[PostId, DestinationId]],
+    expires_at: datetime,
+) -> list[Claim]:
+    """Of what was leased, in the order in which it was chosen."""
+    claims = []
+    for post_id, destination_id in chosen:
+        if destination_id in leases:
+            destination = posts[post_id].destination(destination_id)
+            account = accounts[destination.account_id]
+            claims.append(
+                Claim(leases[destination_id], expires_at, posts[post_id], destination, account)
+            )
+    return claims
