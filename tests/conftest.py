@@ -17,6 +17,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from app.db.engine import Database
 from app.db.migrations import migrate
@@ -178,6 +179,9 @@ def _start_postgresql_once(config: pytest.Config) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     if worker_input := getattr(config, "workerinput", None):
         config.stash[_postgresql_server] = worker_input["postgresql_server_url"]
+    # The service prints plain ones too; the prettier one of each failure on purpose takes a second.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_collection_finish() -> None:
