@@ -6,15 +6,18 @@ had no test.
 """
 
 import asyncio
+import gc
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from app.db.engine import Database
 from app.db.migrations import migrate
@@ -49,22 +52,23 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(engine: str, request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database that nobody else uses during this test."""
-    if engine == "sqlite":
-        file = tmp_path / "post-results.db"
-        shutil.copyfile(request.getfixturevalue("migrated_sqlite_file"), file)
-        return f"sqlite+aiosqlite:///{file}"
-    url: str = request.getfixturevalue("migrated_postgresql_url")
-    postgres.execute_script(url, _RESET)
-    return url
+    fresh: Callable[[], str] = request.getfixturevalue(f"fresh_{engine}")
+    return fresh()
 
 
 @pytest.fixture
 async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """A migrated database without rows but the installation's own, whose secret key is zeros."""
-    async with Database(database_url) as opened:
+    async with _opened(database_url) as opened:
         yield opened
+
+
+@cache
+def _opened(url: str) -> Database:
+    """The same for all tests, each with connections of its own, so that it compiles a statement once."""
+    return Database(url)
 
 
 @pytest.fixture
@@ -113,17 +117,33 @@ def built_page() -> None:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("template") / "migrated.db"
-    _migrate(f"sqlite+aiosqlite:///{file}")
-    return file
+def fresh_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes the one file anew, and gives its URL."""
+    template = tmp_path_factory.mktemp("template") / "migrated.db"
+    _migrate(f"sqlite+aiosqlite:///{template}")
+    file = tmp_path_factory.mktemp("database") / "post-results.db"
+
+    def fresh() -> str:
+        for last_ones in file.parent.iterdir():
+            last_ones.unlink()
+        shutil.copyfile(template, file)
+        return f"sqlite+aiosqlite:///{file}"
+
+    return fresh
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql_url(postgresql_server_url: str) -> Iterator[str]:
+def fresh_postgresql(postgresql_server_url: str) -> Iterator[Callable[[], str]]:
+    """Empties the one database, and gives its URL."""
     with postgres.new_database(postgresql_server_url) as url:
         _migrate(url)
-        yield url
+        with postgres.running_scripts(url) as run:
+
+            def fresh() -> str:
+                run(_RESET)
+                return url
+
+            yield fresh
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +179,15 @@ def _start_postgresql_once(config: pytest.Config) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     if worker_input := getattr(config, "workerinput", None):
         config.stash[_postgresql_server] = worker_input["postgresql_server_url"]
+    # The service prints plain ones too; the prettier one of each failure on purpose takes a second.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+def pytest_collection_finish() -> None:
+    # What is imported by now stays; without it there is less to look through at each collection.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

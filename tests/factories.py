@@ -168,6 +168,38 @@ async def add_account(
     return await database.write(work)
 
 
+async def add_accounts(
+    database: Database, workspace_id: WorkspaceId, count: int
+) -> list[AccountId]:
+    """So many accounts that can post, under the workspace's next ids; all at once."""
+
+    async def work(session: AsyncSession) -> list[AccountId]:
+        end = await session.scalar(
+            update(Workspace)
+            .where(Workspace.id == workspace_id)
+            .values(next_account_id=Workspace.next_account_id + count)
+            .returning(Workspace.next_account_id)
+        )
+        assert end is not None
+        ids = [AccountId(number) for number in range(end - count, end)]
+        session.add_all(
+            Account(
+                workspace_id=workspace_id,
+                id=account_id,
+                platform="instagram",
+                account_name="acme",
+                is_active=True,
+                connected_at=NOW,
+                created_at=NOW,
+                updated_at=NOW,
+            )
+            for account_id in ids
+        )
+        return ids
+
+    return await database.write(work)
+
+
 async def add_post(
     database: Database,
     workspace_id: WorkspaceId,

@@ -44,8 +44,6 @@ CREATE_SEVERAL = (
     " { made: createPosts(input: $input) { results { post { postId } } } }"
 )
 RETRY = "mutation($input: RetryPostInput!) { made: retryPost(input: $input) { retriedCount } }"
-FAILED_POSTS = 200
-"""Of each writer, to be retried; each once."""
 UPDATE = (
     "mutation($input: UpdatePostInput!) { made: updatePost(input: $input) { post { postId } } }"
 )
@@ -161,12 +159,21 @@ def _write(
 
 
 def run(
-    database_url: str, folder: Path, *, kills: int, writers: int, randomness: random.Random
+    database_url: str,
+    folder: Path,
+    *,
+    kills: int,
+    writers: int,
+    retries: int,
+    randomness: random.Random,
 ) -> Figures:
-    """Kill a server on an empty database so often; the folder keeps its logs."""
-    token, account, to_retry = asyncio.run(_prepare(database_url, writers))
+    """Kill a server on an empty database so often; the folder keeps its logs.
+
+    Each writer has so many failed posts to retry, each once.
+    """
+    token, account, to_retry = asyncio.run(_prepare(database_url, writers, retries))
     environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(_free_port())}
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     stop, told = context.Event(), context.Queue()
     server = Server(folder, environment)
     try:
@@ -196,7 +203,7 @@ def run(
     return asyncio.run(_figures(database_url, answers, kills))
 
 
-async def _prepare(url: str, writers: int) -> tuple[str, int, list[list[str]]]:
+async def _prepare(url: str, writers: int, retries: int) -> tuple[str, int, list[list[str]]]:
     """A key, an account, and the ids of each writer's failed posts."""
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
@@ -206,7 +213,7 @@ async def _prepare(url: str, writers: int) -> tuple[str, int, list[list[str]]]:
         posts = [
             [
                 str((await add_post(database, workspace, {account: state})).id)
-                for _ in range(FAILED_POSTS)
+                for _ in range(retries)
             ]
             for _ in range(writers)
         ]
@@ -281,7 +288,14 @@ def main(kills: int, writers: int, seed: int | None) -> None:
         with tempfile.TemporaryDirectory() as name, _new_database(engine, Path(name)) as url:
             logs = Path(name) / "logs"
             logs.mkdir()
-            figures = run(url, logs, kills=kills, writers=writers, randomness=random.Random(seed))
+            figures = run(
+                url,
+                logs,
+                kills=kills,
+                writers=writers,
+                retries=4 * kills,
+                randomness=random.Random(seed),
+            )
         click.echo(
             f"{engine}, seed {seed}: {figures.acknowledged} writes acknowledged,"
             f" {figures.repeated} of them after repetitions; {figures.kills} kills;"

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import asyncpg
@@ -50,20 +50,23 @@ def new_database(server_url: str) -> Iterator[str]:
         _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def execute_script(url: str, script: str) -> None:
-    """Run several statements in one transaction."""
-    _execute(url, script)
+@contextmanager
+def running_scripts(url: str) -> Iterator[Callable[[str], None]]:
+    """Runs several statements in one transaction, all scripts on one connection."""
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with asyncio.Runner() as runner:
+        connection = runner.run(_connected(dsn))
+        try:
+            yield lambda script: runner.run(connection.execute(script))
+        finally:
+            runner.run(connection.close())
+
+
+async def _connected(dsn: str) -> asyncpg.Connection:
+    return await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
 
 
 def _execute(url: str, *statements: str) -> None:
-    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-    async def run() -> None:
-        connection = await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
+    with running_scripts(url) as run:
+        for statement in statements:
+            run(statement)

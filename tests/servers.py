@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +13,7 @@ from typing import Any
 import httpx
 
 from app.settings import DEMO_KEY_SECRET
+from tests.processes import Start, forked
 
 DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
 DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -25,24 +24,24 @@ SECONDS = 60
 class Server:
     """A process of `post-results serve`, from its greeting to its end."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        start: Start = forked,
+    ) -> None:
         number = len(list(folder.iterdir()))
         self._out = folder / f"{number}.out"
         self._log = folder / f"{number}.log"
-        with self._out.open("w") as out, self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", *arguments],
-                env={**os.environ, "PORT": "0", **environment},
-                stdout=out,
-                stderr=log,
-                start_new_session=True,  # so that its workers can be ended with it
-            )
+        settings = {**os.environ, "PORT": "0", **environment}
+        self.process = start(["serve", *arguments], settings, self._out, self._log)
 
     def greeting(self) -> list[str]:
         """What it prints at its start, which is all that it prints; then it answers."""
         while not (found := re.search(r"(http\S+)/readyz\n", self._out.read_text())):
             assert self.process.poll() is None, self._log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.02)
         self.url = found[1]
         assert self.get("/readyz").json() == {"status": "ready"}
         return self._out.read_text().splitlines()
@@ -53,14 +52,15 @@ class Server:
         return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
 
     def stop(self) -> None:
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(SECONDS) == 0, self._log.read_text()
 
     def end(self) -> None:
         """Kill whatever of it still runs."""
+        self.process.send_signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(SECONDS)
 
     def refusal(self) -> str:
         """The one sentence of a server that must not start."""

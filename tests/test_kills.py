@@ -11,7 +11,7 @@ def test_whatever_was_acknowledged_is_there_once(database_url: str, tmp_path: Pa
     logs = tmp_path / "logs"
     logs.mkdir()
 
-    figures = run(database_url, logs, kills=3, writers=4, randomness=Random(3))
+    figures = run(database_url, logs, kills=3, writers=4, retries=40, randomness=Random(3))
 
     assert figures.acknowledged > 0
     assert figures.repeated > 0

@@ -1,12 +1,10 @@
 """The server as real processes: how it starts, what it prints, what it refuses, and how it stops."""
 
+import asyncio
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app import __version__
+from app.db.engine import Database
+from app.db.migrations import migrate
 from app.domain.times import format_instant
 from app.main import now_utc
+from tests.factories import add_workspace
+from tests.processes import Start, anew, forked
 from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
 
 
@@ -30,9 +33,9 @@ class Starter:
         self._database_url = database_url
         self._stack = stack
 
-    def __call__(self, *arguments: str, **environment: str) -> Server:
+    def __call__(self, *arguments: str, start: Start = forked, **environment: str) -> Server:
         settings = {"DATABASE_URL": self._database_url, **environment}
-        server = Server(self.folder, settings, *arguments)
+        server = Server(self.folder, settings, *arguments, start=start)
         self._stack.callback(server.end)
         return server
 
@@ -57,7 +60,7 @@ def total(server: Server, token: str) -> int:
 
 
 def test_the_first_start_prints_a_key_once(start: Starter) -> None:
-    first = start()
+    first = start(start=anew)
     lines = first.greeting()
     first.stop()
 
@@ -106,17 +109,19 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("built_page")
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_demo_shows_its_key_to_whoever_opens_the_page(start: Starter, workers: str) -> None:
-    by_option = start("--demo", WORKERS=workers)
+@pytest.mark.parametrize(("workers", "how"), [("1", forked), ("2", anew)])
+def test_a_demo_shows_its_key_to_whoever_opens_the_page(
+    start: Starter, workers: str, how: Start
+) -> None:
+    by_option = start("--demo", start=how, WORKERS=workers)
     by_option.greeting()
     page = by_option.get("/graphiql").text
     by_option.stop()
-    by_setting = start(DEMO="yes", WORKERS=workers)
+    by_setting = start(start=how, DEMO="yes", WORKERS=workers)
     by_setting.greeting()
     same_page = by_setting.get("/graphiql").text
     by_setting.stop()
-    neither = start(WORKERS=workers)
+    neither = start(start=how, WORKERS=workers)
     neither.greeting()
     without_key = neither.get("/graphiql").text
     neither.stop()
@@ -164,12 +169,12 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(
 def test_a_workspace_that_took_the_demos_name_stops_the_start(
     start: Starter, empty_database_url: str
 ) -> None:
-    for command in (["migrate"], ["workspaces", "create", "Demo"]):
-        subprocess.run(
-            [sys.executable, "-m", "app", *command],
-            env={**os.environ, "DATABASE_URL": empty_database_url},
-            check=True,
-        )
+    async def make() -> None:
+        async with Database(empty_database_url) as database:
+            await migrate(database, now=now_utc(), random_bytes=bytes)
+            await add_workspace(database, name="Demo")
+
+    asyncio.run(make())
 
     assert start("--demo").refusal() == (
         "post-results: The demo data needs a workspace named 'Demo', and there is another one of"
@@ -178,18 +183,13 @@ def test_a_workspace_that_took_the_demos_name_stops_the_start(
 
 
 def _set_version(database_url: str, version: str) -> None:
-    code = (
-        "import asyncio, sys\n"
-        "from sqlalchemy import text\n"
-        "from app.db.engine import Database\n"
-        "async def run():\n"
-        "    async with Database(sys.argv[1]) as database:\n"
-        "        async with database.changing_schema() as connection:\n"
-        "            await connection.execute(\n"
-        "                text('UPDATE alembic_version SET version_num = :v'), {'v': sys.argv[2]})\n"
-        "asyncio.run(run())\n"
-    )
-    subprocess.run([sys.executable, "-c", code, database_url, version], check=True)
+    async def run() -> None:
+        async with Database(database_url) as database, database.changing_schema() as connection:
+            await connection.execute(
+                text("UPDATE alembic_version SET version_num = :version"), {"version": version}
+            )
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -241,7 +241,7 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
 
 
 def test_several_processes_answer_and_count_together(start: Starter) -> None:
-    server = start("--demo", WORKERS="2", RATE_LIMIT="off")
+    server = start("--demo", start=anew, WORKERS="2", RATE_LIMIT="off")
     server.greeting()
     with ThreadPoolExecutor(8) as executor:
         answers = list(
@@ -272,7 +272,7 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
 ) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "{ __typename }"}')
-    server = start("--demo", WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file))
+    server = start("--demo", start=anew, WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file))
     assert not any("/graphiql" in line for line in server.greeting())
 
     def status(document_id: str) -> int:
@@ -301,7 +301,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + SECONDS
     while not is_so():
         assert time.monotonic() < until
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def logged(server: Server, text: str) -> int:

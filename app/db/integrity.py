@@ -5,7 +5,7 @@ Reads one snapshot and changes nothing. Each problem is one sentence for an oper
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 from sqlalchemy import ForeignKeyConstraint, Table, exists, select
@@ -110,6 +110,7 @@ async def _broken_links(table: Table, connection: AsyncConnection) -> AsyncGener
             )
 
 
+@cache
 def _without_target(table: Table, link: ForeignKeyConstraint) -> AnySelect:
     """The keys of the rows whose link has no NULL in it and leads nowhere."""
     target = link.referred_table.alias("target")

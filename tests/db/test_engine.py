@@ -339,6 +339,7 @@ async def test_a_connection_that_was_cut_is_replaced(database: Database) -> None
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND application_name = 'post-results'"
             )
         )
 

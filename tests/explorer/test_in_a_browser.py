@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +23,8 @@ from playwright.async_api import (
     expect,
 )
 
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.processes import forked
+from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
@@ -61,6 +60,7 @@ class Own:
             "DATABASE_URL": f"sqlite:///{folder / 'own.db'}",
             "ROOT_PATH": "/social/results",
         }
+        self._folder = folder
         logs = folder / "logs"
         logs.mkdir()
         self.server = Server(logs, self._environment)
@@ -69,13 +69,10 @@ class Own:
         self.key = lines[5].split()[-1]
 
     def command(self, *arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "app", *arguments],
-            env={**os.environ, **self._environment},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        out, log = self._folder / "command.out", self._folder / "command.log"
+        process = forked(arguments, {**os.environ, **self._environment}, out, log)
+        assert process.wait(SECONDS) == 0
+        return out.read_text()
 
 
 @pytest.fixture(scope="module")

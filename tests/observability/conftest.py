@@ -14,10 +14,11 @@ def logging_as_it_was() -> Iterator[None]:
         (logger, logger.level, logger.handlers[:], logger.propagate, logger.disabled)
         for logger in map(logging.getLogger, names)
     ]
+    configuration = structlog.get_config()
     yield
     for logger, level, handlers, propagate, disabled in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
         logger.propagate = propagate
         logger.disabled = disabled
-    structlog.reset_defaults()
+    structlog.configure(**configuration)

@@ -10,7 +10,7 @@ from app.graphql.schema import core_schema, make_schema
 from app.rest.routes import CALLS, Call
 from app.settings import GraphQLLimits, SettingsError, read_settings
 from tests.clients import Tenant, serving
-from tests.factories import add_account, add_api_key, add_post, draft
+from tests.factories import add_account, add_accounts, add_api_key, add_post, draft
 from tests.rest.envelopes import data_of
 
 SCHEMA = core_schema(make_schema(GraphQLLimits()))
@@ -80,7 +80,7 @@ async def test_a_full_page_and_a_full_filter_keep_the_tightest_limits(acme: Tena
 
 
 async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acme: Tenant) -> None:
-    accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
+    accounts = await add_accounts(acme.database, acme.workspace, 101)
     settings = {f"{number}": number for number in range(101)}
     post = {
         "content": "Sale",

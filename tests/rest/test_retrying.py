@@ -14,6 +14,7 @@ from tests.factories import (
     NOW,
     AddedPost,
     add_account,
+    add_accounts,
     add_post,
     add_workspace,
     draft,
@@ -300,7 +301,7 @@ async def test_posts_are_named_by_their_ids_and_unknown_ones_match_nothing(
 
 
 async def test_more_than_one_call_retries_say_how_to_reach_the_rest(acme: Tenant) -> None:
-    accounts = [await add_account(acme.database, acme.workspace) for _ in range(167)]
+    accounts = await add_accounts(acme.database, acme.workspace, 167)
     for _ in range(3):
         never_sent = dict.fromkeys(accounts, failed(attempts=0))
         await add_post(acme.database, acme.workspace, never_sent)

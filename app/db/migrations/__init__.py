@@ -5,6 +5,7 @@ The migrations are in `versions`; Alembic is configured here, in code. Nothing e
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -53,10 +54,11 @@ async def check_schema_version(database: Database) -> None:
 
 
 def _upgrade(connection: Connection, version: str) -> None:
-    config = _configuration(connection)
-    _refuse_unknown_versions(connection, ScriptDirectory.from_config(config))
+    _refuse_unknown_versions(connection)
     if not _versions(connection):
         _refuse_tables_of_others(connection)
+    config = _configuration()
+    config.attributes["connection"] = connection
     command.upgrade(config, version)
 
 
@@ -69,18 +71,17 @@ def _describe_deployment(
 
 
 def _require_current_version(connection: Connection) -> None:
-    scripts = ScriptDirectory.from_config(_configuration(connection))
-    _refuse_unknown_versions(connection, scripts)
-    if _versions(connection) != tuple(scripts.get_heads()):
+    _refuse_unknown_versions(connection)
+    if _versions(connection) != tuple(_scripts().get_heads()):
         raise SchemaMismatch(
             "The database is not at the version of this server: run post-results migrate."
         )
 
 
-def _refuse_unknown_versions(connection: Connection, scripts: ScriptDirectory) -> None:
+def _refuse_unknown_versions(connection: Connection) -> None:
     for version in _versions(connection):
         try:
-            scripts.get_revision(version)
+            _scripts().get_revision(version)
         except CommandError:
             raise SchemaMismatch(
                 "This database was written by a newer version of post-results; update the server."
@@ -100,8 +101,14 @@ def _versions(connection: Connection) -> tuple[str, ...]:
     return MigrationContext.configure(connection).get_current_heads()
 
 
-def _configuration(connection: Connection) -> Config:
-    config = Config(attributes={"connection": connection})
+@cache
+def _scripts() -> ScriptDirectory:
+    """Of this code, which do not change while it runs."""
+    return ScriptDirectory.from_config(_configuration())
+
+
+def _configuration() -> Config:
+    config = Config()
     folder = str(Path(__file__).parent)
     config.set_main_option("script_location", folder.replace("%", "%%"))
     return config

@@ -16,6 +16,7 @@ from tests.db.contents import all_rows
 from tests.factories import (
     NOW,
     add_account,
+    add_accounts,
     add_api_key,
     add_post,
     add_workspace,
@@ -625,7 +626,7 @@ async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
 
 
 async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> None:
-    accounts = [await add_account(acme.database, acme.workspace) for _ in range(500)]
+    accounts = await add_accounts(acme.database, acme.workspace, 500)
     answer = await made(acme, CREATE, content="Sale", accountIds=accounts)
     assert [each["accountId"] for each in answer["post"]["destinations"]] == accounts
     assert await refusal(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
