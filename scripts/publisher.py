@@ -17,8 +17,7 @@ CATEGORIES = {400: "CONTENT_REJECTED", 401: "AUTH", 403: "AUTH", 429: "RATE_LIMI
 def send(url: str, body: object, headers: dict[str, str]) -> Any:
     headers = {"Content-Type": "application/json", **headers}
     request = Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - yours to choose
-    with urlopen(request, timeout=30) as response:  # noqa: S310
-        return json.load(response)
+    return json.load(urlopen(request, timeout=30))  # noqa: S310
 
 
 def ask(name: str, given: dict[str, Any], fields: str = "receipt") -> Any:
