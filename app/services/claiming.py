@@ -21,6 +21,9 @@ from app.domain.transitions import claimed, released, verifying, without_access
 from app.services.publishing import Publisher
 from app.services.writing import Writing, write
 
+WORKSPACES = 256
+"""Among how many with something due a claim chooses; of more, from a random one on."""
+
 POLL = timedelta(milliseconds=250)
 """How often somebody who waits for something to become due looks again."""
 
@@ -53,14 +56,15 @@ async def claim_destinations(
 
     What is due on an account that cannot post is failed instead, as the server does by itself.
     """
+    start = WorkspaceId(new_id())
     async with database.read_all_workspaces() as connection:
         workspaces = await workspaces_with_due(
             connection,
             now,
             platforms=wish.platforms,
             only=publisher.workspace_id,
-            after=WorkspaceId(new_id()),
-            limit=wish.limit,
+            after=start,
+            limit=WORKSPACES,
         )
 
     async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
@@ -74,20 +78,21 @@ async def claim_destinations(
 
         return await write(database, errand, work)
 
-    return await _fairly(workspaces, wish.limit, claim)
+    return await _fairly(_some(workspaces, start, wish.limit), wish.limit, claim)
 
 
 async def claim_verifications(
     database: Database, publisher: Publisher, wish: Wish, *, new_id: NewId, now: datetime
 ) -> list[Claim]:
     """Destinations of unknown outcome, for somebody to look whether they are published."""
+    start = WorkspaceId(new_id())
     async with database.read_all_workspaces() as connection:
         workspaces = await workspaces_with_unknown(
             connection,
             now,
             only=publisher.workspace_id,
-            after=WorkspaceId(new_id()),
-            limit=wish.limit,
+            after=start,
+            limit=WORKSPACES,
         )
 
     async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
@@ -103,7 +108,7 @@ async def claim_verifications(
 
         return await write(database, errand, work)
 
-    return await _fairly(workspaces, wish.limit, claim)
+    return await _fairly(_some(workspaces, start, wish.limit), wish.limit, claim)
 
 
 async def waiting_for(
@@ -119,6 +124,14 @@ async def waiting_for(
         await sleep(POLL.total_seconds())
         claims = await claim()
     return claims
+
+
+def _some(
+    workspaces: Sequence[WorkspaceId], start: WorkspaceId, count: int
+) -> Sequence[WorkspaceId]:
+    """So many of them, any as likely as any other: those from a random place on, and around."""
+    at = start.int % max(len(workspaces), 1)
+    return [*workspaces[at:], *workspaces[:at]][:count]
 
 
 async def _fairly(
