@@ -232,10 +232,12 @@ def report_verified(
     where: Publication | None,
     rules: RetryRules,
 ) -> Recorded:
-    """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED.
+    """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED, and it alone.
 
     What is not there is tried again at once, unless its attempts are spent.
     """
+    if (finding is Finding.PUBLISHED) != (where is not None):
+        raise ValueError("a place goes with what is published")
     holds = state.verification_token == report.lease.token
     if where is not None:
         if history.is_evident(report.lease.fence):
