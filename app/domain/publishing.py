@@ -96,8 +96,8 @@ class Recorded:
     attempts: tuple[Attempt, ...] = ()
     """New ones, and those that end by this."""
     evidence: Evidence | None = None
-    lost_access: bool = False
-    """Whether the platform refused the account."""
+    lost_access: datetime | None = None
+    """When the attempt began for which the platform refused the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,5 +464,5 @@ def _failed(
     return Recorded(
         state=after,
         attempts=(attempt.ended(Outcome.FAILED, failure, now),),
-        lost_access=failure.category is ErrorCategory.AUTH,
+        lost_access=attempt.started_at if failure.category is ErrorCategory.AUTH else None,
     )

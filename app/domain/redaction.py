@@ -7,9 +7,10 @@ _CUT = "…"
 
 # What is no secret though it stands where one may: a word of prose, as in "Invalid token: expired".
 _PROSE = r"(?:(?-i:[A-Za-z]?[a-z'’-]{0,20}|[A-Z]{1,20})[.,:;!?)…]*(?=\s|$)|\[redacted\])"
+_NEW = r"(?!\[redacted\]|…)"
 _START = r"(?<![\w-])"
-_VALUE = r"[^\s\"'&,;<>)}\]]+"
-_SCHEME = r"(?:Bearer|Basic|OAuth|Token|Bot)\s{1,3}"
+_VALUE = r"[^\s\"'&,;<>)}\]]*[^\s\"'&,;<>)}\].]"
+_SCHEME = r"(?:Bearer|Basic|OAuth|Token|Bot)(?![\w-])"
 _PASSWORD = r"[\w-]{0,40}?(?:secret|passw(?:or)?d|passphrase)"
 _NAME = (
     r"[\w-]{0,40}?(?:token|secret|passw(?:or)?d|passphrase|credentials?|signature|authorization"
@@ -20,13 +21,13 @@ _SECRETS = re.compile(
     "|".join(
         (
             # A header, to its end or that of its token; in quotes, as in JSON, it is the next form.
-            r"(?P<cookies>\b(?:set-)?cookie\s{0,3}:\s{0,3})(?!\[redacted\])[^\s\"'][^\r\n]*",
-            rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME})(?!\[redacted\])"
+            rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NEW}[^\s\"'][^\r\n]*",
+            rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NEW}"
             r"[\w.~+/-]{6,}+=*+(?![\"'])",
             rf"(?P<quoted>{_START}(?:{_NAME}|(?:set-)?cookie)(?:\\{{0,3}}[\"'])?\s{{0,3}}[:=]\s{{0,3}}"
-            r"(?P<quote>\\{0,3}[\"']))(?!\[redacted\])(?:(?!(?P=quote))(?:\\.|.))+",
-            rf"(?P<scheme>\b{_SCHEME})(?!{_PROSE})[\w.~+/-]{{6,}}+=*+(?![\"'])",
-            rf"(?P<sent>{_START}(?:{_NAME}[:=]|{_PASSWORD}\s{{0,3}}[:=]\s{{0,3}}))(?!\[redacted\]){_VALUE}",
+            rf"(?P<quote>\\{{0,3}}[\"'])){_NEW}(?:(?!(?P=quote))(?:\\.|.))+",
+            rf"(?P<scheme>\b{_SCHEME}\s{{1,3}})(?!{_PROSE})[\w.~+/-]{{6,}}+=*+(?![\"'])",
+            rf"(?P<sent>{_START}(?:{_NAME}[:=]|{_PASSWORD}\s{{0,3}}[:=]\s{{0,3}})){_NEW}{_VALUE}",
             rf"(?P<told>{_START}{_NAME}\s{{0,3}}[:=]\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
             r"(?P<user>://)[^\s/@:]+:[^\s/@]+(?=@)",
             rf"{_START}eyJ[\w-]{{8,}}+\.[\w-]{{4,}}(?:\.[\w-]*)?",  # a JSON web token
@@ -67,7 +68,7 @@ def _storable(text: str) -> str:
 def _without_last_word(text: str) -> str:
     """The same where it is one word."""
     end = max(text.rfind(each) for each in " \t\r\n,;&\"'<>{}()[]")
-    return text[:end].rstrip() or text
+    return text[: max(end, 0)].rstrip() or text
 
 
 def _hidden(match: re.Match[str]) -> str:

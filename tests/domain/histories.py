@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
@@ -57,8 +57,8 @@ def held(state: DestinationState) -> Lease:
     return lease(state.fence, state.lease_token)
 
 
-def report(of: Lease, now: object = DURING) -> Report:
-    return Report(of, lambda: NEW, now)  # type: ignore[arg-type]
+def report(of: Lease, now: datetime = DURING) -> Report:
+    return Report(of, lambda: NEW, now)
 
 
 def attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure | None) -> Attempt:
@@ -138,7 +138,7 @@ def free(state: DestinationState, **changes: object) -> DestinationState:
     return replace(state, **(nothing | changes))  # type: ignore[arg-type]
 
 
-def as_published(state: DestinationState, where: Publication, now: object) -> DestinationState:
+def as_published(state: DestinationState, where: Publication, now: datetime) -> DestinationState:
     assert state.due_at is not None
     late = where.published_at - state.due_at
     return free(
@@ -158,7 +158,7 @@ def as_published(state: DestinationState, where: Publication, now: object) -> De
 
 
 def as_failed(
-    state: DestinationState, failure: Failure, now: object, **changes: object
+    state: DestinationState, failure: Failure, now: datetime, **changes: object
 ) -> DestinationState:
     assert state.due_at is not None
     facts = {
@@ -173,7 +173,7 @@ def as_failed(
     return free(state, **(facts | changes))
 
 
-def as_waiting(state: DestinationState, failure: Failure, until: object) -> DestinationState:
+def as_waiting(state: DestinationState, failure: Failure, until: datetime) -> DestinationState:
     return free(
         state,
         status=DestinationStatus.QUEUED,

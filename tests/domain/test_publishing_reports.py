@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 import pytest
@@ -62,7 +63,7 @@ def late(fence: int, outcome: Outcome, failure: Failure | None, known: Attempt |
         number=None,
         fence=fence,
         attempt_key=None,
-        worker=known and known.worker,
+        worker=known.worker if known else None,
         started_at=known.started_at if known else DURING,
         outcome=outcome,
         failure=failure,
@@ -98,26 +99,26 @@ def settled(
 @pytest.mark.parametrize("name", LEASED)
 @pytest.mark.parametrize("now", [DURING, AFTER + SECOND])
 def test_the_holder_reports_a_publication_also_when_its_lease_has_ended(
-    name: str, now: object
+    name: str, now: datetime
 ) -> None:
     state, history = EVERY[name], history_of(EVERY[name])
     told = report_published(state, history, report(held(state), now), HERE)
 
     before = started(state, now) if name in CLAIMED else state
-    running = new_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]  # type: ignore[arg-type]
+    running = new_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]
     assert told == Recorded(
         state=as_published(before, HERE, now),
-        attempts=(running.ended(Outcome.PUBLISHED, None, now),),  # type: ignore[arg-type]
+        attempts=(running.ended(Outcome.PUBLISHED, None, now),),
         evidence=Evidence(
             fence=state.fence,
             counted=True,
             publication=HERE,
-            reported_at=now,  # type: ignore[arg-type]
+            reported_at=now,
         ),
     )
 
 
-def started(state: DestinationState, now: object) -> DestinationState:
+def started(state: DestinationState, now: datetime) -> DestinationState:
     return replace(
         state,
         claimable_at=None,
@@ -173,11 +174,11 @@ def test_what_a_publisher_says_of_an_unknown_outcome_is_kept_but_for_its_categor
 
 
 @pytest.mark.parametrize("category", ErrorCategory)
-def test_only_a_refused_access_is_the_accounts(category: ErrorCategory) -> None:
+def test_only_a_refused_access_concerns_the_account(category: ErrorCategory) -> None:
     state = EVERY["started"]
     failure = replace(TIMEOUT, category=category, code=category.name)
     told = report_failed(state, history_of(state), report(held(state)), failure, HALFWAY)
-    assert told.lost_access == (category is ErrorCategory.AUTH)
+    assert told.lost_access == (NOW if category is ErrorCategory.AUTH else None)
 
 
 # Somebody reports who has lost the lease.
