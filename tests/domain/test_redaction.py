@@ -28,7 +28,7 @@ SECRETS = {
     '{"set-cookie": "sid=abc; path=/", "id": 5}': '{"set-cookie": "[redacted]", "id": 5}',
     '{"access_token":"abc","id":"17895695"}': '{"access_token":"[redacted]","id":"17895695"}',
     '{"accessToken": "a b \\" c", "n": 1}': '{"accessToken": "[redacted]", "n": 1}',
-    '{"body":"{\\"refresh_token\\":\\"abc\\",\\"n\\":1}"}': '{"body":"{\\"refresh_token\\":\\"[redacted]\\",\\"n\\":1}"}',
+    '{"b":"{\\"id_token\\":\\"abc\\",\\"n\\":1}"}': '{"b":"{\\"id_token\\":\\"[redacted]\\",\\"n\\":1}"}',
     '{"client_secret": "expired"}': '{"client_secret": "[redacted]"}',
     '{"password": "hunter two"': '{"password": "[redacted]"',
     f"https://graph.facebook.com/v19.0/1/feed?fields=id&access_token={FACEBOOK}&limit=5": "https://graph.facebook.com/v19.0/1/feed?fields=id&access_token=[redacted]&limit=5",
