@@ -179,7 +179,9 @@ class PublishingModel(Model):
         at.phase, at.code = "failed", "NOT_PUBLISHED"
         return "recorded"
 
-    def record(self, post: ModelPost, account: int, key: str, code: str | None) -> str:
+    def record(  # noqa: PLR0911
+        self, post: ModelPost, account: int, key: str, code: str | None
+    ) -> str:
         """`code` is that of a failure; None of a publication."""
         if post.is_deleted or account not in post.on:
             return "not_found"

@@ -2,7 +2,7 @@
 
 After each, the posts are as the model has them, the events are those of this one errand, and what
 publishing writes does not contradict itself; in the end the feed, read from its start, gives every row,
-and the check finds nothing. LIFE_EXAMPLES runs more.
+and the check of the last example finds nothing. LIFE_EXAMPLES runs more.
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from app.db.engine import Database
+from app.db.integrity import find_problems
 from tests.life.life import ACCOUNTS
 from tests.life.people import People
 from tests.life.publishers import Publishers
 
-EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "16"))
 STEPS = 40
 MINUTES = timedelta(minutes=5)
 
@@ -37,8 +38,6 @@ class Everybody(People, Publishers):
         self.create("Two", ACCOUNTS, draft=True, after=None, key=None)
         self.create("Three", ACCOUNTS[1:], draft=False, after=timedelta(hours=1), key=None)
         self.create("Four", ACCOUNTS[:2], draft=False, after=None, key=None)
-        self.claim(1, MINUTES)
-        self.create("Five", ACCOUNTS[:1], draft=False, after=None, key=None)
 
 
 def test_the_life_of_posts_is_that_of_the_model(database_url: str) -> None:
@@ -49,5 +48,6 @@ def test_the_life_of_posts_is_that_of_the_model(database_url: str) -> None:
                 lambda: Everybody(runner, database),  # type: ignore[arg-type]
                 settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS),
             )
+            assert runner.run(find_problems(database)) == []
         finally:
             runner.run(database.__aexit__())
