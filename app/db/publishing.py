@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -29,7 +29,7 @@ async def workspaces_with_due(
         of_each = (
             _earliest(Destination.claimable_at, Destination.platform == each) for each in platforms
         )
-        is_due = or_(*(earliest <= now for earliest in of_each))
+        is_due = or_(false(), *(earliest <= now for earliest in of_each))
     return await _around(connection, is_due, only, after, limit)
 
 

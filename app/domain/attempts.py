@@ -10,6 +10,7 @@ from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.redaction import redacted
 from app.domain.text import check_text, check_url
+from app.domain.times import cut_to_milliseconds
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_RAW_LENGTH = 4096
@@ -147,7 +148,7 @@ def told_publication(
     return Publication(
         platform_post_id=platform_post_id,
         platform_post_url=platform_post_url,
-        published_at=published_at or now,
+        published_at=cut_to_milliseconds(published_at or now),
     )
 
 

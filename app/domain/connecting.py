@@ -117,9 +117,12 @@ def disconnect(account: Account, now: datetime) -> Account:
     return _changed(account, replace(account, is_active=False), now)
 
 
-def lost_access(account: Account, now: datetime) -> Account:
-    """The platform refused it: until somebody reconnects it, nothing is posted on it."""
-    if account.needs_reconnection_since is not None:
+def lost_access(account: Account, tried_at: datetime, now: datetime) -> Account:
+    """The platform refused it: until somebody reconnects it, nothing is posted on it.
+
+    The same account if somebody has since the attempt began: what was refused was the old access.
+    """
+    if account.needs_reconnection_since is not None or account.connected_at > tried_at:
         return account
     return replace(account, needs_reconnection_since=now, updated_at=now)
 

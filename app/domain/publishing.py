@@ -96,8 +96,8 @@ class Recorded:
     attempts: tuple[Attempt, ...] = ()
     """New ones, and those that end by this."""
     evidence: Evidence | None = None
-    lost_access: bool = False
-    """Whether the platform refused the account."""
+    lost_access: datetime | None = None
+    """When the attempt began for which the platform refused the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +232,12 @@ def report_verified(
     where: Publication | None,
     rules: RetryRules,
 ) -> Recorded:
-    """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED.
+    """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED, and it alone.
 
     What is not there is tried again at once, unless its attempts are spent.
     """
+    if (finding is Finding.PUBLISHED) != (where is not None):
+        raise ValueError("a place goes with what is published")
     holds = state.verification_token == report.lease.token
     if where is not None:
         if history.is_evident(report.lease.fence):
@@ -462,5 +464,5 @@ def _failed(
     return Recorded(
         state=after,
         attempts=(attempt.ended(Outcome.FAILED, failure, now),),
-        lost_access=failure.category is ErrorCategory.AUTH,
+        lost_access=attempt.started_at if failure.category is ErrorCategory.AUTH else None,
     )

@@ -4,6 +4,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
 
 from app.db.engine import Database
 from app.db.publishing import (
@@ -21,6 +23,9 @@ from app.domain.transitions import claimed, released, verifying, without_access
 from app.services.publishing import Publisher
 from app.services.writing import Writing, write
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 WORKSPACES = 256
 """Among how many with something due a claim chooses; of more, from a random one on."""
 
@@ -35,7 +40,7 @@ class Wish:
     limit: int
     lease: timedelta
     platforms: Sequence[str] | None
-    """None for all."""
+    """None for all, an empty list for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +76,18 @@ async def claim_destinations(
         errand = publisher.errand(workspace_id, "claimDestinations", now)
 
         async def work(writing: Writing) -> list[Claim]:
-            chosen: list[tuple[PostId, DestinationId]] = []
-            for platform, share in _shares(wish.platforms, limit):
-                chosen += await lock_due(writing.reader, errand.now, platform=platform, limit=share)
+            chosen = await _fairly(
+                _platforms(wish, new_id),
+                limit,
+                lambda platform, share: lock_due(
+                    writing.reader, errand.now, platform=platform, limit=share
+                ),
+            )
             return await _claim(writing, chosen, wish.lease, new_id)
 
         return await write(database, errand, work)
 
-    return await _fairly(_some(workspaces, start, wish.limit), wish.limit, claim)
+    return await _fairly(_from_any(workspaces, start), wish.limit, claim)
 
 
 async def claim_verifications(
@@ -99,16 +108,18 @@ async def claim_verifications(
         errand = publisher.errand(workspace_id, "claimVerifications", now)
 
         async def work(writing: Writing) -> list[Claim]:
-            chosen: list[tuple[PostId, DestinationId]] = []
-            for platform, share in _shares(wish.platforms, limit):
-                chosen += await lock_unknown(
+            chosen = await _fairly(
+                _platforms(wish, new_id),
+                limit,
+                lambda platform, share: lock_unknown(
                     writing.reader, errand.now, platform=platform, limit=share
-                )
+                ),
+            )
             return await _claim_verifications(writing, chosen, wish.lease, new_id)
 
         return await write(database, errand, work)
 
-    return await _fairly(_some(workspaces, start, wish.limit), wish.limit, claim)
+    return await _fairly(_from_any(workspaces, start), wish.limit, claim)
 
 
 async def waiting_for(
@@ -126,35 +137,29 @@ async def waiting_for(
     return claims
 
 
-def _some(
-    workspaces: Sequence[WorkspaceId], start: WorkspaceId, count: int
-) -> Sequence[WorkspaceId]:
-    """So many of them, any as likely as any other: those from a random place on, and around."""
-    at = start.int % max(len(workspaces), 1)
-    return [*workspaces[at:], *workspaces[:at]][:count]
-
-
 async def _fairly(
-    workspaces: Sequence[WorkspaceId],
-    limit: int,
-    claim: Callable[[WorkspaceId, int], Awaitable[list[Claim]]],
-) -> list[Claim]:
-    """Each workspace its share; what one leaves is shared by those after it."""
-    claims: list[Claim] = []
-    for index, workspace_id in enumerate(workspaces):
-        share = math.ceil((limit - len(claims)) / (len(workspaces) - index))
+    among: Sequence[K], limit: int, take: Callable[[K, int], Awaitable[list[T]]]
+) -> list[T]:
+    """Of each its share; what one leaves is shared by those after it."""
+    taken: list[T] = []
+    for index, each in enumerate(among):
+        share = math.ceil((limit - len(taken)) / (len(among) - index))
         if share > 0:
-            claims += await claim(workspace_id, share)
-    return claims
+            taken += await take(each, share)
+    return taken
 
 
-def _shares(platforms: Sequence[str] | None, limit: int) -> Sequence[tuple[str | None, int]]:
-    if platforms is None:
-        return [(None, limit)]
-    shares = [limit // len(platforms)] * len(platforms)
-    for index in range(limit % len(platforms)):
-        shares[index] += 1
-    return [(each, share) for each, share in zip(platforms, shares, strict=True) if share]
+def _platforms(wish: Wish, new_id: NewId) -> Sequence[str | None]:
+    """Each once; None for all."""
+    if wish.platforms is None:
+        return [None]
+    return _from_any(list(dict.fromkeys(wish.platforms)), new_id())
+
+
+def _from_any(among: Sequence[K], chance: UUID) -> Sequence[K]:
+    """The same from any one on and then around, each as likely, so that none is always the last."""
+    first = chance.int % len(among) if among else 0
+    return [*among[first:], *among[:first]]
 
 
 async def _claim(

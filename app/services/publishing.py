@@ -260,9 +260,10 @@ async def decide_about(
     await writing.save_posts([after])
     if recorded.receipt is Receipt.DUPLICATE and recorded.evidence is not None:
         writing.tell_of(duplicate_event(post.id, destination, recorded.evidence))
-    if recorded.lost_access:
+    if recorded.lost_access is not None:
         account = await locked_account(writing, destination.account_id)
-        await writing.save_accounts([lost_access(account, writing.errand.now)])
+        refused = lost_access(account, recorded.lost_access, writing.errand.now)
+        await writing.save_accounts([refused])
     return after, recorded.receipt
 
 

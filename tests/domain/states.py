@@ -31,6 +31,22 @@ CREATED = NOW - timedelta(days=1)
 LATER = NOW + timedelta(hours=1)
 MUCH_LATER = NOW + timedelta(days=2)
 
+UNCLASSIFIED = ErrorCategory.UNCLASSIFIED
+
+
+def _again(state: DestinationState, *, attempts: int) -> DestinationState:
+    """One that is being published after so many attempts have failed."""
+    return replace(
+        state,
+        attempts=state.attempts + attempts,
+        round_attempts=state.round_attempts + attempts,
+        fence=1 + attempts,
+        error="The platform did not answer in time.",
+        error_category=ErrorCategory.TRANSIENT,
+        error_code="TIMEOUT",
+    )
+
+
 UNTOUCHED: Mapping[str, DestinationState] = {
     "queued": queued(LATER),
     "queued and once claimed": replace(queued(LATER), fence=3),
@@ -41,25 +57,42 @@ WAITING: Mapping[str, DestinationState] = {
     "waiting after a rate limit": waiting_for_retry(
         category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"
     ),
+    "waiting after several failures": waiting_for_retry(attempts=4),
+    "waiting after a claim that was lost": replace(waiting_for_retry(), fence=5),
+    "retried by hand": replace(
+        queued(), attempts=3, fence=3, round_started_at=NOW + timedelta(minutes=1)
+    ),
+    "looked for and not found": waiting_for_retry(NOW, category=UNCLASSIFIED, code="NOT_PUBLISHED"),
     "tried and imported": replace(queued(), claimable_at=None, attempts=2),
 }
 PUBLISHING: Mapping[str, DestinationState] = {
     "claimed": claimed(),
     "started": started(),
+    "claimed after a failure": _again(claimed(), attempts=1),
+    "started after several failures": _again(started(), attempts=4),
     "publishing elsewhere": replace(
         claimed(), lease_token=None, lease_expires_at=None, claimable_at=None
     ),
 }
-PUBLISHED: Mapping[str, DestinationState] = {"published": published()}
+PUBLISHED: Mapping[str, DestinationState] = {
+    "published": published(),
+    "published late": published(NOW + timedelta(hours=30), attempts=3),
+    "published early, elsewhere": published(NOW - MINUTE, settled_at=NOW, platform_post_id=None),
+}
 FAILED: Mapping[str, DestinationState] = {
     **{
         f"failed as {category}": failed(category=category, code=category.name)
         for category in ErrorCategory
     },
+    "failed after several attempts": failed(
+        attempts=5, category=ErrorCategory.TRANSIENT, code="TIMEOUT", settled_at=LATER
+    ),
+    "not found on the platform": failed(category=UNCLASSIFIED, code="NOT_PUBLISHED"),
     "cancelled before it went out": failed(due_at=LATER, attempts=0, code="CANCELLED"),
 }
 UNKNOWN: Mapping[str, DestinationState] = {
     "unknown": unknown(),
+    "unknown after several attempts": unknown(attempts=4),
     "being verified": being_verified(),
 }
 SUBMITTED: Mapping[str, DestinationState] = (

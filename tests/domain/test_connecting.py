@@ -17,6 +17,7 @@ from app.domain.connecting import (
     connect,
     connect_again,
     disconnect,
+    lost_access,
     reconnected,
 )
 from app.domain.errors import InvalidInput
@@ -135,6 +136,24 @@ def test_a_disconnected_account_is_inactive_and_nothing_else_of_it_changes(
     )
     assert not readiness(changed.connection, NOW).can_post
     assert disconnect(changed, LATER) is changed
+
+
+@every_account
+def test_an_account_that_the_platform_refused_needs_reconnection_from_then_on(
+    account: Account,
+) -> None:
+    changed = lost_access(account, BEFORE, NOW)
+    if account.needs_reconnection_since is not None:
+        assert changed is account
+    else:
+        assert changed == replace(account, needs_reconnection_since=NOW, updated_at=NOW)
+    assert not readiness(changed.connection, NOW).can_post
+
+
+def test_the_refusal_of_an_access_that_was_renewed_since_says_nothing_of_the_new_one() -> None:
+    renewed = reconnected(ACCOUNT, LATER, NOW)
+    assert lost_access(renewed, NOW - timedelta(milliseconds=1), LATER) is renewed
+    assert lost_access(renewed, NOW, LATER).needs_reconnection_since == LATER
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.accounts import Account
+from app.domain.attempts import Evidence, Publication
 from app.domain.destinations import Destination
-from app.domain.events import Event, EventKind, account_events, post_events
+from app.domain.events import Event, EventKind, account_events, duplicate_event, post_events
 from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.retrying import retry_post
@@ -191,3 +193,25 @@ def test_an_account_is_told_when_it_comes_and_what_changes_of_it() -> None:
     )
     assert list(account_events(after, replace(after))) == []
     assert {each.name for each in fields(Account)} == connected.changes.keys()
+
+
+@pytest.mark.parametrize("url", ["https://x.com/2", None])
+def test_a_duplicate_is_told_with_the_place_of_the_second_one(url: str | None) -> None:
+    post = post_of([SUBMITTED["published"]])
+    again = Evidence(
+        fence=2,
+        counted=False,
+        publication=Publication(platform_post_id="2", platform_post_url=url, published_at=NOW),
+        reported_at=NOW,
+    )
+    assert duplicate_event(post.id, post.destinations[0], again) == Event(
+        kind=EventKind.DESTINATION_DUPLICATED,
+        post_id=post.id,
+        destination_id=post.destinations[0].id,
+        account_id=AccountId(1),
+        changes={
+            "platform_post_id": "2",
+            "platform_post_url": url,
+            "published_at": "2026-04-15T15:00:00.000Z",
+        },
+    )

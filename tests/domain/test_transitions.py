@@ -18,12 +18,16 @@ from app.domain.transitions import (
     DRAFT,
     cancelled,
     planned,
+    published,
     queued,
     retried,
     suspended,
+    unverified,
+    verifying,
     without_access,
 )
 from tests import factories
+from tests.domain.histories import HERE, TOKEN
 from tests.domain.states import EVERY, FAILED, LATER, MUCH_LATER, UNKNOWN, UNTOUCHED, WAITING
 from tests.factories import NOW
 
@@ -105,6 +109,20 @@ def test_a_failed_one_is_queued_again_in_a_new_round(state: DestinationState) ->
         round_started_at=LATER,
         fence=state.fence,
     )
+
+
+@pytest.mark.parametrize("state", UNKNOWN.values(), ids=UNKNOWN)
+def test_an_unknown_one_stays_so_until_somebody_can_tell(state: DestinationState) -> None:
+    looked_at = verifying(state, TOKEN, LATER)
+    assert looked_at == replace(state, verification_token=TOKEN, verifiable_at=LATER)
+    assert unverified(looked_at, MUCH_LATER) == replace(
+        state, verification_token=None, verifiable_at=MUCH_LATER
+    )
+
+
+def test_a_draft_cannot_be_published() -> None:
+    with pytest.raises(ValueError, match="a draft cannot be published"):
+        published(DRAFT, HERE, NOW)
 
 
 FAILS: Mapping[str, Callable[[DestinationState], DestinationState]] = {

@@ -8,21 +8,42 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-LEASE = timedelta(minutes=5)
 KEY_LIFETIME = timedelta(hours=24)
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelDestination:
     due: datetime | None
+    id: Any = None
+    """As it is stored; whoever has loaded it says it."""
     phase: str = "queued"
     """queued, claimed, started, published, failed or unknown."""
     is_open: bool = True
     """Whether it may be claimed while it is queued."""
     attempts: int = 0
+    counted: int = 0
+    """Of the attempts of this round, those that count."""
+    round_began: datetime | None = None
+    """None where that is when it is due."""
     code: str | None = None
     retry_at: datetime | None = None
+    fence: int = 0
     lease_expires: datetime | None = None
+    """While it is claimed or started."""
+    verifiable: datetime | None = None
+    """While it is unknown."""
+    look: Any = None
+    """The token of who looks."""
+    told: dict[int, set[str]] = field(default_factory=dict)
+    """What was logged of each claim that was started."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """What publishers with a queue of their own have told of their attempts."""
+    evident: set[int] = field(default_factory=set)
+    """The claims that have published."""
+    failures: list[datetime] = field(default_factory=list)
+    """When the attempts began that failed."""
+    began: datetime | None = None
+    """The attempt that runs."""
 
     @property
     def untouched(self) -> bool:
@@ -33,19 +54,26 @@ class ModelDestination:
     def is_busy(self) -> bool:
         return self.phase in ("claimed", "started")
 
+    @property
+    def claimable(self) -> datetime | None:
+        if self.phase == "claimed":
+            return self.lease_expires
+        return (self.retry_at or self.due) if self.phase == "queued" and self.is_open else None
+
     def view(self) -> tuple[object, ...]:
         status = {"claimed": "publishing", "started": "publishing", "unknown": "failed"}
-        claimable = {"claimed": self.lease_expires}
-        if self.is_open:
-            claimable["queued"] = self.retry_at or self.due
         return (
             status.get(self.phase, self.phase),
             self.phase if self.phase in ("published", "failed", "unknown") else "none",
             self.due,
-            claimable.get(self.phase),
+            self.claimable,
             self.attempts,
+            self.counted,
             self.retry_at,
             self.code,
+            self.fence,
+            self.lease_expires if self.is_busy else None,
+            self.verifiable if self.phase == "unknown" else None,
         )
 
 
@@ -92,6 +120,7 @@ class ModelPost:
     def plan(self, due: datetime | None) -> None:
         for each in self.on.values():
             each.due, each.phase, each.code = due, "queued", None
+            each.counted, each.round_began = 0, None
 
     def unsure(self) -> str | None:
         return "conflict" if self.any("claimed", "started", "unknown") else None
@@ -250,6 +279,7 @@ class Model:
         for (_, each), refusal in zip(looked_at, refusals, strict=True):
             if refusal is None:
                 each.phase, each.code, each.is_open = "queued", None, True
+                each.counted, each.round_began = 0, self.now
         post.version += None in refusals
         return None, refusals
 

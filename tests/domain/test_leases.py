@@ -1,0 +1,98 @@
+"""Leases as publishers have them: read back by the kind that wrote them; and how long they may be."""
+
+from datetime import timedelta
+from string import ascii_letters, digits
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import ErrorCode, InvalidInput
+from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.leases import Lease, LeaseCodec, LeaseKind, lease_time
+
+PUBLISHING = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
+VERIFICATION = LeaseCodec(b"secret", LeaseKind.VERIFICATION)
+ALPHABET = set(ascii_letters + digits + "-_")
+NOT_OURS = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+
+LEASES = st.builds(
+    Lease,
+    workspace_id=st.uuids().map(WorkspaceId),
+    destination_id=st.uuids().map(DestinationId),
+    fence=st.integers(0, 2**31 - 1),
+    token=st.uuids(),
+)
+LEASE = Lease(WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), 3, UUID(int=4))
+
+
+def refused(codec: LeaseCodec, text: str) -> bool:
+    try:
+        codec.decode(text, "leaseToken")
+    except InvalidInput:
+        return True
+    return False
+
+
+@given(LEASES)
+def test_a_lease_is_read_back_and_fits_into_an_address(lease: Lease) -> None:
+    text = PUBLISHING.encode(lease)
+    assert PUBLISHING.decode(text, "leaseToken") == lease
+    assert set(text) <= ALPHABET
+    assert len(text) == 86
+
+
+@pytest.mark.parametrize(
+    "other", [VERIFICATION, LeaseCodec(b"another secret", LeaseKind.PUBLISHING)]
+)
+@given(lease=LEASES)
+def test_a_lease_of_another_kind_or_installation_is_refused(
+    other: LeaseCodec, lease: Lease
+) -> None:
+    assert refused(PUBLISHING, other.encode(lease))
+    assert refused(other, PUBLISHING.encode(lease))
+
+
+def test_a_lease_with_any_character_changed_is_refused() -> None:
+    text = PUBLISHING.encode(LEASE)
+    for place, character in enumerate(text):
+        for other in ALPHABET | set("=+/ \n.é"):
+            changed = text[:place] + other + text[place + 1 :]
+            assert refused(PUBLISHING, changed) == (other != character), changed
+
+
+@pytest.mark.parametrize("text", ["", "a", "null", "\0", "\ud800", "é", "a" * 100_000])
+def test_what_was_never_a_lease_is_refused_with_the_argument(text: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        PUBLISHING.decode(text, "leaseToken")
+    error = refusal.value
+    assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "leaseToken")
+    assert error.message == NOT_OURS
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading_of_a_lease(text: str) -> None:
+    assert refused(PUBLISHING, text)
+
+
+@pytest.mark.parametrize("seconds", [1, 60, 3600])
+def test_a_lease_may_last_from_a_second_to_an_hour(seconds: int) -> None:
+    assert lease_time(seconds, "leaseSeconds") == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0"),
+        (-1, "-1"),
+        (3601, "3,601"),
+        (10 * 365 * 86400, "315,360,000"),
+        (2**63, "9,223,372,036,854,775,808"),
+    ],
+)
+def test_another_length_is_refused(seconds: int, shown: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        lease_time(seconds, "leaseSeconds")
+    assert refusal.value.argument == "leaseSeconds"
+    assert refusal.value.message == f"leaseSeconds must be from 1 to 3,600; it is {shown}."

@@ -1,0 +1,180 @@
+"""What a publisher with its own queue says of each state: recorded once, refused, or one too many."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
+from app.domain.destinations import DestinationState, Outcome
+from app.domain.publishing import History, Receipt, Recorded, Result, record_result
+from tests.domain.histories import (
+    AFTER,
+    DURING,
+    HALFWAY,
+    HERE,
+    NEW,
+    SECOND,
+    TIMEOUT,
+    as_failed,
+    as_published,
+    as_waiting,
+    history_of,
+    outcome_of,
+)
+from tests.domain.states import EVERY, PUBLISHED, UNKNOWN
+from tests.domain.test_publishing_claims import LEASED, STARTED
+from tests.domain.test_publishing_reports import REFUSED, evidence, overtaken
+from tests.factories import NOW
+
+every_state = pytest.mark.parametrize("name", EVERY)
+LEASED_ERROR = (
+    "leased",
+    "Another publisher holds this destination. Try again when its lease has ended.",
+)
+DRAFT_ERROR = ("conflict", "The post is a draft. Schedule it before you publish it.")
+
+
+def result(told: Publication | Failure, key: str = "job-1") -> Result:
+    return Result(attempt_key=key, worker="cron", started_at=NOW - SECOND, told=told)
+
+
+def recorded(
+    state: DestinationState, history: History, of: Result, now: datetime = AFTER
+) -> Recorded | tuple[str, str]:
+    return outcome_of(
+        lambda: record_result(state, history, of, HALFWAY, new_id=lambda: NEW, now=now)
+    )
+
+
+def logged(
+    state: DestinationState, outcome: Outcome, failure: Failure | None, *, number: int | None
+) -> Attempt:
+    return Attempt(
+        id=NEW,
+        kind=AttemptKind.LATE if number is None else AttemptKind.REGULAR,
+        number=number,
+        fence=state.fence + 1,
+        attempt_key="job-1",
+        worker="cron",
+        started_at=NOW - SECOND,
+        outcome=outcome,
+        failure=failure,
+        finished_at=AFTER,
+    )
+
+
+def counted(state: DestinationState) -> DestinationState:
+    return replace(
+        state,
+        fence=state.fence + 1,
+        attempts=state.attempts + 1,
+        round_attempts=state.round_attempts + 1,
+    )
+
+
+def ended(history: History) -> list[Attempt]:
+    return [replace(each, finished_at=AFTER) for each in overtaken(history)]
+
+
+@every_state
+def test_a_publication_is_recorded_unless_somebody_holds_the_destination(name: str) -> None:
+    state, history = EVERY[name], history_of(EVERY[name])
+    told = recorded(state, history, result(HERE))
+
+    if name == "draft":
+        assert told == DRAFT_ERROR
+    elif name in PUBLISHED:
+        assert told == Recorded(
+            state=replace(state, fence=state.fence + 1),
+            receipt=Receipt.DUPLICATE,
+            attempts=(logged(state, Outcome.PUBLISHED, None, number=None),),
+            evidence=replace(evidence(state.fence + 1, counted=False), reported_at=AFTER),
+        )
+    else:
+        own = logged(state, Outcome.PUBLISHED, None, number=state.attempts + 1)
+        assert told == Recorded(
+            state=as_published(counted(state), HERE, AFTER),
+            attempts=(*ended(history), own),
+            evidence=replace(evidence(state.fence + 1, counted=True), reported_at=AFTER),
+        )
+    held = recorded(state, history, result(HERE), DURING)
+    assert (held == LEASED_ERROR) == (name in LEASED)
+
+
+@every_state
+@pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["for now", "for good"])
+def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure) -> None:
+    state, history = EVERY[name], history_of(EVERY[name])
+    told = recorded(state, history, result(failure))
+
+    if name == "draft":
+        assert told == DRAFT_ERROR
+    elif state.status.is_final:
+        known_as = "of unknown outcome" if name in UNKNOWN else state.status.value
+        assert told == (
+            "conflict",
+            f"The destination is {known_as}; a failure cannot be recorded any more.",
+        )
+    else:
+        before = counted(state)
+        is_spent = failure is REFUSED or before.round_attempts >= 5
+        since = state.round_started_at
+        earlier = [each for each in history.attempts if each.outcome is Outcome.FAILED]
+        failures = 1 + sum(since is not None and each.started_at >= since for each in earlier)
+        until = AFTER + 15 * 2 ** (failures - 1) * SECOND
+        own = logged(state, Outcome.FAILED, failure, number=state.attempts + 1)
+        assert told == Recorded(
+            state=as_failed(before, failure, AFTER)
+            if is_spent
+            else as_waiting(before, failure, until),
+            attempts=(*ended(history), own),
+        )
+        assert len(ended(history)) == (name in STARTED)
+    held = recorded(state, history, result(failure), DURING)
+    assert (held == LEASED_ERROR) == (name in LEASED)
+
+
+@every_state
+@pytest.mark.parametrize("told", [HERE, TIMEOUT], ids=["published", "failed"])
+def test_an_attempt_that_is_known_is_not_recorded_again(
+    name: str, told: Publication | Failure
+) -> None:
+    state = EVERY[name]
+    outcome = Outcome.PUBLISHED if told is HERE else Outcome.FAILED
+    known = replace(logged(state, outcome, None, number=1), fence=1)
+    history = replace(history_of(state), attempts=[known])
+    other = TIMEOUT if told is HERE else HERE
+
+    for now in (DURING, AFTER):
+        assert recorded(state, history, result(told), now) == Recorded(
+            state=state, receipt=Receipt.REPEATED
+        )
+        assert recorded(state, history, result(other), now) == (
+            "conflict",
+            f"The attempt with this attemptKey is on record as {outcome.value} already.",
+        )
+
+
+def test_another_key_is_another_attempt() -> None:
+    state = EVERY["queued"]
+    once = recorded(state, History("x", [], []), result(TIMEOUT, "a"))
+    assert isinstance(once, Recorded)
+    twice = recorded(once.state, History("x", once.attempts, []), result(HERE, "b"))
+    assert isinstance(twice, Recorded)
+    assert (twice.state.attempts, twice.state.fence) == (2, 2)
+    assert [each.number for each in (*once.attempts, *twice.attempts)] == [1, 2]
+
+
+def test_an_attempt_that_began_in_the_publishers_future_does_not_end_before() -> None:
+    ahead = replace(result(HERE), started_at=AFTER + timedelta(minutes=1))
+    told = recorded(EVERY["queued"], History("x", [], []), ahead)
+    assert isinstance(told, Recorded)
+    assert [each.finished_at for each in told.attempts] == [AFTER + timedelta(minutes=1)]
+
+
+def test_a_recorded_result_has_the_id_that_was_made_for_it() -> None:
+    told = recorded(EVERY["queued"], History("x", [], []), result(HERE))
+    assert isinstance(told, Recorded)
+    assert [each.id for each in told.attempts] == [UUID(int=0xABC)]

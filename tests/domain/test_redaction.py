@@ -1,0 +1,171 @@
+"""What is taken out of platforms' answers, and what stays: in headers, JSON, URLs and prose."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.redaction import REDACTED, redacted
+from app.domain.text import check_text
+from tests.factories import NOW
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.TJVA95OrM7E2cBab30RMHrHDcEfxjoYZgeFONFh7HgQ"
+OURS = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+LETTERS = "pe_live_abcdefabcdefabcdefabcdefabcdefab"
+FACEBOOK = "EAAGm0PX4ZCpsBAKZCZBfPZBqrZCnZAbcdEFGhijklMNOpqrSTUvwxYZ0123456789"
+TELEGRAM = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"
+GOOGLE = "AIzaSyA1234567890abcdefghijklmnopqrstuv"
+
+SECRETS = {
+    f"Authorization: Bearer {FACEBOOK}": "Authorization: Bearer [redacted]",
+    "authorization: Bearer abcdefghij was refused": "authorization: Bearer [redacted] was refused",
+    "Authorization: Basic YWNtZTpodW50ZXI=\r\nHost: x": "Authorization: Basic [redacted]\r\nHost: x",
+    'Authorization: OAuth oauth_consumer_key="xvz1e", oauth_nonce="n", oauth_signature="tnn%3D",'
+    ' oauth_token="370773112-GmHx"': "Authorization: OAuth oauth_consumer_key="
+    '"[redacted]", oauth_nonce="n", oauth_signature="[redacted]", oauth_token="[redacted]"',
+    f"{{'Authorization': 'Bearer {JWT}'}}": "{'Authorization': '[redacted]'}",
+    "X-Api-Key: sk9f8a7": "X-Api-Key: [redacted]",
+    "Cookie: sid=abc; csrftoken=def\nHost: x": "Cookie: [redacted]\nHost: x",
+    '{"set-cookie": "sid=abc; path=/", "id": 5}': '{"set-cookie": "[redacted]", "id": 5}',
+    '{"access_token":"abc","id":"17895695"}': '{"access_token":"[redacted]","id":"17895695"}',
+    '{"accessToken": "a b \\" c", "n": 1}': '{"accessToken": "[redacted]", "n": 1}',
+    '{"b":"{\\"id_token\\":\\"abc\\",\\"n\\":1}"}': '{"b":"{\\"id_token\\":\\"[redacted]\\",\\"n\\":1}"}',
+    '{"client_secret": "expired"}': '{"client_secret": "[redacted]"}',
+    '{"password": "hunter two"': '{"password": "[redacted]"',
+    f"https://graph.facebook.com/v19.0/1/feed?fields=id&access_token={FACEBOOK}&limit=5": "https://graph.facebook.com/v19.0/1/feed?fields=id&access_token=[redacted]&limit=5",
+    "https://x.com/?ig_access_token=IGQ&b=1#f": "https://x.com/?ig_access_token=[redacted]&b=1#f",
+    "https://acme:hunter2@cdn.example.com/a.png": "https://[redacted]@cdn.example.com/a.png",
+    f"GET https://www.googleapis.com/upload?part=id&key={GOOGLE}": "GET https://www.googleapis.com/upload?part=id&key=[redacted]",
+    f"https://api.telegram.org/bot{TELEGRAM}/sendMessage": "https://api.telegram.org/[redacted]/sendMessage",
+    f"The session {JWT} has ended.": "The session [redacted] has ended.",
+    f"Invalid token: {FACEBOOK}.": "Invalid token: [redacted].",
+    "The token = abc123 is old": "The token = [redacted] is old",
+    "password: hunter": "password: [redacted]",
+    f"Key {OURS} was used.": "Key [redacted] was used.",
+    f"Key {LETTERS}": "Key [redacted]",
+    OURS.replace("pe_live", "acme"): "[redacted]",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "[redacted]",
+    "signed with 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c": "signed with [redacted]",
+}
+
+STAYS = [
+    "The platform did not answer in time.",
+    "Error validating access token: Session has expired on Wednesday, 15-Apr-26 08:00:00 PDT.",
+    "Invalid OAuth access token.",
+    "Invalid token: expired",
+    "Token validation failed",
+    "OAuth permission missing: pages_manage_posts",
+    "Basic Display API was shut down; bearer tokens are refused",
+    "(#10) Application does not have permission for this action",
+    "max_tokens: 500, retries=3, key 12, keyboard: qwerty",
+    '{"error":{"message":"Unsupported post request.","type":"OAuthException","code":100,'
+    '"error_subcode":33,"fbtrace_id":"AbCdEf1234567890"}}',
+    '{"token_type": "bearer", "expires_in": 3600, "next": null}',
+    "urn:li:share:7123456789012345678",
+    "17895695668004550_17895695668004551",
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+    "https://www.instagram.com/p/C1a2b3c4d5e/?igsh=1",
+    "https://www.linkedin.com/posts/acme_we-are-hiring-5-people-activity-7123456789012345678-AbCd",
+    "https://www.tiktok.com/@acme/video/7123456789012345678",
+    "https://example.com:8080/a:b/c@d",
+    "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk",
+    f"At {NOW.isoformat()} the limit of 1,000,000 was reached (HTTP 429).",
+    "Zu viele Anfragen – 発信 失敗 🚀",
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SECRETS.items())
+def test_a_secret_is_taken_out_and_what_is_around_it_stays(text: str, expected: str) -> None:
+    assert redacted(text, max_length=2000) == expected
+
+
+@pytest.mark.parametrize("text", STAYS)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redacted(text, max_length=2000) == text
+
+
+@pytest.mark.parametrize("secret", [FACEBOOK, JWT, OURS, LETTERS, TELEGRAM, GOOGLE])
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "({})", '"{}"', "a {}, b", "https://x.com/{}/a", "https://x.com/?q={}&b=1", "a\n{}\n"],
+)
+def test_a_secret_of_a_known_form_is_found_wherever_it_stands(text: str, secret: str) -> None:
+    assert redacted(text.format(secret), max_length=2000) == text.format(REDACTED)
+
+
+def test_a_long_text_is_cut_between_words() -> None:
+    assert redacted("one two three", max_length=13) == "one two three"
+    assert redacted("one two three", max_length=12) == "one two…"
+    assert redacted("one,two;three four", max_length=12) == "one,two…"
+    assert redacted("a" * 30, max_length=10) == "aaaaaaaaa…"
+    assert redacted("", max_length=10) == ""
+
+
+@pytest.mark.parametrize("length", range(1000, 1120))
+def test_wherever_a_text_is_cut_no_half_of_a_secret_is_left(length: int) -> None:
+    json = '{"n":1},' * 125
+    for text in (f"{'a b ' * 250}Bearer {FACEBOOK}", f'{json}"{OURS}"'):
+        for max_length in (length, length // 2):
+            left = redacted(text, max_length=max_length)
+            assert not any(secret[:8] in left for secret in (FACEBOOK, OURS))
+
+
+def test_what_no_engine_stores_becomes_a_sign_for_it() -> None:
+    assert redacted("a\0b\ud800c\udfffd", max_length=10) == "a\ufffdb\ufffdc\ufffdd"
+
+
+ALPHABET = sorted(set("".join(SECRETS)) | set("\0\ud800\n\\é"))
+PIECES = [
+    *SECRETS,
+    *STAYS,
+    "Bearer ",
+    "token",
+    "secret: ",
+    "key=",
+    '"',
+    "\\",
+    " ",
+    "://",
+    "@",
+    "eyJ",
+    "…",
+]
+TEXTS = st.one_of(
+    st.text(),
+    st.text(ALPHABET),
+    st.lists(st.sampled_from(PIECES) | st.text(ALPHABET, max_size=5)).map("".join),
+)
+
+
+@given(TEXTS, st.integers(12, 300))
+def test_whatever_it_is_it_fits_and_can_be_stored(text: str, max_length: int) -> None:
+    check_text(redacted(text, max_length=max_length), "raw", max_length=max_length)
+
+
+@given(TEXTS, st.integers(12, 300))
+def test_redacting_again_changes_nothing(text: str, max_length: int) -> None:
+    once = redacted(text, max_length=max_length)
+    assert redacted(once, max_length=max_length) == once
+
+
+@given(TEXTS, TEXTS)
+def test_what_comes_after_twice_the_length_is_not_even_looked_at(text: str, rest: str) -> None:
+    """So that the work is bounded by the length that is kept, however long a text is."""
+    text = (text or "a") * 80
+    start = text[:80]
+    assert redacted(start + "!" + rest, max_length=40) == redacted(start + "?", max_length=40)
+
+
+@pytest.mark.parametrize("letter", ALPHABET)
+def test_a_megabyte_of_any_letter_is_one_text_that_is_cut(letter: str) -> None:
+    assert len(redacted(letter * 1_000_000, max_length=4096)) <= 4096
+
+
+PATTERNS = ["a", "A", "0", "-", "_", ".", ":", "/", '"', "\\", "=", " ", "\n", "@", "é"]
+WORDS = ["a-", "a/", "eyJ-", "token", "token:", "token:.", '\\"', "a=", "Bearer ", "://a:", "bot1"]
+
+
+@pytest.mark.parametrize("piece", [*PATTERNS, *WORDS])
+def test_the_work_grows_as_the_text_does(piece: str) -> None:
+    """With work that grew by the square, this would take minutes."""
+    text = piece * (100_000 // len(piece))
+    assert len(redacted(text, max_length=100_000)) <= 100_000
