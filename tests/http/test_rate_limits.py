@@ -37,12 +37,17 @@ def clock() -> Clock:
 
 
 def made_of(
-    clock: Callable[[], datetime], requests: str, failures: str = "", new_posts: str = ""
+    clock: Callable[[], datetime],
+    requests: str,
+    failures: str = "",
+    new_posts: str = "",
+    publishing: str = "",
 ) -> RateLimits:
     return RateLimits(
         requests=tuple(limits.parse_many(requests)) if requests else (),
         failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
         new_posts=tuple(limits.parse_many(new_posts)) if new_posts else (),
+        publishing=tuple(limits.parse_many(publishing)) if publishing else (),
         now=clock,
     )
 
