@@ -22,8 +22,18 @@ from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED, serving
-from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+from tests.clients import UNLIMITED, Client, serving
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    published,
+    queued,
+    started,
+    waiting_for_retry,
+)
 from tests.http import asgi
 
 
@@ -208,6 +218,44 @@ async def test_the_metrics_count_requests_and_operations(database: Database) -> 
     assert "post_results_http_requests_in_progress 1.0" in response.text
     assert "post_results_http_request_duration_seconds_bucket" in response.text
     assert "process_resident_memory_bytes" in response.text
+
+
+async def overdue(client: Client) -> str | None:
+    """What the metrics say of it."""
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    found = re.search(r"^post_results_destinations_overdue (.*)$", response.text, re.MULTILINE)
+    return found and found[1]
+
+
+async def test_the_metrics_tell_what_is_overdue_in_all_workspaces(database: Database) -> None:
+    long_ago, just_now = NOW - timedelta(minutes=5), NOW - timedelta(minutes=4)
+    for _ in range(2):
+        workspace = await add_workspace(database)
+        accounts = [await add_account(database, workspace) for _ in range(5)]
+        states = (
+            queued(long_ago),
+            queued(just_now),
+            started(NOW - timedelta(hours=1), lease_expires_at=long_ago),
+            waiting_for_retry(NOW, due_at=NOW - timedelta(days=1)),
+            published(),
+        )
+        await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
+    async with serving(database) as client:
+        assert await overdue(client) == "4.0"
+
+
+async def test_the_metrics_are_read_while_the_database_is_away(database_url: str) -> None:
+    database = UnreliableDatabase(database_url)
+    async with serving(database) as client:
+        assert await overdue(client) == "0.0"
+        database.fails = True
+        with structlog.testing.capture_logs() as logs:
+            assert await overdue(client) is None
+        assert [each["event"] for each in logs if each["log_level"] == "warning"] == [
+            "overdue destinations not counted"
+        ]
+        database.fails = False
 
 
 @pytest.mark.parametrize("prefix", ["", "/post-results"])
