@@ -180,7 +180,7 @@ def keys() -> None:
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="Repeat for several; without it: read, write, publish.",
+    help="Repeat for several; without it: read, write, publish. publish:all reaches over all workspaces.",
 )
 @click.option("--expires-in-days", type=click.IntRange(min=1, max=36500), help="Without it: never.")
 def keys_create(

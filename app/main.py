@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import secrets
 import sys
 import time
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.db.destinations import count_overdue
 from app.db.engine import Database
 from app.db.migrations import check_schema_version
 from app.db.sqlite import STATISTICS_AGE
@@ -41,6 +43,7 @@ from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.access import fail_what_lacks_access
 from app.services.api_keys import KeyUsage
+from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
@@ -53,6 +56,9 @@ REQUESTS_AGE = timedelta(minutes=10)
 
 TICK = timedelta(seconds=1)
 """How late what falls due by itself may be seen to."""
+
+OVERDUE_TIME = timedelta(seconds=3)
+"""How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
 Clock = Callable[[], datetime]
 
@@ -92,6 +98,7 @@ def create_app(
         requests=settings.rate_limit,
         failed_authentications=settings.failed_auth_rate_limit,
         new_posts=settings.create_rate_limit,
+        publishing=settings.publish_rate_limit,
         now=clock,
     )
     schema = make_schema(settings.graphql)
@@ -104,6 +111,8 @@ def create_app(
         key_prefix=settings.api_key_prefix,
         clock=clock,
         new_id=uuid4,
+        random=random.random,
+        longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
         retry_policies=load_retry_policies(settings.retry_policy_file),
     )
     explorer = Explorer(
@@ -121,6 +130,9 @@ def create_app(
     async def fail_due_posts() -> None:
         await fail_what_lacks_access(database, clock())
 
+    async def settle_leases() -> None:
+        await settle_lost_leases(database, clock())
+
     async def forget_requests() -> None:
         await forget_old_requests(database, clock())
 
@@ -133,6 +145,7 @@ def create_app(
                 _repeated(database.refresh_statistics, every=STATISTICS_AGE),
                 _repeated(write_key_usage, every=KEY_USAGE_AGE),
                 _repeated(fail_due_posts, every=tick),
+                _repeated(settle_leases, every=tick),
                 _repeated(forget_requests, every=REQUESTS_AGE),
             ):
                 yield
@@ -152,7 +165,7 @@ def create_app(
             ),
             *explorer.routes,
             *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
-            *_operator_routes(database, metrics),
+            *_operator_routes(database, metrics, clock),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: render.http_exception},
@@ -208,7 +221,7 @@ class _Renderer:
         return response
 
 
-def _operator_routes(database: Database, metrics: Metrics) -> list[Route]:
+def _operator_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
     """What an orchestrator and a monitor ask; no key needed."""
 
     async def livez(_request: Request) -> Response:
@@ -222,9 +235,23 @@ def _operator_routes(database: Database, metrics: Metrics) -> list[Route]:
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(_request: Request) -> Response:
-        return Response(render_metrics(metrics), headers={"Content-Type": METRICS_CONTENT_TYPE})
+        page = render_metrics(metrics, overdue=await _overdue(database, clock()))
+        return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_page)]
+
+
+async def _overdue(database: Database, now: datetime) -> int | None:
+    """None where the database does not say it soon: all else is to be read all the same."""
+    try:
+        async with (
+            asyncio.timeout(OVERDUE_TIME.total_seconds()),
+            database.read_all_workspaces() as connection,
+        ):
+            return await count_overdue(connection, now)
+    except Exception:
+        logger.warning("overdue destinations not counted", exc_info=True)
+        return None
 
 
 async def _cursor_secret(settings: Settings, database: Database) -> bytes:

@@ -292,7 +292,7 @@ class Settings:
         "SECRET_KEY",
         None,
         _secret_key,
-        "Signs cursors. Not set: one is made at the first start and kept in the database.",
+        "Signs cursors and leases. Not set: one is made at the first start and kept in the database.",
     )
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",
@@ -311,6 +311,12 @@ class Settings:
         "60/minute",
         _rate_limit,
         "Posts created per API key and process; each of a bulk counts.",
+    )
+    publish_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+        "PUBLISH_RATE_LIMIT",
+        "6000/minute",
+        _rate_limit,
+        "Requests that do nothing but claim and report, per API key and process; no other counts them.",
     )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."

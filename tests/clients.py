@@ -1,6 +1,6 @@
 """Clients of the whole service, in this process, with its start and stop run. No servers, no rows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -78,10 +78,11 @@ async def serving(
     token: str | None = None,
     settings: Settings = UNLIMITED,
     now: datetime = NOW,
+    clock: Callable[[], datetime] | None = None,
     tick: timedelta = NO_TICK,
 ) -> AsyncIterator[Client]:
-    """A client of the service on this database, at this instant, which stands still."""
-    app = create_app(settings, clock=lambda: now, database=database, tick=tick)
+    """A client of the service on this database, at this instant, which stands still, or by a clock."""
+    app = create_app(settings, clock=clock or (lambda: now), database=database, tick=tick)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

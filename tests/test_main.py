@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
@@ -21,8 +22,18 @@ from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED, serving
-from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+from tests.clients import UNLIMITED, Client, serving
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    published,
+    queued,
+    started,
+    waiting_for_retry,
+)
 from tests.http import asgi
 
 
@@ -209,6 +220,44 @@ async def test_the_metrics_count_requests_and_operations(database: Database) -> 
     assert "process_resident_memory_bytes" in response.text
 
 
+async def overdue(client: Client) -> str | None:
+    """What the metrics say of it."""
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    found = re.search(r"^post_results_destinations_overdue (.*)$", response.text, re.MULTILINE)
+    return found and found[1]
+
+
+async def test_the_metrics_tell_what_is_overdue_in_all_workspaces(database: Database) -> None:
+    long_ago, just_now = NOW - timedelta(minutes=5), NOW - timedelta(minutes=4)
+    for _ in range(2):
+        workspace = await add_workspace(database)
+        accounts = [await add_account(database, workspace) for _ in range(5)]
+        states = (
+            queued(long_ago),
+            queued(just_now),
+            started(NOW - timedelta(hours=1), lease_expires_at=long_ago),
+            waiting_for_retry(NOW, due_at=NOW - timedelta(days=1)),
+            published(),
+        )
+        await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
+    async with serving(database) as client:
+        assert await overdue(client) == "4.0"
+
+
+async def test_the_metrics_are_read_while_the_database_is_away(database_url: str) -> None:
+    database = UnreliableDatabase(database_url)
+    async with serving(database) as client:
+        assert await overdue(client) == "0.0"
+        database.fails = True
+        with structlog.testing.capture_logs() as logs:
+            assert await overdue(client) is None
+        assert [each["event"] for each in logs if each["log_level"] == "warning"] == [
+            "overdue destinations not counted"
+        ]
+        database.fails = False
+
+
 @pytest.mark.parametrize("prefix", ["", "/post-results"])
 async def test_a_prefix_may_be_stripped_or_kept_by_the_proxy(
     database: Database, prefix: str
@@ -291,8 +340,9 @@ class UnreliableDatabase(Database):
         async with super().read_all_workspaces() as connection:
             yield connection
 
-    async def three_reads(self) -> None:
-        enough = self.reads + 3
+    async def several_reads(self) -> None:
+        """So many that all who read again and again have done so."""
+        enough = self.reads + 12
         async with asyncio.timeout(10):
             while True:
                 await asyncio.sleep(0.005)
@@ -306,13 +356,14 @@ async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: st
         async with serving(database, tick=timedelta(milliseconds=1)):
             for fails in (False, True, False, True, False):
                 database.fails = fails
-                await database.three_reads()
+                await database.several_reads()
 
-    assert [
+    failures = Counter(
         (entry["work"], entry["log_level"])
         for entry in logs
         if entry["event"] == "housekeeping failed"
-    ] == [("fail_due_posts", "warning")] * 2
+    )
+    assert failures == {("fail_due_posts", "warning"): 2, ("settle_leases", "warning"): 2}
 
 
 # When things go wrong.

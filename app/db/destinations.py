@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, not_, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import AnyRow, AnySelect, Reader
-from app.db.models import Destination, Post
+from app.db.models import Destination, Post, Workspace
 from app.db.pages import Direction, Order, Page, PageRequest, read_page
 from app.domain.destinations import (
     OUTCOMES,
@@ -175,6 +176,18 @@ def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[
         overdue = _is_overdue(now)
         conditions.append(overdue if wanted.overdue else not_(overdue))
     return conditions
+
+
+async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
+    """Over all workspaces, one look into the indexes of each."""
+    of_one = (
+        select(func.count())
+        .select_from(Destination)
+        .where(Destination.workspace_id == Workspace.id, _is_overdue(now))
+        .correlate(Workspace)
+        .scalar_subquery()
+    )
+    return int(await connection.scalar(select(func.sum(of_one)).select_from(Workspace)) or 0)
 
 
 def _statuses_with(outcomes: Sequence[Outcome] | None) -> Sequence[DestinationStatus] | None:

@@ -16,6 +16,7 @@ MAX_MESSAGE_LENGTH = 2000
 MAX_RAW_LENGTH = 4096
 MAX_CODE_LENGTH = 100
 MAX_WORKER_LENGTH = 200
+MAX_ATTEMPT_KEY_LENGTH = 255
 MAX_PLATFORM_POST_ID_LENGTH = 500
 MAX_RETRY_AFTER = timedelta(days=30)
 MAX_CLOCK_SKEW = timedelta(minutes=5)
@@ -155,6 +156,20 @@ def told_publication(
 def check_worker(name: str | None) -> None:
     if name is not None:
         check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
+
+
+def check_attempt_key(key: str) -> None:
+    """InvalidInput for one that is empty, too long or not printable."""
+    check_text(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
+    if not key.strip() or not key.isprintable():
+        raise InvalidInput("attemptKey must be printable and not empty.", argument="attemptKey")
+
+
+def told_start(started_at: datetime | None, now: datetime) -> datetime:
+    """When an attempt began, by now if nobody says when; InvalidInput for a time to come."""
+    if started_at is not None and started_at > now + MAX_CLOCK_SKEW:
+        raise InvalidInput("startedAt is in the future.", argument="startedAt")
+    return started_at or now
 
 
 def _retry_after(seconds: int | None) -> timedelta | None:

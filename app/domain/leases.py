@@ -1,13 +1,16 @@
 """What a publisher is given with a destination, and the one text in which it gives it back. No rules."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from app.domain.connecting import MAX_PLATFORM_LENGTH
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.signing import Seal
+from app.domain.text import check_text
 
 DEFAULT_LEASE = timedelta(minutes=1)
 MIN_LEASE = timedelta(seconds=1)
@@ -18,6 +21,8 @@ MAX_CLAIMS = 100
 
 MAX_WAIT = timedelta(seconds=20)
 """How long a call may wait for something to become due."""
+
+MAX_CHOSEN_PLATFORMS = 20
 
 _VERSION = 1
 _FENCE_BYTES = 4
@@ -74,9 +79,40 @@ class LeaseCodec:
 def lease_time(seconds: int, argument: str) -> timedelta:
     """InvalidInput for a lease that is too short to be kept or too long to wait for."""
     shortest, longest = (int(each.total_seconds()) for each in (MIN_LEASE, MAX_LEASE))
-    if not shortest <= seconds <= longest:
+    return timedelta(seconds=_within(shortest, longest, seconds, argument))
+
+
+def wait_time(seconds: int, argument: str) -> timedelta:
+    """InvalidInput for a wait that is longer than any call may take."""
+    return timedelta(seconds=_within(0, int(MAX_WAIT.total_seconds()), seconds, argument))
+
+
+def claim_limit(count: int, argument: str) -> int:
+    """InvalidInput for none, and for more than one call gives out."""
+    return _within(1, MAX_CLAIMS, count, argument)
+
+
+def chosen_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
+    """InvalidInput for none, too many, and one that stands there twice; None for all."""
+    if platforms is None:
+        return None
+    if not 1 <= len(platforms) <= MAX_CHOSEN_PLATFORMS:
         raise InvalidInput(
-            f"{argument} must be from {shortest} to {longest:,}; it is {seconds:,}.",
+            f"{argument} must have from 1 to {MAX_CHOSEN_PLATFORMS} platforms; it has"
+            f" {len(platforms)}. Leave it out for all.",
             argument=argument,
         )
-    return timedelta(seconds=seconds)
+    for index, each in enumerate(platforms):
+        check_text(each, f"{argument}[{index}]", max_length=MAX_PLATFORM_LENGTH)
+    if len(set(platforms)) < len(platforms):
+        raise InvalidInput(f"{argument} names a platform twice.", argument=argument)
+    return platforms
+
+
+def _within(lowest: int, highest: int, number: int, argument: str) -> int:
+    if not lowest <= number <= highest:
+        raise InvalidInput(
+            f"{argument} must be from {lowest} to {highest:,}; it is {number:,}.",
+            argument=argument,
+        )
+    return number

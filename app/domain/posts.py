@@ -90,6 +90,12 @@ class Post:
             destinations=[each.state for each in self.destinations],
         )
 
+    def content_on(self, platform: str) -> str:
+        """What goes out there: the platform's own text, or else the text for all."""
+        own = self.platform_content.get(platform)
+        text = own.get("content") if isinstance(own, Mapping) else None
+        return text if isinstance(text, str) and text else self.content
+
     def destination(self, destination_id: DestinationId) -> Destination:
         """KeyError for one that it does not have."""
         return {each.id: each for each in self.destinations}[destination_id]

@@ -131,7 +131,7 @@ class Result:
 def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
     """LeaseLost unless it is held and has not ended."""
     if not _holds(state, lease) or state.lease_expires_at is None or state.lease_expires_at <= now:
-        raise _lease_lost()
+        raise lease_lost()
 
 
 def start_attempt(
@@ -245,7 +245,7 @@ def report_verified(
         log = [] if holds else _overtaken(state, history, report.now)
         return _published(state, where, fence=report.lease.fence, log=log, now=report.now)
     if not holds:
-        raise _lease_lost()
+        raise lease_lost()
     if finding is Finding.STILL_UNKNOWN:
         return Recorded(state=unverified(state, report.now + VERIFY_AGAIN_AFTER))
     policy = rules.policies.of(history.platform, ErrorCategory.UNCLASSIFIED)
@@ -327,7 +327,7 @@ _NOT_THERE = Failure(
 )
 
 
-def _lease_lost() -> LeaseLost:
+def lease_lost() -> LeaseLost:
     return LeaseLost("The lease has ended, or somebody else has the destination by now.")
 
 
@@ -411,7 +411,7 @@ def _published(
 ) -> Recorded:
     """The first report settles the destination, whatever was thought of it; another is a duplicate."""
     if state.due_at is None:
-        raise _lease_lost()  # taken back before it was started
+        raise lease_lost()  # taken back before it was started
     is_first = state.status is not DestinationStatus.PUBLISHED
     return Recorded(
         state=published(state, where, now) if is_first else state,
@@ -432,7 +432,7 @@ def _late_failure(
     if history.is_evident(fence):
         raise Conflict("This lease has reported that the post is published; that stands.")
     if history.attempt(fence) is None:
-        raise _lease_lost()
+        raise lease_lost()
     if history.tells(fence, outcome):
         return Recorded(state=state, receipt=Receipt.REPEATED)
     late = _attempt_or_late(history, report).ended(outcome, failure, report.now)

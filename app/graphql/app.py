@@ -8,6 +8,7 @@ well asked for but not run has the status of its error under application/graphql
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -28,12 +29,13 @@ from app.domain.errors import (
     InvalidJson,
     MethodNotAllowed,
     PostResultsError,
+    RateLimitExceeded,
     RequestError,
     concrete_errors,
 )
 from app.domain.ids import NewId
 from app.domain.retry_policy import RetryPolicies
-from app.graphql.context import Clock, Context
+from app.graphql.context import Clock, Context, Patience
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries
@@ -41,7 +43,7 @@ from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object, require_json
 from app.http.preferences import preferences
 from app.http.query_string import read_query_string
-from app.http.rate_limits import RateLimits
+from app.http.rate_limits import RateLimits, RequestCount
 from app.http.state import note_error, request_state
 from app.services.api_keys import KeyUsage, authenticate
 
@@ -65,7 +67,10 @@ class GraphQLDoor:
     key_prefix: str
     clock: Clock
     new_id: NewId
+    random: Callable[[], float]
     retry_policies: RetryPolicies
+    longest_wait: timedelta
+    """How long the answer to a request may be held back, until there is something to answer."""
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
 
@@ -76,7 +81,7 @@ class GraphQLDoor:
         max_list_entries: int | None = None,
         max_values: int | None = None,
     ) -> Context:
-        """Authenticate and count the request; InvalidApiKey or RateLimitExceeded.
+        """Authenticate the request, or raise InvalidApiKey; its door has it counted.
 
         Documents of our own need neither limit: no list in them leads back to itself, and their
         variables were measured when they were read.
@@ -93,18 +98,20 @@ class GraphQLDoor:
             raise
         state["api_key_id"] = viewer.key_id
         state["workspace_id"] = viewer.workspace_id
-        self.rate_limits.check(viewer.key_id, state)
         self.key_usage.note(viewer, now)
         return Context(
             viewer=viewer,
             database=self.database,
             clock=self.clock,
             new_id=self.new_id,
+            random=self.random,
             retry_policies=self.retry_policies,
+            patience=Patience(self.longest_wait),
             cursor_secret=self.cursor_secret,
             state=state,
             list_entries=ListEntries(max_list_entries),
             max_values=max_values,
+            request_count=RequestCount(self.rate_limits, viewer.key_id, state),
             count_new_posts=partial(self.rate_limits.check_new_posts, viewer.key_id, state),
         )
 
@@ -117,7 +124,10 @@ class GraphQLDoor:
         *,
         allowed: frozenset[OperationType] = QUERY_AND_MUTATION,
     ) -> Answer:
-        """Run one operation; what is wrong with it is in the answer, not raised."""
+        """Run one operation; what is wrong with it is in the answer, not raised.
+
+        But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
+        """
         result = await self.schema.execute(
             query,
             variable_values=dict(variables or {}),
@@ -126,6 +136,9 @@ class GraphQLDoor:
             allowed_operation_types=allowed,
         )
         errors = result.errors or []
+        for cause in (public_cause(each) for each in errors if each.path is None):
+            if isinstance(cause, RateLimitExceeded):
+                raise cause
         if refusal := context.list_entries.refusal:
             # Every list that was still to come has failed of it as well; once is enough.
             others = [each for each in errors if public_cause(each) is not refusal]
@@ -202,6 +215,16 @@ class GraphQLEndpoint:
         context = await self._door.context_for(
             request, max_list_entries=self._max_list_entries, max_values=self._max_values
         )
+        context.request_count.as_unknown()
+        try:
+            response = await self._answer(request, context)
+        except RequestError:
+            context.request_count.as_request()
+            raise
+        context.request_count.as_request()  # for a document that could not be read counts too
+        return response
+
+    async def _answer(self, request: Request, context: Context) -> Response:
         if request.method == "GET":
             asked, allowed = _from_query_string(request), QUERY_ONLY
         else:

@@ -3,22 +3,40 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import strawberry
 
 from app.db.engine import Database, Reader
+from app.domain.api_keys import Scope
 from app.domain.cursors import CursorCodec
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey, given_key
 from app.domain.ids import NewId
+from app.domain.leases import LeaseCodec, LeaseKind
+from app.domain.publishing import RetryRules
 from app.domain.retry_policy import RetryPolicies
 from app.graphql.loaders import ListEntries, Loaders
+from app.http.rate_limits import RequestCount
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
+from app.services.publishing import Publisher
 from app.services.writing import Errand
 
 Clock = Callable[[], datetime]
+
+
+class Patience:
+    """How long one answer may still be held back, by all of its fields together."""
+
+    def __init__(self, left: timedelta) -> None:
+        self._left = left
+
+    def take(self, wanted: timedelta) -> timedelta:
+        """As much of it as is left."""
+        taken = min(wanted, self._left)
+        self._left -= taken
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +48,18 @@ class Context:
     clock: Clock
     new_id: NewId
     """Makes the UUIDs of what is created."""
+    random: Callable[[], float]
+    """From 0 to below 1; draws when a failure is retried."""
     retry_policies: RetryPolicies
+    patience: Patience
     cursor_secret: bytes
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""
     list_entries: ListEntries
     max_values: int | None
     """Of a list or an object in the variables; None where their door has measured them."""
+    request_count: RequestCount
+    """Counts the request, when it is known what it is."""
     count_new_posts: Callable[[int], None]
     """Counts so many against what the viewer may create, or raises RateLimitExceeded."""
     same_request: RepetitionKey | None = None
@@ -61,6 +84,20 @@ class Context:
             operation=operation,
             now=self.clock(),
         )
+
+    @property
+    def publisher(self) -> Publisher:
+        """The viewer as a publisher: in their own workspace, or in all if their key reaches so far."""
+        is_everywhere = Scope.PUBLISH_ALL in self.viewer.scopes
+        workspace_id = None if is_everywhere else self.viewer.workspace_id
+        return Publisher(workspace_id, self.viewer.key_id)
+
+    @property
+    def retry_rules(self) -> RetryRules:
+        return RetryRules(self.retry_policies, self.random)
+
+    def leases(self, kind: LeaseKind) -> LeaseCodec:
+        return LeaseCodec(self.cursor_secret, kind)
 
     def repetition_key(self, given: str | None) -> RepetitionKey | None:
         """By what a repetition of this request is known: the client's key, or what its door goes by."""

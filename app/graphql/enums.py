@@ -16,8 +16,23 @@ from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.periods import Period
 from app.domain.posts import PostStatus
+from app.domain.publishing import Finding, Receipt
 from app.domain.retrying import RetryRefusal
 from app.domain.workspaces import WorkspaceKind
+
+
+class Reconciliation(StrEnum):
+    """What a person found who looked."""
+
+    PUBLISHED = "published"
+    NOT_PUBLISHED = "not_published"
+
+
+class ResultOutcome(StrEnum):
+    """How an attempt ended that was made elsewhere."""
+
+    PUBLISHED = "published"
+    FAILED = "failed"
 
 
 class CatalogPart(StrEnum):
@@ -131,6 +146,37 @@ _describe(
     "How an attempt came into the log.",
     REGULAR="Reported by the publisher that held the destination.",
     LATE="Reported after its publisher had lost the destination; kept as evidence.",
+)
+_describe(
+    Receipt,
+    "ReportReceipt",
+    "What became of a report.",
+    RECORDED="It settles what it reports.",
+    REPEATED="It was reported before; nothing has changed.",
+    LATE="It came after its lease was lost, so it is only logged.",
+    DUPLICATE="The post was published there before: it may stand there twice now. Both are on record.",
+)
+_describe(
+    Finding,
+    "VerificationFinding",
+    "What somebody found who looked on the platform.",
+    PUBLISHED="The post is there.",
+    NOT_PUBLISHED="The post is not there.",
+    STILL_UNKNOWN="It cannot be told yet.",
+)
+_describe(
+    Reconciliation,
+    "Reconciliation",
+    "What a person found who looked on the platform.",
+    PUBLISHED="The post is there.",
+    NOT_PUBLISHED="The post is not there.",
+)
+_describe(
+    ResultOutcome,
+    "ResultOutcome",
+    "How an attempt ended.",
+    PUBLISHED="The platform has the post.",
+    FAILED="The platform does not have it.",
 )
 _describe(
     ReadinessStatus,

@@ -1,8 +1,15 @@
-"""The fragments of a document and the order to read them in. Counts nothing, validates nothing."""
+"""The fragments of a document, and what is read through them. Counts nothing, validates nothing."""
 
 from collections.abc import Iterable, Mapping
 
-from graphql import DocumentNode, FragmentDefinitionNode
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+)
 
 
 def fragments_by_name(document: DocumentNode) -> dict[str, list[FragmentDefinitionNode]]:
@@ -35,3 +42,21 @@ def inner_first(spreads: Mapping[str, Iterable[str]]) -> list[str]:
             closed.add(name)
             ordered.append(name)
     return ordered
+
+
+def root_field_names(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """The fields of the operation itself, whatever they are called in the answer; linear."""
+    fragments = fragments_by_name(document)
+    names: set[str] = set()
+    spread: set[str] = set()
+    pending = [operation.selection_set]
+    while pending:
+        for selection in pending.pop().selections:
+            if isinstance(selection, FieldNode):
+                names.add(selection.name.value)
+            elif isinstance(selection, InlineFragmentNode):
+                pending.append(selection.selection_set)
+            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in spread:
+                spread.add(selection.name.value)
+                pending += [each.selection_set for each in fragments.get(selection.name.value, ())]
+    return names

@@ -11,16 +11,16 @@ from app.graphql.context import Info
 
 
 class HasScope(BasePermission):
-    """Refuses with INSUFFICIENT_SCOPE unless the viewer's key has the scope."""
+    """Refuses with INSUFFICIENT_SCOPE unless the viewer's key has one of the scopes."""
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    def __init__(self, *scopes: Scope) -> None:
+        self.scopes = scopes
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
-        return self.scope in info.context.viewer.scopes
+        return any(each in info.context.viewer.scopes for each in self.scopes)
 
     def on_unauthorized(self) -> None:
-        raise InsufficientScope(f"This needs an API key with the scope {self.scope}.")
+        raise InsufficientScope(f"This needs an API key with the scope {' or '.join(self.scopes)}.")
 
 
 def requires(scope: Scope) -> list[FieldExtension]:

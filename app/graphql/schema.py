@@ -30,7 +30,8 @@ from app.domain.posts import MAX_DESTINATIONS
 from app.graphql import limits
 from app.graphql.demand import demand_of
 from app.graphql.errors import mark_as_validation
-from app.graphql.mutations import Mutation
+from app.graphql.fragments import root_field_names
+from app.graphql.mutations import PUBLISHING_FIELDS, Mutation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
 from app.graphql.types import Account, Destination, Post
@@ -117,6 +118,12 @@ class Gate(SchemaExtension):
             state["operation_name"] = operation.name.value
         if operation.operation is OperationType.SUBSCRIPTION:
             raise ValidationFailed("A subscription cannot be answered by one response.")
+        # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
+        names = root_field_names(context.graphql_document, operation)
+        if names and names <= PUBLISHING_FIELDS:
+            context.context.request_count.as_publishing()
+        else:
+            context.context.request_count.as_request()
         yield
 
     def on_validate(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""How often a key may ask and create, and an address may fail. Knows neither requests nor responses."""
+"""How often a key may ask, create and publish, and an address may fail. Knows no requests or responses."""
 
 import ipaddress
 import math
@@ -35,22 +35,32 @@ class RateLimits:
         requests: Sequence[RateLimitItem],
         failed_authentications: Sequence[RateLimitItem],
         new_posts: Sequence[RateLimitItem],
+        publishing: Sequence[RateLimitItem],
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
         self._requests = _Limits(requests, now)
         self._failures = _Limits(failed_authentications if requests else (), now)
         self._new_posts = _Limits(new_posts if requests else (), now)
+        self._publishing = _Limits(publishing if requests else (), now)
 
     def check(self, key_id: ApiKeyId, state: RequestState) -> None:
         """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
+        self._check(self._requests, str(key_id), state, "requests")
+
+    def check_publishing(self, key_id: ApiKeyId, state: RequestState) -> None:
+        """As `check`, for a request that does nothing but publish: it is counted by its own limit."""
+        self._check(self._publishing, str(key_id), state, "publishing requests")
+
+    def check_any(self, key_id: ApiKeyId, state: RequestState) -> None:
+        """RateLimitExceeded where a request would be refused whatever it is; counts nothing."""
         caller = str(key_id)
-        if used_up := self._requests.used_up(caller):
-            state["rate_status"] = used_up.status(caller)
-            raise self._exceeded(used_up, caller, "requests", "one API key")
-        self._requests.count(caller)
-        if nearest := self._requests.nearest(caller):
-            state["rate_status"] = nearest.status(caller)
+        limits = (self._requests.used_up(caller), self._publishing.used_up(caller))
+        used_up = [limit for limit in limits if limit is not None]
+        if len(used_up) == len(limits):
+            first = min(used_up, key=lambda limit: limit.resets_at(caller))
+            state["rate_status"] = first.status(caller)
+            raise self._exceeded(first, caller, "requests", "one API key")
 
     def check_new_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
         """Count posts that a key creates together, or raise RateLimitExceeded and note the status.
@@ -89,8 +99,18 @@ class RateLimits:
 
     def untouched(self) -> RateStatus:
         """What an answer says that no key was counted for."""
-        if nearest := self._requests.nearest(""):
-            return nearest.status("")
+        return self._status(self._requests, "")
+
+    def _check(self, limits: "_Limits", caller: str, state: RequestState, what: str) -> None:
+        if used_up := limits.used_up(caller):
+            state["rate_status"] = used_up.status(caller)
+            raise self._exceeded(used_up, caller, what, "one API key")
+        limits.count(caller)
+        state["rate_status"] = self._status(limits, caller)
+
+    def _status(self, limits: "_Limits", caller: str) -> RateStatus:
+        if nearest := limits.nearest(caller):
+            return nearest.status(caller)
         resets_at = math.ceil(self._now().timestamp()) + _UNLIMITED_WINDOW_SECONDS
         return RateStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
 
@@ -100,6 +120,33 @@ class RateLimits:
             f"Too many {what}: {used_up} are allowed for {per}. Try again in {seconds} s.",
             retry_after=seconds,
         )
+
+
+class RequestCount:
+    """Counts one request of a key, once: as soon as it is known what it is."""
+
+    def __init__(self, rate_limits: RateLimits, key_id: ApiKeyId, state: RequestState) -> None:
+        self._rate_limits = rate_limits
+        self._key_id = key_id
+        self._state = state
+        self._is_counted = False
+
+    def as_unknown(self) -> None:
+        """Not counted yet; RateLimitExceeded if it is one too many whatever it is."""
+        self._rate_limits.check_any(self._key_id, self._state)
+
+    def as_request(self) -> None:
+        """It is like any other, or was not understood; RateLimitExceeded if it is one too many."""
+        self._count(self._rate_limits.check)
+
+    def as_publishing(self) -> None:
+        """It does nothing but publish; RateLimitExceeded if it is one too many."""
+        self._count(self._rate_limits.check_publishing)
+
+    def _count(self, check: Callable[[ApiKeyId, RequestState], None]) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            check(self._key_id, self._state)
 
 
 def rate_headers(status: RateStatus) -> dict[str, str]:

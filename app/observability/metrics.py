@@ -1,6 +1,7 @@
 """What is counted and timed, as Prometheus reads it. Every label has few and known values."""
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from app.domain.errors import ErrorCode
 
@@ -104,8 +107,32 @@ class Metrics:
         ).inc()
 
 
-def render_metrics(metrics: Metrics) -> bytes:
-    """All metrics as METRICS_CONTENT_TYPE; those of every process, if several share."""
+def render_metrics(metrics: Metrics, *, overdue: int | None = None) -> bytes:
+    """All metrics as METRICS_CONTENT_TYPE; those of every process, if several share.
+
+    `overdue` is how many destinations are, read just now; None, where that is not known, leaves it out.
+    """
+    data = CollectorRegistry()
+    if overdue is not None:
+        data.register(_Overdue(overdue))
+    return _of_processes(metrics) + generate_latest(data)
+
+
+class _Overdue(Collector):
+    """A fact of the database and of no process, so it is neither kept nor added up."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "post_results_destinations_overdue",
+            "Destinations that no publisher took up, or reported of, for five minutes.",
+            self._count,
+        )
+
+
+def _of_processes(metrics: Metrics) -> bytes:
     if not metrics.shared_directory:
         return generate_latest(metrics.registry)
     _forget_dead_processes(Path(metrics.shared_directory))

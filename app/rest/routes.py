@@ -177,6 +177,7 @@ def _handler(call: Call, door: GraphQLDoor, clock: Clock, max_body_bytes: int) -
     async def handle(request: Request) -> Response:
         request_state(request.scope)["door"] = "rest"
         context = await door.context_for(request)
+        context.request_count.as_request()
         asked = await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
         wanted = call.wanted(asked)
         context = replace(

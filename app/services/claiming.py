@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from app.db.attempts import attempts_by_destination_id
 from app.db.engine import Database
 from app.db.publishing import (
     lock_due,
@@ -52,6 +53,16 @@ class Claim:
     post: Post
     destination: Destination
     account: Account
+    last_start: "Start | None" = None
+    """Of the attempt whose outcome is to be verified; None where none is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When an attempt was started, and by whom."""
+
+    at: datetime
+    worker: str | None
 
 
 async def claim_destinations(
@@ -206,7 +217,16 @@ async def _claim_verifications(
         state = verifying(state, lease.token, now + length)
         posts[post_id] = posts[post_id].with_state(destination_id, state, now)
     await writing.save_posts(list(posts.values()))
-    return _claims(leases, posts, accounts, chosen, now + length)
+    starts = await _last_starts(writing, [each for _, each in chosen])
+    claims = _claims(leases, posts, accounts, chosen, now + length)
+    return [replace(each, last_start=starts.get(each.lease.destination_id)) for each in claims]
+
+
+async def _last_starts(
+    writing: Writing, destination_ids: Sequence[DestinationId]
+) -> Mapping[DestinationId, Start]:
+    rows = await attempts_by_destination_id(writing.reader, destination_ids)
+    return {row.destination_id: Start(row.started_at, row.worker) for row in rows}
 
 
 async def _accounts_of(

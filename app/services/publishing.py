@@ -11,7 +11,7 @@ from app.domain import publishing
 from app.domain.attempts import Attempt, Failure, Publication
 from app.domain.connecting import lost_access
 from app.domain.destinations import Destination, DestinationState
-from app.domain.errors import Conflict, LeaseLost, NotFound
+from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, NewId, PostId, WorkspaceId
 from app.domain.leases import Lease
@@ -37,7 +37,7 @@ class Publisher:
     def errand(self, workspace_id: WorkspaceId, operation: str, now: datetime) -> Errand:
         """LeaseLost in a workspace that is not its own: of others it learns nothing."""
         if self.workspace_id not in (None, workspace_id):
-            raise LeaseLost("The lease has ended, or somebody else has the destination by now.")
+            raise publishing.lease_lost()
         return Errand(workspace_id=workspace_id, actor=self.actor, operation=operation, now=now)
 
 
@@ -226,7 +226,7 @@ async def _record(
     async def work(writing: Writing) -> Told:
         post = await _post_of(writing, destination_id)
         if post is None:  # the account was taken off the post
-            raise LeaseLost("The lease has ended: the post does not go to this account any more.")
+            raise publishing.lease_lost()
         return _told(await decide_about(writing, post, destination_id, decide), destination_id)
 
     return await write(database, errand, work)

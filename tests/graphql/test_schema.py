@@ -110,16 +110,26 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
     assert PRINTED.mutation_type is not None
     assert sorted(PRINTED.mutation_type.fields) == [
         "cancelPost",
+        "claimDestinations",
+        "claimVerifications",
         "connectAccount",
         "createPost",
         "createPosts",
         "deletePost",
         "disconnectAccount",
+        "extendLease",
         "markReconnected",
+        "reconcileDestination",
+        "recordResult",
+        "releaseClaim",
+        "reportFailed",
+        "reportPublished",
+        "reportVerified",
         "retryAfterReconnect",
         "retryDestinations",
         "retryPost",
         "schedulePost",
+        "startAttempt",
         "updateAccount",
         "updatePost",
     ]
@@ -157,6 +167,12 @@ def test_nothing_defaults_to_null() -> None:
         if not type_["name"].startswith("__") and each["defaultValue"] is not None
     }
     assert defaults == {
+        "ClaimDestinationsInput.leaseSeconds": "60",
+        "ClaimDestinationsInput.limit": "10",
+        "ClaimDestinationsInput.waitSeconds": "0",
+        "ClaimVerificationsInput.leaseSeconds": "60",
+        "ClaimVerificationsInput.limit": "10",
+        "ClaimVerificationsInput.waitSeconds": "0",
         "CreatePostInput.accountIds": "[]",
         "CreatePostInput.content": '""',
         "CreatePostInput.draft": "false",
@@ -172,6 +188,7 @@ def test_nothing_defaults_to_null() -> None:
         "PostOrder.direction": "DESC",
         "PostOrder.field": "CREATED_AT",
         "Query.period": "MONTH",
+        "ReportFailedInput.outcomeUnknown": "false",
         "RetryDestinationsInput.dryRun": "false",
         "RetryDestinationsInput.first": "500",
         "RetryPostInput.force": "false",

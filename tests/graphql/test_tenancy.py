@@ -25,7 +25,8 @@ from graphql import (
 
 import app.graphql
 from app.db.engine import Database
-from app.domain.ids import NodeKind, encode_node_id
+from app.domain.ids import DestinationId, NodeKind, encode_node_id
+from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
 from app.graphql.schema import core_schema, make_schema
 from app.settings import GraphQLLimits, read_settings
@@ -42,6 +43,7 @@ from tests.graphql.tenants import (
     FOREIGN_POST,
     FOREIGN_REFERENCE,
     FOREIGN_WORD,
+    OWN,
     SHARED_ACCOUNT,
     SHARED_DESTINATIONS,
     SHARED_POST,
@@ -89,6 +91,23 @@ NODE_IDS = (
         )
     ),
 )
+
+
+def tokens(kind: LeaseKind) -> Known:
+    """Leases as they would be given out: of one's own, of the other's, and of what is there no more."""
+    codec = LeaseCodec(bytes(32), kind)
+    return Known(
+        *(
+            codec.encode(Lease(workspace, DestinationId(destination), 1, UUID(int=1)))
+            for workspace, destination in (
+                (OWN, SHARED_DESTINATIONS[0]),
+                (FOREIGN, FOREIGN_DESTINATION),
+                (OWN, NOWHERE),
+            )
+        )
+    )
+
+
 KNOWN: dict[str, tuple[Known, ...]] = {
     "id: ID": NODE_IDS,
     "ids: ID": NODE_IDS,
@@ -98,6 +117,11 @@ KNOWN: dict[str, tuple[Known, ...]] = {
     "search: String": (Known("SPRING", FOREIGN_WORD, "nowhere"),),
     "reference: String": (Known("spring", FOREIGN_REFERENCE, "nowhere"),),
     "errorCode: String": (Known("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
+    "destinationId: UUID": (
+        Known(str(SHARED_DESTINATIONS[0]), str(FOREIGN_DESTINATION), str(NOWHERE)),
+    ),
+    "leaseToken: String": (tokens(LeaseKind.PUBLISHING),),
+    "verificationToken: String": (tokens(LeaseKind.VERIFICATION),),
 }
 CURSORS = ("after: String", "before: String")
 PLAIN: dict[str, tuple[object, ...]] = {
@@ -106,6 +130,12 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "offset: Int": (1, 10_000),
     "maxAttempts: Int": (0, 1),
     "retryAfterSeconds: Int": (0, 60),
+    "httpStatus: Int": (400, 500),
+    "leaseSeconds: Int": (60, 3600),
+    "limit: Int": (1, 100),
+    "waitSeconds: Int": (0,),
+    "message: String": ("It failed.",),
+    "attemptKey: String": ("1",),
 }
 """What names nothing; it is asked before and after the other workspace exists, and so are the
 values of every enum, of Boolean and of DateTime."""
@@ -360,8 +390,18 @@ async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspac
 # What changes something.
 
 NAMED_BY_CHANGES = {
-    **{name: KNOWN[name] for name in ("postId: UUID", "accountId: Int")},
+    **{
+        name: KNOWN[name]
+        for name in (
+            "postId: UUID",
+            "accountId: Int",
+            "destinationId: UUID",
+            "leaseToken: String",
+            "verificationToken: String",
+        )
+    },
     "accountIds: Int": KNOWN["accountId: Int"],
+    "platforms: String": KNOWN["platform: String"],
 }
 """What the inputs of mutations name. Filters are those of the lists that are read."""
 
@@ -380,6 +420,11 @@ NEW_VALUES = {
     "platformUserId",
     "platformUsername",
     "avatarUrl",
+    "platformPostId",
+    "platformPostUrl",
+    "code",
+    "raw",
+    "worker",
 }
 """What is stored as it is given, or compared with what its own post or workspace has."""
 
@@ -414,9 +459,13 @@ async def changes(client: Client) -> AsyncIterator[Cell]:
 
 
 def with_content(question: Question) -> Question:
-    """A new post is refused for want of content before anybody looks at its accounts."""
+    """A new post is refused for want of content before anybody looks at its accounts, a publication
+    for want of a place."""
     (given,) = question.variables.values()
     assert isinstance(given, dict)
+    if "PUBLISHED" in (given.get("finding"), given.get("outcome")) or "leaseToken" in given:
+        place = re.search(r"report(Published|Verified)|reconcile|recordResult", question.document)
+        given |= {"platformPostId": "1"} if place else {}
     for post in given.get("posts", [given]):
         if "createPost" in question.document:
             post["content"] = "Sale"
@@ -444,7 +493,14 @@ async def test_changes_would_reach_another_workspace_if_nothing_confined_their_r
         leaking = [cell.place async for cell in changes(own) if cell.foreign != cell.nowhere]
 
     # There the own post is looked at first: it does not go to them, or cannot be changed any more.
+    # A lease tells its workspace, which is compared with the key's before anything is read.
     tight = {
+        *(
+            str(place)
+            for place in changing_places()
+            if place.name in ("leaseToken", "verificationToken", "platforms")
+        ),
+        "Mutation.recordResult(input.accountId)",
         "Mutation.retryPost(input.accountIds)",
         "Mutation.schedulePost(input.accountIds)",
         "Mutation.updatePost(input.accountIds)",

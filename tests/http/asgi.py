@@ -122,6 +122,7 @@ def rate_limits(
         requests=requests,
         failed_authentications=failed_authentications,
         new_posts=(),
+        publishing=(),
         now=lambda: NOW,
     )
 

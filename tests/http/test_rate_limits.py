@@ -10,7 +10,7 @@ import pytest
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limit_storage import BoundedStorage
-from app.http.rate_limits import RateLimits, rate_headers
+from app.http.rate_limits import RateLimits, RequestCount, rate_headers
 from app.http.state import RateStatus, RequestState
 from tests.http.asgi import NOW
 
@@ -37,12 +37,17 @@ def clock() -> Clock:
 
 
 def made_of(
-    clock: Callable[[], datetime], requests: str, failures: str = "", new_posts: str = ""
+    clock: Callable[[], datetime],
+    requests: str,
+    failures: str = "",
+    new_posts: str = "",
+    publishing: str = "",
 ) -> RateLimits:
     return RateLimits(
         requests=tuple(limits.parse_many(requests)) if requests else (),
         failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
         new_posts=tuple(limits.parse_many(new_posts)) if new_posts else (),
+        publishing=tuple(limits.parse_many(publishing)) if publishing else (),
         now=clock,
     )
 
@@ -190,15 +195,68 @@ def test_untouched_limits_show_themselves_full(clock: Clock) -> None:
 
 
 def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) -> None:
-    rate_limits = made_of(clock, "", "1/minute", "1/minute")
+    rate_limits = made_of(clock, "", "1/minute", "1/minute", "1/minute")
     state: RequestState = {}
     for _ in range(100):
         rate_limits.check(KEY, state)
+        rate_limits.check_publishing(KEY, state)
+        rate_limits.check_any(KEY, state)
         rate_limits.check_new_posts(KEY, state, 50)
         rate_limits.check_failed_authentication(ADDRESS, {})
 
-    assert "rate_status" not in state
+    assert state["rate_status"] == rate_limits.untouched()
     assert rate_limits.untouched() == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
+
+
+def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
+    rate_limits = made_of(clock, "1/minute", publishing="2/minute")
+    state: RequestState = {}
+    rate_limits.check(KEY, state)
+    for left in (1, 0):
+        rate_limits.check_any(KEY, state)
+        rate_limits.check_publishing(KEY, state)
+        assert state["rate_status"] == RateStatus(2, left, NOW_SECONDS + 60)
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check_publishing(KEY, state)
+    assert refusal.value.message == (
+        "Too many publishing requests: 2 per minute are allowed for one API key. Try again in 60 s."
+    )
+
+
+def test_nobody_is_refused_unread_before_every_limit_is_used_up(clock: Clock) -> None:
+    rate_limits = made_of(clock, "1/hour", publishing="1/minute")
+    state: RequestState = {}
+    rate_limits.check(KEY, state)
+    rate_limits.check_any(KEY, state)
+    rate_limits.check_publishing(KEY, state)
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check_any(KEY, state)
+    assert refusal.value.retry_after == 60  # then one of them takes requests again
+    assert state["rate_status"] == RateStatus(1, 0, NOW_SECONDS + 60)
+
+
+def test_without_a_limit_on_publishing_the_headers_say_so(clock: Clock) -> None:
+    rate_limits = made_of(clock, "1/minute")
+    state: RequestState = {}
+    for _ in range(100):
+        rate_limits.check_publishing(KEY, state)
+
+    assert state["rate_status"] == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
+
+
+def test_a_request_is_counted_once_as_what_it_turns_out_to_be_first(clock: Clock) -> None:
+    rate_limits = made_of(clock, "9/minute", publishing="9/minute")
+    state: RequestState = {}
+    count = RequestCount(rate_limits, KEY, state)
+    count.as_unknown()
+    assert state == {}
+    count.as_publishing()
+    count.as_request()
+
+    assert state["rate_status"] == RateStatus(9, 8, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1) == RateStatus(9, 8, NOW_SECONDS + 60)
 
 
 def test_headers_are_integers() -> None:

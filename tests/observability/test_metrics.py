@@ -110,6 +110,21 @@ def test_the_process_and_the_platform_are_described() -> None:
     assert METRICS_CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_is_overdue_is_shown_as_it_was_read_and_by_whichever_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    metrics = Metrics()
+    if is_shared:
+        monkeypatch.setattr(metrics, "shared_directory", str(tmp_path))
+
+    gauge = ("post_results_destinations_overdue", frozenset[tuple[str, str]]())
+    for count in (7, 0):
+        assert samples(render_metrics(metrics, overdue=count))[gauge] == count
+    assert gauge not in samples(render_metrics(metrics, overdue=None))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_any_process_shows_the_sum_of_all(tmp_path: Path) -> None:
     def worker(requests: int, task: str) -> bytes:
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}

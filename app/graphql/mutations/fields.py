@@ -20,10 +20,24 @@ IDEMPOTENCY_KEY = "Of this request: sent again within 24 hours, it has no second
 """The description of the field of that name, in every input that has it."""
 
 
-def changes(scope: Scope) -> list[FieldExtension]:
-    """The `extensions=` of a field that changes something."""
-    allowed = PermissionExtension([HasScope(scope), IsNoMirror()], use_directives=False)
+_PUBLISHING = (Scope.PUBLISH, Scope.PUBLISH_ALL)
+
+
+def changes(*scopes: Scope) -> list[FieldExtension]:
+    """The `extensions=` of a field that changes something, for keys with one of the scopes."""
+    allowed = PermissionExtension([HasScope(*scopes), IsNoMirror()], use_directives=False)
     return [allowed, NamesItsInput()]
+
+
+def publishes() -> list[FieldExtension]:
+    """The `extensions=` of a field of the publishing protocol: in one workspace, or over all."""
+    allowed = PermissionExtension([HasScope(*_PUBLISHING), IsPublishedFrom()], use_directives=False)
+    return [allowed, NamesItsInput()]
+
+
+def publishes_here() -> list[FieldExtension]:
+    """The same, of a field that acts in the viewer's own workspace alone."""
+    return changes(*_PUBLISHING)
 
 
 class IsNoMirror(BasePermission):
@@ -34,6 +48,14 @@ class IsNoMirror(BasePermission):
 
     def on_unauthorized(self) -> None:
         raise ReadOnlyMirror("This workspace mirrors another service and cannot be changed here.")
+
+
+class IsPublishedFrom(IsNoMirror):
+    """The same for a key of one workspace; one over all passes over the mirrors by itself."""
+
+    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
+        everywhere = Scope.PUBLISH_ALL in info.context.viewer.scopes
+        return everywhere or super().has_permission(source, info, **kwargs)
 
 
 class NamesItsInput(FieldExtension):

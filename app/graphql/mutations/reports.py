@@ -1,0 +1,217 @@
+"""Reports: what came of a claim, of a look, or of an attempt elsewhere. What that means is decided below."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+from strawberry import argument, field
+
+from app.domain.api_keys import Scope
+from app.domain.attempts import check_attempt_key, check_worker, told_start
+from app.domain.destinations import DestinationStatus, Outcome
+from app.domain.ids import DestinationId, PostId, check_account_id
+from app.domain.leases import LeaseKind
+from app.domain.publishing import Receipt, Result
+from app.domain.times import cut_to_milliseconds
+from app.graphql.context import Context, Info
+from app.graphql.mutations.fields import changes, publishes, publishes_here
+from app.graphql.mutations.leases import publishing_lease
+from app.graphql.mutations.report_inputs import (
+    ReconcileDestinationInput,
+    RecordResultInput,
+    ReportFailedInput,
+    ReportPublishedInput,
+    ReportVerifiedInput,
+)
+from app.graphql.types import Destination
+from app.services import publishing
+from app.services.publishing import Told
+
+
+@strawberry.type
+class Report:
+    """What every report answers. The destination may be of a workspace that the viewer may not read."""
+
+    receipt: Receipt = field(description="What became of the report.")
+    status: DestinationStatus = field(description="Where the destination stands now.")
+    outcome: Outcome = field(description="What is known about the platform now.")
+    attempts: int = field(description="How often the platform was called so far.")
+    will_retry: bool = field(description="Whether it is tried again by itself, at nextRetryAt.")
+    next_retry_at: datetime | None = field(description="When it may be claimed again.")
+
+
+@strawberry.type(description="What became of a report.")
+class ReportPublishedPayload(Report):
+    pass
+
+
+@strawberry.type(description="What became of a report.")
+class ReportFailedPayload(Report):
+    pass
+
+
+@strawberry.type(description="What became of a report.")
+class ReportVerifiedPayload(Report):
+    pass
+
+
+@strawberry.type(description="What became of a report.")
+class RecordResultPayload(Report):
+    pass
+
+
+@strawberry.type(description="The destination that was settled.")
+class ReconcileDestinationPayload:
+    destination: Destination | None = field(description="The destination as it stands now.")
+
+
+@strawberry.type
+class ReportMutations:
+    @strawberry.mutation(
+        description="Say that the platform has the post. It is kept however late it comes, and settles the"
+        " destination, whoever holds it; if another report has done so before, it is a DUPLICATE.",
+        extensions=publishes(),
+    )
+    async def report_published(
+        self,
+        info: Info,
+        input: Annotated[ReportPublishedInput, argument(description="Where it is.")],  # noqa: A002
+    ) -> ReportPublishedPayload | None:
+        context, now = info.context, _now(info.context)
+        told = await publishing.report_published(
+            context.database,
+            context.publisher,
+            publishing_lease(context, input.lease_token),
+            input.publication(now),
+            new_id=context.new_id,
+            now=now,
+        )
+        return ReportPublishedPayload(**_facts(told))
+
+    @strawberry.mutation(
+        description="Say that an attempt failed; when it is tried again is decided here. Once the lease is"
+        " lost it is only logged.",
+        extensions=publishes(),
+    )
+    async def report_failed(
+        self,
+        info: Info,
+        input: Annotated[ReportFailedInput, argument(description="What went wrong.")],  # noqa: A002
+    ) -> ReportFailedPayload | None:
+        context, now = info.context, _now(info.context)
+        lease, failure = publishing_lease(context, input.lease_token), input.failure()
+        if input.outcome_unknown:
+            told = await publishing.report_unknown(
+                context.database,
+                context.publisher,
+                lease,
+                failure,
+                new_id=context.new_id,
+                now=now,
+            )
+        else:
+            told = await publishing.report_failed(
+                context.database,
+                context.publisher,
+                lease,
+                failure,
+                context.retry_rules,
+                new_id=context.new_id,
+                now=now,
+            )
+        return ReportFailedPayload(**_facts(told))
+
+    @strawberry.mutation(
+        description="Say what was found on the platform of an outcome that nobody knew.",
+        extensions=publishes(),
+    )
+    async def report_verified(
+        self,
+        info: Info,
+        input: Annotated[ReportVerifiedInput, argument(description="The finding.")],  # noqa: A002
+    ) -> ReportVerifiedPayload | None:
+        context, now = info.context, _now(info.context)
+        seal = context.leases(LeaseKind.VERIFICATION)
+        told = await publishing.report_verified(
+            context.database,
+            context.publisher,
+            seal.decode(input.verification_token, "verificationToken"),
+            input.finding,
+            input.publication_if(input.finding, now),
+            context.retry_rules,
+            new_id=context.new_id,
+            now=now,
+        )
+        return ReportVerifiedPayload(**_facts(told))
+
+    @strawberry.mutation(
+        description="Record an attempt of a publisher with a queue of its own, in the key's own workspace:"
+        " once for each attemptKey. LEASED while another publisher holds the destination.",
+        extensions=publishes_here(),
+    )
+    async def record_result(
+        self,
+        info: Info,
+        input: Annotated[RecordResultInput, argument(description="The attempt.")],  # noqa: A002
+    ) -> RecordResultPayload | None:
+        context, now = info.context, _now(info.context)
+        account_id = check_account_id(input.account_id, "accountId")
+        check_attempt_key(input.attempt_key)
+        check_worker(input.worker)
+        result = Result(
+            attempt_key=input.attempt_key,
+            worker=input.worker,
+            started_at=told_start(input.started_at, now),
+            told=input.told(now),
+        )
+        told = await publishing.record_result(
+            context.database,
+            context.errand("recordResult"),
+            PostId(input.post_id),
+            account_id,
+            result,
+            context.retry_rules,
+            new_id=context.new_id,
+        )
+        return RecordResultPayload(**_facts(told))
+
+
+@strawberry.type
+class ReconciliationMutations:
+    @strawberry.mutation(
+        description="Settle a destination of which nobody knows whether it was published, after somebody"
+        " has looked on the platform. CONFLICT where the outcome is known.",
+        extensions=changes(Scope.WRITE),
+    )
+    async def reconcile_destination(
+        self,
+        info: Info,
+        input: Annotated[ReconcileDestinationInput, argument(description="The finding.")],  # noqa: A002
+    ) -> ReconcileDestinationPayload | None:
+        context, now = info.context, _now(info.context)
+        key = DestinationId(input.destination_id)
+        where = input.publication_if(input.finding, now)
+        await publishing.reconcile_destination(
+            context.database, context.errand("reconcileDestination"), key, where
+        )
+        row = await context.loaders.destinations_by_id.load(key)
+        return ReconcileDestinationPayload(
+            destination=None if row is None else Destination.from_row(row, context.clock())
+        )
+
+
+def _now(context: Context) -> datetime:
+    """As it is stored, for a time that a report does not tell."""
+    return cut_to_milliseconds(context.clock())
+
+
+def _facts(told: Told) -> dict[str, Any]:
+    state = told.destination.state
+    return {
+        "receipt": told.receipt,
+        "status": state.status,
+        "outcome": state.outcome,
+        "attempts": state.attempts,
+        "will_retry": state.next_retry_at is not None,
+        "next_retry_at": state.next_retry_at,
+    }
