@@ -41,6 +41,10 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings == Settings()
     assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.with_worker is False
+    assert settings.worker_concurrency == 8
+    assert settings.worker_lease == timedelta(seconds=60)
+    assert settings.sandbox_file is None
     assert settings.demo is False
     assert settings.demo_api_key is None
     assert settings.demo_key() == "pe_live_" + DEMO_KEY_SECRET

@@ -48,6 +48,14 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
+class DrivenClock(FakeClock):
+    """Runs only as the test sets it forward; who sleeps waits for that."""
+
+    async def sleep(self, seconds: float) -> None:
+        ends_at = self.seconds + seconds
+        await eventually(lambda: self.seconds >= ends_at)
+
+
 class RealClock:
     """Begins at NOW, and runs."""
 
@@ -116,7 +124,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A post on one account of the sandbox, due since NOW."""
+    """A post on one account."""
 
     database: Database
     workspace: WorkspaceId
@@ -188,10 +196,12 @@ def is_waiting(state: DestinationState) -> bool:
     return state.next_retry_at is not None
 
 
-async def send(database: Database, account_name: str, *, platform: str = NAME) -> Sent:
+async def send(
+    database: Database, account_name: str, *, platform: str = NAME, due_at: datetime = NOW
+) -> Sent:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, platform=platform, account_name=account_name)
-    post = await add_post(database, workspace, {account: queued()}, submitted_now=True)
+    post = await add_post(database, workspace, {account: queued(due_at)}, submitted_now=True)
     return Sent(database, workspace, account, post.id, post.destinations[0])
 
 
