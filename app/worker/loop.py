@@ -1,6 +1,7 @@
 """The worker's loop: claims as much as it can work on at once, until it is told to stop. No processes."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -26,6 +27,7 @@ class Worker:
         self, means: Means, *, concurrency: int, stop_within: timedelta, poll: timedelta = POLL
     ) -> None:
         self._means = means
+        self._platforms = deque(means.platforms)
         self._concurrency = concurrency
         self._stop_within = stop_within
         self._poll = poll
@@ -93,7 +95,8 @@ class Worker:
         return self._concurrency - len(self._running)
 
     def _wish(self, limit: int) -> Wish:
-        return Wish(limit=limit, lease=self._means.lease, platforms=tuple(self._means.platforms))
+        self._platforms.rotate()  # of one free place, the first one has all
+        return Wish(limit=limit, lease=self._means.lease, platforms=tuple(self._platforms))
 
     def _hold(self, asked_at: float) -> Hold:
         return Hold(self._means.lease, asked_at=asked_at, elapsed=self._means.edges.elapsed)

@@ -61,6 +61,6 @@ def real_edges(now: Callable[[], datetime]) -> Edges:
 
 
 def _elapsed() -> float:
-    # A monotonic clock stands still while a machine sleeps, and leases run on.
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    if hasattr(time, "CLOCK_BOOTTIME"):  # runs on while a machine sleeps, as leases do
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()

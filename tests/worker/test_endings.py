@@ -20,6 +20,7 @@ from tests.worker.running import (
     RealClock,
     Scripted,
     Sent,
+    eventually,
     is_final,
     is_published,
     is_unknown,
@@ -252,6 +253,16 @@ async def test_only_platforms_with_an_adapter_are_touched(database: Database) ->
         await sent.until(is_final)
 
     assert await other.state() == before
+
+
+async def test_with_one_place_every_platform_has_its_turn(database: Database) -> None:
+    platforms = {name: Scripted(TimeoutError()) for name in ("x", "sandbox", "threads")}
+    for name in [*platforms] * 5:
+        await send(database, "acme", platform=name)
+    async with Bench(database, platforms=platforms, concurrency=1).working():
+        await eventually(lambda: all(platform.calls for platform in platforms.values()))
+
+    assert {len(platform.calls) for platform in platforms.values()} <= {1, 2}
 
 
 async def test_a_lease_is_extended_for_as_long_as_a_call_takes(database: Database) -> None:
