@@ -1,4 +1,4 @@
-"""The command `post-results`: serving, migrating, and what an operator does on the server. No rules."""
+"""The command `post-results`: serving, publishing, migrating, and what else an operator does. No rules."""
 
 import asyncio
 import os
@@ -39,6 +39,7 @@ from app.services.demo import DemoRefused
 from app.services.imports import import_records, rehearse_import
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table
+from app.worker.process import work_forever
 
 T = TypeVar("T")
 
@@ -110,11 +111,21 @@ def cli() -> None:
 @click.option(
     "--demo", is_flag=True, help="Load the demo data once, and show the demo key to everybody."
 )
-def serve(demo: bool) -> None:
+@click.option("--with-worker", is_flag=True, help="Publish too, in each process of the server.")
+def serve(demo: bool, with_worker: bool) -> None:
     """Bring the database to this version, then serve GraphQL, REST and the page for exploring."""
+    # Each process of the server reads its settings from there.
     if demo:
-        os.environ["DEMO"] = "yes"  # where each process of the server reads its settings
+        os.environ["DEMO"] = "yes"
+    if with_worker:
+        os.environ["WITH_WORKER"] = "yes"
     serve_forever(_settings())
+
+
+@cli.command("worker")
+def worker_command() -> None:
+    """Bring the database to this version, then publish what falls due until a signal says stop."""
+    work_forever(_settings(), _now)
 
 
 @cli.command("migrate")

@@ -6,8 +6,8 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.background import TICK, repeated
 from app.db.destinations import count_overdue
 from app.db.engine import Database
 from app.db.migrations import check_schema_version
@@ -47,15 +48,13 @@ from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
+from app.worker.starting import worker_beside
 
 GRAPHQL_PATH = "/graphql"
 KEY_USAGE_AGE = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
 REQUESTS_AGE = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
-
-TICK = timedelta(seconds=1)
-"""How late what falls due by itself may be seen to."""
 
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
@@ -142,11 +141,12 @@ def create_app(
             await check_schema_version(database)
             door.cursor_secret = await _cursor_secret(settings, database)
             async with (
-                _repeated(database.refresh_statistics, every=STATISTICS_AGE),
-                _repeated(write_key_usage, every=KEY_USAGE_AGE),
-                _repeated(fail_due_posts, every=tick),
-                _repeated(settle_leases, every=tick),
-                _repeated(forget_requests, every=REQUESTS_AGE),
+                repeated(database.refresh_statistics, every=STATISTICS_AGE),
+                repeated(write_key_usage, every=KEY_USAGE_AGE),
+                repeated(fail_due_posts, every=tick),
+                repeated(settle_leases, every=tick),
+                repeated(forget_requests, every=REQUESTS_AGE),
+                worker_beside(settings, database, door.retry_policies, clock),
             ):
                 yield
 
@@ -259,35 +259,3 @@ async def _cursor_secret(settings: Settings, database: Database) -> bytes:
         return settings.secret_key.encode()
     async with database.read_all_workspaces() as connection:
         return await deployment_secret(connection)
-
-
-@asynccontextmanager
-async def _repeated(
-    work: Callable[[], Awaitable[None]], *, every: timedelta
-) -> AsyncIterator[None]:
-    """Does some work now, again and again, and once more at the end; never breaks it off."""
-    stopping = asyncio.Event()
-    repeating = asyncio.create_task(_repeat(work, every, stopping))
-    try:
-        yield
-    finally:
-        stopping.set()
-        await repeating
-
-
-async def _repeat(
-    work: Callable[[], Awaitable[None]], every: timedelta, stopping: asyncio.Event
-) -> None:
-    is_last = is_failing = False
-    while not is_last:
-        is_last = stopping.is_set()
-        try:
-            await work()
-            is_failing = False
-        except Exception:  # serving goes on without it, and it is tried again
-            if not is_failing:  # once is enough of a database that is away for hours
-                logger.warning("housekeeping failed", work=work.__name__, exc_info=True)
-            is_failing = True
-        if not is_last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), every.total_seconds())

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import click
 import uvicorn
@@ -22,10 +23,11 @@ from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
 from app.main import now_utc
 from app.observability.logs import configure_logging
-from app.services.demo import load_demo
+from app.services.demo import load_demo, send_demo_posts
 from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import make_first_workspace
 from app.settings import Settings, SettingsError
+from app.worker.starting import describe_worker
 
 _DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
@@ -110,6 +112,8 @@ async def _prepare(settings: Settings) -> str | None:
         if settings.demo:
             token = settings.demo_key()
             await load_demo(database, token=token, key_prefix=settings.api_key_prefix, now=now)
+            if settings.with_worker:
+                await send_demo_posts(database, new_id=uuid4, now=now_utc())
             return token
         return await make_first_workspace(
             database,
@@ -128,6 +132,7 @@ def _greeting(settings: Settings, listening: socket.socket, key: str | None) -> 
         f"  REST     {url}/v1",
         *([] if settings.trusted_documents else [f"  explore  {url}/graphiql"]),
         f"  ready?   {url}/readyz",
+        *([describe_worker(settings)] if settings.with_worker else []),
     ]
     if key and settings.demo:
         results = f"{url}/v1/posts/{_DEMO_POST}/results"

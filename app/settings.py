@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import limits
 
 from app.domain.api_keys import is_well_formed
+from app.domain.leases import MAX_CLAIMS, MAX_LEASE, MIN_LEASE
 
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 """The secret part of the demo workspace's key while DEMO_API_KEY is not set; known to everybody."""
@@ -273,6 +274,30 @@ class Settings:
     workers: int = _setting(
         "WORKERS", "1", _whole_number(1, 256), "Server processes. More than one wants PostgreSQL."
     )
+    with_worker: bool = _setting(
+        "WITH_WORKER",
+        "no",
+        _yes_or_no,
+        "`yes` is the same as `serve --with-worker`: each server process publishes too.",
+    )
+    worker_concurrency: int = _setting(
+        "WORKER_CONCURRENCY",
+        "8",
+        _whole_number(1, MAX_CLAIMS),
+        "Posts that a worker publishes, or looks for, at the same time.",
+    )
+    worker_lease: timedelta = _setting(
+        "WORKER_LEASE",
+        "60",
+        _seconds(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),
+        "Seconds after which others take over from a worker that is gone; it renews them as it works.",
+    )
+    sandbox_file: Path | None = _setting(
+        "SANDBOX_FILE",
+        None,
+        _path,
+        "Where the sandbox keeps what it published. Not set: in the memory of each process.",
+    )
     demo: bool = _setting(
         "DEMO",
         "no",
@@ -337,7 +362,10 @@ class Settings:
         "Seconds until a request is given up with 503.",
     )
     shutdown_timeout: timedelta = _setting(
-        "SHUTDOWN_TIMEOUT", "10", _seconds(0, 3600), "Seconds that running requests get at a stop."
+        "SHUTDOWN_TIMEOUT",
+        "10",
+        _seconds(0, 3600),
+        "Seconds that running requests get at a stop, and then what a worker has started.",
     )
     max_body_bytes: int = _setting(
         "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."

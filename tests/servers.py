@@ -21,8 +21,8 @@ SECONDS = 60
 """How long a busy machine may take for anything here; only a failure takes so long."""
 
 
-class Server:
-    """A process of `post-results serve`, from its greeting to its end."""
+class Process:
+    """A process of `post-results`, from its start to its end; what it prints and logs is kept."""
 
     def __init__(
         self,
@@ -35,21 +35,14 @@ class Server:
         self._out = folder / f"{number}.out"
         self._log = folder / f"{number}.log"
         settings = {**os.environ, "PORT": "0", **environment}
-        self.process = start(["serve", *arguments], settings, self._out, self._log)
+        self.process = start(arguments, settings, self._out, self._log)
 
-    def greeting(self) -> list[str]:
-        """What it prints at its start, which is all that it prints; then it answers."""
-        while not (found := re.search(r"(http\S+)/readyz\n", self._out.read_text())):
+    def printed(self, pattern: str) -> re.Match[str]:
+        """Where what it prints has the pattern, as soon as it has."""
+        while not (found := re.search(pattern, self._out.read_text())):
             assert self.process.poll() is None, self._log.read_text()
             time.sleep(0.02)
-        self.url = found[1]
-        assert self.get("/readyz").json() == {"status": "ready"}
-        return self._out.read_text().splitlines()
-
-    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
+        return found
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -63,7 +56,7 @@ class Server:
         self.process.wait(SECONDS)
 
     def refusal(self) -> str:
-        """The one sentence of a server that must not start."""
+        """The one sentence of a process that must not start."""
         assert self.process.wait(SECONDS) == 1
         assert self._out.read_text() == ""
         return self._log.read_text()
@@ -71,6 +64,30 @@ class Server:
     def events(self) -> list[dict[str, Any]]:
         """What it logged; everything must be a JSON object on one line."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+
+class Server(Process):
+    """A process of `post-results serve`, from its greeting to its end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        start: Start = forked,
+    ) -> None:
+        super().__init__(folder, environment, "serve", *arguments, start=start)
+
+    def greeting(self) -> list[str]:
+        """What it prints at its start, which is all that it prints; then it answers."""
+        self.url = self.printed(r"(http\S+)/readyz\n")[1]
+        assert self.get("/readyz").json() == {"status": "ready"}
+        return self._out.read_text().splitlines()
+
+    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
 
     def requests(self) -> list[dict[str, Any]]:
         """What it logged of each request."""

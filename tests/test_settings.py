@@ -41,6 +41,10 @@ def test_without_variables_everything_has_its_default() -> None:
     assert settings == Settings()
     assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.with_worker is False
+    assert settings.worker_concurrency == 8
+    assert settings.worker_lease == timedelta(seconds=60)
+    assert settings.sandbox_file is None
     assert settings.demo is False
     assert settings.demo_api_key is None
     assert settings.demo_key() == "pe_live_" + DEMO_KEY_SECRET
@@ -174,6 +178,12 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("PORT", " 65535 ", 65535),
         ("WORKERS", "1", 1),
         ("WORKERS", "256", 256),
+        ("WITH_WORKER", "yes", True),
+        ("WORKER_CONCURRENCY", "1", 1),
+        ("WORKER_CONCURRENCY", "100", 100),
+        ("WORKER_LEASE", "1", timedelta(seconds=1)),
+        ("WORKER_LEASE", "3600", timedelta(hours=1)),
+        ("SANDBOX_FILE", "/tmp/ledger.jsonl", Path("/tmp/ledger.jsonl")),
         ("DEMO", "yes", True),
         ("DEMO", "no", False),
         ("DEMO_API_KEY", DEMO_KEY, DEMO_KEY),
@@ -273,6 +283,11 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be one of json, console"),
         ("DEMO", "1", "must be one of yes, no"),
+        ("WITH_WORKER", "on", "must be one of yes, no"),
+        ("WORKER_CONCURRENCY", "0", "must be a whole number from 1 to 100"),
+        ("WORKER_CONCURRENCY", "101", "must be a whole number from 1 to 100"),
+        ("WORKER_LEASE", "0.9", "must be a number of seconds from 1 to 3600"),
+        ("WORKER_LEASE", "3601", "must be a number of seconds from 1 to 3600"),
         ("GRAPHQL_MAX_DEPTH", "4", "must be a whole number from 5 to 1000"),
         ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 100 to 10000"),
         *(

@@ -37,12 +37,14 @@ async def workspaces_with_unknown(
     connection: AsyncConnection,
     now: datetime,
     *,
+    platforms: Sequence[str] | None,
     only: WorkspaceId | None,
     after: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
     """Those in which an unknown outcome may be verified, from one on and then around."""
-    is_unknown = _earliest(Destination.verifiable_at) <= now
+    wanted = () if platforms is None else (Destination.platform.in_(platforms),)
+    is_unknown = _earliest(Destination.verifiable_at, *wanted) <= now
     return await _around(connection, is_unknown, only, after, limit)
 
 

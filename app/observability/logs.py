@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import cast
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -46,12 +46,24 @@ def configure_logging(level: str, log_format: str) -> None:
     )
 
 
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at the time: while a live line is shown, that is above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """It follows sys.stderr, whatever it is made with."""
+
+
 def _use_handler(log_format: str) -> None:
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
             root.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[_describe, *_renderers(log_format), _hide_secrets]

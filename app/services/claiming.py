@@ -110,6 +110,7 @@ async def claim_verifications(
         workspaces = await workspaces_with_unknown(
             connection,
             now,
+            platforms=wish.platforms,
             only=publisher.workspace_id,
             after=start,
             limit=WORKSPACES,

@@ -1,0 +1,82 @@
+"""A last line on a terminal that changes as work goes on; everything else is written above it."""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
+from typing import TextIO
+
+_ERASE = "\r\x1b[K"
+_USUAL_COLUMNS = 80
+
+
+class LiveLine(io.TextIOBase):
+    """A stream onto a terminal, with a line below whatever is written to it."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._line = ""
+        self._is_shown = False
+
+    def show(self, line: str) -> None:
+        """In place of the line before, cut to the terminal's width."""
+        self._line = line
+        self._draw()
+
+    def write(self, text: str) -> int:
+        self._erase()
+        self._terminal.write(text)
+        if text.endswith("\n"):  # never in the middle of somebody's line
+            self._draw()
+        return len(text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._terminal.encoding
+
+    def end(self) -> None:
+        """Leave the line as it was last, and what follows below it."""
+        if self._is_shown:
+            self._terminal.write("\n")
+            self._terminal.flush()
+        self._is_shown, self._line = False, ""
+
+    def _draw(self) -> None:
+        if self._line:
+            self._terminal.write(f"{_ERASE}{self._line[: self._columns() - 1]}")
+            self._terminal.flush()
+            self._is_shown = True
+
+    def _columns(self) -> int:
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(self._terminal.fileno()).columns or _USUAL_COLUMNS
+        return _USUAL_COLUMNS
+
+    def _erase(self) -> None:
+        if self._is_shown:
+            self._terminal.write(_ERASE)
+            self._is_shown = False
+
+
+@contextmanager
+def live_line() -> Iterator[LiveLine | None]:
+    """One on standard error for as long as the context lasts; None where nobody looks on."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    line = LiveLine(sys.stderr)
+    with redirect_stderr(line):
+        try:
+            yield line
+        finally:
+            line.end()

@@ -1,0 +1,155 @@
+"""The sandbox: a scripted platform for trying things out. What it does, the account's name says."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from urllib.parse import quote
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.times import cut_to_milliseconds
+from app.platforms.ledger import Entry, Ledger
+from app.platforms.protocol import Absence, NotPublished, Posting
+
+NAME = "sandbox"
+
+LATENCY = timedelta(seconds=1)
+"""What every call takes."""
+
+
+class Behaviour(StrEnum):
+    """What an account does whose name begins with the word; every other one succeeds."""
+
+    SUCCEEDS = "succeeds"
+    SLOW = "slow"
+    """Succeeds after a while."""
+    RATE_LIMITED = "rate-limited"
+    """Wants to be left alone for a while at first, then succeeds."""
+    FLAKY = "flaky"
+    """Fails at first, then succeeds."""
+    LOSES_TOKEN = "loses-token"
+    """Refuses the account's access at first; succeeds when it was connected again and retried."""
+    REJECTS = "rejects"
+    """Refuses the content, whatever it is."""
+    TIMES_OUT = "times-out"
+    """Publishes, but its answer never comes."""
+
+
+_WHILE = {
+    Behaviour.SLOW: timedelta(seconds=15),
+    Behaviour.RATE_LIMITED: timedelta(seconds=20),
+    Behaviour.TIMES_OUT: timedelta(seconds=3),
+}
+_SECONDS = re.compile(r"(\d{1,4}(?:\.\d{1,3})?) ?s\b", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What an account does, and for how long where that takes a while."""
+
+    behaviour: Behaviour
+    seconds: float
+
+    @classmethod
+    def of(cls, account_name: str) -> "Script":
+        """By its name, which may tell a time, as `slow 30s`."""
+        name = account_name.lower()
+        behaviour = next((each for each in Behaviour if name.startswith(each)), Behaviour.SUCCEEDS)
+        told = _SECONDS.search(name)
+        usual = _WHILE.get(behaviour, timedelta())
+        return cls(behaviour, float(told[1]) if told else usual.total_seconds())
+
+
+class Sandbox:
+    """Publishes into a ledger. The same account and attempt always end in the same way."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]],
+        latency: timedelta = LATENCY,
+    ) -> None:
+        self._ledger = ledger
+        self._now = now
+        self._sleep = sleep
+        self._latency = latency
+
+    async def publish(self, posting: Posting) -> Publication:
+        """A TimeoutError from an account that times out: by then it has published."""
+        script = Script.of(posting.account.name)
+        await self._sleep(self._latency.total_seconds())
+        if posting.attempt == 1:
+            _refuse_at_first(script)
+        if script.behaviour is Behaviour.REJECTS:
+            raise NotPublished(
+                ErrorCategory.CONTENT_REJECTED,
+                "CONTENT_REFUSED",
+                "The sandbox does not take this content.",
+                http_status=422,
+                raw='{"error": "content refused"}',
+            )
+        if script.behaviour is Behaviour.SLOW:
+            await self._sleep(script.seconds)
+        publication = self._publish(posting)
+        if script.behaviour is Behaviour.TIMES_OUT:
+            await self._sleep(script.seconds)
+            raise TimeoutError("the sandbox did not answer")
+        return publication
+
+    async def find(self, posting: Posting) -> Publication | Absence:
+        await self._sleep(self._latency.total_seconds())
+        entry = self._ledger.find(posting.destination_id)
+        return Absence.NOT_THERE if entry is None else _publication(entry)
+
+    def _publish(self, posting: Posting) -> Publication:
+        posting.require_time()
+        name = posting.account.name
+        platform_post_id = f"{posting.destination_id.hex[:12]}-{posting.attempt}"
+        entry = Entry(
+            destination_id=posting.destination_id,
+            account=name,
+            attempt=posting.attempt,
+            platform_post_id=platform_post_id,
+            platform_post_url=f"https://sandbox.example/{quote(name, safe='')}/{platform_post_id}",
+            published_at=cut_to_milliseconds(self._now()),
+        )
+        self._ledger.add(entry)
+        return _publication(entry)
+
+
+def _refuse_at_first(script: Script) -> None:
+    if script.behaviour is Behaviour.RATE_LIMITED:
+        raise NotPublished(
+            ErrorCategory.RATE_LIMITED,
+            "TOO_MANY_POSTS",
+            f"Too many posts. Try again in {script.seconds:g} seconds.",
+            http_status=429,
+            retry_after=timedelta(seconds=script.seconds),
+            raw='{"error": "too many posts"}',
+        )
+    if script.behaviour is Behaviour.FLAKY:
+        raise NotPublished(
+            ErrorCategory.TRANSIENT,
+            "OVERLOADED",
+            "The sandbox is overloaded for the moment.",
+            http_status=503,
+        )
+    if script.behaviour is Behaviour.LOSES_TOKEN:
+        raise NotPublished(
+            ErrorCategory.AUTH,
+            "TOKEN_EXPIRED",
+            "The access to the account has ended. Reconnect it.",
+            http_status=401,
+        )
+
+
+def _publication(entry: Entry) -> Publication:
+    return Publication(
+        platform_post_id=entry.platform_post_id,
+        platform_post_url=entry.platform_post_url,
+        published_at=entry.published_at,
+    )

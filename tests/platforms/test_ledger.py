@@ -1,0 +1,55 @@
+"""What the sandbox published is kept in its order, outlives processes, and tells of duplicates."""
+
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from app.domain.ids import DestinationId
+from app.platforms.ledger import Entry, Ledger
+from tests.factories import NOW
+
+FIRST = Entry(
+    destination_id=DestinationId(UUID(int=1)),
+    account="Zoë “slow”\n",
+    attempt=1,
+    platform_post_id="1-1",
+    platform_post_url="https://sandbox.example/a/1-1",
+    published_at=NOW,
+)
+SECOND = replace(FIRST, attempt=2, platform_post_id="1-2")
+OTHER = replace(FIRST, destination_id=DestinationId(UUID(int=2)))
+
+
+@pytest.fixture(params=["memory", "file"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl" if request.param == "file" else None)
+
+
+def test_a_new_one_has_nothing(ledger: Ledger) -> None:
+    assert ledger.entries() == ()
+    assert ledger.find(FIRST.destination_id) is None
+    assert ledger.duplicates() == 0
+
+
+def test_it_keeps_what_it_was_given(ledger: Ledger) -> None:
+    for each in (FIRST, OTHER, SECOND):
+        ledger.add(each)
+
+    assert ledger.entries() == (FIRST, OTHER, SECOND)
+    assert ledger.find(FIRST.destination_id) == FIRST
+    assert ledger.duplicates() == 1
+
+
+def test_a_file_is_shared(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    Ledger(file).add(FIRST)
+    Ledger(file).add(OTHER)
+
+    assert Ledger(file).entries() == (FIRST, OTHER)
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Ledger(tmp_path / "no" / "folder").add(FIRST)

@@ -1,0 +1,248 @@
+"""The worker as real processes: how it starts, stops, is killed, is stopped, and what it shows."""
+
+import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import __version__
+from app.db.engine import Database
+from app.db.integrity import find_problems
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationState, Outcome
+from app.main import now_utc
+from app.platforms.ledger import Ledger
+from app.platforms.sandbox import Behaviour
+from tests import processes
+from tests.servers import DEMO_KEY, SECONDS, Process, Server
+from tests.worker.running import Sent, eventually, is_published, send
+
+LEASE = "2"
+"""Seconds; as short as a busy machine lets a worker keep it."""
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl")
+
+
+@pytest.fixture
+def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts workers on the test's database and ledger; whatever still runs at the end is killed."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    settings = {"DATABASE_URL": database_url, "SANDBOX_FILE": str(tmp_path / "ledger.jsonl")}
+    with ExitStack() as stack:
+
+        def start(**environment: str) -> Process:
+            worker = Process(folder, {**settings, **environment}, "worker")
+            stack.callback(worker.end)
+            return worker
+
+        yield start
+
+
+async def send_now(database: Database, account_name: str) -> Sent:
+    return await send(database, account_name, due_at=now_utc())
+
+
+def is_started(state: DestinationState) -> bool:
+    return state.started_at is not None
+
+
+async def exit_code(process: processes.Process) -> int:
+    return await asyncio.to_thread(process.wait, SECONDS)
+
+
+async def test_a_stop_lets_end_what_was_started(
+    start: Start, database: Database, ledger: Ledger
+) -> None:
+    sent = await send_now(database, "succeeds")
+    worker = start()
+    await sent.until(is_started)
+    worker.process.send_signal(signal.SIGTERM)
+    code = await exit_code(worker.process)
+
+    assert code == 0
+    assert is_published(await sent.state())
+    assert len(ledger.entries()) == 1
+    assert worker.printed("(?s).*")[0] == (
+        f"post-results {__version__}\n  worker   publishes to sandbox, 8 at a time\n"
+    )
+    (line,) = worker.events()
+    assert (line["event"], line["ending"], line["attempt"]) == ("attempt ended", "published", 1)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_a_second_signal_ends_it_at_once(start: Start, database: Database) -> None:
+    sent = await send_now(database, "slow 60s")
+    worker = start()
+    await sent.until(is_started)
+    worker.process.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.5)
+    assert worker.process.poll() is None
+    worker.process.send_signal(signal.SIGINT)
+
+    assert await exit_code(worker.process) == -signal.SIGINT
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
+    start: Start, empty_database_url: str
+) -> None:
+    worker = start(DATABASE_URL=empty_database_url)
+    await asyncio.to_thread(worker.printed, "publishes to sandbox")
+    await asyncio.to_thread(worker.stop)
+    async with Database(empty_database_url) as database:
+        assert await find_problems(database) == []
+
+    nowhere = start(DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert await asyncio.to_thread(nowhere.refusal) == (
+        "post-results: The database of DATABASE_URL cannot be used: [Errno 111] Connect call failed"
+        " ('127.0.0.1', 1)\n"
+    )
+
+
+async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
+    start: Start, database: Database, ledger: Ledger
+) -> None:
+    accepted = await send_now(database, "times-out 60s")
+    not_sent = await send_now(database, "slow 4s")
+    killed = start(WORKER_LEASE=LEASE)
+    await not_sent.until(is_started)
+    await eventually(lambda: len(ledger.entries()) == 1)
+    killed.end()
+    start(WORKER_LEASE=LEASE)
+    for each in (accepted, not_sent):
+        await each.until(is_published)
+
+    unknown = (1, AttemptKind.REGULAR, "unknown", "OUTCOME_UNKNOWN")
+    assert await accepted.short_log() == [unknown]
+    assert await not_sent.short_log() == [
+        unknown,
+        (2, AttemptKind.REGULAR, "published", None),
+    ]
+    assert [each.destination_id for each in ledger.entries()] == [accepted.id, not_sent.id]
+    assert await find_problems(database) == []
+
+
+async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterwards(
+    start: Start, database: Database, ledger: Ledger
+) -> None:
+    sent = await send_now(database, "slow 2s")
+    stopped = start(WORKER_LEASE=LEASE)
+    await sent.until(is_started)
+    stopped.process.send_signal(signal.SIGSTOP)
+    start(WORKER_LEASE=LEASE)
+    await sent.until(lambda state: state.outcome is Outcome.UNKNOWN)
+    stopped.process.send_signal(signal.SIGCONT)
+    await sent.until(is_published)
+    async with asyncio.timeout(SECONDS):
+        while True:
+            log = await sent.short_log()
+            if len(log) == 3:
+                break
+            await asyncio.sleep(0.05)
+
+    assert sorted(log, key=str) == [
+        (1, AttemptKind.REGULAR, "unknown", "OUTCOME_UNKNOWN"),
+        (2, AttemptKind.REGULAR, "published", None),
+        (None, AttemptKind.LATE, "failed", "NOT_CALLED"),
+    ]
+    assert [each.attempt for each in ledger.entries()] == [2]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_on_a_terminal_it_shows_one_live_line(database: Database, database_url: str) -> None:
+    sent = await send_now(database, "succeeds")
+    ours, theirs = pty.openpty()
+    process = _worker_on_a_terminal(theirs, database_url)
+    os.close(theirs)
+    try:
+        await sent.until(is_published)
+        shown = await asyncio.to_thread(_read_until, ours, "published 1 · failed 0")
+        process.terminate()
+        assert await exit_code(process) == 0
+        shown += await asyncio.to_thread(_read_until, ours, "\n")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+    lines = shown.split("\r\n")
+    assert lines[:2] == [
+        f"post-results {__version__}",
+        "  worker   publishes to sandbox, 8 at a time",
+    ]
+    (live, rest) = lines[2:]
+    drawn = live.split("\r\x1b[K")
+    assert drawn[0] == rest == ""
+    assert drawn[1] == "published 0 · failed 0 · waiting 0 · unknown 0 · in flight 1"
+    assert drawn[-1] == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
+
+
+def _worker_on_a_terminal(terminal: int, database_url: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", "worker"],
+        env={**os.environ, "DATABASE_URL": database_url},
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+
+
+def _read_until(terminal: int, text: str) -> str:
+    shown = ""
+    ends_at = time.monotonic() + SECONDS
+    while text not in shown and time.monotonic() < ends_at:
+        shown += os.read(terminal, 4096).decode()
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("engine", "workers"), [("sqlite", "1"), ("postgresql", "2")], indirect=["engine"]
+)
+def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
+    empty_database_url: str, tmp_path: Path, workers: str
+) -> None:
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    file = tmp_path / "ledger.jsonl"
+    settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
+    for starts in (1, 2):
+        server = Server(folder, {**settings, "RATE_LIMIT": "off"}, "--demo", "--with-worker")
+        try:
+            lines = server.greeting()
+            _wait_until_published(server, starts)
+            accounts = _data(server, "/v1/accounts")["accounts"]
+            server.stop()
+        finally:
+            server.end()
+        assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
+        names = [each["account_name"] for each in accounts if each["platform"] == "sandbox"]
+        assert sorted(names) == sorted(Behaviour)
+    assert Ledger(file).duplicates() == 0
+
+
+def _wait_until_published(server: Server, count: int) -> None:
+    """So many posts on the sandbox."""
+    ends_at = time.monotonic() + SECONDS
+    while _data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
+        assert time.monotonic() < ends_at
+        time.sleep(0.1)
+
+
+def _data(server: Server, path: str) -> dict[str, Any]:
+    data: dict[str, Any] = server.get(path, DEMO_KEY).json()["data"]
+    return data

@@ -1,0 +1,243 @@
+"""A worker that is stopped, held up or cut off from its database: nothing is lost, nothing goes out twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from app.db.engine import Database, WriteSession
+from app.domain.attempts import AttemptKind, Publication
+from app.domain.destinations import Outcome
+from app.domain.errors import ServiceUnavailable
+from app.platforms.protocol import Posting
+from app.services.leases import settle_lost_leases
+from app.services.publishing import Told
+from tests.factories import NOW, queued
+from tests.worker.running import (
+    Bench,
+    FakeClock,
+    RealClock,
+    Scripted,
+    eventually,
+    is_final,
+    is_published,
+    is_unknown,
+    send,
+)
+
+T = TypeVar("T")
+
+REGULAR, LATE = AttemptKind.REGULAR, AttemptKind.LATE
+AT_42 = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
+
+
+class Held(Scripted):
+    """A platform that publishes when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(AT_42)
+        self.may_answer = asyncio.Event()
+
+    async def publish(self, posting: Posting) -> Publication:
+        self.calls.append(posting)
+        await self.may_answer.wait()
+        return AT_42
+
+
+class FragileDatabase(Database):
+    """Cannot be written to while it is away; says what it was told before it answers."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_away = False
+        self.refused = 0
+        self.was_told: Callable[[], Awaitable[None]] | None = None
+        """Asked once, at the first report."""
+        self.claimed: Callable[[], None] = lambda: None
+
+    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        if self.is_away:
+            self.refused += 1
+            raise ServiceUnavailable("The disk is gone.")
+        result = await super().write(work)
+        if isinstance(result, list) and result:
+            self.claimed()
+        told = result[0] if isinstance(result, tuple) else result
+        if isinstance(told, Told) and self.was_told is not None:
+            hook, self.was_told = self.was_told, None
+            await hook()
+        return result
+
+
+# Stopping.
+
+
+async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
+    sent, platform = await send(database, "acme"), Held()
+    async with Bench(database, platforms={"sandbox": platform}).working() as worker:
+        await eventually(lambda: len(platform.calls) == 1)
+        worker.stop()
+        late = await send(database, "late")
+        await asyncio.sleep(0.1)
+        assert (await sent.state()).attempts == 1
+        platform.may_answer.set()
+
+    assert (await sent.state()).outcome is Outcome.PUBLISHED
+    assert await late.state() == queued()
+
+
+async def test_a_stop_gives_back_what_is_not_started(database_url: str) -> None:
+    async with FragileDatabase(database_url) as database:
+        sent, platform = await send(database, "acme"), Held()
+        bench = Bench(database, platforms={"sandbox": platform})
+        with structlog.testing.capture_logs() as logs:
+            worker = bench.worker()
+            database.claimed = worker.stop
+            await worker.run()
+
+        assert platform.calls == []
+        assert (await sent.state(), await sent.log()) == (replace(queued(), fence=1), [])
+        assert [each["event"] for each in logs] == ["released"]
+
+
+async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Database) -> None:
+    sent, platform = await send(database, "acme"), Held()
+    bench = Bench(database, platforms={"sandbox": platform}, stop_within=timedelta(milliseconds=50))
+    async with bench.working():
+        await eventually(lambda: len(platform.calls) == 1)
+
+    state = await sent.state()
+    assert (state.attempts, state.outcome, state.started_at) == (1, Outcome.NONE, NOW)
+    assert state.lease_expires_at == NOW + bench.lease
+    await settle_lost_leases(database, NOW + bench.lease)
+    assert is_unknown(await sent.state())
+
+
+async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop(
+    database_url: str,
+) -> None:
+    async with FragileDatabase(database_url) as database:
+        sent, platform = await send(database, "acme"), Held()
+        bench = Bench(
+            database, platforms={"sandbox": platform}, stop_within=timedelta(milliseconds=50)
+        )
+        with structlog.testing.capture_logs() as logs:
+            async with bench.working():
+                await eventually(lambda: len(platform.calls) == 1)
+                database.is_away = True
+                platform.may_answer.set()
+                await eventually(lambda: database.refused > 1)
+
+    (line,) = (each for each in logs if each["log_level"] == "error")
+    assert line["event"] == "not reported before the stop"
+    assert (line["destination_id"], line["platform_post_id"]) == (str(sent.id), "42")
+
+
+# Held up.
+
+
+async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_url: str) -> None:
+    """As by SIGSTOP right after the start of the attempt: the clocks run on, and it knows of nothing."""
+    clock = FakeClock()
+    async with FragileDatabase(database_url) as database:
+
+        async def stand_still() -> None:
+            clock.seconds += 61
+            await settle_lost_leases(database, clock.now())
+
+        database.was_told = stand_still
+        sent, bench = await send(database, "acme"), Bench(database, clock=clock)
+        async with bench.working():
+            state = await sent.until(is_published)
+
+        assert state.attempts == 2
+        assert sorted(await sent.short_log(), key=str) == [
+            (1, REGULAR, "unknown", "OUTCOME_UNKNOWN"),
+            (2, REGULAR, "published", None),
+            (None, LATE, "failed", "NOT_CALLED"),
+        ]
+        assert [each.attempt for each in bench.ledger.entries()] == [2]
+
+
+async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_url: str) -> None:
+    clock = FakeClock()
+    async with FragileDatabase(database_url) as database:
+
+        def stand_still() -> None:
+            clock.seconds += 56  # within the lease, but within its margin too
+            database.claimed = lambda: None
+
+        database.claimed = stand_still
+        sent, platform = await send(database, "acme"), Scripted(AT_42)
+        async with Bench(database, platforms={"sandbox": platform}, clock=clock).working():
+            state = await sent.until(is_final)
+
+        assert (state.fence, state.attempts, len(platform.calls)) == (2, 1, 1)
+
+
+# The database is away.
+
+
+async def test_what_was_published_while_the_database_was_away_is_reported_afterwards(
+    database_url: str,
+) -> None:
+    async with FragileDatabase(database_url) as database:
+        sent, platform = await send(database, "acme"), Held()
+        bench = Bench(database, platforms={"sandbox": platform})
+        with structlog.testing.capture_logs() as logs:
+            async with bench.working():
+                await eventually(lambda: len(platform.calls) == 1)
+                database.is_away = True
+                platform.may_answer.set()
+                await eventually(lambda: database.refused > 20)
+                database.is_away = False
+                state = await sent.until(is_final)
+
+        assert (state.outcome, state.platform_post_id) == (Outcome.PUBLISHED, "42")
+        assert len(platform.calls) == 1
+        events = [each["event"] for each in logs]
+        assert events.count("the database does not answer; trying again") == 1
+
+
+async def test_no_platform_is_called_while_the_start_cannot_be_stored(database_url: str) -> None:
+    async with FragileDatabase(database_url) as database:
+        sent, platform = await send(database, "acme"), Scripted(AT_42)
+
+        async def answer_is_lost() -> None:
+            database.is_away = True
+            raise ServiceUnavailable("The connection broke.")
+
+        database.was_told = answer_is_lost
+        bench = Bench(database, platforms={"sandbox": platform}, clock=RealClock())
+        async with bench.working():
+            await eventually(lambda: database.refused > 3)
+            assert platform.calls == []
+            database.is_away = False
+            state = await sent.until(is_final)
+
+        assert (state.outcome, state.attempts, len(platform.calls)) == (Outcome.PUBLISHED, 1, 1)
+
+
+async def test_a_start_that_nobody_confirmed_in_time_is_told_as_not_called(
+    database_url: str,
+) -> None:
+    clock = FakeClock()
+    async with FragileDatabase(database_url) as database:
+        sent, platform = await send(database, "acme"), Scripted(AT_42)
+
+        async def answer_is_lost() -> None:
+            clock.seconds += 56  # within the lease, but within its margin too
+            raise ServiceUnavailable("The connection broke.")
+
+        database.was_told = answer_is_lost
+        async with Bench(database, platforms={"sandbox": platform}, clock=clock).working():
+            state = await sent.until(is_final)
+
+        assert await sent.short_log() == [
+            (1, REGULAR, "failed", "NOT_CALLED"),
+            (2, REGULAR, "published", None),
+        ]
+        assert (state.attempts, [each.attempt for each in platform.calls]) == (2, [2])
