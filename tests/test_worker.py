@@ -23,6 +23,7 @@ from app.main import now_utc
 from app.platforms.ledger import Ledger
 from app.platforms.sandbox import Behaviour
 from tests import processes
+from tests.processes import anew, forked
 from tests.servers import DEMO_KEY, SECONDS, Process, Server
 from tests.worker.running import Sent, eventually, is_published, send
 
@@ -211,17 +212,20 @@ def _read_until(terminal: int, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("engine", "workers"), [("sqlite", "1"), ("postgresql", "2")], indirect=["engine"]
+    ("engine", "workers", "how"),
+    [("sqlite", "1", forked), ("postgresql", "2", anew)],
+    indirect=["engine"],
 )
 def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
-    empty_database_url: str, tmp_path: Path, workers: str
+    empty_database_url: str, tmp_path: Path, workers: str, how: processes.Start
 ) -> None:
     folder = tmp_path / "servers"
     folder.mkdir()
     file = tmp_path / "ledger.jsonl"
     settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
     for starts in (1, 2):
-        server = Server(folder, {**settings, "RATE_LIMIT": "off"}, "--demo", "--with-worker")
+        environment = {**settings, "RATE_LIMIT": "off"}
+        server = Server(folder, environment, "--demo", "--with-worker", start=how)
         try:
             lines = server.greeting()
             _wait_until_published(server, starts)
