@@ -263,6 +263,7 @@ def test_several_processes_answer_and_count_together(start: Starter) -> None:
     assert answers == [200] * 40
     labels = 'door="rest",method="GET",route="/v1/me",status="2xx"'
     assert f"post_results_http_requests_total{{{labels}}} 40.0\n" in page
+    assert page.count("\npost_results_destinations_overdue ") == 1
     assert len(server.requests()) >= 41
 
 
