@@ -27,7 +27,8 @@ class Worker:
         self, means: Means, *, concurrency: int, stop_within: timedelta, poll: timedelta = POLL
     ) -> None:
         self._means = means
-        self._platforms = deque(means.platforms)
+        # Each has its turn to be first, for of one free place the first one has all.
+        self._of_due, self._of_unknown = deque(means.platforms), deque(means.platforms)
         self._concurrency = concurrency
         self._stop_within = stop_within
         self._poll = poll
@@ -68,7 +69,8 @@ class Worker:
         for claim in await claim_verifications(
             self._means.database,
             OPERATOR,
-            self._wish(max(self._free // 2, 1)),  # so that they never keep what is due waiting
+            # Not all places, so that what is due need not wait.
+            self._wish(max(self._free // 2, 1), self._of_unknown),
             new_id=self._means.edges.new_id,
             now=self._means.edges.now(),
         ):
@@ -81,7 +83,7 @@ class Worker:
         for claim in await claim_destinations(
             self._means.database,
             OPERATOR,
-            self._wish(self._free),
+            self._wish(self._free, self._of_due),
             new_id=self._means.edges.new_id,
             now=self._means.edges.now(),
         ):
@@ -94,9 +96,9 @@ class Worker:
     def _free(self) -> int:
         return self._concurrency - len(self._running)
 
-    def _wish(self, limit: int) -> Wish:
-        self._platforms.rotate()  # of one free place, the first one has all
-        return Wish(limit=limit, lease=self._means.lease, platforms=tuple(self._platforms))
+    def _wish(self, limit: int, turns: deque[str]) -> Wish:
+        turns.rotate()
+        return Wish(limit=limit, lease=self._means.lease, platforms=tuple(turns))
 
     def _hold(self, asked_at: float) -> Hold:
         return Hold(self._means.lease, asked_at=asked_at, elapsed=self._means.edges.elapsed)
