@@ -148,7 +148,8 @@ class Sent:
 
     async def log(self) -> Sequence[Attempt]:
         async with self.database.read(self.workspace) as reader:
-            return await load_attempts(reader, self.id)
+            attempts = await load_attempts(reader, self.id)
+        return sorted(attempts, key=lambda each: (each.number is None, each.number))
 
     async def short_log(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:
         """Number, kind, outcome and code of each attempt."""

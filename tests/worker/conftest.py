@@ -1,0 +1,19 @@
+"""Workers log as their processes do: structlog's own tracebacks take longer than the tests."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from app.observability.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def logging_as_in_a_process() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    configure_logging("info", "json")
+    yield
+    root.handlers[:] = handlers
+    structlog.reset_defaults()
