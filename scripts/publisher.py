@@ -25,7 +25,7 @@ def ask(name: str, given: dict[str, Any], fields: str = "receipt") -> Any:
     while True:  # a report must not get lost: each may be sent again, and counts once
         try:
             answer = send(API, {"query": query, "variables": {"input": given}}, KEY)
-        except OSError as error:
+        except Exception as error:
             if isinstance(error, HTTPError) and error.code in (400, 401, 403):
                 raise
             time.sleep(2)
@@ -44,7 +44,7 @@ def publish(claim: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         told = {"httpStatus": error.code, "category": CATEGORIES.get(error.code, "TRANSIENT")}
         told |= {"message": str(error), "outcomeUnknown": error.code in (500, 502, 504)}
         return "reportFailed", told | {"retryAfterSeconds": int(wait) if wait.isdigit() else None}
-    except (OSError, ValueError, LookupError) as error:  # no answer: it may be there all the same
+    except Exception as error:  # noqa: BLE001 - no answer: it may be there all the same
         told = {"category": "UNCLASSIFIED", "message": repr(error), "outcomeUnknown": True}
         return "reportFailed", told
 

@@ -107,5 +107,5 @@ def test_every_script_is_described() -> None:
 
 
 def test_every_script_that_the_readme_names_exists() -> None:
-    for name in re.findall(r"scripts/(\w+)", README):
+    for name in re.findall(r"scripts/([\w-]+(?:\.py)?)", README):
         assert (ROOT / "scripts" / name).exists(), name
