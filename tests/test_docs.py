@@ -100,7 +100,7 @@ def test_the_settings_table_is_the_one_of_the_code() -> None:
 def test_every_script_is_described() -> None:
     scripts = ROOT / "scripts"
     described = set(
-        re.findall(r"^\| `(\w+)` \|", (scripts / "README.md").read_text(), re.MULTILINE)
+        re.findall(r"^\| `([\w-]+)` \|", (scripts / "README.md").read_text(), re.MULTILINE)
     )
     files = (file.name for file in scripts.iterdir() if file.is_file())
     assert described == {name for name in files if "." not in name}
