@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from app.db import access, accounts, analytics, attempts, destinations, posts
+from app.db import access, accounts, analytics, attempts, destinations, posts, publishing
 from app.db.destinations import DestinationFilter, DestinationSort
 from app.db.engine import Database, Reader
 from app.db.pages import Direction, PageRequest
@@ -202,6 +202,57 @@ async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
     assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
 
 
+# What is locked is joined with its posts, of which the planner has the choice of two unique indexes.
+PUBLISHING: dict[str, tuple[Query, set[str]]] = {
+    "lock_due": (
+        lambda reader: publishing.lock_due(reader, NOW, platform=None, limit=5),
+        {"ix_destination_claimable", "pk_post"},
+    ),
+    "lock_due, of a platform": (
+        lambda reader: publishing.lock_due(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_claimable_platform", "pk_post"},
+    ),
+    "lock_unknown": (
+        lambda reader: publishing.lock_unknown(reader, NOW, platform=None, limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+    "lock_unknown, of a platform": (
+        lambda reader: publishing.lock_unknown(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("platforms", "index"),
+    [
+        (None, "ix_destination_claimable"),
+        (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
+    ],
+)
+async def test_workspaces_with_something_due_cost_one_look_each(
+    filled: Database, platforms: list[str] | None, index: str
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.read_all_workspaces() as connection:
+            await publishing.workspaces_with_due(
+                connection, NOW, platforms=platforms, only=None, after=OURS, limit=5
+            )
+
+    assert await plan_of(filled, query) == {"pk_workspace", index}
+
+
+async def test_leases_that_have_ended_are_found_among_those_that_are_held(
+    filled: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.read_all_workspaces() as connection:
+            await publishing.lost_leases(connection, NOW, limit=5)
+
+    plan = await plan_of(filled, query)
+    assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
+
+
 async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
     for group in (
         _orders(),
@@ -211,6 +262,7 @@ async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database
         TOTALS,
         LOADERS,
         ACCESS,
+        PUBLISHING,
     ):
         plans = {
             name: await plan_of(filled, query) - EITHER_WAY.get(name, set())
@@ -328,6 +380,7 @@ def _recorded(database: Database) -> Iterator[list[tuple[str, Any]]]:
 _INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
 _SQLITE_KEYS = {
     "sqlite_autoindex_post_1": "pk_post",
+    "sqlite_autoindex_workspace_1": "pk_workspace",
     "sqlite_autoindex_account_1": "pk_account",
     "sqlite_autoindex_destination_1": "pk_destination",
     "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
