@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -35,7 +36,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.services.publishers import MINUTE, claim, code_of, errand, look, states
+from tests.services.publishers import MINUTE, at_once, claim, code_of, errand, look, states
 
 SECOND = timedelta(seconds=1)
 
@@ -268,7 +269,7 @@ async def test_a_claim_and_a_command_of_the_same_post_come_one_after_the_other(
     ]
 
     async with Database(database_url, timeout=MINUTE, pool_size=12) as busy:
-        work = {
+        commands: dict[str, Callable[[PostId], Awaitable[object]]] = {
             "change": lambda post: change_post(
                 busy,
                 errand(acme.workspace),
@@ -287,14 +288,15 @@ async def test_a_claim_and_a_command_of_the_same_post_come_one_after_the_other(
             "retry": lambda post: retry_one_post(
                 busy, errand(acme.workspace), post, only=None, force=False, key=None
             ),
-        }[command]
-        codes, *claims = await asyncio.gather(
-            asyncio.gather(*(code_of(work(post)) for post in posts)),
-            *(claim(busy, 3) for _ in range(4)),
+        }
+        work = commands[command]
+        codes, claims = await asyncio.gather(
+            at_once(code_of(work(post)) for post in posts),
+            at_once(claim(busy, 3) for _ in range(4)),
         )
 
     given = {each.post.id for some in claims for each in some}
-    assert len(given) == sum(map(len, claims))
+    assert len(given) == sum(len(some) for some in claims)
     for post, code in zip(posts, codes, strict=True):
         (state,) = await states(acme.database, acme.workspace, post)
         assert (state.lease_token is not None) == (post in given)
@@ -352,9 +354,13 @@ async def test_unknown_outcomes_are_looked_at_the_longest_unknown_first(acme: Te
     assert ids(await look(acme.database, now=NOW + SECOND)) == [posts[3]]
 
 
-async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up() -> None:
+async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
+    acme: Tenant,
+) -> None:
+    await add_due(acme.database, acme.workspace, 1, "x")
+    due = await claim(acme.database)
     slept: list[float] = []
-    answers: list[list[Claim]] = [[], [], ["claim"]]  # type: ignore[list-item]
+    answers: list[list[Claim]] = [[], [], due]
 
     async def asked() -> list[Claim]:
         return answers.pop(0) if answers else []
@@ -362,7 +368,7 @@ async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    assert await waiting_for(asked, 10 * POLL, sleep) == ["claim"]
+    assert await waiting_for(asked, 10 * POLL, sleep) == due
     assert slept == [0.25, 0.25]
     assert await waiting_for(asked, 3 * POLL, sleep) == []
     assert len(slept) == 5
