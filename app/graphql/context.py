@@ -10,11 +10,11 @@ import strawberry
 from app.db.engine import Database, Reader
 from app.domain.api_keys import Scope
 from app.domain.cursors import CursorCodec
+from app.domain.endings import RetryRules
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import RepetitionKey, given_key
 from app.domain.ids import NewId
 from app.domain.leases import LeaseCodec, LeaseKind
-from app.domain.publishing import RetryRules
 from app.domain.retry_policy import RetryPolicies
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.rate_limits import RequestCount

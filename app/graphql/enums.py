@@ -13,10 +13,11 @@ from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
+from app.domain.endings import Receipt
 from app.domain.errors import ErrorCode, concrete_errors
+from app.domain.findings import Finding
 from app.domain.periods import Period
 from app.domain.posts import PostStatus
-from app.domain.publishing import Finding, Receipt
 from app.domain.retrying import RetryRefusal
 from app.domain.workspaces import WorkspaceKind
 

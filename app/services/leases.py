@@ -5,9 +5,10 @@ from datetime import datetime
 from app.db.engine import Database
 from app.db.publishing import lost_leases
 from app.domain.destinations import DestinationState
+from app.domain.endings import History, Receipt, Recorded
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import PostId, WorkspaceId
-from app.domain.publishing import History, Receipt, Recorded, lose_lease
+from app.domain.publishing import lose_lease
 from app.services.publishing import decide_about
 from app.services.writing import Errand, Writing, write
 

@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 from app.db.attempts import insert_evidence, load_attempts, load_evidence, write_attempts
 from app.db.engine import Database
 from app.db.post_writes import posts_of_destinations
-from app.domain import publishing
+from app.domain import findings, publishing
 from app.domain.attempts import Attempt, Failure, Publication
 from app.domain.connecting import lost_access
 from app.domain.destinations import Destination, DestinationState
+from app.domain.endings import History, Receipt, Recorded, RetryRules, lease_lost
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
+from app.domain.findings import Finding, Result
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, NewId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
-from app.domain.publishing import Finding, History, Receipt, Recorded, Report, Result, RetryRules
+from app.domain.publishing import Report
 from app.domain.transitions import extended
 from app.services.accounts import locked_account
 from app.services.posts import locked_post
@@ -37,7 +39,7 @@ class Publisher:
     def errand(self, workspace_id: WorkspaceId, operation: str, now: datetime) -> Errand:
         """LeaseLost in a workspace that is not its own: of others it learns nothing."""
         if self.workspace_id not in (None, workspace_id):
-            raise publishing.lease_lost()
+            raise lease_lost()
         return Errand(workspace_id=workspace_id, actor=self.actor, operation=operation, now=now)
 
 
@@ -169,7 +171,7 @@ async def report_verified(
     report = Report(lease, new_id, errand.now)
 
     def decide(state: DestinationState, history: History) -> Recorded:
-        return publishing.report_verified(state, history, report, finding, where, rules)
+        return findings.report_verified(state, history, report, finding, where, rules)
 
     return await _record(database, errand, lease.destination_id, decide)
 
@@ -180,7 +182,7 @@ async def reconcile_destination(
     """A person has looked; without a place, the post is not there. NotFound for no such destination."""
 
     def decide(state: DestinationState, _history: History) -> Recorded:
-        return publishing.reconcile(state, where, errand.now)
+        return findings.reconcile(state, where, errand.now)
 
     async def work(writing: Writing) -> Told:
         post = await _post_of(writing, destination_id)
@@ -204,9 +206,7 @@ async def record_result(
     """For a publisher with a queue of its own; NotFound for a post that does not go to the account."""
 
     def decide(state: DestinationState, history: History) -> Recorded:
-        return publishing.record_result(
-            state, history, result, rules, new_id=new_id, now=errand.now
-        )
+        return findings.record_result(state, history, result, rules, new_id=new_id, now=errand.now)
 
     async def work(writing: Writing) -> Told:
         post = await locked_post(writing, post_id)
@@ -226,7 +226,7 @@ async def _record(
     async def work(writing: Writing) -> Told:
         post = await _post_of(writing, destination_id)
         if post is None:  # the account was taken off the post
-            raise publishing.lease_lost()
+            raise lease_lost()
         return _told(await decide_about(writing, post, destination_id, decide), destination_id)
 
     return await write(database, errand, work)

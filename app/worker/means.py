@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from app.db.engine import Database
+from app.domain.endings import RetryRules
 from app.domain.ids import NewId
-from app.domain.publishing import RetryRules
 from app.platforms.protocol import Platform
 from app.services.publishing import Publisher
 from app.worker.tally import Tally

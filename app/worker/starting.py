@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 
 from app.db.engine import Database
-from app.domain.publishing import RetryRules
+from app.domain.endings import RetryRules
 from app.domain.retry_policy import RetryPolicies
 from app.observability.live_line import live_line
 from app.platforms.adapters import make_adapters

@@ -7,7 +7,7 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
-from app.domain.publishing import Finding
+from app.domain.findings import Finding
 from app.platforms.protocol import Absence, Posting, make_posting
 from app.services.claiming import Claim
 from app.services.publishing import Told, report_verified

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.endings import History, Recorded, RetryRules
 from app.domain.errors import PostResultsError
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.publishing import History, Recorded, Report, RetryRules
+from app.domain.publishing import Report
 from app.domain.retry_policy import DEFAULT_POLICIES
 from tests.factories import LEASE, NOW
 

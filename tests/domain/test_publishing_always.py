@@ -11,24 +11,17 @@ from hypothesis import strategies as st
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.endings import History, Receipt, Recorded, RetryRules
 from app.domain.errors import PostResultsError
+from app.domain.findings import Finding, Result, reconcile, record_result, report_verified
 from app.domain.leases import Lease
 from app.domain.publishing import (
-    Finding,
-    History,
-    Receipt,
-    Recorded,
     Report,
-    Result,
-    RetryRules,
     lose_lease,
-    reconcile,
-    record_result,
     release_claim,
     report_failed,
     report_published,
     report_unknown,
-    report_verified,
     start_attempt,
 )
 from app.domain.retry_policy import DEFAULT_POLICIES

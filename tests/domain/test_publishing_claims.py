@@ -8,15 +8,9 @@ import pytest
 
 from app.domain.attempts import Attempt, AttemptKind
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
+from app.domain.endings import Receipt, Recorded
 from app.domain.errors import LeaseLost
-from app.domain.publishing import (
-    Receipt,
-    Recorded,
-    lose_lease,
-    release_claim,
-    require_lease,
-    start_attempt,
-)
+from app.domain.publishing import lose_lease, release_claim, require_lease, start_attempt
 from app.domain.transitions import claimed, extended, verifying
 from tests.domain.histories import (
     AFTER,

@@ -8,8 +8,9 @@ import pytest
 
 from app.domain.attempts import Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.endings import Receipt, Recorded, RetryRules
+from app.domain.findings import Finding, reconcile, report_verified
 from app.domain.leases import Lease
-from app.domain.publishing import Finding, Receipt, Recorded, RetryRules, reconcile, report_verified
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from tests.domain.histories import (
     AFTER,

@@ -9,15 +9,9 @@ import pytest
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.endings import History, Receipt, Recorded
 from app.domain.leases import Lease
-from app.domain.publishing import (
-    History,
-    Receipt,
-    Recorded,
-    report_failed,
-    report_published,
-    report_unknown,
-)
+from app.domain.publishing import report_failed, report_published, report_unknown
 from tests.domain.histories import (
     AFTER,
     DURING,

@@ -8,7 +8,8 @@ import pytest
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
 from app.domain.destinations import DestinationState, Outcome
-from app.domain.publishing import History, Receipt, Recorded, Result, record_result
+from app.domain.endings import History, Receipt, Recorded
+from app.domain.findings import Result, record_result
 from tests.domain.histories import (
     AFTER,
     DURING,

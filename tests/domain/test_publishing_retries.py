@@ -8,7 +8,8 @@ import pytest
 
 from app.domain.attempts import Failure
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
-from app.domain.publishing import History, Report, RetryRules, report_failed, start_attempt
+from app.domain.endings import History, RetryRules
+from app.domain.publishing import Report, report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.transitions import claimed, retried
 from tests.domain.histories import (

@@ -9,9 +9,10 @@ from hypothesis.stateful import precondition, rule
 
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import ErrorCategory
+from app.domain.endings import RetryRules
+from app.domain.findings import Finding, Result
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
-from app.domain.publishing import Finding, Result, RetryRules
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.services import publishing as service
 from app.services.access import fail_what_lacks_access

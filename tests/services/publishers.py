@@ -10,10 +10,11 @@ from app.db.engine import Database
 from app.db.post_writes import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.endings import RetryRules
 from app.domain.errors import PostResultsError
+from app.domain.findings import Finding
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.publishing import Finding, RetryRules
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.services import publishing as service
 from app.services.claiming import Claim, Wish, claim_destinations, claim_verifications

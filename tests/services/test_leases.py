@@ -10,8 +10,8 @@ from sqlalchemy import select
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.models import Attempt, Destination, Event
+from app.domain.endings import Receipt
 from app.domain.errors import ServiceUnavailable
-from app.domain.publishing import Receipt
 from app.services.leases import LEASES_OF_A_CALL, settle_lost_leases
 from tests.clients import Tenant
 from tests.db.contents import all_rows

@@ -15,9 +15,10 @@ from app.db.models import Account, Event
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.editing import PostChanges
+from app.domain.endings import Receipt
+from app.domain.findings import Finding, Result
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.publishing import Finding, Receipt, Result
 from app.services import publishing as service
 from app.services.claiming import Claim
 from app.services.posts import cancel_post, change_post, delete_post

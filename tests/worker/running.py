@@ -13,8 +13,8 @@ from app.db.engine import Database
 from app.db.post_writes import load_posts
 from app.domain.attempts import Attempt, AttemptKind, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
+from app.domain.endings import RetryRules
 from app.domain.ids import AccountId, DestinationId, NewId, PostId, WorkspaceId
-from app.domain.publishing import RetryRules
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.platforms.ledger import Ledger
 from app.platforms.protocol import Absence, Platform, Posting

@@ -9,8 +9,8 @@ from strawberry import argument, field
 
 from app.domain.attempts import check_worker
 from app.domain.destinations import DestinationStatus
+from app.domain.endings import Receipt
 from app.domain.leases import MAX_LEASE, Lease, LeaseKind, lease_time
-from app.domain.publishing import Receipt
 from app.graphql.context import Context, Info
 from app.graphql.mutations.fields import publishes
 from app.services import publishing

@@ -16,7 +16,7 @@ from app.domain.attempts import (
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.publishing import Finding
+from app.domain.findings import Finding
 from app.graphql.enums import Reconciliation, ResultOutcome
 from app.graphql.mutations.leases import LEASE_TOKEN
 

@@ -9,9 +9,10 @@ from strawberry import argument, field
 from app.domain.api_keys import Scope
 from app.domain.attempts import check_attempt_key, check_worker, told_start
 from app.domain.destinations import DestinationStatus, Outcome
+from app.domain.endings import Receipt
+from app.domain.findings import Result
 from app.domain.ids import DestinationId, PostId, check_account_id
 from app.domain.leases import LeaseKind
-from app.domain.publishing import Receipt, Result
 from app.domain.times import cut_to_milliseconds
 from app.graphql.context import Context, Info
 from app.graphql.mutations.fields import changes, publishes, publishes_here
