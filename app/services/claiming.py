@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from app.db.attempts import attempts_by_destination_id
@@ -17,6 +17,7 @@ from app.db.publishing import (
 )
 from app.domain.accounts import Account, blocking_message, blocking_reason
 from app.domain.destinations import Destination
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, DestinationId, NewId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
@@ -26,6 +27,8 @@ from app.services.writing import Writing, write
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+Chosen: TypeAlias = tuple[PostId, DestinationId]
 
 WORKSPACES = 256
 """Among how many with something due a claim chooses; of more, from a random one on."""
@@ -72,66 +75,16 @@ async def claim_destinations(
 
     What is due on an account that cannot post is failed instead, as the server does by itself.
     """
-    start = WorkspaceId(new_id())
-    async with database.read_all_workspaces() as connection:
-        workspaces = await workspaces_with_due(
-            connection,
-            now,
-            platforms=wish.platforms,
-            only=publisher.workspace_id,
-            after=start,
-            limit=WORKSPACES,
-        )
-
-    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
-        errand = publisher.errand(workspace_id, "claimDestinations", now)
-
-        async def work(writing: Writing) -> list[Claim]:
-            chosen = await _fairly(
-                _platforms(wish, new_id),
-                limit,
-                lambda platform, share: lock_due(
-                    writing.reader, errand.now, platform=platform, limit=share
-                ),
-            )
-            return await _claim(writing, chosen, wish.lease, new_id)
-
-        return await write(database, errand, work)
-
-    return await _fairly(_from_any(workspaces, start), wish.limit, claim)
+    due = _Kind("claimDestinations", workspaces_with_due, lock_due, _lease_due)
+    return await _claim(database, publisher, wish, due, new_id=new_id, now=now)
 
 
 async def claim_verifications(
     database: Database, publisher: Publisher, wish: Wish, *, new_id: NewId, now: datetime
 ) -> list[Claim]:
     """Destinations of unknown outcome, for somebody to look whether they are published."""
-    start = WorkspaceId(new_id())
-    async with database.read_all_workspaces() as connection:
-        workspaces = await workspaces_with_unknown(
-            connection,
-            now,
-            platforms=wish.platforms,
-            only=publisher.workspace_id,
-            after=start,
-            limit=WORKSPACES,
-        )
-
-    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
-        errand = publisher.errand(workspace_id, "claimVerifications", now)
-
-        async def work(writing: Writing) -> list[Claim]:
-            chosen = await _fairly(
-                _platforms(wish, new_id),
-                limit,
-                lambda platform, share: lock_unknown(
-                    writing.reader, errand.now, platform=platform, limit=share
-                ),
-            )
-            return await _claim_verifications(writing, chosen, wish.lease, new_id)
-
-        return await write(database, errand, work)
-
-    return await _fairly(_from_any(workspaces, start), wish.limit, claim)
+    unknown = _Kind("claimVerifications", workspaces_with_unknown, lock_unknown, _lease_unknown)
+    return await _claim(database, publisher, wish, unknown, new_id=new_id, now=now)
 
 
 async def waiting_for(
@@ -149,6 +102,51 @@ async def waiting_for(
     return claims
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Where there is something to claim, how it is taken, and what is given out of it."""
+
+    operation: str
+    find_workspaces: Callable[..., Awaitable[list[WorkspaceId]]]
+    lock: Callable[..., Awaitable[list[Chosen]]]
+    lease: Callable[[Writing, Sequence[Chosen], timedelta, NewId], Awaitable[list[Claim]]]
+
+
+async def _claim(
+    database: Database,
+    publisher: Publisher,
+    wish: Wish,
+    kind: _Kind,
+    *,
+    new_id: NewId,
+    now: datetime,
+) -> list[Claim]:
+    start = WorkspaceId(new_id())
+    async with database.read_all_workspaces() as connection:
+        workspaces = await kind.find_workspaces(
+            connection,
+            now,
+            platforms=wish.platforms,
+            only=publisher.workspace_id,
+            after=start,
+            limit=WORKSPACES,
+        )
+
+    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
+        errand = publisher.errand(workspace_id, kind.operation, now)
+
+        async def work(writing: Writing) -> list[Claim]:
+            async def lock(platform: str | None, share: int) -> list[Chosen]:
+                return await kind.lock(writing.reader, errand.now, platform=platform, limit=share)
+
+            chosen = await _fairly(_platforms(wish, new_id), limit, lock)
+            return await kind.lease(writing, chosen, wish.lease, new_id)
+
+        return await write(database, errand, work)
+
+    return await _fairly(_from_any(workspaces, start), wish.limit, claim)
+
+
 async def _fairly(
     among: Sequence[K], limit: int, take: Callable[[K, int], Awaitable[list[T]]]
 ) -> list[T]:
@@ -157,7 +155,12 @@ async def _fairly(
     for index, each in enumerate(among):
         share = math.ceil((limit - len(taken)) / (len(among) - index))
         if share > 0:
-            taken += await take(each, share)
+            try:
+                taken += await take(each, share)
+            except ServiceUnavailable:
+                if not taken:
+                    raise
+                break  # what is taken already would wait out its lease if nobody were told of it
     return taken
 
 
@@ -174,11 +177,8 @@ def _from_any(among: Sequence[K], chance: UUID) -> Sequence[K]:
     return [*among[first:], *among[:first]]
 
 
-async def _claim(
-    writing: Writing,
-    chosen: Sequence[tuple[PostId, DestinationId]],
-    length: timedelta,
-    new_id: NewId,
+async def _lease_due(
+    writing: Writing, chosen: Sequence[Chosen], length: timedelta, new_id: NewId
 ) -> list[Claim]:
     now = writing.errand.now
     posts = await writing.posts({post_id for post_id, _ in chosen})
@@ -201,11 +201,8 @@ async def _claim(
     return _claims(leases, posts, accounts, chosen, now + length)
 
 
-async def _claim_verifications(
-    writing: Writing,
-    chosen: Sequence[tuple[PostId, DestinationId]],
-    length: timedelta,
-    new_id: NewId,
+async def _lease_unknown(
+    writing: Writing, chosen: Sequence[Chosen], length: timedelta, new_id: NewId
 ) -> list[Claim]:
     now = writing.errand.now
     posts = await writing.posts({post_id for post_id, _ in chosen})
@@ -233,7 +230,7 @@ async def _last_starts(
 async def _accounts_of(
     writing: Writing,
     posts: Mapping[PostId, Post],
-    chosen: Sequence[tuple[PostId, DestinationId]],
+    chosen: Sequence[Chosen],
 ) -> Mapping[AccountId, Account]:
     return await writing.accounts(
         {posts[post_id].destination(each).account_id for post_id, each in chosen}
@@ -244,7 +241,7 @@ def _claims(
     leases: Mapping[DestinationId, Lease],
     posts: Mapping[PostId, Post],
     accounts: Mapping[AccountId, Account],
-    chosen: Sequence[tuple[PostId, DestinationId]],
+    chosen: Sequence[Chosen],
     expires_at: datetime,
 ) -> list[Claim]:
     """Of what was leased, in the order in which it was chosen."""

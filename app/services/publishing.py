@@ -109,13 +109,11 @@ async def report_published(
     new_id: NewId,
     now: datetime,
 ) -> Told:
-    errand = publisher.errand(lease.workspace_id, "reportPublished", now)
-    report = Report(lease, new_id, errand.now)
-
-    def decide(state: DestinationState, history: History) -> Recorded:
+    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
         return publishing.report_published(state, history, report, where)
 
-    return await _record(database, errand, lease.destination_id, decide)
+    errand = publisher.errand(lease.workspace_id, "reportPublished", now)
+    return await _reported(database, errand, lease, decide, new_id)
 
 
 async def report_failed(
@@ -128,13 +126,11 @@ async def report_failed(
     new_id: NewId,
     now: datetime,
 ) -> Told:
-    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
-    report = Report(lease, new_id, errand.now)
-
-    def decide(state: DestinationState, history: History) -> Recorded:
+    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
         return publishing.report_failed(state, history, report, failure, rules)
 
-    return await _record(database, errand, lease.destination_id, decide)
+    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
+    return await _reported(database, errand, lease, decide, new_id)
 
 
 async def report_unknown(
@@ -147,13 +143,12 @@ async def report_unknown(
     now: datetime,
 ) -> Told:
     """The publisher got no answer: the post may be published all the same."""
-    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
-    report = Report(lease, new_id, errand.now)
 
-    def decide(state: DestinationState, history: History) -> Recorded:
+    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
         return publishing.report_unknown(state, history, report, failure)
 
-    return await _record(database, errand, lease.destination_id, decide)
+    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
+    return await _reported(database, errand, lease, decide, new_id)
 
 
 async def report_verified(
@@ -167,13 +162,11 @@ async def report_verified(
     new_id: NewId,
     now: datetime,
 ) -> Told:
-    errand = publisher.errand(lease.workspace_id, "reportVerified", now)
-    report = Report(lease, new_id, errand.now)
-
-    def decide(state: DestinationState, history: History) -> Recorded:
+    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
         return findings.report_verified(state, history, report, finding, where, rules)
 
-    return await _record(database, errand, lease.destination_id, decide)
+    errand = publisher.errand(lease.workspace_id, "reportVerified", now)
+    return await _reported(database, errand, lease, decide, new_id)
 
 
 async def reconcile_destination(
@@ -218,6 +211,22 @@ async def record_result(
         return _told(await decide_about(writing, post, on[account_id], decide), on[account_id])
 
     return await write(database, errand, work)
+
+
+async def _reported(
+    database: Database,
+    errand: Errand,
+    lease: Lease,
+    decide: Callable[[DestinationState, History, Report], Recorded],
+    new_id: NewId,
+) -> Told:
+    report = Report(lease, new_id, errand.now)
+    return await _record(
+        database,
+        errand,
+        lease.destination_id,
+        lambda state, history: decide(state, history, report),
+    )
 
 
 async def _record(
