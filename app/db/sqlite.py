@@ -105,11 +105,13 @@ class Threads:
         return await connection
 
     async def ended(self) -> None:
-        """Wait, not for ever, until all have ended; nothing may be connected any more."""
+        """Wait, once and not for ever, until all have ended; nothing may be connected any more."""
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
-        for thread in list(self._threads):
+        threads = list(self._threads)
+        self._threads.clear()
+        for thread in threads:
             thread.join(_LAST_WAIT.total_seconds())
 
 
