@@ -11,7 +11,7 @@ from datetime import date, datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
@@ -284,37 +284,57 @@ async def _backward_attempts(connection: AsyncConnection) -> AsyncGenerator[str]
         )
 
 
-async def _missing_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Of several reports that a destination is published, the first counts; so if any is, one does.
+async def _contradicting_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Published is exactly what was reported so, by a worker or a person, and the first report counts.
 
-    Published is what was reported so. Only after an unknown outcome may somebody have looked instead,
-    and of that no evidence is promised.
+    The place is that of the report that counts, and no report is of a claim that was not made yet.
     """
-    evidence = exists().where(*_of_destination(PublishEvidence))
-    tried = exists().where(*_of_destination(Attempt))
+    counting = and_(*_of_destination(PublishEvidence), PublishEvidence.counted)
+    other = aliased(PublishEvidence)
     statement = (
-        select(Destination.workspace_id, Destination.id.label("destination_id"))
+        select(
+            Destination.workspace_id,
+            Destination.id.label("destination_id"),
+            Destination.status,
+            Destination.fence,
+            *(getattr(Destination, name) for name in _OF_PLACE),
+            PublishEvidence.fence.label("counted_fence"),
+            *(getattr(PublishEvidence, name).label(f"counted_{name}") for name in _OF_PLACE),
+            select(func.max(other.fence))
+            .where(*_of_destination(other))
+            .correlate(Destination)
+            .scalar_subquery()
+            .label("last_fence"),
+        )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
         .join(Post, _POST_OF_DESTINATION)
-        .where(
-            Workspace.kind == WorkspaceKind.LOCAL,
-            Post.imported_at.is_(None),
-            ~evidence.where(PublishEvidence.counted),
-            or_(
-                evidence,
-                and_(
-                    Destination.status == DestinationStatus.PUBLISHED,
-                    or_(
-                        tried.where(Attempt.outcome == Outcome.PUBLISHED),
-                        ~tried.where(Attempt.outcome == Outcome.UNKNOWN),
-                    ),
-                ),
-            ),
-        )
+        .join(PublishEvidence, counting, isouter=True)
+        .where(Workspace.kind == WorkspaceKind.LOCAL, Post.imported_at.is_(None))
     )
     async for row in readable_rows(connection, statement):
-        yield f"{_destination(row)} has no evidence of its publication that counts."
+        for problem in _problems_of_evidence(row):
+            yield f"{_destination(row)} {problem}"
+
+
+_OF_PLACE = ("platform_post_id", "platform_post_url", "published_at")
+
+
+def _problems_of_evidence(row: AnyRow) -> Iterator[str]:
+    is_published = row.status is DestinationStatus.PUBLISHED
+    if row.counted_fence is None:
+        if is_published or row.last_fence is not None:
+            yield "has no evidence of its publication that counts."
+        return
+    if not is_published:
+        yield f"is {row.status.value}, though there is evidence of its publication."
+    elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _OF_PLACE):
+        yield "is not where, or not since when, the evidence that counts has it."
+    if row.last_fence > row.fence:
+        yield (
+            f"has had {row.fence} claims, but there is evidence of the publication by claim"
+            f" {row.last_fence}."
+        )
 
 
 async def _gaps_in_events(connection: AsyncConnection) -> AsyncGenerator[str]:
@@ -387,7 +407,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "search texts": _stale_search_texts,
         "the logs of attempts": _contradicting_attempts,
         "the times of attempts": _backward_attempts,
-        "publish evidence": _missing_evidence,
+        "publish evidence": _contradicting_evidence,
         "the numbers of events": _gaps_in_events,
         "the causes of events": _events_of_unknown_keys,
         "the numbers of accounts": _accounts_beyond_the_counter,

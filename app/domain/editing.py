@@ -353,8 +353,14 @@ def _at_position(destination: Destination, position: int, now: datetime) -> Dest
 
 
 def _was_attempted(post: Post) -> bool:
-    """Whether a platform was asked; what failed for want of access, say, was not."""
-    return any(each.state.attempts for each in post.destinations)
+    """Whether a platform was asked; what failed for want of access, say, was not.
+
+    A publication may be reported of a claim whose start was not.
+    """
+    return any(
+        each.state.attempts or each.state.status is DestinationStatus.PUBLISHED
+        for each in post.destinations
+    )
 
 
 def _is_queued(state: DestinationState) -> bool:

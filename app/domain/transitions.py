@@ -37,7 +37,10 @@ def suspended(state: DestinationState) -> DestinationState:
 
 
 def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
-    """Held by a publisher that has not called the platform yet; anybody's from the lease's end on."""
+    """Held by a publisher that has not called the platform yet; anybody's from the lease's end on.
+
+    So may one be whose lease has ended before it was started.
+    """
     return replace(
         state,
         status=DestinationStatus.PUBLISHING,
@@ -157,7 +160,7 @@ def cancelled(state: DestinationState, now: datetime) -> DestinationState:
 
 
 def without_access(state: DestinationState, message: str, now: datetime) -> DestinationState:
-    """A queued one that fell due while its account could not post; the message says why it could not."""
+    """One that may be claimed, while its account cannot post; the message says why it cannot."""
     category = ErrorCategory.AUTH
     return failed(state, Failure(category=category, code=category.name, message=message), now)
 

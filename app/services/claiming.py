@@ -18,7 +18,7 @@ from app.domain.destinations import Destination
 from app.domain.ids import AccountId, DestinationId, NewId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
-from app.domain.transitions import claimed, released, verifying, without_access
+from app.domain.transitions import claimed, verifying, without_access
 from app.services.publishing import Publisher
 from app.services.writing import Writing, write
 
@@ -165,8 +165,6 @@ async def _claim(
     for post_id, destination_id in chosen:
         destination = posts[post_id].destination(destination_id)
         state = destination.state
-        if state.lease_token is not None:
-            state = released(state, now)
         reason = blocking_reason(accounts[destination.account_id].connection, now)
         if reason is not None:
             state = without_access(state, blocking_message(reason), now)

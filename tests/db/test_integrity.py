@@ -470,18 +470,9 @@ async def test_a_late_report_publishes_after_any_attempt(database: Database, las
     assert await find_problems(database) == []
 
 
-@pytest.mark.parametrize(
-    ("logged", "is_missed"),
-    [
-        ([Outcome.UNKNOWN], False),
-        ([Outcome.UNKNOWN, Outcome.FAILED], False),
-        ([Outcome.UNKNOWN, Outcome.PUBLISHED], True),
-        ([Outcome.FAILED], True),
-        ([], True),
-    ],
-)
-async def test_a_publication_that_nobody_reported_was_looked_up_after_doubt(
-    database: Database, logged: list[Outcome], is_missed: bool
+@pytest.mark.parametrize("logged", [[], [Outcome.UNKNOWN], [Outcome.FAILED, Outcome.PUBLISHED]])
+async def test_a_publication_that_nobody_told_of_is_found(
+    database: Database, logged: list[Outcome]
 ) -> None:
     workspace, destination = await add_destination(database, published(attempts=len(logged)))
     for fence, outcome in enumerate(logged, start=1):
@@ -489,11 +480,55 @@ async def test_a_publication_that_nobody_reported_was_looked_up_after_doubt(
             database, workspace, destination, number=fence, fence=fence, outcome=outcome
         )
 
-    missed = (
+    assert await find_problems(database) == [
         f"Workspace {workspace}: destination {destination}"
         " has no evidence of its publication that counts."
-    )
-    assert await find_problems(database) == [missed] * is_missed
+    ]
+
+
+EVIDENCE: list[tuple[str, str]] = [
+    ("fence = 1", ""),
+    (
+        "platform_post_id = '2'",
+        " is not where, or not since when, the evidence that counts has it.",
+    ),
+    (
+        "platform_post_url = NULL",
+        " is not where, or not since when, the evidence that counts has it.",
+    ),
+    ("published_at = reported_at", ""),
+    (
+        "fence = 3",
+        " has had 1 claims, but there is evidence of the publication by claim 3.",
+    ),
+    ("counted = FALSE", " has no evidence of its publication that counts."),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), EVIDENCE, ids=[each for each, _ in EVIDENCE])
+async def test_evidence_is_of_a_claim_and_of_the_place_where_the_post_is(
+    sound: Database, change: str, problem: str
+) -> None:
+    await plant(sound, f"UPDATE publish_evidence SET {change}")
+
+    name = f"Workspace {WORKSPACE}: destination {PUBLISHED}"
+    assert await find_problems(sound) == ([name + problem] if problem else [])
+
+
+@pytest.mark.parametrize(
+    "state", [failed(), unknown(), queued()], ids=["failed", "unknown", "queued"]
+)
+async def test_what_was_published_stays_so(database: Database, state: DestinationState) -> None:
+    state = replace(state, attempts=1, fence=1)
+    workspace, destination = await add_destination(database, state)
+    outcome = Outcome.FAILED if state.outcome is Outcome.NONE else state.outcome
+    await add_attempt(database, workspace, destination, outcome=outcome)
+    await add_evidence(database, workspace, destination)
+
+    assert await find_problems(database) == [
+        f"Workspace {workspace}: destination {destination} is {state.status.value},"
+        " though there is evidence of its publication."
+    ]
 
 
 FROM_ELSEWHERE = pytest.mark.parametrize(
@@ -551,7 +586,9 @@ async def add_evidence(
                 destination_id=destination,
                 fence=1,
                 counted=True,
-                published_at=NOW,
+                platform_post_id=published().platform_post_id,
+                platform_post_url=published().platform_post_url,
+                published_at=published().published_at,
                 reported_at=NOW,
             )
         )

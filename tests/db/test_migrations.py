@@ -174,3 +174,19 @@ async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
         events = await connection.execute(select(Event.seq, Event.post_id))
         assert [tuple(row) for row in events] == [(1, post)]
     assert await find_problems(empty) == []
+
+
+async def test_what_is_due_and_leased_has_its_indexes_since_the_fourth_version(
+    empty: Database,
+) -> None:
+    await migrate(empty, now=NOW, random_bytes=bytes, version="0003")
+    older = "\n".join((await read_schema(empty))["destination"])
+    await migrate(empty, now=NOW, random_bytes=bytes, version="0004")
+    newer = "\n".join((await read_schema(empty))["destination"])
+
+    for name, was, is_now in (
+        ("ix_destination_started", True, False),
+        ("ix_destination_leased", False, True),
+        ("ix_destination_claimable_platform", False, True),
+    ):
+        assert (name in older, name in newer) == (was, is_now)

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.db import access, accounts, analytics, attempts, destinations, posts
+from app.db import access, accounts, analytics, attempts, destinations, posts, publishing
 from app.db.destinations import DestinationFilter, DestinationSort
-from app.db.engine import Database, Reader
+from app.db.engine import Database, Reader, WriteSession
 from app.db.pages import Direction, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.sqlite import REFRESH_STATISTICS
@@ -30,6 +31,7 @@ DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
 ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 
 Query = Callable[[Reader], Awaitable[object]]
+Statements = list[tuple[str, Any]]
 
 KEPT = "uq_post_kept"
 UNIQUE = "uq_destination_workspace_id_post_id_account_id"
@@ -202,6 +204,64 @@ async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
     assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
 
 
+LOCKING: dict[str, tuple[Query, set[str]]] = {
+    "lock_due": (
+        lambda reader: publishing.lock_due(reader, NOW, platform=None, limit=5),
+        {"ix_destination_claimable", "pk_post"},
+    ),
+    "lock_due, of a platform": (
+        lambda reader: publishing.lock_due(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_claimable_platform", "pk_post"},
+    ),
+    "lock_unknown": (
+        lambda reader: publishing.lock_unknown(reader, NOW, platform=None, limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+    "lock_unknown, of a platform": (
+        lambda reader: publishing.lock_unknown(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "indexes"), LOCKING.values(), ids=LOCKING)
+async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
+    filled: Database, query: Query, indexes: set[str]
+) -> None:
+    assert await plan_of_locking(filled, query) == indexes
+
+
+@pytest.mark.parametrize(
+    ("platforms", "index"),
+    [
+        (None, "ix_destination_claimable"),
+        (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
+    ],
+)
+async def test_workspaces_with_something_due_cost_one_look_each(
+    filled: Database, platforms: list[str] | None, index: str
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.read_all_workspaces() as connection:
+            await publishing.workspaces_with_due(
+                connection, NOW, platforms=platforms, only=None, after=OURS, limit=5
+            )
+
+    plan = await plan_of(filled, query)
+    assert plan - {"sort"} == {"pk_workspace", index}  # so few workspaces PostgreSQL may sort
+
+
+async def test_leases_that_have_ended_are_found_among_those_that_are_held(
+    filled: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.read_all_workspaces() as connection:
+            await publishing.lost_leases(connection, NOW, limit=5)
+
+    plan = await plan_of(filled, query)
+    assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
+
+
 async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
     for group in (
         _orders(),
@@ -294,40 +354,61 @@ async def filled(database: Database) -> Database:
 
 async def plan_of(database: Database, query: Query) -> set[str]:
     """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
-    async with database.read(OURS) as reader:
-        with _recorded(database) as statements:
+    with _recorded(database.reading) as statements:
+        async with database.read(OURS) as reader:
             await query(reader)
-    async with database.read_all_workspaces() as connection:
-        if not database.is_sqlite:  # So small a table it would rather read as a whole.
-            await connection.exec_driver_sql("SET enable_seqscan = off")
-        plans = [
-            row
-            for statement, parameters in statements
-            for row in await connection.exec_driver_sql(
-                f"EXPLAIN {'QUERY PLAN ' if database.is_sqlite else ''}{statement}", parameters
-            )
-        ]
+    async with database.reading.connect() as connection:
+        return await _plan(database, connection, statements)
+
+
+async def plan_of_locking(database: Database, query: Query) -> set[str]:
+    """As `plan_of`, of a query that only a write may make."""
+    with _recorded(database.writing) as statements:
+
+        async def work(session: WriteSession) -> None:
+            await query(await database.reading_within(session, OURS))
+
+        await database.write(work)
+    selects = [each for each in statements if each[0].startswith("SELECT")]
+    async with database.writing.connect() as connection:
+        return await _plan(database, connection, selects)
+
+
+async def _plan(
+    database: Database, connection: AsyncConnection, statements: Statements
+) -> set[str]:
+    if not database.is_sqlite:  # So small a table it would rather read as a whole.
+        await connection.exec_driver_sql("SET enable_seqscan = off")
+    plans = [
+        row
+        for statement, parameters in statements
+        for row in await connection.exec_driver_sql(
+            f"EXPLAIN {'QUERY PLAN ' if database.is_sqlite else ''}{statement}", parameters
+        )
+    ]
+    if not database.is_sqlite:
+        await connection.exec_driver_sql("SET enable_seqscan = on")
     return {word for row in plans for word in _words(str(row[-1]))}
 
 
 @contextmanager
-def _recorded(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    statements: list[tuple[str, Any]] = []
+def _recorded(engine: AsyncEngine) -> Iterator[Statements]:
+    statements: Statements = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         statements.append((statement, parameters))
 
-    engine = database.reading.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
         yield statements
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 _INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
 _SQLITE_KEYS = {
     "sqlite_autoindex_post_1": "pk_post",
+    "sqlite_autoindex_workspace_1": "pk_workspace",
     "sqlite_autoindex_account_1": "pk_account",
     "sqlite_autoindex_destination_1": "pk_destination",
     "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",

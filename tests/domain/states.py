@@ -76,6 +76,7 @@ PUBLISHING: Mapping[str, DestinationState] = {
 }
 PUBLISHED: Mapping[str, DestinationState] = {
     "published": published(),
+    "published without a start": replace(published(attempts=0), fence=1),
     "published late": published(NOW + timedelta(hours=30), attempts=3),
     "published early, elsewhere": published(NOW - MINUTE, settled_at=NOW, platform_post_id=None),
 }

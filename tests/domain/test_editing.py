@@ -119,7 +119,7 @@ class Rules:
 
     @property
     def attempted(self) -> bool:
-        return any(SUBMITTED[name].attempts for name in self.names)
+        return any(SUBMITTED[name].attempts or name in PUBLISHED for name in self.names)
 
     def running(self) -> Refusal | None:
         if self.any(PUBLISHING):

@@ -300,5 +300,5 @@ class Model:
         return None if set(accounts) <= known else "validation_error"
 
     def _place(self, post: ModelPost, order: Sequence[int]) -> None:
-        due = None if post.is_draft else post.scheduled or self.now
+        due = None if post.is_draft else max(post.scheduled or self.now, self.now)
         post.on = {each: post.on.get(each) or ModelDestination(due) for each in order}

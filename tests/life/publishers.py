@@ -25,6 +25,13 @@ from tests.life.publishing_model import Given
 RULES = RetryRules(DEFAULT_POLICIES, lambda: 0.5)
 lengths = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 limits = st.sampled_from([1, 2, 2, 9])
+COURSES = (
+    "claim release claim start fail",
+    "claim start fail wait claim release settle",
+    "claim start wait settle look found claim",
+    "claim start lose_track look found wait claim start",
+    "claim wait settle claim wait claim start",
+)
 codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
 
 
@@ -257,6 +264,26 @@ class Publishers(Life):
             ),
             lambda: self.model.record(post, account, key, code),
         )
+
+    @rule(course=st.sampled_from(COURSES), code=codes, length=lengths, by=lengths)
+    def go_on(self, course: str, code: str, length: timedelta, by: timedelta) -> None:
+        """Several steps with what is claimed next, so that much happens to one destination."""
+        for step in course.split():
+            match step:
+                case "claim":
+                    self.claim(2, length)
+                case "look":
+                    self.look(2, length)
+                case "wait":
+                    self.wait(by)
+                case "settle":
+                    self.settle()
+                case "found" if self.model.looks:
+                    self.find(0, Finding.NOT_PUBLISHED)
+                case "fail" if self.model.given:
+                    self.fail(0, code, 1)
+                case "start" | "release" | "lose_track" if self.model.given:
+                    getattr(self, step)(0)
 
     @rule()
     def settle(self) -> None:

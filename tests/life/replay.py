@@ -54,6 +54,8 @@ def replayed(events: Sequence[Any]) -> dict[Key, Facts]:
             known[key] = dict(changes)
         elif what == "removed":
             del known[key]
+        elif what == "duplicated":  # tells of another publication; the state stays
+            assert key in known
         else:
             known[key] |= changes
     for (noun, post_id), facts in known.items():

@@ -19,7 +19,7 @@ from tests.life.people import People
 from tests.life.publishers import Publishers
 
 EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "16"))
-STEPS = 40
+STEPS = 30
 MINUTES = timedelta(minutes=5)
 
 
