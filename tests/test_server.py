@@ -265,8 +265,7 @@ def test_several_processes_answer_and_count_together(start: Starter) -> None:
     server.stop()
 
     assert answers == [200] * 40
-    assert page.count("
-post_results_destinations_overdue ") == 1
+    assert page.count("\npost_results_destinations_overdue ") == 1
     assert len(server.requests()) >= 41
 
 
