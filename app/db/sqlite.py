@@ -144,14 +144,10 @@ def _set_on_connect(engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[st
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
-        try:
-            cursor = connection.cursor()
-            for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
-                cursor.execute(f"PRAGMA {name}={value}")
-            cursor.close()
-        except BaseException:  # nobody waits for it any more, and no pool has it yet
-            connection.driver_connection.stop()
-            raise
+        cursor = connection.cursor()
+        for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
+            cursor.execute(f"PRAGMA {name}={value}")
+        cursor.close()
 
 
 def _end_statements_in_time(engine: AsyncEngine, timeout: timedelta) -> None:
