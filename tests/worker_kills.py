@@ -116,7 +116,8 @@ async def run(
         "SANDBOX_FILE": str(folder / "ledger.jsonl"),
         "WORKER_LEASE": str(LEASE.total_seconds()),
     }
-    async with Database(url) as database:
+    # On SQLite, who is stopped while it writes lets nobody else write until it is let on.
+    async with Database(url, timeout=timedelta(minutes=1)) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
         workspace = await add_workspace(database)
         accounts = [
