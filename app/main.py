@@ -6,7 +6,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -27,6 +27,7 @@ from app.db.migrations import check_schema_version
 from app.db.sqlite import STATISTICS_AGE
 from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
+from app.domain.times import Clock
 from app.explorer.page import Explorer
 from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
 from app.graphql.documents import make_documents
@@ -59,7 +60,6 @@ REQUESTS_AGE = timedelta(minutes=10)
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
-Clock = Callable[[], datetime]
 
 logger = structlog.stdlib.get_logger(__name__)
 

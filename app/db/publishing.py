@@ -56,10 +56,7 @@ async def lock_due(
     What somebody else is changing is passed over. Served by ix_destination_claimable, or by that of
     the platform.
     """
-    condition = Destination.claimable_at <= now
-    if platform is not None:
-        condition = and_(condition, Destination.platform == platform)
-    return await _lock(reader, condition, Destination.claimable_at, limit)
+    return await _lock(reader, Destination.claimable_at, now, platform, limit)
 
 
 async def lock_unknown(
@@ -69,10 +66,7 @@ async def lock_unknown(
 
     Served by ix_destination_verifiable: so few are unknown that those of other platforms are passed over.
     """
-    condition = Destination.verifiable_at <= now
-    if platform is not None:
-        condition = and_(condition, Destination.platform == platform)
-    return await _lock(reader, condition, Destination.verifiable_at, limit)
+    return await _lock(reader, Destination.verifiable_at, now, platform, limit)
 
 
 async def lost_leases(
@@ -126,16 +120,18 @@ async def _around(
 
 async def _lock(
     reader: Reader,
-    condition: ColumnElement[bool],
-    order: InstrumentedAttribute[datetime | None],
+    column: InstrumentedAttribute[datetime | None],
+    now: datetime,
+    platform: str | None,
     limit: int,
 ) -> list[tuple[PostId, DestinationId]]:
+    wanted = () if platform is None else (Destination.platform == platform,)
     same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
     rows = await reader.rows(
         select(Destination.post_id, Destination.id)
         .join(Post, same_post)
-        .where(condition)
-        .order_by(order, Destination.id)
+        .where(column <= now, *wanted)
+        .order_by(column, Destination.id)
         .limit(limit)
         # Both, for whoever locks destinations alone and posts later meets others that do it the other way.
         .with_for_update(of=[Post, Destination], skip_locked=True)

@@ -1,7 +1,6 @@
 """What an account's access means for its posts: without it they fail when due, with it they come back."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 from app.domain.accounts import Account, blocking_message, blocking_reason
@@ -64,12 +63,7 @@ def _on_account(
     now: datetime,
 ) -> Post:
     """The post with its destination on the account changed, or the same one."""
-    destinations = tuple(
-        replace(each, state=state, updated_at=now)
-        if each.account_id == account.id and (state := change(each.state)) != each.state
-        else each
-        for each in post.destinations
-    )
-    if destinations == post.destinations:
-        return post
-    return replace(post, destinations=destinations, updated_at=now)
+    for each in post.destinations:
+        if each.account_id == account.id:
+            return post.with_state(each.id, change(each.state), now)
+    return post

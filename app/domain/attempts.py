@@ -9,7 +9,7 @@ from uuid import UUID
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.redaction import redacted
-from app.domain.text import check_text, check_url
+from app.domain.text import check_name, check_text, check_url
 from app.domain.times import cut_to_milliseconds
 
 MAX_MESSAGE_LENGTH = 2000
@@ -107,9 +107,7 @@ def told_failure(category: ErrorCategory, message: str, told: Told) -> Failure:
         )
     code = told.get("code")
     if code is not None:
-        check_text(code, "code", max_length=MAX_CODE_LENGTH)
-        if not code.isprintable() or not code.strip():
-            raise InvalidInput("code must be printable and not empty.", argument="code")
+        check_name(code, "code", max_length=MAX_CODE_LENGTH)
     http_status = told.get("http_status")
     if http_status is not None and not 100 <= http_status <= 599:
         raise InvalidInput(
@@ -160,9 +158,7 @@ def check_worker(name: str | None) -> None:
 
 def check_attempt_key(key: str) -> None:
     """InvalidInput for one that is empty, too long or not printable."""
-    check_text(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
-    if not key.strip() or not key.isprintable():
-        raise InvalidInput("attemptKey must be printable and not empty.", argument="attemptKey")
+    check_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
 
 
 def told_start(started_at: datetime | None, now: datetime) -> datetime:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.domain.errors import InvalidInput
-from app.domain.text import check_text
+from app.domain.text import check_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,9 +29,7 @@ class RepetitionKey:
 
 def given_key(text: str, argument: str) -> RepetitionKey:
     """A client's own key; InvalidInput for one that is empty, too long or not printable."""
-    check_text(text, argument, max_length=MAX_KEY_LENGTH)
-    if not text.strip() or not text.isprintable():
-        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
+    check_name(text, argument, max_length=MAX_KEY_LENGTH)
     return RepetitionKey(f"given:{text}", GIVEN_KEY_LIFETIME, waits=False)
 
 

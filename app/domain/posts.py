@@ -10,6 +10,7 @@ from app.domain.destinations import Destination, DestinationState, DestinationSt
 from app.domain.ids import DestinationId, PostId
 from app.domain.json_values import is_same
 from app.domain.text import fold_for_search
+from app.domain.transitions import suspended
 
 
 class PostStatus(StrEnum):
@@ -105,7 +106,7 @@ class Post:
     ) -> Self:
         """With a destination in another state, which nobody may claim of a deleted post."""
         if self.deleted_at is not None:
-            state = replace(state, claimable_at=None)
+            state = suspended(state)
         if state == self.destination(destination_id).state:
             return self
         destinations = tuple(

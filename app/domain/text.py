@@ -29,6 +29,14 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
     return text
 
 
+def check_name(text: str, argument: str, *, max_length: int) -> str:
+    """Pass a text through by which something is known: `check_text`, and printable and not empty."""
+    check_text(text, argument, max_length=max_length)
+    if not text.strip() or not text.isprintable():
+        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
+    return text
+
+
 def check_url(text: str, argument: str) -> str:
     """Pass a URL through that a browser can open: http or https, with a host and without spaces."""
     check_text(text, argument, max_length=MAX_URL_LENGTH)

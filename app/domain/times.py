@@ -1,9 +1,13 @@
 """Instants: aware, UTC, cut to milliseconds, and their one spelling. Never asks what time it is."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from app.domain.errors import InvalidInput
+
+Clock = Callable[[], datetime]
+"""Says what time it is."""
 
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?"

@@ -72,12 +72,7 @@ def started(state: DestinationState, now: datetime) -> DestinationState:
 def released(state: DestinationState, now: datetime) -> DestinationState:
     """A held one that nobody called the platform for. Where a retry was due, it is still."""
     retry_at = now if state.error is not None else None
-    return replace(
-        _let_go(state),
-        status=DestinationStatus.QUEUED,
-        claimable_at=retry_at or state.due_at,
-        next_retry_at=retry_at,
-    )
+    return replace(_let_go(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at)
 
 
 def published(state: DestinationState, where: Publication, now: datetime) -> DestinationState:
@@ -105,15 +100,11 @@ def waiting(state: DestinationState, failure: Failure, retry_at: datetime) -> De
     """Failed for now: it is tried again by itself."""
     return replace(
         _let_go(state),
-        status=DestinationStatus.QUEUED,
-        outcome=Outcome.NONE,
         claimable_at=retry_at,
         next_retry_at=retry_at,
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
-        settled_at=None,
-        due_day=None,
     )
 
 
@@ -168,24 +159,18 @@ def without_access(state: DestinationState, message: str, now: datetime) -> Dest
 def retried(state: DestinationState, now: datetime) -> DestinationState:
     """A failed one in a new round of attempts; their number goes on, their limit begins anew."""
     return replace(
-        state,
-        status=DestinationStatus.QUEUED,
-        outcome=Outcome.NONE,
+        _let_go(state),
         claimable_at=state.due_at,
         round_attempts=0,
         round_started_at=now,
         error=None,
         error_category=None,
         error_code=None,
-        settled_at=None,
-        verifiable_at=None,
-        verification_token=None,
-        due_day=None,
     )
 
 
 def _let_go(state: DestinationState) -> DestinationState:
-    """Without a lease, and without a verification."""
+    """Queued, without a lease, a verification or an outcome; nobody may claim it yet."""
     return replace(
         state,
         status=DestinationStatus.QUEUED,

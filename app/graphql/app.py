@@ -35,7 +35,8 @@ from app.domain.errors import (
 )
 from app.domain.ids import NewId
 from app.domain.retry_policy import RetryPolicies
-from app.graphql.context import Clock, Context, Patience
+from app.domain.times import Clock
+from app.graphql.context import Context, Patience
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import strawberry
 
@@ -16,14 +16,13 @@ from app.domain.idempotency import RepetitionKey, given_key
 from app.domain.ids import NewId
 from app.domain.leases import LeaseCodec, LeaseKind
 from app.domain.retry_policy import RetryPolicies
+from app.domain.times import Clock
 from app.graphql.loaders import ListEntries, Loaders
 from app.http.rate_limits import RequestCount
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
 from app.services.publishing import Publisher
 from app.services.writing import Errand
-
-Clock = Callable[[], datetime]
 
 
 class Patience:

@@ -111,16 +111,15 @@ def make_posting(
 ) -> Posting:
     """The post as the destination's platform is to have it: with its own text, where there is one."""
     own = post.platform_content.get(destination.platform)
-    settings = {str(name): value for name, value in own.items()} if isinstance(own, Mapping) else {}
-    text = settings.pop("content", None)
+    said = own if isinstance(own, Mapping) else {}
     return Posting(
         workspace_id=workspace_id,
         post_id=post.id,
         destination_id=destination.id,
         account=account,
         attempt=destination.state.attempts,
-        content=text if isinstance(text, str) else post.content,
-        settings=settings,
+        content=post.content_on(destination.platform),
+        settings={str(name): value for name, value in said.items() if name != "content"},
         media_ids=post.media_ids,
         media=post.media,
         reference=post.reference,

@@ -6,7 +6,6 @@ that a path does not have as the router refuses them, in the same envelope.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from app.domain.times import Clock
 from app.graphql.app import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLDoor
 from app.http.state import request_state
 from app.rest import bodies, documents, mutations, outcomes, parameters, shapes
@@ -25,7 +25,6 @@ from app.rest.shapes import Found, JsonObject
 PREFIXES = ("/v1", "/api/v1")
 """The documented one, and the one that existing clients send."""
 
-Clock = Callable[[], datetime]
 Handler = Callable[[Request], Awaitable[Response]]
 
 

@@ -12,12 +12,13 @@ from app.background import TICK, repeated
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
+from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.services.access import fail_what_lacks_access
 from app.services.leases import settle_lost_leases
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings
-from app.worker.starting import Clock, describe_worker, make_worker, watched
+from app.worker.starting import describe_worker, make_worker, watched
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 

@@ -3,13 +3,13 @@
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from datetime import datetime
 
 from app.db.engine import Database
 from app.domain.endings import RetryRules
 from app.domain.retry_policy import RetryPolicies
+from app.domain.times import Clock
 from app.observability.live_line import live_line
 from app.platforms.adapters import make_adapters
 from app.platforms.sandbox import NAME as SANDBOX
@@ -17,8 +17,6 @@ from app.settings import Settings
 from app.worker.loop import Worker, working
 from app.worker.means import Means, real_edges
 from app.worker.tally import Tally
-
-Clock = Callable[[], datetime]
 
 
 def make_worker(

@@ -91,13 +91,7 @@ class ReportFailedInput:
 
     def failure(self) -> Failure:
         """InvalidInput for what cannot be right."""
-        told = Told(
-            code=self.code,
-            http_status=self.http_status,
-            retry_after_seconds=self.retry_after_seconds,
-            raw=self.raw,
-        )
-        return told_failure(self.category, self.message, told)
+        return told_failure(self.category, self.message, _details(self))
 
 
 @strawberry.input(description="What was found on the platform.")
@@ -160,13 +154,16 @@ class RecordResultInput(PublicationInput):
         self.refuse_publication(self.outcome)
         if self.category is None:
             raise InvalidInput("category is needed with FAILED.", argument="category")
-        told = Told(
-            code=self.code,
-            http_status=self.http_status,
-            retry_after_seconds=self.retry_after_seconds,
-            raw=self.raw,
-        )
-        return told_failure(self.category, self.message or "", told)
+        return told_failure(self.category, self.message or "", _details(self))
+
+
+def _details(given: ReportFailedInput | RecordResultInput) -> Told:
+    return Told(
+        code=given.code,
+        http_status=given.http_status,
+        retry_after_seconds=given.retry_after_seconds,
+        raw=given.raw,
+    )
 
 
 def _refuse(problem: str, **given: object) -> None:
