@@ -21,6 +21,9 @@ OPERATOR = Publisher(workspace_id=None, actor=None)
 LONGEST_CALL = timedelta(minutes=10)
 """After so long an adapter is broken off, and nobody knows what came of it."""
 
+LONGEST_LOOK = timedelta(seconds=30)
+"""A platform that takes longer to say whether a post is there cannot say it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
@@ -48,6 +51,7 @@ class Means:
     """As the log of attempts has it."""
     lease: timedelta
     longest_call: timedelta = LONGEST_CALL
+    longest_look: timedelta = LONGEST_LOOK
 
 
 def real_edges(now: Callable[[], datetime]) -> Edges:

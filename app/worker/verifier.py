@@ -26,11 +26,14 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 async def verify(means: Means, claim: Claim, hold: Hold) -> None:
-    """Settle an unknown outcome, or leave it to be looked at again later."""
+    """Settle an unknown outcome, or say that it still is; where the lease ends first, nothing is said."""
     posting = make_posting(
         claim.lease.workspace_id, claim.post, claim.destination, claim.account, hold
     )
     found = await _look(means, claim, posting)
+    if found is None:
+        logger.info("no time to look", **about(claim))
+        return
     where = found if isinstance(found, Publication) else None
     finding = Finding.PUBLISHED if isinstance(found, Publication) else _FINDINGS[found]
 
@@ -60,10 +63,15 @@ async def verify(means: Means, claim: Claim, hold: Hold) -> None:
         logger.info("verified", **about(claim), finding=str(finding))
 
 
-async def _look(means: Means, claim: Claim, posting: Posting) -> Publication | Absence:
+async def _look(means: Means, claim: Claim, posting: Posting) -> Publication | Absence | None:
+    """None if the lease ended first: that says nothing of the platform, and anybody may look at once."""
     platform = means.platforms[claim.destination.platform]
+    seconds_left = posting.deadline.seconds_left()
+    if seconds_left <= 0:
+        return None
+    lease = asyncio.timeout(seconds_left)
     try:
-        async with asyncio.timeout(max(posting.deadline.seconds_left(), 0)):
+        async with lease, asyncio.timeout(means.longest_look.total_seconds()):
             found = await platform.find(posting)
         if isinstance(found, Absence):
             return found
@@ -71,5 +79,7 @@ async def _look(means: Means, claim: Claim, posting: Posting) -> Publication | A
     except InvalidInput:
         logger.warning("an adapter's answer cannot be stored", **about(claim))
     except Exception:
+        if lease.expired():
+            return None
         logger.warning("a look at a platform failed", **about(claim), exc_info=True)
     return Absence.CANNOT_SAY

@@ -86,6 +86,7 @@ class Bench:
     concurrency: int = 8
     stop_within: timedelta = timedelta(seconds=10)
     longest_call: timedelta = timedelta(seconds=SECONDS)
+    longest_look: timedelta = timedelta(seconds=SECONDS)
     tally: Tally = field(default_factory=Tally)
 
     def worker(self, name: str = "worker-1") -> Worker:
@@ -107,6 +108,7 @@ class Bench:
             name=name,
             lease=self.lease,
             longest_call=self.longest_call,
+            longest_look=self.longest_look,
         )
         return Worker(
             means,
@@ -167,9 +169,14 @@ class Sent:
 class Scripted:
     """A platform that answers what it is told."""
 
-    def __init__(self, answer: Publication | Exception, found: Absence = Absence.CANNOT_SAY):
+    def __init__(
+        self,
+        answer: Publication | Exception,
+        found: Publication | Absence = Absence.CANNOT_SAY,
+    ) -> None:
         self.answer, self.found = answer, found
         self.calls: list[Posting] = []
+        self.may_answer = asyncio.Event()
 
     async def publish(self, posting: Posting) -> Publication:
         self.calls.append(posting)
@@ -178,6 +185,18 @@ class Scripted:
         return self.answer
 
     async def find(self, posting: Posting) -> Publication | Absence:
+        return self.found
+
+
+class Mute(Scripted):
+    """A platform that ends no look which was begun before the test lets it answer."""
+
+    looks = 0
+
+    async def find(self, posting: Posting) -> Publication | Absence:
+        self.looks += 1
+        if not self.may_answer.is_set():
+            await asyncio.Event().wait()
         return self.found
 
 

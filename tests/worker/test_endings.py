@@ -17,6 +17,7 @@ from tests.factories import NOW, failed, published
 from tests.worker.running import (
     SECOND,
     Bench,
+    Mute,
     RealClock,
     Scripted,
     Sent,
@@ -178,6 +179,26 @@ async def test_what_cannot_be_said_stays_unknown_and_is_looked_at_later(
     )
     assert state.verification_token is None
     assert len(platform.calls) == 1
+
+
+async def test_a_look_that_never_ends_is_broken_off_and_says_nothing_new(
+    database: Database,
+) -> None:
+    sent = await send(database, "acme")
+    bench = Bench(
+        database,
+        platforms={"sandbox": Mute(TimeoutError())},
+        clock=RealClock(),
+        longest_look=timedelta(milliseconds=10),
+    )
+    async with bench.working():
+        state = await sent.until(
+            lambda state: (
+                state.verifiable_at is not None and state.verifiable_at > NOW + timedelta(minutes=4)
+            )
+        )
+
+    assert (state.outcome, state.verification_token) == (Outcome.UNKNOWN, None)
 
 
 async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(

@@ -17,8 +17,11 @@ from app.services.leases import settle_lost_leases
 from app.services.publishing import Told
 from tests.factories import NOW, queued
 from tests.worker.running import (
+    LEASE,
+    SECOND,
     Bench,
     FakeClock,
+    Mute,
     RealClock,
     Scripted,
     eventually,
@@ -39,7 +42,6 @@ class Held(Scripted):
 
     def __init__(self) -> None:
         super().__init__(AT_42)
-        self.may_answer = asyncio.Event()
 
     async def publish(self, posting: Posting) -> Publication:
         self.calls.append(posting)
@@ -176,6 +178,46 @@ async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_ur
             state = await sent.until(is_final)
 
         assert (state.fence, state.attempts, len(platform.calls)) == (2, 1, 1)
+
+
+async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_the_lease(
+    database_url: str,
+) -> None:
+    clock = FakeClock()
+    async with FragileDatabase(database_url) as database:
+
+        def stand_still() -> None:
+            clock.seconds += 56  # within the lease, but within its margin too
+            database.claimed = lambda: None
+
+        def next_is_the_look() -> None:
+            database.claimed = stand_still
+
+        database.claimed = next_is_the_look
+        sent, platform = await send(database, "acme"), Scripted(TimeoutError(), AT_42)
+        bench = Bench(database, platforms={"sandbox": platform}, clock=clock)
+        with structlog.testing.capture_logs() as logs:
+            async with bench.working():
+                await eventually(lambda: "no time to look" in [each["event"] for each in logs])
+                state = await sent.state()
+                assert (state.outcome, state.verifiable_at) == (Outcome.UNKNOWN, NOW + LEASE)
+                clock.seconds += 4
+                state = await sent.until(is_published)
+
+    assert (state.platform_post_id, state.settled_at) == ("42", NOW + LEASE)
+
+
+async def test_a_look_that_outlasts_its_lease_says_nothing_and_is_followed_by_another(
+    database: Database,
+) -> None:
+    sent, platform = await send(database, "acme"), Mute(TimeoutError(), AT_42)
+    bench = Bench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
+    async with bench.working():
+        await eventually(lambda: platform.looks == 1)
+        platform.may_answer.set()
+        await sent.until(is_published)
+
+    assert (platform.looks, len(platform.calls)) == (2, 1)
 
 
 # The database is away.
