@@ -15,8 +15,9 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnySelect, Database, Reader, WriteSession
+from app.db.engine import Database, Reader, WriteSession
 from app.db.migrations import SchemaMismatch, migrate
+from app.db.queries import AnySelect
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.main import create_app
@@ -380,16 +381,16 @@ class StalledDatabase(Database):
 
     @asynccontextmanager
     async def read(self, workspace_id: WorkspaceId) -> AsyncIterator[Reader]:
-        async with super().read(workspace_id) as reader:
-            if self._reads_left == 0:
-                self.is_stalled.set()
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    self.was_cancelled.set()
-                    raise
-            self._reads_left -= 1
-            yield reader
+        reader = super().read(workspace_id)
+        if self._reads_left == 0:
+            self.is_stalled.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.was_cancelled.set()
+                raise
+        self._reads_left -= 1
+        yield reader
 
 
 POSTS = "{ posts { nodes { destinations { id } } } }"

@@ -6,8 +6,9 @@ from datetime import datetime
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow, Reader
+from app.db.engine import Reader
 from app.db.models import Account, Destination, Post
+from app.db.queries import AnyRow
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, PostId
 

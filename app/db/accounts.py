@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, select
 
-from app.db.engine import AnyRow, AnySelect, Reader
+from app.db.engine import Reader
 from app.db.models import Account, Destination, Post
+from app.db.queries import AnyRow, AnySelect
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId

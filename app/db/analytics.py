@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, select
 
-from app.db.engine import AnyRow, Reader
+from app.db.engine import Reader
 from app.db.models import Destination, Post
+from app.db.queries import AnyRow
 from app.domain.periods import TimeRange
 
 

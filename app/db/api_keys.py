@@ -6,8 +6,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
+from app.db.engine import WriteSession, insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
+from app.db.queries import AnyRow
 from app.domain.api_keys import NewKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from sqlalchemy import insert, select, update
 
-from app.db.engine import AnyRow, Reader, WriteSession
+from app.db.engine import Reader, WriteSession
 from app.db.models import Attempt, PublishEvidence
+from app.db.queries import AnyRow
 from app.db.types import Row
 from app.domain import attempts as domain
 from app.domain.attempts import Evidence, Failure, Publication

@@ -8,9 +8,10 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow, AnySelect, Reader
+from app.db.engine import Reader
 from app.db.models import Destination, Post, Workspace
 from app.db.pages import Direction, Order, Page, PageRequest, read_page
+from app.db.queries import AnyRow, AnySelect
 from app.domain.destinations import (
     OUTCOMES,
     OVERDUE_AFTER,

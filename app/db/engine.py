@@ -5,47 +5,53 @@ anything; a write is one transaction that is committed here and nowhere else, an
 whole when the database asks for it.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Self, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Join, Row, Select, Table, TextClause, make_url, text
+import asyncpg
+from sqlalchemy import URL, bindparam, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.sql import FromClause
-from sqlalchemy.sql.expression import ColumnClause, FunctionElement
-from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from app.db.postgresql import postgresql_engine, wait_for_other_schema_changes
+from app.db.confinement import WorkspaceFilter, within_workspace
+from app.db.postgresql import (
+    driver_options,
+    postgresql_engine,
+    wait_for_other_schema_changes,
+)
+from app.db.postgresql_driver import PostgreSQLDriver
+from app.db.queries import AnyRow, AnySelect, Prepared, Query, prepare
 from app.db.sqlite import (
     NO_TIME_LIMIT,
     REFRESH_STATISTICS,
+    STATISTICS_AGE,
     Threads,
     foreign_keys_unchecked,
     refuse_broken_links,
     sqlite_reading,
     sqlite_writing,
 )
+from app.db.sqlite_driver import SQLiteDriver
 from app.db.turns import FileTurns, Turns
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 
 T = TypeVar("T")
 
-AnySelect: TypeAlias = Select[*tuple[Any, ...]]
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
-
 WriteSession: TypeAlias = AsyncSession
 """The transaction of one `Database.write`."""
 
-WorkspaceFilter = Callable[[AnySelect, WorkspaceId], AnySelect]
+WORKSPACE = "workspace"
+"""The parameter of every confined statement."""
 
 _WRITE_TRIES = 5
 _RETRY_AFTER_SECONDS = 2
@@ -65,79 +71,28 @@ _SQLITE_UNAVAILABLE = (
 )
 
 
-def within_workspace(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
-    """Confine every table that a statement reads from, at any depth, to one workspace.
-
-    TypeError for what no WHERE can confine: a source that is not a table with a workspace, raw SQL,
-    and an outer join, which the WHERE would make an inner one.
-    """
-    tables: dict[Table, None] = {}
-    nested = False
-    for part in _parts(statement):
-        if isinstance(part, Select):
-            nested = True
-        elif isinstance(part, Table) and "workspace_id" in part.c:
-            tables[part] = None
-        elif not _reads_nothing_more(part):
-            raise TypeError(f"{part} cannot be read inside a workspace")
-    # A join by .join() is no part yet; its Join is built when the statement is compiled.
-    if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
-        raise TypeError("an outer join cannot be read inside a workspace")
-
-    if nested:
-        statement = _with_nested(statement, lambda inner: within_workspace(inner, workspace_id))
-    return statement.where(*(table.c.workspace_id == workspace_id for table in tables))
-
-
-def _parts(statement: AnySelect) -> Iterator[ExternallyTraversible]:
-    """Whatever a statement is made of; a SELECT in it is one part."""
-    waiting: deque[ExternallyTraversible] = deque([statement])
-    while waiting:
-        for part in waiting.popleft().get_children():
-            yield part
-            if not isinstance(part, Select):
-                waiting.append(part)
-
-
-def _reads_nothing_more(part: ExternallyTraversible) -> bool:
-    """Whether a part reads from no other source than its own parts do."""
-    if isinstance(part, Join):
-        return not part.isouter and not part.full
-    if isinstance(part, ColumnClause):
-        return not part.is_literal or part.name == "*"  # as in count(*)
-    return isinstance(part, FunctionElement) or not isinstance(part, FromClause | TextClause)
-
-
-def _with_nested(statement: AnySelect, confine: Callable[[AnySelect], AnySelect]) -> AnySelect:
-    def confined(element: ExternallyTraversible, **_: Any) -> ExternallyTraversible | None:
-        is_nested = isinstance(element, Select) and element is not statement
-        return confine(cast("AnySelect", element)) if is_nested else None
-
-    return cast("AnySelect", replacement_traverse(statement, {}, confined))
-
-
 class Reader:
-    """Reads of one workspace. The filter is applied here, so a query cannot forget it."""
+    """Reads of one workspace. The filter is applied to each statement, so a query cannot forget it."""
 
-    def __init__(
-        self, connection: AsyncConnection, workspace_id: WorkspaceId, confine: WorkspaceFilter
-    ) -> None:
-        self._connection = connection
+    def __init__(self, workspace_id: WorkspaceId, run: "_Run") -> None:
         self._workspace_id = workspace_id
-        self._confine = confine
+        self._run = run
 
-    async def rows(self, statement: AnySelect) -> Sequence[AnyRow]:
-        result = await self._connection.execute(self._confine(statement, self._workspace_id))
-        return result.all()
+    async def rows(self, query: Query | AnySelect, **values: object) -> Sequence[AnyRow]:
+        """`values` are those that a query leaves open."""
+        return await self._run(query, {WORKSPACE: self._workspace_id, **values})
 
-    async def first(self, statement: AnySelect) -> AnyRow | None:
-        result = await self._connection.execute(self._confine(statement, self._workspace_id))
-        return result.first()
+    async def first(self, query: Query | AnySelect, **values: object) -> AnyRow | None:
+        rows = await self.rows(query, **values)
+        return rows[0] if rows else None
 
-    async def count(self, statement: AnySelect) -> int:
+    async def count(self, query: Query | AnySelect, **values: object) -> int:
         """The one number of a `SELECT count(*)`."""
-        result = await self._connection.execute(self._confine(statement, self._workspace_id))
-        return int(result.scalar_one())
+        (row,) = await self.rows(query, **values)
+        return int(row[0])
+
+
+_Run: TypeAlias = Callable[[Query | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]]
 
 
 class Database:
@@ -156,12 +111,20 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._threads = Threads()
+        self._confined_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
+        self._open_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
+        self._driver: SQLiteDriver | PostgreSQLDriver
         if self.is_sqlite:
-            self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
-            self.writing = sqlite_writing(
-                self.url, timeout, self._threads, turns(Path(str(self.url.database)), timeout)
+            file = Path(str(self.url.database))
+            self._driver = SQLiteDriver(
+                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_AGE
             )
+            self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
+            self.writing = sqlite_writing(self.url, timeout, self._threads, turns(file, timeout))
         else:
+            self._driver = PostgreSQLDriver(
+                driver_options(self.url, timeout), size=pool_size, timeout=timeout
+            )
             self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
 
@@ -170,15 +133,26 @@ class Database:
         """The SQLite database in a file, whatever characters its path has."""
         return cls(URL.create("sqlite+aiosqlite", database=str(file)))
 
-    @asynccontextmanager
-    async def read(self, workspace_id: WorkspaceId) -> AsyncIterator[Reader]:
-        """Read one workspace. Close it before awaiting anything that is not a statement."""
-        async with self.read_all_workspaces() as connection:
-            yield Reader(connection, workspace_id, self._confine)
+    def read(self, workspace_id: WorkspaceId) -> Reader:
+        """Reads of one workspace, each of its own instant."""
+        return Reader(workspace_id, self._fetch)
 
-    async def reading_within(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
+    def reading_within(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
         """Reads of one workspace inside a write, as its transaction sees it."""
-        return Reader(await session.connection(), workspace_id, self._confine)
+
+        async def run(query: Query | AnySelect, values: dict[str, object]) -> Sequence[AnyRow]:
+            result = await session.execute(self._confined(query), values)
+            return result.all()
+
+        return Reader(workspace_id, run)
+
+    async def find(self, query: Query, **values: object) -> AnyRow | None:
+        """The first row in whichever workspace: to find a key's own."""
+        prepared = self._open_queries.get(query)
+        if prepared is None:
+            prepared = self._open_queries[query] = self._prepare(query.statement)
+        rows = await self._run(prepared, values)
+        return rows[0] if rows else None
 
     @asynccontextmanager
     async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
@@ -255,6 +229,28 @@ class Database:
         with _unavailable_explained():  # a folder may be closed to us
             return None if file.exists() else file
 
+    async def _fetch(
+        self, query: Query | AnySelect, values: Mapping[str, object]
+    ) -> Sequence[AnyRow]:
+        if not isinstance(query, Query):
+            return await self._run(self._prepare(self._confined(query)), values)
+        prepared = self._confined_queries.get(query)
+        if prepared is None:
+            prepared = self._prepare(self._confined(query))
+            self._confined_queries[query] = prepared
+        return await self._run(prepared, values)
+
+    def _confined(self, query: Query | AnySelect) -> AnySelect:
+        statement = query.statement if isinstance(query, Query) else query
+        return self._confine(statement, bindparam(WORKSPACE))
+
+    def _prepare(self, statement: AnySelect) -> Prepared:
+        return prepare(statement, self.reading.dialect)
+
+    async def _run(self, prepared: Prepared, values: Mapping[str, object]) -> Sequence[AnyRow]:
+        with _unavailable_explained():
+            return await self._driver.fetch(prepared, prepared.arguments(values))
+
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can be run."""
         async with self.read_all_workspaces() as connection:
@@ -265,6 +261,7 @@ class Database:
 
     async def __aexit__(self, *_exc_info: object) -> None:
         """Close every connection; whoever made a database leaves it here."""
+        await self._driver.close()
         await self.reading.dispose()
         await self.writing.dispose()
         await self._threads.ended()
@@ -288,9 +285,7 @@ def _unavailable_explained() -> Iterator[None]:
     """Turn "the database cannot answer now" into the public error; leave mistakes as they are."""
     try:
         yield
-    except (PoolTimeout, OSError) as error:
-        raise _unavailable() from error
-    except DBAPIError as error:
+    except Exception as error:
         if not _is_unavailable(error):
             raise
         raise _unavailable() from error
@@ -303,18 +298,28 @@ def _unavailable() -> ServiceUnavailable:
     )
 
 
-def _is_unavailable(error: DBAPIError) -> bool:
-    sqlite_name = str(getattr(error.orig, "sqlite_errorname", ""))
-    return (
-        error.connection_invalidated
-        or _has_state(error, _UNAVAILABLE)
-        or sqlite_name.startswith(_SQLITE_UNAVAILABLE)
-    )
+def _is_unavailable(error: Exception) -> bool:
+    """Of SQLAlchemy's errors and of the drivers' own."""
+    match error:
+        case PoolTimeout() | OSError():
+            return True
+        case DBAPIError():
+            return error.connection_invalidated or _says_unavailable(error.orig)
+        case asyncpg.InterfaceError():
+            return not isinstance(error, asyncpg.DataError)
+        case sqlite3.Error() | asyncpg.PostgresError():
+            return _says_unavailable(error)
+    return False
+
+
+def _says_unavailable(error: BaseException | None) -> bool:
+    sqlite_name = str(getattr(error, "sqlite_errorname", ""))
+    return _has_state(error, _UNAVAILABLE) or sqlite_name.startswith(_SQLITE_UNAVAILABLE)
 
 
 def _asks_for_a_retry(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and _has_state(error, _RETRY_WHOLE_TRANSACTION)
+    return isinstance(error, DBAPIError) and _has_state(error.orig, _RETRY_WHOLE_TRANSACTION)
 
 
-def _has_state(error: DBAPIError, states: tuple[str, ...]) -> bool:
-    return str(getattr(error.orig, "sqlstate", None) or "").startswith(states)
+def _has_state(error: BaseException | None, states: tuple[str, ...]) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith(states)

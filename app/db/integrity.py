@@ -12,10 +12,11 @@ from sqlalchemy import ForeignKeyConstraint, Table, exists, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnySelect, Database
+from app.db.engine import Database
 from app.db.invariants import RULES
 from app.db.migrations import check_schema_version
 from app.db.models import Base
+from app.db.queries import AnySelect
 from app.db.readable import (
     Unreadable,
     as_stored,

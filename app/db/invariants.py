@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
 
-from app.db.engine import AnyRow
 from app.db.models import (
     Account,
     ApiKey,
@@ -28,6 +27,7 @@ from app.db.models import (
     Webhook,
     Workspace,
 )
+from app.db.queries import StoredRow
 from app.db.readable import batched, has_gaps, printable, readable, readable_rows
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -84,15 +84,15 @@ _OF_DESTINATION = tuple(
 )
 
 
-def _lacks_a_value(row: AnyRow) -> bool:
+def _lacks_a_value(row: StoredRow) -> bool:
     """NULL where a destination must have a value: the outer join takes it for no destination's."""
     return row.destination_id is not None and any(
         getattr(row, column.name) is None for column in _OF_DESTINATION if not column.nullable
     )
 
 
-async def _by_post(rows: AsyncIterator[AnyRow]) -> AsyncIterator[list[AnyRow]]:
-    group: list[AnyRow] = []
+async def _by_post(rows: AsyncIterator[StoredRow]) -> AsyncIterator[list[StoredRow]]:
+    group: list[StoredRow] = []
     async for row in rows:
         if group and (group[0].workspace_id, group[0].id) != (row.workspace_id, row.id):
             yield group
@@ -102,7 +102,7 @@ async def _by_post(rows: AsyncIterator[AnyRow]) -> AsyncIterator[list[AnyRow]]:
         yield group
 
 
-def _problems_of_post(rows: list[AnyRow]) -> Iterator[str]:
+def _problems_of_post(rows: list[StoredRow]) -> Iterator[str]:
     post = rows[0]
     name = f"Workspace {post.workspace_id}: post {post.id}"
     destinations = [row for row in rows if row.destination_id is not None]
@@ -141,7 +141,7 @@ def _misplaced(name: str, positions: list[int]) -> Iterator[str]:
         )
 
 
-def _underived(row: AnyRow, state: DestinationState) -> Iterator[str]:
+def _underived(row: StoredRow, state: DestinationState) -> Iterator[str]:
     """What is stored beside what it follows from, and differs from that."""
     is_final = state.outcome is not Outcome.NONE
     day = due_day(state.due_at) if is_final and state.due_at else None
@@ -167,7 +167,7 @@ def _underived(row: AnyRow, state: DestinationState) -> Iterator[str]:
         )
 
 
-def _destination(row: AnyRow) -> str:
+def _destination(row: StoredRow) -> str:
     return f"Workspace {row.workspace_id}: destination {row.destination_id}"
 
 
@@ -177,7 +177,7 @@ def _shown(value: datetime | date | int | None) -> str:
     return format_instant(value) if isinstance(value, datetime) else str(value)
 
 
-def _state(row: AnyRow) -> DestinationState:
+def _state(row: StoredRow) -> DestinationState:
     """ValueError for a broken invariant."""
     return DestinationState(**{name: getattr(row, name) for name in _STATE_FIELDS})
 
@@ -251,7 +251,7 @@ def _of_destination(
     )
 
 
-def _contradicts(row: AnyRow) -> bool:
+def _contradicts(row: StoredRow) -> bool:
     """Whether no way leads from how the last attempt ended to where the destination is.
 
     A destination may be published after any attempt, as the late report of an older one tells. After
@@ -320,7 +320,7 @@ async def _contradicting_evidence(connection: AsyncConnection) -> AsyncGenerator
 _OF_PLACE = ("platform_post_id", "platform_post_url", "published_at")
 
 
-def _problems_of_evidence(row: AnyRow) -> Iterator[str]:
+def _problems_of_evidence(row: StoredRow) -> Iterator[str]:
     is_published = row.status is DestinationStatus.PUBLISHED
     if row.counted_fence is None:
         if is_published or row.last_fence is not None:

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.engine import AnySelect, Reader
+from app.db.engine import Reader
+from app.db.queries import AnySelect
 from app.domain.cursors import Position
 
 

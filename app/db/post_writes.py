@@ -9,7 +9,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import DeclarativeBase
 
 from app.db import models
-from app.db.engine import AnyRow, Reader, WriteSession
+from app.db.engine import Reader, WriteSession
+from app.db.queries import AnyRow
 from app.db.types import Row
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import DestinationId, PostId, WorkspaceId

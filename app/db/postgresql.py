@@ -1,20 +1,22 @@
 """How PostgreSQL is opened, and what only PostgreSQL needs. No queries."""
 
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, event, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _SCHEMA_LOCK = 0x706F7374  # "post"; any number that no other program on the server uses
+_OF_SQLALCHEMY = ("prepared_statement_", "async_")  # its own options of a URL
 _DATA_EXCEPTION = "22"  # the class of SQLSTATE whose messages quote the value they are about
 
 
 def postgresql_engine(
     url: URL, pool_size: int, timeout: timedelta, *, read_only: bool
 ) -> AsyncEngine:
-    milliseconds = str(timeout // timedelta(milliseconds=1))
     engine = create_async_engine(
         url,
         isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
@@ -25,18 +27,34 @@ def postgresql_engine(
         pool_pre_ping=True,
         connect_args={
             "timeout": timeout.total_seconds(),
-            "server_settings": {
-                "application_name": "post-results",
-                "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
-                "default_transaction_read_only": "on" if read_only else "off",
-                # What a claim skips differs by its values from nothing to almost everything.
-                "plan_cache_mode": "auto" if read_only else "force_custom_plan",
-            },
+            "server_settings": _server_settings(timeout, read_only=read_only),
         },
     )
     event.listen(engine.sync_engine, "handle_error", _forget_values)
     return engine
+
+
+def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
+    """What a connection that only reads is opened with, by the driver's own names."""
+    options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
+    return {
+        **{name: value for name, value in options.items() if not name.startswith(_OF_SQLALCHEMY)},
+        "timeout": timeout.total_seconds(),
+        "server_settings": _server_settings(timeout, read_only=True),
+    }
+
+
+def _server_settings(timeout: timedelta, *, read_only: bool) -> dict[str, str]:
+    """What every connection of ours is opened with."""
+    milliseconds = str(timeout // timedelta(milliseconds=1))
+    return {
+        "application_name": "post-results",
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "default_transaction_read_only": "on" if read_only else "off",
+        # What a claim skips differs by its values from nothing to almost everything.
+        "plan_cache_mode": "auto" if read_only else "force_custom_plan",
+    }
 
 
 async def wait_for_other_schema_changes(connection: AsyncConnection) -> None:

@@ -7,9 +7,10 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 
-from app.db.engine import AnyRow, AnySelect, Reader
+from app.db.engine import Reader
 from app.db.models import Destination, Post
 from app.db.pages import Direction, Order, Page, PageRequest, read_page
+from app.db.queries import AnyRow, AnySelect
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import PostStatus
 from app.domain.text import fold_for_search

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, ScalarSelect, and_, false, func, or_, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.engine import AnyRow, Reader
+from app.db.engine import Reader
 from app.db.models import Destination, Post, Workspace
+from app.db.queries import AnyRow
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
-from app.db.engine import AnyRow, AnySelect
+from app.db.queries import AnySelect, StoredRow
 from app.db.types import Identifier, Instant, Word
 from app.domain.api_keys import Scope
 
@@ -67,19 +67,21 @@ def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(column, NullType())
 
 
-async def readable_rows(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[AnyRow]:
+async def readable_rows(
+    connection: AsyncConnection, statement: AnySelect
+) -> AsyncIterator[StoredRow]:
     """The rows that can be read, as they come; the others are left out."""
     async for row in batched(connection, readable(statement, connection.dialect)):
         if not has_gaps(row):
             yield row
 
 
-def has_gaps(row: AnyRow) -> bool:
+def has_gaps(row: StoredRow) -> bool:
     """Whether a value of the row is Unreadable."""
     return any(isinstance(value, Unreadable) for value in row)
 
 
-async def batched(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[AnyRow]:
+async def batched(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[StoredRow]:
     """The rows as they come, a batch in memory at a time."""
     result = await connection.stream(statement, execution_options={"yield_per": _BATCH_ROWS})
     async for row in result:

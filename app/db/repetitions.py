@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow, Reader, WriteSession, insert_with_on_conflict
+from app.db.engine import Reader, WriteSession, insert_with_on_conflict
 from app.db.locks import lock_name
 from app.db.models import IdempotencyKey
+from app.db.queries import AnyRow
 from app.domain.ids import WorkspaceId
 
 

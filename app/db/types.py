@@ -1,8 +1,10 @@
 """Column types that mean the same on SQLite and PostgreSQL, and rows of them. No tables."""
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Uuid
@@ -33,6 +35,19 @@ class Instant(TypeDecorator[datetime]):
             return value
         return value.replace(tzinfo=UTC)
 
+    def spelling(self, dialect: Dialect) -> Callable[[Any], str]:
+        """From what the driver gives to the text of `format_instant`, without a datetime in between."""
+        return _spell_stored_instant if dialect.name == "sqlite" else _spell_utc
+
+
+def _spell_stored_instant(stored: str) -> str:
+    datetime.fromisoformat(stored)  # a ValueError for what is none
+    return f"{stored[:10]}T{stored[11:23]}Z"
+
+
+def _spell_utc(instant: datetime) -> str:
+    return f"{instant.isoformat(timespec='milliseconds')[:23]}Z"
+
 
 class Identifier(TypeDecorator[UUID]):
     """A UUID: native on PostgreSQL, its 36-character text on SQLite, so that both order alike."""
@@ -52,6 +67,17 @@ class Identifier(TypeDecorator[UUID]):
 
     def process_result_value(self, value: UUID | str | None, _dialect: Dialect) -> UUID | None:
         return UUID(value) if isinstance(value, str) else value
+
+    def spelling(self, dialect: Dialect) -> Callable[[Any], str]:
+        """From what the driver gives to the UUID's text."""
+        return _spell_stored_uuid if dialect.name == "sqlite" else str
+
+
+def _spell_stored_uuid(stored: str) -> str:
+    return stored if _CANONICAL.fullmatch(stored) else str(UUID(stored))
+
+
+_CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Word(TypeDecorator[StrEnum]):

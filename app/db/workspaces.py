@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import AnyRow, WriteSession, insert_with_on_conflict
+from app.db.engine import WriteSession, insert_with_on_conflict
 from app.db.models import Deployment, Workspace
+from app.db.queries import AnyRow
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 

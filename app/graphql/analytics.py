@@ -46,9 +46,9 @@ async def summarise(
     info: Info, period: Period, start: datetime | None, end: datetime | None
 ) -> AnalyticsSummary:
     within = time_range(period, start=start, end=end, now=info.context.clock())
-    async with info.context.read() as reader:
-        posts = await analytics.posts_by_status(reader, within)
-        destinations = await analytics.destinations_by_platform(reader, within)
+    reader = info.context.read()
+    posts = await analytics.posts_by_status(reader, within)
+    destinations = await analytics.destinations_by_platform(reader, within)
 
     by_status = Counter({row.status: row.posts for row in posts})
     by_platform: dict[str, Counter[DestinationStatus]] = {}

@@ -6,8 +6,8 @@ from typing import Protocol
 import strawberry
 from strawberry import field
 
-from app.db.engine import AnyRow
 from app.db.pages import Page, PageRequest
+from app.db.queries import AnyRow
 from app.domain.cursors import CursorCodec, Position
 from app.domain.errors import InvalidInput
 from app.graphql.types import Destination, Post

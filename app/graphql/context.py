@@ -1,7 +1,6 @@
 """What a resolver is given: the viewer, short reads of their workspace, loaders, the clock. No request."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -71,8 +70,8 @@ class Context:
         loaders = Loaders(self.read, self.clock, self.list_entries)
         object.__setattr__(self, "loaders", loaders)
 
-    def read(self) -> AbstractAsyncContextManager[Reader]:
-        """Read the viewer's workspace; close it before awaiting a loader."""
+    def read(self) -> Reader:
+        """Reads of the viewer's workspace, each of its own instant."""
         return self.database.read(self.viewer.workspace_id)
 
     def errand(self, operation: str) -> Errand:

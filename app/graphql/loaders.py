@@ -5,14 +5,14 @@ They do not cache: a socket's context lives as long as the socket, and would ser
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TypeVar
 
 from strawberry.dataloader import DataLoader
 
 from app.db import accounts, attempts, destinations, posts
-from app.db.engine import AnyRow, Reader
+from app.db.engine import Reader
+from app.db.queries import AnyRow
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, DestinationId, PostId
@@ -21,7 +21,7 @@ KEYS_PER_STATEMENT = 10_000
 """Either engine refuses a statement with more than about 32,000 parameters."""
 
 Key = TypeVar("Key", bound=Hashable)
-Read = Callable[[], AbstractAsyncContextManager[Reader]]
+Read = Callable[[], Reader]
 Query = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 
 
@@ -102,7 +102,7 @@ def _many(
 async def _fetch(read: Read, query: Query[Key], keys: Iterable[Key]) -> Sequence[AnyRow]:
     wanted = list(dict.fromkeys(keys))
     rows: list[AnyRow] = []
-    async with read() as reader:
-        for start in range(0, len(wanted), KEYS_PER_STATEMENT):
-            rows.extend(await query(reader, wanted[start : start + KEYS_PER_STATEMENT]))
+    reader = read()
+    for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+        rows.extend(await query(reader, wanted[start : start + KEYS_PER_STATEMENT]))
     return rows

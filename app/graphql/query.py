@@ -9,7 +9,7 @@ import strawberry
 from strawberry import argument
 
 from app.db import accounts, destinations, posts
-from app.db.engine import AnyRow
+from app.db.queries import AnyRow
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import (
@@ -115,11 +115,11 @@ class Query:
         )
 
         async def count() -> int:
-            async with info.context.read() as reader:
-                return await posts.count_posts(reader, wanted)
+            reader = info.context.read()
+            return await posts.count_posts(reader, wanted)
 
-        async with info.context.read() as reader:
-            found = await posts.posts_page(reader, wanted, order.field, order.direction, page)
+        reader = info.context.read()
+        found = await posts.posts_page(reader, wanted, order.field, order.direction, page)
         return post_connection(found, cursors, order.field, count)
 
     @strawberry.field(
@@ -145,16 +145,16 @@ class Query:
         page = page_request(cursors, first=first, after=after, last=last, before=before)
 
         async def count() -> int:
-            async with info.context.read() as reader:
-                return await destinations.count_destinations(reader, wanted, now)
+            reader = info.context.read()
+            return await destinations.count_destinations(reader, wanted, now)
 
         def node_of(row: AnyRow) -> Destination:
             return Destination.from_row(row, now)
 
-        async with info.context.read() as reader:
-            found = await destinations.destinations_page(
-                reader, wanted, order.field, order.direction, page, now
-            )
+        reader = info.context.read()
+        found = await destinations.destinations_page(
+            reader, wanted, order.field, order.direction, page, now
+        )
         return destination_connection(found, cursors, order.field, node_of, count)
 
     @strawberry.field(
@@ -174,8 +174,8 @@ class Query:
         description="All accounts, by number; also inactive ones.", extensions=requires(Scope.READ)
     )
     async def accounts(self, info: Info) -> list[Account] | None:
-        async with info.context.read() as reader:
-            rows = await accounts.all_accounts(reader)
+        reader = info.context.read()
+        rows = await accounts.all_accounts(reader)
         info.context.list_entries.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]

@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.db.engine import AnyRow
+from app.db.queries import AnyRow
 from app.domain import accounts as account_rules
 from app.domain.accounts import Connection, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.attempts import AttemptKind

@@ -54,12 +54,12 @@ class Viewer:
     )
     async def stats(self, info: Info) -> WorkspaceStats | None:
         since = info.context.clock() - _RECENT
-        async with info.context.read() as reader:
-            return WorkspaceStats(
-                total_posts=await analytics.count_posts_created(reader, since=None),
-                posts_last30d=await analytics.count_posts_created(reader, since),
-                accounts=await accounts.count_accounts(reader),
-            )
+        reader = info.context.read()
+        return WorkspaceStats(
+            total_posts=await analytics.count_posts_created(reader, since=None),
+            posts_last30d=await analytics.count_posts_created(reader, since),
+            accounts=await accounts.count_accounts(reader),
+        )
 
 
 def current_viewer(info: Info) -> Viewer:

@@ -47,8 +47,8 @@ async def rehearse_import(
     """What would become of each record; nothing is written, so every post stays in memory."""
     known = Known(kind=into.kind, accounts={}, posts={}, owners={})
     for batch in _batches(records):
-        async with database.read(into.id) as reader:
-            known.learn(await _known(reader, into.kind, batch))
+        reader = database.read(into.id)
+        known.learn(await _known(reader, into.kind, batch))
         for record in batch:
             yield _effect(record, known, now)
 

@@ -104,10 +104,10 @@ async def rehearse_retry_matching(
 ) -> RetriedPage:
     """What `retry_matching` would decide now; nothing is written, and nobody waits for it."""
     narrowed = _narrowed(wanted)
-    async with database.read(errand.workspace_id) as reader:
-        found = await retry_candidates(reader, narrowed, page, errand.now)
-        posts = await load_posts(reader, {row.post_id for row in found.rows})
-        accounts = await load_accounts(reader, {row.account_id for row in found.rows})
+    reader = database.read(errand.workspace_id)
+    found = await retry_candidates(reader, narrowed, page, errand.now)
+    posts = await load_posts(reader, {row.post_id for row in found.rows})
+    accounts = await load_accounts(reader, {row.account_id for row in found.rows})
     _, outcome = _decided(found, posts, accounts, errand)
     return _page(outcome)
 

@@ -108,7 +108,7 @@ async def write(database: Database, errand: Errand, work: Callable[[Writing], Aw
     """Run an errand in one transaction; on any exception nothing is kept."""
 
     async def transaction(session: WriteSession) -> T:
-        reader = await database.reading_within(session, errand.workspace_id)
+        reader = database.reading_within(session, errand.workspace_id)
         writing = Writing(session, reader, errand)
         result = await work(writing)
         await writing.tell()

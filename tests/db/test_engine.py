@@ -24,8 +24,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, outerjoin
 
-from app.db.engine import AnySelect, Database, within_workspace
+from app.db.confinement import within_workspace
+from app.db.engine import Database
 from app.db.models import Account, ApiKey, Destination, Post, Workspace
+from app.db.queries import AnySelect
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.workspaces import WorkspaceKind
@@ -288,8 +290,8 @@ async def test_a_pool_of_one_serves_many_readers_and_writers(
         workspace_id = await add_workspace(database)
 
         async def read() -> int:
-            async with single.read(workspace_id) as reader:
-                return await reader.count(select(func.count()).select_from(Post))
+            reader = single.read(workspace_id)
+            return await reader.count(select(func.count()).select_from(Post))
 
         async def write() -> int:
             await add_post(single, workspace_id)
@@ -418,10 +420,10 @@ async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
 
 async def test_a_read_is_confined_to_its_workspace(database: Database) -> None:
     for workspace_id in await two_tenants(database):
-        async with database.read(workspace_id) as reader:
-            rows = await reader.rows(select(Post.workspace_id))
-            first = await reader.first(select(Post.workspace_id))
-            number = await reader.count(select(func.count()).select_from(Destination))
+        reader = database.read(workspace_id)
+        rows = await reader.rows(select(Post.workspace_id))
+        first = await reader.first(select(Post.workspace_id))
+        number = await reader.count(select(func.count()).select_from(Destination))
 
         assert [row.workspace_id for row in rows] == [workspace_id]
         assert first is not None
@@ -435,8 +437,8 @@ async def test_both_sides_of_a_careless_join_are_confined(database: Database) ->
         Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
     ).join(Destination, Destination.account_id > 0)
 
-    async with database.read(ours) as reader:
-        rows = await reader.rows(joined)
+    reader = database.read(ours)
+    rows = await reader.rows(joined)
 
     assert [(row.post, row.destination) for row in rows] == [(ours, ours)]
 
@@ -481,10 +483,10 @@ async def test_a_query_in_a_query_is_confined_as_well(
     await add_account(database, theirs, id=number)
     await add_post(database, theirs, {number: queued()})
 
-    async with database.read(ours) as reader:
-        rows = await reader.rows(statement)
-    async with database.read(theirs) as reader:
-        their_rows = await reader.rows(statement)
+    reader = database.read(ours)
+    rows = await reader.rows(statement)
+    reader = database.read(theirs)
+    their_rows = await reader.rows(statement)
     async with database.read_all_workspaces() as connection:
         only_outside = await connection.execute(statement.where(Account.workspace_id == ours))
         leaked = only_outside.all()
@@ -559,10 +561,10 @@ async def test_rows_come_back_as_they_were_written(database: Database) -> None:
         created_at=NOW + timedelta(microseconds=1999),
     )
 
-    async with database.read(workspace_id) as reader:
-        row = await reader.first(
-            select(Post.platform_content, Post.created_at).where(Post.id == post.id)
-        )
+    reader = database.read(workspace_id)
+    row = await reader.first(
+        select(Post.platform_content, Post.created_at).where(Post.id == post.id)
+    )
 
     assert row is not None
     assert repr(row.platform_content) == repr(content)

@@ -58,8 +58,8 @@ class Listed:
         self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
     ) -> tuple[list[Position], Page]:
         order = Order(column, Post.id, direction)
-        async with self.database.read(self.workspace_id) as reader:
-            page = await read_page(reader, select(Post.id, column.label("value")), order, request)
+        reader = self.database.read(self.workspace_id)
+        page = await read_page(reader, select(Post.id, column.label("value")), order, request)
         return [Position(row.value, str(row.id)) for row in page.rows], page
 
 

@@ -355,8 +355,8 @@ async def filled(database: Database) -> Database:
 async def plan_of(database: Database, query: Query) -> set[str]:
     """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
     with _recorded(database.reading) as statements:
-        async with database.read(OURS) as reader:
-            await query(reader)
+        reader = database.read(OURS)
+        await query(reader)
     async with database.reading.connect() as connection:
         return await _plan(database, connection, statements)
 

@@ -7,7 +7,9 @@ import pytest
 import structlog.testing
 from sqlalchemy.exc import OperationalError
 
-from app.db.engine import AnySelect, Database, within_workspace
+from app.db.confinement import within_workspace
+from app.db.engine import Database
+from app.db.queries import AnySelect
 from app.domain.errors import ErrorCode
 from app.domain.ids import WorkspaceId
 from tests.clients import Tenant, serving

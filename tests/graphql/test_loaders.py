@@ -259,8 +259,8 @@ async def token_of_a_post_on_two_accounts(database: Database) -> str:
 def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
     @asynccontextmanager
     async def read() -> AsyncIterator[Any]:
-        async with database.read(workspace) as reader:
-            yield reader
+        reader = database.read(workspace)
+        yield reader
 
     return Loaders(read, lambda: NOW, ListEntries(None))
 

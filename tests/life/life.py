@@ -123,8 +123,8 @@ class Life(RuleBasedStateMachine):
             assert self.run(problems(self._database)) == []
 
     async def _load(self, ids: Collection[PostId]) -> dict[PostId, Post]:
-        async with self._database.read(self.workspace) as reader:
-            return await load_posts(reader, ids)
+        reader = self._database.read(self.workspace)
+        return await load_posts(reader, ids)
 
     @rule(by=st.sampled_from([timedelta(minutes=1), timedelta(hours=2), timedelta(hours=25)]))
     def wait(self, by: timedelta) -> None:

@@ -26,19 +26,19 @@ NOT_TOLD = {
 
 
 async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> Sequence[Any]:
-    async with database.read(workspace) as reader:
-        return await reader.rows(
-            select(*Event.__table__.columns).where(Event.seq > seq).order_by(Event.seq)
-        )
+    reader = database.read(workspace)
+    return await reader.rows(
+        select(*Event.__table__.columns).where(Event.seq > seq).order_by(Event.seq)
+    )
 
 
 async def stored(database: Database, workspace: WorkspaceId) -> dict[Key, Facts]:
     """Each row of a post, a destination and an account, as JSON, by its key."""
     found: dict[Key, Facts] = {}
-    async with database.read(workspace) as reader:
-        for model in (Post, Destination, Account):
-            for row in await reader.rows(select(*model.__table__.columns)):
-                found[model.__name__, row.id] = dict(_told(row._mapping))
+    reader = database.read(workspace)
+    for model in (Post, Destination, Account):
+        for row in await reader.rows(select(*model.__table__.columns)):
+            found[model.__name__, row.id] = dict(_told(row._mapping))
     return found
 
 

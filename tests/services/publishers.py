@@ -94,8 +94,8 @@ async def states(
     database: Database, workspace: WorkspaceId, *posts: PostId
 ) -> list[DestinationState]:
     """Of the posts' destinations, in their order."""
-    async with database.read(workspace) as reader:
-        found = await load_posts(reader, posts)
+    reader = database.read(workspace)
+    found = await load_posts(reader, posts)
     return [each.state for post in posts for each in found[post].destinations]
 
 

@@ -12,11 +12,12 @@ from sqlalchemy import select
 from app.db.accounts import activity_by_account_id, all_accounts
 from app.db.attempts import attempts_by_destination_id
 from app.db.destinations import destinations_by_post_id
-from app.db.engine import AnyRow, Database
+from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.migrations import migrate
 from app.db.models import ApiKey, Base
 from app.db.posts import posts_by_id
+from app.db.queries import AnyRow
 from app.domain.accounts import (
     ACTIVITY_WINDOW,
     Connection,
@@ -77,10 +78,10 @@ async def another_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[
 
 async def test_the_documented_example_has_its_documented_results(database: Database) -> None:
     await load(database)
-    async with database.read(DEMO_WORKSPACE_ID) as reader:
-        (post,) = await posts_by_id(reader, [EXAMPLE])
-        destinations = await destinations_by_post_id(reader, [EXAMPLE])
-        names = {account.id: account.account_name for account in await all_accounts(reader)}
+    reader = database.read(DEMO_WORKSPACE_ID)
+    (post,) = await posts_by_id(reader, [EXAMPLE])
+    destinations = await destinations_by_post_id(reader, [EXAMPLE])
+    names = {account.id: account.account_name for account in await all_accounts(reader)}
 
     assert post.status is PostStatus.PARTIALLY_FAILED
     assert post.scheduled_for == datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
@@ -154,9 +155,9 @@ async def test_the_documented_example_keeps_its_dates_whenever_it_is_loaded(
     database: Database,
 ) -> None:
     await load(database, now=datetime(2026, 11, 30, 3, 17, tzinfo=UTC))
-    async with database.read(DEMO_WORKSPACE_ID) as reader:
-        (post,) = await posts_by_id(reader, [EXAMPLE])
-        attempts = await attempts_by_destination_id(reader, [ON_LINKEDIN])
+    reader = database.read(DEMO_WORKSPACE_ID)
+    (post,) = await posts_by_id(reader, [EXAMPLE])
+    attempts = await attempts_by_destination_id(reader, [ON_LINKEDIN])
     assert (post.created_at, post.published_at, post.updated_at) == (
         datetime(2026, 4, 14, 9, 5, tzinfo=UTC),
         datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
@@ -328,11 +329,11 @@ async def test_the_first_two_accounts_stay_healthy(database: Database) -> None:
 
 
 async def _health_by_account(database: Database, now: datetime) -> dict[int, Health]:
-    async with database.read(DEMO_WORKSPACE_ID) as reader:
-        accounts = await all_accounts(reader)
-        activities = await activity_by_account_id(
-            reader, [account.id for account in accounts], now - ACTIVITY_WINDOW
-        )
+    reader = database.read(DEMO_WORKSPACE_ID)
+    accounts = await all_accounts(reader)
+    activities = await activity_by_account_id(
+        reader, [account.id for account in accounts], now - ACTIVITY_WINDOW
+    )
     failures = {row.account_id: row.permanent_failures for row in activities}
     return {
         account.id: health(

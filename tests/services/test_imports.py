@@ -392,12 +392,12 @@ async def test_nothing_that_was_imported_can_be_claimed(acme: Tenant) -> None:
     statement = select(
         Destination.status, Destination.claimable_at, Destination.fence, Destination.lease_token
     ).order_by(Destination.position)
-    async with acme.database.read(acme.workspace) as reader:
-        assert [tuple(row) for row in await reader.rows(statement)] == [
-            (DestinationStatus.QUEUED, None, 0, None),
-            (DestinationStatus.QUEUED, None, 0, None),
-            (DestinationStatus.PUBLISHING, None, 0, None),
-        ]
+    reader = acme.database.read(acme.workspace)
+    assert [tuple(row) for row in await reader.rows(statement)] == [
+        (DestinationStatus.QUEUED, None, 0, None),
+        (DestinationStatus.QUEUED, None, 0, None),
+        (DestinationStatus.PUBLISHING, None, 0, None),
+    ]
 
 
 # The wall between tenants.

@@ -56,9 +56,9 @@ async def add_claim(tenant: Tenant) -> Claim:
 
 async def log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
     """Kind, number, fence and outcome of each attempt, and which evidence counts."""
-    async with database.read(lease.workspace_id) as reader:
-        attempts = await load_attempts(reader, lease.destination_id)
-        evidence = await load_evidence(reader, lease.destination_id)
+    reader = database.read(lease.workspace_id)
+    attempts = await load_attempts(reader, lease.destination_id)
+    evidence = await load_evidence(reader, lease.destination_id)
     counted = {each.fence: each.counted for each in evidence}
     return sorted(
         (each.kind.value, each.number, each.fence, each.outcome.value, counted.get(each.fence or 0))
@@ -297,8 +297,8 @@ async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
         )
 
     assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
-    async with acme.database.read(acme.workspace) as reader:
-        (attempt,) = await load_attempts(reader, post.destinations[0])
+    reader = acme.database.read(acme.workspace)
+    (attempt,) = await load_attempts(reader, post.destinations[0])
     assert (attempt.kind, attempt.attempt_key, attempt.worker, attempt.started_at) == (
         AttemptKind.REGULAR,
         "job-1",

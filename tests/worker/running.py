@@ -135,8 +135,8 @@ class Sent:
     id: DestinationId
 
     async def state(self) -> DestinationState:
-        async with self.database.read(self.workspace) as reader:
-            posts = await load_posts(reader, [self.post])
+        reader = self.database.read(self.workspace)
+        posts = await load_posts(reader, [self.post])
         return posts[self.post].destination(self.id).state
 
     async def until(self, holds: Callable[[DestinationState], bool]) -> DestinationState:
@@ -149,8 +149,8 @@ class Sent:
                 await asyncio.sleep(0.01)
 
     async def log(self) -> Sequence[Attempt]:
-        async with self.database.read(self.workspace) as reader:
-            attempts = await load_attempts(reader, self.id)
+        reader = self.database.read(self.workspace)
+        attempts = await load_attempts(reader, self.id)
         return sorted(attempts, key=lambda each: (each.number is None, each.number))
 
     async def short_log(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:

@@ -77,5 +77,5 @@ async def _accounts(database: Database) -> set[tuple[int, str | None]]:
 
 
 async def _rows(database: Database, statement: Any) -> Sequence[Any]:
-    async with database.read(DEMO_WORKSPACE_ID) as reader:
-        return await reader.rows(statement)
+    reader = database.read(DEMO_WORKSPACE_ID)
+    return await reader.rows(statement)

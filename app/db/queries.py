@@ -1,0 +1,238 @@
+"""Statements that are built once and run often, and the records they return. No connections, no nouns.
+
+SQLAlchemy builds and compiles such a statement when it is first run; from then on its text goes to the
+driver as it is, with the values of each run. The ordinary way through SQLAlchemy takes several times as
+long as either database needs to answer.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias
+
+import asyncpg
+from sqlalchemy import ARRAY, JSON, Boolean, Dialect, Row, Select, String, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.db.types import Identifier, Instant
+
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+
+StoredRow: TypeAlias = Row[*tuple[Any, ...]]
+"""As a connection of SQLAlchemy returns it, with every value decoded."""
+
+Function: TypeAlias = Callable[[Any], Any]
+
+PART_MARK = "__"
+"""Between the name of a part and that of its column, in the label of a column."""
+
+
+class Query:
+    """A SELECT whose values are bind parameters, which each run gives by name.
+
+    Columns of several tables are told apart by labels: `account__platform` is the column `platform` of
+    the part `account`. Sets of values are compared with `any_of`: the text is the same for any number.
+    """
+
+    def __init__(self, statement: AnySelect) -> None:
+        self.statement = statement
+
+
+class Record:
+    """A row as the driver gave it: a tuple whose columns are attributes, decoded when they are asked for."""
+
+    __slots__ = ()
+
+    places: ClassVar[Mapping[str, int]]
+    """Where each column of the row itself stands in the tuple."""
+    spellings: ClassVar[Mapping[str, Function]]
+    """Of columns with an instant or a UUID: from what the driver gave to the text that is answered with."""
+    parts: ClassVar[Mapping[str, "type[Part]"]]
+    """Rows of other tables that came along with it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """For type checkers; every column is a property."""
+        raise AttributeError(name)
+
+    def __getitem__(self, place: int) -> Any:
+        """What the driver gave."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def part(self, name: str) -> "Part | None":
+        """The row that came along; None if none was asked for."""
+        part = self.parts.get(name)
+        return None if part is None else part(self)
+
+
+class Part:
+    """A row of another table inside of a record, with attributes of its own."""
+
+    __slots__ = ("whole",)
+
+    places: ClassVar[Mapping[str, int]]
+    """Where its columns stand in the whole."""
+    spellings: ClassVar[Mapping[str, Function]]
+    parts: ClassVar[Mapping[str, "type[Part]"]] = MappingProxyType({})
+
+    def __init__(self, whole: Record) -> None:
+        self.whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        """For type checkers; every column is a property."""
+        raise AttributeError(name)
+
+    def part(self, name: str) -> "Part | None":  # noqa: ARG002 - as of a record
+        return None
+
+
+class _SQLiteRecord(tuple[Any, ...], Record):
+    __slots__ = ()
+
+
+class _PostgreSQLRecord(asyncpg.Record, Record):  # type: ignore[misc]
+    __slots__ = ()
+
+
+AnyRow: TypeAlias = StoredRow | Record
+"""A row whose columns are its attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query as one driver takes it."""
+
+    sql: str
+    record: type[Record]
+    arguments: "Callable[[Mapping[str, object]], list[object]]"
+    """The values of a run in the order of the text; KeyError for one that is missing."""
+
+
+class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it is
+    """Whether a column has one of the values of a bind parameter, however many there are."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
+        super().__init__(column, bindparam(parameter, type_=_Values(column.type)))
+
+
+class _Values(TypeDecorator[Sequence[Any]]):
+    """Many values of one type: an array, or the text of a JSON array where there are none."""
+
+    impl = ARRAY
+    cache_ok = True
+
+    def __init__(self, item: TypeEngine[Any]) -> None:
+        super().__init__(item)
+        self.item = item
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(String() if dialect.name == "sqlite" else ARRAY(self.item))
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        encode = self.item.dialect_impl(dialect).bind_processor(dialect)
+        return json.dumps([encode(each) for each in value] if encode else list(value))
+
+
+@compiles(any_of)
+def _in_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+@compiles(any_of, "sqlite")
+def _in_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
+
+
+def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:
+    """Compile a statement for a driver, and make the class of its rows."""
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as that of every SELECT is
+    return Prepared(str(compiled), _record_class(statement, dialect), _argument_list(compiled))
+
+
+def _argument_list(compiled: SQLCompiler) -> Callable[[Mapping[str, object]], list[object]]:
+    """How the values of a run become the driver's; those that the statement has itself are ready."""
+    encoders: Mapping[str, Any] = compiled._bind_processors
+    steps: list[tuple[str | None, Function | None, object]] = []
+    for name in compiled.positiontup or ():
+        parameter, encode = compiled.binds[name], encoders.get(name)
+        if parameter.required:
+            steps.append((parameter.key, encode, None))
+        else:
+            value = parameter.effective_value
+            steps.append((None, None, value if encode is None else encode(value)))
+
+    def arguments(values: Mapping[str, object]) -> list[object]:
+        return [
+            fixed if name is None else values[name] if encode is None else encode(values[name])
+            for name, encode, fixed in steps
+        ]
+
+    return arguments
+
+
+def _record_class(statement: AnySelect, dialect: Dialect) -> type[Record]:
+    own: dict[str, tuple[int, TypeEngine[Any]]] = {}
+    parts: dict[str, dict[str, tuple[int, TypeEngine[Any]]]] = {}
+    for place, column in enumerate(statement.selected_columns):
+        part, is_part, name = str(column.key).rpartition(PART_MARK)
+        columns = parts.setdefault(part, {}) if is_part else own
+        columns[name] = (place, column.type)
+    base: type[Record] = _SQLiteRecord if dialect.name == "sqlite" else _PostgreSQLRecord
+    part_classes = {
+        name: type("Part", (Part,), _attributes(columns, dialect, _of_whole))
+        for name, columns in parts.items()
+    }
+    attributes = _attributes(own, dialect, itemgetter)
+    return type("Record", (base,), {**attributes, "parts": part_classes})
+
+
+def _of_whole(place: int) -> Function:
+    return lambda part: part.whole[place]
+
+
+def _attributes(
+    columns: Mapping[str, tuple[int, TypeEngine[Any]]],
+    dialect: Dialect,
+    getter: Callable[[int], Function],
+) -> dict[str, object]:
+    properties = {
+        name: property(_decoded(getter(place), _decoder(kind, dialect)))
+        for name, (place, kind) in columns.items()
+    }
+    spellings = {
+        name: kind.spelling(dialect)
+        for name, (_, kind) in columns.items()
+        if isinstance(kind, Instant | Identifier)
+    }
+    places = {name: place for name, (place, _) in columns.items()}
+    return {"__slots__": (), **properties, "places": places, "spellings": spellings}
+
+
+def _decoded(get: Function, decode: Function | None) -> Function:
+    return get if decode is None else lambda row: decode(get(row))
+
+
+def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> Function | None:
+    if isinstance(kind, JSON):  # on PostgreSQL, SQLAlchemy has its own connections decode it
+        return _document
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _document(stored: str | None) -> object:
+    return None if stored is None else json.loads(stored)
