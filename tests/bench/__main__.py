@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from sqlalchemy import make_url
 
 from tests import postgres
 from tests.bench import machine, proc, seeding
@@ -28,12 +29,16 @@ from tests.bench.report import report
 from tests.bench.requests import QUESTIONS
 from tests.bench.results import Results, verdicts
 from tests.bench.servers import Server, ServerFailed, peak_memory_mb, running
-from tests.bench.starting import starts
+from tests.bench.starting import Start, starts
 from tests.bench.verification import Differs, ask_all
 
 _VERIFIED_POSTS = 25
 _ASKED_POSTS = 4000
 _SEED = 1
+_SHARED_SETTINGS = (
+    "ALTER DATABASE {database} SET jit = off; ALTER DATABASE {database} SET random_page_cost = 1.1"
+)
+"""Of PostgreSQL, for a disk without a head; the same for all."""
 
 
 @contextmanager
@@ -53,12 +58,7 @@ def seed_all(urls: Mapping[str, str], drawn: seeding.Drawn) -> None:
         asyncio.run(seeding.seed(url, drawn))
         if engine == POSTGRESQL:
             with postgres.running_scripts(url) as run:
-                # What hardly any installation leaves as it is; the same for all.
-                run(
-                    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off',"
-                    " current_database()); EXECUTE format('ALTER DATABASE %I SET"
-                    " random_page_cost = 1.1', current_database()); END $$"
-                )
+                run(_SHARED_SETTINGS.format(database=make_url(url).database))
             seeding.vacuum(url)
 
 
@@ -112,6 +112,33 @@ def time_all(
     return measured
 
 
+def run(
+    stack: ExitStack,
+    urls: Mapping[str, str],
+    drawn: seeding.Drawn,
+    only: str,
+    rounds: int,
+    seconds: int,
+    connections: int,
+) -> tuple[Results, list[Start]]:
+    """Start, verify and time those whose name has the pattern."""
+    bodies = Path(stack.enter_context(tempfile.TemporaryDirectory()), "bodies")
+    bodies.mkdir()
+    chosen = [each for each in contenders(urls, bodies) if re.search(only, str(each.name))]
+    if not chosen or chosen[0].name.server == FIXED_BODY:
+        raise click.UsageError("--only must leave a server, and one that reads data.")
+    first_cpu, *_, last_cpu = sorted(os.sched_getaffinity(0)) * 2
+    database_pid = machine.postgresql_pid(urls[POSTGRESQL]) if POSTGRESQL in urls else None
+    if database_pid is not None:
+        proc.pin(database_pid, last_cpu)
+    ids = random.Random(_SEED).sample(drawn.post_ids, min(len(drawn.post_ids), _ASKED_POSTS))
+    servers = start_all(stack, chosen, bodies, drawn, ids[:_VERIFIED_POSTS], first_cpu)
+    took = list(starts(servers, ids[0]))
+    load = Load(seconds=seconds, connections=connections, cpu=last_cpu)
+    measured = time_all(servers, ids, load, rounds, database_pid)
+    return Results(measured, {each.name: peak_memory_mb(each) for each in servers}), took
+
+
 def as_json(results: Results, versions: Mapping[str, str]) -> str:
     rounds = {
         question: {str(name): [asdict(each) for each in figures] for name, figures in by.items()}
@@ -128,7 +155,7 @@ def as_json(results: Results, versions: Mapping[str, str]) -> str:
 @click.option("--seconds", default=3, show_default=True, type=click.IntRange(1, 60))
 @click.option("--connections", default=16, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--only", default="", help="A regular expression, such as 'results|mercurius'.")
-@click.option("--engines", default=",".join(ENGINES), show_default=True)
+@click.option("--engines", default="both", type=click.Choice([*ENGINES, "both"]))
 @click.option("--posts", default=20_000, show_default=True, type=click.IntRange(100))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Where to put figures.")
 @click.option("--quick", is_flag=True, help="One round of one second.")
@@ -143,31 +170,21 @@ def main(
     quick: bool,
 ) -> None:
     """Print how many requests our server answers, and how many the others do."""
+    # A run that is told to end unwinds as at Ctrl-C, so that its servers end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    wanted = [each for each in ENGINES if each in engines.split(",")]
-    first_cpu, *_, last_cpu = sorted(os.sched_getaffinity(0)) * 2
-    load = Load(seconds=1 if quick else seconds, connections=connections, cpu=last_cpu)
+    if quick:
+        rounds = seconds = 1
     drawn = seeding.draw(posts, datetime.now(UTC))
-    rng = random.Random(_SEED)
-    ids = rng.sample(drawn.post_ids, min(posts, _ASKED_POSTS))
+    wanted = ENGINES if engines == "both" else (engines,)
     with ExitStack() as stack:
         urls = stack.enter_context(databases(wanted))
-        bodies = Path(stack.enter_context(tempfile.TemporaryDirectory()), "bodies")
-        bodies.mkdir()
-        chosen = [each for each in contenders(urls, bodies) if re.search(only, str(each.name))]
-        click.echo(f"Seeding {posts} posts on {', '.join(wanted)} ...", err=True)
+        click.echo(f"Seeding {posts} posts on {' and '.join(wanted)} ...", err=True)
         seed_all(urls, drawn)
-        database_pid = machine.postgresql_pid(urls[POSTGRESQL]) if POSTGRESQL in urls else None
-        if database_pid is not None:
-            proc.pin(database_pid, last_cpu)
         try:
-            servers = start_all(stack, chosen, bodies, drawn, ids[:_VERIFIED_POSTS], first_cpu)
-            took = list(starts(servers, ids[0]))
-            measured = time_all(servers, ids, load, 1 if quick else rounds, database_pid)
+            results, took = run(stack, urls, drawn, only, rounds, seconds, connections)
         except (Differs, ServerFailed) as failure:
             click.echo(str(failure), err=True)
             sys.exit(1)
-        results = Results(measured, {each.name: peak_memory_mb(each) for each in servers})
         versions = dict(machine.described(urls.get(POSTGRESQL)))
     for line in report(results, verdicts(results), took, versions):
         click.echo(line)

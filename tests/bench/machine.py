@@ -43,7 +43,7 @@ def described(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
         installed = PEERS / "node_modules" / name / "package.json"
         if installed.exists():
             yield name, json.loads(installed.read_text())["version"]
-    yield "wrk", _printed("wrk", "--version").split(" [")[0]
+    yield "wrk", _printed("wrk", "--version").split(" [")[0].removeprefix("wrk ")
 
 
 def postgresql_pid(url: str) -> int | None:

@@ -28,17 +28,25 @@ class ServerFailed(Exception):
 class Server:
     """A running contender. Ours gets its key with each request; the others want none."""
 
-    def __init__(self, contender: Contender, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(
+        self,
+        contender: Contender,
+        process: subprocess.Popen[bytes],
+        *,
+        port: int,
+        token: str | None,
+        log: Path,
+    ) -> None:
         self.contender = contender
         self.name = contender.name
         self.pid = process.pid
         self.url = f"http://127.0.0.1:{port}"
         self.start_seconds = 0.0
         """From its start to its first answer."""
-        self.token: str | None = None
+        self.token = token
         self._process = process
         self._http = httpx.Client(base_url=self.url, timeout=_SECONDS_TO_ANSWER)
-        self._log = Path()
+        self._log = log
 
     def ask(self, request: Request) -> bytes:
         """The body of a 200."""
@@ -60,7 +68,8 @@ class Server:
         if status is not None:
             raise self.failed(f"ended with status {status}")
 
-    def _wait(self, started: float, post_id: object) -> None:
+    def wait(self, started: float, post_id: object) -> None:
+        """Until its first answer, about this post; `started` is of the monotonic clock."""
         request = self.contender.requests[self.contender.first_question].of_post(post_id)
         while time.monotonic() < started + _SECONDS_TO_START:
             self.check_alive()
@@ -71,7 +80,8 @@ class Server:
             time.sleep(0.01)
         raise self.failed("did not answer in time")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """In order, or by force where that takes too long."""
         self._http.close()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
@@ -100,14 +110,13 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C leaves the order to us
         )
-    server = Server(contender, process, port)
-    server._log = log
-    server.token = token if contender.name.server == OURS else None
+    own_token = token if contender.name.server == OURS else None
+    server = Server(contender, process, port=port, token=own_token, log=log)
     try:
-        server._wait(started, post_id)
+        server.wait(started, post_id)
         yield server
     finally:
-        server._stop()
+        server.stop()
 
 
 def peak_memory_mb(server: Server) -> float:
