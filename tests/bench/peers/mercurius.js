@@ -31,7 +31,11 @@ const withDestinations = async (posts) => {
 
 const POST = {
   loaders: async (_, { postId }) => (await database.post(postId))[0],
-  prefetch: async (_, { postId }) => (await withDestinations(await database.post(postId)))[0],
+  prefetch: async (_, { postId }) => {
+    const [post] = await database.post(postId);
+    if (post) post.destinations = (await database.destinationsOfPost(postId)).map(withAccount);
+    return post;
+  },
   join: async (_, { postId }) => {
     const rows = await database.postWithDestinations(postId);
     if (rows.length === 0) return null;

@@ -9,7 +9,7 @@ const FIND = {
   prefetch: async (postId) => {
     const [post] = await database.post(postId);
     if (!post) return null;
-    return { status: post.status, rows: await database.destinationsWithAccounts([postId]) };
+    return { status: post.status, rows: await database.destinationsOfPost(postId) };
   },
   join: async (postId) => {
     const rows = await database.postWithDestinations(postId);

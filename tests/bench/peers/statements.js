@@ -19,6 +19,9 @@ const statements = ({ w, x, anyUuid, anyInteger }) => ({
     ORDER BY d.post_id, d.position, d.id`,
   destinationsWithAccounts: `SELECT ${DESTINATION}, ${ACCOUNT} FROM destination d ${WITH_ACCOUNT}
     WHERE d.workspace_id = ${w} AND d.post_id ${anyUuid} ORDER BY d.post_id, d.position, d.id`,
+  // One post is not looked for as an array of one: PostgreSQL would plan that anew each time.
+  destinationsOfPost: `SELECT ${DESTINATION}, ${ACCOUNT} FROM destination d ${WITH_ACCOUNT}
+    WHERE d.workspace_id = ${w} AND d.post_id = ${x} ORDER BY d.position, d.id`,
   accounts: `SELECT a.id AS "accountId", a.platform, a.account_name AS "accountName" FROM account a
     WHERE a.workspace_id = ${w} AND a.id ${anyInteger}`,
   postWithDestinations: `SELECT p.status AS "postStatus", ${DESTINATION}, ${ACCOUNT} FROM post p
