@@ -75,7 +75,11 @@ def _ratios(results: Results, question: str, name: Name) -> str:
     """Of ours on the same engine, or on each where the other reads no data."""
     engines = ENGINES if name.engine == NO_ENGINE else (name.engine,)
     ratios = [results.ratio(question, Name(OURS, engine), name) for engine in engines]
-    return " / ".join(f"{each:.2f}" for each in ratios if each is not None)
+    return " / ".join(_ratio(each) for each in ratios if each is not None)
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
 
 
 def _row(cells: Iterable[str]) -> Iterator[str]:
