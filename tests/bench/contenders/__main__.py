@@ -1,0 +1,21 @@
+"""`python -m tests.bench.contenders NAME`: one of them on PORT, served exactly as ours is."""
+
+import importlib
+import os
+import sys
+
+import uvicorn
+
+_BACKLOG = 2048
+
+if __name__ == "__main__":
+    module = importlib.import_module(f"tests.bench.contenders.{sys.argv[1]}")
+    uvicorn.run(
+        module.app,
+        port=int(os.environ["PORT"]),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+    )

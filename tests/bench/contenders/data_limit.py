@@ -1,0 +1,210 @@
+"""The limit of any server that reads this data: the statements on the driver, and orjson. No GraphQL.
+
+It takes each question by its text, and answers nothing else. `make_app` is for a database's URL.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy import URL, make_url
+from starlette.types import ASGIApp
+
+from app.domain.times import format_instant
+from tests.bench.contenders.asgi import answering
+from tests.bench.contenders.envelope import envelope
+from tests.bench.requests import POST_RESULTS, POSTS
+from tests.bench.seeding import WORKSPACE_ID
+
+Rows = Sequence[Sequence[Any]]
+Fetch = Callable[[str, Any], Awaitable[Rows]]
+"""The rows of a statement about what is looked for, in the benchmark's workspace."""
+
+_DESTINATION = (
+    "d.id{text}, d.account_id, a.account_name, d.platform, d.status, d.published_at,"
+    " d.platform_post_id, d.platform_post_url, d.error, d.attempts, d.next_retry_at, a.platform"
+)
+_ACCOUNT = "JOIN account a ON a.workspace_id = d.workspace_id AND a.id = d.account_id"
+_ONE = (
+    f"SELECT p.status, {_DESTINATION} FROM post p"
+    " LEFT JOIN destination d ON d.workspace_id = p.workspace_id AND d.post_id = p.id"
+    f" LEFT {_ACCOUNT}"
+    " WHERE p.workspace_id = {w} AND p.id = {x} AND p.deleted_at IS NULL"
+    " ORDER BY d.position, d.id"
+)
+_PAGE = (
+    "SELECT p.id{text}, p.content, p.status, p.scheduled_for, p.timezone, p.created_at,"
+    " p.updated_at FROM post p WHERE p.workspace_id = {w} AND p.deleted_at IS NULL"
+    " ORDER BY p.created_at DESC, p.id DESC LIMIT {x}"
+)
+_BELOW = (
+    f"SELECT d.post_id{{text}}, {_DESTINATION} FROM destination d {_ACCOUNT}"
+    " WHERE d.workspace_id = {w} AND d.post_id {among} ORDER BY d.post_id, d.position, d.id"
+)
+_SQLITE = {"text": "", "w": "?", "x": "?", "among": "IN (SELECT value FROM json_each(?))"}
+_POSTGRESQL = {"text": "::text", "w": "$1", "x": "$2", "among": "= ANY($2::uuid[])"}
+
+_PRAGMAS = ("mmap_size=268435456", "cache_size=-65536", "temp_store=MEMORY")
+_CONNECTIONS = 10
+_REST_PATH = len("/v1/posts/"), -len("/results")
+
+
+class _WithoutReset(asyncpg.Connection):  # type: ignore[misc]
+    """What only reads leaves nothing behind that another round trip would have to clear away."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def make_app(database_url: str) -> ASGIApp:
+    url = make_url(database_url)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    answers = _Answers(_SQLITE if is_sqlite else _POSTGRESQL)
+
+    async def start() -> None:
+        answers.fetch = _sqlite(url) if is_sqlite else await _postgresql(url)
+
+    return answering(answers.answer, start=start)
+
+
+def _sqlite(url: URL) -> Fetch:
+    """In the thread of the event loop: a statement takes less than the way to another one."""
+    connection = sqlite3.connect(str(url.database), isolation_level=None)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    workspace = str(WORKSPACE_ID)
+
+    async def fetch(statement: str, wanted: Any) -> Rows:
+        given = json.dumps(wanted) if isinstance(wanted, list) else wanted
+        return connection.execute(statement, (workspace, given)).fetchall()
+
+    return fetch
+
+
+async def _postgresql(url: URL) -> Fetch:
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    pool = await asyncpg.create_pool(
+        dsn, min_size=_CONNECTIONS, max_size=_CONNECTIONS, connection_class=_WithoutReset
+    )
+
+    async def fetch(statement: str, wanted: Any) -> Rows:
+        rows: Rows = await pool.fetch(statement, WORKSPACE_ID, wanted)
+        return rows
+
+    return fetch
+
+
+class _Answers:
+    fetch: Fetch
+
+    def __init__(self, engine: dict[str, str]) -> None:
+        self._one, self._page, self._below = (
+            each.format_map(engine) for each in (_ONE, _PAGE, _BELOW)
+        )
+        self._time = _of_text if engine is _SQLITE else _of_instant
+
+    async def answer(self, path: str, body: bytes) -> bytes:
+        if path != "/graphql":
+            return orjson.dumps(envelope(await self._rest(path[slice(*_REST_PATH)])))
+        asked = orjson.loads(body)
+        variables = asked["variables"]
+        if asked["query"] == POST_RESULTS:
+            return orjson.dumps({"data": await self._post(variables["id"])})
+        if asked["query"] == POSTS:
+            return orjson.dumps({"data": await self._posts(variables["n"])})
+        raise ValueError("not one of the benchmark's documents")
+
+    async def _post(self, post_id: str) -> dict[str, Any]:
+        rows = await self.fetch(self._one, post_id)
+        if not rows:
+            return {"post": None}
+        destinations = [self._result(row) for row in rows if row[1] is not None]
+        post = {"postId": post_id, "status": rows[0][0].upper(), "destinations": destinations}
+        return {"post": post}
+
+    async def _posts(self, count: int) -> dict[str, Any]:
+        time = self._time
+        posts = await self.fetch(self._page, count)
+        below: dict[str, list[dict[str, Any]]] = {row[0]: [] for row in posts}
+        for row in await self.fetch(self._below, list(below)):
+            below[row[0]].append(
+                {
+                    "destinationId": row[1],
+                    **self._result(row),
+                    "account": {
+                        "accountId": row[2],
+                        "platform": row[12],
+                        "accountName": row[3],
+                    },
+                }
+            )
+        nodes = [
+            {
+                "postId": row[0],
+                "content": row[1],
+                "status": row[2].upper(),
+                "scheduledFor": time(row[3]),
+                "timezone": row[4],
+                "createdAt": time(row[5]),
+                "updatedAt": time(row[6]),
+                "destinations": below[row[0]],
+            }
+            for row in posts
+        ]
+        return {"posts": {"nodes": nodes}}
+
+    def _result(self, row: Sequence[Any]) -> dict[str, Any]:
+        return {
+            "accountId": row[2],
+            "accountName": row[3],
+            "platform": row[4],
+            "status": row[5].upper(),
+            "publishedAt": self._time(row[6]),
+            "platformPostId": row[7],
+            "platformPostUrl": row[8],
+            "error": row[9],
+            "attempts": row[10],
+            "nextRetryAt": self._time(row[11]),
+        }
+
+    async def _rest(self, post_id: str) -> dict[str, Any]:
+        time = self._time
+        rows = await self.fetch(self._one, post_id)
+        results = [
+            {
+                "account_id": row[2],
+                "account_name": row[3],
+                "platform": row[4],
+                "status": row[5],
+                "published_at": time(row[6]),
+                "platform_post_id": row[7],
+                "platform_post_url": row[8],
+                "error": row[9],
+                "attempts": row[10],
+                "next_retry_at": time(row[11]),
+                "id": row[1],
+                "social_account_id": row[2],
+                "last_error": row[9],
+            }
+            for row in rows
+            if row[1] is not None
+        ]
+        return {"post_id": post_id, "post_status": rows[0][0], "results": results}
+
+
+def _of_text(stored: str | None) -> str | None:
+    """SQLite's form of an instant has its parts at the same places."""
+    return None if stored is None else f"{stored[:10]}T{stored[11:23]}Z"
+
+
+def _of_instant(instant: datetime | None) -> str | None:
+    return None if instant is None else format_instant(instant)
+
+
+if url := os.environ.get("DATABASE_URL"):
+    app = make_app(url)

@@ -1,0 +1,27 @@
+"""The limit of any server here: bodies made before, of the size of real ones. Reads nothing of a request.
+
+FIXED_BODIES is the folder with one file for each question.
+"""
+
+import os
+from pathlib import Path
+
+from tests.bench.contenders.asgi import answering
+
+_FOLDER = Path(os.environ["FIXED_BODIES"])
+_BODIES = {file.stem: file.read_bytes() for file in _FOLDER.iterdir()}
+
+
+async def _answer(path: str, body: bytes) -> bytes:
+    if path != "/graphql":
+        return _BODIES["R1"]
+    if b'"n":' not in body:
+        return _BODIES["Q1"]
+    return _BODIES["Q3" if b'"n":100' in body else "Q2"]
+
+
+async def _start() -> None:
+    pass
+
+
+app = answering(_answer, start=_start)

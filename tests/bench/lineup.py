@@ -1,0 +1,129 @@
+"""Which servers are compared, how each is started, and what it can be asked. Starts none."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from sqlalchemy import make_url
+
+from tests.bench import postgraphile
+from tests.bench.requests import GRAPHQL, REST, Answer, Request
+from tests.bench.seeding import WORKSPACE_ID
+
+PEERS = Path(__file__).parent / "peers"
+ROOT = Path(__file__).parents[2]
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+ENGINES = (SQLITE, POSTGRESQL)
+NO_ENGINE = "none"
+"""Of what reads no data."""
+
+OURS = "post-results"
+FIXED_BODY = "fixed-body"
+DATA_LIMIT = "data-limit"
+REAL_PEERS = (
+    "mercurius-loaders",
+    "mercurius-prefetch",
+    "mercurius-join",
+    "yoga",
+    "postgraphile",
+)
+"""GraphQL servers that a user could pick instead."""
+
+
+class Name(NamedTuple):
+    server: str
+    engine: str
+
+    def __str__(self) -> str:
+        return self.server if self.engine == NO_ENGINE else f"{self.server} {self.engine}"
+
+
+_ALL = MappingProxyType({**GRAPHQL, **REST})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    name: Name
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    requests: Mapping[str, Request] = field(default_factory=lambda: _ALL)
+    folder: Path = ROOT
+    reshaped: Callable[[Answer], Answer] = lambda answer: answer
+    """Its answer as the others give it, where its schema is not ours."""
+
+    @property
+    def first_question(self) -> str:
+        return next(iter(self.requests))
+
+
+def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
+    """All on the databases with these URLs, by engine; the folder will hold the fixed bodies."""
+    for engine, url in urls.items():
+        yield from _on(engine, url)
+    yield Contender(
+        name=Name(FIXED_BODY, NO_ENGINE),
+        command=_contender("fixed_body"),
+        environment={"FIXED_BODIES": str(bodies)},
+    )
+
+
+def _on(engine: str, url: str) -> Iterator[Contender]:
+    database = {"DATABASE_URL": url}
+    yield Contender(
+        name=Name(OURS, engine),
+        command=(sys.executable, "-m", "app", "serve"),
+        environment={**database, "RATE_LIMIT": "off", "LOG_LEVEL": "warning"},
+    )
+    for server, module in ((DATA_LIMIT, "data_limit"), ("naive", "naive")):
+        yield Contender(name=Name(server, engine), command=_contender(module), environment=database)
+    forms = ("loaders", "prefetch", "join") if engine == POSTGRESQL else ("loaders", "prefetch")
+    for form in forms:
+        yield _peer(f"mercurius-{form}", engine, url, "mercurius.js", GRAPHQL, FORM=form)
+    yield _peer("fastify", engine, url, "rest.js", REST, FORM="prefetch")
+    if engine == POSTGRESQL:
+        yield _peer("fastify-join", engine, url, "rest.js", REST, FORM="join")
+        yield _peer("yoga", engine, url, "yoga.js", GRAPHQL)
+        asked = postgraphile.REQUESTS
+        production = {"GRAPHILE_ENV": "production"}
+        peer = _peer("postgraphile", engine, url, "postgraphile.js", asked, **production)
+        yield replace(peer, reshaped=postgraphile.reshaped)
+
+
+def _contender(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "tests.bench.contenders", module)
+
+
+def _peer(
+    server: str,
+    engine: str,
+    url: str,
+    file: str,
+    requests: Mapping[str, Request],
+    **environment: str,
+) -> Contender:
+    common = {"NODE_ENV": "production", "WORKSPACE_ID": str(WORKSPACE_ID)}
+    return Contender(
+        name=Name(server, engine),
+        command=("node", file),
+        environment={**common, **_connecting(url), **environment},
+        requests=requests,
+        folder=PEERS,
+    )
+
+
+def _connecting(database_url: str) -> Mapping[str, str]:
+    """As statements.js and the PostgreSQL client read it."""
+    url = make_url(database_url)
+    if url.get_backend_name() == SQLITE:
+        return {"SQLITE_FILE": str(url.database)}
+    return {
+        "PGHOST": str(url.host or url.query["host"]),
+        "PGPORT": str(url.port or 5432),
+        "PGUSER": str(url.username),
+        "PGPASSWORD": str(url.password or ""),
+        "PGDATABASE": str(url.database),
+    }

@@ -1,0 +1,85 @@
+"""On what and of what a run was made: the machine, the versions, the commit. Measures nothing."""
+
+import asyncio
+import json
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+from sqlalchemy import make_url
+
+from tests.bench import proc
+from tests.bench.lineup import PEERS, ROOT
+
+T = TypeVar("T")
+
+_PYTHON = ("strawberry-graphql", "graphql-core", "uvicorn", "uvloop", "httptools", "starlette")
+_PYTHON_DATA = ("sqlalchemy", "asyncpg", "aiosqlite", "orjson")
+
+
+def described(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
+    """Names and values, in reading order."""
+    yield "commit", _commit()
+    yield "CPU", _cpu()
+    yield "cores", str(os.cpu_count())
+    yield "system", f"{platform.system()} {platform.release()}"
+    yield "Python", platform.python_version()
+    for name in (*_PYTHON, *_PYTHON_DATA):
+        with suppress(ImportError):  # uvloop is not everywhere
+            yield name, version(name)
+    yield "SQLite", sqlite3.sqlite_version
+    if postgresql_url is not None:
+        yield "PostgreSQL", asyncio.run(_connected(postgresql_url, _version))
+    yield "Node.js", _printed("node", "--version")
+    for name in json.loads((PEERS / "package.json").read_text())["dependencies"]:
+        installed = PEERS / "node_modules" / name / "package.json"
+        if installed.exists():
+            yield name, json.loads(installed.read_text())["version"]
+    yield "wrk", _printed("wrk", "--version").split(" [")[0].removeprefix("wrk ")
+
+
+def postgresql_pid(url: str) -> int | None:
+    """The server's own process; None where it is on another machine."""
+
+    async def look(connection: asyncpg.Connection) -> int | None:
+        backend = int(await connection.fetchval("SELECT pg_backend_pid()"))
+        return proc.parent(backend) if proc.name(backend) == "postgres" else None
+
+    return asyncio.run(_connected(url, look))
+
+
+async def _version(connection: asyncpg.Connection) -> str:
+    return str(await connection.fetchval("SHOW server_version"))
+
+
+async def _connected(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await work(connection)
+    finally:
+        await connection.close()
+
+
+def _commit() -> str:
+    commit = _printed("git", "rev-parse", "--short", "HEAD")
+    changed = _printed("git", "status", "--porcelain", "--untracked-files=no")
+    return f"{commit} with changes" if changed else commit
+
+
+def _cpu() -> str:
+    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+def _printed(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).partition("\n")[0].strip()

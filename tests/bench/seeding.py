@@ -1,0 +1,213 @@
+"""The rows that every server of the benchmark reads: one workspace, the same on both engines.
+
+Everything derived is derived by the service's own rules, so that its check finds nothing wrong.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from sqlalchemy import insert, text
+
+from app.db import api_keys, workspaces
+from app.db.demo import DemoRows
+from app.db.engine import Database, WriteSession
+from app.db.migrations import migrate
+from app.db.models import Base
+from app.domain.api_keys import NewKey, Scope, make_key
+from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
+from app.domain.ids import AccountId, ApiKeyId, WorkspaceId
+from app.domain.times import cut_to_milliseconds
+from app.domain.workspaces import WorkspaceKind
+from app.services.demo import courses
+from app.services.demo.accounts import DemoAccount
+from app.services.demo.courses import Course, Try
+from app.services.demo.failures import LASTING, PASSING
+from app.services.demo.phrases import draw_content
+from app.services.demo.posts import DemoPost
+from app.services.demo.rows import demo_rows
+from app.services.demo.scene import Scene
+from app.services.demo.tries import draw_seconds, draw_uuid, failed_tries
+from tests.factories import KEY_PREFIX
+from tests.postgres import running_scripts
+
+WORKSPACE_ID = WorkspaceId(UUID("be9c0000-0000-4000-8000-000000000be9"))
+ACCOUNTS = 300
+DESTINATIONS_OF_A_POST = 3
+
+_SEED = 20_000
+_BETWEEN_POSTS = timedelta(seconds=37)
+_LONG_AGO = timedelta(days=3)
+"""The newest post was created so long ago: whatever was tried on it is over."""
+_NOT_DURING_A_RUN = timedelta(days=1)
+"""What falls due, or loses its lease, does so only then."""
+_LASTING_TRIES = 5
+_TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", None)
+_FATES = ("over", "scheduled", "retrying", "publishing", "draft")
+_HOW_OFTEN = (80, 8, 4, 4, 4)
+_ROOM_FOR_ALL_INDEXES = "PRAGMA cache_size = -524288"
+"""In KiB; random ids touch every page of an index."""
+_FAILING, _RECOVERING = 0.06, 0.09
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """All rows, and the key that reads them."""
+
+    rows: DemoRows
+    key: NewKey
+    now: datetime
+
+    @property
+    def post_ids(self) -> list[UUID]:
+        """From the oldest to the newest."""
+        return [UUID(str(row["id"])) for row in self.rows.posts]
+
+
+def draw(posts: int, now: datetime) -> Drawn:
+    """So many posts, each on three accounts; the same instant gives the same rows."""
+    now = cut_to_milliseconds(now)
+    rng = Random(_SEED)
+    created_at = now - _LONG_AGO - posts * _BETWEEN_POSTS
+    accounts = list(_accounts(created_at - timedelta(days=30)))
+    scene = Scene(now, {account.id: account for account in accounts}, rng)
+    drawn = (
+        _post(scene, rng.sample(accounts, DESTINATIONS_OF_A_POST), created_at + n * _BETWEEN_POSTS)
+        for n in range(posts)
+    )
+    rows = demo_rows(rng, WORKSPACE_ID, accounts, drawn)
+    return Drawn(rows, make_key(KEY_PREFIX, rng.randbytes), now)
+
+
+async def seed(url: str, drawn: Drawn) -> None:
+    """Put the rows into an empty database, and let its planner know them."""
+    async with Database(url, timeout=timedelta(minutes=10)) as database:
+        await migrate(database, now=drawn.now, random_bytes=Random(_SEED).randbytes)
+        await database.write(lambda session: _insert(session, drawn))
+        if database.is_sqlite:
+            await database.write(lambda session: session.execute(text("ANALYZE")))
+
+
+def vacuum(postgresql_url: str) -> None:
+    """What PostgreSQL would do by itself while servers are timed."""
+    with running_scripts(postgresql_url) as run:
+        run("VACUUM (ANALYZE)")
+        run("CHECKPOINT")
+
+
+async def _insert(session: WriteSession, drawn: Drawn) -> None:
+    await workspaces.insert_workspace(
+        session,
+        WORKSPACE_ID,
+        name="Benchmark",
+        kind=WorkspaceKind.LOCAL,
+        mirror_of=None,
+        next_account_id=ACCOUNTS + 1,
+        now=drawn.now,
+    )
+    await api_keys.insert_key(
+        session,
+        WORKSPACE_ID,
+        ApiKeyId(draw_uuid(Random(_SEED))),
+        drawn.key,
+        name="benchmark",
+        scopes=(Scope.READ,),
+        expires_at=None,
+        now=drawn.now,
+    )
+    connection = await session.connection()
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql(_ROOM_FOR_ALL_INDEXES)
+    # On the tables: what knows the classes would make a statement of every few rows.
+    tables = Base.metadata.tables
+    for name, rows in (
+        ("account", drawn.rows.accounts),
+        ("post", drawn.rows.posts),
+        ("destination", drawn.rows.destinations),
+        ("attempt", drawn.rows.attempts),
+        ("publish_evidence", drawn.rows.evidence),
+    ):
+        await connection.execute(insert(tables[name]), rows)
+
+
+def _accounts(created_at: datetime) -> Iterator[DemoAccount]:
+    platforms = tuple(PASSING)
+    for number in range(1, ACCOUNTS + 1):
+        yield DemoAccount(
+            id=AccountId(number),
+            platform=platforms[number % len(platforms)],
+            account_name=f"@brand-{number}",
+            platform_username=f"brand-{number}",
+            created_at=created_at,
+        )
+
+
+def _post(scene: Scene, accounts: list[DemoAccount], created_at: datetime) -> DemoPost:
+    rng = scene.rng
+    (fate,) = rng.choices(_FATES, _HOW_OFTEN)
+    submitted_now = fate not in ("scheduled", "draft") and rng.random() < 0.3
+    due_at = created_at if submitted_now else created_at + draw_seconds(rng, 60, 3600)
+    if fate == "scheduled":
+        due_at = scene.now + _NOT_DURING_A_RUN + draw_seconds(rng, 0, 7 * 86400)
+    return DemoPost(
+        content=f"{draw_content(rng)} {draw_content(rng)}",
+        courses={each.id: _course(scene, each, fate, due_at) for each in accounts},
+        created_at=created_at,
+        scheduled_for=None if submitted_now or fate == "draft" else due_at,
+        submitted_now=submitted_now,
+        is_draft=fate == "draft",
+        timezone=rng.choice(_TIMEZONES),
+    )
+
+
+def _course(scene: Scene, account: DemoAccount, fate: str, due_at: datetime) -> Course:
+    """What became of it there; of a post that is not over, on two accounts of three."""
+    if fate == "draft":
+        return courses.not_submitted()
+    if fate == "scheduled":
+        return courses.waiting(due_at)
+    if fate == "over" or scene.rng.random() < 1 / 3:
+        return _over(scene, account, due_at)
+    if fate == "retrying":
+        return _retrying(scene, account, due_at)
+    return _publishing(scene, due_at)
+
+
+def _over(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
+    luck = scene.rng.random()
+    if luck < _FAILING:
+        failure = scene.rng.choice(
+            [
+                each
+                for each in LASTING[account.platform]
+                if each.category is not ErrorCategory.RATE_LIMITED  # that takes days
+            ]
+        )
+        is_permanent = failure.category in PERMANENT_CATEGORIES
+        return scene.failed(due_at, *[failure] * (1 if is_permanent else _LASTING_TRIES))
+    if luck < _FAILING + _RECOVERING:
+        return scene.published(account.id, due_at, scene.rng.choice(PASSING[account.platform]))
+    return scene.published(account.id, due_at)
+
+
+def _retrying(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
+    tries = failed_tries(scene.rng, due_at, [scene.rng.choice(PASSING[account.platform])])
+    again = scene.now + _NOT_DURING_A_RUN + draw_seconds(scene.rng, 0, 3600)
+    return courses.retrying(due_at, tries, next_retry_at=again)
+
+
+def _publishing(scene: Scene, due_at: datetime) -> Course:
+    running = Try(
+        fence=1,
+        worker="publisher-1",
+        started_at=due_at + draw_seconds(scene.rng, 0.4, 6),
+        finished_at=None,
+    )
+    return courses.publishing(
+        due_at,
+        [running],
+        token=draw_uuid(scene.rng),
+        lease_expires_at=scene.now + _NOT_DURING_A_RUN,
+    )

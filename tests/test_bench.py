@@ -1,0 +1,223 @@
+"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic.
+
+Nothing is timed. The peers that need Node.js are verified by each run of `scripts/bench`.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from graphql import OperationDefinitionNode, build_schema, parse, validate
+
+from app.db.engine import Database
+from app.db.integrity import find_problems
+from app.graphql.demand import demand_of
+from app.graphql.limits import measure, refuse_excess
+from app.settings import GraphQLLimits
+from tests.bench import postgraphile, seeding
+from tests.bench.__main__ import start_all
+from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
+from tests.bench.load import Figures
+from tests.bench.report import report
+from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS
+from tests.bench.results import Results, Verdict, verdicts
+from tests.bench.starting import Start
+from tests.bench.verification import Differs, ask_all
+from tests.factories import NOW
+from tests.programs import ROOT
+
+SQLITE, POSTGRESQL = ENGINES
+
+
+@pytest.fixture(scope="module")
+def drawn() -> seeding.Drawn:
+    return seeding.draw(120, NOW)
+
+
+async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
+    database_url: str, drawn: seeding.Drawn
+) -> None:
+    await seeding.seed(database_url, drawn)
+
+    rows = drawn.rows
+    assert (len(rows.accounts), len(rows.posts), len(rows.destinations)) == (300, 120, 360)
+    assert {row["status"] for row in rows.destinations} == {
+        "queued",
+        "publishing",
+        "published",
+        "failed",
+    }
+    async with Database(database_url) as database:
+        assert await find_problems(database) == []
+
+
+def test_the_same_instant_gives_the_same_rows(drawn: seeding.Drawn) -> None:
+    assert seeding.draw(120, NOW) == drawn
+
+
+def test_our_documents_are_valid_and_within_the_default_limits() -> None:
+    schema = build_schema((ROOT / "schema.graphql").read_text())
+    for text, variables, nodes in ((POST_RESULTS, {"id": "-"}, 0), (POSTS, {"n": 100}, 100)):
+        document = parse(text)
+        (operation,) = document.definitions
+        assert isinstance(operation, OperationDefinitionNode)
+
+        assert validate(schema, document) == []
+        refuse_excess(measure(document), GraphQLLimits())
+        demand = demand_of(schema, document, operation)
+        demand.refuse_excess(variables, GraphQLLimits())
+        assert demand.count_nodes(variables) == nodes
+
+
+def test_those_that_need_no_node_js_answer_as_our_server(
+    engine: str, database_url: str, drawn: seeding.Drawn, tmp_path: Path
+) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.mkdir()
+    all_contenders = contenders({engine: database_url}, bodies)
+    chosen = [each for each in all_contenders if each.command[0] != "node"]
+    asyncio.run(seeding.seed(database_url, drawn))
+    ids = drawn.post_ids[:25]
+
+    with ExitStack() as stack:
+        servers = start_all(stack, chosen, bodies, drawn, ids, min(os.sched_getaffinity(0)))
+
+        assert [each.name for each in servers] == [
+            Name(OURS, engine),
+            Name("data-limit", engine),
+            Name("naive", engine),
+            Name(FIXED_BODY, NO_ENGINE),
+        ]
+        answered = ask_all(servers[:3], ids)
+        assert {question: len(known) for question, known in answered.items()} == {
+            "Q1": 25,
+            "Q2": 1,
+            "Q3": 1,
+            "R1": 25,
+        }
+        fixed = {file.stem: file.read_bytes() for file in bodies.iterdir()}
+        assert fixed["Q3"] == answered["Q3"][0]
+        assert fixed["Q1"] in answered["Q1"]
+        # It answers the same about every post.
+        with pytest.raises(Differs, match=f"^fixed-body answers Q1 not as {OURS} {engine}: at "):
+            ask_all([servers[0], servers[3]], ids)
+
+
+def test_a_request_about_a_post_names_it() -> None:
+    assert GRAPHQL["Q1"].of_post("17").body == (
+        f'{{"query":"{POST_RESULTS}","variables":{{"id":"17"}}}}'
+    )
+    assert not GRAPHQL["Q2"].is_of_a_post
+
+
+def test_postgraphile_answers_are_put_in_our_shape() -> None:
+    destination = {
+        "accountId": 7,
+        "status": "queued",
+        "publishedAt": None,
+        "nextRetryAt": "2026-04-15T14:30:05.1+00:00",
+        "account": {"accountName": "@brand-7"},
+    }
+    post = {"postId": "a", "status": "partially_failed", "destinations": {"nodes": [destination]}}
+
+    assert postgraphile.reshaped({"data": {"post": post}}) == {
+        "data": {
+            "post": {
+                "postId": "a",
+                "status": "PARTIALLY_FAILED",
+                "destinations": [
+                    {
+                        "accountId": 7,
+                        "accountName": "@brand-7",
+                        "status": "QUEUED",
+                        "publishedAt": None,
+                        "nextRetryAt": "2026-04-15T14:30:05.100Z",
+                    }
+                ],
+            }
+        }
+    }
+
+
+def test_ratios_are_those_of_the_medians() -> None:
+    results = _results({"Q1": {_ours(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}})
+
+    assert results.ratio("Q1", _ours(POSTGRESQL), YOGA) == 8
+    assert results.ratio("Q2", _ours(POSTGRESQL), YOGA) is None
+    assert results.ratio("Q1", _ours(SQLITE), YOGA) is None
+
+
+def test_a_goal_is_met_from_its_bound_on() -> None:
+    results = _results(
+        {
+            "Q1": {_ours(POSTGRESQL): [60], YOGA: [10], Name("postgraphile", POSTGRESQL): [12.5]},
+            "R1": {_ours(SQLITE): [59], Name(FIXED_BODY, NO_ENGINE): [100]},
+        },
+        {_ours(POSTGRESQL): 110, _ours(SQLITE): 111},
+    )
+
+    measured = [each for each in verdicts(results) if each.is_met is not None]
+
+    assert measured == [
+        Verdict("Q1 postgresql ≥ 6 × yoga postgresql", "6.00 ×", is_met=True),
+        Verdict("Q1 postgresql ≥ 5 × postgraphile postgresql", "4.80 ×", is_met=False),
+        Verdict("R1 sqlite ≥ 60% of fixed-body", "59%", is_met=False),
+        Verdict("peak memory sqlite ≤ 110 MB", "111 MB", is_met=False),
+        Verdict("Q1 postgresql p99 ≤ 1.2 × the best peer's", "0.21 ×", is_met=True),
+        Verdict("peak memory postgresql ≤ 110 MB", "110 MB", is_met=True),
+    ]
+
+
+def test_a_report_says_what_was_measured_and_what_was_not() -> None:
+    results = _results({"Q1": {YOGA: [10], _ours(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80})
+    judged = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
+    start = Start(_ours(POSTGRESQL), 1200, new_document=9.5, same_document=1)
+
+    assert list(report(results, judged, [start], {"cores": "2"})) == [
+        "",
+        "### Q1: one post's results",
+        "",
+        "| server | requests/s | min–max | p50 ms | p99 ms | CPU s/1,000 | PostgreSQL CPU s/1,000"
+        " | peak MB | ours ÷ it |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
+        "| **post-results postgresql** | 60 | 50–70 | 16.67 | 16.67 | 1.000 | 0.500 | 0 | 1.00 |",
+        "| yoga postgresql | 10 | 10–10 | 100.00 | 100.00 | 1.000 | 0.500 | 80 | 6.00 |",
+        "",
+        "### Goals",
+        "",
+        "- a goal · 7 × · **not met**",
+        "- another · not measured · –",
+        "",
+        "### Starts",
+        "",
+        "- post-results postgresql answers 1,200 ms after it is started; Q1 as a document that it has"
+        " never seen takes 9.5 ms, and 1.0 ms again",
+        "",
+        "### Machine and versions",
+        "",
+        "- cores 2",
+    ]
+
+
+YOGA = Name("yoga", POSTGRESQL)
+
+
+def _ours(engine: str) -> Name:
+    return Name(OURS, engine)
+
+
+def _results(
+    rates: Mapping[str, Mapping[Name, list[float]]], memory: Mapping[Name, float] | None = None
+) -> Results:
+    """Of servers that answer so many requests a second in each round, one after the other."""
+    rounds = {
+        question: {
+            name: [Figures(rate, 1000 / rate, 1000 / rate, 1, 0.5) for rate in of_rounds]
+            for name, of_rounds in by_name.items()
+        }
+        for question, by_name in rates.items()
+    }
+    return Results(rounds, memory or {})
