@@ -8,12 +8,13 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 
 from app.db.engine import Reader
 from app.db.models import Account, Destination, Post
-from app.db.queries import AnyRow, AnySelect
+from app.db.queries import AnyRow, AnySelect, Query, any_of
+from app.db.shapes import WHOLE, Shape, kept, selected
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
 
-_COLUMNS = (
+ACCOUNT_COLUMNS = (
     Account.id,
     Account.platform,
     Account.account_name,
@@ -31,17 +32,32 @@ _COLUMNS = (
 )
 
 
-async def accounts_by_id(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
+async def accounts_by_id(
+    reader: Reader, ids: Sequence[AccountId], shape: Shape = WHOLE
+) -> Sequence[AnyRow]:
     """The existing ones among the ids, in no particular order. Served by the primary key."""
-    return await reader.rows(select(*_COLUMNS).where(Account.id.in_(ids)))
+    return await reader.rows(_by_id(shape), ids=ids)
 
 
-async def all_accounts(reader: Reader) -> Sequence[AnyRow]:
-    return await reader.rows(select(*_COLUMNS).order_by(Account.id))
+@kept()
+def _by_id(shape: Shape) -> Query:
+    return Query(select(*selected(ACCOUNT_COLUMNS, shape, "id")).where(any_of(Account.id, "ids")))
+
+
+async def all_accounts(reader: Reader, shape: Shape = WHOLE) -> Sequence[AnyRow]:
+    return await reader.rows(_all(shape))
+
+
+@kept()
+def _all(shape: Shape) -> Query:
+    return Query(select(*selected(ACCOUNT_COLUMNS, shape, "id")).order_by(Account.id))
 
 
 async def count_accounts(reader: Reader) -> int:
-    return await reader.count(select(func.count()).select_from(Account))
+    return await reader.count(_COUNT)
+
+
+_COUNT = Query(select(func.count()).select_from(Account))
 
 
 async def activity_by_account_id(

@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import WriteSession, insert_with_on_conflict
+from app.db.engine import Database, WriteSession, insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
-from app.db.queries import AnyRow
+from app.db.queries import AnyRow, Query
 from app.domain.api_keys import NewKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
@@ -28,14 +28,16 @@ _KEY = (
 """A key as it is shown, and whose it is; never its digest."""
 
 
-async def find_key(connection: AsyncConnection, digest: bytes) -> AnyRow | None:
+async def find_key(database: Database, digest: bytes) -> AnyRow | None:
     """The key with its workspace, whatever its state. Served by uq_api_key_digest."""
-    result = await connection.execute(
-        select(*_KEY)
-        .join(Workspace, Workspace.id == ApiKey.workspace_id)
-        .where(ApiKey.digest == digest)
-    )
-    return result.first()
+    return await database.find(_BY_DIGEST, digest=digest)
+
+
+_BY_DIGEST = Query(
+    select(*_KEY)
+    .join(Workspace, Workspace.id == ApiKey.workspace_id)
+    .where(ApiKey.digest == bindparam("digest"))
+)
 
 
 async def insert_key(

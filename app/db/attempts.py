@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, update
 
 from app.db.engine import Reader, WriteSession
 from app.db.models import Attempt, PublishEvidence
-from app.db.queries import AnyRow
+from app.db.queries import AnyRow, Query, any_of
 from app.db.types import Row
 from app.domain import attempts as domain
 from app.domain.attempts import Evidence, Failure, Publication
@@ -20,25 +20,28 @@ async def attempts_by_destination_id(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Sequence[AnyRow]:
     """The attempts of the destinations, each one's in the order they started."""
-    return await reader.rows(
-        select(
-            Attempt.id,
-            Attempt.destination_id,
-            Attempt.kind,
-            Attempt.number,
-            Attempt.outcome,
-            Attempt.category,
-            Attempt.code,
-            Attempt.message,
-            Attempt.http_status,
-            Attempt.retry_after_ms,
-            Attempt.worker,
-            Attempt.started_at,
-            Attempt.finished_at,
-        )
-        .where(Attempt.destination_id.in_(destination_ids))
-        .order_by(Attempt.destination_id, Attempt.started_at, Attempt.id)
+    return await reader.rows(_LOGS, destination_ids=destination_ids)
+
+
+_LOGS = Query(
+    select(
+        Attempt.id,
+        Attempt.destination_id,
+        Attempt.kind,
+        Attempt.number,
+        Attempt.outcome,
+        Attempt.category,
+        Attempt.code,
+        Attempt.message,
+        Attempt.http_status,
+        Attempt.retry_after_ms,
+        Attempt.worker,
+        Attempt.started_at,
+        Attempt.finished_at,
     )
+    .where(any_of(Attempt.destination_id, "destination_ids"))
+    .order_by(Attempt.destination_id, Attempt.started_at, Attempt.id)
+)
 
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[domain.Attempt]:

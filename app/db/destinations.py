@@ -1,17 +1,23 @@
 """Reading destinations: by id, by post, in pages across posts, counted. Nothing changes here."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.accounts import ACCOUNT_COLUMNS
 from app.db.engine import Reader
-from app.db.models import Destination, Post, Workspace
-from app.db.pages import Direction, Order, Page, PageRequest, read_page
-from app.db.queries import AnyRow, AnySelect
+from app.db.models import Account, Destination, Post, Workspace
+from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
+from app.db.posts import POST_COLUMNS
+from app.db.queries import AnyRow, AnySelect, Query, Record, any_of
+from app.db.shapes import WHOLE, Shape, as_part, kept, selected
+from app.db.types import Instant
 from app.domain.destinations import (
     OUTCOMES,
     OVERDUE_AFTER,
@@ -21,6 +27,9 @@ from app.domain.destinations import (
 )
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, DestinationId, PostId
+
+ACCOUNT, POST = "account", "post"
+"""The parts of a destination's row that are its account and its post."""
 
 
 class DestinationSort(StrEnum):
@@ -81,20 +90,62 @@ class DestinationFilter:
     overdue: bool | None = None
 
 
-async def destinations_by_id(reader: Reader, ids: Sequence[DestinationId]) -> Sequence[AnyRow]:
+async def destinations_by_id(
+    reader: Reader, ids: Sequence[DestinationId], shape: Shape = WHOLE
+) -> Sequence[AnyRow]:
     """The existing ones among the ids whose post is not deleted, in no particular order."""
-    return await reader.rows(_of_kept_posts(select(*_COLUMNS)).where(Destination.id.in_(ids)))
+    return await reader.rows(_by_id(shape), ids=ids)
 
 
-async def destinations_by_post_id(reader: Reader, post_ids: Sequence[PostId]) -> Sequence[AnyRow]:
+@kept()
+def _by_id(shape: Shape) -> Query:
+    return Query(_of_kept_posts(_selected(shape)).where(any_of(Destination.id, "ids")))
+
+
+async def destinations_by_post_id(
+    reader: Reader, post_ids: Sequence[PostId], shape: Shape = WHOLE
+) -> Sequence[AnyRow]:
     """All destinations of the posts, each post's in the order of its request.
 
     Served by the unique key of post and account: so few are put in order faster than an index is kept.
     """
-    return await reader.rows(
-        select(*_COLUMNS)
-        .where(Destination.post_id.in_(post_ids))
+    return await reader.rows(_by_post_id(shape), post_ids=post_ids)
+
+
+@kept()
+def _by_post_id(shape: Shape) -> Query:
+    return Query(
+        _selected(shape, "post_id")
+        .where(any_of(Destination.post_id, "post_ids"))
         .order_by(Destination.post_id, Destination.position, Destination.id)
+    )
+
+
+async def destinations_of_posts(
+    reader: Reader, posts: Sequence[Record], shape: Shape
+) -> list[Sequence[Record]]:
+    """Of each of the posts its own, as `destinations_by_post_id`; their ids are never decoded."""
+    found: defaultdict[object, list[Record]] = defaultdict(list)
+    ids = [post[post.places["id"]] for post in posts]
+    for row in await reader.records(_by_post_id(shape), post_ids=ids):
+        found[row[row.places["post_id"]]].append(row)
+    return [found[each] for each in ids]
+
+
+async def destinations_with_post(
+    reader: Reader, post_id: PostId, shape: Shape, of_post: Shape
+) -> Sequence[Record]:
+    """All destinations of one post, and with each of them the post; none of a deleted one."""
+    return await reader.records(_with_post(shape, of_post), post_id=post_id)
+
+
+@kept()
+def _with_post(shape: Shape, of_post: Shape) -> Query:
+    post = as_part(POST, POST_COLUMNS, of_post, "id")
+    return Query(
+        _of_kept_posts(_selected(shape).add_columns(*post))
+        .where(Destination.post_id == bindparam("post_id"))
+        .order_by(Destination.position, Destination.id)
     )
 
 
@@ -105,14 +156,22 @@ async def destinations_page(
     direction: Direction,
     request: PageRequest,
     now: datetime,
+    shape: Shape = WHOLE,
 ) -> Page:
     """One page in a total order, which an index of the sort's column follows.
 
     `now` decides what is overdue.
     """
     order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
-    statement = _of_kept_posts(select(*_COLUMNS)).where(*_conditions(destination_filter, now))
-    return await read_page(reader, statement, order, request)
+    values = _values(destination_filter, now)
+    query = partial(_page, shape, tuple(values), order)
+    return await read_page(reader, query, values, order, request)
+
+
+@kept()
+def _page(shape: Shape, filters: tuple[str, ...], order: Order, part: Part) -> Query:
+    statement = _of_kept_posts(_selected(shape, order.column.key)).where(*_conditions(filters))
+    return page_part(statement, order, part)
 
 
 async def retry_candidates(
@@ -123,21 +182,46 @@ async def retry_candidates(
     What somebody cancelled is among them only where the filter names codes. A retry moves nothing in this
     order, so that one page after the other finds each of them once.
     """
+    values = _values(wanted, now)
+    query = partial(_retry_candidates, tuple(values))
+    return await read_page(reader, query, values, _NEWEST_FIRST, request)
+
+
+@kept()
+def _retry_candidates(filters: tuple[str, ...], part: Part) -> Query:
     columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
-    order = Order(Destination.created_at, Destination.id, Direction.DESC)
     statement = _of_kept_posts(select(*columns)).where(
-        Post.imported_at.is_(None), *_conditions(wanted, now)
+        Post.imported_at.is_(None), *_conditions(filters)
     )
-    if wanted.error_code is None:
+    if "error_code" not in filters:
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
-    return await read_page(reader, statement, order, request)
+    return page_part(statement, _NEWEST_FIRST, part)
 
 
 async def count_destinations(
     reader: Reader, destination_filter: DestinationFilter, now: datetime
 ) -> int:
-    statement = _of_kept_posts(select(func.count()).select_from(Destination))
-    return await reader.count(statement.where(*_conditions(destination_filter, now)))
+    values = _values(destination_filter, now)
+    return await reader.count(_count(tuple(values)), **values)
+
+
+@kept()
+def _count(filters: tuple[str, ...]) -> Query:
+    statement = select(func.count()).select_from(Destination)
+    return Query(_of_kept_posts(statement).where(*_conditions(filters)))
+
+
+def _selected(shape: Shape, *always: str) -> AnySelect:
+    """Destinations, always with their ids, and what is to come along with them."""
+    columns = selected(_COLUMNS, shape, "id", *always)
+    account = shape.part(ACCOUNT)
+    if account is None:
+        return select(*columns)
+    same_account = and_(
+        Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
+    )
+    along = as_part(ACCOUNT, ACCOUNT_COLUMNS, account, "id")
+    return select(*columns, *along).select_from(Destination).join(Account, same_account)
 
 
 def _of_kept_posts(statement: AnySelect) -> AnySelect:
@@ -146,73 +230,46 @@ def _of_kept_posts(statement: AnySelect) -> AnySelect:
     return statement.join(Post, same_post).where(Post.deleted_at.is_(None))
 
 
-def _conditions(wanted: DestinationFilter, now: datetime) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    for column, values in (
-        (Destination.status, wanted.status),
-        (Destination.platform, wanted.platform),
-        (Destination.account_id, wanted.account_id),
-        (Destination.post_id, wanted.post_id),
-        (Destination.error_category, wanted.error_category),
-        (Destination.error_code, wanted.error_code),
-        (Destination.outcome, wanted.outcome),
-        # Has no index of its own; the statuses that go with the outcomes lead to that of status.
-        (Destination.status, _statuses_with(wanted.outcome)),
-    ):
-        if values is not None:
-            conditions.append(column.in_(values))
-    for instant, after, before in (
-        (Destination.published_at, wanted.published_after, wanted.published_before),
-        (Destination.next_retry_at, wanted.next_retry_after, wanted.next_retry_before),
-    ):
-        if after is not None:
-            conditions.append(instant >= after)
-        if before is not None:
-            conditions.append(instant < before)
-    if wanted.failed_after is not None or wanted.failed_before is not None:
-        conditions.extend(_failed_between(wanted.failed_after, wanted.failed_before))
-    if wanted.max_attempts is not None:
-        conditions.append(Destination.attempts <= wanted.max_attempts)
-    if wanted.overdue is not None:
-        overdue = _is_overdue(now)
-        conditions.append(overdue if wanted.overdue else not_(overdue))
-    return conditions
-
-
 async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
     """Over all workspaces, one look into the indexes of each."""
     of_one = (
         select(func.count())
         .select_from(Destination)
-        .where(Destination.workspace_id == Workspace.id, _is_overdue(now))
+        .where(
+            Destination.workspace_id == Workspace.id,
+            _is_overdue(literal(now - OVERDUE_AFTER, Instant())),
+        )
         .correlate(Workspace)
         .scalar_subquery()
     )
     return int(await connection.scalar(select(func.sum(of_one)).select_from(Workspace)) or 0)
 
 
-def _statuses_with(outcomes: Sequence[Outcome] | None) -> Sequence[DestinationStatus] | None:
+def _statuses_with(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
     """Where a destination may stand whose outcome is one of these."""
-    if outcomes is None:
-        return None
     return [status for status in DestinationStatus if not OUTCOMES[status].isdisjoint(outcomes)]
 
 
-def _failed_between(
-    after: datetime | None, before: datetime | None
-) -> Iterator[ColumnElement[bool]]:
-    """Served by the index on status, or by ix_destination_account_failed where accounts are given."""
-    yield Destination.error_category.is_not(None)
-    yield Destination.status == DestinationStatus.FAILED
-    if after is not None:
-        yield Destination.settled_at >= after
-    if before is not None:
-        yield Destination.settled_at < before
+def _values(wanted: DestinationFilter, now: datetime) -> dict[str, object]:
+    """What is compared with."""
+    values = {
+        each.name: value
+        for each in fields(wanted)
+        if each.name != "overdue" and (value := getattr(wanted, each.name)) is not None
+    }
+    if wanted.outcome is not None:
+        values["outcome_statuses"] = _statuses_with(wanted.outcome)
+    if wanted.overdue is not None:
+        values["overdue" if wanted.overdue else "not_overdue"] = now - OVERDUE_AFTER
+    return values
 
 
-def _is_overdue(now: datetime) -> ColumnElement[bool]:
+def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
+    return (_CONDITIONS[name] for name in filters)
+
+
+def _is_overdue(latest: ColumnElement[datetime]) -> ColumnElement[bool]:
     """domain.destinations.is_overdue in SQL; it is counted by the claimable and leased indexes."""
-    latest = now - OVERDUE_AFTER
     return or_(
         and_(
             Destination.claimable_at.is_not(None),
@@ -226,3 +283,33 @@ def _is_overdue(now: datetime) -> ColumnElement[bool]:
             Destination.lease_expires_at <= latest,
         ),
     )
+
+
+_HAS_FAILED = and_(
+    Destination.error_category.is_not(None), Destination.status == DestinationStatus.FAILED
+)
+"""Served by the index on status, or by ix_destination_account_failed where accounts are given."""
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "status": any_of(Destination.status, "status"),
+    "platform": any_of(Destination.platform, "platform"),
+    "account_id": any_of(Destination.account_id, "account_id"),
+    "post_id": any_of(Destination.post_id, "post_id"),
+    "error_category": any_of(Destination.error_category, "error_category"),
+    "error_code": any_of(Destination.error_code, "error_code"),
+    "outcome": any_of(Destination.outcome, "outcome"),
+    # Has no index of its own; the statuses that go with the outcomes lead to that of status.
+    "outcome_statuses": any_of(Destination.status, "outcome_statuses"),
+    "failed_after": and_(_HAS_FAILED, Destination.settled_at >= bindparam("failed_after")),
+    "failed_before": and_(_HAS_FAILED, Destination.settled_at < bindparam("failed_before")),
+    "max_attempts": Destination.attempts <= bindparam("max_attempts"),
+    "published_after": Destination.published_at >= bindparam("published_after"),
+    "published_before": Destination.published_at < bindparam("published_before"),
+    "next_retry_after": Destination.next_retry_at >= bindparam("next_retry_after"),
+    "next_retry_before": Destination.next_retry_at < bindparam("next_retry_before"),
+    "overdue": _is_overdue(bindparam("overdue", type_=Instant())),
+    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=Instant()))),
+}
+"""Of each filter, by its name, which is also that of its value."""
+
+_NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)

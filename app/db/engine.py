@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -29,7 +29,7 @@ from app.db.postgresql import (
     wait_for_other_schema_changes,
 )
 from app.db.postgresql_driver import PostgreSQLDriver
-from app.db.queries import AnyRow, AnySelect, Prepared, Query, prepare
+from app.db.queries import AnyRow, AnySelect, Prepared, Query, Record, prepare
 from app.db.sqlite import (
     NO_TIME_LIMIT,
     REFRESH_STATISTICS,
@@ -82,14 +82,21 @@ class Reader:
         """`values` are those that a query leaves open."""
         return await self._run(query, {WORKSPACE: self._workspace_id, **values})
 
+    async def records(self, query: Query, **values: object) -> Sequence[Record]:
+        """As the driver gives them; TypeError inside of a write, which has no driver of its own."""
+        rows = await self.rows(query, **values)
+        if rows and not isinstance(rows[0], Record):
+            raise TypeError("a write reads decoded rows")
+        return cast("Sequence[Record]", rows)
+
     async def first(self, query: Query | AnySelect, **values: object) -> AnyRow | None:
         rows = await self.rows(query, **values)
         return rows[0] if rows else None
 
     async def count(self, query: Query | AnySelect, **values: object) -> int:
         """The one number of a `SELECT count(*)`."""
-        (row,) = await self.rows(query, **values)
-        return int(row[0])
+        ((number,),) = await self.rows(query, **values)
+        return int(number)
 
 
 _Run: TypeAlias = Callable[[Query | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]]

@@ -1,15 +1,16 @@
 """Keyset pages over any list: forwards, backwards or by offset, nulls last, alike on both engines."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal, tuple_
+from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Reader
-from app.db.queries import AnySelect
+from app.db.queries import AnySelect, Query
 from app.domain.cursors import Position
 
 
@@ -50,69 +51,119 @@ class Page:
     has_previous_page: bool
 
 
+class Rows(StrEnum):
+    """Which rows of a list a statement reads: nulls are at its end, but not in an index."""
+
+    ALL = "all"
+    WITH_TIME = "with_time"
+    WITHOUT_TIME = "without_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A statement of a page: which rows it reads, from which end, and between which bounds."""
+
+    rows: Rows
+    from_end: bool
+    has_after: bool
+    has_before: bool
+    has_offset: bool
+
+
 async def read_page(
-    reader: Reader, statement: AnySelect, order: Order, request: PageRequest
+    reader: Reader,
+    query: Callable[[Part], Query],
+    values: Mapping[str, object],
+    order: Order,
+    request: PageRequest,
 ) -> Page:
     """One row more than asked is fetched, to know whether another page follows.
 
-    Rows without the time are a statement of their own, which is run where the rows with it leave room
-    on the page. A row that gains or loses its time in between may be missed or repeated, as it may be
-    between two pages.
+    `query` makes the statement of a part by `page_part`, and may keep it. Rows without the time are a
+    statement of their own, which is run where the rows with it leave room on the page. A row that gains
+    or loses its time in between may be missed or repeated, as it may be between two pages.
     """
     wanted = request.size + 1
+    bounds = {**_bound("after", request.after), **_bound("before", request.before)}
     rows: list[Any] = []
-    for part in _parts(statement, order, request):
+    for part in _parts(order, request):
         room = wanted - len(rows)
         if room:
-            rows.extend(await reader.rows(part.limit(room).offset(request.offset or None)))
+            more = {**values, **bounds, "room": room, "offset": request.offset}
+            rows.extend(await reader.rows(query(part), **more))
 
-    more = len(rows) > request.size
+    has_more = len(rows) > request.size
     rows = rows[: request.size]
     if request.from_end:
         rows.reverse()
-        return Page(rows, has_next_page=request.before is not None, has_previous_page=more)
+        return Page(rows, has_next_page=request.before is not None, has_previous_page=has_more)
     came_from_before = request.after is not None or request.offset > 0
-    return Page(rows, has_next_page=more, has_previous_page=came_from_before)
+    return Page(rows, has_next_page=has_more, has_previous_page=came_from_before)
 
 
-def _parts(statement: AnySelect, order: Order, request: PageRequest) -> list[AnySelect]:
-    """The rows with the time and those without, in the order they are read.
-
-    Either part is in the order of an index. The whole is not: engines differ on where nulls go.
-    """
+def page_part(statement: AnySelect, order: Order, part: Part) -> Query:
+    """The statement of a part; either part is in the order of an index, which the whole is not."""
     value, key = order.column.expression, order.id_column.expression
     descending = order.direction is Direction.DESC
-    if not value.nullable:
-        return [_part(statement, order, request, value, key)]
-    if request.offset:  # Only a count could say how many rows to skip of the second part.
+    if part.rows is Rows.ALL and value.nullable:
         value, key = (value.desc(), key.desc()) if descending else (value, key)
-        return [statement.order_by(value.nulls_last(), key)]
+        statement = statement.order_by(value.nulls_last(), key)
+    elif part.rows is Rows.WITHOUT_TIME:
+        statement = _ordered(statement.where(value.is_(None)), order, part, key)
+    elif part.rows is Rows.WITH_TIME:
+        statement = _ordered(statement.where(value.is_not(None)), order, part, value, key)
+    else:
+        statement = _ordered(statement, order, part, value, key)
+    statement = statement.limit(bindparam("room"))
+    return Query(statement.offset(bindparam("offset")) if part.has_offset else statement)
+
+
+def _parts(order: Order, request: PageRequest) -> list[Part]:
+    """The rows with the time and those without, in the order they are read."""
+    after, before = request.after, request.before
+    if not order.column.expression.nullable or request.offset:
+        # Of a list with nulls, only a count could say how many rows to skip of the second part.
+        bounds = (after is not None, before is not None)
+        return [Part(Rows.ALL, request.from_end, *bounds, request.offset > 0)]
 
     parts = []
-    if request.after is None or request.after.value is not None:
-        parts.append(_part(statement.where(value.is_not(None)), order, request, value, key))
-    if request.before is None or request.before.value is None:
-        parts.append(_part(statement.where(value.is_(None)), order, request, key))
+    for rows, has_time in ((Rows.WITH_TIME, True), (Rows.WITHOUT_TIME, False)):
+        # A position without the time is one of the rows that the id alone puts in order.
+        has_after = after is not None and (after.value is not None) == has_time
+        has_before = before is not None and (before.value is not None) == has_time
+        is_behind = has_time and after is not None and not has_after
+        is_ahead = not has_time and before is not None and not has_before
+        if not is_behind and not is_ahead:
+            parts.append(Part(rows, request.from_end, has_after, has_before, has_offset=False))
     return parts[::-1] if request.from_end else parts
 
 
-def _part(
-    statement: AnySelect, order: Order, request: PageRequest, *columns: ColumnElement[Any]
+def _ordered(
+    statement: AnySelect, order: Order, part: Part, *columns: ColumnElement[Any]
 ) -> AnySelect:
-    """Rows that the columns alone put in order, between those positions that are among them."""
+    """Rows that the columns alone put in order, between the bounds of the part."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
-    # A position without the time is one of the rows that the id alone puts in order.
-    for position, follows in ((request.after, True), (request.before, False)):
-        if position is not None and (position.value is None) == (len(columns) == 1):
-            bound = tuple_(*_literals(position, order)[-len(columns) :])
-            statement = statement.where(row < bound if follows == descending else row > bound)
-    backwards = descending != request.from_end
+    for bound, follows in (
+        (_AFTER if part.has_after else None, True),
+        (_BEFORE if part.has_before else None, False),
+    ):
+        if bound is not None:
+            place = tuple_(
+                *(
+                    bindparam(name, type_=column.type)
+                    for name, column in zip(bound[-len(columns) :], columns, strict=True)
+                )
+            )
+            statement = statement.where(row < place if follows == descending else row > place)
+    backwards = descending != part.from_end
     return statement.order_by(*(column.desc() if backwards else column for column in columns))
 
 
-def _literals(position: Position, order: Order) -> list[ColumnElement[Any]]:
-    return [
-        literal(position.value, order.column.type),
-        literal(UUID(position.key), order.id_column.type),
-    ]
+_AFTER, _BEFORE = (("after_time", "after_id"), ("before_time", "before_id"))
+
+
+def _bound(name: str, position: Position | None) -> dict[str, object]:
+    if position is None:
+        return {}
+    return {f"{name}_time": position.value, f"{name}_id": UUID(position.key)}

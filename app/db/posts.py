@@ -1,16 +1,18 @@
 """Reading posts: by id, in pages, counted. Deleted posts are never returned."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
 
 from app.db.engine import Reader
 from app.db.models import Destination, Post
-from app.db.pages import Direction, Order, Page, PageRequest, read_page
-from app.db.queries import AnyRow, AnySelect
+from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
+from app.db.queries import ESCAPE, AnyRow, AnySelect, Query, any_of, escaped
+from app.db.shapes import WHOLE, Shape, kept, selected
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import PostStatus
 from app.domain.text import fold_for_search
@@ -25,7 +27,7 @@ class PostSort(StrEnum):
     UPDATED_AT = "updated_at"
 
 
-_COLUMNS = (
+POST_COLUMNS = (
     Post.id,
     Post.content,
     Post.status,
@@ -62,9 +64,16 @@ class PostFilter:
     reference: str | None = None
 
 
-async def posts_by_id(reader: Reader, ids: Sequence[PostId]) -> Sequence[AnyRow]:
+async def posts_by_id(
+    reader: Reader, ids: Sequence[PostId], shape: Shape = WHOLE
+) -> Sequence[AnyRow]:
     """The existing ones among the ids, in no particular order. Served by uq_post_kept."""
-    return await reader.rows(select(*_COLUMNS).where(Post.id.in_(ids), Post.deleted_at.is_(None)))
+    return await reader.rows(_by_id(shape), ids=ids)
+
+
+@kept()
+def _by_id(shape: Shape) -> Query:
+    return Query(_kept(shape).where(any_of(Post.id, "ids")))
 
 
 async def posts_page(
@@ -73,44 +82,53 @@ async def posts_page(
     sort_by: PostSort,
     direction: Direction,
     request: PageRequest,
+    shape: Shape = WHOLE,
 ) -> Page:
     """One page in a total order, which an index of the sort's column follows."""
     order = Order(getattr(Post, sort_by.value), Post.id, direction)
-    return await read_page(reader, _matching(select(*_COLUMNS), post_filter), order, request)
+    values = _values(post_filter)
+    query = partial(_page, shape, tuple(values), order)
+    return await read_page(reader, query, values, order, request)
+
+
+@kept()
+def _page(shape: Shape, filters: tuple[str, ...], order: Order, part: Part) -> Query:
+    statement = _kept(shape, order.column.key).where(*_conditions(filters))
+    return page_part(statement, order, part)
 
 
 async def count_posts(reader: Reader, post_filter: PostFilter) -> int:
-    return await reader.count(_matching(select(func.count()).select_from(Post), post_filter))
+    values = _values(post_filter)
+    return await reader.count(_count(tuple(values)), **values)
 
 
-def _matching(statement: AnySelect, post_filter: PostFilter) -> AnySelect:
-    return statement.where(Post.deleted_at.is_(None), *_conditions(post_filter))
+@kept()
+def _count(filters: tuple[str, ...]) -> Query:
+    statement = select(func.count()).select_from(Post)
+    return Query(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
 
 
-def _conditions(post_filter: PostFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if post_filter.status is not None:
-        conditions.append(Post.status.in_(post_filter.status))
-    if post_filter.platform is not None:
-        conditions.append(_has_destination(Destination.platform.in_(post_filter.platform)))
-    if post_filter.account_id is not None:
-        conditions.append(_has_destination(Destination.account_id.in_(post_filter.account_id)))
-    if post_filter.reference is not None:
-        conditions.append(Post.reference == post_filter.reference)
+def _kept(shape: Shape, *always: str) -> AnySelect:
+    """Posts that are not deleted, always with their ids."""
+    return select(*selected(POST_COLUMNS, shape, "id", *always)).where(Post.deleted_at.is_(None))
+
+
+def _values(post_filter: PostFilter) -> dict[str, object]:
+    """What is compared with; a text that is searched for as the pattern that finds it."""
+    values = {
+        each.name: value
+        for each in fields(post_filter)
+        if (value := getattr(post_filter, each.name)) is not None
+    }
     if post_filter.search:
-        needle = fold_for_search(post_filter.search)
-        conditions.append(Post.search_text.contains(needle, autoescape=True))
-    for column, after, before in (
-        (Post.created_at, post_filter.created_after, post_filter.created_before),
-        (Post.scheduled_for, post_filter.scheduled_after, post_filter.scheduled_before),
-        (Post.published_at, post_filter.published_after, post_filter.published_before),
-        (Post.updated_at, post_filter.updated_after, post_filter.updated_before),
-    ):
-        if after is not None:
-            conditions.append(column >= after)
-        if before is not None:
-            conditions.append(column < before)
-    return conditions
+        values["search"] = f"%{escaped(fold_for_search(post_filter.search))}%"
+    else:
+        values.pop("search", None)
+    return values
+
+
+def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
+    return (_CONDITIONS[name] for name in filters)
 
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -122,3 +140,21 @@ def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
             condition,
         )
     )
+
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "status": any_of(Post.status, "status"),
+    "platform": _has_destination(any_of(Destination.platform, "platform")),
+    "account_id": _has_destination(any_of(Destination.account_id, "account_id")),
+    "reference": Post.reference == bindparam("reference"),
+    "search": Post.search_text.like(bindparam("search"), escape=ESCAPE),
+    "created_after": Post.created_at >= bindparam("created_after"),
+    "created_before": Post.created_at < bindparam("created_before"),
+    "scheduled_after": Post.scheduled_for >= bindparam("scheduled_after"),
+    "scheduled_before": Post.scheduled_for < bindparam("scheduled_before"),
+    "published_after": Post.published_at >= bindparam("published_after"),
+    "published_before": Post.published_at < bindparam("published_before"),
+    "updated_after": Post.updated_at >= bindparam("updated_after"),
+    "updated_before": Post.updated_at < bindparam("updated_before"),
+}
+"""Of each filter, by its name, which is also that of its value."""

@@ -6,6 +6,7 @@ long as either database needs to answer.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -90,6 +91,9 @@ class Part:
         """For type checkers; every column is a property."""
         raise AttributeError(name)
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self.whole[place] for place in self.places.values())
+
     def part(self, name: str) -> "Part | None":  # noqa: ARG002 - as of a record
         return None
 
@@ -102,7 +106,7 @@ class _PostgreSQLRecord(asyncpg.Record, Record):  # type: ignore[misc]
     __slots__ = ()
 
 
-AnyRow: TypeAlias = StoredRow | Record
+AnyRow: TypeAlias = StoredRow | Record | Part
 """A row whose columns are its attributes."""
 
 
@@ -156,6 +160,14 @@ def _in_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
 def _in_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
+
+
+ESCAPE = "/"
+
+
+def escaped(text: str) -> str:
+    """The text as LIKE takes it with this ESCAPE, to match nothing but itself."""
+    return re.sub(f"([{ESCAPE}%_])", rf"{ESCAPE}\1", text)
 
 
 def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:

@@ -129,13 +129,7 @@ class GraphQLDoor:
 
         But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
         """
-        result = await self.schema.execute(
-            query,
-            variable_values=dict(variables or {}),
-            context_value=context,
-            operation_name=operation_name,
-            allowed_operation_types=allowed,
-        )
+        result = await self.schema.answer(query, variables or {}, context, operation_name, allowed)
         errors = result.errors or []
         for cause in (public_cause(each) for each in errors if each.path is None):
             if isinstance(cause, RateLimitExceeded):

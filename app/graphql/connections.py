@@ -111,9 +111,8 @@ def page_request(
 
 
 def post_connection(
-    page: Page, cursors: CursorCodec, sort_by: SortWord, count: Count
+    page: Page, nodes: list[Post], cursors: CursorCodec, sort_by: SortWord, count: Count
 ) -> PostConnection:
-    nodes = [Post.from_row(row) for row in page.rows]
     places = _places(page.rows, cursors, sort_by)
     return PostConnection(
         edges=[PostEdge(cursor=c, node=n) for c, n in zip(places, nodes, strict=True)],

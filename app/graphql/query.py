@@ -35,6 +35,7 @@ from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
 from app.graphql.permissions import requires
+from app.graphql.reading import read_post, read_posts
 from app.graphql.retry_schedules import RetrySchedule, preview
 from app.graphql.types import Account, Destination, Node, Post
 from app.graphql.viewer import Viewer, current_viewer
@@ -85,8 +86,7 @@ class Query:
     async def post(
         self, info: Info, post_id: Annotated[UUID, argument(description="The post's UUID.")]
     ) -> Post | None:
-        row = await info.context.loaders.posts_by_id.load(PostId(post_id))
-        return None if row is None else Post.from_row(row)
+        return await read_post(info, PostId(post_id))
 
     @strawberry.field(
         description="Posts, newest first unless ordered otherwise.", extensions=requires(Scope.READ)
@@ -118,9 +118,8 @@ class Query:
             reader = info.context.read()
             return await posts.count_posts(reader, wanted)
 
-        reader = info.context.read()
-        found = await posts.posts_page(reader, wanted, order.field, order.direction, page)
-        return post_connection(found, cursors, order.field, count)
+        found, nodes = await read_posts(info, wanted, order.field, order.direction, page)
+        return post_connection(found, nodes, cursors, order.field, count)
 
     @strawberry.field(
         description="Destinations across posts, newest first unless ordered otherwise.",
@@ -242,6 +241,6 @@ async def _load(context: Context, kind: NodeKind, key: UUID | AccountId) -> Node
         return None if row is None else Account.from_row(row, context.clock())
     if kind is NodeKind.POST:
         row = await context.loaders.posts_by_id.load(PostId(key))
-        return None if row is None else Post.from_row(row)
+        return None if row is None else Post.from_row(row, context.clock())
     row = await context.loaders.destinations_by_id.load(DestinationId(key))
     return None if row is None else Destination.from_row(row, context.clock())

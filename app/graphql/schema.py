@@ -1,6 +1,6 @@
 """The schema, its printed form, and the gate that every document passes before it runs. No HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import strawberry
@@ -12,54 +12,91 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
-    OperationType,
     Undefined,
     build_schema,
     get_operation_ast,
     lexicographic_sort_schema,
     print_schema,
 )
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionResult as StrawberryResult
+from strawberry.types.graphql import OperationType
 
-from app.domain.errors import InvalidInput, ValidationFailed
-from app.domain.posts import MAX_DESTINATIONS
+from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql import limits
-from app.graphql.demand import demand_of
+from app.graphql.context import Context
 from app.graphql.errors import mark_as_validation
-from app.graphql.fragments import root_field_names
-from app.graphql.mutations import PUBLISHING_FIELDS, Mutation
+from app.graphql.execution.executor import Executor
+from app.graphql.execution.operations import Operation, Operations
+from app.graphql.mutations import Mutation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
 from app.graphql.types import Account, Destination, Post
-from app.graphql.validation import RULES, name_variable_errors
+from app.graphql.validation import RULES
 from app.settings import GraphQLLimits
-
-_MAX_VARIABLE_ERRORS = 20
 
 
 class Schema(strawberry.Schema):
     """Strawberry's schema; what becomes of errors is decided in app.graphql.errors alone."""
+
+    allowed: GraphQLLimits
+    operations: Operations | None = None
+    """Those that need not be prepared again; None where graphql-core alone runs everything."""
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
         """Log nothing here: most errors are the caller's."""
 
+    async def answer(
+        self,
+        text: str,
+        variables: Mapping[str, object],
+        context: Context,
+        operation_name: str | None,
+        allowed: frozenset[OperationType],
+    ) -> ExecutionResult | StrawberryResult:
+        """Run an operation: at once if it is known, else after all that the gate does with it."""
+        known = self.operations.get(text, operation_name) if self.operations else None
+        if known is None or known.kind not in allowed:
+            return await self.execute(
+                text,
+                variable_values=dict(variables),
+                context_value=context,
+                operation_name=operation_name,
+                allowed_operation_types=allowed,
+            )
+        try:
+            known.begin(context)
+            coerced = known.coerced(core_schema(self), context, variables, self.allowed)
+        except RequestError as error:
+            return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
+        if not isinstance(coerced, VariableValues):
+            return ExecutionResult(None, coerced)
+        return await known.execute(core_schema(self), context, coerced)
+
 
 @cache
-def make_schema(allowed: GraphQLLimits) -> Schema:
-    """The schema with a gate for these limits; made once per process, for it takes a while."""
+def make_schema(allowed: GraphQLLimits, *, is_fast: bool = True) -> Schema:
+    """The schema with a gate for these limits; made once per process, for it takes a while.
+
+    `is_fast` says whether functions made for a document take the place of graphql-core where they can.
+    """
     schema = Schema(
         query=Query,
         mutation=Mutation,
         types=[Post, Destination, Account],
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[lambda: Gate(core_schema(schema), allowed)],
+        extensions=[lambda: Gate(schema, allowed)],
+        execution_context_class=Executor if is_fast else None,
     )
+    schema.allowed = allowed
+    if is_fast:
+        schema.operations = Operations()
     _drop_null_defaults(core_schema(schema))
     return schema
 
@@ -104,26 +141,17 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
 class Gate(SchemaExtension):
     """Refuses a document for what it asks before anything expensive is done with it."""
 
-    def __init__(self, schema: GraphQLSchema, allowed: GraphQLLimits) -> None:
+    def __init__(self, schema: Schema, allowed: GraphQLLimits) -> None:
         self._schema = schema
+        self._core = core_schema(schema)
         self._limits = allowed
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
         context.graphql_document = _read_within(context.query or "", self._limits)
-        operation = self._operation()
-        state = context.context.state
-        state["operation_type"] = operation.operation.value
-        if operation.name:
-            state["operation_name"] = operation.name.value
-        if operation.operation is OperationType.SUBSCRIPTION:
-            raise ValidationFailed("A subscription cannot be answered by one response.")
+        self._operation = Operation.of(self._core, context.graphql_document, self._definition())
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
-        names = root_field_names(context.graphql_document, operation)
-        if names and names <= PUBLISHING_FIELDS:
-            context.context.request_count.as_publishing()
-        else:
-            context.context.request_count.as_request()
+        self._operation.begin(context.context)
         yield
 
     def on_validate(self) -> Iterator[None]:
@@ -132,31 +160,19 @@ class Gate(SchemaExtension):
         mark_as_validation(self.execution_context.pre_execution_errors or ())
 
     def on_execute(self) -> Iterator[None]:
-        """Look at the variables: what is asked for with them, or what is wrong with them."""
+        """Look at the variables; a document that comes so far need not be looked at again."""
         context = self.execution_context
-        assert context.graphql_document is not None  # noqa: S101 - set by on_parse
-        operation = self._operation()
-        variables = context.variables or {}
-        asked = demand_of(self._schema, context.graphql_document, operation)
-        max_values = context.context.max_values
-        if max_values is not None and operation.operation is OperationType.MUTATION:
-            max_values = max(max_values, MAX_DESTINATIONS)  # of a post, that can be changed whole
-        if max_values is not None:
-            asked.refuse_long_lists(variables, max_values)
-        coerced = get_variable_values(
-            self._schema,
-            operation.variable_definitions or (),
-            variables,
-            max_errors=_MAX_VARIABLE_ERRORS,
+        if self._schema.operations is not None:
+            name = context._provided_operation_name
+            self._schema.operations.put(context.query or "", name, self._operation)
+        coerced = self._operation.coerced(
+            self._core, context.context, context.variables or {}, self._limits
         )
-        if isinstance(coerced, VariableValues):
-            asked.refuse_excess(coerced.coerced, self._limits)
-        else:
-            errors = name_variable_errors(coerced, asked.variable_places)
-            context.result = ExecutionResult(data=None, errors=errors)  # nothing is run
+        if not isinstance(coerced, VariableValues):
+            context.result = ExecutionResult(data=None, errors=coerced)  # nothing is run
         yield
 
-    def _operation(self) -> OperationDefinitionNode:
+    def _definition(self) -> OperationDefinitionNode:
         context = self.execution_context
         assert context.graphql_document is not None  # noqa: S101 - set by on_parse
         # Strawberry's own `operation_name` answers with the first operation where none was named.

@@ -4,8 +4,10 @@ Same-row fields are plain attributes. A field that needs another statement can f
 therefore nullable.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
+from typing import ClassVar
 from uuid import UUID
 
 import strawberry
@@ -26,12 +28,38 @@ from app.domain.diagnosis import ErrorSource, NextAction, diagnose
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.posts import PostStatus
 from app.graphql.context import Info
+from app.graphql.rows import Derived, FromPart, Loaded, Many, OfRow, One, column, part_of, shown
 from app.graphql.scalars import Json
 
 
+def shown_account_name(row: AnyRow) -> str:
+    """The name an account is shown by, wherever it is shown."""
+    return account_rules.shown_name(
+        row.id,
+        row.platform,
+        account_name=row.account_name,
+        display_name=row.display_name,
+        platform_username=row.platform_username,
+    )
+
+
+NAME_COLUMNS = ("id", "platform", "account_name", "display_name", "platform_username")
+"""What an account's name is told by."""
+
+CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
+"""What it is told by whether an account can post."""
+
+
 @strawberry.interface(description="An object that `node` finds again by its id.")
-class Node:
-    id: strawberry.ID = field(description="Opaque and stable; for `node` and client caches.")
+class Node(OfRow):
+    kind: ClassVar[NodeKind]
+
+    @strawberry.field(
+        description="Opaque and stable; for `node` and client caches.",
+        metadata=shown(Derived(reads=("id",))),
+    )
+    def id(self) -> strawberry.ID:
+        return strawberry.ID(encode_node_id(self.kind, self.row.id))
 
 
 @strawberry.type(description="What to do about an error.")
@@ -83,66 +111,59 @@ class Attempt:
 
 @strawberry.type(description="One post on one account: where it stands and what happened.")
 class Destination(Node):
-    destination_id: UUID = field(description="The destination's UUID.")
-    post_id: UUID = field(description="The post's UUID.")
-    account_id: int = field(description="The account's number in this workspace.")
-    platform: str = field(description="The account's platform, such as `instagram`; an open set.")
-    status: DestinationStatus = field(description="Where it stands.")
-    outcome: Outcome = field(description="What is known about the platform.")
-    scheduled_for: datetime | None = field(description="When it should go out; null while a draft.")
-    published_at: datetime | None = field(description="When the platform published it.")
-    platform_post_id: str | None = field(description="The platform's own id of the post.")
-    platform_post_url: str | None = field(description="Where the post can be seen.")
-    error: str | None = field(description="The last attempt's error, for a person.")
-    error_category: ErrorCategory | None = field(description="The kind of the error.")
-    error_code: str | None = field(description="The publisher's code of the error.")
-    attempts: int = field(description="How often the platform was called; never reset.")
-    next_retry_at: datetime | None = field(description="When the next automatic retry is due.")
-    is_overdue: bool = field(
+    kind = NodeKind.DESTINATION
+
+    destination_id: UUID = column("The destination's UUID.", name="id")
+    post_id: UUID = column("The post's UUID.")
+    account_id: int = column("The account's number in this workspace.")
+    platform: str = column("The account's platform, such as `instagram`; an open set.")
+    status: DestinationStatus = column("Where it stands.")
+    outcome: Outcome = column("What is known about the platform.")
+    scheduled_for: datetime | None = column(
+        "When it should go out; null while a draft.", name="due_at"
+    )
+    published_at: datetime | None = column("When the platform published it.")
+    platform_post_id: str | None = column("The platform's own id of the post.")
+    platform_post_url: str | None = column("Where the post can be seen.")
+    error: str | None = column("The last attempt's error, for a person.")
+    error_category: ErrorCategory | None = column("The kind of the error.")
+    error_code: str | None = column("The publisher's code of the error.")
+    attempts: int = column("How often the platform was called; never reset.")
+    next_retry_at: datetime | None = column("When the next automatic retry is due.")
+    created_at: datetime = column("When it was added to the post.")
+    updated_at: datetime = column("When it last changed.")
+
+    @strawberry.field(
         description="Whether a publisher should have taken it up, or reported how its attempt ended,"
-        " five minutes ago or earlier."
+        " five minutes ago or earlier.",
+        metadata=shown(
+            Derived(reads=("claimable_at", "round_started_at", "started_at", "lease_expires_at"))
+        ),
     )
-    poll_after_seconds: int | None = field(
-        description="When a client that polls may look again; null for what does not change by itself."
-    )
-    created_at: datetime = field(description="When it was added to the post.")
-    updated_at: datetime = field(description="When it last changed.")
+    def is_overdue(self) -> bool:
+        return is_overdue(
+            claimable_at=self.row.claimable_at,
+            round_started_at=self.row.round_started_at,
+            started_at=self.row.started_at,
+            lease_expires_at=self.row.lease_expires_at,
+            now=self.now,
+        )
 
-    @classmethod
-    def from_row(cls, row: AnyRow, now: datetime) -> "Destination":
+    @strawberry.field(
+        description="When a client that polls may look again; null for what does not change by itself.",
+        metadata=shown(Derived(reads=("status", "due_at", "next_retry_at"))),
+    )
+    def poll_after_seconds(self) -> int | None:
+        row = self.row
         wait = poll_after(
-            status=row.status, due_at=row.due_at, next_retry_at=row.next_retry_at, now=now
+            status=row.status, due_at=row.due_at, next_retry_at=row.next_retry_at, now=self.now
         )
-        return cls(
-            id=strawberry.ID(encode_node_id(NodeKind.DESTINATION, row.id)),
-            destination_id=row.id,
-            post_id=row.post_id,
-            account_id=row.account_id,
-            platform=row.platform,
-            status=row.status,
-            outcome=row.outcome,
-            scheduled_for=row.due_at,
-            published_at=row.published_at,
-            platform_post_id=row.platform_post_id,
-            platform_post_url=row.platform_post_url,
-            error=row.error,
-            error_category=row.error_category,
-            error_code=row.error_code,
-            attempts=row.attempts,
-            next_retry_at=row.next_retry_at,
-            is_overdue=is_overdue(
-                claimable_at=row.claimable_at,
-                round_started_at=row.round_started_at,
-                started_at=row.started_at,
-                lease_expires_at=row.lease_expires_at,
-                now=now,
-            ),
-            poll_after_seconds=None if wait is None else ceil(wait.total_seconds()),
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
+        return None if wait is None else ceil(wait.total_seconds())
 
-    @strawberry.field(description="What to do about the error; null where there is none.")
+    @strawberry.field(
+        description="What to do about the error; null where there is none.",
+        metadata=shown(Derived(reads=("error_category", "error_code", "outcome", "next_retry_at"))),
+    )
     def diagnosis(self) -> Diagnosis | None:
         if self.error_category is None or self.error_code is None:
             return None
@@ -162,24 +183,36 @@ class Destination(Node):
             next_action=found.next_action,
         )
 
-    @strawberry.field(description="The account's name, as `account.accountName`.")
+    @strawberry.field(
+        description="The account's name, as `account.accountName`.",
+        metadata=shown(FromPart("account", reads=NAME_COLUMNS, value=shown_account_name)),
+    )
     async def account_name(self, info: Info) -> str | None:
-        row = await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
-        return None if row is None else account_name(row)
+        row = await self._account(info)
+        return None if row is None else shown_account_name(row)
 
-    @strawberry.field(description="The account it goes out on.")
+    @strawberry.field(description="The account it goes out on.", metadata=shown(One("account")))
     async def account(self, info: Info) -> "Account | None":
-        row = await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
-        return None if row is None else Account.from_row(row, info.context.clock())
+        row = await self._account(info)
+        return None if row is None else Account.from_row(row, self.now)
 
-    @strawberry.field(description="The post it belongs to.")
+    async def _account(self, info: Info) -> AnyRow | None:
+        known = part_of(self.row, "account")
+        if known is not None:
+            return known
+        return await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
+
+    @strawberry.field(
+        description="The post it belongs to.", metadata=shown(Loaded(reads=("post_id",)))
+    )
     async def post(self, info: Info) -> "Post | None":
         row = await info.context.loaders.posts_by_id.load(PostId(self.post_id))
-        return None if row is None else Post.from_row(row)
+        return None if row is None else Post.from_row(row, self.now)
 
     @strawberry.field(
         description="Its attempts, oldest first. Of an imported one, `attempts` may count more than are"
-        " logged."
+        " logged.",
+        metadata=shown(Loaded(reads=("id",))),
     )
     async def attempt_log(self, info: Info) -> list[Attempt] | None:
         key = DestinationId(self.destination_id)
@@ -189,58 +222,49 @@ class Destination(Node):
 
 @strawberry.type(description="A post and, through its destinations, what happened to it.")
 class Post(Node):
-    post_id: UUID = field(description="The post's UUID.")
-    status: PostStatus = field(description="Derived from the destinations.")
-    content: str = field(description="The text; empty where each platform has its own.")
-    scheduled_for: datetime | None = field(description="When it should go out; null = at once.")
-    timezone: str | None = field(description="An IANA name for display; it never moves a time.")
-    media_ids: list[str] = field(description="The media ids, as given.")
-    media: Json = field(description="The media, as given.")
-    platform_content: Json = field(description="What differs per platform, as given.")
-    reference: str | None = field(description="The client's own name for the post.")
-    published_at: datetime | None = field(description="When it was last published somewhere.")
-    version: int = field(
-        description="Grows with all that somebody does to the post: changes, cancellations, retries."
+    kind = NodeKind.POST
+
+    post_id: UUID = column("The post's UUID.", name="id")
+    status: PostStatus = column("Derived from the destinations.")
+    content: str = column("The text; empty where each platform has its own.")
+    scheduled_for: datetime | None = column("When it should go out; null = at once.")
+    timezone: str | None = column("An IANA name for display; it never moves a time.")
+    media_ids: list[str] = column("The media ids, as given.")
+    media: Json = column("The media, as given.")
+    platform_content: Json = column("What differs per platform, as given.")
+    reference: str | None = column("The client's own name for the post.")
+    published_at: datetime | None = column("When it was last published somewhere.")
+    version: int = column(
+        "Grows with all that somebody does to the post: changes, cancellations, retries."
     )
-    imported_at: datetime | None = field(
-        description="When an import last changed it; null for one made here. What was imported is never"
+    imported_at: datetime | None = column(
+        "When an import last changed it; null for one made here. What was imported is never"
         " published from here."
     )
-    created_at: datetime = field(description="When it was created.")
-    updated_at: datetime = field(
-        description="When it or a destination last changed; of an imported one, what its source says."
+    created_at: datetime = column("When it was created.")
+    updated_at: datetime = column(
+        "When it or a destination last changed; of an imported one, what its source says."
     )
 
-    @classmethod
-    def from_row(cls, row: AnyRow) -> "Post":
-        return cls(
-            id=strawberry.ID(encode_node_id(NodeKind.POST, row.id)),
-            post_id=row.id,
-            status=row.status,
-            content=row.content,
-            scheduled_for=row.scheduled_for,
-            timezone=row.timezone,
-            media_ids=row.media_ids,
-            media=row.media,
-            platform_content=row.platform_content,
-            reference=row.reference,
-            published_at=row.published_at,
-            version=row.version,
-            imported_at=row.imported_at,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
-
-    @strawberry.field(description="One for each account, in the order of the request.")
+    @strawberry.field(
+        description="One for each account, in the order of the request.",
+        metadata=shown(Many("destinations", reads=("id",))),
+    )
     async def destinations(self, info: Info) -> list[Destination] | None:
-        rows = await info.context.loaders.destinations_by_post_id.load(PostId(self.post_id))
-        now = info.context.clock()
-        return [Destination.from_row(row, now) for row in rows]
+        return [Destination.from_row(row, self.now) for row in await self._destinations(info)]
 
-    @strawberry.field(description="The accounts it goes out on, in the order of the request.")
+    @strawberry.field(
+        description="The accounts it goes out on, in the order of the request.",
+        metadata=shown(Loaded(reads=("id",))),
+    )
     async def account_ids(self, info: Info) -> list[int] | None:
-        rows = await info.context.loaders.destinations_by_post_id.load(PostId(self.post_id))
-        return [row.account_id for row in rows]
+        return [row.account_id for row in await self._destinations(info)]
+
+    async def _destinations(self, info: Info) -> Sequence[AnyRow]:
+        known = self.known.get("destinations")
+        if known is not None:
+            return known
+        return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
 
 
 @strawberry.type(description="Whether the account can post now, by its access alone.")
@@ -281,59 +305,66 @@ class AccountHealth:
 
 @strawberry.type(description="A connected account on a platform. Credentials are not kept here.")
 class Account(Node):
-    account_id: int = field(description="The account's number in this workspace.")
-    platform: str = field(description="Such as `instagram`; an open set.")
-    account_name: str = field(description="The best name there is for it; never empty.")
-    display_name: str | None = field(description="The name the platform shows.")
-    platform_user_id: str | None = field(description="The platform's own id of the account.")
-    platform_username: str | None = field(description="The user name on the platform.")
-    avatar_url: str | None = field(description="Its picture.")
-    is_active: bool = field(description="False when switched off or disconnected.")
-    needs_reconnection: bool = field(description="Whether the platform refused its access.")
-    needs_reconnection_since: datetime | None = field(description="Since when it does.")
-    readiness: AccountReadiness = field(description="Whether it can post now.")
-    token: AccountToken = field(description="Its access to the platform.")
-    connected_at: datetime = field(description="When it was last connected.")
-    created_at: datetime = field(description="When it was first connected.")
-    updated_at: datetime = field(description="When it last changed.")
-    connection: strawberry.Private[Connection]
+    kind = NodeKind.ACCOUNT
 
-    @classmethod
-    def from_row(cls, row: AnyRow, now: datetime) -> "Account":
-        connection = Connection(
-            is_active=row.is_active,
-            needs_reconnection_since=row.needs_reconnection_since,
-            token_expires_at=row.token_expires_at,
-        )
-        ready = account_rules.readiness(connection, now)
-        return cls(
-            id=strawberry.ID(encode_node_id(NodeKind.ACCOUNT, row.id)),
-            account_id=row.id,
-            platform=row.platform,
-            account_name=account_name(row),
-            display_name=row.display_name,
-            platform_user_id=row.platform_user_id,
-            platform_username=row.platform_username,
-            avatar_url=row.avatar_url,
-            is_active=row.is_active,
-            needs_reconnection=row.needs_reconnection_since is not None,
-            needs_reconnection_since=row.needs_reconnection_since,
-            readiness=AccountReadiness(
-                status=ready.status, can_post=ready.can_post, message=ready.message
-            ),
-            token=AccountToken(
-                expires_at=row.token_expires_at,
-                last_refresh=row.token_refreshed_at,
-                expired=connection.token_expired(now),
-                expiring_soon=connection.token_expiring_soon(now),
-            ),
-            connected_at=row.connected_at,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            connection=connection,
+    account_id: int = column("The account's number in this workspace.", name="id")
+    platform: str = column("Such as `instagram`; an open set.")
+    display_name: str | None = column("The name the platform shows.")
+    platform_user_id: str | None = column("The platform's own id of the account.")
+    platform_username: str | None = column("The user name on the platform.")
+    avatar_url: str | None = column("Its picture.")
+    is_active: bool = column("False when switched off or disconnected.")
+    needs_reconnection_since: datetime | None = column("Since when it does.")
+    connected_at: datetime = column("When it was last connected.")
+    created_at: datetime = column("When it was first connected.")
+    updated_at: datetime = column("When it last changed.")
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(
+            is_active=self.row.is_active,
+            needs_reconnection_since=self.row.needs_reconnection_since,
+            token_expires_at=self.row.token_expires_at,
         )
 
-    @strawberry.field(description="The verdict, from its access and real outcomes.")
+    @strawberry.field(
+        description="The best name there is for it; never empty.",
+        metadata=shown(Derived(reads=NAME_COLUMNS)),
+    )
+    def account_name(self) -> str:
+        return shown_account_name(self.row)
+
+    @strawberry.field(
+        description="Whether the platform refused its access.",
+        metadata=shown(Derived(reads=("needs_reconnection_since",))),
+    )
+    def needs_reconnection(self) -> bool:
+        return self.row.needs_reconnection_since is not None
+
+    @strawberry.field(
+        description="Whether it can post now.", metadata=shown(Derived(reads=CONNECTION_COLUMNS))
+    )
+    def readiness(self) -> AccountReadiness:
+        ready = account_rules.readiness(self.connection, self.now)
+        return AccountReadiness(status=ready.status, can_post=ready.can_post, message=ready.message)
+
+    @strawberry.field(
+        description="Its access to the platform.",
+        metadata=shown(Derived(reads=(*CONNECTION_COLUMNS, "token_refreshed_at"))),
+    )
+    def token(self) -> AccountToken:
+        connection = self.connection
+        return AccountToken(
+            expires_at=connection.token_expires_at,
+            last_refresh=self.row.token_refreshed_at,
+            expired=connection.token_expired(self.now),
+            expiring_soon=connection.token_expiring_soon(self.now),
+        )
+
+    @strawberry.field(
+        description="The verdict, from its access and real outcomes.",
+        metadata=shown(Loaded(reads=("id", *CONNECTION_COLUMNS))),
+    )
     async def health(self, info: Info) -> AccountHealth | None:
         key = AccountId(self.account_id)
         row = await info.context.loaders.activity_by_account_id.load(key)
@@ -354,14 +385,3 @@ class Account(Node):
             reasons=list(verdict.reasons),
             activity=activity,
         )
-
-
-def account_name(row: AnyRow) -> str:
-    """The name an account is shown by, wherever it is shown."""
-    return account_rules.shown_name(
-        row.id,
-        row.platform,
-        account_name=row.account_name,
-        display_name=row.display_name,
-        platform_username=row.platform_username,
-    )

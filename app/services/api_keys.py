@@ -41,8 +41,7 @@ async def authenticate(
         raise InvalidApiKey(
             f"The API key is malformed: it is {key_prefix} followed by 32 lower-case hex digits."
         )
-    async with database.read_all_workspaces() as connection:
-        row = await api_keys.find_key(connection, key_digest(token))
+    row = await api_keys.find_key(database, key_digest(token))
     if row is None or not is_usable(expires_at=row.expires_at, revoked_at=row.revoked_at, now=now):
         raise InvalidApiKey("The API key is unknown, revoked or expired. Use another key.")
     return Viewer(

@@ -246,7 +246,7 @@ class PostMutations:
 
 async def _post(context: Context, post_id: UUID) -> Post | None:
     row = await context.loaders.posts_by_id.load(PostId(post_id))
-    return None if row is None else Post.from_row(row)
+    return None if row is None else Post.from_row(row, context.clock())
 
 
 def _warnings(warned: Sequence[Warned]) -> list[AccountWarning]:

@@ -140,7 +140,7 @@ class RetryMutations:
         )
         row = await context.loaders.posts_by_id.load(PostId(input.post_id))
         return RetryPostPayload(
-            post=None if row is None else Post.from_row(row),
+            post=None if row is None else Post.from_row(row, context.clock()),
             retries=_retries(decided),
             retried_count=_retried(decided),
         )

@@ -1,0 +1,1 @@
+"""How operations are run faster than by graphql-core, with the same answers. No types, no resolvers."""

@@ -1,0 +1,318 @@
+"""Functions made for one selection, which turn objects and rows into what is answered. Nothing is loaded.
+
+A selection that needs no resolver but those that look at nothing else than their object is compiled into
+one Python function. Columns go from the driver's value to the answer's text in one step. Whatever such a
+function did not expect makes it fail, and then graphql-core completes the same value: it says what is wrong.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias, cast
+
+from graphql import (
+    FieldNode,
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNamedType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLScalarType,
+    GraphQLString,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+from app.db.queries import Part, Record
+from app.graphql.execution.selections import Given, Selected, Selections, Surprise
+from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, shown_as
+
+Complete: TypeAlias = Callable[[Any, datetime, Given], object]
+"""From an object, the time and the variables to what is answered."""
+
+CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
+"""The same from a row, and the rows that were read with it."""
+
+_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+
+
+def completion(
+    selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
+) -> Complete:
+    """Completes objects of the type for what these fields select; Surprise if it needs resolvers."""
+    origin = parent.extensions[_DEFINITION].origin
+    if issubclass(origin, OfRow):
+        return _RowCompletion(selections, parent, nodes).of_object
+    return _object_completion(selections, parent, nodes)
+
+
+def _object_completion(
+    selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
+) -> Complete:
+    """Of objects with attributes."""
+    source = _Source(selections)
+    for key, selected in _selected(selections, parent, nodes).items():
+        if selected.name == "__typename":
+            source.entry(key, selected, repr(parent.name))
+            continue
+        core, field_ = _field(parent, selected)
+        if not field_.is_basic_field:
+            raise Surprise
+        source.entry(key, selected, source.value(core.type, selected, f"each.{field_.python_name}"))
+    return cast("Complete", source.function("each, now, given"))
+
+
+class _RowCompletion:
+    """Of objects with a row: a function for each class of rows, for each has its columns elsewhere."""
+
+    def __init__(
+        self, selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
+    ) -> None:
+        self._selections = selections
+        self._parent = parent
+        self._origin: type[OfRow] = parent.extensions[_DEFINITION].origin
+        self._selected = _selected(selections, parent, nodes)
+        self._functions: dict[type, CompleteRow] = {}
+        for selected in self._selected.values():  # to know at once whether it can be done at all
+            if selected.name != "__typename":
+                self._shown(selected)
+
+    def of_object(self, value: OfRow, now: datetime, given: Given) -> object:
+        if value.__class__ is not self._origin:
+            raise Surprise
+        return self.of(value.row.__class__)(value.row, now, given, value.known)
+
+    def of(self, row_class: type) -> CompleteRow:
+        """For rows of this class."""
+        function = self._functions.get(row_class)
+        if function is None:
+            function = self._functions[row_class] = self._compile(row_class)
+        return function
+
+    def _shown(self, selected: Selected) -> tuple[GraphQLField, StrawberryField, object]:
+        core, field_ = _field(self._parent, selected)
+        how = shown_as(field_)
+        if not isinstance(how, Column | Derived | FromPart | One | Many):
+            raise Surprise
+        return core, field_, how
+
+    def _compile(self, row_class: type) -> CompleteRow:
+        if not issubclass(row_class, Record | Part):
+            raise Surprise
+        source = _Source(self._selections)
+        raw = "row" if issubclass(row_class, Record) else "row.whole"
+        source.line(f"raw = {raw}")
+        for key, selected in self._selected.items():
+            if selected.name == "__typename":
+                source.entry(key, selected, repr(self._parent.name))
+                continue
+            core, field_, how = self._shown(selected)
+            source.entry(
+                key, selected, self._expression(source, row_class, core, field_, how, selected)
+            )
+        return cast("CompleteRow", source.function("row, now, given, known"))
+
+    def _expression(
+        self,
+        source: "_Source",
+        row_class: type[Record] | type[Part],
+        core: GraphQLField,
+        field_: StrawberryField,
+        how: object,
+        selected: Selected,
+    ) -> str:
+        match how:
+            case Column(name):
+                return self._column(source, row_class, core.type, selected, name)
+            case Derived():
+                made = source.constant(self._origin.from_row)
+                resolve = source.constant(field_.base_resolver.wrapped_func)  # type: ignore[union-attr]
+                return source.value(core.type, selected, f"{resolve}({made}(row, now))")
+            case FromPart(part, _, value):
+                tell, of_part = source.constant(value), source.constant(_part(row_class, part))
+                return source.value(core.type, selected, f"{tell}({of_part}(raw))")
+            case One(part):
+                part_class = _part(row_class, part)
+                inner = _RowCompletion(self._selections, _object_type(core.type), selected.nodes)
+                complete = source.constant(inner.of(part_class))
+                nothing = source.constant(NOTHING)
+                return f"{complete}({source.constant(part_class)}(raw), now, given, {nothing})"
+            case Many(name):
+                inner = _RowCompletion(self._selections, _item_type(core.type), selected.nodes)
+                complete = source.constant(inner.of_rows)
+                return f"{complete}(known[{name!r}], now, given)"
+        raise Surprise
+
+    def of_rows(self, rows: Sequence[Any], now: datetime, given: Given) -> list[object]:
+        """Rows of one statement, which are all of one class."""
+        if not rows:
+            return []
+        complete = self.of(rows[0].__class__)
+        return [complete(row, now, given, NOTHING) for row in rows]
+
+    def _column(
+        self,
+        source: "_Source",
+        row_class: type[Record] | type[Part],
+        declared: GraphQLOutputType,
+        selected: Selected,
+        name: str,
+    ) -> str:
+        """From the driver's value where that is as good as the decoded one."""
+        named = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+        spell = row_class.spellings.get(name)
+        if spell is not None and isinstance(named, GraphQLScalarType):
+            value = source.variable(f"raw[{row_class.places[name]}]")
+            return _guarded(declared, value, f"{source.constant(spell)}({value})")
+        if named in (GraphQLString, GraphQLInt) or isinstance(named, GraphQLEnumType):
+            return source.value(declared, selected, f"raw[{row_class.places[name]}]")
+        return source.value(declared, selected, f"row.{name}")
+
+
+@dataclass(slots=True)
+class _Source:
+    """The text of a function that returns a dictionary, and the constants that it uses."""
+
+    selections: Selections
+    _lines: list[str] = field(default_factory=list)
+    _entries: list[tuple[str, Selected, list[str], str]] = field(default_factory=list)
+    _pending: list[str] = field(default_factory=list)
+    _constants: dict[str, object] = field(default_factory=dict)
+    _count: int = 0
+
+    def line(self, text: str) -> None:
+        self._lines.append(text)
+
+    def constant(self, value: object) -> str:
+        self._count += 1
+        name = f"c{self._count}"
+        self._constants[name] = value
+        return name
+
+    def variable(self, expression: str) -> str:
+        """A name for a value that is used more than once."""
+        self._count += 1
+        name = f"v{self._count}"
+        self._pending.append(f"{name} = {expression}")
+        return name
+
+    def entry(self, key: str, selected: Selected, expression: str) -> None:
+        """What stands under a response key, after what was computed for it."""
+        self._entries.append((key, selected, self._pending, expression))
+        self._pending = []
+
+    def function(self, parameters: str) -> Callable[..., object]:
+        """The text is made of names of ours and of quoted keys of a document that was validated."""
+        lines = [*self._lines]
+        if all(selected.is_sure for _, selected, _, _ in self._entries):
+            for _, _, before, _ in self._entries:
+                lines += before
+            pairs = ", ".join(f"{key!r}: {value}" for key, _, _, value in self._entries)
+            lines.append(f"return {{{pairs}}}")
+        else:
+            lines.append("told = {}")
+            for key, selected, before, value in self._entries:
+                tests = " and ".join(
+                    f"{self.constant(each)}(given)" for each in selected.conditions
+                )
+                lines.append(f"if {tests or 'True'}:")
+                lines += [f"    {each}" for each in (*before, f"told[{key!r}] = {value}")]
+            lines.append("return told")
+        text = f"def complete({parameters}):\n" + "".join(f"    {each}\n" for each in lines)
+        space: dict[str, Any] = {**self._constants, "fail": _fail}
+        exec(text, space)  # noqa: S102
+        return cast("Callable[..., object]", space["complete"])
+
+    def value(self, declared: GraphQLOutputType, selected: Selected, expression: str) -> str:
+        """What is answered for the value of an expression."""
+        named = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+        value = self.variable(expression)
+        return _guarded(declared, value, self._non_null(named, selected, value))
+
+    def _non_null(self, named: object, selected: Selected, value: str) -> str:
+        if isinstance(named, GraphQLList):
+            return self._list(named, selected, value)
+        if isinstance(named, GraphQLObjectType):
+            complete = self.constant(completion(self.selections, named, selected.nodes))
+            return f"{complete}({value}, now, given)"
+        return self._leaf(named, value)
+
+    def _list(self, declared: GraphQLList[Any], selected: Selected, value: str) -> str:
+        item = declared.of_type
+        named = item.of_type if isinstance(item, GraphQLNonNull) else item
+        if isinstance(named, GraphQLList):
+            raise Surprise
+        each = _guarded(item, "x", self._non_null(named, selected, "x"))
+        return f"([{each} for x in {value}] if type({value}) is list else fail())"
+
+    def _leaf(self, named: object, value: str) -> str:
+        if named is GraphQLString or named is GraphQLID:
+            return f"({value} if type({value}) is str else fail())"
+        if named is GraphQLInt:
+            return (
+                f"({value} if type({value}) is int and -(1 << 31) <= {value} < 1 << 31 else fail())"
+            )
+        if named is GraphQLBoolean:
+            return f"({value} if {value} is True or {value} is False else fail())"
+        if isinstance(named, GraphQLEnumType):
+            names = {each.value: name for name, each in named.values.items()}
+            return f"{self.constant(names)}[{value}]"
+        if isinstance(named, GraphQLScalarType):
+            return f"{self.constant(named.serialize)}({value})"
+        raise Surprise
+
+
+def _guarded(declared: GraphQLOutputType, value: str, expression: str) -> str:
+    """Null where it may be; where it may not, the expression must fail for None by itself."""
+    if isinstance(declared, GraphQLNonNull):
+        return f"({expression} if {value} is not None else fail())"
+    return f"(None if {value} is None else {expression})"
+
+
+def _fail() -> object:
+    raise Surprise
+
+
+def _selected(
+    selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
+) -> dict[str, Selected]:
+    return selections.of(parent, [node.selection_set for node in nodes])
+
+
+def _field(parent: GraphQLObjectType, selected: Selected) -> tuple[GraphQLField, StrawberryField]:
+    """A field without arguments, permissions and whatever else runs before its value is there."""
+    core = parent.fields.get(selected.name)
+    if core is None or core.args:
+        raise Surprise
+    field_: StrawberryField = core.extensions[_DEFINITION]
+    if field_.extensions:
+        raise Surprise
+    return core, field_
+
+
+def _part(row_class: type[Record] | type[Part], name: str) -> type[Part]:
+    part = row_class.parts.get(name)
+    if part is None:
+        raise Surprise
+    return part
+
+
+def _object_type(declared: GraphQLOutputType) -> GraphQLObjectType:
+    named: GraphQLNamedType | Any = (
+        declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+    )
+    if not isinstance(named, GraphQLObjectType):
+        raise Surprise
+    return named
+
+
+def _item_type(declared: GraphQLOutputType) -> GraphQLObjectType:
+    named: Any = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+    if not isinstance(named, GraphQLList):
+        raise Surprise
+    return _object_type(named.of_type)

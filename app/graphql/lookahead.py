@@ -1,0 +1,122 @@
+"""What a document asks of the rows behind a field, before they are read. Nothing is read here."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    InlineFragmentNode,
+    SelectionSetNode,
+    get_named_type,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+
+from app.db.shapes import Shape
+from app.graphql.context import Context, Info
+from app.graphql.rows import Column, Derived, FromPart, Loaded, Many, One, shown_as
+
+KEPT_SHAPES = 1024
+
+Core: TypeAlias = GraphQLResolveInfo[Context]
+
+_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+
+
+class Lookahead:
+    """Remembers what the fields of documents ask for that were looked at last."""
+
+    def __init__(self) -> None:
+        self._shapes: OrderedDict[int, tuple[FieldNode, Shape]] = OrderedDict()
+
+    def shape(self, info: Info, *paths: tuple[str, ...]) -> Shape:
+        """Of the objects that lie at the paths below the field, or are its own value.
+
+        Whatever a condition may leave out is asked for as well.
+        """
+        core: Core = info._raw_info
+        if len(core.field_nodes) > 1:
+            return _look(core, paths)
+        node = core.field_nodes[0]
+        known = self._shapes.get(id(node))
+        if known is not None and known[0] is node:
+            return known[1]
+        shape = _look(core, paths)
+        self._shapes[id(node)] = (node, shape)
+        if len(self._shapes) > KEPT_SHAPES:
+            self._shapes.popitem(last=False)
+        return shape
+
+
+LOOKAHEAD = Lookahead()
+
+
+def _look(core: Core, paths: Sequence[tuple[str, ...]]) -> Shape:
+    own = [node.selection_set for node in core.field_nodes]
+    places = [_below(core, get_named_type(core.return_type), own, path) for path in paths or ((),)]
+    (named,) = {each for each, _ in places}
+    return _shape(core, named, [each for _, found in places for each in found])
+
+
+def _below(
+    core: Core,
+    named: Any,
+    selection_sets: Sequence[SelectionSetNode | None],
+    path: tuple[str, ...],
+) -> tuple[Any, list[SelectionSetNode | None]]:
+    found = list(selection_sets)
+    for name in path:
+        found = [
+            node.selection_set for node in _fields(core, named, found) if node.name.value == name
+        ]
+        named = get_named_type(named.fields[name].type)
+    return named, found
+
+
+def _shape(
+    core: Core,
+    named: GraphQLObjectType,
+    selection_sets: Iterable[SelectionSetNode | None],
+) -> Shape:
+    columns: set[str] = set()
+    along: dict[str, Shape] = {}
+    for node in _fields(core, named, selection_sets):
+        field = named.fields.get(node.name.value)
+        how = None if field is None else shown_as(field.extensions[_DEFINITION])
+        match how:
+            case Column(name):
+                columns.add(name)
+            case Derived(reads) | Loaded(reads):
+                columns.update(reads)
+            case FromPart(part, reads):
+                _add(along, part, Shape(frozenset(reads)))
+            case One(name) | Many(name):
+                if isinstance(how, Many):
+                    columns.update(how.reads)
+                inner = get_named_type(named.fields[node.name.value].type)
+                _add(along, name, _shape(core, inner, [node.selection_set]))
+    return Shape(frozenset(columns), along)
+
+
+def _add(along: dict[str, Shape], name: str, shape: Shape) -> None:
+    known = along.get(name)
+    along[name] = shape if known is None else known.with_all_of(shape)
+
+
+def _fields(
+    core: Core,
+    named: GraphQLObjectType,
+    selection_sets: Iterable[SelectionSetNode | None],
+) -> Iterator[FieldNode]:
+    for selection_set in selection_sets:
+        for selection in selection_set.selections if selection_set else ():
+            if isinstance(selection, FieldNode):
+                yield selection
+            elif isinstance(selection, FragmentSpreadNode):
+                fragment = core.fragments[selection.name.value]
+                yield from _fields(core, named, [fragment.selection_set])
+            elif isinstance(selection, InlineFragmentNode):
+                yield from _fields(core, named, [selection.selection_set])

@@ -1,0 +1,90 @@
+"""Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from app.db import destinations, posts
+from app.db.destinations import POST
+from app.db.pages import Direction, Page, PageRequest
+from app.db.posts import PostFilter, PostSort
+from app.db.queries import Record
+from app.db.shapes import Shape
+from app.domain.errors import RequestError
+from app.domain.ids import PostId
+from app.graphql.context import Context, Info
+from app.graphql.lookahead import LOOKAHEAD
+from app.graphql.types import Post
+
+DESTINATIONS = "destinations"
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+async def read_post(info: Info, post_id: PostId) -> Post | None:
+    """With its destinations in one statement, where the document asks for nothing else."""
+    context, shape = info.context, LOOKAHEAD.shape(info)
+    along = shape.part(DESTINATIONS)
+    if along is not None and _is_alone(info):
+        rows = await _with_destinations(context, post_id, along, shape)
+        if rows:
+            context.list_entries.add(len(rows))
+            return Post.from_row(
+                rows[0].parts[POST](rows[0]), context.clock(), {DESTINATIONS: rows}
+            )
+    row = await context.loaders.posts_by_id.load(post_id)
+    return None if row is None else Post.from_row(row, context.clock())
+
+
+async def read_posts(
+    info: Info,
+    wanted: PostFilter,
+    sort_by: PostSort,
+    direction: Direction,
+    request: PageRequest,
+) -> tuple[Page, list[Post]]:
+    """A page, and its posts with their destinations where the document asks for those."""
+    context, shape = info.context, LOOKAHEAD.shape(info, ("nodes",), ("edges", "node"))
+    page = await posts.posts_page(context.read(), wanted, sort_by, direction, request, shape)
+    now, along = context.clock(), shape.part(DESTINATIONS)
+    if along is None or not page.rows:
+        return page, [Post.from_row(row, now) for row in page.rows]
+    found = await _of_each(context, page.rows, along)
+    if found is None:
+        return page, [Post.from_row(row, now) for row in page.rows]
+    context.list_entries.add(sum(map(len, found)))
+    return page, [
+        Post.from_row(row, now, {DESTINATIONS: rows})
+        for row, rows in zip(page.rows, found, strict=True)
+    ]
+
+
+async def _with_destinations(
+    context: Context, post_id: PostId, shape: Shape, of_post: Shape
+) -> Sequence[Record]:
+    """None too where they cannot be read: then each part of the answer is read, and fails, for itself."""
+    try:
+        return await destinations.destinations_with_post(context.read(), post_id, shape, of_post)
+    except RequestError:
+        raise
+    except Exception:
+        logger.warning("not read together", exc_info=True)
+        return ()
+
+
+async def _of_each(
+    context: Context, rows: Sequence[Record], shape: Shape
+) -> list[Sequence[Record]] | None:
+    """None where they cannot be read: then each is read, and fails, for itself."""
+    try:
+        return await destinations.destinations_of_posts(context.read(), rows, shape)
+    except RequestError:
+        raise
+    except Exception:
+        logger.warning("not read together", exc_info=True)
+        return None
+
+
+def _is_alone(info: Info) -> bool:
+    """Whether the operation has no other field, with which loaders would share a statement."""
+    return len(info._raw_info.operation.selection_set.selections) == 1

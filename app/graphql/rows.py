@@ -1,0 +1,127 @@
+"""How an object shows a row: which fields are columns, and what of the row the others read. No types.
+
+The declarations here are for whoever reads rows (which columns a document needs) and for whoever
+completes answers (what a field's value is without calling its resolver); the resolvers say the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Self
+
+import strawberry
+from strawberry.types.field import StrawberryField
+
+from app.db.queries import AnyRow, Part, Record
+
+_SHOWN = "shown"
+
+NOTHING: Mapping[str, Sequence[AnyRow]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The field's value is that of a column."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The field's value is told by its resolver, which needs nothing but these columns and the time."""
+
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FromPart:
+    """The field's value is told by a function of the row that came along, which needs these columns."""
+
+    part: str
+    reads: tuple[str, ...]
+    value: Callable[[AnyRow], object]
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """The field's value is the row that came along, as an object."""
+
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """The field's value are rows of another table, as objects; they are found by these columns."""
+
+    name: str
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The field's value is told by its resolver, which loads more by these columns."""
+
+    reads: tuple[str, ...]
+
+
+Shown = Column | Derived | FromPart | One | Many | Loaded
+
+
+def column(description: str, *, name: str | None = None) -> Any:
+    """A field that is a column of the row, which has the field's name unless another one is given."""
+    return strawberry.field(description=description, metadata={_SHOWN: Column(name or "")})
+
+
+def shown(how: Shown) -> Mapping[str, object]:
+    """The metadata of a field with a resolver."""
+    return {_SHOWN: how}
+
+
+def shown_as(field: StrawberryField) -> Shown | None:
+    """How a field shows the row of its object; None for one that has nothing to do with a row."""
+    how: Shown | None = field.metadata.get(_SHOWN)
+    if isinstance(how, Column) and not how.name:
+        return Column(field.python_name)
+    return how
+
+
+class OfRow:
+    """An object that shows a row and holds nothing else; its plain fields are columns."""
+
+    row: AnyRow
+    now: datetime
+    """When the row was read, for what depends on the time."""
+    known: Mapping[str, Sequence[AnyRow]]
+    """Rows of other tables that were read together with it, by the name that `Many` gives them."""
+
+    _columns: Mapping[str, str]
+    """Of each plain field, by its name."""
+
+    @classmethod
+    def from_row(
+        cls, row: AnyRow, now: datetime, known: Mapping[str, Sequence[AnyRow]] = NOTHING
+    ) -> Self:
+        made = object.__new__(cls)
+        made.row, made.now, made.known = row, now, known
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        """What a plain field shows."""
+        columns = type(self)._columns_by_field()
+        if name not in columns:
+            raise AttributeError(name)
+        return getattr(self.row, columns[name])
+
+    @classmethod
+    def _columns_by_field(cls) -> Mapping[str, str]:
+        if "_columns" not in cls.__dict__:
+            fields: Sequence[StrawberryField] = cls.__strawberry_definition__.fields  # type: ignore[attr-defined]
+            each = ((field.python_name, shown_as(field)) for field in fields)
+            cls._columns = {name: how.name for name, how in each if isinstance(how, Column)}
+        return cls._columns
+
+
+def part_of(row: AnyRow, name: str) -> AnyRow | None:
+    """The row that came along with another one; None where none was asked for."""
+    return row.part(name) if isinstance(row, Record | Part) else None
