@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import asyncpg
 from sqlalchemy import ARRAY, JSON, Boolean, Dialect, Row, Select, String, bindparam
@@ -128,6 +128,10 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it 
 
     def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
         super().__init__(column, bindparam(parameter, type_=_Values(column.type)))
+
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
+        """Without `= 1`, which SQLAlchemy puts behind a truth on SQLite, and which no index serves."""
+        return self
 
 
 class _Values(TypeDecorator[Sequence[Any]]):
