@@ -110,7 +110,7 @@ AnyRow: TypeAlias = StoredRow | Record | Part
 """A row whose columns are its attributes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Prepared:
     """A query as one driver takes it."""
 

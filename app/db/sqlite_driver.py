@@ -1,40 +1,31 @@
-"""Statements that only read, run on SQLite in a few threads with a connection each. No SQL of its own.
+"""Statements that only read, run on SQLite: quick ones on the spot, all others in threads. No SQL of its own.
 
-A statement is one hop: into a thread and back. What comes in while a thread works is done by the same
-thread, and what several have finished is handed over together, so that many hops cost little more than
-one. A further thread is only woken for what waits behind a statement that takes its time.
+A look by key takes some twenty microseconds, and to hand it to a thread and back takes several times as
+long. So each statement is begun where it is asked for, and broken off after so few steps that the event
+loop does not stand still; what needs more is run anew in a thread. Readers wait for no writer.
 """
 
 import asyncio
+import math
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock, Thread
+from weakref import WeakKeyDictionary
 
 from app.db.queries import Prepared, Record
 
-PATIENCE = timedelta(milliseconds=2)
-"""So long a statement waits behind others before a further thread takes it."""
+_QUICK_STEPS = 40_000
+"""Of SQLite's virtual machine: a page of a hundred rows with what belongs to them, in a few milliseconds."""
 
 _STEPS_BETWEEN_LOOKS = 20_000
-"""Of SQLite's virtual machine; about a millisecond."""
+"""In a thread, about a millisecond."""
 
-_LAST_WAIT = timedelta(seconds=5)
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    query: Prepared
-    arguments: Sequence[object]
-    ends_at: float
-    """By the monotonic clock; it is not begun later, and interrupted then."""
-    answer: asyncio.Future[list[Record]]
-    mailbox: "_Mailbox"
+_REMEMBERED = timedelta(minutes=1)
+"""For so long a statement that was not quick goes to a thread at once."""
 
 
 class SQLiteDriver:
@@ -45,177 +36,146 @@ class SQLiteDriver:
     ) -> None:
         """A connection goes by the planner's statistics of when it was made, so it is made anew."""
         self._file = file
-        self._timeout = timeout.total_seconds()
-        self._reconnect_after = reconnect_after.total_seconds()
+        self._timeout = timeout
+        self._reconnect_after = reconnect_after
         self._max_threads = max_threads
-        self._jobs: deque[_Job] = deque()
-        self._lock = Lock()
-        self._threads: list[Thread] = []
-        self._working = 0
-        self._idle: list[Lock] = []
-        """One for each thread that waits; releasing it wakes the thread."""
-        self._is_closed = False
-        self._mailbox: _Mailbox | None = None
+        self._quick: _Connection | None = None
+        self._threads: _Threads | None = None
+        self._not_quick: WeakKeyDictionary[Prepared, float] = WeakKeyDictionary()
+        """Until when each counts as such, by the monotonic clock."""
 
     async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
         """All rows; sqlite3.Error, or TimeoutError where it could not even begin in time."""
-        mailbox = self._mailbox
-        loop = asyncio.get_running_loop()
-        if mailbox is None or mailbox.loop is not loop:
-            mailbox = self._mailbox = _Mailbox(loop)
-        job = _Job(
-            query, arguments, time.monotonic() + self._timeout, loop.create_future(), mailbox
-        )
-        with self._lock:
-            self._jobs.append(job)
-            if self._working == 0:
-                self._wake_one()
-        if len(self._jobs) > 1 and not mailbox.looks_later:
-            mailbox.looks_later = True
-            loop.call_later(PATIENCE.total_seconds(), self._help, mailbox)
-        return await job.answer
+        now = time.monotonic()
+        if self._not_quick.get(query, 0) <= now:
+            rows = self._at_once(query, arguments)
+            if rows is not None:
+                return rows
+            self._not_quick[query] = now + _REMEMBERED.total_seconds()
+        if self._threads is None:
+            self._threads = _Threads(self._connect, self._max_threads)
+        return await self._threads.fetch(query, arguments, now + self._timeout.total_seconds())
 
     async def close(self) -> None:
-        """End the threads, and wait for them; but not for ever for one that hangs."""
-        with self._lock:
-            self._is_closed = True
-            threads, self._threads = self._threads, []
-            while self._idle:
-                self._wake_one()
-        await asyncio.to_thread(_join, threads)
-        self._is_closed = False
+        quick, self._quick = self._quick, None
+        if quick is not None:
+            quick.close()
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await threads.close()
 
-    def _help(self, mailbox: "_Mailbox") -> None:
-        mailbox.looks_later = False
-        if self._jobs:
-            with self._lock:
-                self._wake_one()
-            mailbox.looks_later = True
-            mailbox.loop.call_later(PATIENCE.total_seconds(), self._help, mailbox)
+    def _at_once(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record] | None:
+        """None where it would take too long; every other fault is met again in a thread."""
+        if self._quick is None:
+            self._quick = _Connection(self._file, timedelta(0), self._reconnect_after)
+        try:
+            return self._quick.rows(query, arguments, _AT_ONCE)
+        except sqlite3.Error:
+            return None
 
-    def _wake_one(self) -> None:
-        """If there is one that does not work; the lock is held."""
-        if self._idle:
-            self._working += 1
-            self._idle.pop().release()
-        elif len(self._threads) < self._max_threads:
-            self._working += 1
-            thread = Thread(target=self._work, name="sqlite reads", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _work(self) -> None:
-        """What a thread does from its start to the end."""
-        me, connection = Lock(), _Connection(self._file, self._timeout, self._reconnect_after)
-        me.acquire()
-        while True:
-            try:
-                job = self._jobs.popleft()
-            except IndexError:
-                if self._rest(me):
-                    continue
-                connection.close()
-                return
-            connection.run(job)
-
-    def _rest(self, me: Lock) -> bool:
-        """Until there is something to do; False where there will be nothing more."""
-        with self._lock:
-            if self._jobs:
-                return True
-            self._working -= 1
-            if self._is_closed:
-                return False
-            self._idle.append(me)
-        me.acquire()
-        return True
+    def _connect(self) -> "_Connection":
+        return _Connection(self._file, self._timeout, self._reconnect_after)
 
 
-class _Mailbox:
-    """Answers for the tasks of one event loop, which is woken once for all that have come by then."""
+@dataclass(slots=True, eq=False)
+class _Limit:
+    """When a statement is broken off."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.looks_later = False
-        self._answers: deque[tuple[_Job, list[Record] | Exception]] = deque()
-        self._is_woken = False
+    ends_at: float = math.inf
+    """By the monotonic clock."""
+    steps: int = _STEPS_BETWEEN_LOOKS
+    """Of SQLite's machine, after which it is looked at the first time."""
+    is_given_up: bool = False
+    """Nobody waits for it any more."""
 
-    def put(self, job: _Job, answer: list[Record] | Exception) -> None:
-        """From any thread."""
-        self._answers.append((job, answer))
-        if not self._is_woken:
-            self._is_woken = True
-            with suppress(RuntimeError):  # the loop has ended, and nobody waits
-                self.loop.call_soon_threadsafe(self._deliver)
+    def is_reached(self) -> bool:
+        return self.is_given_up or time.monotonic() > self.ends_at
 
-    def _deliver(self) -> None:
-        self._is_woken = False  # first, so that what comes from here on wakes it again
-        while self._answers:
-            job, answer = self._answers.popleft()
-            if job.answer.done():
-                continue
-            if isinstance(answer, Exception):
-                job.answer.set_exception(answer)
-            else:
-                job.answer.set_result(answer)
+
+_AT_ONCE = _Limit(ends_at=-math.inf, steps=_QUICK_STEPS)
 
 
 class _Connection:
-    """Of one thread; opened when there is something to do, and anew when it has failed or is old."""
+    """Opened when there is something to do, and anew when it has failed or is old."""
 
-    def __init__(self, file: Path, timeout: float, reconnect_after: float) -> None:
+    def __init__(self, file: Path, patience: timedelta, reconnect_after: timedelta) -> None:
+        """`patience` is how long it waits for a lock, which readers hardly ever meet."""
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
-        self._timeout = timeout
-        self._reconnect_after = reconnect_after
-        self._opened_at = 0.0
+        self._patience = patience
+        self._reconnect_after = reconnect_after.total_seconds()
+        self._opened_at = -math.inf
         self._driver: sqlite3.Connection | None = None
-        self._job: _Job | None = None
+        self._limit: _Limit | None = None
 
-    def run(self, job: _Job) -> None:
-        if job.answer.cancelled():
-            return
-        self._job = job
+    def rows(self, query: Prepared, arguments: Sequence[object], limit: _Limit) -> Sequence[Record]:
+        """sqlite3.Error for a statement that cannot be run, or not within the limit."""
+        now = time.monotonic()
+        if now > self._opened_at + self._reconnect_after:
+            self.close()
+        driver = self._driver or self._open(now)
+        if self._limit is not limit:
+            driver.set_progress_handler(limit.is_reached, limit.steps)
+            self._limit = limit
         try:
-            job.mailbox.put(job, self._rows(job))
-        except Exception as error:  # noqa: BLE001 - whoever asked is told, and this thread goes on
-            job.mailbox.put(job, error)
-        self._job = None
+            rows = driver.execute(query.sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                self.close()
+            raise
+        return list(map(query.record, rows))
 
     def close(self) -> None:
         if self._driver is not None:
             self._driver.close()
-            self._driver = None
-
-    def _rows(self, job: _Job) -> list[Record]:
-        now = time.monotonic()
-        if now > job.ends_at:
-            raise TimeoutError
-        if now > self._opened_at + self._reconnect_after:
-            self.close()
-        driver = self._driver or self._open(now)
-        try:
-            rows = driver.execute(job.query.sql, job.arguments).fetchall()
-        except sqlite3.Error:
-            self.close()
-            raise
-        return list(map(job.query.record, rows))
+        self._driver = self._limit = None
 
     def _open(self, now: float) -> sqlite3.Connection:
         driver = sqlite3.connect(
-            self._uri, uri=True, isolation_level=None, cached_statements=256, timeout=self._timeout
+            self._uri,
+            uri=True,
+            timeout=self._patience.total_seconds(),
+            isolation_level=None,
+            check_same_thread=False,  # it is used by one after the other
+            cached_statements=256,
         )
         driver.execute("PRAGMA query_only=ON")
-        driver.set_progress_handler(self._is_late, _STEPS_BETWEEN_LOOKS)
         self._opened_at = now
         self._driver = driver
         return driver
 
-    def _is_late(self) -> bool:
-        """Whether the statement that runs is to be interrupted: too long, or nobody waits for it."""
-        job = self._job
-        return job is not None and (time.monotonic() > job.ends_at or job.answer.cancelled())
 
+class _Threads:
+    """A few, with a connection each, for what takes its time."""
 
-def _join(threads: Sequence[Thread]) -> None:
-    for thread in threads:
-        thread.join(_LAST_WAIT.total_seconds())
+    def __init__(self, connect: Callable[[], _Connection], max_threads: int) -> None:
+        self._connect = connect
+        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="sqlite-reads")
+        self._idle: list[_Connection] = []
+
+    async def fetch(
+        self, query: Prepared, arguments: Sequence[object], ends_at: float
+    ) -> Sequence[Record]:
+        limit = _Limit(ends_at)
+        running = self._pool.submit(self._run, query, arguments, limit)
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            limit.is_given_up = True
+
+    async def close(self) -> None:
+        """Wait until all have ended; nothing is fetched any more."""
+        await asyncio.to_thread(self._pool.shutdown)
+        while self._idle:
+            self._idle.pop().close()
+
+    def _run(self, query: Prepared, arguments: Sequence[object], limit: _Limit) -> Sequence[Record]:
+        if limit.is_reached():
+            raise TimeoutError
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            return connection.rows(query, arguments, limit)
+        finally:
+            self._idle.append(connection)

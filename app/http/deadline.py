@@ -1,10 +1,7 @@
 """How long a request may take, and that its work ends when nobody waits for it. No retries."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
-from enum import Enum, auto
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +11,8 @@ from app.http.responses import Render, TrackedSend
 from app.http.state import note_error, request_state
 
 _RETRY_AFTER_SECONDS = 5
+_QUICK = timedelta(milliseconds=20)
+"""So soon most are answered; who leaves before that is noticed when there is nothing left to save."""
 
 
 class Deadline:
@@ -35,40 +34,29 @@ class Deadline:
             await self.app(scope, receive, send)
             return
 
-        request = _Request(receive)
-        response = _Response(send)
-        interruption: asyncio.Future[_Reason] = asyncio.get_running_loop().create_future()
+        request, response = _Request(receive), _Response(send)
+        work = _Work(response)
+        apologies: list[asyncio.Task[None]] = []
 
-        def interrupt(reason: _Reason) -> None:
-            if not response.is_complete and not interruption.done():
-                interruption.set_result(reason)
+        def give_up() -> None:
+            if work.interrupt() and not response.has_started:
+                answer = self._answer_too_late(scope, receive, send)
+                apologies.append(asyncio.create_task(answer))
 
-        timer = asyncio.get_running_loop().call_later(
-            self._timeout.total_seconds(), interrupt, _Reason.TOO_LATE
-        )
+        timer = asyncio.get_running_loop().call_later(self._timeout.total_seconds(), give_up)
         request_state(scope)["lift_deadline"] = timer.cancel
-        work = asyncio.create_task(self._work(scope, request, response))
-        watch = asyncio.create_task(_when_client_left(request, interrupt))
-        ends: tuple[asyncio.Future[Any], ...] = (work, interruption)
+        watch = _Watch(request, work)
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-                response.is_shut = True
-                if interruption.result() is _Reason.TOO_LATE and not response.has_started:
-                    await self._answer_too_late(scope, receive, send)
+            if not _announces_body(scope):
+                await request.read_ahead()
+            await self.app(scope, request.receive, response)
+        except asyncio.CancelledError:
+            work.raise_if_not_interrupted()
         finally:
             timer.cancel()
-            watch.cancel()
-            if not work.cancelling():  # a second time would cut off its clean-up
-                work.cancel()
-            await asyncio.wait({work, watch})
-        _raise_failure(work, was_interrupted=interruption.done())
-
-    async def _work(self, scope: Scope, request: "_Request", response: "_Response") -> None:
-        if not _announces_body(scope):
-            await request.read_ahead()
-        await self.app(scope, request.receive, response)
+            work.end()
+            await watch.end()
+            await asyncio.gather(*apologies)
 
     async def _answer_too_late(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = ServiceUnavailable(
@@ -77,11 +65,6 @@ class Deadline:
         )
         note_error(scope, error)
         await self._render(scope, error)(scope, receive, send)
-
-
-class _Reason(Enum):
-    TOO_LATE = auto()
-    CLIENT_LEFT = auto()
 
 
 class _Request:
@@ -140,14 +123,59 @@ def _announces_body(scope: Scope) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-async def _when_client_left(request: _Request, interrupt: Callable[[_Reason], None]) -> None:
-    await request.client_left()
-    interrupt(_Reason.CLIENT_LEFT)
+class _Work:
+    """The task in which an app answers: it is the server's own, since one more costs as much as an answer."""
 
+    def __init__(self, response: _Response) -> None:
+        self._response = response
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an app runs in one
+        self._task = task
+        self._is_interrupted = False
 
-def _raise_failure(work: asyncio.Task[None], *, was_interrupted: bool) -> None:
-    if not work.cancelled():
-        work.result()
-    elif not was_interrupted:
+    def interrupt(self) -> bool:
+        """Whether it is cancelled by this: once, and not any more after a complete answer."""
+        if self._response.is_complete or self._is_interrupted:
+            return False
+        self._is_interrupted = self._response.is_shut = True
+        self._task.cancel()
+        return True
+
+    def raise_if_not_interrupted(self) -> None:
+        """What else cancels it is the server, or a failure of its own."""
+        if self._is_interrupted:
+            return
+        if self._task.cancelling():
+            raise asyncio.CancelledError
         # Passed on as it is, it would look like a stop of the server and stay unanswered.
         raise RuntimeError("The work of a request was cancelled from within.")
+
+    def end(self) -> None:
+        """From here on the task belongs to the server alone."""
+        if self._is_interrupted:
+            self._task.uncancel()
+        self._is_interrupted = True
+
+
+class _Watch:
+    """Looks whether the client has gone, where an answer takes its time."""
+
+    def __init__(self, request: _Request, work: _Work) -> None:
+        self._request = request
+        self._work = work
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_QUICK.total_seconds(), self._begin)
+        self._looking: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        await self._request.client_left()
+        self._work.interrupt()
+
+    async def end(self) -> None:
+        self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
