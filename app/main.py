@@ -44,7 +44,7 @@ from app.observability.requests import Observer
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.access import fail_what_lacks_access
-from app.services.api_keys import KeyUsage
+from app.services.api_keys import BELIEVED_FOR, Keys, KeyUsage
 from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
@@ -86,6 +86,7 @@ def create_app(
     clock: Clock = now_utc,
     database: Database | None = None,
     tick: timedelta = TICK,
+    keys_believed_for: timedelta = BELIEVED_FOR,
 ) -> Starlette:
     """The whole service as an ASGI app; from start to stop it has the database open."""
     database = database or Database(
@@ -106,8 +107,13 @@ def create_app(
         schema=schema,
         database=database,
         rate_limits=rate_limits,
+        keys=Keys(
+            database,
+            prefix=settings.api_key_prefix,
+            monotonic=time.monotonic,
+            believed_for=keys_believed_for,
+        ),
         key_usage=KeyUsage(),
-        key_prefix=settings.api_key_prefix,
         clock=clock,
         new_id=uuid4,
         random=random.random,

@@ -82,7 +82,13 @@ async def serving(
     tick: timedelta = NO_TICK,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, at this instant, which stands still, or by a clock."""
-    app = create_app(settings, clock=clock or (lambda: now), database=database, tick=tick)
+    app = create_app(
+        settings,
+        clock=clock or (lambda: now),
+        database=database,
+        tick=tick,
+        keys_believed_for=timedelta(0),
+    )
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

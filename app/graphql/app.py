@@ -46,7 +46,7 @@ from app.http.preferences import preferences
 from app.http.query_string import read_query_string
 from app.http.rate_limits import RateLimits, RequestCount
 from app.http.state import note_error, request_state
-from app.services.api_keys import KeyUsage, authenticate
+from app.services.api_keys import Keys, KeyUsage
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -64,8 +64,8 @@ class GraphQLDoor:
     schema: Schema
     database: Database
     rate_limits: RateLimits
+    keys: Keys
     key_usage: KeyUsage
-    key_prefix: str
     clock: Clock
     new_id: NewId
     random: Callable[[], float]
@@ -90,9 +90,7 @@ class GraphQLDoor:
         state = request_state(request.scope)
         now = self.clock()
         try:
-            viewer = await authenticate(
-                self.database, _bearer_token(request), key_prefix=self.key_prefix, now=now
-            )
+            viewer = await self.keys.authenticate(_bearer_token(request), now)
         except InvalidApiKey:
             address = request.client.host if request.client else None
             self.rate_limits.check_failed_authentication(address, state)

@@ -6,6 +6,7 @@ They do not cache: a socket's context lives as long as the socket, and would ser
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import TypeVar
 
 from strawberry.dataloader import DataLoader
@@ -50,28 +51,42 @@ class ListEntries:
 
 
 class Loaders:
-    """One of each, sharing a way to read."""
+    """One of each, made when it is first used, sharing a way to read."""
 
     def __init__(self, read: Read, clock: Callable[[], datetime], entries: ListEntries) -> None:
-        async def activity(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
-            return await accounts.activity_by_account_id(reader, ids, clock() - ACTIVITY_WINDOW)
+        self._read = read
+        self._clock = clock
+        self._entries = entries
 
-        self.posts_by_id: DataLoader[PostId, AnyRow | None] = _one(read, posts.posts_by_id, "id")
-        self.destinations_by_id: DataLoader[DestinationId, AnyRow | None] = _one(
-            read, destinations.destinations_by_id, "id"
-        )
-        self.destinations_by_post_id: DataLoader[PostId, list[AnyRow]] = _many(
-            read, destinations.destinations_by_post_id, "post_id", entries
-        )
-        self.accounts_by_id: DataLoader[AccountId, AnyRow | None] = _one(
-            read, accounts.accounts_by_id, "id"
-        )
-        self.activity_by_account_id: DataLoader[AccountId, AnyRow | None] = _one(
-            read, activity, "account_id"
-        )
-        self.attempts_by_destination_id: DataLoader[DestinationId, list[AnyRow]] = _many(
-            read, attempts.attempts_by_destination_id, "destination_id", entries
-        )
+    @cached_property
+    def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
+        return _one(self._read, posts.posts_by_id, "id")
+
+    @cached_property
+    def destinations_by_id(self) -> DataLoader[DestinationId, AnyRow | None]:
+        return _one(self._read, destinations.destinations_by_id, "id")
+
+    @cached_property
+    def destinations_by_post_id(self) -> DataLoader[PostId, list[AnyRow]]:
+        query = destinations.destinations_by_post_id
+        return _many(self._read, query, "post_id", self._entries)
+
+    @cached_property
+    def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        return _one(self._read, accounts.accounts_by_id, "id")
+
+    @cached_property
+    def activity_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        async def activity(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
+            since = self._clock() - ACTIVITY_WINDOW
+            return await accounts.activity_by_account_id(reader, ids, since)
+
+        return _one(self._read, activity, "account_id")
+
+    @cached_property
+    def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
+        query = attempts.attempts_by_destination_id
+        return _many(self._read, query, "destination_id", self._entries)
 
 
 def _one(read: Read, query: Query[Key], key_column: str) -> DataLoader[Key, AnyRow | None]:

@@ -149,13 +149,13 @@ class RequestCount:
             check(self._key_id, self._state)
 
 
-def rate_headers(status: RateStatus) -> dict[str, str]:
-    """The headers that every answer carries."""
-    return {
-        "X-RateLimit-Limit": str(status.limit),
-        "X-RateLimit-Remaining": str(status.remaining),
-        "X-RateLimit-Reset": str(status.resets_at),
-    }
+def rate_headers(status: RateStatus) -> Sequence[tuple[bytes, bytes]]:
+    """The headers that every answer carries, as ASGI has them."""
+    return (
+        (b"x-ratelimit-limit", b"%d" % status.limit),
+        (b"x-ratelimit-remaining", b"%d" % status.remaining),
+        (b"x-ratelimit-reset", b"%d" % status.resets_at),
+    )
 
 
 class _Limits:

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Protocol
 from urllib.parse import quote
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.rate_limits import RateLimits, rate_headers
@@ -83,11 +82,12 @@ class Requests:
     def _with_headers(self, state: RequestState, send: Send) -> Send:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = state["request_id"]
-                headers.update(
-                    rate_headers(state.get("rate_status") or self._rate_limits.untouched())
-                )
+                status = state.get("rate_status") or self._rate_limits.untouched()
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", state["request_id"].encode()),
+                    *rate_headers(status),
+                ]
             await send(message)
 
         return send_with_headers

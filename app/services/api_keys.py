@@ -1,8 +1,10 @@
 """API keys: made, revoked, and recognised on every request. What a scope allows is declared elsewhere."""
 
+import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.db import api_keys
@@ -11,6 +13,9 @@ from app.domain.api_keys import NewKey, Scope, is_usable, is_well_formed, key_di
 from app.domain.errors import InvalidApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
+
+BELIEVED_FOR = timedelta(seconds=1)
+_MOST_SEEN = 1000
 
 RandomBytes = Callable[[int], bytes]
 
@@ -30,32 +35,76 @@ class Viewer:
     workspace_name: str
     workspace_kind: WorkspaceKind
 
+    def is_usable(self, now: datetime) -> bool:
+        """As long as the key is not revoked."""
+        return is_usable(expires_at=self.expires_at, revoked_at=None, now=now)
 
-async def authenticate(
-    database: Database, token: str | None, *, key_prefix: str, now: datetime
-) -> Viewer:
-    """The viewer of a key; InvalidApiKey says no more than that the key does not work."""
-    if token is None:
-        raise InvalidApiKey("This request needs an API key: send 'Authorization: Bearer <key>'.")
-    if not is_well_formed(token, key_prefix):
-        raise InvalidApiKey(
-            f"The API key is malformed: it is {key_prefix} followed by 32 lower-case hex digits."
+
+_NOBODY: tuple[float, Viewer | None] = (-math.inf, None)
+
+
+class Keys:
+    """Recognises keys. What it has seen it may believe for a moment, which spares most requests a look."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        prefix: str,
+        monotonic: Callable[[], float],
+        believed_for: timedelta = BELIEVED_FOR,
+    ) -> None:
+        """A key that was revoked meanwhile opens its workspace for so long."""
+        self._database = database
+        self._prefix = prefix
+        self._monotonic = monotonic
+        self._believed_for = believed_for.total_seconds()
+        self._seen: OrderedDict[bytes, tuple[float, Viewer]] = OrderedDict()
+        """By digest, with the time until which each is believed."""
+
+    async def authenticate(self, token: str | None, now: datetime) -> Viewer:
+        """The viewer of a key; InvalidApiKey says no more than that the key does not work."""
+        if token is None:
+            raise InvalidApiKey(
+                "This request needs an API key: send 'Authorization: Bearer <key>'."
+            )
+        if not is_well_formed(token, self._prefix):
+            raise InvalidApiKey(
+                f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
+            )
+        digest = key_digest(token)
+        until, viewer = self._seen.get(digest, _NOBODY)
+        is_believed = viewer is not None and self._monotonic() < until
+        if viewer is None or not is_believed or not viewer.is_usable(now):
+            viewer = await self._look_up(digest, now)
+            self._remember(digest, viewer)
+        return viewer
+
+    async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
+        row = await api_keys.find_key(self._database, digest)
+        if row is None or not is_usable(
+            expires_at=row.expires_at, revoked_at=row.revoked_at, now=now
+        ):
+            raise InvalidApiKey("The API key is unknown, revoked or expired. Use another key.")
+        return Viewer(
+            key_id=row.id,
+            key_name=row.name,
+            key_prefix=row.shown_prefix,
+            scopes=tuple(Scope(scope) for scope in row.scopes),
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            last_used_at=row.last_used_at,
+            workspace_id=row.workspace_id,
+            workspace_name=row.workspace_name,
+            workspace_kind=row.workspace_kind,
         )
-    row = await api_keys.find_key(database, key_digest(token))
-    if row is None or not is_usable(expires_at=row.expires_at, revoked_at=row.revoked_at, now=now):
-        raise InvalidApiKey("The API key is unknown, revoked or expired. Use another key.")
-    return Viewer(
-        key_id=row.id,
-        key_name=row.name,
-        key_prefix=row.shown_prefix,
-        scopes=tuple(Scope(scope) for scope in row.scopes),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        workspace_id=row.workspace_id,
-        workspace_name=row.workspace_name,
-        workspace_kind=row.workspace_kind,
-    )
+
+    def _remember(self, digest: bytes, viewer: Viewer) -> None:
+        if self._believed_for:
+            self._seen[digest] = (self._monotonic() + self._believed_for, viewer)
+            self._seen.move_to_end(digest)
+            if len(self._seen) > _MOST_SEEN:
+                self._seen.popitem(last=False)
 
 
 async def create_key(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -32,7 +33,7 @@ from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidApiKey
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
-from app.services.api_keys import authenticate
+from app.services.api_keys import Keys
 from app.services.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 from app.settings import SettingsError
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
@@ -62,7 +63,9 @@ async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
 async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequence[Scope] | None:
     """What a token may do in the demo workspace; None if it does not work."""
     try:
-        viewer = await authenticate(database, token, key_prefix=KEY_PREFIX, now=now)
+        viewer = await Keys(database, prefix=KEY_PREFIX, monotonic=monotonic).authenticate(
+            token, now
+        )
     except InvalidApiKey:
         return None
     assert viewer.workspace_id == DEMO_WORKSPACE_ID
