@@ -1,8 +1,8 @@
 """Statements that only read, run on SQLite: quick ones on the spot, all others in threads. No SQL of its own.
 
 A look by key takes some twenty microseconds, and to hand it to a thread and back takes several times as
-long. So each statement is begun where it is asked for, and broken off after so few steps that the event
-loop does not stand still; what needs more is run anew in a thread. Readers wait for no writer.
+long. So each statement is begun where it is asked for, and broken off after so little that the event loop
+does not stand still; what needs more is run anew in a thread. Readers wait for no writer.
 """
 
 import asyncio
@@ -11,18 +11,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from app.db.queries import Prepared, Record
 
-_QUICK_STEPS = 40_000
-"""Of SQLite's virtual machine: a page of a hundred rows with what belongs to them, in a few milliseconds."""
+_QUICK = timedelta(milliseconds=5)
+"""Of the processor's time, with which a page of a hundred rows and all that belongs to them is read."""
 
-_STEPS_BETWEEN_LOOKS = 20_000
-"""In a thread, about a millisecond."""
+_STEPS_BETWEEN_LOOKS = 10_000
+"""Of SQLite's virtual machine; about half a millisecond."""
 
 _REMEMBERED = timedelta(minutes=1)
 """For so long a statement that was not quick goes to a thread at once."""
@@ -40,6 +39,7 @@ class SQLiteDriver:
         self._reconnect_after = reconnect_after
         self._max_threads = max_threads
         self._quick: _Connection | None = None
+        self._at_once = _Budget()
         self._threads: _Threads | None = None
         self._not_quick: WeakKeyDictionary[Prepared, float] = WeakKeyDictionary()
         """Until when each counts as such, by the monotonic clock."""
@@ -48,7 +48,7 @@ class SQLiteDriver:
         """All rows; sqlite3.Error, or TimeoutError where it could not even begin in time."""
         now = time.monotonic()
         if self._not_quick.get(query, 0) <= now:
-            rows = self._at_once(query, arguments)
+            rows = self._try_at_once(query, arguments)
             if rows is not None:
                 return rows
             self._not_quick[query] = now + _REMEMBERED.total_seconds()
@@ -64,12 +64,13 @@ class SQLiteDriver:
         if threads is not None:
             await threads.close()
 
-    def _at_once(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record] | None:
+    def _try_at_once(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record] | None:
         """None where it would take too long; every other fault is met again in a thread."""
         if self._quick is None:
             self._quick = _Connection(self._file, timedelta(0), self._reconnect_after)
+        self._at_once.begin()
         try:
-            return self._quick.rows(query, arguments, _AT_ONCE)
+            return self._quick.rows(query, arguments, self._at_once)
         except sqlite3.Error:
             return None
 
@@ -77,22 +78,29 @@ class SQLiteDriver:
         return _Connection(self._file, self._timeout, self._reconnect_after)
 
 
-@dataclass(slots=True, eq=False)
 class _Limit:
-    """When a statement is broken off."""
+    """When a statement in a thread is broken off: when it is too late, or nobody waits for it any more."""
 
-    ends_at: float = math.inf
-    """By the monotonic clock."""
-    steps: int = _STEPS_BETWEEN_LOOKS
-    """Of SQLite's machine, after which it is looked at the first time."""
-    is_given_up: bool = False
-    """Nobody waits for it any more."""
+    def __init__(self, ends_at: float) -> None:
+        """By the monotonic clock."""
+        self._ends_at = ends_at
+        self.is_given_up = False
 
     def is_reached(self) -> bool:
-        return self.is_given_up or time.monotonic() > self.ends_at
+        return self.is_given_up or time.monotonic() > self._ends_at
 
 
-_AT_ONCE = _Limit(ends_at=-math.inf, steps=_QUICK_STEPS)
+class _Budget:
+    """The same on the spot: when it has taken too much, however long other processes had the processor."""
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+
+    def begin(self) -> None:
+        self._ends_at = time.thread_time() + _QUICK.total_seconds()
+
+    def is_reached(self) -> bool:
+        return time.thread_time() > self._ends_at
 
 
 class _Connection:
@@ -105,7 +113,7 @@ class _Connection:
         self._reconnect_after = reconnect_after.total_seconds()
         self._opened_at = -math.inf
         self._driver: sqlite3.Connection | None = None
-        self._limit: _Limit | None = None
+        self._limit: _Limit | _Budget | None = None
 
     def rows(self, query: Prepared, arguments: Sequence[object], limit: _Limit) -> Sequence[Record]:
         """sqlite3.Error for a statement that cannot be run, or not within the limit."""
@@ -114,7 +122,7 @@ class _Connection:
             self.close()
         driver = self._driver or self._open(now)
         if self._limit is not limit:
-            driver.set_progress_handler(limit.is_reached, limit.steps)
+            driver.set_progress_handler(limit.is_reached, _STEPS_BETWEEN_LOOKS)
             self._limit = limit
         try:
             rows = driver.execute(query.sql, arguments).fetchall()
