@@ -17,13 +17,13 @@ from weakref import WeakKeyDictionary
 
 from app.db.queries import Prepared, Record
 
-_QUICK = timedelta(milliseconds=5)
-"""Of the processor's time, with which a page of a hundred rows and all that belongs to them is read."""
+_QUICK = timedelta(milliseconds=10)
+"""In a tenth of it, a page of a hundred rows is read with all that belongs to them."""
 
 _STEPS_BETWEEN_LOOKS = 10_000
 """Of SQLite's virtual machine; about half a millisecond."""
 
-_REMEMBERED = timedelta(minutes=1)
+_REMEMBERED = timedelta(seconds=10)
 """For so long a statement that was not quick goes to a thread at once."""
 
 
@@ -39,7 +39,7 @@ class SQLiteDriver:
         self._reconnect_after = reconnect_after
         self._max_threads = max_threads
         self._quick: _Connection | None = None
-        self._at_once = _Budget()
+        self._at_once = _Limit()
         self._threads: _Threads | None = None
         self._not_quick: WeakKeyDictionary[Prepared, float] = WeakKeyDictionary()
         """Until when each counts as such, by the monotonic clock."""
@@ -48,7 +48,7 @@ class SQLiteDriver:
         """All rows; sqlite3.Error, or TimeoutError where it could not even begin in time."""
         now = time.monotonic()
         if self._not_quick.get(query, 0) <= now:
-            rows = self._try_at_once(query, arguments)
+            rows = self._try_at_once(query, arguments, now)
             if rows is not None:
                 return rows
             self._not_quick[query] = now + _REMEMBERED.total_seconds()
@@ -68,7 +68,7 @@ class SQLiteDriver:
         """None where it would take too long; every other fault is met again in a thread."""
         if self._quick is None:
             self._quick = _Connection(self._file, timedelta(0), self._reconnect_after)
-        self._at_once.begin()
+        self._at_once.ends_at = now + _QUICK.total_seconds()
         try:
             return self._quick.rows(query, arguments, self._at_once)
         except sqlite3.Error:
@@ -79,28 +79,15 @@ class SQLiteDriver:
 
 
 class _Limit:
-    """When a statement in a thread is broken off: when it is too late, or nobody waits for it any more."""
+    """When a statement is broken off: when it is too late, or nobody waits for it any more."""
 
-    def __init__(self, ends_at: float) -> None:
+    def __init__(self, ends_at: float = -math.inf) -> None:
         """By the monotonic clock."""
-        self._ends_at = ends_at
+        self.ends_at = ends_at
         self.is_given_up = False
 
     def is_reached(self) -> bool:
-        return self.is_given_up or time.monotonic() > self._ends_at
-
-
-class _Budget:
-    """The same on the spot: when it has taken too much, however long other processes had the processor."""
-
-    def __init__(self) -> None:
-        self._ends_at = 0.0
-
-    def begin(self) -> None:
-        self._ends_at = time.thread_time() + _QUICK.total_seconds()
-
-    def is_reached(self) -> bool:
-        return time.thread_time() > self._ends_at
+        return self.is_given_up or time.monotonic() > self.ends_at
 
 
 class _Connection:
@@ -113,7 +100,7 @@ class _Connection:
         self._reconnect_after = reconnect_after.total_seconds()
         self._opened_at = -math.inf
         self._driver: sqlite3.Connection | None = None
-        self._limit: _Limit | _Budget | None = None
+        self._limit: _Limit | None = None
 
     def rows(self, query: Prepared, arguments: Sequence[object], limit: _Limit) -> Sequence[Record]:
         """sqlite3.Error for a statement that cannot be run, or not within the limit."""
