@@ -64,7 +64,9 @@ class SQLiteDriver:
         if threads is not None:
             await threads.close()
 
-    def _try_at_once(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record] | None:
+    def _try_at_once(
+        self, query: Prepared, arguments: Sequence[object], now: float
+    ) -> Sequence[Record] | None:
         """None where it would take too long; every other fault is met again in a thread."""
         if self._quick is None:
             self._quick = _Connection(self._file, timedelta(0), self._reconnect_after)
