@@ -182,15 +182,15 @@ def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:
     expanded = compiled.construct_expanded_state(
         dict.fromkeys(open_ones)
     )  # a list of `in_` is spelled out
-    arguments = _argument_list(expanded, open_ones)
+    arguments = _argument_list(compiled, expanded, open_ones)
     return Prepared(expanded.statement, _record_class(statement, dialect), arguments)
 
 
 def _argument_list(
-    expanded: ExpandedState, open_ones: Container[str]
+    compiled: SQLCompiler, expanded: ExpandedState, open_ones: Container[str]
 ) -> Callable[[Mapping[str, object]], list[object]]:
     """How the values of a run become the driver's; those that the statement has itself are ready."""
-    encoders: Mapping[str, Any] = expanded.processors
+    encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
     steps: list[tuple[str | None, Function | None, object]] = []
     for name in expanded.positiontup or ():
         encode = encoders.get(name)
