@@ -8,12 +8,13 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import httpx
 import orjson
 import pytest
 import structlog
-from sqlalchemy import text
+from sqlalchemy import QueuePool, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.confinement import Workspace
@@ -171,6 +172,10 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     await migrate(database, now=NOW, random_bytes=bytes)
     async with serving(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
+        async with asyncio.timeout(10):
+            pool = cast("QueuePool", database.reading.pool)
+            while pool.checkedout():  # by what a server does on its own when it has started
+                await asyncio.sleep(0.005)
         await database.reading.dispose()  # connections that are open may outlive the file
         await asyncio.to_thread(lose)
         alive, ready = await client.get("/livez"), await client.get("/readyz")
