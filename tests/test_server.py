@@ -372,6 +372,36 @@ def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signal
     assert status == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers: str) -> None:
+    server = start("--demo", start=forked if workers == "1" else anew, WORKERS=workers)
+    server.greeting()
+    wait = "mutation { claimDestinations(input: {waitSeconds: 20}) { claims { postId } } }"
+
+    def claim() -> httpx.Response:
+        return httpx.post(
+            f"{server.url}/graphql",
+            json={"query": wait},
+            headers={"Authorization": f"Bearer {DEMO_KEY}"},
+            timeout=SECONDS,
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        waits = [pool.submit(claim) for _ in range(8)]
+        time.sleep(1)
+        assert not any(each.done() for each in waits)
+        began = time.monotonic()
+        server.stop()
+        took = time.monotonic() - began
+
+    answers = [each.result() for each in waits]
+    assert [each.json() for each in answers] == 8 * [
+        {"data": {"claimDestinations": {"claims": []}}}
+    ]
+    assert took < 9  # the time that it would give to what does not end
+    assert [event for event in server.events() if event["level"] == "error"] == []
+
+
 def _until_nothing_listens(address: httpx.URL) -> None:
     while True:
         try:

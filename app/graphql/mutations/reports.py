@@ -163,6 +163,7 @@ class ReportMutations:
             attempt_key=input.attempt_key,
             worker=input.worker,
             started_at=told_start(input.started_at, now),
+            outcome=Outcome(input.outcome.value),
             told=input.told(now),
         )
         told = await publishing.record_result(
