@@ -376,7 +376,9 @@ def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signal
 def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers: str) -> None:
     server = start("--demo", start=forked if workers == "1" else anew, WORKERS=workers)
     server.greeting()
-    wait = "mutation { claimDestinations(input: {waitSeconds: 20}) { claims { postId } } }"
+    wait = """mutation {
+      claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
+    }"""
 
     def claim() -> httpx.Response:
         return httpx.post(
