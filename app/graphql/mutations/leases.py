@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 from strawberry import argument, field
 
-from app.domain.attempts import check_worker
+from app.domain.attempts import told_worker
 from app.domain.destinations import DestinationStatus
 from app.domain.endings import Receipt
 from app.domain.leases import MAX_LEASE, Lease, LeaseKind, lease_time
@@ -76,12 +76,12 @@ class LeaseMutations:
     ) -> StartAttemptPayload | None:
         context = info.context
         lease = publishing_lease(context, input.lease_token)
-        check_worker(input.worker)
+        worker = told_worker(input.worker)
         told, attempt = await publishing.start_attempt(
             context.database,
             context.publisher,
             lease,
-            worker=input.worker,
+            worker=worker,
             new_id=context.new_id,
             now=context.clock(),
         )

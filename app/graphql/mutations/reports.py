@@ -7,7 +7,7 @@ import strawberry
 from strawberry import argument, field
 
 from app.domain.api_keys import Scope
-from app.domain.attempts import check_attempt_key, check_worker, told_start
+from app.domain.attempts import check_attempt_key, told_start, told_worker
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.endings import Receipt
 from app.domain.findings import Result
@@ -158,10 +158,10 @@ class ReportMutations:
         context, now = info.context, _now(info.context)
         account_id = check_account_id(input.account_id, "accountId")
         check_attempt_key(input.attempt_key)
-        check_worker(input.worker)
+        worker = told_worker(input.worker)
         result = Result(
             attempt_key=input.attempt_key,
-            worker=input.worker,
+            worker=worker,
             started_at=told_start(input.started_at, now),
             outcome=Outcome(input.outcome.value),
             told=input.told(now),
