@@ -237,6 +237,21 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_worker_whose_sandbox_cannot_be_used_is_told_before_anything_is_made(
+    start: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "no" / "ledger.jsonl"
+    refusal = start("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").refusal()
+    without_worker = start(SANDBOX_FILE=str(file))
+    without_worker.greeting()
+    without_worker.stop()
+
+    assert refusal == (
+        f"post-results: SANDBOX_FILE: {file} cannot be read and written: No such file or directory.\n"
+    )
+
+
 # Answering.
 
 

@@ -119,7 +119,7 @@ class Gate(SchemaExtension):
         if operation.operation is OperationType.SUBSCRIPTION:
             raise ValidationFailed("A subscription cannot be answered by one response.")
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
-        names = root_field_names(context.graphql_document, operation)
+        names = root_field_names(context.graphql_document, operation) - {"__typename"}
         if names and names <= PUBLISHING_FIELDS:
             context.context.request_count.as_publishing()
         else:

@@ -99,8 +99,8 @@ class Destination(Node):
     attempts: int = field(description="How often the platform was called; never reset.")
     next_retry_at: datetime | None = field(description="When the next automatic retry is due.")
     is_overdue: bool = field(
-        description="Whether a publisher should have taken it up, or reported how its attempt ended,"
-        " five minutes ago or earlier."
+        description="Whether it was due, or the lease on it ended, five minutes ago or earlier, and no"
+        " publisher has taken it up or reported since. While a lease runs, it is not."
     )
     poll_after_seconds: int | None = field(
         description="When a client that polls may look again; null for what does not change by itself."

@@ -42,7 +42,10 @@ class ReleaseClaimInput:
 
 @strawberry.type(description="The attempt: the platform may be called now.")
 class StartAttemptPayload:
-    receipt: Receipt = field(description="REPEATED where it was started before.")
+    receipt: Receipt = field(
+        description="REPEATED where it was started before: whoever has been away since does not know"
+        " whether the platform was called then, and must not call it again."
+    )
     attempt: int = field(description="Its number among those of the destination, from 1.")
     started_at: datetime = field(description="When it was started.")
     lease_expires_at: datetime | None = field(
@@ -112,7 +115,7 @@ class LeaseMutations:
 
     @strawberry.mutation(
         description="Give a claim back that was not started: anybody may claim it at once. CONFLICT once it"
-        " was started.",
+        " was started. Sent again it is LEASE_LOST: then it was heard, or the lease has ended.",
         extensions=publishes(),
     )
     async def release_claim(

@@ -8,6 +8,7 @@ from strawberry import field
 
 from app.domain.attempts import (
     MAX_ATTEMPT_KEY_LENGTH,
+    MAX_RETRY_AFTER,
     Failure,
     Publication,
     Told,
@@ -78,10 +79,14 @@ class ReportFailedInput:
     )
     http_status: int | None = field(default=None, description="The platform's, 100 to 599.")
     retry_after_seconds: int | None = field(
-        default=None, description="How long the platform wants to be left alone, up to 30 days."
+        default=None,
+        description="How long the platform wants to be left alone, 0 to"
+        f" {int(MAX_RETRY_AFTER.total_seconds()):,}; more is refused.",
     )
     raw: str | None = field(
-        default=None, description="The platform's answer, for the log; kept as `message` is."
+        default=None,
+        description="The platform's answer, kept as `message` is, for the operator: it is in the database"
+        " and in no answer of this API.",
     )
     outcome_unknown: bool = field(
         default=False,

@@ -123,7 +123,8 @@ class ReportMutations:
         return ReportFailedPayload(**_facts(told))
 
     @strawberry.mutation(
-        description="Say what was found on the platform of an outcome that nobody knew.",
+        description="Say what was found on the platform of an outcome that nobody knew. Sent again,"
+        " PUBLISHED is REPEATED; another finding is LEASE_LOST: then it was heard, or the lease has ended.",
         extensions=publishes(),
     )
     async def report_verified(
@@ -182,7 +183,8 @@ class ReportMutations:
 class ReconciliationMutations:
     @strawberry.mutation(
         description="Settle a destination of which nobody knows whether it was published, after somebody"
-        " has looked on the platform. CONFLICT where the outcome is known.",
+        " has looked on the platform. CONFLICT where the outcome is known, as it is when"
+        " this is sent again.",
         extensions=changes(Scope.WRITE),
     )
     async def reconcile_destination(

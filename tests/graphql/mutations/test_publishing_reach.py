@@ -146,6 +146,9 @@ IN_A_FRAGMENT = """
 mutation { ... { ...F } }
 fragment F on Mutation { a: releaseClaim(input: {leaseToken: ""}) { status } }
 """
+BESIDE_ITS_TYPE = """
+mutation { __typename type: __typename claimDestinations(input: {}) { claims { postId } } }
+"""
 TWO_OPERATIONS = """
 query A { viewer { scopes } }
 mutation B { claimDestinations(input: {}) { claims { postId } } }
@@ -188,6 +191,8 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         (document("startAttempt"), 5),
         (document("recordResult"), 5),
         (IN_A_FRAGMENT, 5),
+        (BESIDE_ITS_TYPE, 5),
+        ("mutation { __typename }", 3),
         (document("reconcileDestination"), 3),
         (
             "mutation { claimDestinations(input: {}) { claims { postId } } deletePost(input:"
