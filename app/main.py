@@ -49,6 +49,7 @@ from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
+from app.stopping import told_to_stop
 from app.worker.starting import worker_beside
 
 GRAPHQL_PATH = "/graphql"
@@ -154,7 +155,8 @@ def create_app(
                 repeated(forget_requests, every=REQUESTS_AGE),
                 worker_beside(settings, database, door.retry_policies, clock),
             ):
-                yield
+                with told_to_stop(door.stop):
+                    yield
 
     app = Starlette(
         routes=[

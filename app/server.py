@@ -23,6 +23,7 @@ from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
 from app.main import now_utc
 from app.observability.logs import configure_logging
+from app.platforms.adapters import check_sandbox_file
 from app.services.demo import load_demo, send_demo_posts
 from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import make_first_workspace
@@ -41,6 +42,8 @@ def serve_forever(settings: Settings) -> None:
     # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
     make_documents(settings, make_schema(settings.graphql))
     load_retry_policies(settings.retry_policy_file)
+    if settings.with_worker:
+        check_sandbox_file(settings.sandbox_file)
     listening = _bind(settings)
     with listening, _shared_metrics(settings):
         key = asyncio.run(_prepare(settings))

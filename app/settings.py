@@ -317,7 +317,9 @@ class Settings:
         "SECRET_KEY",
         None,
         _secret_key,
-        "Signs cursors and leases. Not set: one is made at the first start and kept in the database.",
+        "Signs cursors and leases. Not set: one is made at the first start and kept in the database. A new"
+        " one makes those that are out unknown, and reports of running attempts are refused: let publishers"
+        " finish first.",
     )
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",

@@ -134,8 +134,8 @@ class Destination(Node):
     updated_at: datetime = column("When it last changed.")
 
     @strawberry.field(
-        description="Whether a publisher should have taken it up, or reported how its attempt ended,"
-        " five minutes ago or earlier.",
+        description="Whether it was due, or the lease on it ended, five minutes ago or earlier, and no"
+        " publisher has taken it up or reported since. While a lease runs, it is not.",
         metadata=shown(
             Derived(reads=("claimable_at", "round_started_at", "started_at", "lease_expires_at"))
         ),

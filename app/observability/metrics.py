@@ -127,7 +127,8 @@ class _Overdue(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
             "post_results_destinations_overdue",
-            "Destinations that no publisher took up, or reported of, for five minutes.",
+            "Destinations that were due, or whose lease ended, five minutes ago or earlier, and that nobody"
+            " has taken up or reported since.",
             self._count,
         )
 

@@ -56,7 +56,7 @@ class Operation:
             for each in document.definitions
             if isinstance(each, FragmentDefinitionNode)
         }
-        names = root_field_names(document, definition)
+        names = root_field_names(document, definition) - {"__typename"}
         return cls(
             definition,
             fragments,
