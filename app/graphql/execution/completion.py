@@ -61,9 +61,10 @@ def _object_completion(
             source.entry(key, selected, repr(parent.name))
             continue
         core, field_ = _field(parent, selected)
+        value = f"each.{field_.python_name}"
         if not field_.is_basic_field:
-            raise Surprise
-        source.entry(key, selected, source.value(core.type, selected, f"each.{field_.python_name}"))
+            value = f"{source.constant(_own_resolver(field_))}(each)"
+        source.entry(key, selected, source.value(core.type, selected, value))
     return cast("Complete", source.function("each, now, given"))
 
 
@@ -293,6 +294,14 @@ def _field(parent: GraphQLObjectType, selected: Selected) -> tuple[GraphQLField,
     if field_.extensions:
         raise Surprise
     return core, field_
+
+
+def _own_resolver(field_: StrawberryField) -> Callable[[Any], object]:
+    """A resolver that looks at nothing else than its object."""
+    resolver = field_.base_resolver
+    if resolver is None or resolver.is_async or len(resolver.signature.parameters) != 1:
+        raise Surprise
+    return cast("Callable[[Any], object]", resolver.wrapped_func)
 
 
 def _part(row_class: type[Record] | type[Part], name: str) -> type[Part]:
