@@ -30,7 +30,7 @@ from strawberry.types.field import StrawberryField
 
 from app.db.queries import Part, Record
 from app.graphql.execution.selections import Given, Selected, Selections, Surprise
-from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, shown_as
+from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, Told, shown_as
 
 Complete: TypeAlias = Callable[[Any, datetime, Given], object]
 """From an object, the time and the variables to what is answered."""
@@ -98,7 +98,7 @@ class _RowCompletion:
     def _shown(self, selected: Selected) -> tuple[GraphQLField, StrawberryField, object]:
         core, field_ = _field(self._parent, selected)
         how = shown_as(field_)
-        if not isinstance(how, Column | Derived | FromPart | One | Many):
+        if not isinstance(how, Column | Derived | Told | FromPart | One | Many):
             raise Surprise
         return core, field_, how
 
@@ -134,6 +134,8 @@ class _RowCompletion:
                 made = source.constant(self._origin.from_row)
                 resolve = source.constant(field_.base_resolver.wrapped_func)  # type: ignore[union-attr]
                 return source.value(core.type, selected, f"{resolve}({made}(row, now))")
+            case Told(_, value):
+                return source.value(core.type, selected, f"{source.constant(value)}(row)")
             case FromPart(part, _, value):
                 tell, of_part = source.constant(value), source.constant(_part(row_class, part))
                 return source.value(core.type, selected, f"{tell}({of_part}(raw))")
