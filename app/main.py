@@ -102,7 +102,7 @@ def create_app(
         publishing=settings.publish_rate_limit,
         now=clock,
     )
-    schema = make_schema(settings.graphql)
+    schema = make_schema(settings.graphql, is_fast=settings.fast_path)
     documents = make_documents(settings, schema)
     door = GraphQLDoor(
         schema=schema,

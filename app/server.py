@@ -40,7 +40,7 @@ def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
     # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
-    make_documents(settings, make_schema(settings.graphql))
+    make_documents(settings, make_schema(settings.graphql, is_fast=settings.fast_path))
     load_retry_policies(settings.retry_policy_file)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)

@@ -372,6 +372,13 @@ class Settings:
     max_body_bytes: int = _setting(
         "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."
     )
+    fast_path: bool = _setting(
+        "FAST_PATH",
+        "yes",
+        _yes_or_no,
+        "`no` parses and validates each document anew, and leaves all of its answer to graphql-core; the"
+        " answers are the same.",
+    )
     persisted_queries_bytes: int = _setting(
         "PERSISTED_QUERIES_BYTES",
         "4194304",
