@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, select
 
 from app.db.engine import Reader
 from app.db.models import Account, Destination, Post
@@ -68,6 +68,11 @@ async def activity_by_account_id(
     A failure counts when its outcome became known; a cancellation is nobody's failure. Served, account
     by account, by ix_destination_account_published, _failed and _unsettled: never by the whole history.
     """
+    return await reader.rows(_activity(), ids=ids, since=since)
+
+
+@kept()
+def _activity() -> Query:
     last_published_at = _of_account(func.max(Destination.published_at)).where(
         Destination.published_at.is_not(None)
     )
@@ -76,7 +81,7 @@ async def activity_by_account_id(
         _of_account(count).where(
             Destination.error_category.is_not(None),
             Destination.status == DestinationStatus.FAILED,
-            Destination.settled_at >= since,
+            Destination.settled_at >= bindparam("since"),
             Destination.error_code != CANCELLED,
         )
         for count in (func.count(), func.count(case((permanent, 1))))
@@ -91,14 +96,14 @@ async def activity_by_account_id(
             Post.deleted_at.is_(None),
         )
     )
-    return await reader.rows(
+    return Query(
         select(
             Account.id.label("account_id"),
             last_published_at.scalar_subquery().label("last_published_at"),
             failures.scalar_subquery().label("failures"),
             permanent_failures.scalar_subquery().label("permanent_failures"),
             queued.scalar_subquery().label("queued"),
-        ).where(Account.id.in_(ids))
+        ).where(any_of(Account.id, "ids"))
     )
 
 

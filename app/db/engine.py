@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self, TypeAlias, TypeVar, cast
+from typing import Protocol, Self, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -102,6 +102,18 @@ class Reader:
 _Run: TypeAlias = Callable[[Query | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]]
 
 
+class Driver(Protocol):
+    """Runs statements that only read."""
+
+    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]: ...
+
+    async def close(self) -> None: ...
+
+
+def _as_it_is(driver: Driver) -> Driver:
+    return driver
+
+
 class Database:
     """Both engines behind one face; made once per process and closed at its end."""
 
@@ -113,27 +125,30 @@ class Database:
         timeout: timedelta = timedelta(seconds=10),
         confine: WorkspaceFilter = within_workspace,
         turns: Callable[[Path, timedelta], Turns] = FileTurns,
+        driven_by: Callable[[Driver], Driver] = _as_it_is,
     ) -> None:
+        """`driven_by` may put something between the reads and the driver that runs them."""
         self._confine = confine
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._threads = Threads()
         self._confined_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
         self._open_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
-        self._driver: SQLiteDriver | PostgreSQLDriver
+        driver: SQLiteDriver | PostgreSQLDriver
         if self.is_sqlite:
             file = Path(str(self.url.database))
-            self._driver = SQLiteDriver(
+            driver = SQLiteDriver(
                 file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_AGE
             )
             self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
             self.writing = sqlite_writing(self.url, timeout, self._threads, turns(file, timeout))
         else:
-            self._driver = PostgreSQLDriver(
+            driver = PostgreSQLDriver(
                 driver_options(self.url, timeout), size=pool_size, timeout=timeout
             )
             self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
+        self.driver = driven_by(driver)
 
     @classmethod
     def in_file(cls, file: Path) -> Self:
@@ -256,7 +271,7 @@ class Database:
 
     async def _run(self, prepared: Prepared, values: Mapping[str, object]) -> Sequence[AnyRow]:
         with _unavailable_explained():
-            return await self._driver.fetch(prepared, prepared.arguments(values))
+            return await self.driver.fetch(prepared, prepared.arguments(values))
 
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can be run."""
@@ -268,7 +283,7 @@ class Database:
 
     async def __aexit__(self, *_exc_info: object) -> None:
         """Close every connection; whoever made a database leaves it here."""
-        await self._driver.close()
+        await self.driver.close()
         await self.reading.dispose()
         await self.writing.dispose()
         await self._threads.ended()

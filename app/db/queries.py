@@ -7,7 +7,7 @@ long as either database needs to answer.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from types import MappingProxyType
@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy import ARRAY, JSON, Boolean, Dialect, Row, Select, String, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -178,19 +178,26 @@ def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:
     """Compile a statement for a driver, and make the class of its rows."""
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as that of every SELECT is
-    return Prepared(str(compiled), _record_class(statement, dialect), _argument_list(compiled))
+    open_ones = {each.key for each in compiled.binds.values() if each.required}
+    expanded = compiled.construct_expanded_state(
+        dict.fromkeys(open_ones)
+    )  # a list of `in_` is spelled out
+    arguments = _argument_list(compiled, expanded, open_ones)
+    return Prepared(expanded.statement, _record_class(statement, dialect), arguments)
 
 
-def _argument_list(compiled: SQLCompiler) -> Callable[[Mapping[str, object]], list[object]]:
+def _argument_list(
+    compiled: SQLCompiler, expanded: ExpandedState, open_ones: Container[str]
+) -> Callable[[Mapping[str, object]], list[object]]:
     """How the values of a run become the driver's; those that the statement has itself are ready."""
-    encoders: Mapping[str, Any] = compiled._bind_processors
+    encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
     steps: list[tuple[str | None, Function | None, object]] = []
-    for name in compiled.positiontup or ():
-        parameter, encode = compiled.binds[name], encoders.get(name)
-        if parameter.required:
-            steps.append((parameter.key, encode, None))
+    for name in expanded.positiontup or ():
+        encode = encoders.get(name)
+        if name in open_ones:
+            steps.append((name, encode, None))
         else:
-            value = parameter.effective_value
+            value = expanded.parameters[name]
             steps.append((None, None, value if encode is None else encode(value)))
 
     def arguments(values: Mapping[str, object]) -> list[object]:

@@ -116,7 +116,8 @@ class _Connection:
         try:
             rows = driver.execute(query.sql, arguments).fetchall()
         except sqlite3.Error as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            # Python's own errors, as for a value that no column takes, have no code.
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
                 self.close()
             raise
         return list(map(query.record, rows))

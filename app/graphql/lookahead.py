@@ -89,8 +89,12 @@ def _shape(
         match how:
             case Column(name):
                 columns.add(name)
-            case Derived(reads) | Told(reads) | Loaded(reads):
+            case Derived(reads) | Told(reads):
                 columns.update(reads)
+            case Loaded(reads, many, of_many):
+                columns.update(reads)
+                if many is not None:
+                    _add(along, many, Shape(frozenset(of_many)))
             case FromPart(part, reads):
                 _add(along, part, Shape(frozenset(reads)))
             case One(name) | Many(name):

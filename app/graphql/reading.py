@@ -1,6 +1,6 @@
 """Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -8,17 +8,31 @@ from app.db import destinations, posts
 from app.db.destinations import POST
 from app.db.pages import Direction, Page, PageRequest
 from app.db.posts import PostFilter, PostSort
-from app.db.queries import Record
+from app.db.queries import AnyRow, Record
 from app.db.shapes import Shape
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
 from app.graphql.context import Context, Info
+from app.graphql.loaders import ListEntries
 from app.graphql.lookahead import LOOKAHEAD
 from app.graphql.types import Post
 
 DESTINATIONS = "destinations"
 
 logger = structlog.stdlib.get_logger(__name__)
+
+
+class Counted(dict[str, Sequence[AnyRow]]):
+    """Rows that were read along; those of a name are counted each time they go into the answer."""
+
+    def __init__(self, rows: Mapping[str, Sequence[AnyRow]], entries: ListEntries) -> None:
+        super().__init__(rows)
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Sequence[AnyRow]:
+        rows = super().__getitem__(name)
+        self._entries.add(len(rows))
+        return rows
 
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
@@ -28,10 +42,8 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
     if along is not None and _is_alone(info):
         rows = await _with_destinations(context, post_id, along, shape)
         if rows:
-            context.list_entries.add(len(rows))
-            return Post.from_row(
-                rows[0].parts[POST](rows[0]), context.clock(), {DESTINATIONS: rows}
-            )
+            known = Counted({DESTINATIONS: rows}, context.list_entries)
+            return Post.from_row(rows[0].parts[POST](rows[0]), context.clock(), known)
     row = await context.loaders.posts_by_id.load(post_id)
     return None if row is None else Post.from_row(row, context.clock())
 
@@ -52,9 +64,8 @@ async def read_posts(
     found = await _of_each(context, page.rows, along)
     if found is None:
         return page, [Post.from_row(row, now) for row in page.rows]
-    context.list_entries.add(sum(map(len, found)))
     return page, [
-        Post.from_row(row, now, {DESTINATIONS: rows})
+        Post.from_row(row, now, Counted({DESTINATIONS: rows}, context.list_entries))
         for row, rows in zip(page.rows, found, strict=True)
     ]
 

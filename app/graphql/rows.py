@@ -68,9 +68,14 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The field's value is told by its resolver, which loads more by these columns."""
+    """The field's value is told by its resolver, which loads more by these columns.
+
+    Where `Many` of that name came along already, it needs these columns of theirs instead.
+    """
 
     reads: tuple[str, ...]
+    many: str | None = None
+    of_many: tuple[str, ...] = ()
 
 
 Shown = Column | Derived | Told | FromPart | One | Many | Loaded

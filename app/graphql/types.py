@@ -266,15 +266,14 @@ class Post(Node):
 
     @strawberry.field(
         description="The accounts it goes out on, in the order of the request.",
-        metadata=shown(Loaded(reads=("id",))),
+        metadata=shown(Loaded(("id",), many="destinations", of_many=("account_id",))),
     )
     async def account_ids(self, info: Info) -> list[int] | None:
         return [row.account_id for row in await self._destinations(info)]
 
     async def _destinations(self, info: Info) -> Sequence[AnyRow]:
-        known = self.known.get("destinations")
-        if known is not None:
-            return known
+        if "destinations" in self.known:
+            return self.known["destinations"]
         return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
 
 

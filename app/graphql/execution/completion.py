@@ -45,6 +45,8 @@ def completion(
     selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Complete:
     """Completes objects of the type for what these fields select; Surprise if it needs resolvers."""
+    if _DEFINITION not in parent.extensions:  # as those that tell of the schema
+        raise Surprise
     origin = parent.extensions[_DEFINITION].origin
     if issubclass(origin, OfRow):
         return _RowCompletion(selections, parent, nodes).of_object
