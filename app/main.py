@@ -1,6 +1,7 @@
 """The application: its doors, its edge and its life from start to stop. Listening is in app.server."""
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -58,6 +59,8 @@ KEY_USAGE_AGE = timedelta(seconds=30)
 REQUESTS_AGE = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
 
+_GARBAGE_THRESHOLDS = (5_000, 20, 50)
+
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
@@ -75,10 +78,22 @@ def from_environment() -> Starlette:
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     try:
-        return create_app(settings)
+        app = create_app(settings)
     except SettingsError as error:  # in a file that was changed while the server ran
         logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
         sys.exit(1)
+    _look_for_garbage_less_often()
+    return app
+
+
+def _look_for_garbage_less_often() -> None:
+    """What is there by now stays for good, and an answer makes thousands of objects that are soon gone.
+
+    With Python's own thresholds answers wait for looks at all of it again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def create_app(
