@@ -26,6 +26,7 @@ from app.explorer.page import BUILT
 from tests import postgres
 from tests.clients import Tenant, serving
 from tests.factories import NOW, add_api_key, add_workspace
+from tests.graphql.statements import Watched
 from tests.servers import Server
 
 ENGINES = ("sqlite", "postgresql")
@@ -68,7 +69,7 @@ async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Datab
 @cache
 def _opened(url: str) -> Database:
     """The same for all tests, each with connections of its own, so that it compiles a statement once."""
-    return Database(url)
+    return Database(url, driven_by=Watched)
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,15 +16,16 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Database, Reader, WriteSession
+from app.db.confinement import Workspace
+from app.db.engine import Database, Driver, WriteSession
 from app.db.migrations import SchemaMismatch, migrate
-from app.db.queries import AnySelect
+from app.db.queries import AnyRow, AnySelect, Prepared, Query, Record
 from app.domain.errors import ServiceUnavailable
-from app.domain.ids import WorkspaceId
 from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
 from tests.clients import UNLIMITED, Client, serving
+from tests.db.test_engine import FOR_A_MINUTE
 from tests.factories import (
     NOW,
     add_account,
@@ -371,42 +373,59 @@ async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: st
 # When things go wrong.
 
 
-class StalledDatabase(Database):
-    """After so many reads of a workspace, the next one does not come to its first statement."""
+class Stalled:
+    """A driver that after so many statements runs one that takes a minute instead of the next one."""
 
-    def __init__(self, url: str, *, after_reads: int) -> None:
-        super().__init__(url, pool_size=1)
-        self._reads_left = after_reads
+    def __init__(self, statements_left: int) -> None:
+        self._statements_left = statements_left
+        self._driver: Driver | None = None
         self.is_stalled = asyncio.Event()
         self.was_cancelled = asyncio.Event()
 
-    @asynccontextmanager
-    async def read(self, workspace_id: WorkspaceId) -> AsyncIterator[Reader]:
-        reader = super().read(workspace_id)
-        if self._reads_left == 0:
-            self.is_stalled.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                self.was_cancelled.set()
-                raise
-        self._reads_left -= 1
-        yield reader
+    def __call__(self, driver: Driver) -> Driver:
+        self._driver = driver
+        return self
+
+    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+        assert self._driver is not None
+        if "FROM api_key" in query.sql.replace("\n", ""):
+            return await self._driver.fetch(query, arguments)
+        self._statements_left -= 1
+        if self._statements_left != -1:
+            return await self._driver.fetch(query, arguments)
+        self.is_stalled.set()
+        try:
+            return await self._driver.fetch(replace(query, sql=str(FOR_A_MINUTE)), ())
+        except asyncio.CancelledError:
+            self.was_cancelled.set()
+            raise
+
+    async def close(self) -> None:
+        assert self._driver is not None
+        await self._driver.close()
 
 
-POSTS = "{ posts { nodes { destinations { id } } } }"
-STALLS = pytest.mark.parametrize("after_reads", [0, 1], ids=["in a resolver", "in a loader"])
+def stalling(url: str, *, after: int) -> tuple[Database, Stalled]:
+    """A database with one connection for what a workspace reads, and what holds it up."""
+    stalled = Stalled(after)
+    patient = timedelta(minutes=5)
+    return Database(url, pool_size=1, timeout=patient, driven_by=stalled), stalled
+
+
+POSTS = "{ posts { nodes { destinations { attemptLog { number } } } } }"
+STALLS = pytest.mark.parametrize("after", [0, 1, 2], ids=["page", "along", "loader"])
 
 
 @STALLS
-async def test_what_takes_too_long_is_given_up(database_url: str, after_reads: int) -> None:
-    database = StalledDatabase(database_url, after_reads=after_reads)
+async def test_what_takes_too_long_is_given_up(database_url: str, after: int) -> None:
+    database, stalled = stalling(database_url, after=after)
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "0.3"})
     async with serving(database, token=await add_key(database), settings=settings) as client:
         response = await client.request("POST", "/graphql", json={"query": POSTS})
         async with asyncio.timeout(5):
-            await database.was_cancelled.wait()
-        # The one connection is free again.
+            await stalled.was_cancelled.wait()
+            # The one connection is free again.
+            posts = await client.query(POSTS)
         ready = await client.get("/readyz")
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -418,12 +437,13 @@ async def test_what_takes_too_long_is_given_up(database_url: str, after_reads: i
             }
         ]
     }
+    assert posts == {"posts": {"nodes": [{"destinations": [{"attemptLog": []}]}]}}
     assert ready.status_code == 200
 
 
 @STALLS
-async def test_the_work_ends_when_the_client_leaves(database_url: str, after_reads: int) -> None:
-    database = StalledDatabase(database_url, after_reads=after_reads)
+async def test_the_work_ends_when_the_client_leaves(database_url: str, after: int) -> None:
+    database, stalled = stalling(database_url, after=after)
     token = await add_key(database)
     app = create_app(UNLIMITED, clock=lambda: NOW, database=database)
     body = orjson.dumps({"query": POSTS})
@@ -437,17 +457,17 @@ async def test_the_work_ends_when_the_client_leaves(database_url: str, after_rea
         request = asyncio.create_task(
             app(asgi.http_scope("POST", "/graphql", headers), caller.receive, caller.send)
         )
-        await database.is_stalled.wait()
+        await stalled.is_stalled.wait()
         caller.leave()
         await request
-        await database.was_cancelled.wait()
+        await stalled.was_cancelled.wait()
         await database.ping()
 
     assert caller.sent == []
 
 
-def refuse_to_confine(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
-    raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace_id}")
+def refuse_to_confine(_statement: AnySelect, workspace: Workspace) -> AnySelect:
+    raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace}")
 
 
 async def test_an_unexpected_failure_in_a_field_is_masked(database_url: str) -> None:
@@ -481,6 +501,11 @@ class BrokenDatabase(Database):
             raise LookupError("SELECT secret FROM sqlite in /app/db.py")
         async with super().read_all_workspaces() as connection:
             yield connection
+
+    async def find(self, query: Query, **values: object) -> AnyRow | None:
+        if self.is_broken:
+            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
+        return await super().find(query, **values)
 
 
 async def test_an_unexpected_failure_elsewhere_is_masked_at_every_door(database_url: str) -> None:

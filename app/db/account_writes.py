@@ -21,7 +21,7 @@ async def load_accounts(reader: Reader, ids: Collection[AccountId]) -> dict[Acco
             models.Account.id.in_(ids)
         )
     )
-    return {row.id: Account(**row._mapping) for row in rows}
+    return {row.id: Account(**{name: getattr(row, name) for name in _FIELDS}) for row in rows}
 
 
 async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:

@@ -15,7 +15,7 @@ from app.db.engine import Reader
 from app.db.models import Account, Destination, Post, Workspace
 from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
 from app.db.posts import POST_COLUMNS
-from app.db.queries import AnyRow, AnySelect, Query, Record, any_of
+from app.db.queries import AnyRow, AnySelect, Query, Record, any_of, compared, comparisons
 from app.db.shapes import WHOLE, Shape, as_part, kept, selected
 from app.db.types import Instant
 from app.domain.destinations import (
@@ -193,7 +193,7 @@ def _retry_candidates(filters: tuple[str, ...], part: Part) -> Query:
     statement = _of_kept_posts(select(*columns)).where(
         Post.imported_at.is_(None), *_conditions(filters)
     )
-    if "error_code" not in filters:
+    if not {"error_code", "one_error_code"}.intersection(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
     return page_part(statement, _NEWEST_FIRST, part)
 
@@ -252,13 +252,14 @@ def _statuses_with(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
 
 def _values(wanted: DestinationFilter, now: datetime) -> dict[str, object]:
     """What is compared with."""
-    values = {
-        each.name: value
+    values: dict[str, object] = dict(
+        compared(each.name, value) if isinstance(value, list | tuple) else (each.name, value)
         for each in fields(wanted)
         if each.name != "overdue" and (value := getattr(wanted, each.name)) is not None
-    }
+    )
     if wanted.outcome is not None:
-        values["outcome_statuses"] = _statuses_with(wanted.outcome)
+        name, statuses = compared("outcome_statuses", _statuses_with(wanted.outcome))
+        values[name] = statuses
     if wanted.overdue is not None:
         values["overdue" if wanted.overdue else "not_overdue"] = now - OVERDUE_AFTER
     return values
@@ -291,15 +292,17 @@ _HAS_FAILED = and_(
 """Served by the index on status, or by ix_destination_account_failed where accounts are given."""
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    "status": any_of(Destination.status, "status"),
-    "platform": any_of(Destination.platform, "platform"),
-    "account_id": any_of(Destination.account_id, "account_id"),
-    "post_id": any_of(Destination.post_id, "post_id"),
-    "error_category": any_of(Destination.error_category, "error_category"),
-    "error_code": any_of(Destination.error_code, "error_code"),
-    "outcome": any_of(Destination.outcome, "outcome"),
-    # Has no index of its own; the statuses that go with the outcomes lead to that of status.
-    "outcome_statuses": any_of(Destination.status, "outcome_statuses"),
+    **comparisons(
+        status=Destination.status,
+        platform=Destination.platform,
+        account_id=Destination.account_id,
+        post_id=Destination.post_id,
+        error_category=Destination.error_category,
+        error_code=Destination.error_code,
+        # Has no index of its own; the statuses that go with the outcomes lead to that of status.
+        outcome=Destination.outcome,
+        outcome_statuses=Destination.status,
+    ),
     "failed_after": and_(_HAS_FAILED, Destination.settled_at >= bindparam("failed_after")),
     "failed_before": and_(_HAS_FAILED, Destination.settled_at < bindparam("failed_before")),
     "max_attempts": Destination.attempts <= bindparam("max_attempts"),

@@ -47,7 +47,13 @@ async def load_posts(reader: Reader, ids: Collection[PostId]) -> dict[PostId, Po
     by_post: dict[UUID, list[Destination]] = defaultdict(list)
     for row in destinations:
         by_post[row.post_id].append(_destination(row))
-    return {post.id: Post(**post._mapping, destinations=tuple(by_post[post.id])) for post in posts}
+    return {
+        post.id: Post(
+            **{name: getattr(post, name) for name in _OF_POST},
+            destinations=tuple(by_post[post.id]),
+        )
+        for post in posts
+    }
 
 
 def _destination(row: AnyRow) -> Destination:

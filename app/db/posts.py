@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
 from app.db.engine import Reader
 from app.db.models import Destination, Post
 from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
-from app.db.queries import ESCAPE, AnyRow, AnySelect, Query, any_of, escaped
+from app.db.queries import ESCAPE, AnyRow, AnySelect, Query, any_of, compared, comparisons, escaped
 from app.db.shapes import WHOLE, Shape, kept, selected
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import PostStatus
@@ -115,11 +115,11 @@ def _kept(shape: Shape, *always: str) -> AnySelect:
 
 def _values(post_filter: PostFilter) -> dict[str, object]:
     """What is compared with; a text that is searched for as the pattern that finds it."""
-    values = {
-        each.name: value
+    values = dict(
+        compared(each.name, value) if isinstance(value, list | tuple) else (each.name, value)
         for each in fields(post_filter)
         if (value := getattr(post_filter, each.name)) is not None
-    }
+    )
     if post_filter.search:
         values["search"] = f"%{escaped(fold_for_search(post_filter.search))}%"
     else:
@@ -143,9 +143,13 @@ def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    "status": any_of(Post.status, "status"),
-    "platform": _has_destination(any_of(Destination.platform, "platform")),
-    "account_id": _has_destination(any_of(Destination.account_id, "account_id")),
+    **comparisons(status=Post.status),
+    **{
+        name: _has_destination(condition)
+        for name, condition in comparisons(
+            platform=Destination.platform, account_id=Destination.account_id
+        ).items()
+    },
     "reference": Post.reference == bindparam("reference"),
     "search": Post.search_text.like(bindparam("search"), escape=ESCAPE),
     "created_after": Post.created_at >= bindparam("created_after"),

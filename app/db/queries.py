@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeAlias
 
 import asyncpg
-from sqlalchemy import ARRAY, JSON, Boolean, Dialect, Row, Select, String, bindparam
+from sqlalchemy import ARRAY, JSON, Boolean, ColumnElement, Dialect, Row, Select, String, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
@@ -132,6 +132,30 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002
         """Without `= 1`, which SQLAlchemy puts behind a truth on SQLite, and which no index serves."""
         return self
+
+
+def comparisons(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+    """With the values of `compared`: with one value, and with any number of them.
+
+    An index that begins with the column has the rows of one value in the order of what follows in it.
+    """
+    return {
+        name: condition
+        for each, column in columns.items()
+        for name, condition in (
+            (each, any_of(column, each)),
+            (_of_one(each), column == bindparam(_of_one(each))),
+        )
+    }
+
+
+def compared(name: str, values: Sequence[Any]) -> tuple[str, Any]:
+    """The name of the comparison that serves these values, and what it takes."""
+    return (_of_one(name), values[0]) if len(values) == 1 else (name, values)
+
+
+def _of_one(name: str) -> str:
+    return f"one_{name}"
 
 
 class _Values(TypeDecorator[Sequence[Any]]):

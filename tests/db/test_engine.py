@@ -541,11 +541,10 @@ async def test_a_filter_that_is_given_replaces_the_workspaces(
 ) -> None:
     """So that a test of tenancy can prove that it would notice a missing filter."""
     ours, theirs = await two_tenants(database)
-    async with (
-        Database(database_url, confine=lambda statement, _workspace_id: statement) as open_to_all,
-        open_to_all.read(ours) as reader,
-    ):
-        rows = await reader.rows(select(Post.workspace_id))
+    async with Database(
+        database_url, confine=lambda statement, _workspace_id: statement
+    ) as open_to_all:
+        rows = await open_to_all.read(ours).rows(select(Post.workspace_id))
 
     assert {row.workspace_id for row in rows} == {ours, theirs}
 

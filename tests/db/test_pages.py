@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Database
 from app.db.models import Post
-from app.db.pages import Direction, Order, Page, PageRequest, read_page
+from app.db.pages import Direction, Order, Page, PageRequest, page_part, read_page
 from app.domain.cursors import Position
 from app.domain.ids import WorkspaceId
 from tests.factories import NOW, add_post, add_workspace
@@ -59,7 +59,10 @@ class Listed:
     ) -> tuple[list[Position], Page]:
         order = Order(column, Post.id, direction)
         reader = self.database.read(self.workspace_id)
-        page = await read_page(reader, select(Post.id, column.label("value")), order, request)
+        statement = select(Post.id, column.label("value"))
+        page = await read_page(
+            reader, lambda part: page_part(statement, order, part), {}, order, request
+        )
         return [Position(row.value, str(row.id)) for row in page.rows], page
 
 

@@ -1,17 +1,19 @@
 """Errors: each has a code, names what is wrong in the caller's words, and tells nothing internal."""
 
 import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog.testing
-from sqlalchemy.exc import OperationalError
 
-from app.db.confinement import within_workspace
-from app.db.engine import Database
-from app.db.queries import AnySelect
+from app.db.confinement import Workspace, within_workspace
+from app.db.engine import Database, Driver
+from app.db.queries import AnySelect, Prepared, Record
 from app.domain.errors import ErrorCode
-from app.domain.ids import WorkspaceId
 from tests.clients import Tenant, serving
 from tests.factories import (
     add_account,
@@ -182,11 +184,43 @@ class Broken:
         self._error = error
         self._tables = set(tables)
 
-    def __call__(self, statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
-        confined = within_workspace(statement, workspace_id)
+    def __call__(self, statement: AnySelect, workspace: Workspace) -> AnySelect:
+        confined = within_workspace(statement, workspace)
         if any(f"FROM {table} " in f"{confined} ".replace("\n", " ") for table in self._tables):
             raise self._error
         return confined
+
+
+class BrokenDriver:
+    """A driver that fails for statements in which some words stand."""
+
+    def __init__(self, driver: Driver, error: Exception, words: str) -> None:
+        self._driver = driver
+        self._error = error
+        self._words = words
+
+    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+        if self._words in query.sql.replace("\n", " "):
+            raise self._error
+        return await self._driver.fetch(query, arguments)
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+
+def locked_on_sqlite() -> sqlite3.OperationalError:
+    """What the driver says of a table that somebody else has locked."""
+    with (
+        closing(sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True)) as one,
+        closing(sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True)) as other,
+    ):
+        one.execute("BEGIN")
+        one.execute("CREATE TABLE post (id INTEGER)")
+        try:
+            other.execute("SELECT * FROM post")
+        except sqlite3.OperationalError as error:
+            return error
+    raise AssertionError("it was not locked")
 
 
 async def prepared(database: Database) -> str:
@@ -268,10 +302,10 @@ async def test_a_part_that_fails_leaves_the_rest(
 async def test_a_total_that_fails_leaves_the_page(database: Database, database_url: str) -> None:
     token = await prepared(database)
 
-    def uncounted(statement: AnySelect, workspace_id: WorkspaceId) -> AnySelect:
+    def uncounted(statement: AnySelect, workspace: Workspace) -> AnySelect:
         if "count(" in str(statement):
             raise RuntimeError("broken")
-        return within_workspace(statement, workspace_id)
+        return within_workspace(statement, workspace)
 
     async with serving(Database(database_url, confine=uncounted), token=token) as client:
         answer = await client.answer("{ posts { totalCount nodes { content } } }")
@@ -313,13 +347,10 @@ async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
     database: Database, database_url: str
 ) -> None:
     token = await prepared(database)
-
-    class Locked(Exception):
-        sqlstate = "55P03"
-        sqlite_errorname = "SQLITE_BUSY"
-
-    failure = OperationalError("SELECT 1", {}, Locked("locked"))
-    broken = Database(database_url, confine=Broken(failure, "post"))
+    failure = locked_on_sqlite() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
+    broken = Database(
+        database_url, driven_by=lambda driver: BrokenDriver(driver, failure, "FROM post ")
+    )
     async with serving(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.answer("{ posts { nodes { id } } }")
