@@ -1,6 +1,7 @@
 """The application: its doors, its edge and its life from start to stop. Listening is in app.server."""
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -49,6 +50,7 @@ from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
+from app.stopping import told_to_stop
 from app.worker.starting import worker_beside
 
 GRAPHQL_PATH = "/graphql"
@@ -56,6 +58,8 @@ KEY_USAGE_AGE = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
 REQUESTS_AGE = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
+
+_GARBAGE_THRESHOLDS = (5_000, 20, 50)
 
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
@@ -74,10 +78,22 @@ def from_environment() -> Starlette:
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     try:
-        return create_app(settings)
+        app = create_app(settings)
     except SettingsError as error:  # in a file that was changed while the server ran
         logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
         sys.exit(1)
+    _look_for_garbage_less_often()
+    return app
+
+
+def _look_for_garbage_less_often() -> None:
+    """What is there by now stays for good, and an answer makes thousands of objects that are soon gone.
+
+    With Python's own thresholds answers wait for looks at all of it again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def create_app(
@@ -101,7 +117,7 @@ def create_app(
         publishing=settings.publish_rate_limit,
         now=clock,
     )
-    schema = make_schema(settings.graphql)
+    schema = make_schema(settings.graphql, is_fast=settings.fast_path)
     documents = make_documents(settings, schema)
     door = GraphQLDoor(
         schema=schema,
@@ -154,7 +170,8 @@ def create_app(
                 repeated(forget_requests, every=REQUESTS_AGE),
                 worker_beside(settings, database, door.retry_policies, clock),
             ):
-                yield
+                with told_to_stop(door.stop):
+                    yield
 
     app = Starlette(
         routes=[

@@ -23,6 +23,7 @@ from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
 from app.main import now_utc
 from app.observability.logs import configure_logging
+from app.platforms.adapters import check_sandbox_file
 from app.services.demo import load_demo, send_demo_posts
 from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import make_first_workspace
@@ -39,8 +40,10 @@ def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
     # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
-    make_documents(settings, make_schema(settings.graphql))
+    make_documents(settings, make_schema(settings.graphql, is_fast=settings.fast_path))
     load_retry_policies(settings.retry_policy_file)
+    if settings.with_worker:
+        check_sandbox_file(settings.sandbox_file)
     listening = _bind(settings)
     with listening, _shared_metrics(settings):
         key = asyncio.run(_prepare(settings))

@@ -317,7 +317,9 @@ class Settings:
         "SECRET_KEY",
         None,
         _secret_key,
-        "Signs cursors and leases. Not set: one is made at the first start and kept in the database.",
+        "Signs cursors and leases. Not set: one is made at the first start and kept in the database. A new"
+        " one makes those that are out unknown, and reports of running attempts are refused: let publishers"
+        " finish first.",
     )
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",
@@ -369,6 +371,13 @@ class Settings:
     )
     max_body_bytes: int = _setting(
         "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."
+    )
+    fast_path: bool = _setting(
+        "FAST_PATH",
+        "yes",
+        _yes_or_no,
+        "`no` parses and validates each document anew, and leaves all of its answer to graphql-core; the"
+        " answers are the same.",
     )
     persisted_queries_bytes: int = _setting(
         "PERSISTED_QUERIES_BYTES",

@@ -338,23 +338,24 @@ class UnreliableDatabase(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.fails = False
-        self.reads = 0
+        self.reads: Counter[object] = Counter()
+        """By the tasks that read."""
 
     @asynccontextmanager
     async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
-        self.reads += 1
+        self.reads[asyncio.current_task()] += 1
         if self.fails:
             raise ServiceUnavailable("The disk is gone.")
         async with super().read_all_workspaces() as connection:
             yield connection
 
     async def several_reads(self) -> None:
-        """So many that all who read again and again have done so."""
-        enough = self.reads + 12
-        async with asyncio.timeout(10):
+        """So many that both who read again and again have begun and ended one, and begun the next."""
+        self.reads.clear()
+        async with asyncio.timeout(60):
             while True:
                 await asyncio.sleep(0.005)
-                if self.reads >= enough:
+                if sum(each >= 3 for each in self.reads.values()) == 2:
                     return
 
 

@@ -237,6 +237,21 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_worker_whose_sandbox_cannot_be_used_is_told_before_anything_is_made(
+    start: Starter, tmp_path: Path
+) -> None:
+    file = tmp_path / "no" / "ledger.jsonl"
+    refusal = start("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").refusal()
+    without_worker = start(SANDBOX_FILE=str(file))
+    without_worker.greeting()
+    without_worker.stop()
+
+    assert refusal == (
+        f"post-results: SANDBOX_FILE: {file} cannot be read and written: No such file or directory.\n"
+    )
+
+
 # Answering.
 
 
@@ -370,6 +385,38 @@ def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signal
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b'{"data":{"__typename":"Query"}}')
     assert status == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers: str) -> None:
+    server = start("--demo", start=forked if workers == "1" else anew, WORKERS=workers)
+    server.greeting()
+    wait = """mutation {
+      claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
+    }"""
+
+    def claim() -> httpx.Response:
+        return httpx.post(
+            f"{server.url}/graphql",
+            json={"query": wait},
+            headers={"Authorization": f"Bearer {DEMO_KEY}"},
+            timeout=SECONDS,
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        waits = [pool.submit(claim) for _ in range(8)]
+        time.sleep(1)
+        assert not any(each.done() for each in waits)
+        began = time.monotonic()
+        server.stop()
+        took = time.monotonic() - began
+
+    answers = [each.result() for each in waits]
+    assert [each.json() for each in answers] == 8 * [
+        {"data": {"claimDestinations": {"claims": []}}}
+    ]
+    assert took < 9  # the time that it would give to what does not end
+    assert [event for event in server.events() if event["level"] == "error"] == []
 
 
 def _until_nothing_listens(address: httpx.URL) -> None:

@@ -115,6 +115,16 @@ async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
     )
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_a_sandbox_file_that_cannot_be_used_stops_the_start(
+    start: Start, tmp_path: Path
+) -> None:
+    worker = start(SANDBOX_FILE=str(tmp_path))
+    assert await asyncio.to_thread(worker.refusal) == (
+        f"post-results: SANDBOX_FILE: {tmp_path} cannot be read and written: Is a directory.\n"
+    )
+
+
 async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
     start: Start, database: Database, ledger: Ledger
 ) -> None:

@@ -14,12 +14,14 @@ from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.ids import DestinationId, WorkspaceId
 
 _MILLISECOND = timedelta(milliseconds=1)
+_OLDEST_FIRST = (Attempt.started_at, Attempt.number.nulls_last(), Attempt.id)
+"""Of those that started together by number, then the late ones, which have none."""
 
 
 async def attempts_by_destination_id(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Sequence[AnyRow]:
-    """The attempts of the destinations, each one's in the order they started."""
+    """The attempts of the destinations, each one's in the order of `_OLDEST_FIRST`."""
     return await reader.rows(_LOGS, destination_ids=destination_ids)
 
 
@@ -40,12 +42,12 @@ _LOGS = Query(
         Attempt.finished_at,
     )
     .where(any_of(Attempt.destination_id, "destination_ids"))
-    .order_by(Attempt.destination_id, Attempt.started_at, Attempt.id)
+    .order_by(Attempt.destination_id, *_OLDEST_FIRST)
 )
 
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[domain.Attempt]:
-    """The whole log of a destination whose post is locked."""
+    """The whole log of a destination whose post is locked, in the order of `_OLDEST_FIRST`."""
     rows = await reader.rows(
         select(
             Attempt.id,
@@ -63,7 +65,9 @@ async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[d
             Attempt.worker,
             Attempt.started_at,
             Attempt.finished_at,
-        ).where(Attempt.destination_id == destination_id)
+        )
+        .where(Attempt.destination_id == destination_id)
+        .order_by(*_OLDEST_FIRST)
     )
     return [_attempt(row) for row in rows]
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.redaction import redacted
-from app.domain.text import check_name, check_text, check_url
+from app.domain.redaction import redacted, redacted_url
+from app.domain.text import MAX_URL_LENGTH, check_name, check_text, check_url, encoded_url
 from app.domain.times import cut_to_milliseconds
 
 MAX_MESSAGE_LENGTH = 2000
@@ -116,7 +116,7 @@ def told_failure(category: ErrorCategory, message: str, told: Told) -> Failure:
     raw = told.get("raw")
     return Failure(
         category=category,
-        code=code or category.name,
+        code=redacted(code, max_length=MAX_CODE_LENGTH) if code else category.name,
         message=redacted(message, max_length=MAX_MESSAGE_LENGTH),
         http_status=http_status,
         retry_after=_retry_after(told.get("retry_after_seconds")),
@@ -130,18 +130,22 @@ def told_publication(
     published_at: datetime | None,
     now: datetime,
 ) -> Publication:
-    """Where a publisher says it is, by now if it says no time; InvalidInput without id and URL."""
+    """Where a publisher says it is, by now if it says no time; InvalidInput without id and URL.
+
+    A URL is mended rather than refused, and its secrets are taken out.
+    """
     if platform_post_id is None and platform_post_url is None:
         raise InvalidInput(
             "A published post needs platformPostUrl or platformPostId, by which people find it.",
             argument="platformPostUrl",
         )
     if platform_post_url is not None:
-        check_url(platform_post_url, "platformPostUrl")
+        check_text(platform_post_url, "platformPostUrl", max_length=MAX_URL_LENGTH)
+        platform_post_url = check_url(
+            encoded_url(redacted_url(platform_post_url)), "platformPostUrl"
+        )
     if platform_post_id is not None:
-        check_text(platform_post_id, "platformPostId", max_length=MAX_PLATFORM_POST_ID_LENGTH)
-        if not platform_post_id.strip():
-            raise InvalidInput("platformPostId must not be empty.", argument="platformPostId")
+        check_name(platform_post_id, "platformPostId", max_length=MAX_PLATFORM_POST_ID_LENGTH)
     if published_at is not None and published_at > now + MAX_CLOCK_SKEW:
         raise InvalidInput("publishedAt is in the future.", argument="publishedAt")
     return Publication(
@@ -151,9 +155,12 @@ def told_publication(
     )
 
 
-def check_worker(name: str | None) -> None:
-    if name is not None:
-        check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
+def told_worker(name: str | None) -> str | None:
+    """Who makes an attempt, as it may be stored: without secrets; InvalidInput for one too long."""
+    if name is None:
+        return None
+    check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
+    return redacted(name, max_length=MAX_WORKER_LENGTH)
 
 
 def check_attempt_key(key: str) -> None:

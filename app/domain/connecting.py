@@ -53,14 +53,19 @@ class NewConnection:
     """When the access ends; None if never, or if nobody knows."""
 
 
+def check_platform(name: str, argument: str) -> None:
+    """InvalidInput for a name that no account's platform can have."""
+    check_text(name, argument, max_length=MAX_PLATFORM_LENGTH)
+    if not _PLATFORM.fullmatch(name):
+        raise InvalidInput(
+            f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",
+            argument=argument,
+        )
+
+
 def check_connection(wanted: NewConnection) -> None:
     """Refuse what cannot be right, whatever accounts there are and whatever the time."""
-    check_text(wanted.platform, "platform", max_length=MAX_PLATFORM_LENGTH)
-    if not _PLATFORM.fullmatch(wanted.platform):
-        raise InvalidInput(
-            "platform must be a word of lower-case letters, digits, _ and -, such as instagram.",
-            argument="platform",
-        )
+    check_platform(wanted.platform, "platform")
     _check_texts({field.name: getattr(wanted, field.name) for field in fields(wanted)})
 
 

@@ -15,7 +15,7 @@ from app.domain.destinations import (
 from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.errors import LeaseLost
 from app.domain.retry_policy import RetryPolicies, next_retry
-from app.domain.transitions import failed, published, waiting
+from app.domain.transitions import failed, published, unknown, waiting
 
 
 class Receipt(StrEnum):
@@ -95,9 +95,12 @@ def settle_published(
     log: Sequence[Attempt],
     now: datetime,
 ) -> Recorded:
-    """The first report settles the destination, whatever was thought of it; another is a duplicate."""
+    """The first report settles the destination, whatever was thought of it; another is a duplicate.
+
+    LeaseLost of a draft's, which `Post.sent_after_all` makes one that can be published.
+    """
     if state.due_at is None:
-        raise lease_lost()  # taken back before it was started
+        raise lease_lost()
     is_first = state.status is not DestinationStatus.PUBLISHED
     return Recorded(
         state=published(state, where, now) if is_first else state,
@@ -128,11 +131,24 @@ def settle_failed(
         random=rules.random,
         now=now,
     )
+    if retry_at is not None and state.due_at is not None:
+        retry_at = max(retry_at, state.due_at)  # elsewhere it may have been tried before its time
     after = failed(state, failure, now) if retry_at is None else waiting(state, failure, retry_at)
     return Recorded(
         state=after,
         attempts=(attempt.ended(Outcome.FAILED, failure, now),),
         lost_access=attempt.started_at if failure.category is ErrorCategory.AUTH else None,
+    )
+
+
+def settle_unknown(
+    state: DestinationState, attempt: Attempt, failure: Failure, now: datetime
+) -> Recorded:
+    """Perhaps published, whatever the publisher calls it."""
+    failure = replace(failure, category=ErrorCategory.UNCLASSIFIED, code=OUTCOME_UNKNOWN)
+    return Recorded(
+        state=unknown(state, failure, now),
+        attempts=(attempt.ended(Outcome.UNKNOWN, failure, now),),
     )
 
 

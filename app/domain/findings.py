@@ -24,6 +24,7 @@ from app.domain.endings import (
     overtaken,
     settle_failed,
     settle_published,
+    settle_unknown,
 )
 from app.domain.errors import Conflict, Leased
 from app.domain.ids import NewId
@@ -49,7 +50,9 @@ class Result:
     attempt_key: str
     worker: str | None
     started_at: datetime
+    outcome: Outcome
     told: Publication | Failure
+    """Where it is published, or what went wrong."""
 
 
 def report_verified(
@@ -62,17 +65,19 @@ def report_verified(
 ) -> Recorded:
     """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED, and it alone.
 
-    What is not there is tried again at once, unless its attempts are spent.
+    What is not there is tried again at once, unless its attempts are spent. LeaseLost where the look was
+    not finished in time, but for a publication.
     """
     if (finding is Finding.PUBLISHED) != (where is not None):
         raise ValueError("a place goes with what is published")
     holds = state.verification_token == report.lease.token
+    is_over = state.verifiable_at is None or state.verifiable_at <= report.now
     if where is not None:
         if history.is_evident(report.lease.fence):
             return Recorded(state=state, receipt=Receipt.REPEATED)
         log = [] if holds else overtaken(state, history, report.now)
         return settle_published(state, where, fence=report.lease.fence, log=log, now=report.now)
-    if not holds:
+    if not holds or is_over:
         raise lease_lost()
     if finding is Finding.STILL_UNKNOWN:
         return Recorded(state=unverified(state, report.now + VERIFY_AGAIN_AFTER))
@@ -109,33 +114,53 @@ def record_result(
     """What a publisher did by itself, once for each of its attempts.
 
     Leased while another one holds the destination. Conflict for a draft, for a failure of what has ended,
-    and for an attempt that has told something else.
+    and for an attempt that has told something else, unless it did not know then. What failed before another
+    attempt began is only logged.
     """
-    outcome = Outcome.FAILED if isinstance(result.told, Failure) else Outcome.PUBLISHED
     known = history.with_key(result.attempt_key)
     if known is not None:
-        if known.outcome is not outcome:
-            raise Conflict(
-                f"The attempt with this attemptKey is on record as {known.outcome} already."
-            )
-        return Recorded(state=state, receipt=Receipt.REPEATED)
+        return _told_again(state, history, known, result, now)
     if state.due_at is None:
         raise Conflict("The post is a draft. Schedule it before you publish it.")
     if state.lease_expires_at is not None and state.lease_expires_at > now:
         raise Leased(
             "Another publisher holds this destination. Try again when its lease has ended."
         )
-    if isinstance(result.told, Failure) and state.status.is_final:
-        raise Conflict(
-            f"The destination is {_known_as(state)}; a failure cannot be recorded any more."
-        )
-    after, attempt = _begun_elsewhere(state, result, new_id)
+    if isinstance(result.told, Failure):
+        if state.status.is_final:
+            raise Conflict(
+                f"The destination is {_known_as(state)}; a failure cannot be recorded any more."
+            )
+        if any(each.started_at > result.started_at for each in history.attempts):
+            after, late = _begun_elsewhere(state, result, new_id, is_late=True)
+            ended = late.ended(result.outcome, result.told, now)
+            return Recorded(state=after, receipt=Receipt.LATE, attempts=(ended,))
+    is_late = state.status is DestinationStatus.PUBLISHED
+    after, attempt = _begun_elsewhere(state, result, new_id, is_late=is_late)
     log = overtaken(state, history, now)
     if isinstance(result.told, Publication):
         log.append(attempt.ended(Outcome.PUBLISHED, None, now))
         return settle_published(after, result.told, fence=after.fence, log=log, now=now)
-    recorded = settle_failed(after, history, attempt, result.told, rules, now)
+    if result.outcome is Outcome.UNKNOWN:
+        recorded = settle_unknown(after, attempt, result.told, now)
+    else:
+        recorded = settle_failed(after, history, attempt, result.told, rules, now)
     return replace(recorded, attempts=(*log, *recorded.attempts))
+
+
+def _told_again(
+    state: DestinationState, history: History, known: Attempt, result: Result, now: datetime
+) -> Recorded:
+    """The same; or where the post is, of which its publisher did not know at first whether it is there."""
+    if known.outcome is result.outcome:
+        return Recorded(state=state, receipt=Receipt.REPEATED)
+    is_found = known.outcome is Outcome.UNKNOWN and isinstance(result.told, Publication)
+    if not is_found or known.fence is None or isinstance(result.told, Failure):
+        raise Conflict(f"The attempt with this attemptKey is on record as {known.outcome} already.")
+    if history.is_evident(known.fence):
+        return Recorded(state=state, receipt=Receipt.REPEATED)
+    log = overtaken(state, history, now)
+    return settle_published(state, result.told, fence=known.fence, log=log, now=now)
 
 
 _NOT_THERE = Failure(
@@ -154,10 +179,9 @@ def _is_old(state: DestinationState, max_age: timedelta, now: datetime) -> bool:
 
 
 def _begun_elsewhere(
-    state: DestinationState, result: Result, new_id: NewId
+    state: DestinationState, result: Result, new_id: NewId, *, is_late: bool
 ) -> tuple[DestinationState, Attempt]:
-    """With a number of its own, unless the destination is published: then it is one too many."""
-    is_late = state.status is DestinationStatus.PUBLISHED
+    """With a number of its own, unless it is late: then it changes nothing, or is one too many."""
     after = replace(state, fence=state.fence + 1)
     if not is_late:
         after = replace(after, attempts=state.attempts + 1, round_attempts=state.round_attempts + 1)

@@ -6,11 +6,10 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from app.domain.connecting import MAX_PLATFORM_LENGTH
+from app.domain.connecting import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.signing import Seal
-from app.domain.text import check_text
 
 DEFAULT_LEASE = timedelta(minutes=1)
 MIN_LEASE = timedelta(seconds=1)
@@ -93,7 +92,7 @@ def claim_limit(count: int, argument: str) -> int:
 
 
 def chosen_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
-    """InvalidInput for none, too many, and one that stands there twice; None for all."""
+    """InvalidInput for none, too many, one twice, and one that no account can be on; None for all."""
     if platforms is None:
         return None
     if not 1 <= len(platforms) <= MAX_CHOSEN_PLATFORMS:
@@ -103,7 +102,7 @@ def chosen_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence
             argument=argument,
         )
     for index, each in enumerate(platforms):
-        check_text(each, f"{argument}[{index}]", max_length=MAX_PLATFORM_LENGTH)
+        check_platform(each, f"{argument}[{index}]")
     if len(set(platforms)) < len(platforms):
         raise InvalidInput(f"{argument} names a platform twice.", argument=argument)
     return platforms

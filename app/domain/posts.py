@@ -10,7 +10,7 @@ from app.domain.destinations import Destination, DestinationState, DestinationSt
 from app.domain.ids import DestinationId, PostId
 from app.domain.json_values import is_same
 from app.domain.text import fold_for_search
-from app.domain.transitions import suspended
+from app.domain.transitions import cancelled, planned, suspended
 
 
 class PostStatus(StrEnum):
@@ -114,6 +114,23 @@ class Post:
             for each in self.destinations
         )
         return replace(self, destinations=destinations, updated_at=now)
+
+    def sent_after_all(self, destination_id: DestinationId, now: datetime) -> Self:
+        """No draft any more, for it is published on one account; on all others it counts as cancelled."""
+        due = self.scheduled_for or now
+        destinations = []
+        for each in self.destinations:
+            state = planned(each.state, due)
+            if each.id != destination_id:
+                state = cancelled(state, now)
+            destinations.append(replace(each, state=state, updated_at=now))
+        return replace(
+            self,
+            is_draft=False,
+            submitted_now=self.scheduled_for is None,
+            destinations=tuple(destinations),
+            updated_at=now,
+        )
 
     def edited(self, now: datetime) -> Self:
         """In its next version: after somebody changed it, or what becomes of it."""

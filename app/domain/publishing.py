@@ -5,9 +5,10 @@ changed. A lease is held while its token is in the state. Who has lost it gets L
 that a post is published is evidence and is kept, whenever it comes; a late failure is only logged.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.accounts import HealthReason, blocking_message
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.diagnosis import OUTCOME_UNKNOWN
@@ -20,8 +21,9 @@ from app.domain.endings import (
     overtaken,
     settle_failed,
     settle_published,
+    settle_unknown,
 )
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, LeaseLost
 from app.domain.ids import NewId
 from app.domain.leases import Lease
 from app.domain.transitions import released, started, unknown
@@ -43,13 +45,24 @@ def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
 
 
 def start_attempt(
-    state: DestinationState, history: History, report: Report, *, worker: str | None
+    state: DestinationState,
+    history: History,
+    report: Report,
+    *,
+    worker: str | None,
+    obstacle: HealthReason | None,
 ) -> tuple[Recorded, Attempt]:
-    """Log that a publisher is about to call the platform; the same attempt if it says so again."""
+    """Log that a publisher is about to call the platform; the same attempt if it says so again.
+
+    `obstacle` is why nothing goes out on the account any more: then LeaseLost, and when the lease has
+    ended, the destination fails for it.
+    """
     require_lease(state, report.lease, report.now)
     running = history.attempt(report.lease.fence)
     if running is not None:
         return Recorded(state=state, receipt=Receipt.REPEATED), running
+    if obstacle is not None:
+        raise LeaseLost(f"Nothing goes out on this account now. {blocking_message(obstacle)}")
     after, attempt = _started(state, report, worker=worker)
     return Recorded(state=after, attempts=(attempt,)), attempt
 
@@ -124,12 +137,7 @@ def report_unknown(
         return _late_failure(state, history, report, Outcome.UNKNOWN, failure)
     if state.started_at is None:
         raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
-    attempt = _attempt_or_late(history, report)
-    failure = replace(failure, category=ErrorCategory.UNCLASSIFIED, code=OUTCOME_UNKNOWN)
-    return Recorded(
-        state=unknown(state, failure, report.now),
-        attempts=(attempt.ended(Outcome.UNKNOWN, failure, report.now),),
-    )
+    return settle_unknown(state, _attempt_or_late(history, report), failure, report.now)
 
 
 _GONE = Failure(

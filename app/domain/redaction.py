@@ -6,7 +6,9 @@ REDACTED = "[redacted]"
 _CUT = "…"
 
 # What is no secret though it stands where one may: a word of prose, as in "Invalid token: expired".
-_PROSE = r"(?:(?-i:[A-Za-z]?[a-z'’-]{0,20}|[A-Z]{1,20})[.,:;!?)…]*(?=\s|$)|\[redacted\])"
+_WORD = r"(?-i:[A-Za-z]?[a-z'’-]{0,20}|[A-Z]{1,20})[.,:;!?)…]*"
+_PROSE = rf"(?:{_WORD}(?=\s|$)|\[redacted\])"
+_NOTHING = r"(?:null|none|nil|true|false|undefined)\b"
 _NEW = r"(?!\[redacted\]|…)"
 _START = r"(?<![\w-])"
 _VALUE = r"[^\s\"'&,;<>)}\]]*[^\s\"'&,;<>)}\].]"
@@ -17,28 +19,63 @@ _NAME = (
     r"|session_?id|(?:\b|[_-])(?:sig|pwd)"
     r"|(?:api|access|auth|client|consumer|private|signing)[_-]?key)"
 )
-_SECRETS = re.compile(
-    "|".join(
-        (
-            # A header, to its end or that of its token; in quotes, as in JSON, it is the next form.
-            rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NEW}[^\s\"'][^\r\n]*",
-            rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NEW}"
-            r"[\w.~+/-]{6,}+=*+(?![\"'])",
-            rf"(?P<quoted>{_START}(?:{_NAME}|(?:set-)?cookie)(?:\\{{0,3}}[\"'])?\s{{0,3}}[:=]\s{{0,3}}"
-            rf"(?P<quote>\\{{0,3}}[\"'])){_NEW}(?:(?!(?P=quote))(?:\\.|.))+",
-            rf"(?P<scheme>\b{_SCHEME}\s{{1,3}})(?!{_PROSE})[\w.~+/-]{{6,}}+=*+(?![\"'])",
-            rf"(?P<sent>{_START}(?:{_NAME}[:=]|{_PASSWORD}\s{{0,3}}[:=]\s{{0,3}})){_NEW}{_VALUE}",
-            rf"(?P<told>{_START}{_NAME}\s{{0,3}}[:=]\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
-            r"(?P<user>://)[^\s/@:]+:[^\s/@]+(?=@)",
-            rf"{_START}eyJ[\w-]{{8,}}+\.[\w-]{{4,}}(?:\.[\w-]*)?",  # a JSON web token
-            r"\bAIza[\w-]{35}",  # a key of Google's, which is sent in URLs
-            r"\b(?:bot)?\d{8,10}:[\w-]{35}",  # a token of Telegram's, which is too
-            r"\b[a-z]{2,10}_(?:[a-z]{2,10}_)?[0-9a-f]{32}\b",  # a key of ours, with any prefix
-            r"\bwhsec_[\w+/=-]+",
-        )
-    ),
-    re.IGNORECASE | re.DOTALL,
+_IS = r"(?:\]?\s?=>|[:=])"  # print_r of PHP has a name in brackets
+_QUOTE = r"(?:\\{0,3}[\"']|&(?:quot|apos|\#3[49]);)"
+_TO_QUOTE = r"(?:(?!(?P=quote))(?:\\.|.))"
+_PERCENT = r"%(?:25){0,2}"  # as often as one URL is within another
+_BASE64 = r"[\w.~+/-]{6,}+=*+"
+
+_NAMED = (
+    # A header, to its end or that of its token; in quotes, as in JSON, it is the next form.
+    rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NEW}[^\s\"'][^\n]*",
+    rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NEW}"
+    rf"{_BASE64}(?![\"'])",
+    # In quotes, or a list of such.
+    rf"(?P<quoted>{_START}(?:{_NAME}|(?:set-)?cookie){_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}}"
+    rf"(?P<list>\[\s*+)?(?P<quote>{_QUOTE})){_NEW}{_TO_QUOTE}+"
+    rf"(?(list)(?:(?P=quote)\s*+,\s*+(?P=quote){_TO_QUOTE}*)*)",
+    # Only its name is in quotes: a number, or a list of them.
+    rf"(?P<bare>{_START}{_NAME}{_QUOTE}\s{{0,3}}{_IS}\s{{0,3}})(?!{_PROSE}|{_NOTHING})[\w+/.-]{_VALUE}",
+    rf"(?P<numbers>{_START}{_NAME}{_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}}\[\s*+)(?=[\d-])[^\]\"'\[{{}}]+",
+    # The content of an element.
+    rf"(?P<element>(?:<|&lt;)(?:\w{{1,20}}:)?{_NAME}(?:\s[^<>]{{0,99}})?(?:>|&gt;)"
+    rf"\s{{0,9}}(?:<!\[CDATA\[)?){_NEW}[^\s<&\]][^<&\]]*",
+    # In a URL that is itself in a URL, or JSON that is.
+    rf"(?P<encoded>{_START}{_NAME}(?:{_PERCENT}2[27])?{_PERCENT}3[AD]"
+    rf"(?:{_PERCENT}2[027]|\+)*(?:{_SCHEME}(?:{_PERCENT}20|\+))?){_NEW}"
+    rf"(?:[^\s\"'&,;<>)}}\]%]|%(?!(?:25){{0,2}}(?:2[0267C]|3B|[57]D|0[AD])))+",
+    rf"(?P<scheme>\b(?:{_SCHEME}(?:\s{{1,3}}|%20)|Bearer\s{{0,3}}[:=]\s{{0,3}}))"
+    rf"(?!{_PROSE}|{_WORD}[\"'\\]){_BASE64}(?!(?<==)[\"'][^\s\"',;)}}\]])",
+    rf"(?P<sent>{_START}(?:{_NAME}{_IS}|{_PASSWORD}\s{{0,3}}{_IS}\s{{0,3}})){_NEW}{_VALUE}",
+    rf"(?P<told>{_START}{_NAME}\s{{0,3}}{_IS}\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
+    r"(?P<user>://)[^\s/@:]+:[^\s/@]+(?=@)",
 )
+"""Secrets that a name gives away; the first group of each stays."""
+
+_LETTER = r"(?<![A-Za-z0-9])"
+_FORMS = (
+    rf"{_START}eyJ[\w-]{{8,}}+\.[\w-]{{4,}}(?:\.[\w-]*)?",  # a JSON web token
+    r"-----BEGIN[\w+% ]{0,40}?PRIVATE(?:[+ ]|%20)KEY.*?(?:-----END[\w+% ]{0,60}(?:-----|\Z)|\Z)",
+    rf"{_LETTER}AIza[\w-]{{35}}",  # Google: a key, which is sent in URLs; access and refresh tokens
+    rf"{_LETTER}ya29\.[\w.-]{{8,}}",
+    rf"{_LETTER}1//0[\w-]{{20,}}",
+    r"\b(?:bot)?\d{8,10}:[\w-]{35}",  # Telegram, in URLs too
+    rf"{_LETTER}(?-i:[MNO][\w-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,}})",  # Discord
+    rf"{_LETTER}(?:xox[a-z]|xapp)-[\w-]{{8,}}",  # Slack
+    rf"{_LETTER}[rsp]k_(?:live|test)_\w{{8,}}",  # Stripe
+    rf"{_LETTER}whsec_[\w+/=-]+",  # webhooks, ours too
+    rf"{_LETTER}(?-i:A[KS]IA[A-Z0-9]{{16,}})",  # Amazon
+    rf"{_LETTER}(?:gh[oprsu]|github_pat)_\w{{8,}}",  # GitHub
+    rf"{_LETTER}glpat-[\w-]{{8,}}",  # GitLab
+    rf"{_LETTER}sk-(?:(?:ant|proj|svcacct)-[\w-]{{20,}}|[A-Za-z0-9]{{20,}})",  # OpenAI, Anthropic
+    rf"{_LETTER}SG\.[\w-]{{16,}}\.[\w-]{{16,}}",  # SendGrid
+    r"\b[a-z]{2,10}_(?:[a-z]{2,10}_)?[0-9a-f]{32}\b",  # a key of ours, with any prefix
+)
+"""Secrets whose own form gives them away, wherever they stand."""
+
+_SECRETS = re.compile("|".join((*_NAMED, *_FORMS)), re.IGNORECASE | re.DOTALL)
+_UNSHOWABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_USER = re.compile(r"(?<=://)[^/?#\\]*@")
 _LONG_WORD = re.compile(r"[\w-]{40,}", re.ASCII)
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 
@@ -46,11 +83,12 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 def redacted(text: str, *, max_length: int) -> str:
     """The text without what looks like a secret, in at most so many code points, and storable.
 
-    NUL and lone surrogates become U+FFFD. What comes after twice as many is not looked at. A word that
-    would be cut is left out, for half a secret is none that can be recognised.
+    Control characters besides newline and tab, which may hide what stands beside them, become U+FFFD,
+    and so do lone surrogates. What comes after twice as many is not looked at. A word that would be cut
+    is left out, for half a secret is none that can be recognised.
     """
     cut = len(text) > 2 * max_length
-    text = _storable(text[: 2 * max_length])
+    text = _UNSHOWABLE.sub("\ufffd", text[: 2 * max_length].replace("\r\n", "\n"))
     if cut:
         text = _without_last_word(text)
     text = _LONG_WORD.sub(_hidden_if_random, _SECRETS.sub(_hidden, text))
@@ -59,10 +97,12 @@ def redacted(text: str, *, max_length: int) -> str:
     return text[: max_length - 1] + _CUT if cut else text
 
 
-def _storable(text: str) -> str:
-    return "".join(
-        "\ufffd" if each == "\0" or "\ud800" <= each <= "\udfff" else each for each in text
-    )
+def redacted_url(url: str) -> str:
+    """The URL of something public without user and password, and without what looks like a secret.
+
+    What only looks random stays, for many a platform's ids do.
+    """
+    return _SECRETS.sub(_hidden, _USER.sub("", url, count=1))
 
 
 def _without_last_word(text: str) -> str:

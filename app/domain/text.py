@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 from app.domain.errors import InvalidInput
 
@@ -10,6 +11,8 @@ MAX_SEARCH_LENGTH = 200
 
 MAX_URL_LENGTH = 2000
 _URL = re.compile(r"(?i:https?)://[^\s\0-\x1f\x7f/?#]+([/?#][^\s\0-\x1f\x7f]*)?")
+_NEVER_IN_A_URL = re.compile(r'[ "<>\\^`{|}]')
+_BEFORE_THE_PATH = re.compile(r"(?i:https?)://[^/?#]*")
 
 
 def check_text(text: str, argument: str, *, max_length: int) -> str:
@@ -40,11 +43,21 @@ def check_name(text: str, argument: str, *, max_length: int) -> str:
 def check_url(text: str, argument: str) -> str:
     """Pass a URL through that a browser can open: http or https, with a host and without spaces."""
     check_text(text, argument, max_length=MAX_URL_LENGTH)
-    if not _URL.fullmatch(text):
+    if not _URL.fullmatch(text) or not _has_host(text):
         raise InvalidInput(
             f"{argument} must be a URL that starts with http:// or https://.", argument=argument
         )
     return text
+
+
+def encoded_url(text: str) -> str:
+    """The URL with what never stands in one percent-encoded, from its path on; the spaces around it go."""
+    text = text.strip(" ")
+    start = _BEFORE_THE_PATH.match(text)
+    if start is None:
+        return text
+    rest = _NEVER_IN_A_URL.sub(lambda match: f"%{ord(match.group()):02X}", text[start.end() :])
+    return start.group() + rest
 
 
 def fold_for_search(*texts: str) -> str:
@@ -53,6 +66,16 @@ def fold_for_search(*texts: str) -> str:
     What parts the texts is in none of them, so that nothing is found across two.
     """
     return _PART.join(_fold(text).replace(_PART, " ") for text in texts)
+
+
+def _has_host(url: str) -> bool:
+    """Whether the host of a URL, and the port if it has one, can be read, by any browser as the same."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # reading it is what finds a bad one
+    except ValueError:
+        return False
+    return bool(parts.hostname) and not _NEVER_IN_A_URL.search(parts.netloc)
 
 
 _PART = "\x1f"

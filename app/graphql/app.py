@@ -72,8 +72,14 @@ class GraphQLDoor:
     retry_policies: RetryPolicies
     longest_wait: timedelta
     """How long the answer to a request may be held back, until there is something to answer."""
+    is_stopping: bool = False
+    """From when on no answer is held back any more."""
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
+
+    def stop(self) -> None:
+        """Let every answer go that is held back."""
+        self.is_stopping = True
 
     async def context_for(
         self,
@@ -105,7 +111,7 @@ class GraphQLDoor:
             new_id=self.new_id,
             random=self.random,
             retry_policies=self.retry_policies,
-            patience=Patience(self.longest_wait),
+            patience=Patience(self.longest_wait, lambda: self.is_stopping),
             cursor_secret=self.cursor_secret,
             state=state,
             list_entries=ListEntries(max_list_entries),

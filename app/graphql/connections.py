@@ -1,6 +1,7 @@
 """Relay connections by keyset: arguments into a page request, rows into edges. No nouns' SQL."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import strawberry
@@ -38,6 +39,38 @@ class PageInfo:
     end_cursor: str | None = field(description="The last edge's cursor; null on an empty page.")
 
 
+class SortWord(Protocol):
+    """A sort whose value is the name of the row's column."""
+
+    @property
+    def value(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPage:
+    """A page whose cursors are spelled when they are asked for: they cost as much as all else of it."""
+
+    page: Page
+    codec: CursorCodec
+    sort_by: SortWord
+
+    def cursors(self) -> list[str]:
+        """One for each row."""
+        return [self._cursor(row) for row in self.page.rows]
+
+    def info(self) -> PageInfo:
+        rows = self.page.rows
+        return PageInfo(
+            has_next_page=self.page.has_next_page,
+            has_previous_page=self.page.has_previous_page,
+            start_cursor=self._cursor(rows[0]) if rows else None,
+            end_cursor=self._cursor(rows[-1]) if rows else None,
+        )
+
+    def _cursor(self, row: AnyRow) -> str:
+        return self.codec.encode(Position(getattr(row, self.sort_by.value), str(row.id)))
+
+
 @strawberry.type(description="A post in a list.")
 class PostEdge:
     cursor: str = field(description="Its place; pass it as `after` or `before`.")
@@ -46,10 +79,18 @@ class PostEdge:
 
 @strawberry.type(description="A page of posts.")
 class PostConnection:
-    edges: list[PostEdge] = field(description="The posts with their cursors.")
     nodes: list[Post] = field(description="The posts alone.")
-    page_info: PageInfo = field(description="Where the page stands.")
+    page: strawberry.Private[CursorPage]
     count: strawberry.Private[Count]
+
+    @strawberry.field(description="The posts with their cursors.")
+    def edges(self) -> list[PostEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+    @strawberry.field(description="Where the page stands.")
+    def page_info(self) -> PageInfo:
+        return self.page.info()
 
     @strawberry.field(description="All posts that match; counted only when asked for.")
     async def total_count(self) -> int | None:
@@ -64,21 +105,22 @@ class DestinationEdge:
 
 @strawberry.type(description="A page of destinations.")
 class DestinationConnection:
-    edges: list[DestinationEdge] = field(description="The destinations with their cursors.")
     nodes: list[Destination] = field(description="The destinations alone.")
-    page_info: PageInfo = field(description="Where the page stands.")
+    page: strawberry.Private[CursorPage]
     count: strawberry.Private[Count]
+
+    @strawberry.field(description="The destinations with their cursors.")
+    def edges(self) -> list[DestinationEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+    @strawberry.field(description="Where the page stands.")
+    def page_info(self) -> PageInfo:
+        return self.page.info()
 
     @strawberry.field(description="All destinations that match; counted only when asked for.")
     async def total_count(self) -> int | None:
         return await self.count()
-
-
-class SortWord(Protocol):
-    """A sort whose value is the name of the row's column."""
-
-    @property
-    def value(self) -> str: ...
 
 
 def page_request(
@@ -107,48 +149,6 @@ def page_request(
         after=None if after is None else cursors.decode(after, "after"),
         before=None if before is None else cursors.decode(before, "before"),
         offset=offset or 0,
-    )
-
-
-def post_connection(
-    page: Page, nodes: list[Post], cursors: CursorCodec, sort_by: SortWord, count: Count
-) -> PostConnection:
-    places = _places(page.rows, cursors, sort_by)
-    return PostConnection(
-        edges=[PostEdge(cursor=c, node=n) for c, n in zip(places, nodes, strict=True)],
-        nodes=nodes,
-        page_info=_page_info(page, places),
-        count=count,
-    )
-
-
-def destination_connection(
-    page: Page,
-    cursors: CursorCodec,
-    sort_by: SortWord,
-    node_of: Callable[[AnyRow], Destination],
-    count: Count,
-) -> DestinationConnection:
-    nodes = [node_of(row) for row in page.rows]
-    places = _places(page.rows, cursors, sort_by)
-    return DestinationConnection(
-        edges=[DestinationEdge(cursor=c, node=n) for c, n in zip(places, nodes, strict=True)],
-        nodes=nodes,
-        page_info=_page_info(page, places),
-        count=count,
-    )
-
-
-def _places(rows: list[AnyRow], cursors: CursorCodec, sort_by: SortWord) -> list[str]:
-    return [cursors.encode(Position(getattr(row, sort_by.value), str(row.id))) for row in rows]
-
-
-def _page_info(page: Page, places: list[str]) -> PageInfo:
-    return PageInfo(
-        has_next_page=page.has_next_page,
-        has_previous_page=page.has_previous_page,
-        start_cursor=places[0] if places else None,
-        end_cursor=places[-1] if places else None,
     )
 
 

@@ -27,8 +27,10 @@ from app.services.writing import Errand
 class Patience:
     """How long one answer may still be held back, by all of its fields together."""
 
-    def __init__(self, left: timedelta) -> None:
+    def __init__(self, left: timedelta, is_stopping: Callable[[], bool]) -> None:
+        """`is_stopping` tells when the server is to wait for nothing any more."""
         self._left = left
+        self.is_stopping = is_stopping
 
     def take(self, wanted: timedelta) -> timedelta:
         """As much of it as is left."""

@@ -34,6 +34,7 @@ class ResultOutcome(StrEnum):
 
     PUBLISHED = "published"
     FAILED = "failed"
+    UNKNOWN = "unknown"
 
 
 class CatalogPart(StrEnum):
@@ -178,6 +179,7 @@ _describe(
     "How an attempt ended.",
     PUBLISHED="The platform has the post.",
     FAILED="The platform does not have it.",
+    UNKNOWN="The platform gave no answer: the post may be there all the same.",
 )
 _describe(
     ReadinessStatus,

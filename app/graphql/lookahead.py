@@ -17,7 +17,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from app.db.shapes import Shape
 from app.graphql.context import Context, Info
-from app.graphql.rows import Column, Derived, FromPart, Loaded, Many, One, shown_as
+from app.graphql.rows import Column, Derived, FromPart, Loaded, Many, One, Told, shown_as
 
 KEPT_SHAPES = 1024
 
@@ -89,7 +89,7 @@ def _shape(
         match how:
             case Column(name):
                 columns.add(name)
-            case Derived(reads):
+            case Derived(reads) | Told(reads):
                 columns.update(reads)
             case Loaded(reads, many, of_many):
                 columns.update(reads)

@@ -9,7 +9,6 @@ import strawberry
 from strawberry import argument
 
 from app.db import accounts, destinations, posts
-from app.db.queries import AnyRow
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import (
@@ -24,16 +23,16 @@ from app.domain.periods import Period
 from app.graphql import connections
 from app.graphql.analytics import AnalyticsSummary, summarise
 from app.graphql.connections import (
+    CursorPage,
     DestinationConnection,
     PostConnection,
-    destination_connection,
     page_request,
-    post_connection,
 )
 from app.graphql.context import Context, Info
 from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
+from app.graphql.lookahead import LOOKAHEAD
 from app.graphql.permissions import requires
 from app.graphql.reading import read_post, read_posts
 from app.graphql.retry_schedules import RetrySchedule, preview
@@ -119,7 +118,8 @@ class Query:
             return await posts.count_posts(reader, wanted)
 
         found, nodes = await read_posts(info, wanted, order.field, order.direction, page)
-        return post_connection(found, nodes, cursors, order.field, count)
+        page_shown = CursorPage(found, cursors, order.field)
+        return PostConnection(nodes=nodes, page=page_shown, count=count)
 
     @strawberry.field(
         description="Destinations across posts, newest first unless ordered otherwise.",
@@ -147,14 +147,18 @@ class Query:
             reader = info.context.read()
             return await destinations.count_destinations(reader, wanted, now)
 
-        def node_of(row: AnyRow) -> Destination:
-            return Destination.from_row(row, now)
-
-        reader = info.context.read()
         found = await destinations.destinations_page(
-            reader, wanted, order.field, order.direction, page, now
+            info.context.read(),
+            wanted,
+            order.field,
+            order.direction,
+            page,
+            now,
+            LOOKAHEAD.shape(info, ("nodes",), ("edges", "node")),
         )
-        return destination_connection(found, cursors, order.field, node_of, count)
+        nodes = [Destination.from_row(row, now) for row in found.rows]
+        page_shown = CursorPage(found, cursors, order.field)
+        return DestinationConnection(nodes=nodes, page=page_shown, count=count)
 
     @strawberry.field(
         description="The account with this number; null where there is none.",

@@ -35,6 +35,14 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """The field's value is told by a function of the row, which needs these columns."""
+
+    reads: tuple[str, ...]
+    value: Callable[[AnyRow], object]
+
+
+@dataclass(frozen=True, slots=True)
 class FromPart:
     """The field's value is told by a function of the row that came along, which needs these columns."""
 
@@ -70,7 +78,7 @@ class Loaded:
     of_many: tuple[str, ...] = ()
 
 
-Shown = Column | Derived | FromPart | One | Many | Loaded
+Shown = Column | Derived | Told | FromPart | One | Many | Loaded
 
 
 def column(description: str, *, name: str | None = None) -> Any:

@@ -28,13 +28,24 @@ from app.domain.diagnosis import ErrorSource, NextAction, diagnose
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.posts import PostStatus
 from app.graphql.context import Info
-from app.graphql.rows import Derived, FromPart, Loaded, Many, OfRow, One, column, part_of, shown
+from app.graphql.rows import (
+    Derived,
+    FromPart,
+    Loaded,
+    Many,
+    OfRow,
+    One,
+    Told,
+    column,
+    part_of,
+    shown,
+)
 from app.graphql.scalars import Json
 
 
 def shown_account_name(row: AnyRow) -> str:
     """The name an account is shown by, wherever it is shown."""
-    return account_rules.shown_name(
+    return row.account_name or account_rules.shown_name(
         row.id,
         row.platform,
         account_name=row.account_name,
@@ -134,8 +145,8 @@ class Destination(Node):
     updated_at: datetime = column("When it last changed.")
 
     @strawberry.field(
-        description="Whether a publisher should have taken it up, or reported how its attempt ended,"
-        " five minutes ago or earlier.",
+        description="Whether it was due, or the lease on it ended, five minutes ago or earlier, and no"
+        " publisher has taken it up or reported since. While a lease runs, it is not.",
         metadata=shown(
             Derived(reads=("claimable_at", "round_started_at", "started_at", "lease_expires_at"))
         ),
@@ -328,7 +339,7 @@ class Account(Node):
 
     @strawberry.field(
         description="The best name there is for it; never empty.",
-        metadata=shown(Derived(reads=NAME_COLUMNS)),
+        metadata=shown(Told(reads=NAME_COLUMNS, value=shown_account_name)),
     )
     def account_name(self) -> str:
         return shown_account_name(self.row)

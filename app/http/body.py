@@ -2,12 +2,12 @@
 
 import json
 import re
-from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.preferences import parse_parameters
@@ -25,12 +25,15 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 def require_json(headers: Headers) -> None:
     """UnsupportedMediaType unless the headers announce JSON in UTF-8."""
-    media_type, parameters = parse_parameters(headers.get("content-type", ""))
-    if media_type != "application/json" or parameters.get("charset", "utf-8").lower() not in (
-        "utf-8",
-        "utf8",
-    ):
+    if not _is_json(headers.get("content-type", "")):
         raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
+
+
+@lru_cache(maxsize=32)
+def _is_json(content_type: str) -> bool:
+    media_type, parameters = parse_parameters(content_type)
+    charset = parameters.get("charset", "utf-8").lower()
+    return media_type == "application/json" and charset in ("utf-8", "utf8")
 
 
 async def read_body(request: Request[Any], limit: int) -> bytes:
@@ -43,13 +46,18 @@ async def read_body(request: Request[Any], limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if _DECIMAL.fullmatch(announced) and int(announced) > limit:
         raise _too_large(limit)
-    body = bytearray()
-    async with aclosing(request.stream()) as stream:
-        async for chunk in stream:
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(limit)
-    return bytes(body)
+    chunks: list[bytes] = []
+    room, is_complete = limit, False
+    while not is_complete:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        room -= len(chunks[-1])
+        if room < 0:
+            raise _too_large(limit)
+        is_complete = not message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _too_large(limit: int) -> BodyTooLarge:

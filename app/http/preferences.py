@@ -1,14 +1,21 @@
 """What a caller would rather have, as headers of the Accept family tell it (RFC 9110, 12.4.2)."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 
 
-def preferences(headers: Headers, name: str) -> dict[str, float]:
+def preferences(headers: Headers, name: str) -> Mapping[str, float]:
     """What the header names, in lower case, with its weights; what is not understood is left out."""
+    return _weights(",".join(headers.getlist(name)))
+
+
+@lru_cache(maxsize=32)
+def _weights(text: str) -> Mapping[str, float]:
     weights: dict[str, float] = {}
-    for item in ",".join(headers.getlist(name)).split(","):
+    for item in text.split(","):
         choice, parameters = parse_parameters(item)
         with suppress(ValueError):
             weights[choice] = float(parameters.get("q", "1"))

@@ -53,14 +53,22 @@ class RateLimits:
         self._check(self._publishing, str(key_id), state, "publishing requests")
 
     def check_any(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """RateLimitExceeded where a request would be refused whatever it is; counts nothing."""
+        """RateLimitExceeded where a request would be refused whatever it is; counts nothing.
+
+        The status is that of the limit on any request. When to try again, the sooner of both says: a
+        publisher that waited for the later one would lose its leases.
+        """
         caller = str(key_id)
-        limits = (self._requests.used_up(caller), self._publishing.used_up(caller))
-        used_up = [limit for limit in limits if limit is not None]
-        if len(used_up) == len(limits):
-            first = min(used_up, key=lambda limit: limit.resets_at(caller))
-            state["rate_status"] = first.status(caller)
-            raise self._exceeded(first, caller, "requests", "one API key")
+        ordinary, publishing = self._requests.used_up(caller), self._publishing.used_up(caller)
+        if ordinary is None or publishing is None:
+            return
+        state["rate_status"] = ordinary.status(caller)
+        seconds = min(self._seconds_until_reset(each, caller) for each in (ordinary, publishing))
+        raise RateLimitExceeded(
+            f"Too many requests: {ordinary} are allowed for one API key, and {publishing} that do"
+            f" nothing but publish. Try again in {seconds} s.",
+            retry_after=seconds,
+        )
 
     def check_new_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
         """Count posts that a key creates together, or raise RateLimitExceeded and note the status.
@@ -115,11 +123,14 @@ class RateLimits:
         return RateStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
 
     def _exceeded(self, used_up: "_Limit", caller: str, what: str, per: str) -> RateLimitExceeded:
-        seconds = max(1, math.ceil(used_up.resets_at(caller) - self._now().timestamp()))
+        seconds = self._seconds_until_reset(used_up, caller)
         return RateLimitExceeded(
             f"Too many {what}: {used_up} are allowed for {per}. Try again in {seconds} s.",
             retry_after=seconds,
         )
+
+    def _seconds_until_reset(self, limit: "_Limit", caller: str) -> int:
+        return max(1, math.ceil(limit.resets_at(caller) - self._now().timestamp()))
 
 
 class RequestCount:

@@ -80,6 +80,10 @@ class Metrics:
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
 
+        self._counters: dict[
+            tuple[str | None, str | None, str, int], tuple[Counter, Histogram]
+        ] = {}
+
     def request_started(self) -> None:
         self._in_progress.inc()
 
@@ -87,17 +91,30 @@ class Metrics:
         self, *, door: str | None, route: str | None, method: str, status: int, seconds: float
     ) -> None:
         """Count an answer; `route` is a path template, never a path."""
-        labels = (
-            door or _UNMATCHED,
-            route or _UNMATCHED,
-            method if method in _METHODS else _OTHER,
-            f"{status // 100}xx",
-        )
         self._in_progress.dec()
-        self._requests.labels(*labels).inc()
-        self._durations.labels(*labels).observe(seconds)
+        requests, durations = self._of_route(door, route, method, status // 100)
+        requests.inc()
+        durations.observe(seconds)
         if status == 429:
             self._rate_limited.labels(door or _UNMATCHED).inc()
+
+    def _of_route(
+        self, door: str | None, route: str | None, method: str, hundreds: int
+    ) -> tuple[Counter, Histogram]:
+        """What counts such requests; to look it up each time costs more than to count."""
+        key = (door, route, method, hundreds)
+        found = self._counters.get(key)
+        if found is None:
+            labels = (
+                door or _UNMATCHED,
+                route or _UNMATCHED,
+                method if method in _METHODS else _OTHER,
+                f"{hundreds}xx",
+            )
+            found = self._requests.labels(*labels), self._durations.labels(*labels)
+            if method in _METHODS:  # there are no end of others
+                self._counters[key] = found
+        return found
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         """Count a GraphQL operation; the code is that of its first error."""
@@ -127,7 +144,8 @@ class _Overdue(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
             "post_results_destinations_overdue",
-            "Destinations that no publisher took up, or reported of, for five minutes.",
+            "Destinations that were due, or whose lease ended, five minutes ago or earlier, and that nobody"
+            " has taken up or reported since.",
             self._count,
         )
 

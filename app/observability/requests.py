@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.observability.metrics import Metrics
 
-logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("app.requests")
+logger: FilteringBoundLogger = structlog.get_logger("app.requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class Observer:
                 request.operation_type, next(iter(request.error_codes), None)
             )
         level = logging.ERROR if request.status >= 500 else logging.INFO
-        logger.log(level, "request", **_fields(request))
+        if logger.is_enabled_for(level):  # before a line is made of it
+            logger.log(level, "request", **_fields(request))
 
 
 def _fields(request: FinishedRequest) -> dict[str, object]:

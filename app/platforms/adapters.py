@@ -8,6 +8,17 @@ from types import MappingProxyType
 from app.platforms.ledger import Ledger
 from app.platforms.protocol import Platform
 from app.platforms.sandbox import NAME, Sandbox
+from app.settings import SettingsError
+
+
+def check_sandbox_file(file: Path | None) -> None:
+    """SettingsError, in a sentence, for one that the sandbox cannot keep its posts in."""
+    try:
+        Ledger(file).check()
+    except OSError as error:
+        raise SettingsError(
+            f"SANDBOX_FILE: {file} cannot be read and written: {error.strerror}."
+        ) from None
 
 
 def make_adapters(

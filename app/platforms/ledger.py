@@ -1,5 +1,6 @@
 """What the sandbox has published: an append-only file of JSON lines, or a list in memory. No behaviour."""
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from uuid import UUID
 
 from app.domain.ids import DestinationId
 from app.domain.times import format_instant, parse_instant
+
+_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +49,33 @@ class Ledger:
                 "published_at": format_instant(entry.published_at),
             }
         )
+        data = f"{line}\n".encode()
         # In one call, so that processes that append at the same time never mix their lines.
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE)
         try:
-            os.write(descriptor, f"{line}\n".encode())
+            written = os.write(descriptor, data)
         finally:
             os.close(descriptor)
+        if written < len(
+            data
+        ):  # the rest of the line makes the file unreadable, not the post published
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
+
+    def check(self) -> None:
+        """OSError unless the file can be read and written; it is made where there is none."""
+        if self._file is not None:
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, _MODE))
 
     def entries(self) -> Sequence[Entry]:
         """OSError where the file cannot be read."""
         if self._file is None:
             return tuple(self._entries)
-        if not self._file.exists():
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            if not self._file.parent.is_dir():  # a disk that is away says nothing of what is on it
+                raise
             return ()
-        lines = self._file.read_text(encoding="utf-8").splitlines()
         return tuple(_entry(line) for line in lines)
 
     def find(self, destination_id: DestinationId) -> Entry | None:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import quote
 
+import structlog
+
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.times import cut_to_milliseconds
@@ -17,6 +19,8 @@ NAME = "sandbox"
 
 LATENCY = timedelta(seconds=1)
 """What every call takes."""
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 class Behaviour(StrEnum):
@@ -102,7 +106,11 @@ class Sandbox:
 
     async def find(self, posting: Posting) -> Publication | Absence:
         await self._sleep(self._latency.total_seconds())
-        entry = self._ledger.find(posting.destination_id)
+        try:
+            entry = self._ledger.find(posting.destination_id)
+        except OSError:
+            logger.exception("the sandbox cannot read its file")
+            return Absence.CANNOT_SAY
         return Absence.NOT_THERE if entry is None else _publication(entry)
 
     def _publish(self, posting: Posting) -> Publication:
@@ -117,7 +125,15 @@ class Sandbox:
             platform_post_url=f"https://sandbox.example/{quote(name, safe='')}/{platform_post_id}",
             published_at=cut_to_milliseconds(self._now()),
         )
-        self._ledger.add(entry)
+        try:
+            self._ledger.add(entry)
+        except OSError:
+            logger.exception("the sandbox cannot write its file")
+            raise NotPublished(
+                ErrorCategory.TRANSIENT,
+                "NOT_STORED",
+                "The sandbox could not store the post, so it is not published.",
+            ) from None
         return _publication(entry)
 
 

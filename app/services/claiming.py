@@ -91,13 +91,19 @@ async def waiting_for(
     claim: Callable[[], Awaitable[list[Claim]]],
     wait: timedelta,
     sleep: Callable[[float], Awaitable[None]],
+    is_stopping: Callable[[], bool],
 ) -> list[Claim]:
-    """What can be claimed, at once or as soon as there is something; nothing when the time is up."""
+    """What can be claimed, at once or as soon as there is something; nothing when the time is up.
+
+    Whoever is stopping waits no longer, and claims nothing more.
+    """
     claims = await claim()
     for _ in range(wait // POLL):
-        if claims:
+        if claims or is_stopping():
             break
         await sleep(POLL.total_seconds())
+        if is_stopping():
+            break
         claims = await claim()
     return claims
 

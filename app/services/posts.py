@@ -197,11 +197,23 @@ async def delete_post(
 
 async def locked_post(writing: Writing, post_id: PostId) -> Post:
     """The post, which nobody else changes until the end; NotFound where there is none."""
+    post = await locked_record(writing, post_id)
+    if post.deleted_at is not None:
+        raise _no_such_post()
+    return post
+
+
+async def locked_record(writing: Writing, post_id: PostId) -> Post:
+    """As `locked_post`, of a deleted post too: what becomes of it on a platform stays on record."""
     await writing.lock_posts([post_id])
     post = (await writing.posts([post_id])).get(post_id)
-    if post is None or post.deleted_at is not None:
-        raise NotFound("The post was not found: this workspace has none with that id.")
+    if post is None:
+        raise _no_such_post()
     return post
+
+
+def _no_such_post() -> NotFound:
+    return NotFound("The post was not found: this workspace has none with that id.")
 
 
 async def _change(

@@ -8,9 +8,10 @@ from app.db.attempts import insert_evidence, load_attempts, load_evidence, write
 from app.db.engine import Database
 from app.db.post_writes import posts_of_destinations
 from app.domain import findings, publishing
+from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Failure, Publication
 from app.domain.connecting import lost_access
-from app.domain.destinations import Destination, DestinationState
+from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.endings import History, Receipt, Recorded, RetryRules, lease_lost
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
@@ -21,7 +22,7 @@ from app.domain.posts import Post
 from app.domain.publishing import Report
 from app.domain.transitions import extended
 from app.services.accounts import locked_account
-from app.services.posts import locked_post
+from app.services.posts import locked_post, locked_record
 from app.services.writing import Errand, Writing, write
 
 Decide = Callable[[DestinationState, History], Recorded]
@@ -61,17 +62,27 @@ async def start_attempt(
     now: datetime,
 ) -> tuple[Told, Attempt]:
     """The publisher is about to call the platform; it must not, unless this succeeds."""
-    started: list[Attempt] = []
     errand = publisher.errand(lease.workspace_id, "startAttempt", now)
     report = Report(lease, new_id, errand.now)
 
-    def decide(state: DestinationState, history: History) -> Recorded:
-        recorded, attempt = publishing.start_attempt(state, history, report, worker=worker)
-        started.append(attempt)
-        return recorded
+    async def work(writing: Writing) -> tuple[Told, Attempt]:
+        post = await _claimed_post(writing, lease)
+        account_id = post.destination(lease.destination_id).account_id
+        account = (await writing.accounts([account_id]))[account_id]
+        obstacle = blocking_reason(account.connection, errand.now)
+        started: list[Attempt] = []
 
-    told = await _record(database, errand, lease.destination_id, decide)
-    return told, started[-1]
+        def decide(state: DestinationState, history: History) -> Recorded:
+            recorded, attempt = publishing.start_attempt(
+                state, history, report, worker=worker, obstacle=obstacle
+            )
+            started.append(attempt)
+            return recorded
+
+        decided = await decide_about(writing, post, lease.destination_id, decide)
+        return _told(decided, lease.destination_id), started[-1]
+
+    return await write(database, errand, work)
 
 
 async def extend_lease(
@@ -85,7 +96,7 @@ async def extend_lease(
         publishing.require_lease(state, lease, errand.now)
         return Recorded(state=extended(state, expires_at))
 
-    await _record(database, errand, lease.destination_id, decide)
+    await _record(database, errand, lease, decide)
     return expires_at
 
 
@@ -97,7 +108,7 @@ async def release_claim(
     def decide(state: DestinationState, _history: History) -> Recorded:
         return Recorded(state=publishing.release_claim(state, lease, errand.now))
 
-    return await _record(database, errand, lease.destination_id, decide)
+    return await _record(database, errand, lease, decide)
 
 
 async def report_published(
@@ -109,11 +120,20 @@ async def report_published(
     new_id: NewId,
     now: datetime,
 ) -> Told:
-    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
+    errand = publisher.errand(lease.workspace_id, "reportPublished", now)
+    report = Report(lease, new_id, errand.now)
+
+    def decide(state: DestinationState, history: History) -> Recorded:
         return publishing.report_published(state, history, report, where)
 
-    errand = publisher.errand(lease.workspace_id, "reportPublished", now)
-    return await _reported(database, errand, lease, decide, new_id)
+    async def work(writing: Writing) -> Told:
+        post = await _claimed_post(writing, lease)
+        if post.is_draft:  # taken back before the publisher said that it had started
+            post = post.sent_after_all(lease.destination_id, errand.now)
+        decided = await decide_about(writing, post, lease.destination_id, decide)
+        return _told(decided, lease.destination_id)
+
+    return await write(database, errand, work)
 
 
 async def report_failed(
@@ -202,12 +222,15 @@ async def record_result(
         return findings.record_result(state, history, result, rules, new_id=new_id, now=errand.now)
 
     async def work(writing: Writing) -> Told:
-        post = await locked_post(writing, post_id)
+        is_published = result.outcome is Outcome.PUBLISHED
+        post = await (locked_record if is_published else locked_post)(writing, post_id)
         if post.imported_at is not None:
             raise Conflict("The post was imported: its results come from where it is published.")
         on = {each.account_id: each.id for each in post.destinations}
         if account_id not in on:
             raise NotFound(f"The post was not found on account {account_id}.")
+        if is_published and post.is_draft:  # taken back when its publisher had it already
+            post = post.sent_after_all(on[account_id], errand.now)
         return _told(await decide_about(writing, post, on[account_id], decide), on[account_id])
 
     return await write(database, errand, work)
@@ -222,23 +245,25 @@ async def _reported(
 ) -> Told:
     report = Report(lease, new_id, errand.now)
     return await _record(
-        database,
-        errand,
-        lease.destination_id,
-        lambda state, history: decide(state, history, report),
+        database, errand, lease, lambda state, history: decide(state, history, report)
     )
 
 
-async def _record(
-    database: Database, errand: Errand, destination_id: DestinationId, decide: Decide
-) -> Told:
+async def _record(database: Database, errand: Errand, lease: Lease, decide: Decide) -> Told:
     async def work(writing: Writing) -> Told:
-        post = await _post_of(writing, destination_id)
-        if post is None:  # the account was taken off the post
-            raise lease_lost()
-        return _told(await decide_about(writing, post, destination_id, decide), destination_id)
+        post = await _claimed_post(writing, lease)
+        decided = await decide_about(writing, post, lease.destination_id, decide)
+        return _told(decided, lease.destination_id)
 
     return await write(database, errand, work)
+
+
+async def _claimed_post(writing: Writing, lease: Lease) -> Post:
+    """Locked; LeaseLost where the account was taken off the post."""
+    post = await _post_of(writing, lease.destination_id)
+    if post is None:
+        raise lease_lost()
+    return post
 
 
 async def _post_of(writing: Writing, destination_id: DestinationId) -> Post | None:

@@ -14,6 +14,7 @@ from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
+from app.platforms.adapters import check_sandbox_file
 from app.services.access import fail_what_lacks_access
 from app.services.leases import settle_lost_leases
 from app.services.retry_policies import load_retry_policies
@@ -27,6 +28,7 @@ def work_forever(settings: Settings, now: Clock) -> None:
     """Publish until a signal says stop; a second one ends the process at once."""
     configure_logging(settings.log_level, settings.log_format)
     policies = load_retry_policies(settings.retry_policy_file)
+    check_sandbox_file(settings.sandbox_file)
     asyncio.run(_work(settings, policies, now))
 
 

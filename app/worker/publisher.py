@@ -17,7 +17,7 @@ from app.domain.attempts import (
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import Conflict, InvalidInput, LeaseLost, RequestError
-from app.domain.redaction import redacted
+from app.domain.redaction import redacted, redacted_url
 from app.domain.times import format_instant
 from app.platforms.protocol import NotPublished, Posting, make_posting, not_called
 from app.services.claiming import Claim
@@ -221,9 +221,10 @@ def about(claim: Claim) -> dict[str, str | int]:
 def _of(ended: Ended) -> dict[str, str | None]:
     """What a log line says of the end of a call; all that there is of a publication."""
     if isinstance(ended, Publication):
+        url = ended.platform_post_url
         return {
             "platform_post_id": ended.platform_post_id,
-            "platform_post_url": ended.platform_post_url,
+            "platform_post_url": url and redacted_url(url),
             "published_at": format_instant(ended.published_at),
         }
     return {"error": redacted(str(ended), max_length=MAX_MESSAGE_LENGTH)}

@@ -10,9 +10,9 @@ from app.domain.attempts import (
     MAX_RAW_LENGTH,
     Failure,
     Publication,
-    check_worker,
     told_failure,
     told_publication,
+    told_worker,
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import ErrorCode, InvalidInput
@@ -139,6 +139,20 @@ def test_a_publication_says_where_and_since_when() -> None:
     )
 
 
+def test_a_url_is_mended_and_loses_its_secrets_rather_than_the_publication() -> None:
+    for told, kept in (
+        ('https://x.com/"><script>', "https://x.com/%22%3E%3Cscript%3E"),
+        (' https://x.com/a b?q={"a":1}|\\^` ', "https://x.com/a%20b?q=%7B%22a%22:1%7D%7C%5C%5E%60"),
+        (
+            "https://acme:hunter2@x.com/1?access_token=abc&b=1",
+            "https://x.com/1?access_token=[redacted]&b=1",
+        ),
+        ("https://x.com/acme/status/1?s=20", "https://x.com/acme/status/1?s=20"),
+    ):
+        assert told_publication(None, told, None, NOW).platform_post_url == kept
+        assert told_publication(None, kept, None, NOW).platform_post_url == kept
+
+
 def test_the_time_of_a_publication_is_cut_to_milliseconds() -> None:
     finer = NOW + timedelta(microseconds=1999)
     for told in (None, finer):
@@ -146,6 +160,7 @@ def test_the_time_of_a_publication_is_cut_to_milliseconds() -> None:
         assert found.published_at == NOW + timedelta(milliseconds=1)
 
 
+NO_URL = "must be a URL that starts with http:// or https://."
 PUBLICATIONS: list[tuple[Any, str, str]] = [
     (
         (None, None, None),
@@ -167,8 +182,14 @@ PUBLICATIONS: list[tuple[Any, str, str]] = [
         "platformPostUrl",
         "platformPostUrl is 2014 characters long; at most 2000 are allowed.",
     ),
-    (("", None, None), "platformPostId", "platformPostId must not be empty."),
-    ((" ", URL, None), "platformPostId", "platformPostId must not be empty."),
+    *(
+        ((text, URL, None), "platformPostId", "platformPostId must be printable and not empty.")
+        for text in ("", " ", "a\nb", "a\r", "\x1b[31m1", "1\x7f", "1\u2028", "\u202e1")
+    ),
+    *(
+        (("1", url, None), "platformPostUrl", f"platformPostUrl {NO_URL}")
+        for url in ("https://[::1/", "https://x.com:99999/", "https://a b/", "https://x.com/\n")
+    ),
     (
         ("p" * 501, None, None),
         "platformPostId",
@@ -191,10 +212,25 @@ def test_a_publication_that_cannot_be_right_is_refused(
 
 
 def test_a_worker_may_have_a_name_of_two_hundred_characters() -> None:
-    for name in (None, "", "w" * 200, "🤖" * 200):
-        check_worker(name)
+    for name in (None, "", "w" * 200, "🤖" * 200, "publisher-7f9c6d5b8d-x2x4q/17"):
+        assert told_worker(name) == name
     for name, message in (
         ("w" * 201, "worker is 201 characters long; at most 200 are allowed."),
         ("\0", "worker must not contain a NUL character."),
     ):
-        assert refusal_of(lambda name=name: check_worker(name)) == ("worker", message)
+        assert refusal_of(lambda name=name: told_worker(name)) == ("worker", message)
+
+
+KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+
+
+def test_a_secret_that_is_told_as_a_name_is_taken_out() -> None:
+    assert told_worker(f"worker {KEY}") == "worker [redacted]"
+    assert told_worker("\x1b[31mred") == "\ufffd[31mred"
+    for code, kept in (
+        (KEY, "[redacted]"),
+        ("access_token=abc", "access_token=[redacted]"),
+        ("OAuthException", "OAuthException"),
+        ("invalid_token: expired", "invalid_token: expired"),
+    ):
+        assert told_failure(C.AUTH, "No.", {"code": code}).code == kept

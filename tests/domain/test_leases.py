@@ -1,4 +1,4 @@
-"""Leases as publishers have them: read back by the kind that wrote them; and how long they may be."""
+"""Leases as publishers have them: read back by the kind that wrote them; how long, and on which platforms."""
 
 from datetime import timedelta
 from string import ascii_letters, digits
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
-from app.domain.leases import Lease, LeaseCodec, LeaseKind, lease_time
+from app.domain.leases import Lease, LeaseCodec, LeaseKind, chosen_platforms, lease_time
 
 PUBLISHING = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 VERIFICATION = LeaseCodec(b"secret", LeaseKind.VERIFICATION)
@@ -96,3 +96,20 @@ def test_another_length_is_refused(seconds: int, shown: str) -> None:
         lease_time(seconds, "leaseSeconds")
     assert refusal.value.argument == "leaseSeconds"
     assert refusal.value.message == f"leaseSeconds must be from 1 to 3,600; it is {shown}."
+
+
+@pytest.mark.parametrize("names", [None, ["x"], ["instagram", "my-own_platform2", "4chan"]])
+def test_any_platforms_that_accounts_can_be_on_may_be_chosen(names: list[str] | None) -> None:
+    assert chosen_platforms(names, "platforms") == names
+
+
+@pytest.mark.parametrize("name", ["", "Instagram", " x", "x ", "é", "x\n", "ｘ", "_x"])
+def test_a_platform_that_no_account_can_be_on_is_refused_by_its_place(name: str) -> None:
+    for names, argument in (([name], "platforms[0]"), (["x", name], "platforms[1]")):
+        with pytest.raises(InvalidInput) as refusal:
+            chosen_platforms(names, "platforms")
+        error = refusal.value
+        assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, argument)
+        assert error.message == (
+            f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram."
+        )

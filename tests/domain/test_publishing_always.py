@@ -146,7 +146,13 @@ def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
             lambda kept: record_result(
                 kept.state,
                 kept.history,
-                Result(attempt_key=key, worker=None, started_at=kept.now, told=told),
+                Result(
+                    attempt_key=key,
+                    worker=None,
+                    started_at=kept.now,
+                    outcome=Outcome.PUBLISHED if told is HERE else Outcome.FAILED,
+                    told=told,
+                ),
                 rules,
                 new_id=kept.new_id,
                 now=kept.now,
@@ -169,7 +175,9 @@ REPORTS = st.one_of(
     elsewhere(HERE),
     elsewhere(TIMEOUT),
 )
-STARTS = of_lease(lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None)[0])
+STARTS = of_lease(
+    lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None, obstacle=None)[0]
+)
 COMMANDS = st.one_of(
     st.just(claim),
     STARTS,

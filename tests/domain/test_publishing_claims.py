@@ -56,7 +56,7 @@ def started_by(name: str, now: datetime) -> tuple[object, Attempt | None]:
 
     def start() -> Recorded:
         recorded, attempt = start_attempt(
-            state, history_of(state), report(held(state), now), worker="w"
+            state, history_of(state), report(held(state), now), worker="w", obstacle=None
         )
         begun.append(attempt)
         return recorded
@@ -105,7 +105,9 @@ def test_a_lease_of_another_claim_starts_releases_and_extends_nothing(
     history = history_of(state)
 
     assert (
-        outcome_of(lambda: start_attempt(state, history, report(other), worker=None)[0])
+        outcome_of(
+            lambda: start_attempt(state, history, report(other), worker=None, obstacle=None)[0]
+        )
         == LEASE_LOST
     )
     assert outcome_of(lambda: Recorded(state=release_claim(state, other, DURING))) == LEASE_LOST

@@ -9,16 +9,17 @@ import pytest
 from app.domain.attempts import Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.endings import Receipt, Recorded, RetryRules
+from app.domain.errors import LeaseLost
 from app.domain.findings import Finding, reconcile, report_verified
 from app.domain.leases import Lease
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from tests.domain.histories import (
-    AFTER,
     DURING,
     HALFWAY,
     HERE,
     NOT_THERE,
     as_failed,
+    as_published,
     as_waiting,
     history_of,
     lease,
@@ -133,13 +134,15 @@ def test_a_finding_that_is_reported_again_changes_nothing() -> None:
         assert told(after.state, looking(VERIFIED), finding) == LEASE_LOST
 
 
-def test_a_look_that_took_too_long_counts_while_nobody_else_looks() -> None:
-    of = looking(VERIFIED)
-    late = report(of, AFTER + timedelta(hours=1))
-    recorded = report_verified(
-        VERIFIED, history_of(VERIFIED), late, Finding.STILL_UNKNOWN, None, HALFWAY
-    )
-    assert recorded.state.verifiable_at == AFTER + timedelta(hours=1, minutes=5)
+def test_a_look_that_took_too_long_says_nothing_but_where_the_post_is() -> None:
+    assert VERIFIED.verifiable_at is not None
+    late = report(looking(VERIFIED), VERIFIED.verifiable_at)
+    history = history_of(VERIFIED)
+    for finding in (Finding.STILL_UNKNOWN, Finding.NOT_PUBLISHED):
+        with pytest.raises(LeaseLost):
+            report_verified(VERIFIED, history, late, finding, None, HALFWAY)
+    recorded = report_verified(VERIFIED, history, late, Finding.PUBLISHED, HERE, HALFWAY)
+    assert recorded.state == as_published(VERIFIED, HERE, late.now)
 
 
 @pytest.mark.parametrize("finding", Finding)

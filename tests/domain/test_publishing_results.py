@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
-from app.domain.destinations import DestinationState, Outcome
+from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.endings import History, Receipt, Recorded
 from app.domain.findings import Result, record_result
+from app.domain.transitions import unknown
 from tests.domain.histories import (
     AFTER,
     DURING,
@@ -27,18 +28,19 @@ from tests.domain.histories import (
 from tests.domain.states import EVERY, PUBLISHED, UNKNOWN
 from tests.domain.test_publishing_claims import LEASED, STARTED
 from tests.domain.test_publishing_reports import REFUSED, evidence, overtaken
-from tests.factories import NOW
 
 every_state = pytest.mark.parametrize("name", EVERY)
 LEASED_ERROR = (
     "leased",
     "Another publisher holds this destination. Try again when its lease has ended.",
 )
+BEGAN = AFTER - SECOND
 DRAFT_ERROR = ("conflict", "The post is a draft. Schedule it before you publish it.")
 
 
 def result(told: Publication | Failure, key: str = "job-1") -> Result:
-    return Result(attempt_key=key, worker="cron", started_at=NOW - SECOND, told=told)
+    outcome = Outcome.FAILED if isinstance(told, Failure) else Outcome.PUBLISHED
+    return Result(attempt_key=key, worker="cron", started_at=BEGAN, outcome=outcome, told=told)
 
 
 def recorded(
@@ -59,7 +61,7 @@ def logged(
         fence=state.fence + 1,
         attempt_key="job-1",
         worker="cron",
-        started_at=NOW - SECOND,
+        started_at=BEGAN,
         outcome=outcome,
         failure=failure,
         finished_at=AFTER,
@@ -129,7 +131,8 @@ def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure
         assert told == Recorded(
             state=as_failed(before, failure, AFTER)
             if is_spent
-            else as_waiting(before, failure, until),
+            # Elsewhere it may have been tried before its time; here it is not.
+            else as_waiting(before, failure, max(until, state.due_at or until)),
             attempts=(*ended(history), own),
         )
         assert len(ended(history)) == (name in STARTED)
@@ -179,3 +182,53 @@ def test_a_recorded_result_has_the_id_that_was_made_for_it() -> None:
     told = recorded(EVERY["queued"], History("x", [], []), result(HERE))
     assert isinstance(told, Recorded)
     assert [each.id for each in told.attempts] == [UUID(int=0xABC)]
+
+
+@pytest.mark.parametrize("name", ["waiting", "retried by hand", "waiting after several failures"])
+def test_what_failed_before_another_attempt_began_is_only_logged(name: str) -> None:
+    state, history = EVERY[name], history_of(EVERY[name])
+    older = replace(result(REFUSED), started_at=history.attempts[-1].started_at - SECOND)
+
+    assert recorded(state, history, older) == Recorded(
+        state=replace(state, fence=state.fence + 1),
+        receipt=Receipt.LATE,
+        attempts=(
+            replace(
+                logged(state, Outcome.FAILED, REFUSED, number=None), started_at=older.started_at
+            ),
+        ),
+    )
+
+
+def test_a_result_that_its_publisher_does_not_know_is_looked_at_first() -> None:
+    state = EVERY["waiting"]
+    guess = replace(result(TIMEOUT), outcome=Outcome.UNKNOWN)
+    failure = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
+
+    told = recorded(state, history_of(state), guess)
+
+    assert told == Recorded(
+        state=unknown(counted(state), failure, AFTER),
+        attempts=(logged(state, Outcome.UNKNOWN, failure, number=state.attempts + 1),),
+    )
+
+
+def test_a_publisher_may_find_later_where_its_attempt_has_published() -> None:
+    state = EVERY["waiting"]
+    first = recorded(state, history_of(state), replace(result(TIMEOUT), outcome=Outcome.UNKNOWN))
+    assert isinstance(first, Recorded)
+    history = replace(history_of(state), attempts=[*history_of(state).attempts, *first.attempts])
+
+    found = recorded(first.state, history, result(HERE))
+
+    seen = replace(evidence(first.state.fence, counted=True), reported_at=AFTER)
+    assert found == Recorded(state=as_published(first.state, HERE, AFTER), evidence=seen)
+    assert isinstance(found, Recorded)
+    known = replace(history, evidence=[seen])
+    assert recorded(found.state, known, result(HERE)) == Recorded(
+        state=found.state, receipt=Receipt.REPEATED
+    )
+    assert recorded(first.state, history, result(REFUSED)) == (
+        "conflict",
+        "The attempt with this attemptKey is on record as unknown already.",
+    )

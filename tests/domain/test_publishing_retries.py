@@ -47,7 +47,7 @@ def after_failures(
     for category in categories:
         state = claimed(state, NEW, now + HOUR)
         begun, running = start_attempt(
-            state, history, Report(held(state), lambda: NEW, now), worker=None
+            state, history, Report(held(state), lambda: NEW, now), worker=None, obstacle=None
         )
         history = replace(history, attempts=[*history.attempts, running])
         ended = report_failed(
@@ -145,8 +145,10 @@ def test_a_manual_retry_begins_the_limits_and_the_waits_anew() -> None:
     later = NOW + 2 * HOUR
     state = claimed(retried(spent, later), NEW, later + HOUR)
     history = history_of(spent)
-    _, running = start_attempt(state, history, report(held(state), later), worker=None)
-    begun, _ = start_attempt(state, history, report(held(state), later), worker=None)
+    _, running = start_attempt(
+        state, history, report(held(state), later), worker=None, obstacle=None
+    )
+    begun, _ = start_attempt(state, history, report(held(state), later), worker=None, obstacle=None)
     told = report_failed(
         begun.state,
         replace(history, attempts=[*history.attempts, running]),

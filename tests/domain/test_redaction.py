@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.redaction import REDACTED, redacted
+from app.domain.redaction import REDACTED, redacted, redacted_url
 from app.domain.text import check_text
 from tests.factories import NOW
 
@@ -14,11 +14,33 @@ LETTERS = "pe_live_abcdefabcdefabcdefabcdefabcdefab"
 FACEBOOK = "EAAGm0PX4ZCpsBAKZCZBfPZBqrZCnZAbcdEFGhijklMNOpqrSTUvwxYZ0123456789"
 TELEGRAM = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"
 GOOGLE = "AIzaSyA1234567890abcdefghijklmnopqrstuv"
+FORMS = [
+    "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOHcbrzqgy",
+    "xoxp-123-456-789-abcdef",
+    "xapp-1-A111-222-abc",
+    "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+    "pk_live_TYooMQauvdEDq54NiTphI7jx",
+    "rk_live_4eC39HqLyjWDarjt",
+    "sk_test_4eC39HqLyjWDarjt",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ASIAIOSFODNN7EXAMPLE",
+    "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "gho_16C7e42F292c",
+    "github_pat_11AAAAAAA0abcdefghij_xyz",
+    "glpat-abcDEF123456",
+    "ya29.a0AfH6SMBx-y_z",
+    "1//0gLx-abcdefghijklmnopqrs",
+    "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs",
+    "sk-proj-abcdefghijklmnopqrst",
+    "SG.abcdefghijklmnop.qrstuvwxyz012345",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIE+/=\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2\n\nlQ=\n-----END PGP PRIVATE KEY BLOCK-----",
+]
 
 SECRETS = {
     f"Authorization: Bearer {FACEBOOK}": "Authorization: Bearer [redacted]",
     "authorization: Bearer abcdefghij was refused": "authorization: Bearer [redacted] was refused",
-    "Authorization: Basic YWNtZTpodW50ZXI=\r\nHost: x": "Authorization: Basic [redacted]\r\nHost: x",
+    "Authorization: Basic YWNtZTpodW50ZXI=\r\nHost: x": "Authorization: Basic [redacted]\nHost: x",
     'Authorization: OAuth oauth_consumer_key="xvz1e", oauth_nonce="n", oauth_signature="tnn%3D",'
     ' oauth_token="370773112-GmHx"': "Authorization: OAuth oauth_consumer_key="
     '"[redacted]", oauth_nonce="n", oauth_signature="[redacted]", oauth_token="[redacted]"',
@@ -44,6 +66,30 @@ SECRETS = {
     f"Key {LETTERS}": "Key [redacted]",
     OURS.replace("pe_live", "acme"): "[redacted]",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "[redacted]",
+    '{"set-cookie": ["sid=abc; HttpOnly"]}': '{"set-cookie": ["[redacted]"]}',
+    '{"token": [\n  "a]b",\n  "c"\n], "x": ["d"]}': '{"token": [\n  "[redacted]"\n], "x": ["d"]}',
+    '{"pin_token": 998877}': '{"pin_token": [redacted]}',
+    '{"pin_token":-1.5e9,"id":17895695}': '{"pin_token":[redacted],"id":17895695}',
+    '{"pin_token": [998877, 1], "ids": [1, 2]}': '{"pin_token": [[redacted]], "ids": [1, 2]}',
+    '"access_token": abc123\nid: 5': '"access_token": [redacted]\nid: 5',
+    "bearer:ya29abc123": "bearer:[redacted]",
+    "Bearer: abc123def, then": "Bearer: [redacted], then",
+    '["Bearer abc123def"]': '["Bearer [redacted]"]',
+    "access_token => abc123": "access_token => [redacted]",
+    ':access_token=>"a b", :id=>5': ':access_token=>"[redacted]", :id=>5',
+    "'access_token' => 'abc', 'id' => 5": "'access_token' => '[redacted]', 'id' => 5",
+    "[access_token] => abc123": "[access_token] => [redacted]",
+    "<access_token>abc</access_token>": "<access_token>[redacted]</access_token>",
+    '<o:token n="1">a b</o:token><id>5</id>': '<o:token n="1">[redacted]</o:token><id>5</id>',
+    "<token><![CDATA[abc]]></token>": "<token><![CDATA[[redacted]]]></token>",
+    "&lt;token&gt;abc&lt;/token&gt;": "&lt;token&gt;[redacted]&lt;/token&gt;",
+    "&quot;token&quot;:&quot;abc&quot;,": "&quot;token&quot;:&quot;[redacted]&quot;,",
+    "access_token%3Dabc%2B1%26limit%3D5": "access_token%3D[redacted]%26limit%3D5",
+    "a%3Faccess_token%253Dabc%2526limit": "a%3Faccess_token%253D[redacted]%2526limit",
+    "%22access_token%22%3A%22abc%22%2C%22id%22%3A5": "%22access_token%22%3A%22[redacted]%22%2C"
+    "%22id%22%3A5",
+    "authorization%3A%20Bearer%20abc%0AHost": "authorization%3A%20Bearer%20[redacted]%0AHost",
+    '{"key": "-----BEGIN PRIVATE KEY-----\\nMIIE and the rest': '{"key": "[redacted]',
     "signed with 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c": "signed with [redacted]",
 }
 
@@ -60,6 +106,13 @@ STAYS = [
     '{"error":{"message":"Unsupported post request.","type":"OAuthException","code":100,'
     '"error_subcode":33,"fbtrace_id":"AbCdEf1234567890"}}',
     '{"token_type": "bearer", "expires_in": 3600, "next": null}',
+    '{"token": null, "password":null, "secret": true, "credentials": {"id": 5}}',
+    '{"message":"Missing Bearer authentication"}',
+    "token => expired",
+    "<token>\n  <id>5</id>\n</token>",
+    "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
+    "sk-hynix-announces-a-new-memory, the ASIA and AKIABARA offices, xoxo",
+    "https://example.com/?next=https%3A%2F%2Fexample.org%2F%3Fid%3D5",
     "urn:li:share:7123456789012345678",
     "17895695668004550_17895695668004551",
     "f47ac10b-58cc-4372-a567-0e02b2c3d479",
@@ -83,7 +136,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert redacted(text, max_length=2000) == text
 
 
-@pytest.mark.parametrize("secret", [FACEBOOK, JWT, OURS, LETTERS, TELEGRAM, GOOGLE])
+@pytest.mark.parametrize("secret", [FACEBOOK, JWT, OURS, LETTERS, TELEGRAM, GOOGLE, *FORMS])
 @pytest.mark.parametrize(
     "text",
     ["{}", "({})", '"{}"', "a {}, b", "https://x.com/{}/a", "https://x.com/?q={}&b=1", "a\n{}\n"],
@@ -109,8 +162,39 @@ def test_wherever_a_text_is_cut_no_half_of_a_secret_is_left(length: int) -> None
             assert not any(secret[:8] in left for secret in (FACEBOOK, OURS))
 
 
-def test_what_no_engine_stores_becomes_a_sign_for_it() -> None:
+def test_what_no_engine_stores_or_no_screen_shows_becomes_a_sign_for_it() -> None:
     assert redacted("a\0b\ud800c\udfffd", max_length=10) == "a\ufffdb\ufffdc\ufffdd"
+    assert (
+        redacted("\x1b[2Jok\r\x08\x7f\x9b1m", max_length=20) == "\ufffd[2Jok" + "\ufffd" * 4 + "1m"
+    )
+    assert redacted("a\tb\nc\r\nd", max_length=10) == "a\tb\nc\nd"
+
+
+URLS = {
+    "https://acme:hunter2@example.com/p/1": "https://example.com/p/1",
+    "https://ghp_abc@example.com:8443/p/1": "https://example.com:8443/p/1",
+    "https://a:b@c:d@example.com/@acme": "https://example.com/@acme",
+    "https://example.com/p/1?access_token=abc&b=1#f": "https://example.com/p/1?access_token=[redacted]"
+    "&b=1#f",
+    "https://example.com/p/1#access_token=abc": "https://example.com/p/1#access_token=[redacted]",
+    f"https://example.com/p/1?q={GOOGLE}": "https://example.com/p/1?q=[redacted]",
+}
+PUBLIC_URLS = [
+    "https://www.facebook.com/acme/posts/pfbid02ABCdefGHIjklMNOpqr5tuvWXYz0123456789abcdefGHIjklMNOpqrl",
+    "https://www.linkedin.com/posts/acme_we-are-hiring-5-people-activity-7123456789012345678-AbCd",
+    "https://www.instagram.com/p/C1a2b3c4d5e/?igsh=MzRlODBiNWFlZA==",
+    "https://medium.com/@acme/a-title-1a2b3c4d5e6f?source=a:b@c",
+    "https://bsky.app/profile/did:plc:ewvi7nxzyoun6zhxrhs64oiz/post/3kabcdefghi2x",
+    "https://example.com?a=1@b",
+]
+
+
+@pytest.mark.parametrize(("url", "expected"), [*URLS.items(), *((url, url) for url in PUBLIC_URLS)])
+def test_a_url_loses_its_user_and_its_secrets_and_still_leads_there(
+    url: str, expected: str
+) -> None:
+    assert redacted_url(url) == expected
+    assert redacted_url(expected) == expected
 
 
 ALPHABET = sorted(set("".join(SECRETS)) | set("\0\ud800\n\\é"))
@@ -162,10 +246,32 @@ def test_a_megabyte_of_any_letter_is_one_text_that_is_cut(letter: str) -> None:
 
 PATTERNS = ["a", "A", "0", "-", "_", ".", ":", "/", '"', "\\", "=", " ", "\n", "@", "é"]
 WORDS = ["a-", "a/", "eyJ-", "token", "token:", "token:.", '\\"', "a=", "Bearer ", "://a:", "bot1"]
+WORDS += [
+    '"token":["',
+    '"token":["a",',
+    '"token": 1',
+    '"token":[1',
+    "token] =>",
+    "bearer:",
+    "xoxb-",
+]
+WORDS += ["<token>  ", "<token a", "<token><![CDATA[", "&lt;token", "&quot;", "token&quot;:&quot;"]
+WORDS += [
+    "token%3D",
+    "token%3D%",
+    "token%25",
+    "%22token%22%3A%22",
+    "token%3A+",
+    "%25",
+    "AKIA",
+    "ghp_",
+]
+WORDS += ["-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "N-", "SG.", "token:   ", "\r"]
 
 
 @pytest.mark.parametrize("piece", [*PATTERNS, *WORDS])
 def test_the_work_grows_as_the_text_does(piece: str) -> None:
     """With work that grew by the square, this would take minutes."""
-    text = piece * (100_000 // len(piece))
-    assert len(redacted(text, max_length=100_000)) <= 100_000
+    for start in ("", '"token":["', "-----BEGIN PRIVATE KEY-----END"):
+        text = start + piece * (100_000 // len(piece))
+        assert len(redacted(text, max_length=100_000)) <= 100_000

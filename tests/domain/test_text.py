@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.text import check_text, check_url, fold_for_search
+from app.domain.text import check_text, check_url, encoded_url, fold_for_search
 
 STORABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
@@ -53,6 +53,9 @@ def test_what_one_engine_would_not_store_is_refused(text: str, message: str) -> 
         "http://[::1]:80/p",
         "https://пример.рф/пост/😀",
         "https://x#",
+        "https://example.com:/",
+        "https://example.com:65535?a[b]={c}",
+        "https://%D1%80%D1%84.example/",
         "https://example.com/a%20b?u=https://example.org/",
         f"https://example.com/{'a' * 1980}",
     ],
@@ -83,6 +86,19 @@ def test_a_url_that_a_browser_opens_passes_through(url: str) -> None:
         "https://example.com/a\u2028b",
         "https://example.com/\x1b[2J",
         "https://exam\x7fple.com",
+        "https://[::1/",
+        "https://::1]/",
+        "https://[example]/",
+        "https://example.com:65536/",
+        "https://example.com:-1/",
+        "https://example.com:８０/",
+        "https://example.com:80:80/",
+        "https://:80/",
+        "https://user@/",
+        "https://exam℀ple.com/",
+        'https://exam"ple.com/',
+        "https://<b>/",
+        "https://example.com\\@example.org/",
     ],
 )
 def test_any_other_url_is_refused(url: str) -> None:
@@ -90,6 +106,26 @@ def test_any_other_url_is_refused(url: str) -> None:
         check_url(url, "platform_post_url")
     sentence = "platform_post_url must be a URL that starts with http:// or https://."
     assert (refused.value.message, refused.value.argument) == (sentence, "platform_post_url")
+
+
+ENCODED = {
+    'https://example.com/"><script>': "https://example.com/%22%3E%3Cscript%3E",
+    "https://example.com?q=a b|\\^`{}#<c>": "https://example.com?q=a%20b%7C%5C%5E%60%7B%7D#%3Cc%3E",
+    "  https://example.com/a%20b ": "https://example.com/a%20b",
+}
+
+
+@pytest.mark.parametrize(("url", "expected"), ENCODED.items())
+def test_what_never_stands_in_a_url_is_encoded_from_its_path_on(url: str, expected: str) -> None:
+    assert encoded_url(url) == expected
+    assert check_url(expected, "url") == encoded_url(expected) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "javascript:alert('<b>')", "https://<b>", "https://exa mple.com", "a b"]
+)
+def test_what_leads_nowhere_is_not_made_a_url(url: str) -> None:
+    assert encoded_url(url) == url
 
 
 @pytest.mark.parametrize(

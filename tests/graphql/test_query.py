@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from app.db.attempts import load_attempts
 from app.db.engine import Database
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
@@ -382,6 +383,44 @@ async def test_a_late_attempt_and_a_running_one_are_logged_as_such(acme: Tenant)
             "finishedAt": None,
         },
     ]
+
+
+async def test_attempts_that_started_together_are_told_by_number_and_the_late_ones_last(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: published(attempts=3)})
+    (destination,) = post.destinations
+    kinds = [None, 3, 2, None, 1]
+    for place, number in enumerate(kinds):
+        kind = AttemptKind.LATE if number is None else AttemptKind.REGULAR
+        await add_attempt(
+            acme.database,
+            acme.workspace,
+            destination,
+            id=UUID(int=place + 1),
+            kind=kind,
+            number=number,
+            fence=number or 1,
+            outcome=Outcome.FAILED,
+        )
+    before = await add_attempt(
+        acme.database,
+        acme.workspace,
+        destination,
+        kind=AttemptKind.LATE,
+        number=None,
+        outcome=Outcome.FAILED,
+        started_at=NOW - timedelta(milliseconds=1),
+    )
+
+    data = await acme.client.query("{ destinations { nodes { attemptLog { attemptId } } } }")
+
+    in_order = [before, *(UUID(int=each) for each in (5, 3, 2, 1, 4))]
+    (node,) = data["destinations"]["nodes"]
+    assert [each["attemptId"] for each in node["attemptLog"]] == [str(each) for each in in_order]
+    async with acme.database.read(acme.workspace) as reader:
+        assert [each.id for each in await load_attempts(reader, destination)] == in_order
 
 
 async def test_destinations_stand_in_the_order_of_the_request(acme: Tenant) -> None:

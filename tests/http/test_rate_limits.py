@@ -224,17 +224,44 @@ def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
     )
 
 
-def test_nobody_is_refused_unread_before_every_limit_is_used_up(clock: Clock) -> None:
-    rate_limits = made_of(clock, "1/hour", publishing="1/minute")
+@pytest.mark.parametrize(
+    ("requests", "publishing", "sentence", "seconds", "status"),
+    [
+        (
+            "1/hour",
+            "2/minute",
+            "Too many requests: 1 per hour are allowed for one API key, and 2 per minute that do"
+            " nothing but publish. Try again in 60 s.",
+            60,
+            RateStatus(1, 0, NOW_SECONDS + 3600),
+        ),
+        (
+            "1/minute",
+            "2/hour",
+            "Too many requests: 1 per minute are allowed for one API key, and 2 per hour that do"
+            " nothing but publish. Try again in 60 s.",
+            60,
+            RateStatus(1, 0, NOW_SECONDS + 60),
+        ),
+    ],
+)
+def test_unread_is_refused_what_no_limit_takes_with_the_status_of_ordinary_requests(
+    clock: Clock, requests: str, publishing: str, sentence: str, seconds: int, status: RateStatus
+) -> None:
+    rate_limits = made_of(clock, requests, publishing=publishing)
     state: RequestState = {}
     rate_limits.check(KEY, state)
+    rate_limits.check_publishing(KEY, state)
     rate_limits.check_any(KEY, state)
     rate_limits.check_publishing(KEY, state)
 
     with pytest.raises(RateLimitExceeded) as refusal:
         rate_limits.check_any(KEY, state)
-    assert refusal.value.retry_after == 60  # then one of them takes requests again
-    assert state["rate_status"] == RateStatus(1, 0, NOW_SECONDS + 60)
+    assert (refusal.value.message, refusal.value.retry_after) == (sentence, seconds)
+    assert state["rate_status"] == status
+
+    clock.pass_time(seconds)
+    rate_limits.check_any(KEY, state)  # then one of them takes requests again
 
 
 def test_without_a_limit_on_publishing_the_headers_say_so(clock: Clock) -> None:

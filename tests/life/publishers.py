@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from app.domain.attempts import Failure, Publication
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.endings import RetryRules
 from app.domain.findings import Finding, Result
 from app.domain.ids import AccountId, DestinationId
@@ -250,6 +250,7 @@ class Publishers(Life):
             attempt_key=key,
             worker="cron",
             started_at=self.model.now,
+            outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
             told=failure(code) if code else self._here(),
         )
         self.tell(

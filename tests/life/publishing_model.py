@@ -90,6 +90,8 @@ class PublishingModel(Model):
             return "lease_lost"
         if given.at.phase == "started":
             return "repeated"
+        if not self.accounts[given.account]:
+            return "lease_lost"
         self._begin(given.at)
         return "recorded"
 
@@ -123,8 +125,8 @@ class PublishingModel(Model):
             return "lease_lost"
         if given.fence in at.evident:
             return "repeated"
-        if at.due is None:
-            return "lease_lost"
+        if given.post.is_draft:
+            self._send_after_all(given.post, at)
         if given.is_held and at.phase == "claimed":
             self._begin(at)
         return self._publish(at, given.fence, by_holder=given.is_held)
@@ -157,8 +159,8 @@ class PublishingModel(Model):
         if finding == "published":
             if given.fence in at.evident:
                 return "repeated"
-            return self._publish(at, given.fence, by_holder=is_held) if at.due else "lease_lost"
-        if not is_held:
+            return self._publish(at, given.fence, by_holder=is_held)
+        if not is_held or _is_past(at.verifiable, self.now):
             return "lease_lost"
         at.look = None
         if finding == "still_unknown":
@@ -183,13 +185,15 @@ class PublishingModel(Model):
         self, post: ModelPost, account: int, key: str, code: str | None
     ) -> str:
         """`code` is that of a failure; None of a publication."""
-        if post.is_deleted or account not in post.on:
+        if (post.is_deleted and code) or account not in post.on:
             return "not_found"
         at, told = post.on[account], "failed" if code else "published"
         if key in at.keys:
             return "repeated" if at.keys[key] == told else "conflict"
-        if at.due is None:
+        if post.is_draft and code:
             return "conflict"
+        if post.is_draft:
+            self._send_after_all(post, at)
         if at.is_busy and not _is_past(at.lease_expires, self.now):
             return "leased"
         if code and at.phase in ("published", "failed", "unknown"):
@@ -209,6 +213,14 @@ class PublishingModel(Model):
         at.told[at.fence].add("failed")
         self._fail(at, code, self.now)
         return "recorded"
+
+    def _send_after_all(self, post: ModelPost, at: ModelDestination) -> None:
+        """A draft of which something is published."""
+        post.is_draft, post.submitted_now = False, post.scheduled is None
+        post.plan(post.scheduled or self.now)
+        for each in post.on.values():
+            if each is not at:
+                each.phase, each.code = "failed", "CANCELLED"
 
     def _has_lost(self, given: Given) -> bool:
         return not given.is_held or _is_past(given.at.lease_expires, self.now)
@@ -255,7 +267,7 @@ class PublishingModel(Model):
         wait = min(30 * 2**earlier, 3600) / 2 * SECOND
         may = code in ("RATE_LIMITED", "TIMEOUT") and at.counted < 5
         if may and not self._is_older(at, AGE.get(code, DAY) - wait):
-            at.phase, at.retry_at = "queued", self.now + wait
+            at.phase, at.retry_at = "queued", max(self.now + wait, at.due or self.now)
 
     def _is_older(self, at: ModelDestination, age: timedelta) -> bool:
         began = at.round_began or at.due

@@ -1,5 +1,6 @@
 """What the sandbox published is kept in its order, outlives processes, and tells of duplicates."""
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -53,3 +54,35 @@ def test_a_file_is_shared(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Ledger(tmp_path / "no" / "folder").add(FIRST)
+
+
+def test_a_line_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    Ledger(file).add(FIRST)
+    size = file.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            Ledger(file).add(OTHER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert file.stat().st_size == size + 10
+    with pytest.raises(ValueError, match="Unterminated string"):
+        Ledger(file).entries()
+
+
+def test_without_its_folder_nothing_is_known_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Ledger(tmp_path / "no" / "folder").entries()
+
+
+def test_a_check_makes_the_file_and_keeps_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    Ledger(None).check()
+    Ledger(file).check()
+    assert file.read_bytes() == b""
+    Ledger(file).add(FIRST)
+    Ledger(file).check()
+    assert Ledger(file).entries() == (FIRST,)

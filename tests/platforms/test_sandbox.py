@@ -1,8 +1,10 @@
 """The sandbox does what the account's name says, and the same each time."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
@@ -16,9 +18,9 @@ from tests.platforms.postings import DESTINATION, Fixed, posting
 class Recording:
     """A sandbox whose sleeps are counted and take no time."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
         self.slept: list[float] = []
-        self.ledger = Ledger(None)
+        self.ledger = Ledger(file)
         self.sandbox = Sandbox(self.ledger, now=lambda: NOW, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
@@ -119,3 +121,29 @@ async def test_after_the_deadline_nothing_is_published() -> None:
         await made.sandbox.publish(posting("slow", deadline=Fixed(-1)))
 
     assert made.ledger.entries() == ()
+
+
+async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
+    tmp_path: Path,
+) -> None:
+    made = Recording(tmp_path)
+    with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as refused:
+        await made.sandbox.publish(posting("succeeds"))
+
+    told = refused.value
+    assert (told.category, told.code) == (ErrorCategory.TRANSIENT, "NOT_STORED")
+    assert told.message == "The sandbox could not store the post, so it is not published."
+    assert told.raw is None
+    assert [(each["event"], each["log_level"]) for each in logs] == [
+        ("the sandbox cannot write its file", "error")
+    ]
+
+
+async def test_without_its_file_it_cannot_say_what_is_published(tmp_path: Path) -> None:
+    made = Recording(tmp_path)
+    with structlog.testing.capture_logs() as logs:
+        assert await made.sandbox.find(posting("succeeds")) is Absence.CANNOT_SAY
+
+    assert [(each["event"], each["log_level"]) for each in logs] == [
+        ("the sandbox cannot read its file", "error")
+    ]

@@ -9,6 +9,7 @@ import pytest
 from app.db.engine import Database
 from app.domain.times import format_instant
 from app.services.demo import DEMO_WORKSPACE_ID, load_demo
+from app.services.leases import settle_lost_leases
 from tests.clients import Tenant, serving
 from tests.db.contents import all_rows
 from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft
@@ -23,6 +24,7 @@ NOW_TEXT = format_instant(NOW)
 @pytest.fixture
 async def demo(database: Database) -> AsyncIterator[Tenant]:
     await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
+    await settle_lost_leases(database, NOW)  # which the server would do at some time of a test
     async with serving(database, token=DEMO_KEY) as client:
         yield Tenant(database, DEMO_WORKSPACE_ID, client)
 

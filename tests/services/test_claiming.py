@@ -368,9 +368,28 @@ async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    assert await waiting_for(asked, 10 * POLL, sleep) == due
+    def going_on() -> bool:
+        return False
+
+    assert await waiting_for(asked, 10 * POLL, sleep, going_on) == due
     assert slept == [0.25, 0.25]
-    assert await waiting_for(asked, 3 * POLL, sleep) == []
+    assert await waiting_for(asked, 3 * POLL, sleep, going_on) == []
     assert len(slept) == 5
-    assert await waiting_for(asked, timedelta(0), sleep) == []
+    assert await waiting_for(asked, timedelta(0), sleep, going_on) == []
     assert len(slept) == 5
+
+
+async def test_who_waits_claims_nothing_more_once_it_is_to_stop() -> None:
+    asked: list[float] = []
+
+    async def nothing() -> list[Claim]:
+        asked.append(len(asked))
+        return []
+
+    async def sleep(_seconds: float) -> None:
+        asked.append(-1)
+
+    assert await waiting_for(nothing, 10 * POLL, sleep, lambda: -1 in asked) == []
+    assert asked == [0, -1]
+    assert await waiting_for(nothing, 10 * POLL, sleep, lambda: True) == []
+    assert asked == [0, -1, 2]

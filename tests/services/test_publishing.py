@@ -21,6 +21,7 @@ from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.leases import Lease
 from app.services import publishing as service
 from app.services.claiming import Claim
+from app.services.leases import settle_lost_leases
 from app.services.posts import cancel_post, change_post, delete_post
 from app.services.publishing import Publisher
 from tests.clients import Tenant
@@ -140,13 +141,77 @@ async def test_a_refused_access_stops_the_account_and_a_later_one_changes_nothin
     for _ in range(3):
         await add_post(acme.database, acme.workspace, {account: queued()})
     claims = await claim(acme.database, 2)
-    for seconds, each in enumerate(claims, 1):
+    for each in claims:
         await start(acme.database, each.lease)
+    for seconds, each in enumerate(claims, 1):
         await fail(acme.database, each.lease, failure(ErrorCategory.AUTH), NOW + seconds * SECOND)
     async with acme.database.read_all_workspaces() as connection:
         since = await connection.scalar(select(Account.needs_reconnection_since))
     assert since == NOW + SECOND
     assert await claim(acme.database, now=NOW + MINUTE) == []
+    assert await find_problems(acme.database) == []
+
+
+async def test_what_was_claimed_is_not_started_once_its_account_has_lost_its_access(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for _ in range(2):
+        await add_post(acme.database, acme.workspace, {account: queued()})
+    refused, waiting = await claim(acme.database)
+    await start(acme.database, refused.lease)
+    await fail(acme.database, refused.lease, failure(ErrorCategory.AUTH))
+    before = await all_rows(acme.database)
+
+    assert await code_of(start(acme.database, waiting.lease)) == "lease_lost"
+
+    assert await all_rows(acme.database) == before
+    later = NOW + MINUTE
+    await settle_lost_leases(acme.database, later)
+    assert await claim(acme.database, now=later) == []
+    (state,) = await states(acme.database, acme.workspace, waiting.post.id)
+    assert (state.status, state.error_category, state.attempts) == (
+        DestinationStatus.FAILED,
+        ErrorCategory.AUTH,
+        0,
+    )
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["cancelled", "and deleted"])
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["reported", "recorded"])
+async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goes_out(
+    acme: Tenant, is_elsewhere: bool, is_deleted: bool
+) -> None:
+    on = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    post = await add_post(acme.database, acme.workspace, dict.fromkeys(on, queued()))
+    claims = await claim(acme.database)
+    (lease,) = (each.lease for each in claims if each.account.id == on[0])
+    later = NOW + MINUTE
+    await settle_lost_leases(acme.database, later)
+    await cancel_post(acme.database, errand(acme.workspace, later), post.id, expected_version=None)
+    if is_deleted:
+        await delete_post(
+            acme.database, errand(acme.workspace, later), post.id, expected_version=None
+        )
+
+    if is_elsewhere:
+        told = await service.record_result(
+            acme.database,
+            errand(acme.workspace, later),
+            post.id,
+            on[0],
+            published_elsewhere("job-1"),
+            RULES,
+            new_id=uuid4,
+        )
+    else:
+        told = await publish(acme.database, lease, later)
+
+    assert told.receipt is Receipt.RECORDED
+    kept, other = await states(acme.database, acme.workspace, post.id)
+    assert (kept.outcome, kept.platform_post_id) == (Outcome.PUBLISHED, HERE.platform_post_id)
+    assert (other.outcome, other.error_code) == (Outcome.FAILED, "CANCELLED")
+    assert await claim(acme.database, now=later + MINUTE) == []
     assert await find_problems(acme.database) == []
 
 
@@ -281,12 +346,22 @@ async def _unknown(tenant: Tenant) -> DestinationId:
     return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
 
 
+def published_elsewhere(key: str) -> Result:
+    return Result(
+        attempt_key=key,
+        worker="cron",
+        started_at=NOW - SECOND,
+        outcome=Outcome.PUBLISHED,
+        told=HERE,
+    )
+
+
 async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
     acme: Tenant, database_url: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    result = Result(attempt_key="job-1", worker="cron", started_at=NOW - SECOND, told=HERE)
+    result = published_elsewhere("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         told = await at_once(
@@ -314,7 +389,7 @@ async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) 
     kept = (await add_post(acme.database, acme.workspace, {account: queued()})).id
     gone = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
     imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
-    result = Result(attempt_key="k", worker=None, started_at=NOW, told=HERE)
+    result = published_elsewhere("k")
 
     async def code(workspace: WorkspaceId, post: Any, on: int) -> str | None:
         return await code_of(

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
@@ -213,19 +215,30 @@ async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(
     assert (state.attempts, state.error_code) == (5, "NOT_PUBLISHED")
 
 
-async def test_what_an_adapter_says_wrongly_costs_no_published_post(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("told_id", "told_url", "kept_id", "kept_url"),
+    [
+        ("42", "no address", "42", None),
+        ("42", "https://[::1/", "42", None),
+        ("42\n", "https://example.com/42", None, "https://example.com/42"),
+        ("42", "https://example.com/a b", "42", "https://example.com/a%20b"),
+    ],
+)
+async def test_what_an_adapter_says_wrongly_costs_no_published_post(
+    database: Database, told_id: str, told_url: str, kept_id: str | None, kept_url: str | None
+) -> None:
     sent = await send(database, "acme")
     platform = Scripted(
         Publication(
-            platform_post_id="42",
-            platform_post_url="no address",
+            platform_post_id=told_id,
+            platform_post_url=told_url,
             published_at=NOW + timedelta(days=1),
         )
     )
     async with Bench(database, platforms={"sandbox": platform}).working():
         state = await sent.until(is_final)
 
-    assert state == published(NOW, platform_post_id="42", platform_post_url=None)
+    assert state == published(NOW, platform_post_id=kept_id, platform_post_url=kept_url)
 
 
 async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: Database) -> None:

@@ -30,7 +30,7 @@ from strawberry.types.field import StrawberryField
 
 from app.db.queries import Part, Record
 from app.graphql.execution.selections import Given, Selected, Selections, Surprise
-from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, shown_as
+from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, Told, shown_as
 
 Complete: TypeAlias = Callable[[Any, datetime, Given], object]
 """From an object, the time and the variables to what is answered."""
@@ -63,9 +63,10 @@ def _object_completion(
             source.entry(key, selected, repr(parent.name))
             continue
         core, field_ = _field(parent, selected)
+        value = f"each.{field_.python_name}"
         if not field_.is_basic_field:
-            raise Surprise
-        source.entry(key, selected, source.value(core.type, selected, f"each.{field_.python_name}"))
+            value = f"{source.constant(_own_resolver(field_))}(each)"
+        source.entry(key, selected, source.value(core.type, selected, value))
     return cast("Complete", source.function("each, now, given"))
 
 
@@ -99,7 +100,7 @@ class _RowCompletion:
     def _shown(self, selected: Selected) -> tuple[GraphQLField, StrawberryField, object]:
         core, field_ = _field(self._parent, selected)
         how = shown_as(field_)
-        if not isinstance(how, Column | Derived | FromPart | One | Many):
+        if not isinstance(how, Column | Derived | Told | FromPart | One | Many):
             raise Surprise
         return core, field_, how
 
@@ -135,6 +136,8 @@ class _RowCompletion:
                 made = source.constant(self._origin.from_row)
                 resolve = source.constant(field_.base_resolver.wrapped_func)  # type: ignore[union-attr]
                 return source.value(core.type, selected, f"{resolve}({made}(row, now))")
+            case Told(_, value):
+                return source.value(core.type, selected, f"{source.constant(value)}(row)")
             case FromPart(part, _, value):
                 tell, of_part = source.constant(value), source.constant(_part(row_class, part))
                 return source.value(core.type, selected, f"{tell}({of_part}(raw))")
@@ -295,6 +298,14 @@ def _field(parent: GraphQLObjectType, selected: Selected) -> tuple[GraphQLField,
     if field_.extensions:
         raise Surprise
     return core, field_
+
+
+def _own_resolver(field_: StrawberryField) -> Callable[[Any], object]:
+    """A resolver that looks at nothing else than its object."""
+    resolver = field_.base_resolver
+    if resolver is None or resolver.is_async or len(resolver.signature.parameters) != 1:
+        raise Surprise
+    return cast("Callable[[Any], object]", resolver.wrapped_func)
 
 
 def _part(row_class: type[Record] | type[Part], name: str) -> type[Part]:

@@ -41,6 +41,7 @@ BYTES_OF_A_CHARACTER = 60
 class Operation:
     """One that passed the gate, with what is known of it whatever its variables are."""
 
+    kind: OperationType
     definition: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
     demand: Demand
@@ -56,17 +57,14 @@ class Operation:
             for each in document.definitions
             if isinstance(each, FragmentDefinitionNode)
         }
-        names = root_field_names(document, definition)
+        names = root_field_names(document, definition) - {"__typename"}
         return cls(
+            OperationType(definition.operation.value),
             definition,
             fragments,
             demand_of(schema, document, definition),
             is_publishing=bool(names) and names <= PUBLISHING_FIELDS,
         )
-
-    @property
-    def kind(self) -> OperationType:
-        return OperationType(self.definition.operation.value)
 
     def begin(self, context: Context) -> None:
         """Note what is run, and count it: RateLimitExceeded if it is one too many.

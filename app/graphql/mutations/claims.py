@@ -187,7 +187,8 @@ async def _when_there_is_something(
     wait = wait_time(wanted.wait_seconds, "waitSeconds")
     # Refused now and not when the answer is made: by then it would be taken.
     context.list_entries.add(wish.limit)
-    return await waiting_for(claim, context.patience.take(wait), asyncio.sleep)
+    patience = context.patience
+    return await waiting_for(claim, patience.take(wait), asyncio.sleep, patience.is_stopping)
 
 
 def _verifications(context: Context, given: Sequence[Given]) -> list[Verification]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 from strawberry import argument, field
 
-from app.domain.attempts import check_worker
+from app.domain.attempts import told_worker
 from app.domain.destinations import DestinationStatus
 from app.domain.endings import Receipt
 from app.domain.leases import MAX_LEASE, Lease, LeaseKind, lease_time
@@ -42,7 +42,10 @@ class ReleaseClaimInput:
 
 @strawberry.type(description="The attempt: the platform may be called now.")
 class StartAttemptPayload:
-    receipt: Receipt = field(description="REPEATED where it was started before.")
+    receipt: Receipt = field(
+        description="REPEATED where it was started before: whoever has been away since does not know"
+        " whether the platform was called then, and must not call it again."
+    )
     attempt: int = field(description="Its number among those of the destination, from 1.")
     started_at: datetime = field(description="When it was started.")
     lease_expires_at: datetime | None = field(
@@ -76,12 +79,12 @@ class LeaseMutations:
     ) -> StartAttemptPayload | None:
         context = info.context
         lease = publishing_lease(context, input.lease_token)
-        check_worker(input.worker)
+        worker = told_worker(input.worker)
         told, attempt = await publishing.start_attempt(
             context.database,
             context.publisher,
             lease,
-            worker=input.worker,
+            worker=worker,
             new_id=context.new_id,
             now=context.clock(),
         )
@@ -112,7 +115,7 @@ class LeaseMutations:
 
     @strawberry.mutation(
         description="Give a claim back that was not started: anybody may claim it at once. CONFLICT once it"
-        " was started.",
+        " was started. Sent again it is LEASE_LOST: then it was heard, or the lease has ended.",
         extensions=publishes(),
     )
     async def release_claim(

@@ -8,6 +8,7 @@ from strawberry import field
 
 from app.domain.attempts import (
     MAX_ATTEMPT_KEY_LENGTH,
+    MAX_RETRY_AFTER,
     Failure,
     Publication,
     Told,
@@ -78,10 +79,14 @@ class ReportFailedInput:
     )
     http_status: int | None = field(default=None, description="The platform's, 100 to 599.")
     retry_after_seconds: int | None = field(
-        default=None, description="How long the platform wants to be left alone, up to 30 days."
+        default=None,
+        description="How long the platform wants to be left alone, 0 to"
+        f" {int(MAX_RETRY_AFTER.total_seconds()):,}; more is refused.",
     )
     raw: str | None = field(
-        default=None, description="The platform's answer, for the log; kept as `message` is."
+        default=None,
+        description="The platform's answer, kept as `message` is, for the operator: it is in the database"
+        " and in no answer of this API.",
     )
     outcome_unknown: bool = field(
         default=False,
@@ -120,17 +125,20 @@ class RecordResultInput(PublicationInput):
     )
     outcome: ResultOutcome = field(description="How it ended.")
     category: ErrorCategory | None = field(
-        default=None, description="With FAILED: what kind of error it was."
+        default=None, description="What kind of error it was; needed with FAILED."
     )
     message: str | None = field(
-        default=None, description="With FAILED: what went wrong, for a person; as in reportFailed."
+        default=None,
+        description="What went wrong, for a person, as in reportFailed; needed unless PUBLISHED.",
     )
-    code: str | None = field(default=None, description="With FAILED: the publisher's word for it.")
-    http_status: int | None = field(default=None, description="With FAILED: the platform's.")
+    code: str | None = field(
+        default=None, description="Unless PUBLISHED: the publisher's word for it."
+    )
+    http_status: int | None = field(default=None, description="Unless PUBLISHED: the platform's.")
     retry_after_seconds: int | None = field(
-        default=None, description="With FAILED: how long the platform wants to be left alone."
+        default=None, description="Unless PUBLISHED: how long the platform wants to be left alone."
     )
-    raw: str | None = field(default=None, description="With FAILED: the platform's answer.")
+    raw: str | None = field(default=None, description="Unless PUBLISHED: the platform's answer.")
     started_at: datetime | None = field(
         default=None, description="When the platform was called; without it, now."
     )
@@ -139,10 +147,10 @@ class RecordResultInput(PublicationInput):
     )
 
     def told(self, now: datetime) -> Publication | Failure:
-        """What belongs to the outcome; InvalidInput for what belongs to the other, or is missing."""
+        """What belongs to the outcome; InvalidInput for what belongs to another, or is missing."""
         if self.outcome is ResultOutcome.PUBLISHED:
             _refuse(
-                "goes with FAILED, not with PUBLISHED.",
+                "does not go with PUBLISHED.",
                 category=self.category,
                 message=self.message,
                 code=self.code,
@@ -152,9 +160,10 @@ class RecordResultInput(PublicationInput):
             )
             return self.publication(now)
         self.refuse_publication(self.outcome)
-        if self.category is None:
+        if self.category is None and self.outcome is ResultOutcome.FAILED:
             raise InvalidInput("category is needed with FAILED.", argument="category")
-        return told_failure(self.category, self.message or "", _details(self))
+        category = self.category or ErrorCategory.UNCLASSIFIED
+        return told_failure(category, self.message or "", _details(self))
 
 
 def _details(given: ReportFailedInput | RecordResultInput) -> Told:

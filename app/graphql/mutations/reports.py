@@ -7,7 +7,7 @@ import strawberry
 from strawberry import argument, field
 
 from app.domain.api_keys import Scope
-from app.domain.attempts import check_attempt_key, check_worker, told_start
+from app.domain.attempts import check_attempt_key, told_start, told_worker
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.endings import Receipt
 from app.domain.findings import Result
@@ -123,7 +123,8 @@ class ReportMutations:
         return ReportFailedPayload(**_facts(told))
 
     @strawberry.mutation(
-        description="Say what was found on the platform of an outcome that nobody knew.",
+        description="Say what was found on the platform of an outcome that nobody knew. Sent again,"
+        " PUBLISHED is REPEATED; another finding is LEASE_LOST: then it was heard, or the lease has ended.",
         extensions=publishes(),
     )
     async def report_verified(
@@ -158,11 +159,12 @@ class ReportMutations:
         context, now = info.context, _now(info.context)
         account_id = check_account_id(input.account_id, "accountId")
         check_attempt_key(input.attempt_key)
-        check_worker(input.worker)
+        worker = told_worker(input.worker)
         result = Result(
             attempt_key=input.attempt_key,
-            worker=input.worker,
+            worker=worker,
             started_at=told_start(input.started_at, now),
+            outcome=Outcome(input.outcome.value),
             told=input.told(now),
         )
         told = await publishing.record_result(
@@ -181,7 +183,8 @@ class ReportMutations:
 class ReconciliationMutations:
     @strawberry.mutation(
         description="Settle a destination of which nobody knows whether it was published, after somebody"
-        " has looked on the platform. CONFLICT where the outcome is known.",
+        " has looked on the platform. CONFLICT where the outcome is known, as it is when"
+        " this is sent again.",
         extensions=changes(Scope.WRITE),
     )
     async def reconcile_destination(

@@ -146,6 +146,9 @@ IN_A_FRAGMENT = """
 mutation { ... { ...F } }
 fragment F on Mutation { a: releaseClaim(input: {leaseToken: ""}) { status } }
 """
+BESIDE_ITS_TYPE = """
+mutation { __typename type: __typename claimDestinations(input: {}) { claims { postId } } }
+"""
 TWO_OPERATIONS = """
 query A { viewer { scopes } }
 mutation B { claimDestinations(input: {}) { claims { postId } } }
@@ -175,7 +178,11 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         *((200, 3, left) for left in (2, 1, 0)),
         (429, 3, 0),
     ]
-    assert rate(last)[0] == 429
+    assert rate(last)[:3] == (429, 3, 0)  # unread, for nothing is left of either limit
+    assert last.json()["errors"][0]["message"] == (
+        "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that do nothing"
+        " but publish. Try again in 60 s."
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,8 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         (document("startAttempt"), 5),
         (document("recordResult"), 5),
         (IN_A_FRAGMENT, 5),
+        (BESIDE_ITS_TYPE, 5),
+        ("mutation { __typename }", 3),
         (document("reconcileDestination"), 3),
         (
             "mutation { claimDestinations(input: {}) { claims { postId } } deletePost(input:"

@@ -78,6 +78,11 @@ async def publisher(database: Database) -> AsyncIterator[Publisher]:
             "platforms[0]",
             "platforms[0] must not contain a NUL character.",
         ),
+        (
+            {"platforms": ["Instagram"]},
+            "platforms[0]",
+            "platforms[0] must be a word of lower-case letters, digits, _ and -, such as instagram.",
+        ),
     ],
 )
 async def test_a_claim_out_of_its_ranges_takes_nothing(

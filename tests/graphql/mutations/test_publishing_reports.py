@@ -8,6 +8,7 @@ import pytest
 
 from app.db.engine import Database
 from app.domain.times import parse_instant
+from tests.db.contents import all_rows
 from tests.factories import NOW
 from tests.graphql.mutations.publishing import SECOND, Publisher, at, publishing
 
@@ -163,6 +164,39 @@ async def test_of_a_megabyte_with_secrets_the_harmless_beginning_is_kept(
     assert secret[:6] not in stored
     assert len(stored) <= 2000
     assert stored.endswith("…")
+
+
+async def test_a_secret_is_kept_nowhere_that_a_publisher_tells_it(publisher: Publisher) -> None:
+    first, second = await publisher.post(), await publisher.post()
+    secret = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+    for each in await publisher.claim(limit=2):
+        token = each["leaseToken"]
+        await publisher.call("startAttempt", leaseToken=token, worker=secret)
+        if each["postId"] == str(first):
+            await publisher.call(
+                "reportPublished",
+                leaseToken=token,
+                platformPostUrl=f"https://acme:{secret}@example.com/p/1?access_token={secret}",
+            )
+        else:
+            await publisher.call(
+                "reportFailed",
+                leaseToken=token,
+                category="PERMANENT",
+                code=secret,
+                message=f"Refused {secret}.",
+                raw=f'{{"set-cookie": ["{secret}"]}}',
+            )
+
+    logs = [await publisher.log(each) for each in (first, second)]
+    assert [each["worker"] for log in logs for each in log["attemptLog"]] == ["[redacted]"] * 2
+    assert (logs[1]["error"], logs[1]["attemptLog"][0]["code"]) == (
+        "Refused [redacted].",
+        "[redacted]",
+    )
+    stored = str(await all_rows(publisher.database))
+    assert "https://example.com/p/1?access_token=[redacted]" in stored
+    assert secret not in stored
 
 
 async def test_a_body_that_is_larger_than_allowed_is_refused_as_such(publisher: Publisher) -> None:

@@ -240,7 +240,7 @@ async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
     post = await publisher.post(draft(), is_draft=True)
     other = await add_account(publisher.database, publisher.workspace)
     for given, code in (
-        (result(post), "CONFLICT"),
+        (result(post, **FAILED), "CONFLICT"),
         (result(post, accountId=other, platformPostId="1"), "NOT_FOUND"),
         (result(uuid4()), "NOT_FOUND"),
     ):
@@ -263,7 +263,8 @@ async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
         ({"outcome": "FAILED", "category": "AUTH"}, "message"),
         (FAILED | {"retryAfterSeconds": -1}, "retryAfterSeconds"),
         (FAILED | {"platformPostId": "1"}, "platformPostId"),
-        ({"outcome": "UNKNOWN"}, "outcome"),
+        ({"outcome": "UNKNOWN"}, "message"),
+        ({"outcome": "UNKNOWN", "message": "No answer.", "platformPostId": "1"}, "platformPostId"),
     ],
 )
 async def test_a_result_must_say_what_belongs_to_its_outcome(
