@@ -125,7 +125,7 @@ class Bench:
             new_id=lambda: UUID(int=0),
             random=lambda: 0.5,
             retry_policies=load_retry_policies(None),
-            patience=Patience(timedelta(0)),
+            patience=Patience(timedelta(0), lambda: False),
             cursor_secret=bytes(16),
             state=state,
             list_entries=ListEntries(LIST_ENTRIES),
