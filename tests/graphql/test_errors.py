@@ -186,7 +186,7 @@ class Broken:
 
     def __call__(self, statement: AnySelect, workspace: Workspace) -> AnySelect:
         confined = within_workspace(statement, workspace)
-        if any(f"FROM {table} " in f"{confined} ".replace("\n", " ") for table in self._tables):
+        if any(re.search(rf"(FROM|JOIN) {table}\b", str(confined)) for table in self._tables):
             raise self._error
         return confined
 

@@ -419,8 +419,8 @@ async def test_attempts_that_started_together_are_told_by_number_and_the_late_on
     in_order = [before, *(UUID(int=each) for each in (5, 3, 2, 1, 4))]
     (node,) = data["destinations"]["nodes"]
     assert [each["attemptId"] for each in node["attemptLog"]] == [str(each) for each in in_order]
-    async with acme.database.read(acme.workspace) as reader:
-        assert [each.id for each in await load_attempts(reader, destination)] == in_order
+    reader = acme.database.read(acme.workspace)
+    assert [each.id for each in await load_attempts(reader, destination)] == in_order
 
 
 async def test_destinations_stand_in_the_order_of_the_request(acme: Tenant) -> None:
