@@ -8,12 +8,13 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import httpx
 import orjson
 import pytest
 import structlog
-from sqlalchemy import text
+from sqlalchemy import QueuePool, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.confinement import Workspace
@@ -163,6 +164,16 @@ def losable(
         yield stack.enter_context(postgres.new_database(server_url)), stack.close
 
 
+async def nothing_is_read(database: Database) -> None:
+    """Wait until what a server reads on its own, when it has started, has been read."""
+    pool = cast("QueuePool", database.reading.pool)
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.005)
+            if pool.checkedout() == 0:
+                return
+
+
 async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     losable: tuple[str, Callable[[], object]],
 ) -> None:
@@ -171,6 +182,7 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     await migrate(database, now=NOW, random_bytes=bytes)
     async with serving(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
+        await nothing_is_read(database)
         await database.reading.dispose()  # connections that are open may outlive the file
         await asyncio.to_thread(lose)
         alive, ready = await client.get("/livez"), await client.get("/readyz")

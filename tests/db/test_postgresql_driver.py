@@ -1,0 +1,143 @@
+"""Reads on PostgreSQL: a connection that broke costs no error, and one that is not free in time does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy import func, select, text
+
+from app.db.engine import Database, Reader
+from app.db.models import Post
+from app.db.queries import Query
+from app.domain.errors import ServiceUnavailable
+from tests.db.instead import Instead
+from tests.db.test_engine import FOR_A_MINUTE, SHORT, only_on_postgresql
+from tests.factories import add_post, add_workspace
+
+pytestmark = only_on_postgresql
+
+SIZE = 3
+COUNT = Query(select(func.count()).select_from(Post))
+OURS = "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
+"""The connections that have run the statement last."""
+
+KILL = text(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OURS}")
+
+
+@pytest.fixture
+def instead() -> Instead:
+    return Instead(None)
+
+
+@pytest.fixture
+async def reader(database: Database, database_url: str, instead: Instead) -> AsyncIterator[Reader]:
+    """Of a workspace with one post, with three connections and little patience."""
+    workspace = await add_workspace(database)
+    await add_post(database, workspace)
+    async with Database(database_url, pool_size=SIZE, timeout=SHORT * 5, driven_by=instead) as it:
+        yield it.read(workspace)
+
+
+async def counts(reader: Reader, times: int) -> list[int]:
+    return list(await asyncio.gather(*(reader.count(COUNT) for _ in range(times))))
+
+
+async def kill_connections(database: Database) -> int:
+    async with database.writing.connect() as connection:
+        return await connection.scalar(KILL) or 0
+
+
+async def test_connections_that_were_killed_in_between_cost_no_error(
+    database: Database, reader: Reader
+) -> None:
+    for _ in range(3):
+        assert await counts(reader, 2 * SIZE) == [1] * 2 * SIZE
+        assert await kill_connections(database) == SIZE
+
+
+async def test_many_reads_at_once_share_the_connections(database: Database, reader: Reader) -> None:
+    assert await counts(reader, 50) == [1] * 50
+    async with database.reading.connect() as connection:
+        opened = await connection.scalar(
+            text(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}")
+        )
+    assert 1 <= (opened or 0) <= SIZE
+
+
+async def test_what_finds_no_connection_in_time_is_unavailable(
+    reader: Reader, instead: Instead
+) -> None:
+    instead.sql = "SELECT pg_sleep(60)"
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(
+            *(reader.count(COUNT) for _ in range(2 * SIZE)), return_exceptions=True
+        )
+    instead.sql = None
+
+    assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * SIZE
+    assert await counts(reader, SIZE) == [1] * SIZE
+
+
+async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
+    database: Database, reader: Reader, instead: Instead
+) -> None:
+    instead.sql = str(FOR_A_MINUTE)
+    with pytest.raises(ServiceUnavailable):
+        await reader.count(COUNT)
+    instead.sql = None
+
+    assert await counts(reader, 1) == [1]
+    assert await running(database) == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 100])
+async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
+    database: Database, reader: Reader, instead: Instead, turns: int
+) -> None:
+    """However far it has come."""
+    instead.sql = "SELECT pg_sleep(60)"
+    reads = [asyncio.create_task(reader.count(COUNT)) for _ in range(SIZE)]
+    for _ in range(turns):
+        await asyncio.sleep(0.001 if turns == 100 else 0)
+    for each in reads:
+        each.cancel()
+    await asyncio.wait(reads)
+    instead.sql = None
+
+    assert [each.cancelled() for each in reads] == [True] * SIZE
+    assert await counts(reader, SIZE) == [1] * SIZE
+    assert await running(database) == 0
+
+
+async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
+    instead.sql = "DELETE FROM post"
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await reader.rows(COUNT)
+    instead.sql = None
+
+    assert await counts(reader, 1) == [1]
+
+
+def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -> None:
+    database = Database(database_url)
+
+    async def read() -> int:
+        async with database:
+            workspace = await add_workspace(database)
+            return await database.read(workspace).count(COUNT)
+
+    assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
+
+
+async def running(database: Database) -> int:
+    """How many of the long statements still run."""
+    async with database.reading.connect() as connection:
+        found = await connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND state = 'active' AND pid <> pg_backend_pid()"
+                " AND (query LIKE 'SELECT pg_sleep%' OR query LIKE 'WITH RECURSIVE%')"
+            )
+        )
+    return found or 0

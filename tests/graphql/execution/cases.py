@@ -1,0 +1,203 @@
+"""Questions for any schema: documents of its own names, with variables. Nothing is asked here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNamedType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+    is_abstract_type,
+    is_composite_type,
+    is_required_argument,
+    is_required_input_field,
+)
+from hypothesis import strategies as st
+
+LEVELS = 5
+ENTRIES = 4
+FRAGMENTS = 3
+OFTEN = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
+"""Fields below which there is most to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A document with values for its variables."""
+
+    document: str
+    variables: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """What has been drawn of a document so far."""
+
+    schema: GraphQLSchema
+    values: Mapping[str, Sequence[object]]
+    variables: dict[str, tuple[str, object]] = field(default_factory=dict)
+    fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By name: the type, and the text of the selection set."""
+    count: int = 0
+
+    def number(self) -> int:
+        self.count += 1
+        return self.count
+
+
+@st.composite
+def cases(draw: st.DrawFn, schema: GraphQLSchema, values: Mapping[str, Sequence[object]]) -> Case:
+    """A query that is valid nearly always; `values` are those of the scalars, by their names."""
+    drawn = _Drawn(schema, values)
+    query_type = schema.query_type
+    assert query_type is not None
+    selection = _selection_set(draw, drawn, query_type, LEVELS)
+    variables = ", ".join(f"${name}: {kind}" for name, (kind, _) in drawn.variables.items())
+    fragments = "".join(
+        f" fragment {name} on {kind} {text}" for name, (kind, text) in drawn.fragments.items()
+    )
+    given = {name: value for name, (_, value) in drawn.variables.items()}
+    return Case(f"query{f' ({variables})' if variables else ''} {selection}{fragments}", given)
+
+
+def _selection_set(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+    entries = [_field(draw, drawn, parent, levels)]
+    for _ in range(draw(st.integers(0, ENTRIES))):
+        kind = draw(st.sampled_from(["field"] * 6 + ["inline", "spread", "known"]))
+        if kind == "field" or levels == 0:
+            entries.append(_field(draw, drawn, parent, levels))
+        elif kind == "inline":
+            entries.append(_inline(draw, drawn, parent, levels))
+        else:
+            entries.append(_spread(draw, drawn, parent, levels, is_new=kind == "spread"))
+    return "{ " + " ".join(entries) + " }"
+
+
+def _field(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+    fields = getattr(parent, "fields", {})
+    names = ["__typename"] + [
+        name
+        for name, each in fields.items()
+        if levels > 0 or not is_composite_type(get_named_type(each.type))
+    ]
+    often = [each for each in names if each in OFTEN]
+    name = draw(st.sampled_from(often * 4 + names[1:] * 2 + names))
+    known: GraphQLField | None = fields.get(name)
+    arguments = _arguments(draw, drawn, known.args if known else {})
+    alias = draw(st.sampled_from(["", "", "", f"{name}1: ", f"{name}2: "]))
+    if arguments:  # so that no two fields of one key have different ones
+        alias = f"a{drawn.number()}: "
+    inner = get_named_type(known.type) if known else None
+    body = ""
+    if inner is not None and is_composite_type(inner):
+        body = " " + _selection_set(draw, drawn, inner, levels - 1)
+    return f"{alias}{name}{arguments}{_directives(draw, drawn)}{body}"
+
+
+def _inline(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+    condition = draw(st.sampled_from([None, *_conditions(drawn.schema, parent)]))
+    on = "" if condition is None else f" on {condition.name}"
+    inner = _selection_set(draw, drawn, condition or parent, levels - 1)
+    return f"...{on}{_directives(draw, drawn)} {inner}"
+
+
+def _spread(
+    draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int, *, is_new: bool
+) -> str:
+    conditions = _conditions(drawn.schema, parent)
+    fitting = [
+        name
+        for name, (kind, _) in drawn.fragments.items()
+        if kind in {each.name for each in conditions}
+    ]
+    if fitting and not is_new:
+        name = draw(st.sampled_from(fitting))
+    elif len(drawn.fragments) < FRAGMENTS:
+        condition = draw(st.sampled_from(conditions))
+        text = _selection_set(draw, drawn, condition, levels - 1)
+        name = f"F{drawn.number()}"
+        drawn.fragments[name] = (condition.name, text)
+    else:
+        return "__typename"
+    return f"...{name}{_directives(draw, drawn)}"
+
+
+def _conditions(schema: GraphQLSchema, parent: GraphQLNamedType) -> list[GraphQLNamedType]:
+    """The types that a fragment in the selection of this one may be on."""
+    if isinstance(parent, GraphQLInterfaceType) or is_abstract_type(parent):
+        return [parent, *schema.get_possible_types(parent)]
+    assert isinstance(parent, GraphQLObjectType)
+    return [parent, *parent.interfaces]
+
+
+def _directives(draw: st.DrawFn, drawn: _Drawn) -> str:
+    kinds = draw(st.sampled_from([[]] * 8 + [["include"], ["skip"], ["skip", "include"]]))
+    return "".join(f" @{kind}(if: {_condition(draw, drawn)})" for kind in kinds)
+
+
+def _condition(draw: st.DrawFn, drawn: _Drawn) -> str:
+    value = draw(st.booleans())
+    if draw(st.booleans()):
+        return json.dumps(value)
+    name = draw(st.sampled_from(["b1", "b2"]))
+    drawn.variables.setdefault(name, ("Boolean!", value))
+    return f"${name}"
+
+
+def _arguments(draw: st.DrawFn, drawn: _Drawn, known: Mapping[str, GraphQLArgument]) -> str:
+    given = []
+    for name, argument in known.items():
+        if is_required_argument(argument) or draw(st.integers(0, 3)) == 0:
+            value = _value(draw, drawn, argument.type, 2)
+            if draw(st.integers(0, 2)) == 0:
+                variable = f"v{drawn.number()}"
+                drawn.variables[variable] = (str(argument.type), value)
+                given.append(f"{name}: ${variable}")
+            else:
+                given.append(f"{name}: {_literal(argument.type, value)}")
+    return f"({', '.join(given)})" if given else ""
+
+
+def _value(draw: st.DrawFn, drawn: _Drawn, kind: Any, levels: int) -> Any:
+    """As JSON; null now and then where it may be."""
+    if isinstance(kind, GraphQLNonNull):
+        return _value_of(draw, drawn, kind.of_type, levels)
+    return None if draw(st.integers(0, 9)) == 0 else _value_of(draw, drawn, kind, levels)
+
+
+def _value_of(draw: st.DrawFn, drawn: _Drawn, kind: Any, levels: int) -> Any:
+    if isinstance(kind, GraphQLList):
+        count = draw(st.integers(0, 3))
+        return [_value(draw, drawn, kind.of_type, levels) for _ in range(count)]
+    if isinstance(kind, GraphQLInputObjectType):
+        return {
+            name: _value(draw, drawn, each.type, levels - 1)
+            for name, each in kind.fields.items()
+            if is_required_input_field(each) or (levels and draw(st.integers(0, 4)) == 0)
+        }
+    if isinstance(kind, GraphQLEnumType):
+        return draw(st.sampled_from(list(kind.values)))
+    return draw(st.sampled_from(drawn.values[kind.name]))
+
+
+def _literal(kind: Any, value: Any) -> str:
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    if value is None:
+        return "null"
+    if isinstance(kind, GraphQLList):
+        return f"[{', '.join(_literal(kind.of_type, each) for each in value)}]"
+    if isinstance(kind, GraphQLInputObjectType):
+        each = (f"{name}: {_literal(kind.fields[name].type, of)}" for name, of in value.items())
+        return "{" + ", ".join(each) + "}"
+    return value if isinstance(kind, GraphQLEnumType) else json.dumps(value)
