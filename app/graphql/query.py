@@ -32,9 +32,8 @@ from app.graphql.context import Context, Info
 from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
-from app.graphql.lookahead import LOOKAHEAD
 from app.graphql.permissions import requires
-from app.graphql.reading import read_post, read_posts
+from app.graphql.reading import read_destinations, read_post, read_posts
 from app.graphql.retry_schedules import RetrySchedule, preview
 from app.graphql.types import Account, Destination, Node, Post
 from app.graphql.viewer import Viewer, current_viewer
@@ -147,15 +146,7 @@ class Query:
             reader = info.context.read()
             return await destinations.count_destinations(reader, wanted, now)
 
-        found = await destinations.destinations_page(
-            info.context.read(),
-            wanted,
-            order.field,
-            order.direction,
-            page,
-            now,
-            LOOKAHEAD.shape(info, ("nodes",), ("edges", "node")),
-        )
+        found = await read_destinations(info, wanted, order.field, order.direction, page, now)
         nodes = [Destination.from_row(row, now) for row in found.rows]
         page_shown = CursorPage(found, cursors, order.field)
         return DestinationConnection(nodes=nodes, page=page_shown, count=count)

@@ -1,11 +1,13 @@
 """Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
 
 import structlog
 
 from app.db import destinations, posts
-from app.db.destinations import POST
+from app.db.destinations import POST, DestinationFilter, DestinationSort
 from app.db.pages import Direction, Page, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.queries import AnyRow, Record
@@ -68,6 +70,34 @@ async def read_posts(
         Post.from_row(row, now, Counted({DESTINATIONS: rows}, context.list_entries))
         for row, rows in zip(page.rows, found, strict=True)
     ]
+
+
+async def read_destinations(
+    info: Info,
+    wanted: DestinationFilter,
+    sort_by: DestinationSort,
+    direction: Direction,
+    request: PageRequest,
+    now: datetime,
+) -> Page:
+    """A page, with the accounts where the document asks for them and they can be read."""
+    shape = LOOKAHEAD.shape(info, ("nodes",), ("edges", "node"))
+    read = partial(
+        destinations.destinations_page,
+        info.context.read(),
+        wanted,
+        sort_by,
+        direction,
+        request,
+        now,
+    )
+    try:
+        return await read(shape)
+    except RequestError:
+        raise
+    except Exception:
+        logger.warning("not read together", exc_info=True)
+        return await read()
 
 
 async def _with_destinations(

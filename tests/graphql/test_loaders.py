@@ -87,7 +87,7 @@ async def test_a_page_of_posts_is_two_statements_however_long_it_is(
         ("{ posts(orderBy: {field: PUBLISHED_AT}, first: 5) { nodes { postId } } }", 1),
         ("{ posts { nodes { destinations { attemptLog { number } } } } }", 3),
         ("{ posts { nodes { destinations { account { health { status } } } } } }", 3),
-        ("{ destinations { nodes { post { postId } account { accountId } accountName } } }", 3),
+        ("{ destinations { nodes { post { postId } account { accountId } accountName } } }", 2),
         ("{ destinations { nodes { attemptLog { number } } } }", 2),
         ("{ destinations { nodes { post { destinations { post { postId } } } } } }", 4),
         ("{ accounts { health { status activity { queuedCount } } } }", 2),
