@@ -40,8 +40,13 @@ class Instant(TypeDecorator[datetime]):
         return _spell_stored_instant if dialect.name == "sqlite" else _spell_utc
 
 
+_STORED_INSTANT_LENGTH = len("2026-04-15 15:00:00.000000")
+
+
 def _spell_stored_instant(stored: str) -> str:
     datetime.fromisoformat(stored)  # a ValueError for what is none
+    if len(stored) != _STORED_INSTANT_LENGTH:
+        raise ValueError("an instant that is stored in another way")
     return f"{stored[:10]}T{stored[11:23]}Z"
 
 

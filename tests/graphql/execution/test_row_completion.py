@@ -122,6 +122,8 @@ def test_columns_are_answered_with_from_what_the_driver_has() -> None:
         ("outcome", "gone"),
         ("due_at", "2026-04-15 25:00:00"),
         ("due_at", "nope"),
+        ("due_at", "2026-04-15"),
+        ("due_at", "2026-04-15 15:00:00"),
         ("due_at", 5),
         ("published_at", b"x"),
         ("attempts", 1.5),
