@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.queries import PART_MARK
 
-KEPT_QUERIES = 512
+KEPT_QUERIES = 128
 """Of each kind; clients choose what they ask for, so only what was asked for last is kept."""
 
 kept = partial(lru_cache, KEPT_QUERIES)

@@ -1,6 +1,5 @@
 """What a document asks of the rows behind a field, before they are read. Nothing is read here."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -17,41 +16,22 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from app.db.shapes import Shape
 from app.graphql.context import Context, Info
+from app.graphql.execution.remembered import once
 from app.graphql.rows import Column, Derived, FromPart, Loaded, Many, One, Told, shown_as
-
-KEPT_SHAPES = 1024
 
 Core: TypeAlias = GraphQLResolveInfo[Context]
 
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 
 
-class Lookahead:
-    """Remembers what the fields of documents ask for that were looked at last."""
+def shape_of(info: Info, *paths: tuple[str, ...]) -> Shape:
+    """What is asked of the objects that lie at the paths below the field, or are its own value.
 
-    def __init__(self) -> None:
-        self._shapes: OrderedDict[int, tuple[FieldNode, Shape]] = OrderedDict()
-
-    def shape(self, info: Info, *paths: tuple[str, ...]) -> Shape:
-        """Of the objects that lie at the paths below the field, or are its own value.
-
-        Whatever a condition may leave out is asked for as well.
-        """
-        core: Core = info._raw_info
-        if len(core.field_nodes) > 1:
-            return _look(core, paths)
-        node = core.field_nodes[0]
-        known = self._shapes.get(id(node))
-        if known is not None and known[0] is node:
-            return known[1]
-        shape = _look(core, paths)
-        self._shapes[id(node)] = (node, shape)
-        if len(self._shapes) > KEPT_SHAPES:
-            self._shapes.popitem(last=False)
-        return shape
-
-
-LOOKAHEAD = Lookahead()
+    Whatever a condition may leave out is asked for as well.
+    """
+    core: Core = info._raw_info
+    fields = tuple(map(id, core.field_nodes))
+    return once(core.operation, ("shape", fields), lambda: _look(core, paths))
 
 
 def _look(core: Core, paths: Sequence[tuple[str, ...]]) -> Shape:

@@ -16,7 +16,7 @@ from app.domain.errors import RequestError
 from app.domain.ids import PostId
 from app.graphql.context import Context, Info
 from app.graphql.loaders import ListEntries
-from app.graphql.lookahead import LOOKAHEAD
+from app.graphql.lookahead import shape_of
 from app.graphql.types import Post
 
 DESTINATIONS = "destinations"
@@ -39,7 +39,7 @@ class Counted(dict[str, Sequence[AnyRow]]):
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
     """With its destinations in one statement, where the document asks for nothing else."""
-    context, shape = info.context, LOOKAHEAD.shape(info)
+    context, shape = info.context, shape_of(info)
     along = shape.part(DESTINATIONS)
     if along is not None and _is_alone(info):
         rows = await _with_destinations(context, post_id, along, shape)
@@ -58,7 +58,7 @@ async def read_posts(
     request: PageRequest,
 ) -> tuple[Page, list[Post]]:
     """A page, and its posts with their destinations where the document asks for those."""
-    context, shape = info.context, LOOKAHEAD.shape(info, ("nodes",), ("edges", "node"))
+    context, shape = info.context, shape_of(info, ("nodes",), ("edges", "node"))
     page = await posts.posts_page(context.read(), wanted, sort_by, direction, request, shape)
     now, along = context.clock(), shape.part(DESTINATIONS)
     if along is None or not page.rows:
@@ -81,7 +81,7 @@ async def read_destinations(
     now: datetime,
 ) -> Page:
     """A page, with the accounts where the document asks for them and they can be read."""
-    shape = LOOKAHEAD.shape(info, ("nodes",), ("edges", "node"))
+    shape = shape_of(info, ("nodes",), ("edges", "node"))
     read = partial(
         destinations.destinations_page,
         info.context.read(),

@@ -15,7 +15,8 @@ from graphql import (
 
 from app.db.shapes import Shape
 from app.graphql.context import Info
-from app.graphql.lookahead import Lookahead
+from app.graphql.execution.remembered import Remembered
+from app.graphql.lookahead import shape_of
 from app.graphql.schema import core_schema, make_schema
 from app.settings import GraphQLLimits
 
@@ -42,13 +43,14 @@ def info_of(document: str) -> Info:
         field_nodes=[each for each in nodes if each.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
+        operation=operation,
     )
     return cast("Info", SimpleNamespace(_raw_info=core))
 
 
 def looked_at(document: str) -> Shape:
     paths = NODES if document.startswith("{ posts") else ()
-    return Lookahead().shape(info_of(document), *paths)
+    return shape_of(info_of(document), *paths)
 
 
 def shape(*columns: str, **along: Shape) -> Shape:
@@ -130,10 +132,15 @@ def test_what_a_document_asks_for_is_read_and_nothing_else(document: str, expect
     assert looked_at(document) == expected
 
 
-def test_a_field_is_looked_at_once() -> None:
-    lookahead, info = Lookahead(), info_of("{ post { content } }")
+def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
+    info = info_of("{ post { content } }")
+    kept = Remembered(info._raw_info.operation)
+    shape = shape_of(info)
 
-    assert lookahead.shape(info) is lookahead.shape(info)
+    assert shape_of(info) is shape
+    del kept
+    assert shape_of(info) is not shape
+    assert shape_of(info) == shape
 
 
 def test_shapes_that_ask_for_the_same_are_one_key() -> None:

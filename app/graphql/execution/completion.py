@@ -38,6 +38,9 @@ Complete: TypeAlias = Callable[[Any, datetime, Given], object]
 CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
 """The same from a row, and the rows that were read with it."""
 
+_MOST_ROW_CLASSES = 32
+"""A statement that is built anew has a new one."""
+
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 
 
@@ -94,6 +97,8 @@ class _RowCompletion:
         """For rows of this class."""
         function = self._functions.get(row_class)
         if function is None:
+            if len(self._functions) == _MOST_ROW_CLASSES:
+                self._functions.clear()
             function = self._functions[row_class] = self._compile(row_class)
         return function
 

@@ -1,12 +1,10 @@
 """graphql-core's executor, which completes what needs no resolver by functions made for it. No documents."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
 from graphql import (
-    FieldNode,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -18,11 +16,8 @@ from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.graphql.execution.completion import Complete, completion
+from app.graphql.execution.remembered import once
 from app.graphql.execution.selections import Selections, Surprise
-
-KEPT_FUNCTIONS = 2048
-
-_Known: TypeAlias = tuple[FieldNode, GraphQLObjectType, Complete | None]
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
@@ -30,9 +25,6 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
 
     It may do so after a function has begun, for completing changes nothing.
     """
-
-    _functions: ClassVar[OrderedDict[tuple[int, str], _Known]] = OrderedDict()
-    """By field and type. A document that is kept has the same fields each time it runs."""
 
     _now: datetime | None = None
 
@@ -87,19 +79,12 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     def _function(
         self, named: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
     ) -> Complete | None:
-        if len(field_details_list) > 1:
-            return None
-        node = field_details_list[0].node
-        key = (id(node), named.name)
-        known = self._functions.get(key)
-        if known is not None and known[0] is node and known[1] is named:
-            return known[2]
-        try:
-            selections = Selections(self.schema, self.fragment_definitions)
-            complete = completion(selections, named, [node])
-        except Surprise:
-            complete = None
-        self._functions[key] = (node, named, complete)
-        if len(self._functions) > KEPT_FUNCTIONS:
-            self._functions.popitem(last=False)
-        return complete
+        nodes = [each.node for each in field_details_list]
+
+        def make() -> Complete | None:
+            try:
+                return completion(Selections(self.schema, self.fragment_definitions), named, nodes)
+            except Surprise:
+                return None
+
+        return once(self.operation, (named.name, *map(id, nodes)), make)

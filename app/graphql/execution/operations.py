@@ -23,6 +23,7 @@ from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.context import Context
 from app.graphql.demand import Demand, demand_of
 from app.graphql.execution.executor import Executor
+from app.graphql.execution.remembered import Remembered
 from app.graphql.fragments import root_field_names
 from app.graphql.mutations import PUBLISHING_FIELDS
 from app.graphql.recent import Recent
@@ -31,9 +32,9 @@ from app.settings import GraphQLLimits
 
 _MAX_VARIABLE_ERRORS = 20
 
-MAX_BYTES = 32 << 20
+MAX_BYTES = 16 << 20
 
-BYTES_OF_A_CHARACTER = 60
+BYTES_OF_A_CHARACTER = 300
 """What a document takes in memory for each character of its text: parsed, and with its functions."""
 
 
@@ -47,6 +48,8 @@ class Operation:
     demand: Demand
     is_publishing: bool
     """Whether it does nothing but publish."""
+    remembered: Remembered
+    """Kept together with it."""
 
     @classmethod
     def of(
@@ -64,6 +67,7 @@ class Operation:
             fragments,
             demand_of(schema, document, definition),
             is_publishing=bool(names) and names <= PUBLISHING_FIELDS,
+            remembered=Remembered(definition),
         )
 
     def begin(self, context: Context) -> None:
