@@ -20,8 +20,10 @@ from app.domain.imports.bringing_in import Effect
 from app.domain.imports.json_texts import JsonText
 from app.domain.imports.records import PostRecord, Refusal, records_in
 from app.domain.workspaces import WorkspaceKind
+from app.services.access import fail_what_lacks_access
 from app.services.demo import DEMO_WORKSPACE_ID, load_demo
 from app.services.imports import import_records, rehearse_import
+from app.services.leases import settle_lost_leases
 from tests.clients import Client, Tenant, serving
 from tests.db.contents import add_everything, all_rows
 from tests.factories import (
@@ -118,7 +120,10 @@ async def every_list_answer(client: Client) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def demo(database: Database) -> Database:
+    """In which a server that starts finds nothing to do on its own."""
     await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await settle_lost_leases(database, NOW)
+    await fail_what_lacks_access(database, NOW)
     return database
 
 
