@@ -38,7 +38,8 @@ async def stored(database: Database, workspace: WorkspaceId) -> dict[Key, Facts]
     reader = database.read(workspace)
     for model in (Post, Destination, Account):
         for row in await reader.rows(select(*model.__table__.columns)):
-            found[model.__name__, row.id] = dict(_told(row._mapping))
+            columns = {each.key: getattr(row, each.key) for each in model.__table__.columns}
+            found[model.__name__, row.id] = dict(_told(columns))
     return found
 
 
