@@ -23,6 +23,7 @@ from playwright.async_api import (
     expect,
 )
 
+from app.services.api_keys import BELIEVED_FOR
 from tests.processes import forked
 from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
 
@@ -285,6 +286,7 @@ async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_wrong(
         await visit.key.fill(key)
         await visit.has_schema()
         own.command("keys", "revoke", row.split()[0])
+        await asyncio.sleep(BELIEVED_FOR.total_seconds())
         await visit.run()
         await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
 
@@ -306,6 +308,7 @@ async def test_a_late_refusal_of_one_key_is_not_said_of_the_next(
         await visit.key.fill(key)
         await visit.has_schema()
         own.command("keys", "revoke", row.split()[0])
+        await asyncio.sleep(BELIEVED_FOR.total_seconds())
         await visit.page.route("**/graphql", answer_late)
         await visit.page.get_by_role("button", name="Execute query").click()
         await visit.key.fill(own.key)
