@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Reader
-from app.db.models import Account, Destination, Post
+from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post
 from app.db.queries import AnyRow
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, PostId
@@ -23,11 +23,7 @@ async def accounts_without_access(
     """
     earliest = (
         select(func.min(Destination.claimable_at))
-        .where(
-            Destination.workspace_id == Account.workspace_id,
-            Destination.account_id == Account.id,
-            *_WAITING,
-        )
+        .where(SAME_ACCOUNT, *_WAITING)
         .correlate(Account)
         .scalar_subquery()
     )
@@ -79,10 +75,9 @@ async def posts_that_lacked_access(
 
     Served by ix_destination_account_failed.
     """
-    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
     statement = (
         select(Destination.post_id)
-        .join(Post, same_post)
+        .join(Post, SAME_POST)
         .where(
             Destination.account_id == account_id,
             Destination.error_category == ErrorCategory.AUTH,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, select
 
 from app.db.engine import Reader
-from app.db.models import Account, Destination, Post
+from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post
 from app.db.queries import AnyRow, AnySelect, Query, any_of
 from app.db.shapes import WHOLE, Shape, kept, selected
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
@@ -88,7 +88,7 @@ def _activity() -> Query:
     )
     queued = (
         _of_account(func.count())
-        .join(Post, _SAME_POST)
+        .join(Post, SAME_POST)
         .where(
             Destination.settled_at.is_(None),
             Destination.status == DestinationStatus.QUEUED,
@@ -107,16 +107,6 @@ def _activity() -> Query:
     )
 
 
-_SAME_POST = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
-
-
 def _of_account(value: ColumnElement[Any]) -> AnySelect:
     """Over the destinations of the account that the outer query is at, in its workspace."""
-    return (
-        select(value)
-        .select_from(Destination)
-        .where(
-            Destination.workspace_id == Account.workspace_id, Destination.account_id == Account.id
-        )
-        .correlate(Account)
-    )
+    return select(value).select_from(Destination).where(SAME_ACCOUNT).correlate(Account)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from app.db.engine import Reader
-from app.db.models import Destination, Post
+from app.db.models import SAME_POST, Destination, Post
 from app.db.queries import AnyRow, Query
 from app.db.shapes import kept
 from app.domain.periods import TimeRange
@@ -35,10 +35,9 @@ async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequenc
 
 @kept()
 def _destinations_by_platform(*, is_open: bool) -> Query:
-    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
     return Query(
         select(Destination.platform, Destination.status, func.count().label("destinations"))
-        .join(Post, same_post)
+        .join(Post, SAME_POST)
         .where(*_created_within(is_open=is_open), Post.is_draft.is_(False))
         .group_by(Destination.platform, Destination.status)
     )

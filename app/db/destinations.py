@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -12,10 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.accounts import ACCOUNT_COLUMNS
 from app.db.engine import Reader
-from app.db.models import Account, Destination, Post, Workspace
+from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post, Workspace
 from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
 from app.db.posts import POST_COLUMNS
-from app.db.queries import AnyRow, AnySelect, Query, Record, any_of, compared, comparisons
+from app.db.queries import (
+    AnyRow,
+    AnySelect,
+    Query,
+    Record,
+    any_of,
+    compared,
+    comparisons,
+    given_values,
+    of_one,
+)
 from app.db.shapes import WHOLE, Shape, as_part, kept, selected
 from app.db.types import Instant
 from app.domain.destinations import (
@@ -193,7 +203,7 @@ def _retry_candidates(filters: tuple[str, ...], part: Part) -> Query:
     statement = _of_kept_posts(select(*columns)).where(
         Post.imported_at.is_(None), *_conditions(filters)
     )
-    if not {"error_code", "one_error_code"}.intersection(filters):
+    if not {"error_code", of_one("error_code")}.intersection(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
     return page_part(statement, _NEWEST_FIRST, part)
 
@@ -217,17 +227,13 @@ def _selected(shape: Shape, *always: str) -> AnySelect:
     account = shape.part(ACCOUNT)
     if account is None:
         return select(*columns)
-    same_account = and_(
-        Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
-    )
     along = as_part(ACCOUNT, ACCOUNT_COLUMNS, account, "id")
-    return select(*columns, *along).select_from(Destination).join(Account, same_account)
+    return select(*columns, *along).select_from(Destination).join(Account, SAME_ACCOUNT)
 
 
 def _of_kept_posts(statement: AnySelect) -> AnySelect:
     """Served by uq_post_kept, without a look at the posts themselves."""
-    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
-    return statement.join(Post, same_post).where(Post.deleted_at.is_(None))
+    return statement.join(Post, SAME_POST).where(Post.deleted_at.is_(None))
 
 
 async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
@@ -252,11 +258,8 @@ def _statuses_with(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
 
 def _values(wanted: DestinationFilter, now: datetime) -> dict[str, object]:
     """What is compared with."""
-    values: dict[str, object] = dict(
-        compared(each.name, value) if isinstance(value, list | tuple) else (each.name, value)
-        for each in fields(wanted)
-        if each.name != "overdue" and (value := getattr(wanted, each.name)) is not None
-    )
+    values = given_values(wanted)
+    values.pop("overdue", None)
     if wanted.outcome is not None:
         name, statuses = compared("outcome_statuses", _statuses_with(wanted.outcome))
         values[name] = statuses

@@ -178,7 +178,7 @@ class Database:
 
     @asynccontextmanager
     async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
-        """Read without a workspace: to find a key's own, and for the operator's commands."""
+        """Read without a workspace, for the server itself and the operator's commands."""
         with _unavailable_explained():
             async with self.reading.connect() as connection:
                 yield connection

@@ -17,6 +17,8 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
 
 from app.db.models import (
+    SAME_ACCOUNT,
+    SAME_POST,
     Account,
     ApiKey,
     Attempt,
@@ -46,9 +48,6 @@ Rule: TypeAlias = Callable[[AsyncConnection], AsyncGenerator[str]]
 
 async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Each destination against its invariants, each post against the fold of its destinations."""
-    same_account = and_(
-        Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
-    )
     statement = (
         select(
             Workspace.kind,
@@ -64,8 +63,8 @@ async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
         )
         .select_from(Post)
         .join(Workspace, Workspace.id == Post.workspace_id)
-        .join(Destination, _POST_OF_DESTINATION, isouter=True)
-        .join(Account, same_account, isouter=True)
+        .join(Destination, SAME_POST, isouter=True)
+        .join(Account, SAME_ACCOUNT, isouter=True)
         .order_by(Post.workspace_id, Post.id, Destination.position)
     )
     statement = readable(statement, connection.dialect)
@@ -75,9 +74,6 @@ async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
                 yield problem
 
 
-_POST_OF_DESTINATION = and_(
-    Destination.workspace_id == Post.workspace_id, Destination.post_id == Post.id
-)
 _STATE_FIELDS = tuple(field.name for field in fields(DestinationState))
 _OF_DESTINATION = tuple(
     Destination.__table__.c[name] for name in ("account_id", "platform", "position", *_STATE_FIELDS)
@@ -225,7 +221,7 @@ async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
-        .join(Post, _POST_OF_DESTINATION)
+        .join(Post, SAME_POST)
         .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
     )
     async for row in readable_rows(connection, statement):
@@ -308,7 +304,7 @@ async def _contradicting_evidence(connection: AsyncConnection) -> AsyncGenerator
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
-        .join(Post, _POST_OF_DESTINATION)
+        .join(Post, SAME_POST)
         .join(PublishEvidence, counting, isouter=True)
         .where(Workspace.kind == WorkspaceKind.LOCAL, Post.imported_at.is_(None))
     )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    and_,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -370,6 +371,13 @@ class Destination(Base):
     lateness_ms: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+SAME_POST = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+SAME_ACCOUNT = and_(
+    Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
+)
+"""What joins a destination with its post, and with its account."""
 
 
 class Attempt(Base):

@@ -1,17 +1,26 @@
 """Reading posts: by id, in pages, counted. Deleted posts are never returned."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, select
 
 from app.db.engine import Reader
-from app.db.models import Destination, Post
+from app.db.models import SAME_POST, Destination, Post
 from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
-from app.db.queries import ESCAPE, AnyRow, AnySelect, Query, any_of, compared, comparisons, escaped
+from app.db.queries import (
+    ESCAPE,
+    AnyRow,
+    AnySelect,
+    Query,
+    any_of,
+    comparisons,
+    escaped,
+    given_values,
+)
 from app.db.shapes import WHOLE, Shape, kept, selected
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import PostStatus
@@ -115,11 +124,7 @@ def _kept(shape: Shape, *always: str) -> AnySelect:
 
 def _values(post_filter: PostFilter) -> dict[str, object]:
     """What is compared with; a text that is searched for as the pattern that finds it."""
-    values = dict(
-        compared(each.name, value) if isinstance(value, list | tuple) else (each.name, value)
-        for each in fields(post_filter)
-        if (value := getattr(post_filter, each.name)) is not None
-    )
+    values = given_values(post_filter)
     if post_filter.search:
         values["search"] = f"%{escaped(fold_for_search(post_filter.search))}%"
     else:
@@ -133,13 +138,7 @@ def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Served, post by post, by the unique key of post and account or the index on platform and post."""
-    return exists().where(
-        and_(
-            Destination.workspace_id == Post.workspace_id,
-            Destination.post_id == Post.id,
-            condition,
-        )
-    )
+    return exists().where(SAME_POST, condition)
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {

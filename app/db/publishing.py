@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Reader
-from app.db.models import Destination, Post, Workspace
+from app.db.models import SAME_POST, Destination, Post, Workspace
 from app.db.queries import AnyRow
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
@@ -127,10 +127,9 @@ async def _lock(
     limit: int,
 ) -> list[tuple[PostId, DestinationId]]:
     wanted = () if platform is None else (Destination.platform == platform,)
-    same_post = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
     rows = await reader.rows(
         select(Destination.post_id, Destination.id)
-        .join(Post, same_post)
+        .join(Post, SAME_POST)
         .where(column <= now, *wanted)
         .order_by(column, Destination.id)
         .limit(limit)

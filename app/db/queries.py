@@ -8,10 +8,10 @@ long as either database needs to answer.
 import json
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import asyncpg
 from sqlalchemy import ARRAY, JSON, Boolean, ColumnElement, Dialect, Row, Select, String, bindparam
@@ -22,6 +22,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.db.types import Identifier, Instant
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
@@ -57,16 +60,16 @@ class Record:
     parts: ClassVar[Mapping[str, "type[Part]"]]
     """Rows of other tables that came along with it."""
 
+    if TYPE_CHECKING:  # the tuple's own
+
+        def __getitem__(self, place: int) -> Any:
+            """What the driver gave."""
+
+        def __iter__(self) -> Iterator[Any]: ...
+
     def __getattr__(self, name: str) -> Any:
         """For type checkers; every column is a property."""
         raise AttributeError(name)
-
-    def __getitem__(self, place: int) -> Any:
-        """What the driver gave."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[Any]:
-        raise NotImplementedError
 
     def part(self, name: str) -> "Part | None":
         """The row that came along; None if none was asked for."""
@@ -144,17 +147,28 @@ def comparisons(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElemen
         for each, column in columns.items()
         for name, condition in (
             (each, any_of(column, each)),
-            (_of_one(each), column == bindparam(_of_one(each))),
+            (of_one(each), column == bindparam(of_one(each))),
         )
     }
 
 
 def compared(name: str, values: Sequence[Any]) -> tuple[str, Any]:
     """The name of the comparison that serves these values, and what it takes."""
-    return (_of_one(name), values[0]) if len(values) == 1 else (name, values)
+    return (of_one(name), values[0]) if len(values) == 1 else (name, values)
 
 
-def _of_one(name: str) -> str:
+def given_values(filters: "DataclassInstance") -> dict[str, Any]:
+    """What is compared with by those filters that are not None."""
+    given = ((each.name, getattr(filters, each.name)) for each in fields(filters))
+    return dict(
+        compared(name, value) if isinstance(value, list | tuple) else (name, value)
+        for name, value in given
+        if value is not None
+    )
+
+
+def of_one(name: str) -> str:
+    """The name of the comparison with one value."""
     return f"one_{name}"
 
 
@@ -203,9 +217,8 @@ def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as that of every SELECT is
     open_ones = {each.key for each in compiled.binds.values() if each.required}
-    expanded = compiled.construct_expanded_state(
-        dict.fromkeys(open_ones)
-    )  # a list of `in_` is spelled out
+    # A list of `in_` is spelled out.
+    expanded = compiled.construct_expanded_state(dict.fromkeys(open_ones))
     arguments = _argument_list(compiled, expanded, open_ones)
     return Prepared(expanded.statement, _record_class(statement, dialect), arguments)
 

@@ -6,7 +6,6 @@ https://github.com/graphql/graphql-over-http/blob/main/spec/Appendix%20A%20--%20
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.domain.errors import (
     PersistedQueryNotSupported,
 )
 from app.domain.ids import WorkspaceId
+from app.graphql.recent import Recent
 from app.graphql.schema import Schema, check_document
 from app.settings import GraphQLLimits, Settings, SettingsError
 
@@ -142,35 +142,28 @@ Key = tuple[WorkspaceId, str]
 
 
 class RecentTexts:
-    """The texts that were used last, as many as fit into a number of bytes."""
+    """The texts that were used last, kept as UTF-8, which takes the least."""
 
     ENTRY_BYTES = 500
     """What a text takes in memory beside its own UTF-8: its key and its place."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._texts: OrderedDict[Key, bytes] = OrderedDict()
-        self.bytes = 0
+        self._recent: Recent[Key, bytes] = Recent(
+            max_bytes, lambda _, encoded: len(encoded) + self.ENTRY_BYTES
+        )
+
+    @property
+    def bytes(self) -> int:
+        """What the texts that are kept take."""
+        return self._recent.bytes
 
     def get(self, key: Key) -> str | None:
-        if key not in self._texts:
-            return None
-        self._texts.move_to_end(key)
-        return self._texts[key].decode()
+        encoded = self._recent.get(key)
+        return None if encoded is None else encoded.decode()
 
     def put(self, key: Key, text: str) -> None:
-        """Keep a text, which is the same for a key each time; one that can never fit is not kept."""
-        encoded = text.encode()
-        if self.get(key) is not None or self._size(encoded) > self._max_bytes:
-            return
-        self._texts[key] = encoded
-        self.bytes += self._size(encoded)
-        while self.bytes > self._max_bytes:
-            _, forgotten = self._texts.popitem(last=False)
-            self.bytes -= self._size(forgotten)
-
-    def _size(self, encoded: bytes) -> int:
-        return len(encoded) + self.ENTRY_BYTES
+        """As `Recent.put`."""
+        self._recent.put(key, text.encode())
 
 
 class TrustedDocuments:

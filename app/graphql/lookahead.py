@@ -12,16 +12,23 @@ from graphql import (
     SelectionSetNode,
     get_named_type,
 )
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from app.db.shapes import Shape
 from app.graphql.context import Context, Info
 from app.graphql.execution.remembered import once
-from app.graphql.rows import Column, Derived, FromPart, Loaded, Many, One, Told, shown_as
+from app.graphql.rows import (
+    DEFINITION,
+    Column,
+    Derived,
+    FromPart,
+    Loaded,
+    Many,
+    One,
+    Told,
+    shown_as,
+)
 
 Core: TypeAlias = GraphQLResolveInfo[Context]
-
-_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 
 
 def shape_of(info: Info, *paths: tuple[str, ...]) -> Shape:
@@ -65,7 +72,7 @@ def _shape(
     along: dict[str, Shape] = {}
     for node in _fields(core, named, selection_sets):
         field = named.fields.get(node.name.value)
-        how = None if field is None else shown_as(field.extensions[_DEFINITION])
+        how = None if field is None else shown_as(field.extensions[DEFINITION])
         match how:
             case Column(name):
                 columns.add(name)

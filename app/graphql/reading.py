@@ -1,8 +1,9 @@
 """Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -10,14 +11,15 @@ from app.db import destinations, posts
 from app.db.destinations import POST, DestinationFilter, DestinationSort
 from app.db.pages import Direction, Page, PageRequest
 from app.db.posts import PostFilter, PostSort
-from app.db.queries import AnyRow, Record
-from app.db.shapes import Shape
+from app.db.queries import AnyRow
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
-from app.graphql.context import Context, Info
+from app.graphql.context import Info
 from app.graphql.loaders import ListEntries
 from app.graphql.lookahead import shape_of
 from app.graphql.types import Post
+
+T = TypeVar("T")
 
 DESTINATIONS = "destinations"
 
@@ -42,7 +44,9 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
     context, shape = info.context, shape_of(info)
     along = shape.part(DESTINATIONS)
     if along is not None and _is_alone(info):
-        rows = await _with_destinations(context, post_id, along, shape)
+        rows = await _together(
+            destinations.destinations_with_post(context.read(), post_id, along, shape)
+        )
         if rows:
             known = Counted({DESTINATIONS: rows}, context.list_entries)
             return Post.from_row(rows[0].parts[POST](rows[0]), context.clock(), known)
@@ -61,9 +65,11 @@ async def read_posts(
     context, shape = info.context, shape_of(info, ("nodes",), ("edges", "node"))
     page = await posts.posts_page(context.read(), wanted, sort_by, direction, request, shape)
     now, along = context.clock(), shape.part(DESTINATIONS)
-    if along is None or not page.rows:
-        return page, [Post.from_row(row, now) for row in page.rows]
-    found = await _of_each(context, page.rows, along)
+    found = None
+    if along is not None and page.rows:
+        found = await _together(
+            destinations.destinations_of_posts(context.read(), page.rows, along)
+        )
     if found is None:
         return page, [Post.from_row(row, now) for row in page.rows]
     return page, [
@@ -91,34 +97,14 @@ async def read_destinations(
         request,
         now,
     )
+    page = await _together(read(shape))
+    return await read() if page is None else page
+
+
+async def _together(read: Awaitable[T]) -> T | None:
+    """None where rows cannot be read together: then each is read, and fails, for itself."""
     try:
-        return await read(shape)
-    except RequestError:
-        raise
-    except Exception:
-        logger.warning("not read together", exc_info=True)
-        return await read()
-
-
-async def _with_destinations(
-    context: Context, post_id: PostId, shape: Shape, of_post: Shape
-) -> Sequence[Record]:
-    """None too where they cannot be read: then each part of the answer is read, and fails, for itself."""
-    try:
-        return await destinations.destinations_with_post(context.read(), post_id, shape, of_post)
-    except RequestError:
-        raise
-    except Exception:
-        logger.warning("not read together", exc_info=True)
-        return ()
-
-
-async def _of_each(
-    context: Context, rows: Sequence[Record], shape: Shape
-) -> list[Sequence[Record]] | None:
-    """None where they cannot be read: then each is read, and fails, for itself."""
-    try:
-        return await destinations.destinations_of_posts(context.read(), rows, shape)
+        return await read
     except RequestError:
         raise
     except Exception:

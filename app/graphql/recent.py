@@ -1,6 +1,7 @@
 """What was used last, as much as fits into a number of bytes. Knows nothing of what it keeps."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,25 +11,25 @@ V = TypeVar("V")
 class Recent(Generic[K, V]):
     """Forgets what was not used for longest when there is no room."""
 
-    def __init__(self, max_bytes: int) -> None:
-        """Zero bytes keep nothing."""
+    def __init__(self, max_bytes: int, size_of: Callable[[K, V], int]) -> None:
+        """Zero bytes keep nothing. `size_of` says how many a value takes, and always says the same of it."""
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._size_of = size_of
+        self._kept: OrderedDict[K, V] = OrderedDict()
         self.bytes = 0
 
     def get(self, key: K) -> V | None:
-        found = self._kept.get(key)
-        if found is None:
+        if key not in self._kept:
             return None
         self._kept.move_to_end(key)
-        return found[0]
+        return self._kept[key]
 
-    def put(self, key: K, value: V, size: int) -> None:
-        """Keep a value of so many bytes, which is the same for a key each time; not one that never fits."""
-        if key in self._kept or size > self._max_bytes:
+    def put(self, key: K, value: V) -> None:
+        """Keep a value, which is the same for a key each time; one that can never fit is not kept."""
+        size = self._size_of(key, value)
+        if self.get(key) is not None or size > self._max_bytes:
             return
-        self._kept[key] = (value, size)
+        self._kept[key] = value
         self.bytes += size
         while self.bytes > self._max_bytes:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self.bytes -= freed
+            self.bytes -= self._size_of(*self._kept.popitem(last=False))

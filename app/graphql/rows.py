@@ -11,9 +11,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import strawberry
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from app.db.queries import AnyRow, Part, Record
+
+DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+"""Where a type or a field of graphql-core, in its extensions, has that of Strawberry."""
 
 _SHOWN = "shown"
 

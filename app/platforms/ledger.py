@@ -56,9 +56,7 @@ class Ledger:
             written = os.write(descriptor, data)
         finally:
             os.close(descriptor)
-        if written < len(
-            data
-        ):  # the rest of the line makes the file unreadable, not the post published
+        if written < len(data):  # half a line makes the file unreadable, not the post published
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
 
     def check(self) -> None:

@@ -18,19 +18,29 @@ from graphql import (
     GraphQLID,
     GraphQLInt,
     GraphQLList,
-    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
     GraphQLString,
+    get_nullable_type,
 )
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from app.db.queries import Part, Record
 from app.graphql.execution.selections import Given, Selected, Selections, Surprise
-from app.graphql.rows import NOTHING, Column, Derived, FromPart, Many, OfRow, One, Told, shown_as
+from app.graphql.rows import (
+    DEFINITION,
+    NOTHING,
+    Column,
+    Derived,
+    FromPart,
+    Many,
+    OfRow,
+    One,
+    Told,
+    shown_as,
+)
 
 Complete: TypeAlias = Callable[[Any, datetime, Given], object]
 """From an object, the time and the variables to what is answered."""
@@ -41,16 +51,14 @@ CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[A
 _MOST_ROW_CLASSES = 32
 """A statement that is built anew has a new one."""
 
-_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
-
 
 def completion(
     selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Complete:
     """Completes objects of the type for what these fields select; Surprise if it needs resolvers."""
-    if _DEFINITION not in parent.extensions:  # as those that tell of the schema
+    if DEFINITION not in parent.extensions:  # as those that tell of the schema
         raise Surprise
-    origin = parent.extensions[_DEFINITION].origin
+    origin = parent.extensions[DEFINITION].origin
     if issubclass(origin, OfRow):
         return _RowCompletion(selections, parent, nodes).of_object
     return _object_completion(selections, parent, nodes)
@@ -81,7 +89,7 @@ class _RowCompletion:
     ) -> None:
         self._selections = selections
         self._parent = parent
-        self._origin: type[OfRow] = parent.extensions[_DEFINITION].origin
+        self._origin: type[OfRow] = parent.extensions[DEFINITION].origin
         self._selected = _selected(selections, parent, nodes)
         self._functions: dict[type, CompleteRow] = {}
         for selected in self._selected.values():  # to know at once whether it can be done at all
@@ -139,7 +147,7 @@ class _RowCompletion:
                 return self._column(source, row_class, core.type, selected, name)
             case Derived():
                 made = source.constant(self._origin.from_row)
-                resolve = source.constant(field_.base_resolver.wrapped_func)  # type: ignore[union-attr]
+                resolve = source.constant(_own_resolver(field_))
                 return source.value(core.type, selected, f"{resolve}({made}(row, now))")
             case Told(_, value):
                 return source.value(core.type, selected, f"{source.constant(value)}(row)")
@@ -174,7 +182,7 @@ class _RowCompletion:
         name: str,
     ) -> str:
         """From the driver's value where that is as good as the decoded one."""
-        named = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+        named = get_nullable_type(declared)
         spell = row_class.spellings.get(name)
         if spell is not None and isinstance(named, GraphQLScalarType):
             value = source.variable(f"raw[{row_class.places[name]}]")
@@ -240,7 +248,7 @@ class _Source:
 
     def value(self, declared: GraphQLOutputType, selected: Selected, expression: str) -> str:
         """What is answered for the value of an expression."""
-        named = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+        named = get_nullable_type(declared)
         value = self.variable(expression)
         return _guarded(declared, value, self._non_null(named, selected, value))
 
@@ -254,7 +262,7 @@ class _Source:
 
     def _list(self, declared: GraphQLList[Any], selected: Selected, value: str) -> str:
         item = declared.of_type
-        named = item.of_type if isinstance(item, GraphQLNonNull) else item
+        named = get_nullable_type(item)
         if isinstance(named, GraphQLList):
             raise Surprise
         each = _guarded(item, "x", self._non_null(named, selected, "x"))
@@ -299,7 +307,7 @@ def _field(parent: GraphQLObjectType, selected: Selected) -> tuple[GraphQLField,
     core = parent.fields.get(selected.name)
     if core is None or core.args:
         raise Surprise
-    field_: StrawberryField = core.extensions[_DEFINITION]
+    field_: StrawberryField = core.extensions[DEFINITION]
     if field_.extensions:
         raise Surprise
     return core, field_
@@ -321,16 +329,14 @@ def _part(row_class: type[Record] | type[Part], name: str) -> type[Part]:
 
 
 def _object_type(declared: GraphQLOutputType) -> GraphQLObjectType:
-    named: GraphQLNamedType | Any = (
-        declared.of_type if isinstance(declared, GraphQLNonNull) else declared
-    )
+    named = get_nullable_type(declared)
     if not isinstance(named, GraphQLObjectType):
         raise Surprise
     return named
 
 
 def _item_type(declared: GraphQLOutputType) -> GraphQLObjectType:
-    named: Any = declared.of_type if isinstance(declared, GraphQLNonNull) else declared
+    named = get_nullable_type(declared)
     if not isinstance(named, GraphQLList):
         raise Surprise
     return _object_type(named.of_type)

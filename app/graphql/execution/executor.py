@@ -6,10 +6,10 @@ from typing import Any
 
 from graphql import (
     GraphQLList,
-    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
+    get_nullable_type,
 )
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
@@ -56,8 +56,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        item = return_type.of_type
-        named = item.of_type if isinstance(item, GraphQLNonNull) else item
+        named = get_nullable_type(return_type.of_type)
         if isinstance(named, GraphQLObjectType) and type(result) is list:
             complete = self._function(named, field_details_list)
             if complete is not None:

@@ -138,10 +138,12 @@ class Operations:
     """Those that ran last, by their text and the name that was asked for."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._recent: Recent[tuple[str, str | None], Operation] = Recent(max_bytes)
+        self._recent: Recent[tuple[str, str | None], Operation] = Recent(
+            max_bytes, lambda key, _: len(key[0]) * BYTES_OF_A_CHARACTER
+        )
 
     def get(self, text: str, name: str | None) -> Operation | None:
         return self._recent.get((text, name))
 
     def put(self, text: str, name: str | None, operation: Operation) -> None:
-        self._recent.put((text, name), operation, len(text) * BYTES_OF_A_CHARACTER)
+        self._recent.put((text, name), operation)
