@@ -17,8 +17,11 @@ from weakref import WeakKeyDictionary
 
 from app.db.queries import Prepared, Record
 
-_QUICK = timedelta(milliseconds=10)
-"""In a tenth of it, a page of a hundred rows is read with all that belongs to them."""
+_QUICK_WORK = timedelta(milliseconds=10)
+"""Of computing. In a tenth of it, a page of a hundred rows is read with all that belongs to them."""
+
+_QUICK = timedelta(milliseconds=50)
+"""With what other processes take meanwhile, and with reads from the disk."""
 
 _STEPS_BETWEEN_LOOKS = 10_000
 """Of SQLite's virtual machine; about half a millisecond."""
@@ -71,6 +74,7 @@ class SQLiteDriver:
         if self._quick is None:
             self._quick = _Connection(self._file, timedelta(0), self._reconnect_after)
         self._at_once.ends_at = now + _QUICK.total_seconds()
+        self._at_once.work_ends_at = time.thread_time() + _QUICK_WORK.total_seconds()
         try:
             return self._quick.rows(query, arguments, self._at_once)
         except sqlite3.Error:
@@ -86,10 +90,16 @@ class _Limit:
     def __init__(self, ends_at: float = -math.inf) -> None:
         """By the monotonic clock."""
         self.ends_at = ends_at
+        self.work_ends_at = math.inf
+        """By the time that the thread has computed."""
         self.is_given_up = False
 
     def is_reached(self) -> bool:
-        return self.is_given_up or time.monotonic() > self.ends_at
+        return (
+            self.is_given_up
+            or time.monotonic() > self.ends_at
+            or time.thread_time() > self.work_ends_at
+        )
 
 
 class _Connection:

@@ -21,6 +21,7 @@ from app.domain.ids import AccountId, DestinationId, PostId
 KEYS_PER_STATEMENT = 10_000
 """Either engine refuses a statement with more than about 32,000 parameters."""
 
+T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 Read = Callable[[], Reader]
 Query = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
@@ -48,6 +49,15 @@ class ListEntries:
                 f" {self._allowed} are allowed. Ask for smaller pages, or for fewer lists."
             )
             raise self.refusal
+
+    def unless_failed(self, complete: Callable[..., T], *arguments: object) -> T:
+        """What a function makes of an answer; if it fails, what it counted is to be counted anew."""
+        before = self._count
+        try:
+            return complete(*arguments)
+        except Exception:
+            self._count = before
+            raise
 
 
 class Loaders:

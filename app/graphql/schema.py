@@ -72,12 +72,12 @@ class Schema(strawberry.Schema):
             )
         try:
             known.begin(context)
-            coerced = known.coerced(core_schema(self), context, variables, self.allowed)
+            coerced = known.coerced(context, variables, self.allowed)
         except RequestError as error:
             return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
         if not isinstance(coerced, VariableValues):
             return ExecutionResult(None, coerced)
-        return await known.execute(core_schema(self), context, coerced)
+        return await known.execute(context, coerced)
 
 
 @cache
@@ -143,13 +143,12 @@ class Gate(SchemaExtension):
 
     def __init__(self, schema: Schema, allowed: GraphQLLimits) -> None:
         self._schema = schema
-        self._core = core_schema(schema)
         self._limits = allowed
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
         context.graphql_document = _read_within(context.query or "", self._limits)
-        self._operation = Operation.of(self._core, context.graphql_document, self._definition())
+        self._operation = Operation(self._schema, context.graphql_document, self._definition())
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
         self._operation.begin(context.context)
         yield
@@ -165,9 +164,7 @@ class Gate(SchemaExtension):
         if self._schema.operations is not None:
             name = context._provided_operation_name
             self._schema.operations.put(context.query or "", name, self._operation)
-        coerced = self._operation.coerced(
-            self._core, context.context, context.variables or {}, self._limits
-        )
+        coerced = self._operation.coerced(context.context, context.variables or {}, self._limits)
         if not isinstance(coerced, VariableValues):
             context.result = ExecutionResult(data=None, errors=coerced)  # nothing is run
         yield

@@ -45,6 +45,9 @@ from app.graphql.rows import (
 Complete: TypeAlias = Callable[[Any, datetime, Given], object]
 """From an object, the time and the variables to what is answered."""
 
+CompleteRoot: TypeAlias = Callable[[Mapping[str, object], datetime, Given], dict[str, Any]]
+"""From what the root fields' resolvers told, by response key, to the data of an answer."""
+
 CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
 """The same from a row, and the rows that were read with it."""
 
@@ -62,6 +65,20 @@ def completion(
     if issubclass(origin, OfRow):
         return _RowCompletion(selections, parent, nodes).of_object
     return _object_completion(selections, parent, nodes)
+
+
+def root_completion(
+    selections: Selections, root: GraphQLObjectType, selected: Mapping[str, Selected]
+) -> CompleteRoot:
+    """Completes what resolvers have told of these fields; Surprise where it leads to further resolvers."""
+    source = _Source(selections)
+    for key, each in selected.items():
+        if each.name == "__typename":
+            source.entry(key, each, repr(root.name))
+        else:
+            core = _core_field(root, each)
+            source.entry(key, each, source.value(core.type, each, f"told[{key!r}]"))
+    return cast("CompleteRoot", source.function("told, now, given"))
 
 
 def _object_completion(
@@ -233,14 +250,14 @@ class _Source:
             pairs = ", ".join(f"{key!r}: {value}" for key, _, _, value in self._entries)
             lines.append(f"return {{{pairs}}}")
         else:
-            lines.append("told = {}")
+            lines.append("answer = {}")
             for key, selected, before, value in self._entries:
                 tests = " and ".join(
                     f"{self.constant(each)}(given)" for each in selected.conditions
                 )
                 lines.append(f"if {tests or 'True'}:")
-                lines += [f"    {each}" for each in (*before, f"told[{key!r}] = {value}")]
-            lines.append("return told")
+                lines += [f"    {each}" for each in (*before, f"answer[{key!r}] = {value}")]
+            lines.append("return answer")
         text = f"def complete({parameters}):\n" + "".join(f"    {each}\n" for each in lines)
         space: dict[str, Any] = {**self._constants, "fail": _fail}
         exec(text, space)  # noqa: S102
@@ -304,13 +321,20 @@ def _selected(
 
 def _field(parent: GraphQLObjectType, selected: Selected) -> tuple[GraphQLField, StrawberryField]:
     """A field without arguments, permissions and whatever else runs before its value is there."""
-    core = parent.fields.get(selected.name)
-    if core is None or core.args:
+    core = _core_field(parent, selected)
+    if core.args:
         raise Surprise
     field_: StrawberryField = core.extensions[DEFINITION]
     if field_.extensions:
         raise Surprise
     return core, field_
+
+
+def _core_field(parent: GraphQLObjectType, selected: Selected) -> GraphQLField:
+    if selected.name not in parent.fields:  # as what tells of the schema
+        raise Surprise
+    core: GraphQLField = parent.fields[selected.name]
+    return core
 
 
 def _own_resolver(field_: StrawberryField) -> Callable[[Any], object]:

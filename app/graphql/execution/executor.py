@@ -1,29 +1,52 @@
 """graphql-core's executor, which completes what needs no resolver by functions made for it. No documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphql import (
+    GraphQLFieldResolver,
     GraphQLList,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     get_nullable_type,
 )
+from graphql.execution import MiddlewareManager
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.graphql.execution.completion import Complete, completion
 from app.graphql.execution.remembered import once
-from app.graphql.execution.selections import Selections, Surprise
+from app.graphql.execution.selections import Given, Selections, Surprise
+
+Outcome: TypeAlias = object
+"""What a resolver told: a value, or the exception that it ended with."""
+
+
+class Outcomes(MiddlewareManager):
+    """Of root fields that were resolved before: graphql-core takes what they told, and asks all others."""
+
+    def __init__(self, known: Mapping[str, Outcome]) -> None:
+        """By response key."""
+        super().__init__()
+        self._known = known
+
+    def get_field_resolver(self, field_resolver: GraphQLFieldResolver) -> GraphQLFieldResolver:
+        def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+            key = info.path.key
+            if info.path.prev is None and key in self._known:
+                return self._known[str(key)]
+            return field_resolver(source, info, **arguments)
+
+        return resolve
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """Wherever a function does not fit, or fails, graphql-core completes the value, and says what is wrong.
 
-    It may do so after a function has begun, for completing changes nothing.
+    It may do so after a function has begun, for completing changes nothing but the count of entries.
     """
 
     _now: datetime | None = None
@@ -40,7 +63,9 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         complete = self._function(return_type, field_details_list)
         if complete is not None:
             try:
-                return complete(result, self._time(), self.variable_values.coerced)
+                return self.context_value.list_entries.unless_failed(
+                    complete, result, self._time(), self.variable_values.coerced
+                )
             except Exception:  # noqa: BLE001, S110 - said below
                 pass
         return super().complete_object_value(
@@ -60,9 +85,10 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         if isinstance(named, GraphQLObjectType) and type(result) is list:
             complete = self._function(named, field_details_list)
             if complete is not None:
-                now, given = self._time(), self.variable_values.coerced
                 try:
-                    return [complete(each, now, given) for each in result]
+                    return self.context_value.list_entries.unless_failed(
+                        _complete_each, complete, result, self._time(), self.variable_values.coerced
+                    )
                 except Exception:  # noqa: BLE001, S110 - said below
                     pass
         return super().complete_list_value(
@@ -87,3 +113,9 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
                 return None
 
         return once(self.operation, (named.name, *map(id, nodes)), make)
+
+
+def _complete_each(
+    complete: Complete, values: Sequence[object], now: datetime, given: Given
+) -> list[object]:
+    return [complete(each, now, given) for each in values]

@@ -1,9 +1,10 @@
 """Operations that ran before: parsed, measured and validated once, from then on only executed. No HTTP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from inspect import isawaitable
 
+import strawberry
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -15,22 +16,23 @@ from graphql import (
     default_type_resolver,
 )
 from graphql.execution.collect_fields import FragmentDetails
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.context import Context
-from app.graphql.demand import Demand, demand_of
-from app.graphql.execution.executor import Executor
+from app.graphql.demand import demand_of
+from app.graphql.execution.executor import Executor, Outcome, Outcomes
+from app.graphql.execution.plan import Incomplete, Plan
 from app.graphql.execution.remembered import Remembered
+from app.graphql.execution.selections import Surprise
+from app.graphql.execution.variables import Variables
 from app.graphql.fragments import root_field_names
 from app.graphql.mutations import PUBLISHING_FIELDS
 from app.graphql.recent import Recent
 from app.graphql.validation import name_variable_errors
 from app.settings import GraphQLLimits
-
-_MAX_VARIABLE_ERRORS = 20
 
 MAX_BYTES = 16 << 20
 
@@ -38,37 +40,25 @@ BYTES_OF_A_CHARACTER = 300
 """What a document takes in memory for each character of its text: parsed, and with its functions."""
 
 
-@dataclass(frozen=True, slots=True)
 class Operation:
     """One that passed the gate, with what is known of it whatever its variables are."""
 
-    kind: OperationType
-    definition: OperationDefinitionNode
-    fragments: Mapping[str, FragmentDefinitionNode]
-    demand: Demand
-    is_publishing: bool
-    """Whether it does nothing but publish."""
-    remembered: Remembered
-    """Kept together with it."""
-
-    @classmethod
-    def of(
-        cls, schema: GraphQLSchema, document: DocumentNode, definition: OperationDefinitionNode
-    ) -> "Operation":
-        fragments = {
+    def __init__(
+        self, schema: strawberry.Schema, document: DocumentNode, definition: OperationDefinitionNode
+    ) -> None:
+        self.kind = OperationType(definition.operation.value)
+        self._schema = schema
+        self._core: GraphQLSchema = schema._schema
+        self._definition = definition
+        self._fragments = {
             each.name.value: each
             for each in document.definitions
             if isinstance(each, FragmentDefinitionNode)
         }
+        self._demand = demand_of(self._core, document, definition)
         names = root_field_names(document, definition) - {"__typename"}
-        return cls(
-            OperationType(definition.operation.value),
-            definition,
-            fragments,
-            demand_of(schema, document, definition),
-            is_publishing=bool(names) and names <= PUBLISHING_FIELDS,
-            remembered=Remembered(definition),
-        )
+        self._is_publishing = bool(names) and names <= PUBLISHING_FIELDS
+        self._remembered = Remembered(definition)
 
     def begin(self, context: Context) -> None:
         """Note what is run, and count it: RateLimitExceeded if it is one too many.
@@ -77,54 +67,69 @@ class Operation:
         """
         state = context.state
         state["operation_type"] = self.kind.value
-        if self.definition.name:
-            state["operation_name"] = self.definition.name.value
+        if self._definition.name:
+            state["operation_name"] = self._definition.name.value
         if self.kind is OperationType.SUBSCRIPTION:
             raise ValidationFailed("A subscription cannot be answered by one response.")
-        if self.is_publishing:
+        if self._is_publishing:
             context.request_count.as_publishing()
         else:
             context.request_count.as_request()
 
     def coerced(
-        self,
-        schema: GraphQLSchema,
-        context: Context,
-        given: Mapping[str, object],
-        limits: GraphQLLimits,
+        self, context: Context, given: Mapping[str, object], limits: GraphQLLimits
     ) -> VariableValues | list[GraphQLError]:
         """The values of the variables, or what is wrong with them; LimitExceeded for asking too much."""
         max_values = context.max_values
         if max_values is not None and self.kind is OperationType.MUTATION:
             max_values = max(max_values, MAX_DESTINATIONS)  # of a post, that can be changed whole
         if max_values is not None:
-            self.demand.refuse_long_lists(given, max_values)
-        coerced = get_variable_values(
-            schema,
-            self.definition.variable_definitions or (),
-            dict(given),
-            max_errors=_MAX_VARIABLE_ERRORS,
-        )
+            self._demand.refuse_long_lists(given, max_values)
+        coerced = self._variables.coerced(given)
         if not isinstance(coerced, VariableValues):
-            return name_variable_errors(coerced, self.demand.variable_places)
-        self.demand.refuse_excess(coerced.coerced, limits)
+            return name_variable_errors(coerced, self._demand.variable_places)
+        self._demand.refuse_excess(coerced.coerced, limits)
         return coerced
 
-    async def execute(
-        self, schema: GraphQLSchema, context: Context, variables: VariableValues
+    async def execute(self, context: Context, variables: VariableValues) -> ExecutionResult:
+        """As graphql-core does, which has nothing left to prepare, and little to do."""
+        if self._plan is None:
+            return await self._execute(context, variables, {})
+        try:
+            return ExecutionResult(await self._plan.run(context, variables), None)
+        except Incomplete as incomplete:
+            return await self._execute(context, variables, incomplete.outcomes)
+
+    @cached_property
+    def _variables(self) -> Variables:
+        return Variables(self._core, self._definition.variable_definitions or ())
+
+    @cached_property
+    def _plan(self) -> Plan | None:
+        """None where only graphql-core can run it."""
+        if self.kind is not OperationType.QUERY:
+            return None
+        converter = self._schema.schema_converter
+        try:
+            return Plan(self._core, converter, self._fragments, self._definition)
+        except Surprise:
+            return None
+
+    async def _execute(
+        self, context: Context, variables: VariableValues, outcomes: Mapping[str, Outcome]
     ) -> ExecutionResult:
-        """As graphql-core does, which has nothing left to prepare."""
         executor = Executor(
-            schema,
-            dict(self.fragments),
-            {name: FragmentDetails(each, None) for name, each in self.fragments.items()},
+            self._core,
+            self._fragments,
+            {name: FragmentDetails(each, None) for name, each in self._fragments.items()},
             None,
             context,
-            self.definition,
+            self._definition,
             variables,
             default_field_resolver,
             default_type_resolver,
             default_field_resolver,
+            middleware_manager=Outcomes(outcomes) if outcomes else None,
             is_awaitable=isawaitable,
         )
         result = executor.execute_operation()

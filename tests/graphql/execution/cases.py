@@ -29,6 +29,8 @@ ENTRIES = 4
 FRAGMENTS = 3
 OFTEN = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
 """Fields below which there is most to see."""
+LEFT_OUT = object()
+WRONG: tuple[object, ...] = (None, {}, [], "nope", 1.5, 2**31, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def cases(draw: st.DrawFn, schema: GraphQLSchema, values: Mapping[str, Sequence[
     fragments = "".join(
         f" fragment {name} on {kind} {text}" for name, (kind, text) in drawn.fragments.items()
     )
-    given = {name: value for name, (_, value) in drawn.variables.items()}
+    given = {name: value for name, (_, value) in drawn.variables.items() if value is not LEFT_OUT}
     return Case(f"query{f' ({variables})' if variables else ''} {selection}{fragments}", given)
 
 
@@ -160,12 +162,21 @@ def _arguments(draw: st.DrawFn, drawn: _Drawn, known: Mapping[str, GraphQLArgume
         if is_required_argument(argument) or draw(st.integers(0, 3)) == 0:
             value = _value(draw, drawn, argument.type, 2)
             if draw(st.integers(0, 2)) == 0:
-                variable = f"v{drawn.number()}"
-                drawn.variables[variable] = (str(argument.type), value)
-                given.append(f"{name}: ${variable}")
+                given.append(f"{name}: ${_variable(draw, drawn, argument, value)}")
             else:
                 given.append(f"{name}: {_literal(argument.type, value)}")
     return f"({', '.join(given)})" if given else ""
+
+
+def _variable(draw: st.DrawFn, drawn: _Drawn, argument: GraphQLArgument, value: Any) -> str:
+    """Declared as the argument is or with a default, and given, left out or of a wrong kind."""
+    name, kind = f"v{drawn.number()}", str(argument.type)
+    how = draw(st.sampled_from(["given"] * 6 + ["left out", "wrong", "default", "over default"]))
+    if how.endswith("default") and value is not None:
+        kind = f"{kind} = {_literal(argument.type, value)}"
+    stands_for = {"left out": LEFT_OUT, "default": LEFT_OUT, "wrong": draw(st.sampled_from(WRONG))}
+    drawn.variables[name] = (kind, stands_for.get(how, value))
+    return name
 
 
 def _value(draw: st.DrawFn, drawn: _Drawn, kind: Any, levels: int) -> Any:

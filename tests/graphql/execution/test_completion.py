@@ -13,6 +13,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.graphql.execution.executor import Executor
 from app.graphql.execution.selections import Surprise
+from app.graphql.loaders import ListEntries
 from app.graphql.scalars import SCALARS
 from app.graphql.schema import core_schema
 from tests.factories import NOW
@@ -232,7 +233,9 @@ def test_types_that_tell_of_the_schema_have_no_function() -> None:
 
 def executed(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
     """Data in the order of its keys, and errors."""
-    context = SimpleNamespace(thing=SimpleNamespace(**thing), clock=lambda: NOW)
+    context = SimpleNamespace(
+        thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListEntries(None)
+    )
     result = schema.execute_sync(f"{{ thing {selection} }}", context_value=context)
     errors = [each.formatted for each in result.errors or ()]
     return {"data": result.data, "order": str(result.data), "errors": errors}

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 
 from app.db.engine import Database
+from app.domain.api_keys import Scope
 from tests.db.test_engine import only_on_postgresql, only_on_sqlite
 from tests.graphql.execution.breaking import BREAKAGES, Breakage, Breaking
 from tests.graphql.execution.cases import Case
-from tests.graphql.execution.differential import CASES, Bench, add_rows, checked
+from tests.graphql.execution.differential import CASES, SCOPES, Bench, add_rows, checked
 
 
 @pytest.fixture
@@ -21,15 +22,15 @@ async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Bench]:
 
 @only_on_sqlite
 @checked(200, derandomize=True)
-@given(CASES, BREAKAGES)
+@given(CASES, BREAKAGES, SCOPES)
 async def test_any_operation_is_answered_as_it_is_by_graphql_core(
-    bench: Bench, case: Case, breakages: list[Breakage]
+    bench: Bench, case: Case, breakages: list[Breakage], scopes: tuple[Scope, ...]
 ) -> None:
-    await bench.compare(case, breakages)
+    await bench.compare(case, breakages, scopes)
 
 
 @only_on_postgresql
 @checked(60, derandomize=True)
 @given(CASES)
 async def test_any_operation_is_answered_alike_on_postgresql_too(bench: Bench, case: Case) -> None:
-    await bench.compare(case, [])
+    await bench.compare(case)
