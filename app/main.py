@@ -31,6 +31,7 @@ from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, Serv
 from app.domain.times import Clock
 from app.explorer.page import Explorer
 from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
+from app.graphql.context import Shared
 from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
 from app.http.cors import with_cors
@@ -119,9 +120,17 @@ def create_app(
     )
     schema = make_schema(settings.graphql, is_fast=settings.fast_path)
     documents = make_documents(settings, schema)
+    shared = Shared(
+        database=database,
+        clock=clock,
+        new_id=uuid4,
+        random=random.random,
+        retry_policies=load_retry_policies(settings.retry_policy_file),
+        longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
+    )
     door = GraphQLDoor(
         schema=schema,
-        database=database,
+        shared=shared,
         rate_limits=rate_limits,
         keys=Keys(
             database,
@@ -130,11 +139,6 @@ def create_app(
             believed_for=keys_believed_for,
         ),
         key_usage=KeyUsage(),
-        clock=clock,
-        new_id=uuid4,
-        random=random.random,
-        longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
-        retry_policies=load_retry_policies(settings.retry_policy_file),
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
@@ -161,16 +165,16 @@ def create_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with database:
             await check_schema_version(database)
-            door.cursor_secret = await _cursor_secret(settings, database)
+            shared.cursor_secret = await _cursor_secret(settings, database)
             async with (
                 repeated(database.refresh_statistics, every=STATISTICS_AGE),
                 repeated(write_key_usage, every=KEY_USAGE_AGE),
                 repeated(fail_due_posts, every=tick),
                 repeated(settle_leases, every=tick),
                 repeated(forget_requests, every=REQUESTS_AGE),
-                worker_beside(settings, database, door.retry_policies, clock),
+                worker_beside(settings, database, shared.retry_policies, clock),
             ):
-                with told_to_stop(door.stop):
+                with told_to_stop(shared.stop):
                     yield
 
     app = Starlette(

@@ -6,8 +6,8 @@ whole when the database asks for it.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar, cast
@@ -179,7 +179,7 @@ class Database:
     @asynccontextmanager
     async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
         """Read without a workspace, for the server itself and the operator's commands."""
-        with _unavailable_explained():
+        with _unavailable_explained:
             async with self.reading.connect() as connection:
                 yield connection
 
@@ -202,7 +202,7 @@ class Database:
 
         `work` may run more than once, so it must have no effect but its statements.
         """
-        with _unavailable_explained():
+        with _unavailable_explained:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception(_asks_for_a_retry),
                 stop=stop_after_attempt(_WRITE_TRIES),
@@ -222,7 +222,7 @@ class Database:
         Foreign keys are unchecked until its end, because SQLite rebuilds a table by dropping it,
         and a drop would delete the rows that refer to it.
         """
-        with _unavailable_explained():
+        with _unavailable_explained:
             async with self.writing.connect() as connection:
                 if self.is_sqlite:
                     await connection.execution_options(**{NO_TIME_LIMIT: True})
@@ -248,7 +248,7 @@ class Database:
         if not self.is_sqlite:
             return None
         file = Path(str(self.url.database))
-        with _unavailable_explained():  # a folder may be closed to us
+        with _unavailable_explained:  # a folder may be closed to us
             return None if file.exists() else file
 
     async def _fetch(
@@ -270,7 +270,7 @@ class Database:
         return prepare(statement, self.reading.dialect)
 
     async def _run(self, prepared: Prepared, values: Mapping[str, object]) -> Sequence[AnyRow]:
-        with _unavailable_explained():
+        with _unavailable_explained:
             return await self.driver.fetch(prepared, prepared.arguments(values))
 
     async def ping(self) -> None:
@@ -302,15 +302,18 @@ async def _refresh_statistics(session: WriteSession) -> None:
     await session.execute(text(REFRESH_STATISTICS))
 
 
-@contextmanager
-def _unavailable_explained() -> Iterator[None]:
-    """Turn "the database cannot answer now" into the public error; leave mistakes as they are."""
-    try:
-        yield
-    except Exception as error:
-        if not _is_unavailable(error):
-            raise
-        raise _unavailable() from error
+class _UnavailableExplained:
+    """Turns "the database cannot answer now" into the public error; leaves mistakes as they are."""
+
+    def __enter__(self) -> None:
+        """There is nothing to set up, so that one serves all."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception) and _is_unavailable(error):
+            raise _unavailable() from error
+
+
+_unavailable_explained = _UnavailableExplained()
 
 
 def _unavailable() -> ServiceUnavailable:

@@ -228,22 +228,24 @@ def _argument_list(
 ) -> Callable[[Mapping[str, object]], list[object]]:
     """How the values of a run become the driver's; those that the statement has itself are ready."""
     encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
-    steps: list[tuple[str | None, Function | None, object]] = []
-    for name in expanded.positiontup or ():
-        encode = encoders.get(name)
-        if name in open_ones:
-            steps.append((name, encode, None))
-        else:
-            value = expanded.parameters[name]
-            steps.append((None, None, value if encode is None else encode(value)))
+    names = expanded.positiontup or []
+    encode_open = {name: encoders.get(name, _as_it_is) for name in names if name in open_ones}
+    ready = {
+        name: encoders.get(name, _as_it_is)(expanded.parameters[name])
+        for name in names
+        if name not in open_ones
+    }
 
     def arguments(values: Mapping[str, object]) -> list[object]:
-        return [
-            fixed if name is None else values[name] if encode is None else encode(values[name])
-            for name, encode, fixed in steps
-        ]
+        encoded = {name: encode(values[name]) for name, encode in encode_open.items()}
+        encoded.update(ready)
+        return [encoded[name] for name in names]
 
     return arguments
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def _record_class(statement: AnySelect, dialect: Dialect) -> type[Record]:

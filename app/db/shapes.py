@@ -25,9 +25,14 @@ class Shape:
 
     columns: Columns | None = None
     along: Mapping[str, "Shape"] = field(default_factory=dict)
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Each read looks for its query by the shape."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.columns, frozenset(self.along))))
 
     def __hash__(self) -> int:
-        return hash((self.columns, frozenset(self.along)))
+        return self._hash
 
     def with_all_of(self, other: "Shape") -> "Shape":
         """What either of them asks for."""

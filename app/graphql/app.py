@@ -8,8 +8,6 @@ well asked for but not run has the status of its error under application/graphql
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -21,7 +19,6 @@ from starlette.types import Receive, Scope, Send
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
-from app.db.engine import Database
 from app.domain.errors import (
     DocumentError,
     InvalidApiKey,
@@ -33,10 +30,7 @@ from app.domain.errors import (
     RequestError,
     concrete_errors,
 )
-from app.domain.ids import NewId
-from app.domain.retry_policy import RetryPolicies
-from app.domain.times import Clock
-from app.graphql.context import Context, Patience
+from app.graphql.context import Context, Shared
 from app.graphql.documents import DocumentRequest, Documents, read_document_request
 from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries
@@ -62,24 +56,10 @@ class GraphQLDoor:
     """Opens a context for a request and runs operations in it."""
 
     schema: Schema
-    database: Database
+    shared: Shared
     rate_limits: RateLimits
     keys: Keys
     key_usage: KeyUsage
-    clock: Clock
-    new_id: NewId
-    random: Callable[[], float]
-    retry_policies: RetryPolicies
-    longest_wait: timedelta
-    """How long the answer to a request may be held back, until there is something to answer."""
-    is_stopping: bool = False
-    """From when on no answer is held back any more."""
-    cursor_secret: bytes = b""
-    """Set when the server has started; the same in all its processes."""
-
-    def stop(self) -> None:
-        """Let every answer go that is held back."""
-        self.is_stopping = True
 
     async def context_for(
         self,
@@ -94,7 +74,7 @@ class GraphQLDoor:
         variables were measured when they were read.
         """
         state = request_state(request.scope)
-        now = self.clock()
+        now = self.shared.clock()
         try:
             viewer = await self.keys.authenticate(_bearer_token(request), now)
         except InvalidApiKey:
@@ -106,18 +86,11 @@ class GraphQLDoor:
         self.key_usage.note(viewer, now)
         return Context(
             viewer=viewer,
-            database=self.database,
-            clock=self.clock,
-            new_id=self.new_id,
-            random=self.random,
-            retry_policies=self.retry_policies,
-            patience=Patience(self.longest_wait, lambda: self.is_stopping),
-            cursor_secret=self.cursor_secret,
+            shared=self.shared,
             state=state,
             list_entries=ListEntries(max_list_entries),
             max_values=max_values,
             request_count=RequestCount(self.rate_limits, viewer.key_id, state),
-            count_new_posts=partial(self.rate_limits.check_new_posts, viewer.key_id, state),
         )
 
     async def run(
@@ -134,11 +107,14 @@ class GraphQLDoor:
         But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
         """
         result = await self.schema.answer(query, variables or {}, context, operation_name, allowed)
+        refusal = context.list_entries.refusal
+        if not result.errors and refusal is None:
+            return Answer(executed=True, data=result.data, errors=[])
         errors = result.errors or []
         for cause in (public_cause(each) for each in errors if each.path is None):
             if isinstance(cause, RateLimitExceeded):
                 raise cause
-        if refusal := context.list_entries.refusal:
+        if refusal is not None:
             # Every list that was still to come has failed of it as well; once is enough.
             others = [each for each in errors if public_cause(each) is not refusal]
             if context.state.get("operation_type") == OperationType.MUTATION.value:

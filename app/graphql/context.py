@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cached_property
 
 import strawberry
 
@@ -39,11 +40,10 @@ class Patience:
         return taken
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """One operation's surroundings. It holds no session: `read()` opens a short one."""
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """What all operations of a process have in common."""
 
-    viewer: Viewer
     database: Database
     clock: Clock
     new_id: NewId
@@ -51,30 +51,58 @@ class Context:
     random: Callable[[], float]
     """From 0 to below 1; draws when a failure is retried."""
     retry_policies: RetryPolicies
-    patience: Patience
-    cursor_secret: bytes
+    longest_wait: timedelta
+    """How long the answer to a request may be held back, until there is something to answer."""
+    is_stopping: bool = False
+    """From when on no answer is held back any more."""
+    cursor_secret: bytes = b""
+    """Set when the server has started; the same in all its processes."""
+
+    def stop(self) -> None:
+        """Let every answer go that is held back."""
+        self.is_stopping = True
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One operation's surroundings. It holds no session: `read()` opens a short one."""
+
+    viewer: Viewer
+    shared: Shared
     state: RequestState
     """Where facts for the log and the metrics are noted; has the request id."""
     list_entries: ListEntries
     max_values: int | None
     """Of a list or an object in the variables; None where their door has measured them."""
     request_count: RequestCount
-    """Counts the request, when it is known what it is."""
-    count_new_posts: Callable[[int], None]
-    """Counts so many against what the viewer may create, or raises RateLimitExceeded."""
+    """Counts the request, when it is known what it is, and the posts that it creates."""
     same_request: RepetitionKey | None = None
     """By what a door knows a repetition for which the client sends no key."""
     refused_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
     """Of several posts, those whose kind of value no input can carry, by their places among all."""
-    loaders: Loaders = field(init=False)
 
-    def __post_init__(self) -> None:
-        loaders = Loaders(self.read, self.clock, self.list_entries)
-        object.__setattr__(self, "loaders", loaders)
+    @cached_property
+    def loaders(self) -> Loaders:
+        return Loaders(self.read, self.clock, self.list_entries)
+
+    @cached_property
+    def patience(self) -> Patience:
+        return Patience(self.shared.longest_wait, lambda: self.shared.is_stopping)
+
+    @property
+    def database(self) -> Database:
+        return self.shared.database
+
+    @property
+    def new_id(self) -> NewId:
+        return self.shared.new_id
+
+    def clock(self) -> datetime:
+        return self.shared.clock()
 
     def read(self) -> Reader:
         """Reads of the viewer's workspace, each of its own instant."""
-        return self.database.read(self.viewer.workspace_id)
+        return self.shared.database.read(self.viewer.workspace_id)
 
     def errand(self, operation: str) -> Errand:
         """What the viewer does now, in the viewer's workspace."""
@@ -94,10 +122,10 @@ class Context:
 
     @property
     def retry_rules(self) -> RetryRules:
-        return RetryRules(self.retry_policies, self.random)
+        return RetryRules(self.shared.retry_policies, self.shared.random)
 
     def leases(self, kind: LeaseKind) -> LeaseCodec:
-        return LeaseCodec(self.cursor_secret, kind)
+        return LeaseCodec(self.shared.cursor_secret, kind)
 
     def repetition_key(self, given: str | None) -> RepetitionKey | None:
         """By what a repetition of this request is known: the client's key, or what its door goes by."""
@@ -105,7 +133,7 @@ class Context:
 
     def cursors(self, list_name: str) -> CursorCodec:
         """The cursors of one list in one order, valid in this workspace alone."""
-        return CursorCodec(self.cursor_secret, self.viewer.workspace_id, list_name)
+        return CursorCodec(self.shared.cursor_secret, self.viewer.workspace_id, list_name)
 
 
 Info = strawberry.Info[Context, None]

@@ -91,9 +91,11 @@ class Demand:
 
     def _lists(self, variables: Variables) -> "Iterator[_List]":
         for name, argument in self.variable_places.items():
-            for place, value in values_in(argument, variables.get(name)):
-                if isinstance(value, (list, dict)):
-                    yield _List(place, len(value))
+            given = variables.get(name)
+            if isinstance(given, (list, dict)):
+                for place, value in values_in(argument, given):
+                    if isinstance(value, (list, dict)):
+                        yield _List(place, len(value))
 
 
 def demand_of(

@@ -57,7 +57,7 @@ def preview(
             f"retryAfterSeconds must not be negative; it is {retry_after_seconds}.",
             argument="retryAfterSeconds",
         )
-    policy = info.context.retry_policies.of(platform, category)
+    policy = info.context.shared.retry_policies.of(platform, category)
     planned = schedule(policy, timedelta(seconds=retry_after_seconds or 0))
     retries = bool(planned.waits)
     return RetrySchedule(

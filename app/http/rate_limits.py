@@ -134,7 +134,7 @@ class RateLimits:
 
 
 class RequestCount:
-    """Counts one request of a key, once: as soon as it is known what it is."""
+    """Counts one request of a key, once: as soon as it is known what it is, and what it creates."""
 
     def __init__(self, rate_limits: RateLimits, key_id: ApiKeyId, state: RequestState) -> None:
         self._rate_limits = rate_limits
@@ -153,6 +153,10 @@ class RequestCount:
     def as_publishing(self) -> None:
         """It does nothing but publish; RateLimitExceeded if it is one too many."""
         self._count(self._rate_limits.check_publishing)
+
+    def with_new_posts(self, count: int) -> None:
+        """It creates so many posts; BulkLimitExceeded or RateLimitExceeded if these are too many."""
+        self._rate_limits.check_new_posts(self._key_id, self._state, count)
 
     def _count(self, check: Callable[[ApiKeyId, RequestState], None]) -> None:
         if not self._is_counted:

@@ -128,7 +128,7 @@ class PostMutations:
             context.errand("createPost"),
             wanted,
             context.repetition_key(input.idempotency_key),
-            admit=cache(partial(context.count_new_posts, 1)),
+            admit=cache(partial(context.request_count.with_new_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
@@ -153,7 +153,7 @@ class PostMutations:
             context.errand("createPosts"),
             wanted,
             context.repetition_key(input.idempotency_key),
-            admit=cache(partial(context.count_new_posts, len(wanted))),
+            admit=cache(partial(context.request_count.with_new_posts, len(wanted))),
             new_id=context.new_id,
         )
         results = [await _result(context, index, each) for index, each in enumerate(made)]

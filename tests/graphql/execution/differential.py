@@ -27,7 +27,7 @@ from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, encode_node_id
 from app.domain.workspaces import WorkspaceKind
 from app.graphql.app import QUERY_ONLY
-from app.graphql.context import Context, Patience
+from app.graphql.context import Context, Shared
 from app.graphql.errors import error_entries
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema, make_schema
@@ -128,18 +128,19 @@ class Bench:
                 workspace_name="acme",
                 workspace_kind=WorkspaceKind.LOCAL,
             ),
-            database=self.database,
-            clock=lambda: NOW,
-            new_id=lambda: UUID(int=0),
-            random=lambda: 0.5,
-            retry_policies=load_retry_policies(None),
-            patience=Patience(timedelta(0), lambda: False),
-            cursor_secret=bytes(16),
+            shared=Shared(
+                database=self.database,
+                clock=lambda: NOW,
+                new_id=lambda: UUID(int=0),
+                random=lambda: 0.5,
+                retry_policies=load_retry_policies(None),
+                longest_wait=timedelta(0),
+                cursor_secret=bytes(16),
+            ),
             state=state,
             list_entries=ListEntries(LIST_ENTRIES),
             max_values=100,
             request_count=RequestCount(limits, key_id, state),
-            count_new_posts=lambda _count: None,
         )
 
 
