@@ -1,6 +1,5 @@
 """Reading destinations: by id, by post, in pages across posts, counted. Nothing changes here."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from app.db.queries import (
     Query,
     Record,
     any_of,
+    column_of,
     compared,
     comparisons,
     given_values,
@@ -135,10 +135,11 @@ async def destinations_of_posts(
     reader: Reader, posts: Sequence[Record], shape: Shape
 ) -> list[Sequence[Record]]:
     """Of each of the posts its own, as `destinations_by_post_id`; their ids are never decoded."""
-    found: defaultdict[object, list[Record]] = defaultdict(list)
-    ids = [post[post.places["id"]] for post in posts]
-    for row in await reader.records(_by_post_id(shape), post_ids=ids):
-        found[row[row.places["post_id"]]].append(row)
+    ids = column_of(posts, "id")
+    rows = await reader.records(_by_post_id(shape), post_ids=ids)
+    found: dict[object, list[Record]] = {each: [] for each in ids}
+    for post_id, row in zip(column_of(rows, "post_id"), rows, strict=True):
+        found[post_id].append(row)
     return [found[each] for each in ids]
 
 

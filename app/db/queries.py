@@ -57,6 +57,8 @@ class Record:
     """Where each column of the row itself stands in the tuple."""
     spellings: ClassVar[Mapping[str, Function]]
     """Of columns with an instant or a UUID: from what the driver gave to the text that is answered with."""
+    decoders: ClassVar[Mapping[str, Function]]
+    """Of columns whose value is not what the driver gave: from that to the value."""
     parts: ClassVar[Mapping[str, "type[Part]"]]
     """Rows of other tables that came along with it."""
 
@@ -77,6 +79,11 @@ class Record:
         return None if part is None else part(self)
 
 
+def column_of(records: Sequence[Record], name: str) -> list[Any]:
+    """Of rows of one statement the values of a column, as the driver gave them."""
+    return [*map(itemgetter(records[0].places[name]), records)] if records else []
+
+
 class Part:
     """A row of another table inside of a record, with attributes of its own."""
 
@@ -85,6 +92,7 @@ class Part:
     places: ClassVar[Mapping[str, int]]
     """Where its columns stand in the whole."""
     spellings: ClassVar[Mapping[str, Function]]
+    decoders: ClassVar[Mapping[str, Function]]
     parts: ClassVar[Mapping[str, "type[Part]"]] = MappingProxyType({})
 
     def __init__(self, whole: Record) -> None:
@@ -273,9 +281,14 @@ def _attributes(
     dialect: Dialect,
     getter: Callable[[int], Function],
 ) -> dict[str, object]:
+    decoders = {
+        name: decode
+        for name, (_, kind) in columns.items()
+        if (decode := _decoder(kind, dialect)) is not None
+    }
     properties = {
-        name: property(_decoded(getter(place), _decoder(kind, dialect)))
-        for name, (place, kind) in columns.items()
+        name: property(_decoded(getter(place), decoders.get(name)))
+        for name, (place, _) in columns.items()
     }
     spellings = {
         name: kind.spelling(dialect)
@@ -283,7 +296,8 @@ def _attributes(
         if isinstance(kind, Instant | Identifier)
     }
     places = {name: place for name, (place, _) in columns.items()}
-    return {"__slots__": (), **properties, "places": places, "spellings": spellings}
+    told = {"places": places, "spellings": spellings, "decoders": decoders}
+    return {"__slots__": (), **properties, **told}
 
 
 def _decoded(get: Function, decode: Function | None) -> Function:

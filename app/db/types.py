@@ -47,7 +47,7 @@ def _spell_stored_instant(stored: str) -> str:
     datetime.fromisoformat(stored)  # a ValueError for what is none
     if len(stored) != _STORED_INSTANT_LENGTH:
         raise ValueError("an instant that is stored in another way")
-    return f"{stored[:10]}T{stored[11:23]}Z"
+    return stored[:10] + "T" + stored[11:23] + "Z"  # faster than one format
 
 
 def _spell_utc(instant: datetime) -> str:
@@ -65,10 +65,8 @@ class Identifier(TypeDecorator[UUID]):
             return dialect.type_descriptor(String(36))
         return dialect.type_descriptor(Uuid(as_uuid=True))
 
-    def process_bind_param(self, value: UUID | None, dialect: Dialect) -> UUID | str | None:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return str(value)
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        return _text_of if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: UUID | str | None, _dialect: Dialect) -> UUID | None:
         return UUID(value) if isinstance(value, str) else value
@@ -76,6 +74,10 @@ class Identifier(TypeDecorator[UUID]):
     def spelling(self, dialect: Dialect) -> Callable[[Any], str]:
         """From what the driver gives to the UUID's text."""
         return _spell_stored_uuid if dialect.name == "sqlite" else str
+
+
+def _text_of(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _spell_stored_uuid(stored: str) -> str:

@@ -79,11 +79,7 @@ class Account:
     def name(self) -> str:
         """What people are shown."""
         return shown_name(
-            self.id,
-            self.platform,
-            account_name=self.account_name,
-            display_name=self.display_name,
-            platform_username=self.platform_username,
+            self.account_name, self.display_name, self.platform_username, self.id, self.platform
         )
 
 
@@ -123,12 +119,11 @@ class Health:
 
 
 def shown_name(
-    account_id: int,
-    platform: str,
-    *,
     account_name: str | None,
     display_name: str | None,
     platform_username: str | None,
+    account_id: int,
+    platform: str,
 ) -> str:
     """The best name there is, so that a list never shows an account without one."""
     return account_name or display_name or platform_username or numbered_name(account_id, platform)

@@ -1,6 +1,6 @@
 """Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -26,17 +26,29 @@ DESTINATIONS = "destinations"
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Counted(dict[str, Sequence[AnyRow]]):
-    """Rows that were read along; those of a name are counted each time they go into the answer."""
+class ReadAlong(Mapping[str, Sequence[AnyRow]]):
+    """A post's destinations that were read with it, which count each time they go into the answer."""
 
-    def __init__(self, rows: Mapping[str, Sequence[AnyRow]], entries: ListEntries) -> None:
-        super().__init__(rows)
+    __slots__ = ("_entries", "_rows")
+
+    def __init__(self, rows: Sequence[AnyRow], entries: ListEntries) -> None:
+        self._rows = rows
         self._entries = entries
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
-        rows = super().__getitem__(name)
-        self._entries.add(len(rows))
-        return rows
+        if name not in self:
+            raise KeyError(name)
+        self._entries.add(len(self._rows))
+        return self._rows
+
+    def __contains__(self, name: object) -> bool:
+        return name == DESTINATIONS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((DESTINATIONS,))
+
+    def __len__(self) -> int:
+        return 1
 
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
@@ -48,7 +60,7 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
             destinations.destinations_with_post(context.read(), post_id, along, shape)
         )
         if rows:
-            known = Counted({DESTINATIONS: rows}, context.list_entries)
+            known = ReadAlong(rows, context.list_entries)
             return Post.from_row(rows[0].parts[POST](rows[0]), context.clock(), known)
     row = await context.loaders.posts_by_id.load(post_id)
     return None if row is None else Post.from_row(row, context.clock())
@@ -73,7 +85,7 @@ async def read_posts(
     if found is None:
         return page, [Post.from_row(row, now) for row in page.rows]
     return page, [
-        Post.from_row(row, now, Counted({DESTINATIONS: rows}, context.list_entries))
+        Post.from_row(row, now, ReadAlong(rows, context.list_entries))
         for row, rows in zip(page.rows, found, strict=True)
     ]
 

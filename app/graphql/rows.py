@@ -40,19 +40,19 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The field's value is told by a function of the row, which needs these columns."""
+    """The field's value is told by a function of these columns."""
 
     reads: tuple[str, ...]
-    value: Callable[[AnyRow], object]
+    value: Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
 class FromPart:
-    """The field's value is told by a function of the row that came along, which needs these columns."""
+    """The field's value is told by a function of these columns of the row that came along."""
 
     part: str
     reads: tuple[str, ...]
-    value: Callable[[AnyRow], object]
+    value: Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)

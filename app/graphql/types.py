@@ -42,20 +42,13 @@ from app.graphql.rows import (
 )
 from app.graphql.scalars import Json
 
+NAME_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
+"""What the name is told by that an account is shown by, wherever it is shown."""
+
 
 def shown_account_name(row: AnyRow) -> str:
-    """The name an account is shown by, wherever it is shown."""
-    return row.account_name or account_rules.shown_name(
-        row.id,
-        row.platform,
-        account_name=row.account_name,
-        display_name=row.display_name,
-        platform_username=row.platform_username,
-    )
+    return account_rules.shown_name(*(getattr(row, each) for each in NAME_COLUMNS))
 
-
-NAME_COLUMNS = ("id", "platform", "account_name", "display_name", "platform_username")
-"""What an account's name is told by."""
 
 CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
 """What it is told by whether an account can post."""
@@ -196,7 +189,7 @@ class Destination(Node):
 
     @strawberry.field(
         description="The account's name, as `account.accountName`.",
-        metadata=shown(FromPart("account", reads=NAME_COLUMNS, value=shown_account_name)),
+        metadata=shown(FromPart("account", NAME_COLUMNS, account_rules.shown_name)),
     )
     async def account_name(self, info: Info) -> str | None:
         row = await self._account(info)
@@ -339,7 +332,7 @@ class Account(Node):
 
     @strawberry.field(
         description="The best name there is for it; never empty.",
-        metadata=shown(Told(reads=NAME_COLUMNS, value=shown_account_name)),
+        metadata=shown(Told(NAME_COLUMNS, account_rules.shown_name)),
     )
     def account_name(self) -> str:
         return shown_account_name(self.row)

@@ -171,10 +171,4 @@ def test_an_account_always_has_a_name(
     platform_username: str | None,
     expected: str,
 ) -> None:
-    assert expected == shown_name(
-        2280,
-        "linkedin",
-        account_name=account_name,
-        display_name=display_name,
-        platform_username=platform_username,
-    )
+    assert expected == shown_name(account_name, display_name, platform_username, 2280, "linkedin")

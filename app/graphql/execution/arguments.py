@@ -74,7 +74,7 @@ class Arguments:
         name = self._converter.config.name_converter.from_argument(argument)
         core = self._core.args[name]
         node = given.get(name)
-        if node is None and coerce_default_value(core) is Undefined:
+        if node is None and _may_be_left_out(core):
             return None
         is_leaf = is_leaf_type(get_nullable_type(core.type))
         if node is None or not is_leaf or isinstance(argument.type, StrawberryMaybe):
@@ -92,15 +92,18 @@ def _take(core: GraphQLArgument, node: ArgumentNode) -> Take:
 
 
 def _of_variable(core: GraphQLArgument, name: str) -> Take:
-    is_required = isinstance(core.type, GraphQLNonNull)
-    is_left_out = coerce_default_value(core) is Undefined and not is_required
+    may_be_left_out = _may_be_left_out(core)
+    may_be_null = not isinstance(core.type, GraphQLNonNull)
 
     def take(given: Given) -> object:
         value = given.get(name, Undefined)
-        if value is Undefined and is_left_out:
-            return value
-        if value is Undefined or (value is None and is_required):
+        if (value is Undefined and not may_be_left_out) or (value is None and not may_be_null):
             raise Surprise
         return value
 
     return take
+
+
+def _may_be_left_out(core: GraphQLArgument) -> bool:
+    """Whether nothing takes its place."""
+    return coerce_default_value(core) is Undefined and not isinstance(core.type, GraphQLNonNull)

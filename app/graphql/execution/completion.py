@@ -5,7 +5,7 @@ one Python function. Columns go from the driver's value to the answer's text in 
 function did not expect makes it fail, and then graphql-core completes the same value: it says what is wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, cast
@@ -50,6 +50,9 @@ CompleteRoot: TypeAlias = Callable[[Mapping[str, object], datetime, Given], dict
 
 CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
 """The same from a row, and the rows that were read with it."""
+
+_REFUSE_NULL = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
+"""Types whose expressions fail for None by themselves."""
 
 _MOST_ROW_CLASSES = 32
 """A statement that is built anew has a new one."""
@@ -109,9 +112,16 @@ class _RowCompletion:
         self._origin: type[OfRow] = parent.extensions[DEFINITION].origin
         self._selected = _selected(selections, parent, nodes)
         self._functions: dict[type, CompleteRow] = {}
-        for selected in self._selected.values():  # to know at once whether it can be done at all
+        self._inner: dict[str, _RowCompletion] = {}
+        for (
+            key,
+            selected,
+        ) in self._selected.items():  # to know at once whether it can be done at all
             if selected.name != "__typename":
-                self._shown(selected)
+                core, _, how = self._shown(selected)
+                if isinstance(how, One | Many):
+                    inner = _row_type(core.type)
+                    self._inner[key] = _RowCompletion(selections, inner, selected.nodes)
 
     def of_object(self, value: OfRow, now: datetime, given: Given) -> object:
         if value.__class__ is not self._origin:
@@ -127,62 +137,6 @@ class _RowCompletion:
             function = self._functions[row_class] = self._compile(row_class)
         return function
 
-    def _shown(self, selected: Selected) -> tuple[GraphQLField, StrawberryField, object]:
-        core, field_ = _field(self._parent, selected)
-        how = shown_as(field_)
-        if not isinstance(how, Column | Derived | Told | FromPart | One | Many):
-            raise Surprise
-        return core, field_, how
-
-    def _compile(self, row_class: type) -> CompleteRow:
-        if not issubclass(row_class, Record | Part):
-            raise Surprise
-        source = _Source(self._selections)
-        raw = "row" if issubclass(row_class, Record) else "row.whole"
-        source.line(f"raw = {raw}")
-        for key, selected in self._selected.items():
-            if selected.name == "__typename":
-                source.entry(key, selected, repr(self._parent.name))
-                continue
-            core, field_, how = self._shown(selected)
-            source.entry(
-                key, selected, self._expression(source, row_class, core, field_, how, selected)
-            )
-        return cast("CompleteRow", source.function("row, now, given, known"))
-
-    def _expression(
-        self,
-        source: "_Source",
-        row_class: type[Record] | type[Part],
-        core: GraphQLField,
-        field_: StrawberryField,
-        how: object,
-        selected: Selected,
-    ) -> str:
-        match how:
-            case Column(name):
-                return self._column(source, row_class, core.type, selected, name)
-            case Derived():
-                made = source.constant(self._origin.from_row)
-                resolve = source.constant(_own_resolver(field_))
-                return source.value(core.type, selected, f"{resolve}({made}(row, now))")
-            case Told(_, value):
-                return source.value(core.type, selected, f"{source.constant(value)}(row)")
-            case FromPart(part, _, value):
-                tell, of_part = source.constant(value), source.constant(_part(row_class, part))
-                return source.value(core.type, selected, f"{tell}({of_part}(raw))")
-            case One(part):
-                part_class = _part(row_class, part)
-                inner = _RowCompletion(self._selections, _object_type(core.type), selected.nodes)
-                complete = source.constant(inner.of(part_class))
-                nothing = source.constant(NOTHING)
-                return f"{complete}({source.constant(part_class)}(raw), now, given, {nothing})"
-            case Many(name):
-                inner = _RowCompletion(self._selections, _item_type(core.type), selected.nodes)
-                complete = source.constant(inner.of_rows)
-                return f"{complete}(known[{name!r}], now, given)"
-        raise Surprise
-
     def of_rows(self, rows: Sequence[Any], now: datetime, given: Given) -> list[object]:
         """Rows of one statement, which are all of one class."""
         if not rows:
@@ -190,23 +144,118 @@ class _RowCompletion:
         complete = self.of(rows[0].__class__)
         return [complete(row, now, given, NOTHING) for row in rows]
 
-    def _column(
+    def _compile(self, row_class: type) -> CompleteRow:
+        source = _Source(self._selections)
+        if issubclass(row_class, Record):
+            parts = row_class.parts.values()
+            count = len(row_class.places) + sum(len(part.places) for part in parts)
+            source.line(f"{_column_list(range(count))} = row")
+        elif issubclass(row_class, Part):
+            source.line(f"{_column_list(row_class.places.values())} = row")
+        else:
+            raise Surprise
+        for key, selected, expression in self._entries(source, row_class, "row"):
+            source.entry(key, selected, expression)
+        return cast("CompleteRow", source.function("row, now, given, known"))
+
+    def _entries(
+        self, source: "_Source", row_class: type[Record] | type[Part], row: str
+    ) -> Iterator[tuple[str, Selected, str]]:
+        """Of each response key the expression; `row` is that of the row itself."""
+        for key, selected in self._selected.items():
+            if selected.name == "__typename":
+                yield key, selected, repr(self._parent.name)
+            else:
+                yield key, selected, self._expression(source, row_class, row, key, selected)
+
+    def _shown(self, selected: Selected) -> tuple[GraphQLField, StrawberryField, object]:
+        core, field_ = _field(self._parent, selected)
+        how = shown_as(field_)
+        if not isinstance(how, Column | Derived | Told | FromPart | One | Many):
+            raise Surprise
+        return core, field_, how
+
+    def _expression(
         self,
         source: "_Source",
         row_class: type[Record] | type[Part],
-        declared: GraphQLOutputType,
+        row: str,
+        key: str,
         selected: Selected,
-        name: str,
     ) -> str:
-        """From the driver's value where that is as good as the decoded one."""
-        named = get_nullable_type(declared)
-        spell = row_class.spellings.get(name)
-        if spell is not None and isinstance(named, GraphQLScalarType):
-            value = source.variable(f"raw[{row_class.places[name]}]")
-            return _guarded(declared, value, f"{source.constant(spell)}({value})")
-        if named in (GraphQLString, GraphQLInt) or isinstance(named, GraphQLEnumType):
-            return source.value(declared, selected, f"raw[{row_class.places[name]}]")
-        return source.value(declared, selected, f"row.{name}")
+        core, field_, how = self._shown(selected)
+        match how:
+            case Column(name):
+                return _column(source, row_class, core.type, selected, name)
+            case Derived():
+                made = source.constant(self._origin.from_row)
+                resolve = source.constant(_own_resolver(field_))
+                return source.value(core.type, selected, f"{resolve}({made}({row}, now))")
+            case Told(reads, value):
+                return source.value(core.type, selected, _told(source, row_class, reads, value))
+            case FromPart(part, reads, value):
+                told = _told(source, _part(row_class, part), reads, value)
+                return source.value(core.type, selected, told)
+            case One(part):
+                return self._inner[key]._of_part(source, _part(row_class, part), row)
+            case Many(name):
+                complete = source.constant(self._inner[key].of_rows)
+                return f"{complete}(known[{name!r}], now, given)"
+        raise Surprise
+
+    def _of_part(self, source: "_Source", part: type[Part], row: str) -> str:
+        """Of a row that came along; in the same function, if nothing may be left out."""
+        made = f"{source.constant(part)}({row})"
+        if all(selected.is_sure for selected in self._selected.values()):
+            return _dictionary(self._entries(source, part, made))
+        complete, nothing = source.constant(self.of(part)), source.constant(NOTHING)
+        return f"{complete}({made}, now, given, {nothing})"
+
+
+def _column_list(places: Iterable[int]) -> str:
+    """Names for the columns of a row, as the driver gives them."""
+    return f"({''.join(f'{_column_name(place)}, ' for place in places)})"
+
+
+def _column_name(place: int) -> str:
+    return f"r{place}"
+
+
+def _column(
+    source: "_Source",
+    row_class: type[Record] | type[Part],
+    declared: GraphQLOutputType,
+    selected: Selected,
+    name: str,
+) -> str:
+    """From the driver's value where that is as good as the decoded one."""
+    named = get_nullable_type(declared)
+    spell = row_class.spellings.get(name)
+    if spell is not None and isinstance(named, GraphQLScalarType):
+        raw = _column_name(row_class.places[name])
+        return _guarded(declared, raw, f"{source.constant(spell)}({raw})")
+    if named in (GraphQLString, GraphQLInt) or isinstance(named, GraphQLEnumType):
+        return source.completed(declared, selected, _column_name(row_class.places[name]))
+    return source.value(declared, selected, _decoded(source, row_class, name))
+
+
+def _told(
+    source: "_Source",
+    row_class: type[Record] | type[Part],
+    reads: Iterable[str],
+    value: Callable[..., object],
+) -> str:
+    columns = ", ".join(_decoded(source, row_class, each) for each in reads)
+    return f"{source.constant(value)}({columns})"
+
+
+def _decoded(source: "_Source", row_class: type[Record] | type[Part], name: str) -> str:
+    raw, decode = _column_name(row_class.places[name]), row_class.decoders.get(name)
+    return raw if decode is None else f"{source.constant(decode)}({raw})"
+
+
+def _dictionary(entries: Iterable[tuple[str, Selected, str]]) -> str:
+    return "{" + ", ".join(f"{key!r}: {expression}" for key, _, expression in entries) + "}"
 
 
 @dataclass(slots=True)
@@ -247,8 +296,8 @@ class _Source:
         if all(selected.is_sure for _, selected, _, _ in self._entries):
             for _, _, before, _ in self._entries:
                 lines += before
-            pairs = ", ".join(f"{key!r}: {value}" for key, _, _, value in self._entries)
-            lines.append(f"return {{{pairs}}}")
+            entries = ((key, selected, value) for key, selected, _, value in self._entries)
+            lines.append(f"return {_dictionary(entries)}")
         else:
             lines.append("answer = {}")
             for key, selected, before, value in self._entries:
@@ -265,9 +314,15 @@ class _Source:
 
     def value(self, declared: GraphQLOutputType, selected: Selected, expression: str) -> str:
         """What is answered for the value of an expression."""
+        return self.completed(declared, selected, self.variable(expression))
+
+    def completed(self, declared: GraphQLOutputType, selected: Selected, value: str) -> str:
+        """What is answered for the value of a name."""
         named = get_nullable_type(declared)
-        value = self.variable(expression)
-        return _guarded(declared, value, self._non_null(named, selected, value))
+        expression = self._non_null(named, selected, value)
+        if isinstance(declared, GraphQLNonNull) and named in _REFUSE_NULL:
+            return expression
+        return _guarded(declared, value, expression)
 
     def _non_null(self, named: object, selected: Selected, value: str) -> str:
         if isinstance(named, GraphQLList):
@@ -352,15 +407,11 @@ def _part(row_class: type[Record] | type[Part], name: str) -> type[Part]:
     return part
 
 
-def _object_type(declared: GraphQLOutputType) -> GraphQLObjectType:
+def _row_type(declared: GraphQLOutputType) -> GraphQLObjectType:
+    """Of objects with a row, or of a list of them."""
     named = get_nullable_type(declared)
+    if isinstance(named, GraphQLList):
+        named = get_nullable_type(named.of_type)
     if not isinstance(named, GraphQLObjectType):
         raise Surprise
     return named
-
-
-def _item_type(declared: GraphQLOutputType) -> GraphQLObjectType:
-    named = get_nullable_type(declared)
-    if not isinstance(named, GraphQLList):
-        raise Surprise
-    return _object_type(named.of_type)

@@ -101,7 +101,7 @@ class Bench:
             assert fast == plain, f"the {which} fast answer is\n{fast!r}\nand not\n{plain!r}"
 
     async def _answer(self, schema: Schema, case: Case, scopes: Sequence[Scope]) -> bytes:
-        context = self._context(scopes)
+        context = self.context(scopes)
         result = await schema.answer(case.document, case.variables, context, None, QUERY_ONLY)
         errors = error_entries(result.errors or [], core_schema(schema), "0")
         # What is loaded side by side fails in the order in which it arrives.
@@ -110,7 +110,7 @@ class Bench:
         answer = None if refusal else {"data": result.data, "errors": errors}
         return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
 
-    def _context(self, scopes: Sequence[Scope]) -> Context:
+    def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
         limits = RateLimits(
             requests=(), failed_authentications=(), new_posts=(), publishing=(), now=lambda: NOW

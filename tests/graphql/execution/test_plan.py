@@ -1,0 +1,141 @@
+"""What a prepared query does beside answering: what it runs, how often, and what it counts."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from app.db.engine import Database
+from app.domain.api_keys import Scope
+from app.graphql.app import QUERY_ONLY
+from app.graphql.loaders import ListEntries
+from tests.db.test_engine import only_on_sqlite
+from tests.graphql.execution.breaking import Breakage, Breaking
+from tests.graphql.execution.differential import FAST, POSTS, Bench, add_rows
+from tests.graphql.statements import Watched, recorded
+
+POST = UUID(int=4)
+"""With three destinations."""
+
+
+@pytest.fixture
+async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Bench]:
+    breaking = Breaking()
+    async with Database(
+        database_url, driven_by=lambda driver: Watched(breaking(driver))
+    ) as database:
+        yield Bench(database, breaking, await add_rows(database))
+
+
+async def statements_of(
+    bench: Bench,
+    document: str,
+    *,
+    breakages: Sequence[Breakage] = (),
+    scopes: Sequence[Scope] = (Scope.READ,),
+    entries: int | None = None,
+    **variables: object,
+) -> tuple[object, list[str], int]:
+    """Of the second run: the data, what the errors say, and how many statements it took."""
+    bench.breaking.breakages = ()
+    await FAST.answer(document, variables, bench.context(), None, QUERY_ONLY)
+    bench.breaking.breakages = breakages
+    context = replace(bench.context(scopes), list_entries=ListEntries(entries))
+    with recorded(bench.database) as statements:
+        result = await FAST.answer(document, variables, context, None, QUERY_ONLY)
+    return result.data, [each.message for each in result.errors or ()], len(statements)
+
+
+async def test_it_takes_one_statement_for_a_post_and_its_destinations(bench: Bench) -> None:
+    data, errors, count = await statements_of(
+        bench,
+        "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
+        id=str(POST),
+    )
+
+    assert (data, errors) == (
+        {"post": {"destinations": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}]}},
+        [],
+    )
+    assert count == 1
+
+
+async def test_a_field_that_is_left_out_is_not_resolved(bench: Bench) -> None:
+    document = (
+        "query ($off: Boolean!) { accounts @skip(if: $off) { accountId }"
+        " posts(first: 1) @include(if: $off) { nodes { content } } }"
+    )
+
+    data, errors, count = await statements_of(bench, document, off=True)
+
+    assert (data, errors, count) == (
+        {"posts": {"nodes": [{"content": "Sale 1 \N{PARTY POPPER}"}]}},
+        [],
+        1,
+    )
+
+
+async def test_without_the_scope_nothing_is_read(bench: Bench) -> None:
+    data, errors, count = await statements_of(
+        bench, "{ accounts { accountId } viewer { apiKey { name } } }", scopes=()
+    )
+
+    assert (data, errors, count) == (
+        {"accounts": None, "viewer": {"apiKey": {"name": "a key"}}},
+        ["This needs an API key with the scope read."],
+        0,
+    )
+
+
+@only_on_sqlite
+async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answered(
+    bench: Bench,
+) -> None:
+    document = (
+        "query ($id: UUID!) { post(postId: $id) { postId createdAt } accounts { accountId } }"
+    )
+
+    _, sound, expected = await statements_of(bench, document, id=str(POST))
+    data, errors, count = await statements_of(
+        bench, document, breakages=[Breakage("created_at", 7, 1)], id=str(POST)
+    )
+
+    assert sound == []
+    assert data == {
+        "post": None,
+        "accounts": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}],
+    }
+    assert len(errors) == 1
+    assert count == expected == 2
+
+
+@only_on_sqlite
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize(("entries", "refused"), [(3, False), (2, True)])
+async def test_entries_are_counted_once_however_often_an_answer_is_begun(
+    bench: Bench, *, broken: bool, entries: int, refused: bool
+) -> None:
+    context = replace(bench.context(), list_entries=ListEntries(entries))
+    document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
+    given = {"id": str(POST)}
+    await FAST.answer(document, given, bench.context(), None, QUERY_ONLY)
+    bench.breaking.breakages = [Breakage("published_at", 7, 1)] if broken else []
+
+    result = await FAST.answer(document, given, context, None, QUERY_ONLY)
+
+    assert (context.list_entries.refusal is not None) == refused
+    assert bool(result.errors) == (broken or refused)
+
+
+async def test_root_fields_are_resolved_side_by_side(bench: Bench) -> None:
+    """The loaders read what both of them need in one statement."""
+    first, second = POSTS[1], POSTS[2]
+    document = (
+        f'{{ a: post(postId: "{first}") {{ postId }} b: post(postId: "{second}") {{ postId }} }}'
+    )
+
+    data, errors, count = await statements_of(bench, document)
+
+    assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
+    assert count == 1
