@@ -1,6 +1,11 @@
-"""Statements that only read, run on PostgreSQL with as few round trips as there can be. No SQL of its own."""
+"""Statements that only read, run on PostgreSQL with as few round trips as there can be. No SQL of its own.
+
+asyncpg's own pool costs as much as a quick statement: it makes a task for each connection that is given
+back, to reset it. Here nothing is to be reset, for each statement only reads, and by itself.
+"""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -9,25 +14,28 @@ import asyncpg
 
 from app.db.queries import Prepared, Record
 
-
-class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """Has nothing to reset when it is given back: it only reads, each statement for itself."""
-
-    def get_reset_query(self) -> str:
-        return ""
+_UNUSED = timedelta(minutes=5)
+"""After so long a connection is not used again: what lies between may have forgotten it by then."""
 
 
 class PostgreSQLDriver:
     """Reads of one database. It can be used in several event loops, one after the other."""
 
-    def __init__(self, options: Mapping[str, Any], *, size: int, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        size: int,
+        timeout: timedelta,
+        unused_for: timedelta = _UNUSED,
+    ) -> None:
         """`options` are those that every connection is opened with; `timeout` includes the wait for one."""
         self._options = options
         self._size = size
         self._timeout = timeout.total_seconds()
+        self._unused_for = unused_for
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._connections = _Connections(options, size, unused_for)
 
     async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
         """All rows; asyncpg's errors, or TimeoutError where no connection was free in time.
@@ -35,43 +43,63 @@ class PostgreSQLDriver:
         That a connection broke while nobody used it is only noticed when a statement is sent, and a read
         can be sent again: so often that no broken one can be left.
         """
+        connections = self._of_this_loop()
         async with asyncio.timeout(self._timeout):
-            pool = await self._open()
             for _ in range(self._size):
                 try:
-                    return await _fetch(pool, query, arguments)
+                    return await connections.fetch(query, arguments)
                 except (asyncpg.ConnectionDoesNotExistError, ConnectionError):
                     continue
-            return await _fetch(pool, query, arguments)
+            return await connections.fetch(query, arguments)
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close()
+        if self._loop is asyncio.get_running_loop():
+            await self._connections.close()
 
-    async def _open(self) -> asyncpg.Pool:
-        if self._pool is None or self._loop is not asyncio.get_running_loop():
-            async with self._opening:
-                await self._open_once()
-        return self._pool
-
-    async def _open_once(self) -> None:
+    def _of_this_loop(self) -> "_Connections":
         loop = asyncio.get_running_loop()
-        if self._pool is None or self._loop is not loop:
-            self._pool = await asyncpg.create_pool(
-                min_size=0, max_size=self._size, connection_class=_Connection, **self._options
-            )
+        if self._loop is not loop:
             self._loop = loop
+            self._connections = _Connections(self._options, self._size, self._unused_for)
+        return self._connections
 
 
-async def _fetch(
-    pool: asyncpg.Pool, query: Prepared, arguments: Sequence[object]
-) -> Sequence[Record]:
-    connection = await pool.acquire()
-    try:
-        rows: Sequence[Record] = await connection.fetch(
-            query.sql, *arguments, record_class=query.record
-        )
-    finally:
-        await pool.release(connection)
-    return rows
+class _Connections:
+    """As many as there are statements at once, up to a number; the one that was used last is used next."""
+
+    def __init__(self, options: Mapping[str, Any], size: int, unused_for: timedelta) -> None:
+        self._options = options
+        self._size = size
+        self._unused_for = unused_for.total_seconds()
+        self._room = asyncio.Semaphore(size)
+        self._free: list[tuple[float, asyncpg.Connection]] = []
+        """With the time since which each is."""
+
+    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+        async with self._room:
+            connection = self._take() or await asyncpg.connect(**self._options)
+            try:
+                rows: Sequence[Record] = await connection.fetch(
+                    query.sql, *arguments, record_class=query.record
+                )
+            finally:
+                # One whose statement was broken off waits by itself until that has ended.
+                self._free.append((time.monotonic(), connection))
+        return rows
+
+    async def close(self) -> None:
+        """Close all, when none is used any more."""
+        for _ in range(self._size):
+            await self._room.acquire()
+        for _, connection in self._free:
+            await connection.close()
+        self._free.clear()
+
+    def _take(self) -> asyncpg.Connection | None:
+        while self._free:
+            since, connection = self._free.pop()
+            is_recent = time.monotonic() < since + self._unused_for
+            if is_recent and not connection.is_closed():
+                return connection
+            connection.terminate()
+        return None

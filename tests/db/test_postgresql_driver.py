@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.engine import Database, Reader
 from app.db.models import Post
-from app.db.queries import Query
+from app.db.postgresql import driver_options
+from app.db.postgresql_driver import PostgreSQLDriver
+from app.db.queries import Query, prepare
 from app.domain.errors import ServiceUnavailable
 from tests.db.instead import Instead
 from tests.db.test_engine import FOR_A_MINUTE, SHORT, only_on_postgresql
@@ -117,6 +121,23 @@ async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
     instead.sql = None
 
     assert await counts(reader, 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("unused_for", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
+)
+async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
+    database_url: str, unused_for: timedelta, connections: int
+) -> None:
+    query = prepare(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())
+    options = driver_options(make_url(database_url), SHORT * 5)
+    driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, unused_for=unused_for)
+    try:
+        processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
+    finally:
+        await driver.close()
+
+    assert len(processes) == connections
 
 
 def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -> None:
