@@ -129,7 +129,7 @@ async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
 async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
     database_url: str, unused_for: timedelta, connections: int
 ) -> None:
-    query = prepare(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())
+    query = prepare(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     options = driver_options(make_url(database_url), SHORT * 5)
     driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, unused_for=unused_for)
     try:
