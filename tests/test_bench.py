@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,12 @@ from app.graphql.demand import demand_of
 from app.graphql.limits import measure, refuse_excess
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
-from tests.bench.__main__ import start_all
 from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
 from tests.bench.load import Figures
 from tests.bench.report import report
 from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS
 from tests.bench.results import Results, Verdict, verdicts
+from tests.bench.runs import start_all
 from tests.bench.starting import Start
 from tests.bench.verification import Differs, ask_all
 from tests.factories import NOW
@@ -33,16 +34,17 @@ SQLITE, POSTGRESQL = ENGINES
 
 
 @pytest.fixture(scope="module")
-def drawn() -> seeding.Drawn:
-    return seeding.draw(120, NOW)
+def drawing() -> seeding.Drawing:
+    return seeding.Drawing(120, NOW)
 
 
 async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
-    database_url: str, drawn: seeding.Drawn
+    database_url: str, drawing: seeding.Drawing
 ) -> None:
-    await seeding.seed(database_url, drawn)
+    ids = await seeding.seed([database_url], drawing)
 
-    rows = drawn.rows
+    (rows,) = drawing.batches(120)
+    assert ids == [row["id"] for row in rows.posts]
     assert (len(rows.accounts), len(rows.posts), len(rows.destinations)) == (300, 120, 360)
     assert {row["status"] for row in rows.destinations} == {
         "queued",
@@ -54,8 +56,21 @@ async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
         assert await find_problems(database) == []
 
 
-def test_the_same_instant_gives_the_same_rows(drawn: seeding.Drawn) -> None:
-    assert seeding.draw(120, NOW) == drawn
+def test_the_same_instant_gives_the_same_rows_in_batches_of_any_size(
+    drawing: seeding.Drawing,
+) -> None:
+    (whole,) = map(asdict, drawing.batches(120))
+    parts = [asdict(each) for each in drawing.batches(50)]
+
+    assert [len(each["posts"]) for each in parts] == [50, 50, 20]
+    assert {table: [row for each in parts for row in each[table]] for table in whole} == whole
+
+
+def test_a_post_was_created_when_its_depth_says(drawing: seeding.Drawing) -> None:
+    (rows,) = drawing.batches(120)
+
+    assert rows.posts[-1]["created_at"] == drawing.created_at(0)
+    assert rows.posts[0]["created_at"] == drawing.created_at(119)
 
 
 def test_our_documents_are_valid_and_within_the_default_limits() -> None:
@@ -73,17 +88,18 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
 
 
 def test_those_that_need_no_node_js_answer_as_our_server(
-    engine: str, database_url: str, drawn: seeding.Drawn, tmp_path: Path
+    engine: str, database_url: str, drawing: seeding.Drawing, tmp_path: Path
 ) -> None:
     bodies = tmp_path / "bodies"
     bodies.mkdir()
     all_contenders = contenders({engine: database_url}, bodies)
     chosen = [each for each in all_contenders if each.command[0] != "node"]
-    asyncio.run(seeding.seed(database_url, drawn))
-    ids = drawn.post_ids[:25]
+    ids = asyncio.run(seeding.seed([database_url], drawing))[:25]
 
     with ExitStack() as stack:
-        servers = start_all(stack, chosen, bodies, drawn, ids, min(os.sched_getaffinity(0)))
+        servers = start_all(
+            stack, chosen, bodies, drawing.key.token, ids, min(os.sched_getaffinity(0))
+        )
 
         assert [each.name for each in servers] == [
             Name(OURS, engine),
