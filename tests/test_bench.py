@@ -1,4 +1,4 @@
-"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic.
+"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic, tables.
 
 Nothing is timed. The peers that need Node.js are verified by each run of `scripts/bench`.
 """
@@ -21,8 +21,19 @@ from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
 from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
 from tests.bench.load import Figures
+from tests.bench.ratio import (
+    TABLE,
+    Expected,
+    Measured,
+    best_of,
+    failure,
+    faster,
+    read_table,
+    slower,
+    write_table,
+)
 from tests.bench.report import report
-from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS
+from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS, QUESTIONS
 from tests.bench.results import Results, Verdict, verdicts
 from tests.bench.runs import start_all
 from tests.bench.starting import Start
@@ -216,6 +227,61 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
         "",
         "- cores 2",
     ]
+
+
+def test_a_ratio_is_that_of_the_best_rounds() -> None:
+    ours = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((10, 6), (30, 3), (20, 4))]
+    limits = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((50, 2), (70, 2.5), (60, 4))]
+
+    found = best_of("Q1", ours, limits)
+
+    assert found == Measured("Q1", cpu=(3, 2), rates=(30, 70))
+    assert found.line(expected=1.2) == (
+        "Q1   1.50 × the limit's CPU time, expected 1.20"
+        "  (3.000 and 2.000 s per 1,000 requests; 30 and 70 requests/s)"
+    )
+    again = Measured("Q1", cpu=(3.5, 1.5), rates=(40, 60))
+    assert found.or_better(again) == Measured("Q1", cpu=(3, 1.5), rates=(40, 70))
+
+
+def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
+    expected = Expected('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
+
+    assert write_table(expected) == (
+        "# Our CPU time for a request, as a multiple of the data limit's in the same run, on SQLite.\n"
+        "# scripts/ratio compares with it, and scripts/ratio --renew writes it anew.\n"
+        'origin = "a \\"quiet\\" machine"\n'
+        "\n"
+        "[ratios]\n"
+        "Q1 = 5.96\n"
+        "R1 = 6.00\n"
+    )
+    assert read_table(write_table(expected)) == expected
+
+
+def test_a_ratio_is_expected_of_every_question() -> None:
+    assert tuple(read_table(TABLE.read_text()).ratios) == QUESTIONS
+
+
+def test_a_ratio_may_be_above_what_is_expected_by_the_margin() -> None:
+    expected = Expected("somewhere", {"Q1": 5, "Q2": 5, "Q3": 6, "R1": 6.01})
+    ratios = {"Q1": 6, "Q2": 6.01, "Q3": 5, "R1": 5}
+    measured = {
+        question: Measured(question, (ratio, 1), (1, 1)) for question, ratio in ratios.items()
+    }
+
+    assert slower(measured, expected) == ["Q2"]
+    assert faster(measured, expected) == ["R1"]
+
+
+def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
+    expected = Expected("somewhere", {"Q1": 5})
+
+    assert failure(Measured("Q1", (6.5, 1), (1, 1)), expected) == (
+        "Q1 takes 6.50 times the CPU time of the data limit: 30% more than the expected 5.00, and 20%"
+        " are let pass. Find what made it slower. If that is worth it, or if this machine differs from"
+        " that of the table (somewhere), run scripts/ratio --renew, and say why in the commit."
+    )
 
 
 YOGA = Name("yoga", POSTGRESQL)
