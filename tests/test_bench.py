@@ -19,6 +19,7 @@ from app.graphql.demand import demand_of
 from app.graphql.limits import measure, refuse_excess
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
+from tests.bench.growth import Growth
 from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
 from tests.bench.load import Figures
 from tests.bench.ratio import (
@@ -282,6 +283,25 @@ def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
         " are let pass. Find what made it slower. If that is worth it, or if this machine differs from"
         " that of the table (somewhere), run scripts/ratio --renew, and say why in the commit."
     )
+
+
+def test_growth_is_flat_up_to_a_bound_and_says_where_it_is_not() -> None:
+    growth = Growth("A page", "posts before it")
+    for rounds in ((2, 2.5, 9), (3, 3, 1)):
+        growth.add(0, rounds[0])
+        growth.add(1_000, rounds[1])
+        growth.add(20_000, rounds[2])
+
+    assert list(growth.lines()) == [
+        "          0 posts before it     2.500 ms    1.00 ×",
+        "      1,000 posts before it     2.750 ms    1.10 ×",
+        "     20,000 posts before it     5.000 ms    2.00 ×",
+    ]
+    assert growth.verdict() == (
+        "A page is NOT flat: 2.0 times the first at 20,000 posts before it, where 1.5 would do."
+    )
+    level = Growth("A page", "posts before it", {0: [2], 1_000: [3]})
+    assert level.verdict() == "A page is flat: at most 1.50 times the first."
 
 
 YOGA = Name("yoga", POSTGRESQL)
