@@ -1,7 +1,7 @@
 """Our CPU time for a request beside the data limit's, against what is expected. Knows no other server.
 
-`python -m tests.bench.ratio`, on SQLite: the time that a process has computed hardly depends on what else
-the machine does, and divided by that of the limit in the same run hardly on the machine.
+`python -m tests.bench.ratio`, on SQLite: the time that a process has computed depends less on what else the
+machine does than the time that passes, and a multiple of the limit's in the same run less on the machine.
 """
 
 import json
@@ -47,8 +47,8 @@ class Expected:
 class Measured:
     """The best of one question's rounds, ours and the limit's: whatever disturbs one only adds to it.
 
-    A median does not do here. Reads that were held up in any way are made in threads for ten seconds,
-    which is a third more CPU time in most rounds of a busy machine.
+    A median does not do here: on a machine with much else to do, our rounds of one question differ by half,
+    and the limit's by a fifth, so that the medians of two runs differ by more than the margin.
     """
 
     question: str
