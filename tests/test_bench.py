@@ -1,4 +1,4 @@
-"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic.
+"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic, tables.
 
 Nothing is timed. The peers that need Node.js are verified by each run of `scripts/bench`.
 """
@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,24 @@ from app.graphql.demand import demand_of
 from app.graphql.limits import measure, refuse_excess
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
-from tests.bench.__main__ import start_all
+from tests.bench.growth import Growth
 from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
 from tests.bench.load import Figures
+from tests.bench.ratio import (
+    TABLE,
+    Expected,
+    Measured,
+    best_of,
+    failure,
+    faster,
+    read_table,
+    slower,
+    write_table,
+)
 from tests.bench.report import report
-from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS
+from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS, QUESTIONS
 from tests.bench.results import Results, Verdict, verdicts
+from tests.bench.runs import start_all
 from tests.bench.starting import Start
 from tests.bench.verification import Differs, ask_all
 from tests.factories import NOW
@@ -33,16 +46,17 @@ SQLITE, POSTGRESQL = ENGINES
 
 
 @pytest.fixture(scope="module")
-def drawn() -> seeding.Drawn:
-    return seeding.draw(120, NOW)
+def drawing() -> seeding.Drawing:
+    return seeding.Drawing(120, NOW)
 
 
 async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
-    database_url: str, drawn: seeding.Drawn
+    database_url: str, drawing: seeding.Drawing
 ) -> None:
-    await seeding.seed(database_url, drawn)
+    ids = await seeding.seed([database_url], drawing)
 
-    rows = drawn.rows
+    (rows,) = drawing.batches(120)
+    assert ids == [row["id"] for row in rows.posts]
     assert (len(rows.accounts), len(rows.posts), len(rows.destinations)) == (300, 120, 360)
     assert {row["status"] for row in rows.destinations} == {
         "queued",
@@ -54,8 +68,21 @@ async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
         assert await find_problems(database) == []
 
 
-def test_the_same_instant_gives_the_same_rows(drawn: seeding.Drawn) -> None:
-    assert seeding.draw(120, NOW) == drawn
+def test_the_same_instant_gives_the_same_rows_in_batches_of_any_size(
+    drawing: seeding.Drawing,
+) -> None:
+    (whole,) = map(asdict, drawing.batches(120))
+    parts = [asdict(each) for each in drawing.batches(50)]
+
+    assert [len(each["posts"]) for each in parts] == [50, 50, 20]
+    assert {table: [row for each in parts for row in each[table]] for table in whole} == whole
+
+
+def test_a_post_was_created_when_its_depth_says(drawing: seeding.Drawing) -> None:
+    (rows,) = drawing.batches(120)
+
+    assert rows.posts[-1]["created_at"] == drawing.created_at(0)
+    assert rows.posts[0]["created_at"] == drawing.created_at(119)
 
 
 def test_our_documents_are_valid_and_within_the_default_limits() -> None:
@@ -73,17 +100,18 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
 
 
 def test_those_that_need_no_node_js_answer_as_our_server(
-    engine: str, database_url: str, drawn: seeding.Drawn, tmp_path: Path
+    engine: str, database_url: str, drawing: seeding.Drawing, tmp_path: Path
 ) -> None:
     bodies = tmp_path / "bodies"
     bodies.mkdir()
     all_contenders = contenders({engine: database_url}, bodies)
     chosen = [each for each in all_contenders if each.command[0] != "node"]
-    asyncio.run(seeding.seed(database_url, drawn))
-    ids = drawn.post_ids[:25]
+    ids = asyncio.run(seeding.seed([database_url], drawing))[:25]
 
     with ExitStack() as stack:
-        servers = start_all(stack, chosen, bodies, drawn, ids, min(os.sched_getaffinity(0)))
+        servers = start_all(
+            stack, chosen, bodies, drawing.key.token, ids, min(os.sched_getaffinity(0))
+        )
 
         assert [each.name for each in servers] == [
             Name(OURS, engine),
@@ -200,6 +228,80 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
         "",
         "- cores 2",
     ]
+
+
+def test_a_ratio_is_that_of_the_best_rounds() -> None:
+    ours = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((10, 6), (30, 3), (20, 4))]
+    limits = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((50, 2), (70, 2.5), (60, 4))]
+
+    found = best_of("Q1", ours, limits)
+
+    assert found == Measured("Q1", cpu=(3, 2), rates=(30, 70))
+    assert found.line(expected=1.2) == (
+        "Q1   1.50 × the limit's CPU time, expected 1.20"
+        "  (3.000 and 2.000 s per 1,000 requests; 30 and 70 requests/s)"
+    )
+    again = Measured("Q1", cpu=(3.5, 1.5), rates=(40, 60))
+    assert found.or_better(again) == Measured("Q1", cpu=(3, 1.5), rates=(40, 70))
+
+
+def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
+    expected = Expected('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
+
+    assert write_table(expected) == (
+        "# Our CPU time for a request, as a multiple of the data limit's in the same run, on SQLite.\n"
+        "# scripts/ratio compares with it, and scripts/ratio --renew writes it anew.\n"
+        'origin = "a \\"quiet\\" machine"\n'
+        "\n"
+        "[ratios]\n"
+        "Q1 = 5.96\n"
+        "R1 = 6.00\n"
+    )
+    assert read_table(write_table(expected)) == expected
+
+
+def test_a_ratio_is_expected_of_every_question() -> None:
+    assert tuple(read_table(TABLE.read_text()).ratios) == QUESTIONS
+
+
+def test_a_ratio_may_be_above_what_is_expected_by_the_margin() -> None:
+    expected = Expected("somewhere", {"Q1": 5, "Q2": 5, "Q3": 6, "R1": 6.01})
+    ratios = {"Q1": 6, "Q2": 6.01, "Q3": 5, "R1": 5}
+    measured = {
+        question: Measured(question, (ratio, 1), (1, 1)) for question, ratio in ratios.items()
+    }
+
+    assert slower(measured, expected) == ["Q2"]
+    assert faster(measured, expected) == ["R1"]
+
+
+def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
+    expected = Expected("somewhere", {"Q1": 5})
+
+    assert failure(Measured("Q1", (6.5, 1), (1, 1)), expected) == (
+        "Q1 takes 6.50 times the CPU time of the data limit: 30% more than the expected 5.00, and 20%"
+        " are let pass. Find what made it slower. If that is worth it, or if this machine differs from"
+        " that of the table (somewhere), run scripts/ratio --renew, and say why in the commit."
+    )
+
+
+def test_growth_is_flat_up_to_a_bound_and_says_where_it_is_not() -> None:
+    growth = Growth("A page", "posts before it")
+    for rounds in ((2, 2.5, 9), (3, 3, 1)):
+        growth.add(0, rounds[0])
+        growth.add(1_000, rounds[1])
+        growth.add(20_000, rounds[2])
+
+    assert list(growth.lines()) == [
+        "          0 posts before it     2.500 ms    1.00 ×",
+        "      1,000 posts before it     2.750 ms    1.10 ×",
+        "     20,000 posts before it     5.000 ms    2.00 ×",
+    ]
+    assert growth.verdict() == (
+        "A page is NOT flat: 2.0 times the first at 20,000 posts before it, where 1.5 would do."
+    )
+    level = Growth("A page", "posts before it", {0: [2], 1_000: [3]})
+    assert level.verdict() == "A page is flat: at most 1.50 times the first."
 
 
 YOGA = Name("yoga", POSTGRESQL)

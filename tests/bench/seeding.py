@@ -3,9 +3,13 @@
 Everything derived is derived by the service's own rules, so that its check finds nothing wrong.
 """
 
-from collections.abc import Iterator
+from asyncio import gather
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from random import Random
 from uuid import UUID
 
@@ -38,6 +42,7 @@ ACCOUNTS = 300
 DESTINATIONS_OF_A_POST = 3
 
 _SEED = 20_000
+_POSTS_AT_ONCE = 5_000
 _BETWEEN_POSTS = timedelta(seconds=37)
 _LONG_AGO = timedelta(days=3)
 """The newest post was created so long ago: whatever was tried on it is over."""
@@ -53,41 +58,61 @@ _FAILING, _RECOVERING = 0.06, 0.09
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """All rows, and the key that reads them."""
+class Drawing:
+    """So many posts, each on three accounts; the same instant gives the same rows."""
 
-    rows: DemoRows
-    key: NewKey
+    posts: int
     now: datetime
 
     @property
-    def post_ids(self) -> list[UUID]:
-        """From the oldest to the newest."""
-        return [UUID(str(row["id"])) for row in self.rows.posts]
+    def key(self) -> NewKey:
+        """It reads them."""
+        return make_key(KEY_PREFIX, Random(_SEED).randbytes)
+
+    def created_at(self, depth: int) -> datetime:
+        """Of the post that so many are newer than."""
+        return cut_to_milliseconds(self.now) - _LONG_AGO - (depth + 1) * _BETWEEN_POSTS
+
+    def batches(self, size: int) -> Iterator[DemoRows]:
+        """All rows, of so many posts at a time, from the oldest to the newest; accounts come first."""
+        rng = Random(_SEED)
+        accounts = list(_accounts(self.created_at(self.posts) - timedelta(days=30)))
+        scene = Scene(
+            cut_to_milliseconds(self.now), {account.id: account for account in accounts}, rng
+        )
+        drawn = (
+            _post(scene, rng.sample(accounts, DESTINATIONS_OF_A_POST), self.created_at(depth))
+            for depth in reversed(range(self.posts))
+        )
+        for first in range(0, self.posts, size):
+            rows = demo_rows(rng, WORKSPACE_ID, accounts, islice(drawn, size))
+            if first:
+                rows.accounts.clear()
+            yield rows
 
 
-def draw(posts: int, now: datetime) -> Drawn:
-    """So many posts, each on three accounts; the same instant gives the same rows."""
-    now = cut_to_milliseconds(now)
-    rng = Random(_SEED)
-    created_at = now - _LONG_AGO - posts * _BETWEEN_POSTS
-    accounts = list(_accounts(created_at - timedelta(days=30)))
-    scene = Scene(now, {account.id: account for account in accounts}, rng)
-    drawn = (
-        _post(scene, rng.sample(accounts, DESTINATIONS_OF_A_POST), created_at + n * _BETWEEN_POSTS)
-        for n in range(posts)
-    )
-    rows = demo_rows(rng, WORKSPACE_ID, accounts, drawn)
-    return Drawn(rows, make_key(KEY_PREFIX, rng.randbytes), now)
+async def seed(urls: Iterable[str], drawing: Drawing) -> list[UUID]:
+    """Put the rows into empty databases, and let SQLite's planner know them; the ids of the posts.
 
-
-async def seed(url: str, drawn: Drawn) -> None:
-    """Put the rows into an empty database, and let its planner know them."""
-    async with Database(url, timeout=timedelta(minutes=10)) as database:
-        await migrate(database, now=drawn.now, random_bytes=Random(_SEED).randbytes)
-        await database.write(lambda session: _insert(session, drawn))
-        if database.is_sqlite:
-            await database.write(lambda session: session.execute(text("ANALYZE")))
+    Batch by batch, so that memory does not grow with the rows, and into all at once, because drawing
+    takes long.
+    """
+    async with AsyncExitStack() as stack:
+        databases = [
+            await stack.enter_async_context(Database(url, timeout=timedelta(minutes=10)))
+            for url in urls
+        ]
+        for database in databases:
+            await migrate(database, now=drawing.now, random_bytes=Random(_SEED).randbytes)
+            await database.write(lambda session: _insert_workspace(session, drawing))
+        ids: list[UUID] = []
+        for rows in drawing.batches(_POSTS_AT_ONCE):
+            await gather(*(each.write(partial(_insert, rows=rows)) for each in databases))
+            ids += (UUID(str(row["id"])) for row in rows.posts)
+        for database in databases:
+            if database.is_sqlite:
+                await database.write(lambda session: session.execute(text("ANALYZE")))
+    return ids
 
 
 def vacuum(postgresql_url: str) -> None:
@@ -97,7 +122,7 @@ def vacuum(postgresql_url: str) -> None:
         run("CHECKPOINT")
 
 
-async def _insert(session: WriteSession, drawn: Drawn) -> None:
+async def _insert_workspace(session: WriteSession, drawing: Drawing) -> None:
     await workspaces.insert_workspace(
         session,
         WORKSPACE_ID,
@@ -105,31 +130,35 @@ async def _insert(session: WriteSession, drawn: Drawn) -> None:
         kind=WorkspaceKind.LOCAL,
         mirror_of=None,
         next_account_id=ACCOUNTS + 1,
-        now=drawn.now,
+        now=drawing.now,
     )
     await api_keys.insert_key(
         session,
         WORKSPACE_ID,
         ApiKeyId(draw_uuid(Random(_SEED))),
-        drawn.key,
+        drawing.key,
         name="benchmark",
         scopes=(Scope.READ,),
         expires_at=None,
-        now=drawn.now,
+        now=drawing.now,
     )
+
+
+async def _insert(session: WriteSession, rows: DemoRows) -> None:
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_ROOM_FOR_ALL_INDEXES)
     # On the tables: what knows the classes would make a statement of every few rows.
     tables = Base.metadata.tables
-    for name, rows in (
-        ("account", drawn.rows.accounts),
-        ("post", drawn.rows.posts),
-        ("destination", drawn.rows.destinations),
-        ("attempt", drawn.rows.attempts),
-        ("publish_evidence", drawn.rows.evidence),
+    for name, of_table in (
+        ("account", rows.accounts),
+        ("post", rows.posts),
+        ("destination", rows.destinations),
+        ("attempt", rows.attempts),
+        ("publish_evidence", rows.evidence),
     ):
-        await connection.execute(insert(tables[name]), rows)
+        if of_table:
+            await connection.execute(insert(tables[name]), of_table)
 
 
 def _accounts(created_at: datetime) -> Iterator[DemoAccount]:
