@@ -22,6 +22,11 @@ class TrackedSend:
         self.body_bytes = 0
         self.is_complete = False
 
+    @classmethod
+    def around(cls, send: Send) -> "TrackedSend":
+        """This channel, which remembers for one layer as well as for the next, or a new one."""
+        return send if isinstance(send, cls) else cls(send)
+
     @property
     def has_started(self) -> bool:
         return self.status is not None
