@@ -182,7 +182,7 @@ class _Limits:
     def used_up(self, caller: str, count: int = 1) -> "_Limit | None":
         """The limit that refuses the caller so many for longest, if one does."""
         used_up = [limit for limit in self._limits if limit.is_used_up(caller, count)]
-        return max(used_up, key=lambda limit: limit.resets_at(caller), default=None)
+        return max(used_up, key=lambda limit: limit.resets_at(caller)) if used_up else None
 
     def nearest(self, caller: str) -> "_Limit | None":
         """The limit that leaves the caller the fewest requests, and of equals the longest."""

@@ -31,10 +31,14 @@ class TrackedSend:
     def has_started(self) -> bool:
         return self.status is not None
 
+    def start(self, message: Message) -> None:
+        """Note what begins the response, before it is sent."""
+        self.status = message["status"]
+
     async def __call__(self, message: Message) -> None:
         # Noted before sending: a start that fails half-way cannot be sent a second time.
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.start(message)
         await self._send(message)
         if message["type"] == "http.response.body":
             self.body_bytes += len(message.get("body", b""))
