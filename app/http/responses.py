@@ -1,6 +1,6 @@
 """A response on its way out: how an error becomes one, and how far it has come. No content."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from starlette.responses import Response
@@ -10,6 +10,18 @@ from app.domain.errors import PostResultsError
 
 Render: TypeAlias = Callable[[Scope, PostResultsError], Response]
 """Gives an error the form of the door that the request came to."""
+
+
+class BytesResponse(Response):
+    """A body as it is sent, with headers as ASGI has them; its length is added."""
+
+    def __init__(  # Starlette's own encodes and looks through what is known here
+        self, body: bytes, status: int, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
 
 
 class TrackedSend:
