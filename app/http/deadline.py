@@ -37,7 +37,8 @@ class Deadline:
 
         rounds = self._rounds_of(asyncio.get_running_loop())
         exchange = _Exchange(scope, receive, send, rounds.loop)
-        request_state(scope)["lift_deadline"] = exchange.lift_deadline
+        state = request_state(scope)
+        state["lift_deadline"] = exchange.lift_deadline
         rounds.add(exchange)
         try:
             if not _announces_body(scope):
@@ -48,6 +49,9 @@ class Deadline:
         finally:
             rounds.discard(exchange)
             exchange.end()
+            del state[
+                "lift_deadline"
+            ]  # or they would hold each other until the next look for garbage
             if exchange.watch is not None:
                 await exchange.watch.end()
 

@@ -59,8 +59,9 @@ class RateLimits:
         publisher that waited for the later one would lose its leases.
         """
         caller = str(key_id)
-        ordinary, publishing = self._requests.used_up(caller), self._publishing.used_up(caller)
-        if ordinary is None or publishing is None:
+        if not (ordinary := self._requests.used_up(caller)):
+            return
+        if not (publishing := self._publishing.used_up(caller)):
             return
         state["rate_status"] = ordinary.status(caller)
         seconds = min(self._seconds_until_reset(each, caller) for each in (ordinary, publishing))

@@ -1,6 +1,7 @@
 """What the outermost layer adds to each answer and tells about each request."""
 
 import asyncio
+import gc
 import os
 from datetime import timedelta
 from uuid import UUID
@@ -317,6 +318,18 @@ async def test_the_state_of_the_server_is_seen_and_not_changed() -> None:
 
     assert seen == ["opened once"]
     assert state == {"database": "opened once"}
+
+
+async def test_a_quick_request_is_no_work_for_the_garbage_collector() -> None:
+    client = Client()
+    answers = edge(PlainTextResponse("hello"), RecordingObserver())
+    gc.collect()
+    gc.disable()
+    try:
+        await answers(http_scope(), client.receive, client.send)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
