@@ -288,6 +288,45 @@ async def test_a_prefix_may_be_stripped_or_kept_by_the_proxy(
     assert unknown.json()["error"]["code"] == "not_found"
 
 
+@pytest.mark.parametrize("root_path", ["", "/post-results"])
+async def test_the_path_of_graphql_is_told_and_counted_as_its_route(
+    database: Database, root_path: str
+) -> None:
+    settings = read_settings({"RATE_LIMIT": "off", "ROOT_PATH": root_path})
+    with structlog.testing.capture_logs() as logs:
+        async with serving(database, token=await add_key(database), settings=settings) as client:
+            for method in ("GET", "POST", "DELETE"):
+                await client.request(method, f"{root_path}/graphql?query={{__typename}}")
+            await client.get(f"{root_path}/graphql/x")
+            metrics = (await client.get(f"{root_path}/metrics")).text
+
+    assert [(each["path"], each["method"], each["status"]) for each in logs[:4]] == [
+        ("/graphql", "GET", 200),
+        ("/graphql", "POST", 415),
+        ("/graphql", "DELETE", 405),
+        (f"{root_path}/graphql/x", "GET", 404),
+    ]
+    counted = re.findall(
+        r'^post_results_http_requests_total\{.*method="(\w+)",route="(.+)",', metrics, re.MULTILINE
+    )
+    assert sorted(counted) == [
+        ("DELETE", "/graphql"),
+        ("GET", "/graphql"),
+        ("GET", "unmatched"),
+        ("POST", "/graphql"),
+    ]
+
+
+async def test_a_socket_is_not_opened_where_graphql_is_served(database: Database) -> None:
+    app = create_app(UNLIMITED, clock=lambda: NOW, database=database)
+    caller = asgi.Client()
+    scope = {**asgi.http_scope(path="/graphql"), "type": "websocket"}
+    async with app.router.lifespan_context(app):
+        await app(scope, caller.receive, caller.send)
+
+    assert [message["type"] for message in caller.sent] == ["websocket.close"]
+
+
 async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> None:
     token = await add_key(database)
     last_used = "{ viewer { apiKey { lastUsedAt } } }"

@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from app.domain.errors import NotFound, ServiceUnavailable
+from app.http.headers import whole_header
 from app.http.preferences import preferences
 from app.http.state import request_state
 
@@ -92,7 +93,7 @@ class Explorer:
         state = request_state(request.scope)
         state["door"] = "explorer"
         name = request.path_params["name"]
-        accepted = preferences(request.headers, "accept-encoding")
+        accepted = preferences(whole_header(request.scope, b"accept-encoding"))
         encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
         files = {file.name: file for file in (self._built / "assets").glob("*")}
         file = files.get(name + _ENCODINGS[encoding] if encoding else name)

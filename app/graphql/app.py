@@ -8,11 +8,11 @@ well asked for but not run has the status of its error under application/graphql
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
 from graphql import GraphQLError
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -36,9 +36,11 @@ from app.graphql.errors import Answer, error_entries, error_entry, public_cause
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema
 from app.http.body import read_body, read_json_object, require_json
+from app.http.headers import first_headers, whole_header
 from app.http.preferences import preferences
 from app.http.query_string import read_query_string
 from app.http.rate_limits import RateLimits, RequestCount
+from app.http.responses import BytesResponse
 from app.http.state import note_error, request_state
 from app.services.api_keys import Keys, KeyUsage
 
@@ -137,17 +139,18 @@ class GraphQLDoor:
 
 def graphql_error(scope: Scope, error: PostResultsError) -> Response:
     """An error at the door, in the form that GraphQL clients read."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    if isinstance(error, InvalidApiKey):
-        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
-    media_type = _media_type(Headers(scope=scope))
+    media_type = _media_type(scope)
     is_not_run = isinstance(error, DocumentError)
-    return _respond(
+    response = _respond(
         {"errors": [error_entry(error, request_state(scope)["request_id"])]},
         status=200 if is_not_run and media_type == JSON else error.http_status,
         media_type=media_type,
-        headers=headers,
     )
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, InvalidApiKey):
+        response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
+    return response
 
 
 class GraphQLEndpoint:
@@ -214,14 +217,14 @@ class GraphQLEndpoint:
             return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
         if answer.executed:
             self._documents.remember(asked.document, workspace)
-        media_type = _media_type(request.headers)
+        media_type = _media_type(request.scope)
         status = 200
         if not answer.executed and media_type == GRAPHQL_RESPONSE:
             status = _STATUS_OF_CODE[answer.errors[0]["extensions"]["code"]]
         return _respond(answer.body(), status=status, media_type=media_type)
 
     async def _from_body(self, request: Request) -> "_Asked":
-        require_json(request.headers)
+        require_json(first_headers(request.scope))
         return _asked(read_json_object(await read_body(request, self._max_body_bytes)))
 
 
@@ -237,7 +240,7 @@ def _is_a_persons_visit(request: Request) -> bool:
     return (
         request.method == "GET"
         and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
-        and preferences(request.headers, "accept").get("text/html", 0) > 0
+        and preferences(whole_header(request.scope, b"accept")).get("text/html", 0) > 0
     )
 
 
@@ -266,10 +269,11 @@ def _asked(parameters: Mapping[str, object]) -> _Asked:
     """Check the parameters of GraphQL over HTTP; unknown ones are ignored."""
     variables = parameters.get("variables")
     operation_name = parameters.get("operationName")
-    if not isinstance(operation_name, str | None):
+    if operation_name is not None and not isinstance(operation_name, str):
         raise InvalidInput("operationName must be a string.", argument="operationName")
     for name in ("variables", "extensions"):
-        if not isinstance(parameters.get(name), dict | None):
+        value = parameters.get(name)
+        if value is not None and not isinstance(value, dict):
             raise InvalidInput(f"{name} must be a JSON object.", argument=name)
     document = read_document_request(parameters)
     return _Asked(document, cast("Mapping[str, object] | None", variables), operation_name)
@@ -277,16 +281,22 @@ def _asked(parameters: Mapping[str, object]) -> _Asked:
 
 def _bearer_token(request: Request) -> str | None:
     """The token of `Authorization: Bearer …`; None where the header is something else or missing."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    header = first_headers(request.scope).get(b"authorization", b"").decode("latin-1")
+    scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _media_type(headers: Headers) -> str:
+def _media_type(scope: Scope) -> str:
     """graphql-response+json for those who name it and prefer it or do not mind, else JSON.
 
     Who accepts anything, or nothing that can be had, gets JSON ("Legacy Watershed").
     """
-    accepted = preferences(headers, "accept")
+    return _preferred(whole_header(scope, b"accept"))
+
+
+@lru_cache(maxsize=32)
+def _preferred(accept: str) -> str:
+    accepted = preferences(accept)
     named = accepted.get(GRAPHQL_RESPONSE, 0)
     ranges = (JSON, "application/*", "*/*")
     plain = next((accepted[each] for each in ranges if each in accepted), 0)
@@ -301,16 +311,10 @@ def _method_not_allowed(request: Request, problem: str, allowed: str) -> Respons
     return response
 
 
-def _respond(
-    body: Mapping[str, Any],
-    *,
-    status: int,
-    media_type: str,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    return Response(
+def _respond(body: Mapping[str, Any], *, status: int, media_type: str) -> Response:
+    content_type = f"{media_type}; charset=utf-8".encode()
+    return BytesResponse(
         orjson.dumps(body),
-        status_code=status,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-        media_type=f"{media_type}; charset=utf-8",
+        status,
+        ((b"cache-control", b"no-store"), (b"content-type", content_type)),
     )

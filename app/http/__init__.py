@@ -15,7 +15,8 @@ Everything here is plain ASGI and is composed from the outside in:
 
 The router has to let exceptions out; a Starlette application answers them first, in plain text,
 unless it has a handler for Exception. Layers in between must pass on the same `scope`, not a copy:
-the route that the router writes into it is logged and counted here.
+the route that the router writes into it, or who answers before it notes in the state, is logged and
+counted here.
 How an error looks is not known here: LastResort and Deadline are given `render(scope, error)`.
 What the layers and the doors tell each other stands in `scope["state"]`, see `state`.
 """

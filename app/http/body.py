@@ -6,32 +6,33 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
+from app.http.headers import RawHeaders, first_headers
 from app.http.preferences import parse_parameters
 
 MAX_JSON_DEPTH = 100
 """Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
 
-_DECIMAL = re.compile(r"[0-9]{1,100}", re.ASCII)
-_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+_DECIMAL = re.compile(rb"[0-9]{1,100}")
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_MANY_ZEROS = b"0" * 19
 _LONG_NUMBER = re.compile(r"-?[0-9]{19}", re.ASCII)
 _LOWEST_INTEGER = -(2**63)
 _HIGHEST_INTEGER = 2**64 - 1
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def require_json(headers: Headers) -> None:
+def require_json(headers: RawHeaders) -> None:
     """UnsupportedMediaType unless the headers announce JSON in UTF-8."""
-    if not _is_json(headers.get("content-type", "")):
+    if not _is_json(headers.get(b"content-type", b"")):
         raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
 
 
 @lru_cache(maxsize=32)
-def _is_json(content_type: str) -> bool:
-    media_type, parameters = parse_parameters(content_type)
+def _is_json(content_type: bytes) -> bool:
+    media_type, parameters = parse_parameters(content_type.decode("latin-1"))
     charset = parameters.get("charset", "utf-8").lower()
     return media_type == "application/json" and charset in ("utf-8", "utf8")
 
@@ -41,9 +42,10 @@ async def read_body(request: Request[Any], limit: int) -> bytes:
 
     UnsupportedMediaType for one that is compressed: what it would grow to is not known before.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    headers = first_headers(request.scope)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("Send the body as it is, without a Content-Encoding.")
-    announced = request.headers.get("content-length", "")
+    announced = headers.get(b"content-length", b"")
     if _DECIMAL.fullmatch(announced) and int(announced) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
@@ -75,8 +77,10 @@ def read_json_object(body: bytes) -> dict[str, object]:
         raise InvalidJson(_what_is_wrong(body, error)) from None
     if not isinstance(document, dict):
         raise InvalidJson(f"The body must be a JSON object, not {_kind(document)}.")
-    _check_depth(document)
-    if _MANY_DIGITS.search(body):
+    # Few levels need few brackets and a large number many digits, and to see that takes no time.
+    if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH:
+        _check_depth(document)
+    if _MANY_ZEROS in body.translate(_DIGITS_AS_ZEROS):
         json.loads(body, parse_int=_check_integer)
     return document
 

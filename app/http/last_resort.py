@@ -29,7 +29,7 @@ class LastResort:
             await self.app(scope, receive, send)
             return
 
-        response = TrackedSend(send)
+        response = TrackedSend.around(send)
         try:
             await self.app(scope, receive, response)
         except ClientDisconnect:
@@ -40,7 +40,7 @@ class LastResort:
             error = _as_shown(exception)
             note_error(scope, error)
             if not response.has_started:
-                await self._render(scope, error)(scope, receive, send)
+                await self._render(scope, error)(scope, receive, response)
 
 
 def _as_shown(exception: Exception) -> PostResultsError:

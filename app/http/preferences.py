@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from starlette.datastructures import Headers
-
-
-def preferences(headers: Headers, name: str) -> Mapping[str, float]:
-    """What the header names, in lower case, with its weights; what is not understood is left out."""
-    return _weights(",".join(headers.getlist(name)))
-
 
 @lru_cache(maxsize=32)
-def _weights(text: str) -> Mapping[str, float]:
+def preferences(header: str) -> Mapping[str, float]:
+    """What the header names, in lower case, with its weights; what is not understood is left out."""
     weights: dict[str, float] = {}
-    for item in text.split(","):
+    for item in header.split(","):
         choice, parameters = parse_parameters(item)
         with suppress(ValueError):
             weights[choice] = float(parameters.get("q", "1"))

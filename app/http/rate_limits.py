@@ -59,8 +59,9 @@ class RateLimits:
         publisher that waited for the later one would lose its leases.
         """
         caller = str(key_id)
-        ordinary, publishing = self._requests.used_up(caller), self._publishing.used_up(caller)
-        if ordinary is None or publishing is None:
+        if not (ordinary := self._requests.used_up(caller)):
+            return
+        if not (publishing := self._publishing.used_up(caller)):
             return
         state["rate_status"] = ordinary.status(caller)
         seconds = min(self._seconds_until_reset(each, caller) for each in (ordinary, publishing))
@@ -186,7 +187,7 @@ class _Limits:
     def used_up(self, caller: str, count: int = 1) -> "_Limit | None":
         """The limit that refuses the caller so many for longest, if one does."""
         used_up = [limit for limit in self._limits if limit.is_used_up(caller, count)]
-        return max(used_up, key=lambda limit: limit.resets_at(caller), default=None)
+        return max(used_up, key=lambda limit: limit.resets_at(caller)) if used_up else None
 
     def nearest(self, caller: str) -> "_Limit | None":
         """The limit that leaves the caller the fewest requests, and of equals the longest."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
-from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,7 +56,7 @@ class Requests:
 
         request_id = self._random_bytes(_REQUEST_ID_BYTES).hex()
         scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
-        response = TrackedSend(self._with_headers(request_state(scope), send))
+        response = _Response(send, request_state(scope), self._rate_limits)
         client_left = False
 
         async def watched_receive() -> Message:
@@ -79,18 +78,22 @@ class Requests:
                 _finished(scope, status=status, duration=duration, body_bytes=response.body_bytes)
             )
 
-    def _with_headers(self, state: RequestState, send: Send) -> Send:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status = state.get("rate_status") or self._rate_limits.untouched()
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", state["request_id"].encode()),
-                    *rate_headers(status),
-                ]
-            await send(message)
 
-        return send_with_headers
+class _Response(TrackedSend):
+    """Has the headers of all answers."""
+
+    def __init__(self, send: Send, state: RequestState, rate_limits: RateLimits) -> None:
+        super().__init__(send)
+        self._state = state
+        self._rate_limits = rate_limits
+
+    def start(self, message: Message) -> None:
+        super().start(message)
+        message["headers"] = [
+            *message.get("headers", ()),
+            (b"x-request-id", self._state["request_id"].encode()),
+            *rate_headers(self._state.get("rate_status") or self._rate_limits.untouched()),
+        ]
 
 
 def _finished(
@@ -103,7 +106,7 @@ def _finished(
         request_id=state["request_id"],
         method=scope["method"],
         route=state.get("route") or getattr(scope.get("route"), "path", None),
-        path=quote(scope["path"][:_MAX_LOGGED_LENGTH], errors="replace"),
+        path=scope["path"][:_MAX_LOGGED_LENGTH],
         status=status,
         duration=duration,
         body_bytes=body_bytes,

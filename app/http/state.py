@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from starlette.types import Scope
 
@@ -43,7 +43,8 @@ class RequestState(TypedDict, total=False):
 
 def request_state(scope: Scope) -> RequestState:
     """The state of a request, for reading and for noting."""
-    return cast("RequestState", scope.setdefault("state", {}))
+    state: RequestState = scope.setdefault("state", {})
+    return state
 
 
 def note_error(scope: Scope, error: PostResultsError) -> None:

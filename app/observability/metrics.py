@@ -80,9 +80,11 @@ class Metrics:
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
 
-        self._counters: dict[
+        # To look one up by its labels each time costs more than to count.
+        self._of_routes: dict[
             tuple[str | None, str | None, str, int], tuple[Counter, Histogram]
         ] = {}
+        self._of_operations: dict[tuple[str, str], Counter] = {}
 
     def request_started(self) -> None:
         self._in_progress.inc()
@@ -92,6 +94,7 @@ class Metrics:
     ) -> None:
         """Count an answer; `route` is a path template, never a path."""
         self._in_progress.dec()
+        method = method if method in _METHODS else _OTHER
         requests, durations = self._of_route(door, route, method, status // 100)
         requests.inc()
         durations.observe(seconds)
@@ -101,27 +104,24 @@ class Metrics:
     def _of_route(
         self, door: str | None, route: str | None, method: str, hundreds: int
     ) -> tuple[Counter, Histogram]:
-        """What counts such requests; to look it up each time costs more than to count."""
         key = (door, route, method, hundreds)
-        found = self._counters.get(key)
+        found = self._of_routes.get(key)
         if found is None:
-            labels = (
-                door or _UNMATCHED,
-                route or _UNMATCHED,
-                method if method in _METHODS else _OTHER,
-                f"{hundreds}xx",
-            )
+            labels = (door or _UNMATCHED, route or _UNMATCHED, method, f"{hundreds}xx")
             found = self._requests.labels(*labels), self._durations.labels(*labels)
-            if method in _METHODS:  # there are no end of others
-                self._counters[key] = found
+            self._of_routes[key] = found
         return found
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         """Count a GraphQL operation; the code is that of its first error."""
-        self._operations.labels(
+        labels = (
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
             _NO_ERROR if error_code is None else _known_code(error_code),
-        ).inc()
+        )
+        found = self._of_operations.get(labels)
+        if found is None:
+            found = self._of_operations[labels] = self._operations.labels(*labels)
+        found.inc()
 
 
 def render_metrics(metrics: Metrics, *, overdue: int | None = None) -> bytes:

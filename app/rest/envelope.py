@@ -10,11 +10,14 @@ from starlette.types import Scope
 
 from app.domain.errors import InvalidApiKey, PostResultsError
 from app.domain.times import format_instant
+from app.http.headers import whole_header
 from app.http.not_modified import matches, weak_etag
+from app.http.responses import BytesResponse
 from app.http.state import request_state
 from app.rest.errors import error_object
 
-_JSON = "application/json"
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 def envelope_data(
@@ -26,35 +29,37 @@ def envelope_data(
     """
     printed = orjson.dumps(data)
     etag = weak_etag(printed)
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = [(b"etag", etag.encode()), (b"cache-control", b"private, no-cache")]
     if retry_after is not None:
-        headers["Retry-After"] = str(retry_after)
-    if_none_match = request.headers.getlist("If-None-Match")
-    if if_none_match and matches(", ".join(if_none_match), etag):
-        return Response(status_code=304, headers=headers)
+        headers.append((b"retry-after", b"%d" % retry_after))
+    if_none_match = whole_header(request.scope, b"if-none-match")
+    if if_none_match and matches(if_none_match, etag):
+        response = Response(status_code=304)
+        response.raw_headers.extend(headers)
+        return response
     meta = _meta(request.scope, now)
     body = b'{"data":%b,"error":null,"meta":%b}' % (printed, meta)
-    return Response(body, headers=headers, media_type=_JSON)
+    return BytesResponse(body, 200, (_JSON, *headers))
 
 
 def envelope_done(scope: Scope, data: dict[str, Any], now: datetime, *, status: int) -> Response:
     """What a request changed; nobody keeps it, since asking again would change more."""
     body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(scope, now))
-    return Response(body, status, {"Cache-Control": "no-store"}, _JSON)
+    return BytesResponse(body, status, (_JSON, _NO_STORE))
 
 
 def envelope_error(scope: Scope, error: PostResultsError, now: datetime) -> Response:
     """A failure, with the status and the headers that belong to it."""
-    headers = {"Cache-Control": "no-store"}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, InvalidApiKey):
-        headers["WWW-Authenticate"] = "Bearer"
     body = b'{"data":null,"error":%b,"meta":%b}' % (
         orjson.dumps(error_object(error)),
         _meta(scope, now),
     )
-    return Response(body, error.http_status, headers, _JSON)
+    response = BytesResponse(body, error.http_status, (_JSON, _NO_STORE))
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, InvalidApiKey):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def _meta(scope: Scope, now: datetime) -> bytes:

@@ -10,6 +10,7 @@ from app.domain.fields import Fields
 from app.domain.idempotency import RepetitionKey, same_body_key
 from app.domain.ids import ApiKeyId
 from app.http.body import read_body, read_json_object, require_json
+from app.http.headers import first_headers
 
 Variables = Mapping[str, object]
 
@@ -55,5 +56,5 @@ async def read_request(request: Request, caller: ApiKeyId, *, max_body_bytes: in
     body = await read_body(request, max_body_bytes)
     if not body:
         return Asked(request, caller)
-    require_json(request.headers)
+    require_json(first_headers(request.scope))
     return Asked(request, caller, body, Fields(read_json_object(body)))

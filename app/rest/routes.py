@@ -179,9 +179,10 @@ def _handler(call: Call, door: GraphQLDoor, clock: Clock, max_body_bytes: int) -
         context.request_count.as_request()
         asked = await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
         wanted = call.wanted(asked)
-        context = replace(
-            context, same_request=wanted.same_request, refused_posts=wanted.refused_posts
-        )
+        if wanted.same_request is not None or wanted.refused_posts:
+            context = replace(
+                context, same_request=wanted.same_request, refused_posts=wanted.refused_posts
+            )
         answer = await door.run(context, call.document, wanted.variables, allowed=allowed)
         now = clock()
         if answer.data is None or answer.errors:

@@ -1,10 +1,13 @@
 """ASGI driven by hand: a client that sends in pieces and may leave, and a remembering observer."""
 
 import asyncio
+import selectors
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TypeVarTuple
 
 import httpx
 from limits import RateLimitItem
@@ -113,6 +116,42 @@ def ticking(step: float = 0.25) -> Callable[[], float]:
     """A clock that grows by the same step whenever it is read."""
     ticks = count()
     return lambda: next(ticks) * step
+
+
+Arguments = TypeVarTuple("Arguments")
+
+
+class Hourglass(asyncio.SelectorEventLoop):
+    """A loop in which nobody waits: when there is nothing to do, it is at once as late as it will be."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.timers = 0
+        """How many were set so far."""
+        super().__init__(_Unwaiting(self))
+
+    def time(self) -> float:
+        return self.seconds
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self.timers += 1
+        return super().call_at(when, callback, *args, context=context)
+
+
+class _Unwaiting(selectors.DefaultSelector):
+    def __init__(self, hourglass: Hourglass) -> None:
+        super().__init__()
+        self._hourglass = hourglass
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._hourglass.seconds += timeout or 0
+        return super().select(0)
 
 
 def rate_limits(

@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object, require_json
+from app.http.headers import RawHeaders
 from tests.http.asgi import Client, http_scope
 
 MEBIBYTE = 1024 * 1024
@@ -179,6 +179,12 @@ def test_json_is_read_down_to_the_deepest_level_and_no_deeper(nested: tuple[byte
     assert refusal.value.message == "The body is nested deeper than 100 levels."
 
 
+def test_brackets_in_a_string_are_no_levels() -> None:
+    text = "[{" * (MAX_JSON_DEPTH + 1)
+
+    assert read_json_object(b'{"a": "%s"}' % text.encode()) == {"a": text}
+
+
 def test_a_depth_that_the_parser_accepts_but_the_stack_does_not_is_refused() -> None:
     with pytest.raises(InvalidJson):
         read_json_object(b'{"a":' * 1000 + b"1" + b"}" * 1000)
@@ -192,23 +198,23 @@ def test_a_broad_document_is_not_a_deep_one() -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "Application/JSON", 'application/json; charset="UTF-8"'],
+    [b"application/json", b"Application/JSON", b'application/json; charset="UTF-8"'],
 )
-def test_json_in_utf_8_is_what_is_required(content_type: str) -> None:
-    require_json(Headers({"Content-Type": content_type}))
+def test_json_in_utf_8_is_what_is_required(content_type: bytes) -> None:
+    require_json({b"content-type": content_type})
 
 
 @pytest.mark.parametrize(
     "headers",
     [
         {},
-        {"Content-Type": ""},
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/json; charset=latin-1"},
-        {"Content-Type": "application/jsonl"},
+        {b"content-type": b""},
+        {b"content-type": b"text/plain"},
+        {b"content-type": b"application/json; charset=latin-1"},
+        {b"content-type": b"application/jsonl"},
     ],
 )
-def test_anything_else_is_no_media_type_that_is_read(headers: dict[str, str]) -> None:
+def test_anything_else_is_no_media_type_that_is_read(headers: RawHeaders) -> None:
     with pytest.raises(UnsupportedMediaType) as refusal:
-        require_json(Headers(headers))
+        require_json(headers)
     assert refusal.value.message == "Send the request as application/json in UTF-8."

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.deadline import Deadline
 from app.http.state import request_state
-from tests.http.asgi import LONG, NO_TIME, Client, http_scope, render
+from tests.http.asgi import LONG, NO_TIME, Client, Hourglass, http_scope, render
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
 TOO_LATE = {
@@ -370,3 +371,135 @@ async def test_other_scopes_pass_through(kind: str) -> None:
     await deadline(app, NO_TIME)(scope, client.receive, client.send)
 
     assert passed == [{"type": kind}, client.receive, client.send]
+
+
+def answering_after(seconds: float) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(seconds)
+        await PlainTextResponse("hello")(scope, receive, send)
+
+    return app
+
+
+async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float]:
+    """The status, and at which second of the loop it was there; the request begins after some."""
+    await asyncio.sleep(after)
+    client = Client()
+    await app(http_scope(), client.receive, client.send)
+    return client.status, round(asyncio.get_running_loop().time(), 6)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "works_for", "expected"),
+    [
+        (0.1, 0.099, (200, 0.099)),
+        (0.1, 0.101, (503, 0.1)),
+        (0.1, 9, (503, 0.1)),
+        (30, 29.999, (200, 29.999)),
+        (30, 30.001, (503, 30)),
+        (30, 0.001, (200, 0.001)),
+    ],
+)
+def test_an_answer_has_until_the_deadline_and_no_longer(
+    timeout: float, works_for: float, expected: tuple[int, float]
+) -> None:
+    app = deadline(answering_after(works_for), timedelta(seconds=timeout))
+
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        assert runner.run(answered(app)) == expected
+
+
+def test_each_of_many_requests_has_its_own_deadline() -> None:
+    app = deadline(answering_after(1), timedelta(seconds=0.5))
+    starts = [number * 0.007 for number in range(100)]
+
+    async def all_at_once() -> list[tuple[int | None, float]]:
+        return await asyncio.gather(*(answered(app, after=start) for start in starts))
+
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        assert runner.run(all_at_once()) == [(503, round(start + 0.5, 6)) for start in starts]
+
+
+def test_quick_requests_have_one_timer_among_them_and_none_afterwards() -> None:
+    app = deadline(PlainTextResponse("hello"))
+    hourglass = Hourglass()
+
+    async def one_after_another() -> None:
+        for _ in range(1000):
+            assert await answered(app) == (200, 0)
+        assert hourglass.timers == 1
+        await asyncio.sleep(10)  # which sets another
+
+    with asyncio.Runner(loop_factory=lambda: hourglass) as runner:
+        runner.run(one_after_another())
+    assert hourglass.timers == 2
+
+
+def test_a_client_that_left_is_noticed_as_soon_as_its_request_is_not_quick() -> None:
+    client = Client()
+    client_left_at = 0.005
+    work = Work()
+
+    async def leaves() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_later(client_left_at, client.leave)
+        await deadline(work)(http_scope(), client.receive, client.send)
+        return loop.time()
+
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        assert runner.run(leaves()) == 0.02
+    assert work.was_cancelled
+
+
+def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_comes() -> None:
+    client = Client(b"half", b"half")
+    work = Work()
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.3)
+        return await client.receive()
+
+    async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await Request(scope, receive).body() == b"halfhalf"
+        client.leave()
+        await work(scope, receive, send)
+
+    async def asks() -> float:
+        scope = http_scope("POST", headers=WITH_BODY)
+        await deadline(reads_first)(scope, receive, client.send)
+        return round(asyncio.get_running_loop().time(), 6)
+
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        assert runner.run(asks()) == 0.9
+    assert work.was_cancelled
+
+
+def test_requests_of_a_new_loop_have_deadlines_after_one_that_ended_in_the_middle() -> None:
+    app = deadline(answering_after(9), timedelta(seconds=0.1))
+
+    async def begins_one() -> None:
+        request = asyncio.create_task(answered(app))
+        await asyncio.sleep(0.01)
+        assert not request.done()
+
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        runner.run(begins_one())
+    with asyncio.Runner(loop_factory=Hourglass) as runner:
+        assert runner.run(answered(app)) == (503, 0.1)
+
+
+def test_two_loops_share_an_app_and_no_timer() -> None:
+    app = deadline(answering_after(9), timedelta(seconds=0.1))
+
+    def statuses() -> list[int | None]:
+        async def both() -> list[int | None]:
+            found = await asyncio.gather(answered(app), answered(app, after=0.05))
+            return [status for status, _ in found]
+
+        with asyncio.Runner() as runner:
+            return runner.run(both())
+
+    with ThreadPoolExecutor() as threads:
+        assert [each.result() for each in [threads.submit(statuses) for _ in range(4)]] == (
+            [[503, 503]] * 4
+        )

@@ -1,0 +1,20 @@
+"""The headers of a request, looked up in the list that the server gives. Knows none by name.
+
+Starlette's look-ups decode as they go and raise where there is nothing, once for each name.
+"""
+
+from collections.abc import Mapping
+
+from starlette.types import Scope
+
+RawHeaders = Mapping[bytes, bytes]
+"""By their names in lower case; of several with one name the first."""
+
+
+def first_headers(scope: Scope) -> RawHeaders:
+    return dict(reversed(scope["headers"]))
+
+
+def whole_header(scope: Scope, name: bytes) -> str:
+    """All lines with this name as one, which says the same (RFC 9110, 5.3); empty if there is none."""
+    return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
