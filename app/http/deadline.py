@@ -49,9 +49,8 @@ class Deadline:
         finally:
             rounds.discard(exchange)
             exchange.end()
-            del state[
-                "lift_deadline"
-            ]  # or they would hold each other until the next look for garbage
+            # Or the two would hold each other until the next look for garbage.
+            del state["lift_deadline"]
             if exchange.watch is not None:
                 await exchange.watch.end()
 
