@@ -35,7 +35,7 @@ class PostgreSQLDriver:
         self._timeout = timeout.total_seconds()
         self._unused_for = unused_for
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections = _Connections(options, size, unused_for)
+        self._connections: _Connections | None = None
 
     async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
         """All rows; asyncpg's errors, or TimeoutError where no connection was free in time.
@@ -53,12 +53,14 @@ class PostgreSQLDriver:
             return await connections.fetch(query, arguments)
 
     async def close(self) -> None:
-        if self._loop is asyncio.get_running_loop():
-            await self._connections.close()
+        """Wait until no statement runs any more."""
+        connections, self._connections = self._connections, None
+        if connections is not None and self._loop is asyncio.get_running_loop():
+            await connections.close()
 
     def _of_this_loop(self) -> "_Connections":
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
+        if self._connections is None or self._loop is not loop:
             self._loop = loop
             self._connections = _Connections(self._options, self._size, self._unused_for)
         return self._connections

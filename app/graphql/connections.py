@@ -1,6 +1,5 @@
 """Relay connections by keyset: arguments into a page request, rows into edges. No nouns' SQL."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +22,8 @@ PAGE_ARGUMENTS = {
 }
 """The arguments that are numbers, with their ranges."""
 
-Count = Callable[[], Awaitable[int]]
+Total = int | Exception | None
+"""How many there are, why that could not be counted, or None where nobody asks."""
 
 
 @strawberry.type(description="Where a page stands in its list.")
@@ -81,7 +81,7 @@ class PostEdge:
 class PostConnection:
     nodes: list[Post] = field(description="The posts alone.")
     page: strawberry.Private[CursorPage]
-    count: strawberry.Private[Count]
+    total: strawberry.Private[Total]
 
     @strawberry.field(description="The posts with their cursors.")
     def edges(self) -> list[PostEdge]:
@@ -93,8 +93,8 @@ class PostConnection:
         return self.page.info()
 
     @strawberry.field(description="All posts that match; counted only when asked for.")
-    async def total_count(self) -> int | None:
-        return await self.count()
+    def total_count(self) -> int | None:
+        return _counted(self.total)
 
 
 @strawberry.type(description="A destination in a list.")
@@ -107,7 +107,7 @@ class DestinationEdge:
 class DestinationConnection:
     nodes: list[Destination] = field(description="The destinations alone.")
     page: strawberry.Private[CursorPage]
-    count: strawberry.Private[Count]
+    total: strawberry.Private[Total]
 
     @strawberry.field(description="The destinations with their cursors.")
     def edges(self) -> list[DestinationEdge]:
@@ -119,8 +119,14 @@ class DestinationConnection:
         return self.page.info()
 
     @strawberry.field(description="All destinations that match; counted only when asked for.")
-    async def total_count(self) -> int | None:
-        return await self.count()
+    def total_count(self) -> int | None:
+        return _counted(self.total)
+
+
+def _counted(total: Total) -> int | None:
+    if isinstance(total, Exception):
+        raise total
+    return total
 
 
 def page_request(

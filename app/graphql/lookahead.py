@@ -1,7 +1,7 @@
 """What a document asks of the rows behind a field, before they are read. Nothing is read here."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from graphql import (
     FieldNode,
@@ -16,6 +16,7 @@ from graphql import (
 from app.db.shapes import Shape
 from app.graphql.context import Context, Info
 from app.graphql.execution.remembered import once
+from app.graphql.execution.selections import Condition, Selections, Surprise
 from app.graphql.rows import (
     DEFINITION,
     Column,
@@ -39,6 +40,33 @@ def shape_of(info: Info, *paths: tuple[str, ...]) -> Shape:
     core: Core = info._raw_info
     fields = tuple(map(id, core.field_nodes))
     return once(core.operation, ("shape", fields), lambda: _look(core, paths))
+
+
+def asks_for(info: Info, name: str) -> bool:
+    """Whether a field of what the field returns is in the answer, whatever it is called there.
+
+    Here conditions count, for it may be dear to be asked for nothing.
+    """
+    core: Core = info._raw_info
+    fields = tuple(map(id, core.field_nodes))
+    try:
+        found = once(core.operation, ("asks", fields, name), lambda: _conditions(core, name))
+        given = info.variable_values
+        return any(all(holds(given) for holds in conditions) for conditions in found)
+    except Surprise:
+        return True
+
+
+def _conditions(core: Core, name: str) -> list[tuple[Condition, ...]]:
+    """Of each place where the field is asked for, what has to hold for it."""
+    selections = Selections(core.schema, core.fragments)
+    named = cast("GraphQLObjectType", get_named_type(core.return_type))
+    return [
+        conditions
+        for own in core.field_nodes
+        for node, conditions in selections.fields(named, own.selection_set)
+        if node.name.value == name
+    ]
 
 
 def _look(core: Core, paths: Sequence[tuple[str, ...]]) -> Shape:

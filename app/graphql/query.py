@@ -33,7 +33,7 @@ from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
 from app.graphql.permissions import requires
-from app.graphql.reading import read_destinations, read_post, read_posts
+from app.graphql.reading import read_destinations, read_post, read_posts, read_total
 from app.graphql.retry_schedules import RetrySchedule, preview
 from app.graphql.types import Account, Destination, Node, Post
 from app.graphql.viewer import Viewer, current_viewer
@@ -112,13 +112,10 @@ class Query:
             cursors, first=first, after=after, last=last, before=before, offset=offset
         )
 
-        async def count() -> int:
-            reader = info.context.read()
-            return await posts.count_posts(reader, wanted)
-
         found, nodes = await read_posts(info, wanted, order.field, order.direction, page)
+        total = await read_total(info, lambda reader: posts.count_posts(reader, wanted))
         page_shown = CursorPage(found, cursors, order.field)
-        return PostConnection(nodes=nodes, page=page_shown, count=count)
+        return PostConnection(nodes=nodes, page=page_shown, total=total)
 
     @strawberry.field(
         description="Destinations across posts, newest first unless ordered otherwise.",
@@ -142,14 +139,13 @@ class Query:
         cursors = info.context.cursors(f"destinations:{order.field}:{order.direction}")
         page = page_request(cursors, first=first, after=after, last=last, before=before)
 
-        async def count() -> int:
-            reader = info.context.read()
-            return await destinations.count_destinations(reader, wanted, now)
-
         found = await read_destinations(info, wanted, order.field, order.direction, page, now)
+        total = await read_total(
+            info, lambda reader: destinations.count_destinations(reader, wanted, now)
+        )
         nodes = [Destination.from_row(row, now) for row in found.rows]
         page_shown = CursorPage(found, cursors, order.field)
-        return DestinationConnection(nodes=nodes, page=page_shown, count=count)
+        return DestinationConnection(nodes=nodes, page=page_shown, total=total)
 
     @strawberry.field(
         description="The account with this number; null where there is none.",

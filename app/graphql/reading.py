@@ -1,6 +1,6 @@
 """Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -9,14 +9,16 @@ import structlog
 
 from app.db import destinations, posts
 from app.db.destinations import POST, DestinationFilter, DestinationSort
+from app.db.engine import Reader
 from app.db.pages import Direction, Page, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.queries import AnyRow
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
+from app.graphql.connections import Total
 from app.graphql.context import Info
 from app.graphql.loaders import ListEntries
-from app.graphql.lookahead import shape_of
+from app.graphql.lookahead import asks_for, shape_of
 from app.graphql.types import Post
 
 T = TypeVar("T")
@@ -111,6 +113,16 @@ async def read_destinations(
     )
     page = await _together(read(shape))
     return await read() if page is None else page
+
+
+async def read_total(info: Info, count: Callable[[Reader], Awaitable[int]]) -> Total:
+    """Of a list whose document asks for the total; it is told, or fails, where it is asked for."""
+    if not asks_for(info, "totalCount"):
+        return None
+    try:
+        return await count(info.context.read())
+    except Exception as error:  # noqa: BLE001 - raised again by the field
+        return error
 
 
 async def _together(read: Awaitable[T]) -> T | None:

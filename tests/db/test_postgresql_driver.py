@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from sqlalchemy import func, make_url, select, text
+from sqlalchemy import func, literal, make_url, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.engine import Database, Reader
@@ -138,6 +138,16 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
         await driver.close()
 
     assert len(processes) == connections
+
+
+async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
+    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    driver = PostgreSQLDriver(driver_options(make_url(database_url), SHORT), size=2, timeout=SHORT)
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            assert [tuple(each) for each in await driver.fetch(query, [])] == [(1,)]
+            await driver.close()
+            await driver.close()
 
 
 def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -> None:

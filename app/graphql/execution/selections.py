@@ -64,7 +64,7 @@ class Selections:
         """
         found: dict[str, Selected] = {}
         for selection_set in selection_sets:
-            for node, conditions in self._fields(parent, selection_set, ()):
+            for node, conditions in self.fields(parent, selection_set):
                 key = (node.alias or node.name).value
                 known = found.get(key)
                 if known is None:
@@ -75,12 +75,13 @@ class Selections:
                     known.nodes.append(node)
         return found
 
-    def _fields(
+    def fields(
         self,
         parent: GraphQLObjectType,
         selection_set: SelectionSetNode | None,
-        conditions: tuple[Condition, ...],
+        conditions: tuple[Condition, ...] = (),
     ) -> Iterator[tuple[FieldNode, tuple[Condition, ...]]]:
+        """Each place where one is selected, and what has to hold for it, besides these conditions."""
         for selection in selection_set.selections if selection_set else ():
             own = _conditions(selection)
             if own is None:
@@ -91,12 +92,10 @@ class Selections:
                 case FragmentSpreadNode():
                     fragment = self.fragments[selection.name.value]
                     if self._applies(fragment.type_condition, parent):
-                        yield from self._fields(parent, fragment.selection_set, (*conditions, *own))
+                        yield from self.fields(parent, fragment.selection_set, (*conditions, *own))
                 case InlineFragmentNode(type_condition=condition):
                     if condition is None or self._applies(condition, parent):
-                        yield from self._fields(
-                            parent, selection.selection_set, (*conditions, *own)
-                        )
+                        yield from self.fields(parent, selection.selection_set, (*conditions, *own))
                 case _:
                     raise Surprise
 

@@ -1,18 +1,21 @@
 """What a prepared query does beside answering: what it runs, how often, and what it counts."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
 
-from app.db.engine import Database
+from app.db.engine import Database, Driver
+from app.db.queries import Prepared, Record
 from app.domain.api_keys import Scope
+from app.domain.errors import ServiceUnavailable
 from app.graphql.app import QUERY_ONLY
 from app.graphql.loaders import ListEntries
+from app.graphql.schema import Schema
 from tests.db.test_engine import only_on_sqlite
 from tests.graphql.execution.breaking import Breakage, Breaking
-from tests.graphql.execution.differential import FAST, POSTS, Bench, add_rows
+from tests.graphql.execution.differential import FAST, PLAIN, POSTS, Bench, add_rows
 from tests.graphql.statements import Watched, recorded
 
 POST = UUID(int=4)
@@ -139,3 +142,42 @@ async def test_root_fields_are_resolved_side_by_side(bench: Bench) -> None:
 
     assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
     assert count == 1
+
+
+@dataclass(slots=True)
+class Uncountable:
+    """A driver in front of a database that does not count in time."""
+
+    driver: Driver
+
+    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+        if "count(" in query.sql:
+            raise TimeoutError
+        return await self.driver.fetch(query, arguments)
+
+    async def close(self) -> None:
+        await self.driver.close()
+
+
+@pytest.mark.parametrize("schema", [FAST, PLAIN])
+async def test_a_total_that_cannot_be_counted_fails_alone(
+    anyio_backend: str, database_url: str, schema: Schema
+) -> None:
+    async with Database(database_url, driven_by=Uncountable) as database:
+        bench = Bench(database, Breaking(), await add_rows(database))
+        for _ in range(2):
+            result = await schema.answer(
+                "{ posts(first: 1) { nodes { reference } of: totalCount } accounts { accountId } }",
+                {},
+                bench.context(),
+                None,
+                QUERY_ONLY,
+            )
+
+            assert result.data == {
+                "posts": {"nodes": [{"reference": "reference-1"}], "of": None},
+                "accounts": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}],
+            }
+            (error,) = result.errors or []
+            assert isinstance(error.original_error, ServiceUnavailable)
+            assert error.path == ["posts", "of"]
