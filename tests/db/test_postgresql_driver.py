@@ -142,10 +142,11 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
 
 async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
     query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    one = query.arguments({})
     driver = PostgreSQLDriver(driver_options(make_url(database_url), SHORT), size=2, timeout=SHORT)
     async with asyncio.timeout(10):
         for _ in range(2):
-            assert [tuple(each) for each in await driver.fetch(query, [])] == [(1,)]
+            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
             await driver.close()
             await driver.close()
 
