@@ -40,10 +40,11 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The field's value is told by a function of these columns."""
+    """The field's value is told by a function of these columns, and behind them of the time if need be."""
 
     reads: tuple[str, ...]
     value: Callable[..., object]
+    by_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)

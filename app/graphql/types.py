@@ -50,6 +50,19 @@ def shown_account_name(row: AnyRow) -> str:
     return account_rules.shown_name(*(getattr(row, each) for each in NAME_COLUMNS))
 
 
+_POLL_COLUMNS = ("status", "due_at", "next_retry_at")
+
+
+def _poll_after_seconds(
+    status: DestinationStatus,
+    due_at: datetime | None,
+    next_retry_at: datetime | None,
+    now: datetime,
+) -> int | None:
+    wait = poll_after(status=status, due_at=due_at, next_retry_at=next_retry_at, now=now)
+    return None if wait is None else ceil(wait.total_seconds())
+
+
 CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
 """What it is told by whether an account can post."""
 
@@ -155,14 +168,11 @@ class Destination(Node):
 
     @strawberry.field(
         description="When a client that polls may look again; null for what does not change by itself.",
-        metadata=shown(Derived(reads=("status", "due_at", "next_retry_at"))),
+        metadata=shown(Told(_POLL_COLUMNS, _poll_after_seconds, by_time=True)),
     )
     def poll_after_seconds(self) -> int | None:
         row = self.row
-        wait = poll_after(
-            status=row.status, due_at=row.due_at, next_retry_at=row.next_retry_at, now=self.now
-        )
-        return None if wait is None else ceil(wait.total_seconds())
+        return _poll_after_seconds(row.status, row.due_at, row.next_retry_at, self.now)
 
     @strawberry.field(
         description="What to do about the error; null where there is none.",

@@ -217,27 +217,38 @@ CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
         (f"{{ {CYCLE} }}", 2 + 2 * 2),
     ],
 )
+@pytest.mark.parametrize("is_fast", ["yes", "no"])
 async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_answer(
-    database: Database, document: str, entries: int
+    database: Database, document: str, entries: int, is_fast: str
 ) -> None:
+    """Also when the document comes again, which is then prepared."""
     token = await token_of_a_post_on_two_accounts(database)
     answers = []
     for limit in (entries, entries - 1):
-        settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": str(limit)})
-        async with serving(database, token=token, settings=settings) as client:
-            answers.append(await client.answer(document))
-    whole, refused = answers
-
-    assert "errors" not in whole
-    assert refused == {
-        "errors": [
+        settings = read_settings(
             {
-                "message": f"The lists in the answer have at least {entries} entries; at most"
-                f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
-                "extensions": {"code": "LIMIT_EXCEEDED"},
+                "RATE_LIMIT": "off",
+                "GRAPHQL_MAX_LIST_ENTRIES": str(limit),
+                "FAST_PATH": is_fast,
             }
-        ]
-    }
+        )
+        async with serving(database, token=token, settings=settings) as client:
+            answers += [await client.answer(document) for _ in range(2)]
+    whole, again, *refused = answers
+
+    assert whole == again
+    assert "errors" not in whole
+    assert refused == 2 * [
+        {
+            "errors": [
+                {
+                    "message": f"The lists in the answer have at least {entries} entries; at most"
+                    f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
+                    "extensions": {"code": "LIMIT_EXCEEDED"},
+                }
+            ]
+        }
+    ]
 
 
 async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:

@@ -29,7 +29,7 @@ from app.domain.ids import DestinationId, NodeKind, encode_node_id
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
 from app.graphql.schema import core_schema, make_schema
-from app.settings import GraphQLLimits, read_settings
+from app.settings import GraphQLLimits, Settings, read_settings
 from tests.clients import Client, serving
 from tests.db.contents import all_rows
 from tests.factories import NOW
@@ -52,16 +52,14 @@ from tests.graphql.tenants import (
 )
 
 SCHEMA = core_schema(make_schema(GraphQLLimits()))
-NO_LIMITS = read_settings(
-    {
-        "RATE_LIMIT": "off",
-        "GRAPHQL_MAX_FIELDS": "100000",
-        "GRAPHQL_MAX_ALIASES": "100000",
-        "GRAPHQL_MAX_NODES": "100000",
-        "GRAPHQL_MAX_ROOT_FIELDS": "1000",
-        "GRAPHQL_MAX_TOKENS": "100000",
-    }
-)
+NO_LIMITS = {
+    "RATE_LIMIT": "off",
+    "GRAPHQL_MAX_FIELDS": "100000",
+    "GRAPHQL_MAX_ALIASES": "100000",
+    "GRAPHQL_MAX_NODES": "100000",
+    "GRAPHQL_MAX_ROOT_FIELDS": "1000",
+    "GRAPHQL_MAX_TOKENS": "100000",
+}
 NOWHERE = UUID("00000000-0000-4000-8000-00000000dead")
 
 WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
@@ -249,26 +247,32 @@ def unconfined(database_url: str) -> Database:
     return Database(database_url, confine=lambda statement, workspace_id: statement)
 
 
+@pytest.fixture(params=["yes", "no"], ids=["fast", "plain"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """What a document asks for a second time takes another way than the first, where that is allowed."""
+    return read_settings({**NO_LIMITS, "FAST_PATH": request.param})
+
+
 @asynccontextmanager
-async def both(database: Database) -> AsyncIterator[tuple[Client, Client]]:
+async def both(database: Database, settings: Settings) -> AsyncIterator[tuple[Client, Client]]:
     """Clients of the two workspaces."""
     own, foreign = await add_own(database), await add_foreign(database)
-    async with serving(database, token=own, settings=NO_LIMITS) as client:
+    async with serving(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
 
 
 async def test_a_foreign_value_is_answered_like_one_that_exists_nowhere(
-    database: Database,
+    database: Database, settings: Settings
 ) -> None:
-    async with both(database) as (own, foreign):
+    async with both(database, settings) as (own, foreign):
         async for cell in cells(own, foreign):
             assert cell.foreign == cell.nowhere, cell.place
 
 
 async def test_the_matrix_turns_red_where_nothing_confines_reads_to_the_workspace(
-    database_url: str,
+    database_url: str, settings: Settings
 ) -> None:
-    async with both(unconfined(database_url)) as (own, foreign):
+    async with both(unconfined(database_url), settings) as (own, foreign):
         matrix = [cell async for cell in cells(own, foreign)]
 
     leaking = [cell.place for cell in matrix if cell.foreign != cell.nowhere]
@@ -355,18 +359,20 @@ def all_questions() -> dict[str, Question]:
 
 
 async def before_and_after(
-    database: Database, questions: Mapping[str, Question]
+    database: Database, settings: Settings, questions: Mapping[str, Question]
 ) -> tuple[dict[str, Answer], dict[str, Answer]]:
     """The answers of a workspace while it is alone, and when there is another one beside it."""
-    async with serving(database, token=await add_own(database), settings=NO_LIMITS) as client:
+    async with serving(database, token=await add_own(database), settings=settings) as client:
         before = {name: await answer(client, each) for name, each in questions.items()}
         await add_foreign(database)
         after = {name: await answer(client, each) for name, each in questions.items()}
     return before, after
 
 
-async def test_no_answer_changes_when_another_workspace_fills(database: Database) -> None:
-    before, after = await before_and_after(database, all_questions())
+async def test_no_answer_changes_when_another_workspace_fills(
+    database: Database, settings: Settings
+) -> None:
+    before, after = await before_and_after(database, settings, all_questions())
 
     assert after == before
     assert not [name for name, (_, body) in after.items() if re.search(b"foreign|quokka", body)]
@@ -374,7 +380,7 @@ async def test_no_answer_changes_when_another_workspace_fills(database: Database
 
 
 async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspace(
-    database_url: str,
+    database_url: str, settings: Settings
 ) -> None:
     changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
         f"{place} = {known.foreign}"
@@ -382,7 +388,7 @@ async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspac
         for known in KNOWN.get(meaning(place.name, place.type), ())
     }
     questions = {name: each for name, each in all_questions().items() if name in changing}
-    before, after = await before_and_after(unconfined(database_url), questions)
+    before, after = await before_and_after(unconfined(database_url), settings, questions)
 
     assert {name for name in after if after[name] != before[name]} == changing
 
@@ -472,8 +478,10 @@ def with_content(question: Question) -> Question:
     return question
 
 
-async def test_no_change_reaches_or_tells_of_another_workspace(database: Database) -> None:
-    async with both(database) as (own, _):
+async def test_no_change_reaches_or_tells_of_another_workspace(
+    database: Database, settings: Settings
+) -> None:
+    async with both(database, settings) as (own, _):
         before = await all_rows(database)
         async for cell in changes(own):
             assert cell.foreign == cell.nowhere, cell.place
@@ -487,9 +495,9 @@ def rows_of(workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[
 
 
 async def test_changes_would_reach_another_workspace_if_nothing_confined_their_reads(
-    database_url: str,
+    database_url: str, settings: Settings
 ) -> None:
-    async with both(unconfined(database_url)) as (own, _):
+    async with both(unconfined(database_url), settings) as (own, _):
         leaking = [cell.place async for cell in changes(own) if cell.foreign != cell.nowhere]
 
     # There the own post is looked at first: it does not go to them, or cannot be changed any more.

@@ -191,8 +191,10 @@ class _RowCompletion:
                 made = source.constant(self._origin.from_row)
                 resolve = source.constant(_own_resolver(field_))
                 return source.value(core.type, selected, f"{resolve}({made}({row}, now))")
-            case Told(reads, value):
-                return source.value(core.type, selected, _told(source, row_class, reads, value))
+            case Told(reads, value, by_time):
+                given = ["now"] if by_time else []
+                told = _told(source, row_class, reads, value, *given)
+                return source.value(core.type, selected, told)
             case FromPart(part, reads, value):
                 told = _told(source, _part(row_class, part), reads, value)
                 return source.value(core.type, selected, told)
@@ -244,9 +246,10 @@ def _told(
     row_class: type[Record] | type[Part],
     reads: Iterable[str],
     value: Callable[..., object],
+    *given: str,
 ) -> str:
-    columns = ", ".join(_decoded(source, row_class, each) for each in reads)
-    return f"{source.constant(value)}({columns})"
+    columns = (_decoded(source, row_class, each) for each in reads)
+    return f"{source.constant(value)}({', '.join((*columns, *given))})"
 
 
 def _decoded(source: "_Source", row_class: type[Record] | type[Part], name: str) -> str:

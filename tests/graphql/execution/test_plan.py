@@ -12,10 +12,10 @@ from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
 from app.graphql.app import QUERY_ONLY
 from app.graphql.loaders import ListEntries
-from app.graphql.schema import Schema
+from app.graphql.schema import Schema, make_schema
 from tests.db.test_engine import only_on_sqlite
 from tests.graphql.execution.breaking import Breakage, Breaking
-from tests.graphql.execution.differential import FAST, PLAIN, POSTS, Bench, add_rows
+from tests.graphql.execution.differential import FAST, LIMITS, PLAIN, POSTS, Bench, add_rows
 from tests.graphql.statements import Watched, recorded
 
 POST = UUID(int=4)
@@ -142,6 +142,44 @@ async def test_root_fields_are_resolved_side_by_side(bench: Bench) -> None:
 
     assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
     assert count == 1
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+@pytest.mark.parametrize(
+    ("document", "fitting", "excessive", "message"),
+    [
+        (
+            "query ($n: Int!) { posts(first: $n) { nodes { postId } } }",
+            {"n": 2},
+            {"n": 3},
+            "The document asks for 3 nodes; at most 2 are allowed.",
+        ),
+        (
+            "query ($f: DestinationFilter) { destinations(first: 1, filter: $f) { totalCount } }",
+            {"f": {"accountId": [1] * 100}},
+            {"f": {"accountId": [1] * 101}},
+            "filter.accountId has 101 values; at most 100 are allowed.",
+        ),
+    ],
+)
+async def test_limits_hold_for_what_was_within_them_before(
+    bench: Bench,
+    document: str,
+    fitting: dict[str, object],
+    excessive: dict[str, object],
+    message: str,
+    *,
+    is_fast: bool,
+) -> None:
+    schema = make_schema(replace(LIMITS, nodes=2), is_fast=is_fast)
+    for _ in range(2):
+        allowed = await schema.answer(document, fitting, bench.context(), None, QUERY_ONLY)
+        with recorded(bench.database) as statements:
+            refused = await schema.answer(document, excessive, bench.context(), None, QUERY_ONLY)
+
+        assert (allowed.data is None, allowed.errors) == (False, None)
+        assert (refused.data, [each.message for each in refused.errors or ()]) == (None, [message])
+        assert statements == []
 
 
 @dataclass(slots=True)
