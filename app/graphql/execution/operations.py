@@ -36,8 +36,9 @@ from app.settings import GraphQLLimits
 
 MAX_BYTES = 16 << 20
 
+BYTES_OF_AN_OPERATION = 5_000
 BYTES_OF_A_CHARACTER = 300
-"""What a document takes in memory for each character of its text: parsed, and with its functions."""
+"""What a document takes in memory at most for each character of its text: parsed, and with its functions."""
 
 
 class Operation:
@@ -144,7 +145,7 @@ class Operations:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._recent: Recent[tuple[str, str | None], Operation] = Recent(
-            max_bytes, lambda key, _: len(key[0]) * BYTES_OF_A_CHARACTER
+            max_bytes, lambda key, _: BYTES_OF_AN_OPERATION + len(key[0]) * BYTES_OF_A_CHARACTER
         )
 
     def get(self, text: str, name: str | None) -> Operation | None:
