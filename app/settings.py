@@ -398,7 +398,11 @@ class Settings:
         "A TOML file with retry policies of its own. Not set: the defaults.",
     )
     database_pool_size: int = _setting(
-        "DATABASE_POOL_SIZE", "5", _whole_number(1, 1000), "Connections for reading, per process."
+        "DATABASE_POOL_SIZE",
+        "5",
+        _whole_number(1, 1000),
+        "Connections for reading, per process. PostgreSQL gets as many again for writing, and for the"
+        " rounds of the server itself.",
     )
     database_timeout: timedelta = _setting(
         "DATABASE_TIMEOUT",
