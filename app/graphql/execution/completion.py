@@ -6,19 +6,16 @@ function did not expect makes it fail, and then graphql-core completes the same 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from graphql import (
     FieldNode,
-    GraphQLBoolean,
     GraphQLEnumType,
     GraphQLField,
-    GraphQLID,
     GraphQLInt,
     GraphQLList,
-    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
@@ -29,6 +26,7 @@ from strawberry.types.field import StrawberryField
 
 from app.db.queries import Part, Record
 from app.graphql.execution.selections import Given, Selected, Selections, Surprise
+from app.graphql.execution.source import Source, dictionary, guarded
 from app.graphql.rows import (
     DEFINITION,
     NOTHING,
@@ -51,9 +49,6 @@ CompleteRoot: TypeAlias = Callable[[Mapping[str, object], datetime, Given], dict
 CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
 """The same from a row, and the rows that were read with it."""
 
-_REFUSE_NULL = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
-"""Types whose expressions fail for None by themselves."""
-
 _MOST_ROW_CLASSES = 32
 """A statement that is built anew has a new one."""
 
@@ -74,7 +69,7 @@ def root_completion(
     selections: Selections, root: GraphQLObjectType, selected: Mapping[str, Selected]
 ) -> CompleteRoot:
     """Completes what resolvers have told of these fields; Surprise where it leads to further resolvers."""
-    source = _Source(selections)
+    source = _source(selections)
     for key, each in selected.items():
         if each.name == "__typename":
             source.entry(key, each, repr(root.name))
@@ -88,7 +83,7 @@ def _object_completion(
     selections: Selections, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Complete:
     """Of objects with attributes."""
-    source = _Source(selections)
+    source = _source(selections)
     for key, selected in _selected(selections, parent, nodes).items():
         if selected.name == "__typename":
             source.entry(key, selected, repr(parent.name))
@@ -113,10 +108,8 @@ class _RowCompletion:
         self._selected = _selected(selections, parent, nodes)
         self._functions: dict[type, CompleteRow] = {}
         self._inner: dict[str, _RowCompletion] = {}
-        for (
-            key,
-            selected,
-        ) in self._selected.items():  # to know at once whether it can be done at all
+        # To know at once whether it can be done at all.
+        for key, selected in self._selected.items():
             if selected.name != "__typename":
                 core, _, how = self._shown(selected)
                 if isinstance(how, One | Many):
@@ -145,7 +138,7 @@ class _RowCompletion:
         return [complete(row, now, given, NOTHING) for row in rows]
 
     def _compile(self, row_class: type) -> CompleteRow:
-        source = _Source(self._selections)
+        source = _source(self._selections)
         if issubclass(row_class, Record):
             parts = row_class.parts.values()
             count = len(row_class.places) + sum(len(part.places) for part in parts)
@@ -159,7 +152,7 @@ class _RowCompletion:
         return cast("CompleteRow", source.function("row, now, given, known"))
 
     def _entries(
-        self, source: "_Source", row_class: type[Record] | type[Part], row: str
+        self, source: Source, row_class: type[Record] | type[Part], row: str
     ) -> Iterator[tuple[str, Selected, str]]:
         """Of each response key the expression; `row` is that of the row itself."""
         for key, selected in self._selected.items():
@@ -177,7 +170,7 @@ class _RowCompletion:
 
     def _expression(
         self,
-        source: "_Source",
+        source: Source,
         row_class: type[Record] | type[Part],
         row: str,
         key: str,
@@ -205,11 +198,11 @@ class _RowCompletion:
                 return f"{complete}(known[{name!r}], now, given)"
         raise Surprise
 
-    def _of_part(self, source: "_Source", part: type[Part], row: str) -> str:
+    def _of_part(self, source: Source, part: type[Part], row: str) -> str:
         """Of a row that came along; in the same function, if nothing may be left out."""
         made = f"{source.constant(part)}({row})"
         if all(selected.is_sure for selected in self._selected.values()):
-            return _dictionary(self._entries(source, part, made))
+            return dictionary(self._entries(source, part, made))
         complete, nothing = source.constant(self.of(part)), source.constant(NOTHING)
         return f"{complete}({made}, now, given, {nothing})"
 
@@ -224,7 +217,7 @@ def _column_name(place: int) -> str:
 
 
 def _column(
-    source: "_Source",
+    source: Source,
     row_class: type[Record] | type[Part],
     declared: GraphQLOutputType,
     selected: Selected,
@@ -235,14 +228,14 @@ def _column(
     spell = row_class.spellings.get(name)
     if spell is not None and isinstance(named, GraphQLScalarType):
         raw = _column_name(row_class.places[name])
-        return _guarded(declared, raw, f"{source.constant(spell)}({raw})")
+        return guarded(declared, raw, f"{source.constant(spell)}({raw})")
     if named in (GraphQLString, GraphQLInt) or isinstance(named, GraphQLEnumType):
         return source.completed(declared, selected, _column_name(row_class.places[name]))
     return source.value(declared, selected, _decoded(source, row_class, name))
 
 
 def _told(
-    source: "_Source",
+    source: Source,
     row_class: type[Record] | type[Part],
     reads: Iterable[str],
     value: Callable[..., object],
@@ -252,123 +245,13 @@ def _told(
     return f"{source.constant(value)}({', '.join((*columns, *given))})"
 
 
-def _decoded(source: "_Source", row_class: type[Record] | type[Part], name: str) -> str:
+def _decoded(source: Source, row_class: type[Record] | type[Part], name: str) -> str:
     raw, decode = _column_name(row_class.places[name]), row_class.decoders.get(name)
     return raw if decode is None else f"{source.constant(decode)}({raw})"
 
 
-def _dictionary(entries: Iterable[tuple[str, Selected, str]]) -> str:
-    return "{" + ", ".join(f"{key!r}: {expression}" for key, _, expression in entries) + "}"
-
-
-@dataclass(slots=True)
-class _Source:
-    """The text of a function that returns a dictionary, and the constants that it uses."""
-
-    selections: Selections
-    _lines: list[str] = field(default_factory=list)
-    _entries: list[tuple[str, Selected, list[str], str]] = field(default_factory=list)
-    _pending: list[str] = field(default_factory=list)
-    _constants: dict[str, object] = field(default_factory=dict)
-    _count: int = 0
-
-    def line(self, text: str) -> None:
-        self._lines.append(text)
-
-    def constant(self, value: object) -> str:
-        self._count += 1
-        name = f"c{self._count}"
-        self._constants[name] = value
-        return name
-
-    def variable(self, expression: str) -> str:
-        """A name for a value that is used more than once."""
-        self._count += 1
-        name = f"v{self._count}"
-        self._pending.append(f"{name} = {expression}")
-        return name
-
-    def entry(self, key: str, selected: Selected, expression: str) -> None:
-        """What stands under a response key, after what was computed for it."""
-        self._entries.append((key, selected, self._pending, expression))
-        self._pending = []
-
-    def function(self, parameters: str) -> Callable[..., object]:
-        """The text is made of names of ours and of quoted keys of a document that was validated."""
-        lines = [*self._lines]
-        if all(selected.is_sure for _, selected, _, _ in self._entries):
-            for _, _, before, _ in self._entries:
-                lines += before
-            entries = ((key, selected, value) for key, selected, _, value in self._entries)
-            lines.append(f"return {_dictionary(entries)}")
-        else:
-            lines.append("answer = {}")
-            for key, selected, before, value in self._entries:
-                tests = " and ".join(
-                    f"{self.constant(each)}(given)" for each in selected.conditions
-                )
-                lines.append(f"if {tests or 'True'}:")
-                lines += [f"    {each}" for each in (*before, f"answer[{key!r}] = {value}")]
-            lines.append("return answer")
-        text = f"def complete({parameters}):\n" + "".join(f"    {each}\n" for each in lines)
-        space: dict[str, Any] = {**self._constants, "fail": _fail}
-        exec(text, space)  # noqa: S102
-        return cast("Callable[..., object]", space["complete"])
-
-    def value(self, declared: GraphQLOutputType, selected: Selected, expression: str) -> str:
-        """What is answered for the value of an expression."""
-        return self.completed(declared, selected, self.variable(expression))
-
-    def completed(self, declared: GraphQLOutputType, selected: Selected, value: str) -> str:
-        """What is answered for the value of a name."""
-        named = get_nullable_type(declared)
-        expression = self._non_null(named, selected, value)
-        if isinstance(declared, GraphQLNonNull) and named in _REFUSE_NULL:
-            return expression
-        return _guarded(declared, value, expression)
-
-    def _non_null(self, named: object, selected: Selected, value: str) -> str:
-        if isinstance(named, GraphQLList):
-            return self._list(named, selected, value)
-        if isinstance(named, GraphQLObjectType):
-            complete = self.constant(completion(self.selections, named, selected.nodes))
-            return f"{complete}({value}, now, given)"
-        return self._leaf(named, value)
-
-    def _list(self, declared: GraphQLList[Any], selected: Selected, value: str) -> str:
-        item = declared.of_type
-        named = get_nullable_type(item)
-        if isinstance(named, GraphQLList):
-            raise Surprise
-        each = _guarded(item, "x", self._non_null(named, selected, "x"))
-        return f"([{each} for x in {value}] if type({value}) is list else fail())"
-
-    def _leaf(self, named: object, value: str) -> str:
-        if named is GraphQLString or named is GraphQLID:
-            return f"({value} if type({value}) is str else fail())"
-        if named is GraphQLInt:
-            return (
-                f"({value} if type({value}) is int and -(1 << 31) <= {value} < 1 << 31 else fail())"
-            )
-        if named is GraphQLBoolean:
-            return f"({value} if {value} is True or {value} is False else fail())"
-        if isinstance(named, GraphQLEnumType):
-            names = {each.value: name for name, each in named.values.items()}
-            return f"{self.constant(names)}[{value}]"
-        if isinstance(named, GraphQLScalarType):
-            return f"{self.constant(named.serialize)}({value})"
-        raise Surprise
-
-
-def _guarded(declared: GraphQLOutputType, value: str, expression: str) -> str:
-    """Null where it may be; where it may not, the expression must fail for None by itself."""
-    if isinstance(declared, GraphQLNonNull):
-        return f"({expression} if {value} is not None else fail())"
-    return f"(None if {value} is None else {expression})"
-
-
-def _fail() -> object:
-    raise Surprise
+def _source(selections: Selections) -> Source:
+    return Source(partial(completion, selections))
 
 
 def _selected(
