@@ -108,10 +108,14 @@ class _RowCompletion:
         self._selected = _selected(selections, parent, nodes)
         self._functions: dict[type, CompleteRow] = {}
         self._inner: dict[str, _RowCompletion] = {}
+        self._is_plain = True
+        """Whether it is a dictionary that needs nothing but the row."""
         # To know at once whether it can be done at all.
         for key, selected in self._selected.items():
+            self._is_plain &= selected.is_sure
             if selected.name != "__typename":
                 core, _, how = self._shown(selected)
+                self._is_plain &= not isinstance(how, Many)
                 if isinstance(how, One | Many):
                     inner = _row_type(core.type)
                     self._inner[key] = _RowCompletion(selections, inner, selected.nodes)
@@ -199,9 +203,9 @@ class _RowCompletion:
         raise Surprise
 
     def _of_part(self, source: Source, part: type[Part], row: str) -> str:
-        """Of a row that came along; in the same function, if nothing may be left out."""
+        """Of a row that came along; in the same function, where that can be."""
         made = f"{source.constant(part)}({row})"
-        if all(selected.is_sure for selected in self._selected.values()):
+        if self._is_plain:
             return dictionary(self._entries(source, part, made))
         complete, nothing = source.constant(self.of(part)), source.constant(NOTHING)
         return f"{complete}({made}, now, given, {nothing})"
