@@ -7,6 +7,7 @@ back, to reset it. Here nothing is to be reset, for each statement only reads, a
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +19,12 @@ _UNUSED = timedelta(minutes=5)
 """After so long a connection is not used again: what lies between may have forgotten it by then."""
 
 
+_SETTLED = timedelta(seconds=1)
+"""Until then the server says that a statement is broken off; else the connection is given up."""
+
+
 class PostgreSQLDriver:
-    """Reads of one database. It can be used in several event loops, one after the other."""
+    """Reads of one database. It can be used in several event loops, if it is closed in each of them."""
 
     def __init__(
         self,
@@ -53,7 +58,7 @@ class PostgreSQLDriver:
             return await connections.fetch(query, arguments)
 
     async def close(self) -> None:
-        """Wait until no statement runs any more."""
+        """Wait until no statement runs any more; whoever reads later opens connections anew."""
         connections, self._connections = self._connections, None
         if connections is not None and self._loop is asyncio.get_running_loop():
             await connections.close()
@@ -76,26 +81,54 @@ class _Connections:
         self._room = asyncio.Semaphore(size)
         self._free: list[tuple[float, asyncpg.Connection]] = []
         """With the time since which each is."""
+        self._settling: set[asyncio.Task[None]] = set()
 
     async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
-        async with self._room:
+        await self._room.acquire()
+        try:
             connection = self._take() or await asyncpg.connect(**self._options)
-            try:
-                rows: Sequence[Record] = await connection.fetch(
-                    query.sql, *arguments, record_class=query.record
-                )
-            finally:
-                # One whose statement was broken off waits by itself until that has ended.
-                self._free.append((time.monotonic(), connection))
+        except BaseException:
+            self._room.release()
+            raise
+        try:
+            rows: Sequence[Record] = await connection.fetch(
+                query.sql, *arguments, record_class=query.record
+            )
+        except asyncpg.PostgresError:
+            self._give_back(connection)
+            raise
+        except (
+            BaseException
+        ):  # a statement was broken off, and the driver has asked the server to end it
+            settling = asyncio.create_task(self._settle(connection))
+            self._settling.add(settling)
+            settling.add_done_callback(self._settling.discard)
+            raise
+        self._give_back(connection)
         return rows
 
     async def close(self) -> None:
         """Close all, when none is used any more."""
         for _ in range(self._size):
             await self._room.acquire()
-        for _, connection in self._free:
-            await connection.close()
-        self._free.clear()
+        while self._free:
+            _, connection = self._free.pop()
+            with suppress(Exception):
+                await connection.close(timeout=_SETTLED.total_seconds())
+
+    async def _settle(self, connection: asyncpg.Connection) -> None:
+        """Use it again only if the server answers: one that has gone silent would fail each read."""
+        try:
+            await connection.fetchval("SELECT 1", timeout=_SETTLED.total_seconds())
+        except Exception:  # noqa: BLE001 - whatever it is, there are other connections
+            connection.terminate()
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: asyncpg.Connection) -> None:
+        if not connection.is_closed():
+            self._free.append((time.monotonic(), connection))
+        self._room.release()
 
     def _take(self) -> asyncpg.Connection | None:
         while self._free:

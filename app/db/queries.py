@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -32,6 +33,8 @@ StoredRow: TypeAlias = Row[*tuple[Any, ...]]
 """As a connection of SQLAlchemy returns it, with every value decoded."""
 
 Function: TypeAlias = Callable[[Any], Any]
+
+_KEPT_CLASSES = 512
 
 PART_MARK = "__"
 """Between the name of a part and that of its column, in the label of a column."""
@@ -257,16 +260,23 @@ def _as_it_is(value: object) -> object:
 
 
 def _record_class(statement: AnySelect, dialect: Dialect) -> type[Record]:
+    columns = ((str(column.key), column.type) for column in statement.selected_columns)
+    return _class_of(tuple(columns), dialect)
+
+
+@lru_cache(_KEPT_CLASSES)
+def _class_of(columns: tuple[tuple[str, TypeEngine[Any]], ...], dialect: Dialect) -> type[Record]:
+    """One for all statements with these columns, however they choose their rows."""
     own: dict[str, tuple[int, TypeEngine[Any]]] = {}
     parts: dict[str, dict[str, tuple[int, TypeEngine[Any]]]] = {}
-    for place, column in enumerate(statement.selected_columns):
-        part, is_part, name = str(column.key).rpartition(PART_MARK)
-        columns = parts.setdefault(part, {}) if is_part else own
-        columns[name] = (place, column.type)
+    for place, (key, kind) in enumerate(columns):
+        part, is_part, name = key.rpartition(PART_MARK)
+        of_part = parts.setdefault(part, {}) if is_part else own
+        of_part[name] = (place, kind)
     base: type[Record] = _SQLiteRecord if dialect.name == "sqlite" else _PostgreSQLRecord
     part_classes = {
-        name: type("Part", (Part,), _attributes(columns, dialect, _of_whole))
-        for name, columns in parts.items()
+        name: type("Part", (Part,), _attributes(of_part, dialect, _of_whole))
+        for name, of_part in parts.items()
     }
     attributes = _attributes(own, dialect, itemgetter)
     return type("Record", (base,), {**attributes, "parts": part_classes})

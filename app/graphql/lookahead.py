@@ -57,6 +57,17 @@ def asks_for(info: Info, name: str) -> bool:
         return True
 
 
+def is_alone(info: Info) -> bool:
+    """Whether the operation may have no other field, with which loaders would share a statement."""
+    core: Core = info._raw_info
+    root = core.operation.selection_set
+    return once(
+        core.operation,
+        ("alone",),
+        lambda: sum(1 for _ in _fields(core, core.parent_type, [root])) == 1,
+    )
+
+
 def _conditions(core: Core, name: str) -> list[tuple[Condition, ...]]:
     """Of each place where the field is asked for, what has to hold for it."""
     selections = Selections(core.schema, core.fragments)
@@ -130,6 +141,7 @@ def _fields(
     named: GraphQLObjectType,
     selection_sets: Iterable[SelectionSetNode | None],
 ) -> Iterator[FieldNode]:
+    """All that may be asked for: conditions, and the types of fragments, are left out of account here."""
     for selection_set in selection_sets:
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):

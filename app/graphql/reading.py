@@ -18,7 +18,7 @@ from app.domain.ids import PostId
 from app.graphql.connections import Total
 from app.graphql.context import Info
 from app.graphql.loaders import ListEntries
-from app.graphql.lookahead import asks_for, shape_of
+from app.graphql.lookahead import asks_for, is_alone, shape_of
 from app.graphql.types import Post
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
     """With its destinations in one statement, where the document asks for nothing else."""
     context, shape = info.context, shape_of(info)
     along = shape.part(DESTINATIONS)
-    if along is not None and _is_alone(info):
+    if along is not None and is_alone(info):
         rows = await _together(
             destinations.destinations_with_post(context.read(), post_id, along, shape)
         )
@@ -134,8 +134,3 @@ async def _together(read: Awaitable[T]) -> T | None:
     except Exception:
         logger.warning("not read together", exc_info=True)
         return None
-
-
-def _is_alone(info: Info) -> bool:
-    """Whether the operation has no other field, with which loaders would share a statement."""
-    return len(info._raw_info.operation.selection_set.selections) == 1

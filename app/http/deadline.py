@@ -98,9 +98,9 @@ class _Rounds:
         latest = self.loop.time() - _QUICK.total_seconds()
         slow = {exchange for exchange in self._exchanges if exchange.started_at <= latest}
         self._exchanges -= slow
+        self._go_on()
         for exchange in slow:
             self._found(exchange)
-        self._go_on()
 
 
 class _Exchange:

@@ -16,6 +16,7 @@ from app.db.postgresql_driver import PostgreSQLDriver
 from app.db.queries import Query, prepare
 from app.domain.errors import ServiceUnavailable
 from tests.db.instead import Instead
+from tests.db.silence import lines_to
 from tests.db.test_engine import FOR_A_MINUTE, SHORT, only_on_postgresql
 from tests.factories import add_post, add_workspace
 
@@ -92,7 +93,7 @@ async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
     instead.sql = None
 
     assert await counts(reader, 1) == [1]
-    assert await running(database) == 0
+    await ended(database)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3, 100])
@@ -111,7 +112,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
 
     assert [each.cancelled() for each in reads] == [True] * SIZE
     assert await counts(reader, SIZE) == [1] * SIZE
-    assert await running(database) == 0
+    await ended(database)
 
 
 async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
@@ -140,6 +141,25 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
     assert len(processes) == connections
 
 
+async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
+    database_url: str,
+) -> None:
+    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    one = query.arguments({})
+    async with lines_to(database_url) as lines, asyncio.timeout(10):
+        driver = PostgreSQLDriver(driver_options(lines.url, SHORT), size=2, timeout=SHORT)
+        await driver.fetch(query, one)
+        lines.silence()
+        with pytest.raises(TimeoutError):
+            await driver.fetch(query, one)
+
+        for _ in range(5):
+            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
+        # None of the two connections that there may be is lost for good.
+        assert len(await asyncio.gather(*(driver.fetch(query, one) for _ in range(10)))) == 10
+        await driver.close()
+
+
 async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
     query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.arguments({})
@@ -160,6 +180,13 @@ def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -
             return await database.read(workspace).count(COUNT)
 
     assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
+
+
+async def ended(database: Database) -> None:
+    """Wait until none of the long statements runs any more; they would for a minute."""
+    async with asyncio.timeout(5):
+        while await running(database):  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
 
 
 async def running(database: Database) -> int:

@@ -1,6 +1,7 @@
 """What a document asks of the rows behind a field: their columns, and the rows that belong to them."""
 
 from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -134,13 +135,28 @@ def test_what_a_document_asks_for_is_read_and_nothing_else(document: str, expect
 
 def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
     info = info_of("{ post { content } }")
-    kept = Remembered(info._raw_info.operation)
+    kept = Remembered(info._raw_info.operation, most=2)
     shape = shape_of(info)
 
     assert shape_of(info) is shape
     del kept
     assert shape_of(info) is not shape
     assert shape_of(info) == shape
+
+
+def test_what_is_remembered_of_an_operation_is_bounded() -> None:
+    """What stands under conditions may be asked for in a new way each time."""
+    kept = Remembered(info_of("{ post { content } }")._raw_info.operation, most=3)
+    made: list[int] = []
+
+    def make(key: int) -> int:
+        made.append(key)
+        return key
+
+    for key in (1, 2, 3, 1, 2, 3, 4, 4, 3):
+        assert kept.get(key, partial(make, key)) == key
+
+    assert made == [1, 2, 3, 4, 3]
 
 
 def test_shapes_that_ask_for_the_same_are_one_key() -> None:

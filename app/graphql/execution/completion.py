@@ -40,17 +40,17 @@ from app.graphql.rows import (
     shown_as,
 )
 
-Complete: TypeAlias = Callable[[Any, datetime, Given], object]
-"""From an object, the time and the variables to what is answered."""
+Complete: TypeAlias = Callable[[Any, Given], object]
+"""From an object and the variables to what is answered."""
 
-CompleteRoot: TypeAlias = Callable[[Mapping[str, object], datetime, Given], dict[str, Any]]
+CompleteRoot: TypeAlias = Callable[[Mapping[str, object], Given], dict[str, Any]]
 """From what the root fields' resolvers told, by response key, to the data of an answer."""
 
 CompleteRow: TypeAlias = Callable[[Any, datetime, Given, Mapping[str, Sequence[Any]]], object]
-"""The same from a row, and the rows that were read with it."""
+"""The same from a row, when it was read, and the rows that were read with it."""
 
-_MOST_ROW_CLASSES = 32
-"""A statement that is built anew has a new one."""
+_MOST_ROW_CLASSES = 8
+"""For each selection; there is one for all statements that read the same columns."""
 
 
 def completion(
@@ -76,7 +76,7 @@ def root_completion(
         else:
             core = _core_field(root, each)
             source.entry(key, each, source.value(core.type, each, f"told[{key!r}]"))
-    return cast("CompleteRoot", source.function("told, now, given"))
+    return cast("CompleteRoot", source.function("told, given"))
 
 
 def _object_completion(
@@ -93,7 +93,7 @@ def _object_completion(
         if not field_.is_basic_field:
             value = f"{source.constant(_own_resolver(field_))}(each)"
         source.entry(key, selected, source.value(core.type, selected, value))
-    return cast("Complete", source.function("each, now, given"))
+    return cast("Complete", source.function("each, given"))
 
 
 class _RowCompletion:
@@ -120,10 +120,10 @@ class _RowCompletion:
                     inner = _row_type(core.type)
                     self._inner[key] = _RowCompletion(selections, inner, selected.nodes)
 
-    def of_object(self, value: OfRow, now: datetime, given: Given) -> object:
+    def of_object(self, value: OfRow, given: Given) -> object:
         if value.__class__ is not self._origin:
             raise Surprise
-        return self.of(value.row.__class__)(value.row, now, given, value.known)
+        return self.of(value.row.__class__)(value.row, value.now, given, value.known)
 
     def of(self, row_class: type) -> CompleteRow:
         """For rows of this class."""

@@ -1,7 +1,6 @@
 """graphql-core's executor, which completes what needs no resolver by functions made for it. No documents."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from graphql import (
@@ -49,8 +48,6 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     It may do so after a function has begun, for completing changes nothing but the count of entries.
     """
 
-    _now: datetime | None = None
-
     def complete_object_value(
         self,
         return_type: GraphQLObjectType,
@@ -64,9 +61,9 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         if complete is not None:
             try:
                 return self.context_value.list_entries.unless_failed(
-                    complete, result, self._time(), self.variable_values.coerced
+                    complete, result, self.variable_values.coerced
                 )
-            except Exception:  # noqa: BLE001, S110 - said below
+            except Exception:  # noqa: BLE001, S110 - said above
                 pass
         return super().complete_object_value(
             return_type, field_details_list, info, path, result, position_context
@@ -87,19 +84,13 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             if complete is not None:
                 try:
                     return self.context_value.list_entries.unless_failed(
-                        _complete_each, complete, result, self._time(), self.variable_values.coerced
+                        _complete_each, complete, result, self.variable_values.coerced
                     )
-                except Exception:  # noqa: BLE001, S110 - said below
+                except Exception:  # noqa: BLE001, S110 - said above
                     pass
         return super().complete_list_value(
             return_type, field_details_list, info, path, result, position_context
         )
-
-    def _time(self) -> datetime:
-        """Of the answer, for what depends on it."""
-        if self._now is None:
-            self._now = self.context_value.clock()
-        return self._now
 
     def _function(
         self, named: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
@@ -115,7 +106,5 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         return once(self.operation, (named.name, *map(id, nodes)), make)
 
 
-def _complete_each(
-    complete: Complete, values: Sequence[object], now: datetime, given: Given
-) -> list[object]:
-    return [complete(each, now, given) for each in values]
+def _complete_each(complete: Complete, values: Sequence[object], given: Given) -> list[object]:
+    return [complete(each, given) for each in values]

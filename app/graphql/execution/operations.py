@@ -34,9 +34,12 @@ from app.graphql.recent import Recent
 from app.graphql.validation import name_variable_errors
 from app.settings import GraphQLLimits
 
+_MADE_FOR_A_SELECTION = 4
+"""As many as are made for one that nothing is left out of: a function, and what the look-ahead found."""
+
 MAX_BYTES = 16 << 20
 
-BYTES_OF_AN_OPERATION = 5_000
+BYTES_OF_AN_OPERATION = 6_000
 BYTES_OF_A_CHARACTER = 300
 """What a document takes in memory at most for each character of its text: parsed, and with its functions."""
 
@@ -45,7 +48,11 @@ class Operation:
     """One that passed the gate, with what is known of it whatever its variables are."""
 
     def __init__(
-        self, schema: strawberry.Schema, document: DocumentNode, definition: OperationDefinitionNode
+        self,
+        schema: strawberry.Schema,
+        text: str,
+        document: DocumentNode,
+        definition: OperationDefinitionNode,
     ) -> None:
         self.kind = OperationType(definition.operation.value)
         self._schema = schema
@@ -59,7 +66,7 @@ class Operation:
         self._demand = demand_of(self._core, document, definition)
         names = root_field_names(document, definition) - {"__typename"}
         self._is_publishing = bool(names) and names <= PUBLISHING_FIELDS
-        self._remembered = Remembered(definition)
+        self._remembered = Remembered(definition, most=_MADE_FOR_A_SELECTION * text.count("{"))
 
     def begin(self, context: Context) -> None:
         """Note what is run, and count it: RateLimitExceeded if it is one too many.

@@ -82,9 +82,7 @@ class Plan:
         if any(isinstance(each, Exception) for each in outcomes.values()):
             raise Incomplete(outcomes)
         try:
-            return context.list_entries.unless_failed(
-                self._complete, outcomes, context.clock(), variables.coerced
-            )
+            return context.list_entries.unless_failed(self._complete, outcomes, variables.coerced)
         except Exception:  # noqa: BLE001 - whatever it is, graphql-core meets it again
             raise Incomplete(outcomes) from None
 

@@ -12,8 +12,10 @@ T = TypeVar("T")
 class Remembered:
     """Belongs to one operation; whoever keeps the operation keeps this."""
 
-    def __init__(self, definition: OperationDefinitionNode) -> None:
+    def __init__(self, definition: OperationDefinitionNode, most: int) -> None:
+        """Keeps so many: what stands under conditions may be asked for in any number of ways."""
         self._definition = definition
+        self._most = most
         self._made: dict[Hashable, object] = {}
         _BY_DEFINITION[id(definition)] = self
 
@@ -23,6 +25,8 @@ class Remembered:
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is known by the key, or is made now; keys are of fields of this operation alone."""
         if key not in self._made:
+            if len(self._made) >= self._most:
+                self._made.clear()
             self._made[key] = make()
         return cast("T", self._made[key])
 

@@ -100,7 +100,7 @@ class Source:
             return self._list(named, selected, value)
         if isinstance(named, GraphQLObjectType):
             complete = self.constant(self.completion(named, selected.nodes))
-            return f"{complete}({value}, now, given)"
+            return f"{complete}({value}, given)"
         return self._leaf(named, value)
 
     def _list(self, declared: GraphQLList[Any], selected: Selected, value: str) -> str:

@@ -106,7 +106,7 @@ SELECTION = (
 
 
 def completed(selection: str, thing: object, given: Mapping[str, object] | None = None) -> object:
-    return complete(core_schema(FAST), "Thing", selection)(thing, NOW, given or {})
+    return complete(core_schema(FAST), "Thing", selection)(thing, given or {})
 
 
 def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:

@@ -79,7 +79,7 @@ OF_ROW = (
 
 def of_row(row: Row, selection: str = OF_ROW) -> object:
     value = types.Destination.from_row(row.record(), NOW)
-    return complete(SCHEMA, "Destination", selection)(value, NOW, {})
+    return complete(SCHEMA, "Destination", selection)(value, {})
 
 
 def test_columns_are_answered_with_from_what_the_driver_has() -> None:
@@ -158,16 +158,16 @@ def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> 
 
     for each in (value, stored, types.Account.from_row(Row(COLUMNS, ACCOUNT).record(), NOW), None):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-            function(each, NOW, {})
+            function(each, {})
 
 
-def test_what_depends_on_the_time_goes_by_the_time_of_the_answer() -> None:
+def test_what_depends_on_the_time_goes_by_when_the_row_was_read() -> None:
     later = NOW + timedelta(days=1)
     row = Row(
         {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
     )
     function = complete(SCHEMA, "Destination", "{ isOverdue }")
-    value = types.Destination.from_row(row.record(), NOW)
 
-    assert function(value, NOW, {}) == {"isOverdue": False}
-    assert function(value, later, {}) == {"isOverdue": True}
+    told = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
+
+    assert told == [{"isOverdue": False}, {"isOverdue": True}]
