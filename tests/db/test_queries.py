@@ -53,6 +53,17 @@ async def test_a_record_has_the_values_that_sqlalchemy_decodes(database: Databas
             }
 
 
+async def test_statements_with_the_same_columns_share_the_class_of_their_records(
+    database: Database,
+) -> None:
+    columns = (Account.id, Account.platform)
+    of_all = prepared(database, select(*columns)).record
+    of_some = prepared(database, select(*columns).where(Account.id == bindparam("id"))).record
+
+    assert of_some is of_all
+    assert prepared(database, select(*reversed(columns))).record is not of_all
+
+
 async def test_instants_and_uuids_are_spelled_without_being_decoded(database: Database) -> None:
     await add_everything(database)
     for table in TABLES:
