@@ -16,11 +16,20 @@ class Lines:
     url: URL = field(init=False)
     _open: set[int] = field(default_factory=set)
     _silent: set[int] = field(default_factory=set)
+    _answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     def silence(self) -> None:
         self._silent |= self._open
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._answering.add(asyncio.create_task(self._answer(reader, writer)))
+
+    async def hang_up(self) -> None:
+        for each in self._answering:
+            each.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = str(self.server.host or self.server.query["host"])
         port = self.server.port or 5432
         if host.startswith("/"):
@@ -54,4 +63,7 @@ async def lines_to(database_url: str) -> AsyncIterator[Lines]:
     port = listening.sockets[0].getsockname()[1]
     lines.url = lines.server.set(host="127.0.0.1", port=port, query={})
     async with listening:
-        yield lines
+        try:
+            yield lines
+        finally:
+            await lines.hang_up()
