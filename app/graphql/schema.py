@@ -147,8 +147,8 @@ class Gate(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
-        context.graphql_document = _read_within(context.query or "", self._limits)
-        text, document = context.query or "", context.graphql_document
+        text = context.query or ""
+        context.graphql_document = document = _read_within(text, self._limits)
         self._operation = Operation(self._schema, text, document, self._definition())
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
         self._operation.begin(context.context)
