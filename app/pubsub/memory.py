@@ -1,0 +1,25 @@
+"""Wake-ups within one process, for a database that can tell nobody. Other processes have to look."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.domain.ids import WorkspaceId
+from app.pubsub.protocol import Wake, wake_nobody
+
+
+class MemoryWakeUps:
+    """Whoever tells wakes its own process, and no other."""
+
+    def __init__(self) -> None:
+        self._wake: Wake = wake_nobody
+
+    def tell(self, workspace_id: WorkspaceId) -> None:
+        self._wake(workspace_id)
+
+    @asynccontextmanager
+    async def running(self, wake: Wake) -> AsyncIterator[None]:
+        self._wake = wake
+        try:
+            yield
+        finally:
+            self._wake = wake_nobody

@@ -1,0 +1,20 @@
+"""A database on PostgreSQL in which nobody else notifies, and a prompt of it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests import postgres
+from tests.pubsub.psql import Psql, psql_of
+
+
+@pytest.fixture(scope="module")
+def url(postgresql_server_url: str) -> Iterator[str]:
+    with postgres.new_database(postgresql_server_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def psql(anyio_backend: str, url: str) -> AsyncIterator[Psql]:
+    async with psql_of(url) as prompt:
+        yield prompt

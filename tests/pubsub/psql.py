@@ -1,0 +1,75 @@
+"""What a person can do and see at a prompt of the database beside the service. Knows no wake-ups."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from sqlalchemy import make_url
+
+from app.db.postgresql import driver_options
+from app.pubsub.notifications import CHANNEL
+from tests.pubsub.woken import SECONDS
+
+Options = dict[str, Any]
+
+
+def options_for(url: str, name: str = "post-results") -> Options:
+    """What the service opens a connection with, but for the connection's name."""
+    options = driver_options(make_url(url), timedelta(seconds=5))
+    options["server_settings"]["application_name"] = name
+    return options
+
+
+class Psql:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._payloads: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen(self) -> None:
+        await self._connection.add_listener(CHANNEL, self._hear)
+
+    async def payload(self) -> str:
+        """Of the next notification; waits for it."""
+        async with asyncio.timeout(SECONDS):
+            return await self._payloads.get()
+
+    def payloads_so_far(self) -> list[str]:
+        return [self._payloads.get_nowait() for _ in range(self._payloads.qsize())]
+
+    async def notify(self, payload: str) -> None:
+        await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+
+    async def processes(self, name: str) -> set[int]:
+        """Of the server, for connections of that name."""
+        found = await self._connection.fetch(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = $1",
+            name,
+        )
+        return {each["pid"] for each in found}
+
+    async def kill(self, name: str) -> None:
+        """The one connection of that name."""
+        (process,) = await self.processes(name)
+        await self._connection.execute("SELECT pg_terminate_backend($1, 5000)", process)
+
+    async def until_gone(self, name: str) -> None:
+        """The server notices a moment later that somebody hung up."""
+        async with asyncio.timeout(SECONDS):
+            while await self.processes(name):  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.005)
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        self._payloads.put_nowait(payload)
+
+
+@asynccontextmanager
+async def psql_of(url: str) -> AsyncIterator[Psql]:
+    connection = await asyncpg.connect(**options_for(url, "psql"))
+    try:
+        yield Psql(connection)
+    finally:
+        await connection.close()

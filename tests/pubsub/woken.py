@@ -1,0 +1,27 @@
+"""Who is woken, and remembers by what. What wakes is the tests' matter."""
+
+import asyncio
+
+from app.domain.ids import WorkspaceId
+
+SECONDS = 10
+"""Nothing that a test waits for takes so long."""
+
+
+class Woken:
+    """A `Wake`."""
+
+    def __init__(self) -> None:
+        self._unread: asyncio.Queue[WorkspaceId | None] = asyncio.Queue()
+
+    def __call__(self, workspace_id: WorkspaceId | None) -> None:
+        self._unread.put_nowait(workspace_id)
+
+    async def by(self) -> WorkspaceId | None:
+        """What it was woken by next; waits for it."""
+        async with asyncio.timeout(SECONDS):
+            return await self._unread.get()
+
+    def so_far(self) -> list[WorkspaceId | None]:
+        """What it was woken by, as far as nobody has asked."""
+        return [self._unread.get_nowait() for _ in range(self._unread.qsize())]
