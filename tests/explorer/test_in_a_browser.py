@@ -2,156 +2,19 @@
 
 import asyncio
 import json
-import os
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import (
-    Browser,
-    ConsoleMessage,
-    Locator,
-    Page,
-    Request,
-    Response,
-    Route,
-    WebSocketRoute,
-    async_playwright,
-    expect,
-)
+from playwright.async_api import Browser, Route, expect
 
 from app.services.api_keys import BELIEVED_FOR
-from tests.processes import forked
-from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
+from tests.explorer.visits import Own, visiting
+from tests.servers import DEMO_KEY, DEMO_POST, Server
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 SCOPES = "read, write, publish"
-SWITCHES = (
-    "--no-sandbox",  # it cannot be had as root, in containers for instance
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 pytestmark = pytest.mark.usefixtures("built_page")
-expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed; run scripts/clients.")
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
-        yield launched
-        await launched.close()
-
-
-class Own:
-    """A server without a demo, under a path, whose keys a test may revoke."""
-
-    def __init__(self, folder: Path) -> None:
-        self._environment = {
-            "DATABASE_URL": f"sqlite:///{folder / 'own.db'}",
-            "ROOT_PATH": "/social/results",
-        }
-        self._folder = folder
-        logs = folder / "logs"
-        logs.mkdir()
-        self.server = Server(logs, self._environment)
-        lines = self.server.greeting()
-        self.url = self.server.url
-        self.key = lines[5].split()[-1]
-
-    def command(self, *arguments: str) -> str:
-        out, log = self._folder / "command.out", self._folder / "command.log"
-        process = forked(arguments, {**os.environ, **self._environment}, out, log)
-        assert process.wait(SECONDS) == 0
-        return out.read_text()
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    own = Own(tmp_path_factory.mktemp("own-server"))
-    yield own
-    own.server.stop()
-
-
-class Visit:
-    """A tab of the browser in which the page is open."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self._origin = origin
-        self.problems: list[str] = []
-        """What the browser complained of, and whom it asked besides the server."""
-        self.questions: list[dict[str, Any]] = []
-        """The bodies that were posted."""
-        page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", self._note_request)
-
-    def _note_message(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.problems.append(message.text)
-
-    def _note_request(self, request: Request) -> None:
-        if not request.url.startswith((self._origin, "data:")):
-            self.problems.append(request.url)
-        if request.method == "POST":
-            self.questions.append(json.loads(request.post_data or ""))
-
-    async def run(self) -> dict[str, Any]:
-        """Press the button; the answer of the server."""
-        button = self.page.get_by_role("button", name="Execute query")
-        async with self.page.expect_response(_is_no_introspection) as response:
-            await button.click()
-        answer: dict[str, Any] = await (await response.value).json()
-        return answer
-
-    async def has_schema(self) -> None:
-        """Return when the key was taken and the schema is there."""
-        await self.page.get_by_role("button", name="Show Documentation Explorer").click()
-        await expect(self.page.get_by_role("link", name="Query", exact=True)).to_be_visible()
-
-    async def write(self, query: str) -> None:
-        """Replace what stands in the editor, by pasting: of what is typed it closes the brackets."""
-        await self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        await self.page.evaluate("text => navigator.clipboard.writeText(text)", query)
-        await self.page.locator(".graphiql-query-editor .monaco-editor").click()
-        await self.page.keyboard.press("Control+A")
-        await self.page.keyboard.press("Control+V")
-
-    @property
-    def key(self) -> Locator:
-        return self.page.get_by_label("API key")
-
-    async def verdict_is(self, text: str) -> None:
-        await expect(self.page.locator("header output")).to_have_text(text)
-
-
-def _is_no_introspection(response: Response) -> bool:
-    question = response.request.post_data or ""
-    return response.request.method == "POST" and "IntrospectionQuery" not in question
-
-
-@asynccontextmanager
-async def visiting(
-    browser: Browser, url: str, *, problems: tuple[str, ...] = (), **options: Any
-) -> AsyncIterator[Visit]:
-    """A person who opens the page, sees nothing go wrong but what is expected, and leaves."""
-    context = await browser.new_context(**options)
-    visit = Visit(await context.new_page(), url.split("/graph", maxsplit=1)[0])
-    await visit.page.goto(url)
-    yield visit
-    await context.close()
-    assert visit.problems == list(problems)
 
 
 async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
@@ -385,6 +248,10 @@ REST_CALLS = [
         "/v1/posts?status=failed,scheduled&platform=x&search=a%26b+c"
         "&created_after=2026-04-01T00:00:00Z&sort=created_at&order=asc&limit=5&offset=10",
     ),
+    (
+        "{ changes(first: 5, types: [POST_CREATED, ACCOUNT_CHANGED], after: null) { endCursor } }",
+        "/v1/changes?limit=5&types=post.created,account.changed",
+    ),
     ("{ analyticsSummary(period: WEEK) { total } }", "/v1/analytics/summary?period=week"),
 ]
 NO_REST_CALLS = ["{ destinations { totalCount } }", '{ posts(after: "x") { totalCount } }', "{ po"]
@@ -405,36 +272,3 @@ async def test_the_rest_call_follows_what_is_written(browser: Browser, demo_serv
             await expect(link).to_have_text("REST has no call for this.")
             await visit.write("{ viewer { id } }")
             await expect(link).to_have_text("Same by REST: GET /v1/me")
-
-
-async def test_a_subscription_goes_by_web_socket_with_the_key(
-    browser: Browser, demo_server: Server
-) -> None:
-    sent: list[dict[str, Any]] = []
-
-    def answer(socket: WebSocketRoute, message: str | bytes) -> None:
-        sent.append(json.loads(message))
-        if sent[-1]["type"] == "connection_init":
-            socket.send('{"type": "connection_ack"}')
-        elif sent[-1]["type"] == "subscribe":
-            payload = {"data": {"__typename": "Told by a socket"}}
-            socket.send(json.dumps({"type": "next", "id": sent[-1]["id"], "payload": payload}))
-            socket.send(json.dumps({"type": "complete", "id": sent[-1]["id"]}))
-
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        await visit.page.route_web_socket(
-            f"{demo_server.url.replace('http', 'ws')}/graphql",
-            lambda socket: socket.on_message(lambda message: answer(socket, message)),
-        )
-        await visit.page.reload()
-        await visit.has_schema()
-        await visit.write("subscription Live { __typename }")
-        await visit.page.get_by_role("button", name="Execute query").click()
-        await expect(visit.page.get_by_label("Result Window")).to_contain_text("Told by a socket")
-
-    assert sent[0] == {
-        "type": "connection_init",
-        "payload": {"Authorization": f"Bearer {DEMO_KEY}"},
-    }
-    assert sent[1]["payload"]["operationName"] == "Live"
-    assert sent[1]["payload"]["query"] == "subscription Live { __typename }"

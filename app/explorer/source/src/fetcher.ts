@@ -1,33 +1,43 @@
 // How the page asks: queries by POST, subscriptions by graphql-transport-ws, both with the key.
 
 import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
-import { getOperationAST, GraphQLError, parse, type DocumentNode } from "graphql";
-import { createClient } from "graphql-ws";
+import { GraphQLError } from "graphql";
 
 import { GRAPHQL_URL } from "./config";
+import { hasVariable, operationOf, parsed } from "./documents";
+import { liveClient } from "./live";
+
+export interface Asking {
+  fetcher: Fetcher;
+  /** Ends what is still followed. */
+  close(): void;
+}
 
 /** Asks nobody, and says what is missing. */
-export const fetchNothing: Fetcher = async () => ({
-  errors: [new GraphQLError("Enter a working API key at the top of the page.")],
-});
+export const ASKING_NOBODY: Asking = {
+  fetcher: async () => ({
+    errors: [new GraphQLError("Enter a working API key at the top of the page.")],
+  }),
+  close() {},
+};
 
 /** `refuse` is told the server's reason when it no longer takes the key. */
-export function fetcherWith(key: string, refuse: (reason: string) => void): Fetcher {
-  const headers = { Authorization: `Bearer ${key}` };
+export function askingWith(key: string, refuse: (reason: string) => void): Asking {
+  const wsClient = liveClient(key, refuse);
   const ask = createGraphiQLFetcher({
     url: GRAPHQL_URL,
-    headers,
-    wsClient: createClient({
-      url: GRAPHQL_URL.replace(/^http/, "ws"),
-      connectionParams: headers,
-    }),
+    headers: { Authorization: `Bearer ${key}` },
+    wsClient,
     fetch: async (input, init) => {
       const response = await fetch(input, init);
       if (response.status === 401) refuse((await response.clone().json()).errors[0].message);
       return response;
     },
   });
-  return (params, options) => ask(...asWritten(params, options));
+  return {
+    fetcher: (params, options) => ask(...asWritten(params, options)),
+    close: () => void wsClient.dispose(),
+  };
 }
 
 type Question = Parameters<Fetcher>;
@@ -39,29 +49,17 @@ type Question = Parameters<Fetcher>;
 function asWritten(...[params, options]: Question): Question {
   const documentAST = parsed(params.query);
   if (!documentAST) return [params, options];
-  const operation =
-    getOperationAST(documentAST, params.operationName) ?? getOperationAST(documentAST);
-  const wantsToday = operation?.variableDefinitions?.some(
-    ({ variable }) => variable.name.value === "startOfToday",
-  );
+  const operation = operationOf(documentAST, params.operationName);
   return [
     {
       query: params.query,
       operationName: operation?.name?.value ?? null,
-      variables: wantsToday
+      variables: hasVariable(operation, "startOfToday")
         ? { startOfToday: startOfToday(), ...params.variables }
         : params.variables,
     },
     { ...options, documentAST },
   ];
-}
-
-function parsed(query: string): DocumentNode | undefined {
-  try {
-    return parse(query);
-  } catch {
-    return undefined; // which the server says better
-  }
 }
 
 /** Midnight where the reader is, as an instant. */

@@ -5,10 +5,10 @@ import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { HISTORY_PLUGIN, HistoryStore } from "@graphiql/plugin-history";
 import { GraphiQLProvider } from "@graphiql/react";
 import { GraphiQLInterface } from "graphiql";
-import { useMemo } from "react";
+import { useEffect, useMemo } from "react";
 
 import { useAccess } from "./access";
-import { fetcherWith, fetchNothing } from "./fetcher";
+import { ASKING_NOBODY, askingWith } from "./fetcher";
 import { KeyField } from "./key-field";
 import { KeyContext, REST_PLUGIN, RestLink } from "./rest";
 import { STORAGE } from "./storage";
@@ -32,11 +32,12 @@ export function Page() {
   const { key, verdict, refuse } = access;
   const works = verdict.kind === "accepted";
   // A new fetcher makes GraphiQL read the schema again.
-  const fetcher = useMemo(() => (works ? fetcherWith(key, refuse) : fetchNothing), [works, key]);
+  const asking = useMemo(() => (works ? askingWith(key, refuse) : ASKING_NOBODY), [works, key]);
+  useEffect(() => () => asking.close(), [asking]);
   return (
     <KeyContext value={key}>
       <GraphiQLProvider
-        fetcher={fetcher}
+        fetcher={asking.fetcher}
         {...(works ? {} : NO_SCHEMA)}
         plugins={PLUGINS}
         referencePlugin={DOC_EXPLORER_PLUGIN}

@@ -39,6 +39,8 @@ export function restPath(
       return `/accounts/${segment(given["accountId"])}${selects("health") ? "/health" : ""}`;
     case "accounts":
       return "/accounts";
+    case "changes":
+      return withQuery("/changes", changesParameters(given));
     case "viewer":
       return "/me";
     case "analyticsSummary":
@@ -65,6 +67,12 @@ function listParameters(given: Arguments): Arguments | null {
   if (Object.keys(cursors).length > 0) return null;
   const { field, direction } = (orderBy ?? {}) as Arguments;
   return parameters({ ...(filter as Arguments), sort: field, order: direction, limit: first, offset });
+}
+
+/** Types of changes are written otherwise: POST_CREATED is post.created. */
+function changesParameters({ first, types, ...given }: Arguments): Arguments {
+  const words = types == null ? types : [types].flat().join(",").toLowerCase().replaceAll("_", ".");
+  return parameters({ ...given, limit: first, types: words });
 }
 
 /** Names in snake case, enums in lower case, lists joined by commas. */

@@ -118,4 +118,32 @@ query HealthOfOneAccount($accountId: Int!) {
 `,
     variables: JSON.stringify({ accountId: DEMO_ACCOUNT }, null, 2),
   },
+  {
+    query: `# What happens, as it happens, the newest first.
+# Run it, then change something in another window:
+# retry a failed post, for instance.
+# A look at another tab stops it. Run again, it
+# goes on behind the last change that it showed.
+subscription WhatHappens($after: String) {
+  changes(after: $after) {
+    cursor
+    happenedAt
+    type
+    operation
+    values
+    post {
+      postId
+      content
+      status
+    }
+    destination {
+      platform
+      accountName
+      status
+      error
+    }
+  }
+}
+`,
+  },
 ];
