@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -30,27 +31,36 @@ from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
 from app.domain.times import Clock
 from app.explorer.page import Explorer
-from app.graphql.app import GraphQLDoor, GraphQLEndpoint, graphql_error
+from app.graphql.app import GraphQLEndpoint, graphql_error
 from app.graphql.context import Shared
 from app.graphql.documents import make_documents
+from app.graphql.door import GraphQLDoor
+from app.graphql.live.handshake import SocketEndpoint
+from app.graphql.live.socket import Terms
+from app.graphql.live.times import Times
 from app.graphql.schema import make_schema
 from app.http.cors import with_cors
 from app.http.deadline import Deadline
 from app.http.last_resort import LastResort
+from app.http.places import Places
 from app.http.rate_limits import RateLimits
-from app.http.requests import Requests
+from app.http.requests import Requests, new_request_id
 from app.http.root_path import UnderRootPath
 from app.http.state import request_state
 from app.observability.logs import configure_logging
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 from app.observability.requests import Observer
+from app.observability.sockets import SocketObserver
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
 from app.services.access import fail_what_lacks_access
 from app.services.api_keys import BELIEVED_FOR, Keys, KeyUsage
+from app.services.changes import forget_old_changes
+from app.services.feeds import Feeds
 from app.services.leases import settle_lost_leases
 from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
+from app.services.wakeups import telling_of_changes
 from app.settings import Settings, SettingsError, read_settings
 from app.stopping import told_to_stop
 from app.worker.starting import worker_beside
@@ -58,6 +68,8 @@ from app.worker.starting import worker_beside
 GRAPHQL_PATH = "/graphql"
 KEY_USAGE_AGE = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
+CHANGES_AGE = timedelta(minutes=10)
+"""How much longer than they have to be changes may be kept, or a tenth of that time if it is less."""
 REQUESTS_AGE = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
 
@@ -66,6 +78,7 @@ _GARBAGE_THRESHOLDS = (5_000, 20, 50)
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
+DEFAULT_TIMES = Times()
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -105,6 +118,7 @@ def create_app(
     database: Database | None = None,
     tick: timedelta = TICK,
     keys_believed_for: timedelta = BELIEVED_FOR,
+    times: Times = DEFAULT_TIMES,
 ) -> Starlette:
     """The whole service as an ASGI app; from start to stop it has the database open."""
     database = database or Database(
@@ -112,11 +126,13 @@ def create_app(
         pool_size=settings.database_pool_size,
         timeout=settings.database_timeout,
     )
+    metrics = Metrics()
     rate_limits = RateLimits(
         requests=settings.rate_limit,
         failed_authentications=settings.failed_auth_rate_limit,
         new_posts=settings.create_rate_limit,
         publishing=settings.publish_rate_limit,
+        subscribing=settings.subscribe_rate_limit,
         now=clock,
     )
     schema = make_schema(settings.graphql, is_fast=settings.fast_path)
@@ -127,6 +143,7 @@ def create_app(
         new_id=uuid4,
         random=random.random,
         retry_policies=load_retry_policies(settings.retry_policy_file),
+        feeds=Feeds(database),
         longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
     )
     door = GraphQLDoor(
@@ -140,13 +157,19 @@ def create_app(
             believed_for=keys_believed_for,
         ),
         key_usage=KeyUsage(),
+        places=Places(
+            "subscriptions",
+            in_all=settings.max_subscriptions,
+            per_key=settings.max_subscriptions_per_key,
+            count=metrics.subscriptions_changed,
+        ),
+        times=times,
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
         trusted_only=documents.trusted_only,
     )
-    metrics = Metrics()
     observer = Observer(metrics)
     render = _Renderer(clock)
     endpoint = GraphQLEndpoint(
@@ -157,6 +180,24 @@ def create_app(
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
     )
+
+    terms = Terms(
+        door=door,
+        documents=documents,
+        observer=SocketObserver(metrics),
+        new_request_id=lambda: new_request_id(secrets.token_bytes),
+        sockets=Places(
+            "WebSockets",
+            in_all=settings.max_sockets,
+            per_key=settings.max_subscriptions_per_key,
+        ),
+        max_operations=settings.max_subscriptions_per_socket,
+        max_list_entries=settings.graphql.list_entries,
+        max_values=settings.graphql.ids,
+        answer_within=settings.request_timeout,
+        times=times,
+    )
+    sockets = SocketEndpoint(terms, origins=settings.cors_origins, max_sockets=settings.max_sockets)
 
     async def write_key_usage() -> None:
         await door.key_usage.flush(database)
@@ -170,20 +211,27 @@ def create_app(
     async def forget_requests() -> None:
         await forget_old_requests(database, clock())
 
+    async def forget_changes() -> None:
+        await forget_old_changes(database, clock(), kept_for=settings.changes_retention)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with database:
             await check_schema_version(database)
             shared.cursor_secret = await _cursor_secret(settings, database)
             async with (
+                telling_of_changes(database, shared.feeds.wake),
                 repeated(database.refresh_statistics, every=STATISTICS_AGE),
                 repeated(write_key_usage, every=KEY_USAGE_AGE),
                 repeated(fail_due_posts, every=tick),
                 repeated(settle_leases, every=tick),
                 repeated(forget_requests, every=REQUESTS_AGE),
+                repeated(forget_changes, every=min(CHANGES_AGE, settings.changes_retention / 10)),
                 worker_beside(settings, database, shared.retry_policies, clock),
             ):
-                with told_to_stop(shared.stop):
+                # A signal comes at any moment, also between two steps of whoever looks whether to stop.
+                stop = partial(asyncio.get_running_loop().call_soon_threadsafe, shared.stopping.set)
+                with told_to_stop(stop):
                     yield
 
     app = Starlette(
@@ -206,7 +254,7 @@ def create_app(
             Middleware(with_cors, settings.cors_origins, render),
             Middleware(LastResort, render=render, report=observer.request_failed),
             Middleware(Deadline, timeout=settings.request_timeout, render=render),
-            Middleware(_GraphQLFirst, endpoint=endpoint),
+            Middleware(_GraphQLFirst, endpoint=endpoint, sockets=sockets),
         ],
     )
     # An answer without a body would be a surprise, and a POST must not be sent twice.
@@ -222,14 +270,17 @@ def _is_graphql(scope: Scope) -> bool:
 class _GraphQLFirst:
     """Serves the one path that most requests ask for, without a look through the table of routes."""
 
-    def __init__(self, app: ASGIApp, *, endpoint: GraphQLEndpoint) -> None:
+    def __init__(self, app: ASGIApp, *, endpoint: GraphQLEndpoint, sockets: SocketEndpoint) -> None:
         self.app = app
         self._endpoint = endpoint
+        self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_graphql(scope):
             request_state(scope)["route"] = GRAPHQL_PATH
             await self._endpoint(scope, receive, send)
+        elif scope["type"] == "websocket" and _is_graphql(scope):
+            await self._sockets(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

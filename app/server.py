@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import click
@@ -32,6 +33,12 @@ from app.worker.starting import describe_worker
 
 _DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
+_MAX_FRAME_BYTES = 64 * 1024
+_PING_EVERY = 20.0
+_PONG_WITHIN = 10.0
+"""Seconds; whoever is frozen or was cut off is let go after both."""
+_UNREAD_WITHIN = 30_000
+"""Milliseconds that the other side may take nothing of what is sent; nothing else ends such a connection."""
 _START_SECONDS = 60
 """What a process gets to start, or one that takes its place; to check a long list of documents takes some."""
 
@@ -45,6 +52,7 @@ def serve_forever(settings: Settings) -> None:
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listening = _bind(settings)
+    _allow_many_connections()
     with listening, _shared_metrics(settings):
         key = asyncio.run(_prepare(settings))
         click.echo(_greeting(settings, listening, key))
@@ -58,6 +66,12 @@ def serve_forever(settings: Settings) -> None:
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
             backlog=_BACKLOG,
+            ws="websockets-sansio",
+            ws_max_size=_MAX_FRAME_BYTES,
+            ws_ping_interval=_PING_EVERY,
+            ws_ping_timeout=_PONG_WITHIN,
+            # It would take more memory than all else of a socket, and most messages are short.
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
             timeout_worker_healthcheck=_START_SECONDS,
         )
@@ -86,6 +100,8 @@ def _bind(settings: Settings) -> socket.socket:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections have what they came in by
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_WITHIN)
         listening.bind((settings.host, settings.port))
         listening.listen(_BACKLOG)
     except OSError as error:
@@ -94,6 +110,13 @@ def _bind(settings: Settings) -> socket.socket:
         ) from None
     listening.set_inheritable(True)
     return listening
+
+
+def _allow_many_connections() -> None:
+    """As many as the operator allows at most: the ordinary limit of open files is soon reached by sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where there is no limit at all, some systems refuse
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager

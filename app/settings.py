@@ -345,6 +345,12 @@ class Settings:
         _rate_limit,
         "Requests that do nothing but claim and report, per API key and process; no other counts them.",
     )
+    subscribe_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+        "SUBSCRIBE_RATE_LIMIT",
+        "6000/minute",
+        _rate_limit,
+        "Subscriptions that are begun, per API key and process; no other counts them.",
+    )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."
     )
@@ -397,12 +403,42 @@ class Settings:
         _path,
         "A TOML file with retry policies of its own. Not set: the defaults.",
     )
+    max_sockets: int = _setting(
+        "MAX_SOCKETS",
+        "10000",
+        _whole_number(1, 1_000_000),
+        "WebSockets that may be open at a time, per process.",
+    )
+    max_subscriptions: int = _setting(
+        "MAX_SUBSCRIPTIONS",
+        "10000",
+        _whole_number(1, 1_000_000),
+        "Subscriptions, with waiting requests for results, that may be open at a time, per process.",
+    )
+    max_subscriptions_per_key: int = _setting(
+        "MAX_SUBSCRIPTIONS_PER_KEY",
+        "2000",
+        _whole_number(1, 1_000_000),
+        "Those of one API key, and as many WebSockets.",
+    )
+    max_subscriptions_per_socket: int = _setting(
+        "MAX_SUBSCRIPTIONS_PER_SOCKET",
+        "10",
+        _whole_number(1, 1_000),
+        "Operations that may run at a time on one WebSocket.",
+    )
+    changes_retention: timedelta = _setting(
+        "CHANGES_RETENTION",
+        "2592000",
+        _seconds(1, 999_999_999),
+        "Seconds for which changes are kept, a tenth more at most; who comes back later must read all anew.",
+    )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE",
         "5",
         _whole_number(1, 1000),
         "Connections for reading, per process. PostgreSQL gets as many again for writing, and for the"
-        " rounds of the server itself.",
+        " rounds of the server itself, and one for wake-ups.",
     )
     database_timeout: timedelta = _setting(
         "DATABASE_TIMEOUT",

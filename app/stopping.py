@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def told_to_stop(tell: Callable[[], None]) -> Iterator[None]:
+def told_to_stop(tell: Callable[[], object]) -> Iterator[None]:
     """Within it, a signal that stops the server calls `tell` first.
 
     The server itself only says so when it has waited for all answers, and an answer may be held back until

@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from app.db.engine import Database
 from app.domain.ids import WorkspaceId
-from app.main import create_app
+from app.graphql.live.times import Times
+from app.main import DEFAULT_TIMES, create_app
 from app.settings import Settings, read_settings
 from tests.factories import NOW
 
@@ -82,16 +85,39 @@ async def serving(
     tick: timedelta = NO_TICK,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, at this instant, which stands still, or by a clock."""
+    async with (
+        started(database, settings=settings, now=now, clock=clock, tick=tick) as app,
+        reaching(app, token=token) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def started(
+    database: Database,
+    *,
+    settings: Settings = UNLIMITED,
+    now: datetime = NOW,
+    clock: Callable[[], datetime] | None = None,
+    tick: timedelta = NO_TICK,
+    times: Times = DEFAULT_TIMES,
+) -> AsyncIterator[Starlette]:
+    """The service from its start to its stop; see `serving`."""
     app = create_app(
         settings,
         clock=clock or (lambda: now),
         database=database,
         tick=tick,
         keys_believed_for=timedelta(0),
+        times=times,
     )
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@asynccontextmanager
+async def reaching(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client]:
+    """A client of a service that was started."""
     transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
-    ):
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield Client(http, token)

@@ -11,8 +11,9 @@ from app.cli import main
 from app.db.engine import Database
 from app.services.demo import load_demo
 from app.settings import read_settings, settings_table
-from tests.clients import serving
+from tests.clients import reaching, serving, started
 from tests.factories import KEY_PREFIX, NOW
+from tests.graphql.live.sockets import opened
 from tests.readme import README, blocks, section
 
 ROOT = Path(__file__).parent.parent
@@ -28,9 +29,18 @@ async def test_the_graphql_example_is_answered_as_printed(database: Database) ->
 async def test_every_graphql_example_runs(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    async with serving(database, token=token) as client:
+    async with started(database) as app, reaching(app, token=token) as client:
+        cursor = (await client.query("{ changes { latestCursor } }"))["changes"]["latestCursor"]
+        await client.query(
+            'mutation { createPost(input: {content: "hello", accountIds: [2280]}) { __typename } }'
+        )
         for document in blocks("graphql"):
-            await client.query(document)
+            if document.startswith("subscription"):
+                async with opened(app, token) as socket:
+                    socket.subscribe("a", document, after=cursor)
+                    assert (await socket.next("a")).keys() == {"data"}
+            else:
+                await client.query(document)
 
 
 async def test_the_rest_example_is_answered_as_printed(database: Database) -> None:

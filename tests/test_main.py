@@ -317,16 +317,6 @@ async def test_the_path_of_graphql_is_told_and_counted_as_its_route(
     ]
 
 
-async def test_a_socket_is_not_opened_where_graphql_is_served(database: Database) -> None:
-    app = create_app(UNLIMITED, clock=lambda: NOW, database=database)
-    caller = asgi.Client()
-    scope = {**asgi.http_scope(path="/graphql"), "type": "websocket"}
-    async with app.router.lifespan_context(app):
-        await app(scope, caller.receive, caller.send)
-
-    assert [message["type"] for message in caller.sent] == ["websocket.close"]
-
-
 async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> None:
     token = await add_key(database)
     last_used = "{ viewer { apiKey { lastUsedAt } } }"

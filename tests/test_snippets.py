@@ -16,7 +16,11 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 def code(server: Server, page: str, language: str) -> list[str]:
-    return [block.replace(ADDRESS, server.url) for block in blocks(language, section(page))]
+    found = blocks(language, section(page))
+    for scheme in ("http", "ws"):
+        theirs, ours = (each.replace("http", scheme, 1) for each in (ADDRESS, server.url))
+        found = [block.replace(theirs, ours) for block in found]
+    return found
 
 
 def printed(page: str) -> str:
@@ -38,6 +42,21 @@ def test_a_javascript_client_prints_what_is_shown(
     (snippet,) = code(demo_server, page, "js")
     (npm_project(tmp_path) / "snippet.js").write_text(snippet)
     assert run("node", "snippet.js", cwd=tmp_path) == printed(page)
+
+
+def test_a_live_client_prints_what_is_shown(tmp_path: Path) -> None:
+    """On a server of its own, for it writes."""
+    folder, project = tmp_path / "server", npm_project(tmp_path)
+    folder.mkdir()
+    server = Server(folder, {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}"}, "--demo")
+    try:
+        server.greeting()
+        for snippet in code(server, "Live", "js"):
+            name = snippet.partition("\n")[0].removeprefix("// ")
+            (project / name).write_text(snippet)
+        assert run("node", "follow.js", cwd=project) == printed("Live")
+    finally:
+        server.end()
 
 
 def test_typescript_compiles_and_prints_what_is_shown(demo_server: Server, tmp_path: Path) -> None:

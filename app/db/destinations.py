@@ -112,6 +112,20 @@ def _by_id(shape: Shape) -> Query:
     return Query(_of_kept_posts(_selected(shape)).where(any_of(Destination.id, "ids")))
 
 
+async def destination_matching(
+    reader: Reader, key: DestinationId, wanted: DestinationFilter, now: datetime
+) -> AnyRow | None:
+    """The destination if it is as wanted now; one of a deleted post never is."""
+    values = _values(wanted, now)
+    return await reader.first(_matching(tuple(values)), id=key, **values)
+
+
+@kept()
+def _matching(filters: tuple[str, ...]) -> Query:
+    statement = _of_kept_posts(_selected(WHOLE)).where(Destination.id == bindparam("id"))
+    return Query(statement.where(*_conditions(filters)))
+
+
 async def destinations_by_post_id(
     reader: Reader, post_ids: Sequence[PostId], shape: Shape = WHOLE
 ) -> Sequence[AnyRow]:

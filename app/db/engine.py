@@ -6,8 +6,8 @@ whole when the database asks for it.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar, cast
@@ -149,6 +149,8 @@ class Database:
             self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
         self.driver = driven_by(driver)
+        self.timeout = timeout
+        self._waiting: list[Callable[[WorkspaceId], None]] = []
 
     @classmethod
     def in_file(cls, file: Path) -> Self:
@@ -214,6 +216,20 @@ class Database:
                         result = await work(session)
                         await session.commit()
         return result
+
+    @contextmanager
+    def telling(self, tell: Callable[[WorkspaceId], None]) -> Iterator[None]:
+        """Within it, `tell` is called when there are new events in a workspace that everybody can read."""
+        self._waiting.append(tell)
+        try:
+            yield
+        finally:
+            self._waiting.remove(tell)
+
+    def has_committed_events(self, workspace_id: WorkspaceId) -> None:
+        """Tell those who wait for them."""
+        for tell in self._waiting:
+            tell(workspace_id)
 
     @asynccontextmanager
     async def changing_schema(self) -> AsyncIterator[AsyncConnection]:

@@ -1,13 +1,21 @@
-"""Events: appended with the next numbers of their workspace's counter. What they say is the domain's."""
+"""Events: appended with the next numbers of their workspace's counter, read as a feed, forgotten in the end.
+
+What they say is the domain's.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
-from app.db.engine import WriteSession
-from app.domain.events import Event
+from app.db.engine import Reader, WriteSession
+from app.db.queries import AnyRow, Query, any_of
+from app.db.shapes import kept
+from app.domain.errors import ResyncRequired
+from app.domain.events import START, Change, ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 
 
@@ -53,4 +61,161 @@ async def append_events(
         ],
         # Without it, events of posts and of destinations would take turns in statements of one row.
         execution_options={"render_nulls": True},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A stretch of a feed."""
+
+    found: Sequence[Change]
+    until: FeedPosition
+    """From where to go on: up to here, nothing else was asked for."""
+    has_more: bool
+    newest: FeedPosition
+    """Behind the last event there is, whatever was asked for."""
+
+
+async def newest_position(reader: Reader) -> FeedPosition:
+    """Behind the last event."""
+    row = await reader.first(_NEWEST)
+    return START if row is None else FeedPosition(row.seq, row.created_at)
+
+
+async def read_changes(
+    reader: Reader, after: FeedPosition | None, wanted: ChangeFilter, *, limit: int
+) -> Changes:
+    """The first of them after a position, or of all that are kept.
+
+    ResyncRequired where some that came after the position are not kept any more. That is looked at last:
+    what is forgotten meanwhile would be missing too.
+    """
+    newest = await newest_position(reader)
+    # Whatever is up to there can be read: a number is given out by the transaction of its event.
+    rows = await _rows(reader, after, wanted, until=newest.seq, limit=limit + 1)
+    if after is not None:
+        await check_position(reader, after)
+    found = [_change(row) for row in rows[:limit]]
+    has_more = len(rows) > limit
+    until = found[-1].position if has_more else newest
+    return Changes(found, until, has_more, newest)
+
+
+async def changes_following(reader: Reader, after: FeedPosition, *, limit: int) -> list[Change]:
+    """All that come next, without a gap; ResyncRequired if the first of them is not kept any more."""
+    rows = await _rows(reader, after, ChangeFilter(), until=None, limit=limit)
+    if rows and rows[0].seq != after.seq + 1:
+        raise resync_required()
+    return [_change(row) for row in rows]
+
+
+async def check_position(reader: Reader, position: FeedPosition) -> None:
+    """ResyncRequired unless all that came after it is kept: as it is where its own event is."""
+    if position == START:
+        oldest = await reader.first(_OLDEST)
+        is_kept = oldest is None or oldest.seq == 1
+    else:
+        row = await reader.first(_TIME_OF, seq=position.seq)
+        is_kept = row is not None and row.created_at == position.happened_at
+    if not is_kept:
+        raise resync_required()
+
+
+async def oldest_events(
+    connection: AsyncConnection, workspace_id: WorkspaceId, *, limit: int
+) -> Sequence[tuple[int, datetime]]:
+    """Number and time of the first ones that are kept."""
+    event = models.Event
+    found = await connection.execute(
+        select(event.seq, event.created_at)
+        .where(event.workspace_id == workspace_id)
+        .order_by(event.seq)
+        .limit(limit)
+    )
+    return [(row.seq, row.created_at) for row in found]
+
+
+async def forget_events(session: WriteSession, workspace_id: WorkspaceId, until: int) -> None:
+    """All with this number or a lower one."""
+    event = models.Event
+    await session.execute(
+        delete(event).where(event.workspace_id == workspace_id, event.seq <= until)
+    )
+
+
+def resync_required() -> ResyncRequired:
+    """For whoever went on too late."""
+    return ResyncRequired(
+        "The changes after this cursor are not kept any more. Read anew what you need, and go on from"
+        " the latest cursor.",
+        argument="after",
+    )
+
+
+async def _rows(
+    reader: Reader,
+    after: FeedPosition | None,
+    wanted: ChangeFilter,
+    *,
+    until: int | None,
+    limit: int,
+) -> Sequence[AnyRow]:
+    values: dict[str, object] = {"after": 0 if after is None else after.seq, "room": limit}
+    if until is not None:
+        values["until"] = until
+    if wanted.kinds is not None:
+        values["kinds"] = [kind.value for kind in wanted.kinds]
+    if wanted.post_id is not None:
+        values["post_id"] = wanted.post_id
+    return await reader.rows(_following(tuple(values)), **values)
+
+
+_CONDITIONS = {
+    "after": models.Event.seq > bindparam("after"),
+    "until": models.Event.seq <= bindparam("until"),
+    "kinds": any_of(models.Event.kind, "kinds"),
+    "post_id": models.Event.post_id == bindparam("post_id"),
+}
+
+
+@kept()
+def _following(given: tuple[str, ...]) -> Query:
+    """Served by the primary key; for one post, by ix_event_workspace_id_post_id_seq."""
+    event = models.Event
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in given]
+    return Query(
+        select(
+            event.seq,
+            event.kind,
+            event.actor_key_id,
+            event.post_id,
+            event.destination_id,
+            event.account_id,
+            event.payload,
+            event.created_at,
+        )
+        .where(*conditions)
+        .order_by(event.seq)
+        .limit(bindparam("room"))
+    )
+
+
+_SEQ_AND_TIME = select(models.Event.seq, models.Event.created_at)
+_NEWEST = Query(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
+_OLDEST = Query(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
+_TIME_OF = Query(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
+
+
+def _change(row: AnyRow) -> Change:
+    payload = row.payload
+    return Change(
+        seq=row.seq,
+        kind=EventKind(row.kind),
+        operation=payload["operation"],
+        actor=row.actor_key_id,
+        post_id=row.post_id,
+        destination_id=row.destination_id,
+        account_id=row.account_id,
+        changes=payload["changes"],
+        happened_at=row.created_at,
     )

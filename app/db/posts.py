@@ -80,6 +80,14 @@ async def posts_by_id(
     return await reader.rows(_by_id(shape), ids=ids)
 
 
+async def post_exists(reader: Reader, post_id: PostId) -> bool:
+    """Whether there is such a post, or was before it was deleted."""
+    return await reader.first(_EXISTS, id=post_id) is not None
+
+
+_EXISTS = Query(select(Post.id).where(Post.id == bindparam("id")))
+
+
 @kept()
 def _by_id(shape: Shape) -> Query:
     return Query(_kept(shape).where(any_of(Post.id, "ids")))

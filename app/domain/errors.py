@@ -20,6 +20,7 @@ PostResultsError
 │   │   └── PersistedQueryNotSupported  200   persisted_query_not_supported
 │   ├── InvalidApiKey         401   invalid_api_key
 │   ├── InsufficientScope     403   insufficient_scope
+│   ├── OriginNotAllowed      403   origin_not_allowed
 │   ├── NotFound              404   not_found
 │   ├── MethodNotAllowed      405   method_not_allowed
 │   ├── Conflict              409   conflict
@@ -30,6 +31,7 @@ PostResultsError
 │   │   ├── LeaseLost               409   lease_lost
 │   │   ├── Leased                  409   leased
 │   │   └── IdempotencyInProgress   409   idempotency_in_progress
+│   ├── ResyncRequired        410   resync_required
 │   ├── IdempotencyKeyReused  422   idempotency_key_reused
 │   ├── BodyTooLarge          413   body_too_large
 │   ├── UnsupportedMediaType  415   unsupported_media_type
@@ -66,6 +68,7 @@ class ErrorCode(StrEnum):
     PERSISTED_QUERY_NOT_SUPPORTED = "persisted_query_not_supported"
     INVALID_API_KEY = "invalid_api_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
@@ -76,6 +79,7 @@ class ErrorCode(StrEnum):
     LEASE_LOST = "lease_lost"
     LEASED = "leased"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    RESYNC_REQUIRED = "resync_required"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -221,6 +225,12 @@ class InsufficientScope(RequestError):
     fix = "Use a key that has the scope named in the message."
 
 
+class OriginNotAllowed(RequestError):
+    code = ErrorCode.ORIGIN_NOT_ALLOWED
+    http_status = 403
+    fix = "Ask the operator of this server to add the page's origin to CORS_ORIGINS."
+
+
 class NotFound(RequestError):
     code = ErrorCode.NOT_FOUND
     http_status = 404
@@ -274,6 +284,14 @@ class Leased(Conflict):
 class IdempotencyInProgress(Conflict):
     code = ErrorCode.IDEMPOTENCY_IN_PROGRESS
     fix = "Wait a moment and send the same request with the same key again."
+
+
+class ResyncRequired(RequestError):
+    """The changes since then are not kept any more, so that going on would leave some out."""
+
+    code = ErrorCode.RESYNC_REQUIRED
+    http_status = 410
+    fix = "Take the latest cursor of changes, read anew what you show, then go on from that cursor."
 
 
 class IdempotencyKeyReused(RequestError):

@@ -4,7 +4,7 @@ An event has the new value of every field that changed, so that reading all of t
 there now. Tokens of leases are left out: whoever reads a feed must not be able to report with them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from uuid import UUID
 from app.domain.accounts import Account
 from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 from app.domain.json_values import is_same
 from app.domain.posts import Post
 from app.domain.times import format_instant
@@ -41,6 +41,60 @@ class Event:
     account_id: AccountId | None = None
     changes: Mapping[str, object]
     """The new values, as JSON, by the names of the fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPosition:
+    """Behind one event of a workspace's feed, or before all of them."""
+
+    seq: int
+    happened_at: datetime | None
+    """When that event did, by which it is told from another one that a restored backup gave its number."""
+
+
+START = FeedPosition(0, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Change:
+    """An event as it stands in a workspace's feed."""
+
+    seq: int
+    """Counts the events of the workspace in the order of their commits, without gaps."""
+    kind: EventKind
+    operation: str
+    """What was done: the name of a mutation or command, or of what the server does by itself."""
+    actor: ApiKeyId | None
+    """Whose key did it; None for the operator and the server itself."""
+    post_id: PostId | None
+    destination_id: DestinationId | None
+    account_id: AccountId | None
+    changes: Mapping[str, object]
+    """As in `Event`."""
+    happened_at: datetime
+
+    @property
+    def position(self) -> FeedPosition:
+        return FeedPosition(self.seq, self.happened_at)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The new values of what others know of, by the names they have for it; no event has internals."""
+        names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
+        return {names[name]: value for name, value in self.changes.items() if name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFilter:
+    """Which changes somebody asks for; None filters nothing, and no kinds at all match nothing."""
+
+    kinds: Collection[EventKind] | None = None
+    post_id: PostId | None = None
+
+    def matches(self, change: Change) -> bool:
+        return (self.kinds is None or change.kind in self.kinds) and (
+            self.post_id is None or change.post_id == self.post_id
+        )
 
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:
@@ -144,3 +198,59 @@ def _as_json(value: object) -> object:
             return value.value
         case _:
             return value
+
+
+def _by_themselves(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
+    "post": _by_themselves(
+        "status",
+        "content",
+        "scheduled_for",
+        "timezone",
+        "media_ids",
+        "media",
+        "platform_content",
+        "reference",
+        "version",
+        "deleted_at",
+        "imported_at",
+        "created_at",
+        "updated_at",
+    ),
+    "destination": _by_themselves(
+        "account_id",
+        "platform",
+        "status",
+        "outcome",
+        "published_at",
+        "platform_post_id",
+        "platform_post_url",
+        "error",
+        "error_category",
+        "error_code",
+        "attempts",
+        "next_retry_at",
+        "created_at",
+        "updated_at",
+    )
+    | {"due_at": "scheduled_for"},
+    "account": _by_themselves(
+        "platform",
+        "account_name",
+        "display_name",
+        "platform_user_id",
+        "platform_username",
+        "avatar_url",
+        "is_active",
+        "needs_reconnection_since",
+        "token_expires_at",
+        "connected_at",
+        "created_at",
+        "updated_at",
+    )
+    | {"token_refreshed_at": "token_last_refresh"},
+}
+"""What each noun's fields are called by whoever reads of it; what is not here is internal."""

@@ -1,7 +1,8 @@
 """What a resolver is given: the viewer, short reads of their workspace, loaders, the clock. No request."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -21,6 +22,7 @@ from app.graphql.loaders import ListEntries, Loaders
 from app.http.rate_limits import RequestCount
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
+from app.services.feeds import Feeds
 from app.services.publishing import Publisher
 from app.services.writing import Errand
 
@@ -53,14 +55,11 @@ class Shared:
     retry_policies: RetryPolicies
     longest_wait: timedelta
     """How long the answer to a request may be held back, until there is something to answer."""
-    is_stopping: bool = False
-    """From when on no answer is held back any more."""
+    feeds: Feeds
     cursor_secret: bytes = b""
     """Set when the server has started; the same in all its processes."""
-
-    def stop(self) -> None:
-        """Let every answer go that is held back."""
-        self.is_stopping = True
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """From when on no answer is held back or kept open any more."""
 
 
 @dataclass(kw_only=True)
@@ -81,13 +80,17 @@ class Context:
     refused_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
     """Of several posts, those whose kind of value no input can carry, by their places among all."""
 
+    def anew(self) -> "Context":
+        """For the next answer to the same operation."""
+        return replace(self, state=self.state.copy(), list_entries=self.list_entries.anew())
+
     @cached_property
     def loaders(self) -> Loaders:
         return Loaders(self.read, self.clock, self.list_entries)
 
     @cached_property
     def patience(self) -> Patience:
-        return Patience(self.shared.longest_wait, lambda: self.shared.is_stopping)
+        return Patience(self.shared.longest_wait, self.shared.stopping.is_set)
 
     @property
     def database(self) -> Database:

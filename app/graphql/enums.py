@@ -15,6 +15,7 @@ from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.endings import Receipt
 from app.domain.errors import ErrorCode, concrete_errors
+from app.domain.events import EventKind
 from app.domain.findings import Finding
 from app.domain.periods import Period
 from app.domain.posts import PostStatus
@@ -157,6 +158,21 @@ _describe(
     REPEATED="It was reported before; nothing has changed.",
     LATE="It came after its lease was lost, so it is only logged.",
     DUPLICATE="The post was published there before: it may stand there twice now. Both are on record.",
+)
+_describe(
+    EventKind,
+    "ChangeType",
+    "What happened to which kind of thing.",
+    POST_CREATED="A post was created or imported.",
+    POST_CHANGED="A post, or what follows from its destinations, has changed.",
+    POST_DELETED="A post was deleted.",
+    DESTINATION_ADDED="An account was added to a post.",
+    DESTINATION_CHANGED="It stands elsewhere now, or something else about it has changed.",
+    DESTINATION_REMOVED="An account was taken off a post.",
+    DESTINATION_DUPLICATED="It was published once more than it should be; its state is that of the first"
+    " report.",
+    ACCOUNT_CONNECTED="An account was connected or imported.",
+    ACCOUNT_CHANGED="An account has changed.",
 )
 _describe(
     Finding,

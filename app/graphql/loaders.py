@@ -40,6 +40,10 @@ class ListEntries:
         self.refusal: LimitExceeded | None = None
         """Why the answer as a whole is refused, once it is."""
 
+    def anew(self) -> "ListEntries":
+        """For the next answer, with the same limit."""
+        return ListEntries(self._allowed)
+
     def add(self, count: int) -> None:
         """Count entries, or raise LimitExceeded."""
         self._count += count

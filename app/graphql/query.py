@@ -11,6 +11,7 @@ from strawberry import argument
 from app.db import accounts, destinations, posts
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
+from app.domain.events import EventKind
 from app.domain.ids import (
     AccountId,
     DestinationId,
@@ -22,6 +23,7 @@ from app.domain.ids import (
 from app.domain.periods import Period
 from app.graphql import connections
 from app.graphql.analytics import AnalyticsSummary, summarise
+from app.graphql.changes import ChangePage, changes_page
 from app.graphql.connections import (
     CursorPage,
     DestinationConnection,
@@ -50,6 +52,13 @@ Last = Annotated[
     int | None, argument(description=f"The last so many, 1 to {connections.MAX_PAGE_SIZE}.")
 ]
 Before = Annotated[str | None, argument(description="Only what comes before this cursor.")]
+
+Types = Annotated[
+    list[EventKind] | None, argument(description="Only changes of these types; without it, all.")
+]
+OfPost = Annotated[
+    UUID | None, argument(description="Only changes of this post and its destinations.")
+]
 
 
 @strawberry.type(description="Everything that can be read. Each field sees one workspace only.")
@@ -169,6 +178,21 @@ class Query:
         info.context.list_entries.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]
+
+    @strawberry.field(
+        description="What happened in the workspace, the oldest first; without `after`, from the first"
+        " change that is kept. A cursor that is older than that is RESYNC_REQUIRED.",
+        extensions=requires(Scope.READ),
+    )
+    async def changes(
+        self,
+        info: Info,
+        after: After = None,
+        first: First = None,
+        types: Types = None,
+        post_id: OfPost = None,
+    ) -> ChangePage | None:
+        return await changes_page(info.context, after, first, types, post_id)
 
     @strawberry.field(description="Who asks: the key of this request and its workspace.")
     def viewer(self, info: Info) -> Viewer:

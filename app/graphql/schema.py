@@ -1,6 +1,6 @@
 """The schema, its printed form, and the gate that every document passes before it runs. No HTTP."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 import strawberry
@@ -19,38 +19,39 @@ from graphql import (
     print_schema,
 )
 from graphql.execution.values import VariableValues
-from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import validate_document
-from strawberry.types import ExecutionContext
-from strawberry.types import ExecutionResult as StrawberryResult
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql import limits
 from app.graphql.context import Context
 from app.graphql.errors import mark_as_validation
-from app.graphql.execution.executor import Executor
 from app.graphql.execution.operations import Operation, Operations
 from app.graphql.mutations import Mutation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
+from app.graphql.subscription import Subscription
 from app.graphql.types import Account, Destination, Post
 from app.graphql.validation import RULES
 from app.settings import GraphQLLimits
 
 
+class Refused(Exception):
+    """An operation that does not run, and why."""
+
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
 class Schema(strawberry.Schema):
-    """Strawberry's schema; what becomes of errors is decided in app.graphql.errors alone."""
+    """Strawberry's schema, and the gate that every operation passes before it runs."""
 
     allowed: GraphQLLimits
-    operations: Operations | None = None
-    """Those that need not be prepared again; None where graphql-core alone runs everything."""
-
-    def process_errors(
-        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
-    ) -> None:
-        """Log nothing here: most errors are the caller's."""
+    is_fast: bool
+    operations: Operations
+    """Those that passed before; none is kept where not `is_fast`."""
 
     async def answer(
         self,
@@ -58,26 +59,60 @@ class Schema(strawberry.Schema):
         variables: Mapping[str, object],
         context: Context,
         operation_name: str | None,
-        allowed: frozenset[OperationType],
-    ) -> ExecutionResult | StrawberryResult:
-        """Run an operation: at once if it is known, else after all that the gate does with it."""
-        known = self.operations.get(text, operation_name) if self.operations else None
-        if known is None or known.kind not in allowed:
-            return await self.execute(
-                text,
-                variable_values=dict(variables),
-                context_value=context,
-                operation_name=operation_name,
-                allowed_operation_types=allowed,
-            )
+        kinds: frozenset[OperationType],
+    ) -> ExecutionResult:
+        """Run a query or a mutation."""
         try:
-            known.begin(context)
-            coerced = known.coerced(context, variables, self.allowed)
+            operation, coerced = self.admit(text, variables, context, operation_name, kinds)
+        except Refused as refused:
+            return ExecutionResult(None, refused.errors)
+        return await operation.execute(context, coerced)
+
+    def admit(
+        self,
+        text: str,
+        variables: Mapping[str, object],
+        context: Context,
+        operation_name: str | None,
+        kinds: frozenset[OperationType],
+    ) -> tuple[Operation, VariableValues]:
+        """What may run, once it is counted; Refused for what may not.
+
+        KindNotAllowed for an operation of another kind.
+        """
+        try:
+            operation = self._operation(text, context, operation_name, kinds)
+            coerced = operation.coerced(context, variables, self.allowed)
         except RequestError as error:
-            return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
+            raise Refused([GraphQLError(str(error), original_error=error)]) from None
+        except GraphQLError as error:
+            raise Refused([error]) from None
         if not isinstance(coerced, VariableValues):
-            return ExecutionResult(None, coerced)
-        return await known.execute(context, coerced)
+            raise Refused(coerced)
+        return operation, coerced
+
+    def _operation(
+        self,
+        text: str,
+        context: Context,
+        name: str | None,
+        kinds: frozenset[OperationType],
+    ) -> Operation:
+        """One that ran before is known to be valid; any other is looked at from all sides."""
+        known = self.operations.get(text, name)
+        if known is not None:
+            known.begin(context, kinds)
+            return known
+        document = _read_within(text, self.allowed)
+        definition = _definition(document, name)
+        operation = Operation(self, text, document, definition, is_fast=self.is_fast)
+        # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
+        operation.begin(context, kinds)
+        if errors := validate_document(core_schema(self), document, RULES):
+            mark_as_validation(errors)
+            raise Refused(errors)
+        self.operations.put(text, name, operation)
+        return operation
 
 
 @cache
@@ -89,14 +124,13 @@ def make_schema(allowed: GraphQLLimits, *, is_fast: bool = True) -> Schema:
     schema = Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=[Post, Destination, Account],
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[lambda: Gate(schema, allowed)],
-        execution_context_class=Executor if is_fast else None,
     )
     schema.allowed = allowed
-    if is_fast:
-        schema.operations = Operations()
+    schema.is_fast = is_fast
+    schema.operations = Operations() if is_fast else Operations(max_bytes=0)
     _drop_null_defaults(core_schema(schema))
     return schema
 
@@ -138,50 +172,14 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
                 each.default_value = Undefined
 
 
-class Gate(SchemaExtension):
-    """Refuses a document for what it asks before anything expensive is done with it."""
-
-    def __init__(self, schema: Schema, allowed: GraphQLLimits) -> None:
-        self._schema = schema
-        self._limits = allowed
-
-    def on_parse(self) -> Iterator[None]:
-        context = self.execution_context
-        text = context.query or ""
-        context.graphql_document = document = _read_within(text, self._limits)
-        self._operation = Operation(self._schema, text, document, self._definition())
-        # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
-        self._operation.begin(context.context)
-        yield
-
-    def on_validate(self) -> Iterator[None]:
-        self.execution_context.validation_rules = RULES
-        yield
-        mark_as_validation(self.execution_context.pre_execution_errors or ())
-
-    def on_execute(self) -> Iterator[None]:
-        """Look at the variables; a document that comes so far need not be looked at again."""
-        context = self.execution_context
-        if self._schema.operations is not None:
-            name = context._provided_operation_name
-            self._schema.operations.put(context.query or "", name, self._operation)
-        coerced = self._operation.coerced(context.context, context.variables or {}, self._limits)
-        if not isinstance(coerced, VariableValues):
-            context.result = ExecutionResult(data=None, errors=coerced)  # nothing is run
-        yield
-
-    def _definition(self) -> OperationDefinitionNode:
-        context = self.execution_context
-        assert context.graphql_document is not None  # noqa: S101 - set by on_parse
-        # Strawberry's own `operation_name` answers with the first operation where none was named.
-        operation = get_operation_ast(context.graphql_document, context._provided_operation_name)
-        if operation is not None:
-            return operation
-        definitions = context.graphql_document.definitions
-        if not any(isinstance(each, OperationDefinitionNode) for each in definitions):
-            raise ValidationFailed("The document has no operation; it needs a query.")
-        raise InvalidInput(
-            "operationName must name an operation of the document; it may be left out only where the"
-            " document has exactly one.",
-            argument="operationName",
-        )
+def _definition(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    operation = get_operation_ast(document, name)
+    if operation is not None:
+        return operation
+    if not any(isinstance(each, OperationDefinitionNode) for each in document.definitions):
+        raise ValidationFailed("The document has no operation; it needs a query.")
+    raise InvalidInput(
+        "operationName must name an operation of the document; it may be left out only where the"
+        " document has exactly one.",
+        argument="operationName",
+    )

@@ -36,6 +36,7 @@ class RateLimits:
         failed_authentications: Sequence[RateLimitItem],
         new_posts: Sequence[RateLimitItem],
         publishing: Sequence[RateLimitItem],
+        subscribing: Sequence[RateLimitItem],
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
@@ -43,6 +44,7 @@ class RateLimits:
         self._failures = _Limits(failed_authentications if requests else (), now)
         self._new_posts = _Limits(new_posts if requests else (), now)
         self._publishing = _Limits(publishing if requests else (), now)
+        self._subscribing = _Limits(subscribing if requests else (), now)
 
     def check(self, key_id: ApiKeyId, state: RequestState) -> None:
         """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
@@ -52,19 +54,26 @@ class RateLimits:
         """As `check`, for a request that does nothing but publish: it is counted by its own limit."""
         self._check(self._publishing, str(key_id), state, "publishing requests")
 
-    def check_any(self, key_id: ApiKeyId, state: RequestState) -> None:
+    def check_subscribing(self, key_id: ApiKeyId, state: RequestState) -> None:
+        """As `check`, for whoever begins to follow something; many come back together after a restart."""
+        self._check(self._subscribing, str(key_id), state, "new subscriptions")
+
+    def check_any(self, key_id: ApiKeyId, state: RequestState, *, may_follow: bool) -> None:
         """RateLimitExceeded where a request would be refused whatever it is; counts nothing.
 
-        The status is that of the limit on any request. When to try again, the sooner of both says: a
-        publisher that waited for the later one would lose its leases.
+        `may_follow` tells whether it may turn out to be a subscription. The status is that of the limit on
+        any request. When to try again, the soonest of all says: a publisher that waited for a later one
+        would lose its leases.
         """
         caller = str(key_id)
-        if not (ordinary := self._requests.used_up(caller)):
-            return
-        if not (publishing := self._publishing.used_up(caller)):
+        used_up = [each.used_up(caller) for each in (self._requests, self._publishing)]
+        if may_follow:
+            used_up.append(self._subscribing.used_up(caller))
+        ordinary, publishing = used_up[:2]
+        if ordinary is None or publishing is None or None in used_up:
             return
         state["rate_status"] = ordinary.status(caller)
-        seconds = min(self._seconds_until_reset(each, caller) for each in (ordinary, publishing))
+        seconds = min(self._seconds_until_reset(each, caller) for each in used_up if each)
         raise RateLimitExceeded(
             f"Too many requests: {ordinary} are allowed for one API key, and {publishing} that do"
             f" nothing but publish. Try again in {seconds} s.",
@@ -143,9 +152,9 @@ class RequestCount:
         self._state = state
         self._is_counted = False
 
-    def as_unknown(self) -> None:
+    def as_unknown(self, *, may_follow: bool) -> None:
         """Not counted yet; RateLimitExceeded if it is one too many whatever it is."""
-        self._rate_limits.check_any(self._key_id, self._state)
+        self._rate_limits.check_any(self._key_id, self._state, may_follow=may_follow)
 
     def as_request(self) -> None:
         """It is like any other, or was not understood; RateLimitExceeded if it is one too many."""
@@ -154,6 +163,10 @@ class RequestCount:
     def as_publishing(self) -> None:
         """It does nothing but publish; RateLimitExceeded if it is one too many."""
         self._count(self._rate_limits.check_publishing)
+
+    def as_subscription(self) -> None:
+        """It begins to follow something; RateLimitExceeded if it is one too many."""
+        self._count(self._rate_limits.check_subscribing)
 
     def with_new_posts(self, count: int) -> None:
         """It creates so many posts; BulkLimitExceeded or RateLimitExceeded if these are too many."""

@@ -54,7 +54,7 @@ class Requests:
             await self.app(scope, receive, send)
             return
 
-        request_id = self._random_bytes(_REQUEST_ID_BYTES).hex()
+        request_id = new_request_id(self._random_bytes)
         scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
         response = _Response(send, request_state(scope), self._rate_limits)
         client_left = False
@@ -77,6 +77,11 @@ class Requests:
             self._observer.request_finished(
                 _finished(scope, status=status, duration=duration, body_bytes=response.body_bytes)
             )
+
+
+def new_request_id(random_bytes: Callable[[int], bytes]) -> str:
+    """Eight hex digits, by which the operator finds in the log what a client was told."""
+    return random_bytes(_REQUEST_ID_BYTES).hex()
 
 
 class _Response(TrackedSend):

@@ -78,6 +78,22 @@ def _take_over_uvicorn() -> None:
         logger.propagate = True
     # Our own line per request says more, and holds no query string.
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
+
+
+def _is_of_no_socket(record: logging.LogRecord) -> bool:
+    """What the server tells of WebSockets, ours tell of as well; what a client sends is no failure."""
+    message = record.getMessage()
+    return not message.startswith(_OF_SOCKETS) and '"WebSocket ' not in message
+
+
+_OF_SOCKETS = (
+    "connection open",
+    "connection closed",
+    "Invalid UTF-8 sequence received",
+    # It takes a handshake that was refused with a body for one that was forgotten.
+    "ASGI callable returned without completing handshake",
+)
 
 
 def _renderers(log_format: str) -> list[Processor]:

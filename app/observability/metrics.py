@@ -75,6 +75,18 @@ class Metrics:
             ("type", "code"),
             registry=self.registry,
         )
+        self._sockets = Gauge(
+            "post_results_websockets_open",
+            "WebSockets that are open.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._subscriptions = Gauge(
+            "post_results_subscriptions_open",
+            "Subscriptions, and requests that wait for results, that are open.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
@@ -111,6 +123,16 @@ class Metrics:
             found = self._requests.labels(*labels), self._durations.labels(*labels)
             self._of_routes[key] = found
         return found
+
+    def socket_opened(self) -> None:
+        self._sockets.inc()
+
+    def socket_closed(self) -> None:
+        self._sockets.dec()
+
+    def subscriptions_changed(self, by: int) -> None:
+        """Count so many more, or fewer."""
+        self._subscriptions.inc(by)
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         """Count a GraphQL operation; the code is that of its first error."""

@@ -74,6 +74,22 @@ query PostResults($postId: UUID!) {{
 {RESULT_FRAGMENT}
 """
 
+LATEST_CHANGE = """
+query LatestChange {
+  changes(first: 1, types: []) {
+    latest_cursor: latestCursor
+  }
+}
+"""
+
+POST_CHANGED = """
+subscription PostChanged($postId: UUID!, $after: String!) {
+  postChanged(postId: $postId, after: $after) {
+    cursor
+  }
+}
+"""
+
 POST = f"""
 query Post($postId: UUID!) {{
   post(postId: $postId) {{
@@ -147,6 +163,27 @@ query AccountHealth($accountId: Int!) {
       expiring_soon: expiringSoon
     }
     connected_at: connectedAt
+  }
+}
+"""
+
+CHANGES = """
+query Changes($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
+  changes(after: $after, first: $first, types: $types, postId: $postId) {
+    changes: nodes {
+      cursor
+      type
+      operation
+      post_id: postId
+      destination_id: destinationId
+      account_id: accountId
+      values
+      api_key_id: actorKeyId
+      happened_at: happenedAt
+    }
+    cursor: endCursor
+    has_more: hasNextPage
+    latest_cursor: latestCursor
   }
 }
 """

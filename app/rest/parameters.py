@@ -6,11 +6,13 @@ lists are joined and of anything else the last one counts.
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from app.domain.errors import InvalidInput
+from app.domain.events import EventKind
 from app.domain.ids import parse_account_id, parse_uuid
 from app.domain.periods import Period
 from app.domain.posts import STATUS_WORDS
@@ -23,6 +25,8 @@ from app.rest.requests import Variables
 SORTS = ("created_at", "scheduled_for", "published_at", "updated_at")
 ORDERS = ("desc", "asc")
 MAX_LIST_LENGTH = 100
+MAX_WAIT_SECONDS = 60
+"""Proxies cut off what is silent for longer."""
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_SHOWN_LENGTH = 40
@@ -39,6 +43,12 @@ def post_id(request: Request) -> str:
 
 def one_post(request: Request) -> Variables:
     return {"postId": post_id(request)}
+
+
+def wait(request: Request) -> timedelta:
+    """How long an answer may be held back until there is something new."""
+    query = read_query_string(request)
+    return timedelta(seconds=_whole_number(query, "wait", 0, MAX_WAIT_SECONDS, 0))
 
 
 def one_account(request: Request) -> Variables:
@@ -74,6 +84,18 @@ def post_list(request: Request) -> Variables:
     }
 
 
+def changes(request: Request) -> Variables:
+    """Where to go on, how many, and of what; a cursor is read where it is known what it is of."""
+    query = read_query_string(request)
+    of_post = _text(query, "post_id")
+    return {
+        "after": _text(query, "after"),
+        "first": _whole_number(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
+        "types": _change_types(query),
+        "postId": None if of_post is None else str(parse_uuid(of_post, "post_id")),
+    }
+
+
 def reporting_period(request: Request) -> Variables:
     query = read_query_string(request)
     return {
@@ -91,6 +113,15 @@ def _statuses(query: QueryParams) -> list[str] | None:
         if word not in STATUS_WORDS:
             raise _unknown_word("status", word, [*STATUS_WORDS])
     return [STATUS_WORDS[word].name for word in words]
+
+
+def _change_types(query: QueryParams) -> list[str] | None:
+    words = _items(query, "types")
+    known = {kind.value: kind.name for kind in EventKind}
+    for word in words or ():
+        if word not in known:
+            raise _unknown_word("types", word, [*known])
+    return None if words is None else [known[word] for word in words]
 
 
 def _platforms(query: QueryParams) -> list[str] | None:

@@ -14,13 +14,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.domain.times import Clock
-from app.graphql.app import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLDoor
+from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLDoor
 from app.http.state import request_state
 from app.rest import bodies, documents, mutations, outcomes, parameters, shapes
 from app.rest.envelope import envelope_data, envelope_done, envelope_error
 from app.rest.errors import first_error
 from app.rest.requests import Asked, Variables, Wanted, read_request
 from app.rest.shapes import Found, JsonObject
+from app.rest.waiting import when_new
 
 PREFIXES = ("/v1", "/api/v1")
 """The documented one, and the one that existing clients send."""
@@ -37,6 +38,8 @@ class Call:
     document: str
     wanted: Callable[[Asked], Wanted]
     answer: Callable[[Request, Found], Response]
+    waits: bool = False
+    """Whether a client may have it held back until there is something new."""
 
 
 def read(
@@ -75,12 +78,15 @@ def write(
 
 
 CALLS = (
-    read(
-        "/posts/{post_id}/results",
-        documents.POST_RESULTS,
-        parameters.one_post,
-        shapes.results,
-        shapes.next_look,
+    replace(
+        read(
+            "/posts/{post_id}/results",
+            documents.POST_RESULTS,
+            parameters.one_post,
+            shapes.results,
+            shapes.next_look,
+        ),
+        waits=True,
     ),
     write(
         "POST",
@@ -127,6 +133,7 @@ CALLS = (
         parameters.one_account,
         shapes.account_health,
     ),
+    read("/changes", documents.CHANGES, parameters.changes, shapes.changes),
     read("/me", documents.ME, parameters.nothing, shapes.me),
     read(
         "/analytics/summary",
@@ -183,10 +190,15 @@ def _handler(call: Call, door: GraphQLDoor, clock: Clock, max_body_bytes: int) -
             context = replace(
                 context, same_request=wanted.same_request, refused_posts=wanted.refused_posts
             )
-        answer = await door.run(context, call.document, wanted.variables, allowed=allowed)
-        now = clock()
-        if answer.data is None or answer.errors:
-            return envelope_error(request.scope, first_error(answer.errors), now)
-        return call.answer(request, Found(answer.data, wanted.variables, now))
+
+        async def respond() -> Response:
+            answer = await door.run(context, call.document, wanted.variables, allowed=allowed)
+            now = clock()
+            if answer.data is None or answer.errors:
+                return envelope_error(request.scope, first_error(answer.errors), now)
+            return call.answer(request, Found(answer.data, wanted.variables, now))
+
+        wait = parameters.wait(request) if call.waits else None
+        return await (when_new(request, door, context, respond, wait) if wait else respond())
 
     return handle

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.domain.api_keys import Scope
 from app.domain.errors import NotFound
+from app.domain.events import EventKind
 from app.domain.posts import DEFAULT_TIMEZONE, PostStatus
 from app.domain.times import format_instant
 
@@ -106,6 +107,14 @@ def account_health(found: Found) -> JsonObject:
         "token": account["token"],
         "activity": health["activity"],
         "connected_at": account["connected_at"],
+    }
+
+
+def changes(found: Found) -> JsonObject:
+    page = found.data["changes"]
+    return {
+        **page,
+        "changes": [{**each, "type": EventKind[each["type"]].value} for each in page["changes"]],
     }
 
 

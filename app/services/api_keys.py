@@ -1,8 +1,10 @@
 """API keys: made, revoked, and recognised on every request. What a scope allows is declared elsewhere."""
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,8 +12,9 @@ from uuid import UUID
 from app.db import api_keys
 from app.db.engine import Database
 from app.domain.api_keys import NewKey, Scope, is_usable, is_well_formed, key_digest, make_key
-from app.domain.errors import InvalidApiKey
+from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId
+from app.domain.times import Clock
 from app.domain.workspaces import WorkspaceKind
 
 BELIEVED_FOR = timedelta(seconds=1)
@@ -79,6 +82,16 @@ class Keys:
             viewer = await self._look_up(digest, now)
             self._remember(digest, viewer)
         return viewer
+
+    async def until_refused(self, token: str, clock: Clock, every: timedelta) -> None:
+        """Return when a key that was let in opens nothing any more; it is looked at every so often."""
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            with suppress(ServiceUnavailable):
+                try:
+                    await self.authenticate(token, clock())
+                except InvalidApiKey:
+                    return
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
         row = await api_keys.find_key(self._database, digest)

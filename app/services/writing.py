@@ -92,8 +92,11 @@ class Writing:
         """Append what no change of a state tells."""
         self._events.append(event)
 
-    async def tell(self) -> None:
-        """Append the events of everything that was saved; the last that a transaction does."""
+    async def tell(self) -> bool:
+        """Append the events of everything that was saved; the last that a transaction does.
+
+        Whether there is any.
+        """
         await append_events(
             self.session,
             self.errand.workspace_id,
@@ -102,16 +105,19 @@ class Writing:
             operation=self.errand.operation,
             now=self.errand.now,
         )
+        return bool(self._events)
 
 
 async def write(database: Database, errand: Errand, work: Callable[[Writing], Awaitable[T]]) -> T:
     """Run an errand in one transaction; on any exception nothing is kept."""
 
-    async def transaction(session: WriteSession) -> T:
+    async def transaction(session: WriteSession) -> tuple[T, bool]:
         reader = database.reading_within(session, errand.workspace_id)
         writing = Writing(session, reader, errand)
         result = await work(writing)
-        await writing.tell()
-        return result
+        return result, await writing.tell()
 
-    return await database.write(transaction)
+    result, has_events = await database.write(transaction)
+    if has_events:
+        database.has_committed_events(errand.workspace_id)
+    return result

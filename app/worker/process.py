@@ -15,9 +15,11 @@ from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
+from app.pubsub.protocol import wake_nobody
 from app.services.access import fail_what_lacks_access
 from app.services.leases import settle_lost_leases
 from app.services.retry_policies import load_retry_policies
+from app.services.wakeups import telling_of_changes
 from app.settings import Settings
 from app.worker.starting import describe_worker, make_worker, watched
 
@@ -51,7 +53,11 @@ async def _work(settings: Settings, policies: RetryPolicies, now: Clock) -> None
             _stop_on_signals(worker.stop)
             click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
             # As every server does, so that nothing is stuck while one worker lives.
-            async with repeated(settle_leases, every=TICK), repeated(fail_due_posts, every=TICK):
+            async with (
+                telling_of_changes(database, wake_nobody),
+                repeated(settle_leases, every=TICK),
+                repeated(fail_due_posts, every=TICK),
+            ):
                 await worker.run()
 
 

@@ -6,9 +6,11 @@ import httpx
 import pytest
 
 from app.db.engine import Database
+from app.domain.events import Event, EventKind
 from app.domain.ids import WorkspaceId
 from app.rest.routes import CALLS, PREFIXES
 from tests.clients import serving
+from tests.db.feeds import numbered, tell
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
 from tests.rest.envelopes import data_of, error_of
 
@@ -17,12 +19,14 @@ FOREIGN_ACCOUNT = 2280
 
 
 async def other_workspace(database: Database) -> tuple[WorkspaceId, str]:
-    """A workspace with a post on an account; the post's id."""
+    """A workspace with a post on an account, of which something is told; the post's id."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, id=FOREIGN_ACCOUNT)
     post = await add_post(
         database, workspace, {account: published()}, content="Theirs", reference="theirs"
     )
+    event = Event(kind=EventKind.POST_CREATED, post_id=post.id, account_id=account, changes={})
+    await tell(database, workspace, [event])
     return workspace, str(post.id)
 
 
@@ -59,11 +63,13 @@ async def test_lists_and_counts_stay_in_the_workspace(database: Database) -> Non
         accounts = data_of(await client.get("/v1/accounts"))
         me = data_of(await client.get("/v1/me"))
         summary = data_of(await client.get("/v1/analytics/summary?period=all"))
+        changes = data_of(await client.get("/v1/changes"))
     assert (posts["posts"], posts["total"]) == ([], 0)
     assert (accounts["accounts"], accounts["total"]) == ([], 0)
     assert me["quota"]["accounts"]["used"] == 0
     assert me["stats"] == {"posts_last_30d": 0, "total_posts": 0}
     assert (summary["posts"]["total"], summary["by_platform"]) == (0, [])
+    assert (changes["changes"], changes["has_more"]) == ([], False)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +92,42 @@ async def test_a_filter_finds_nothing_foreign(
         assert data_of(answer)["total"] == 0
     assert without_meta(answers[0]) == without_meta(answers[1])
     assert answers[0].headers["ETag"] == answers[1].headers["ETag"]
+
+
+async def test_the_changes_of_a_foreign_post_are_those_of_a_missing_one(
+    database: Database,
+) -> None:
+    their_workspace, their_post = await other_workspace(database)
+    their_key = await add_api_key(database, their_workspace)
+    workspace = await add_workspace(database)
+    await tell(database, workspace, numbered(2))
+    key = await add_api_key(database, workspace)
+    async with serving(database, token=key.token) as client:
+        answers = [
+            await client.get(f"/v1/changes?post_id={post}") for post in (their_post, uuid4())
+        ]
+        theirs = await client.with_token(their_key.token).get(f"/v1/changes?post_id={their_post}")
+    assert len(data_of(theirs)["changes"]) == 1
+    for answer in answers:
+        assert data_of(answer)["changes"] == []
+    assert without_meta(answers[0]) == without_meta(answers[1])
+    assert answers[0].headers["ETag"] == answers[1].headers["ETag"]
+
+
+async def test_a_foreign_cursor_is_answered_like_one_that_nobody_made(database: Database) -> None:
+    their_workspace, _ = await other_workspace(database)
+    their_key = await add_api_key(database, their_workspace)
+    workspace = await add_workspace(database)
+    await tell(database, workspace, numbered(1))  # at the same time and with the same number
+    key = await add_api_key(database, workspace)
+    async with serving(database, token=key.token) as client:
+        theirs = data_of(await client.with_token(their_key.token).get("/v1/changes"))
+        own = data_of(await client.get("/v1/changes"))
+        answers = [
+            await client.get(f"/v1/changes?after={cursor}")
+            for cursor in (theirs["cursor"], theirs["changes"][0]["cursor"], "made-up")
+        ]
+    assert own["cursor"] != theirs["cursor"]
+    for answer in answers:
+        assert error_of(answer, 400)["code"] == "bad_cursor"
+        assert without_meta(answer) == without_meta(answers[0])

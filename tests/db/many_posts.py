@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import insert
 
 from app.db.engine import Database, WriteSession
-from app.db.models import Account, Attempt, Destination, Post, Workspace
+from app.db.models import Account, Attempt, Destination, Event, Post, Workspace
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.domain.ids import WorkspaceId
@@ -24,7 +24,10 @@ Rows = dict[type[Any], list[dict[str, Any]]]
 
 
 async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
-    """The workspace, its accounts, and a year of posts on two accounts each; always the same."""
+    """The workspace, its accounts, and a year of posts on two accounts each; always the same.
+
+    Of each post one change is told.
+    """
 
     async def work(session: WriteSession) -> None:
         for model, rows in _rows(workspace).items():
@@ -35,13 +38,13 @@ async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
 
 def _rows(workspace: WorkspaceId) -> Rows:
     random = Random(str(workspace))
-    rows: Rows = {Workspace: [], Account: [], Post: [], Destination: [], Attempt: []}
+    rows: Rows = {Workspace: [], Account: [], Post: [], Destination: [], Attempt: [], Event: []}
     rows[Workspace].append(
         {
             "id": workspace,
             "name": str(workspace),
             "kind": WorkspaceKind.LOCAL,
-            "event_seq": 0,
+            "event_seq": POSTS,
             "next_account_id": ACCOUNTS + 1,
             "created_at": NOW,
         }
@@ -90,6 +93,16 @@ def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -
             "search_text": "spring sale starts today. " * 10,
             "deleted_at": NOW if number % 50 == 0 else None,
             **times,
+        }
+    )
+    rows[Event].append(
+        {
+            "workspace_id": workspace,
+            "seq": number + 1,
+            "kind": "post.created" if number % 50 else "post.deleted",
+            "post_id": post_id,
+            "payload": {"operation": "createPost", "changes": {}},
+            "created_at": created_at,
         }
     )
     for place, state in enumerate(states):

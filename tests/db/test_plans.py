@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.db import access, accounts, analytics, attempts, destinations, posts, publishing
+from app.db import access, accounts, analytics, attempts, destinations, events, posts, publishing
 from app.db.destinations import DestinationFilter, DestinationSort
 from app.db.engine import Database, Reader, WriteSession
 from app.db.pages import Direction, PageRequest
@@ -19,6 +19,7 @@ from app.db.posts import PostFilter, PostSort
 from app.db.sqlite import REFRESH_STATISTICS
 from app.domain.cursors import Position
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.events import START, ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
 from tests.db.many_posts import ACCOUNTS, add_many_posts
@@ -272,6 +273,7 @@ async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database
         TOTALS,
         LOADERS,
         ACCESS,
+        _feed(filled),
     ):
         plans = {
             name: await plan_of(filled, query) - EITHER_WAY.get(name, set())
@@ -339,12 +341,40 @@ def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
     }
 
 
+def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """What is read of a feed, each page with the newest change and a look at the cursor."""
+
+    def page(after: FeedPosition | None, **wanted: Any) -> Query:
+        return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
+
+    async def oldest(_reader: Reader) -> None:
+        async with database.read_all_workspaces() as connection:
+            await events.oldest_events(connection, OURS, limit=5)
+
+    middle = FeedPosition(500, None)
+    deleted = [EventKind.POST_DELETED]
+    of_post = {"pk_event", "ix_event_workspace_id_post_id_seq"}
+    return {
+        "changes, newest": (events.newest_position, {"pk_event"}),
+        "changes, oldest": (oldest, {"pk_event"}),
+        "changes, all that follow": (
+            lambda reader: events.changes_following(reader, middle, limit=5),
+            {"pk_event"},
+        ),
+        "changes, first page": (page(None), {"pk_event"}),
+        "changes, from the start": (page(START), {"pk_event"}),
+        "changes, of a type": (page(None, kinds=deleted), {"pk_event"}),
+        "changes, of a post": (page(None, post_id=POST_IDS[0]), of_post),
+        "changes, of a type and post": (page(None, kinds=deleted, post_id=POST_IDS[0]), of_post),
+    }
+
+
 @pytest.fixture
 async def filled(database: Database) -> Database:
     """Two workspaces alike, with statistics, and without what earlier tests left on the pages."""
     await add_many_posts(database, OURS)
     await add_many_posts(database, THEIRS)
-    tables = "account, post, destination, attempt"
+    tables = "account, post, destination, attempt, event"
     vacuum = [f"VACUUM (FULL) {tables}", f"VACUUM (ANALYZE) {tables}"]
     async with database.writing.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -412,6 +442,7 @@ _SQLITE_KEYS = {
     "sqlite_autoindex_workspace_1": "pk_workspace",
     "sqlite_autoindex_account_1": "pk_account",
     "sqlite_autoindex_destination_1": "pk_destination",
+    "sqlite_autoindex_event_1": "pk_event",
     "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
 }
 

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from app.db.engine import Database
 from app.domain.destinations import ErrorCategory, Outcome
-from app.domain.ids import WorkspaceId
+from app.domain.events import Event, EventKind
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from tests.db.feeds import tell
 from tests.factories import (
     NOW,
     add_account,
@@ -70,6 +72,10 @@ async def add_foreign(database: Database) -> str:
     )
     for state in (queued(NOW - timedelta(hours=1)), unknown(), claimed(), started(), published()):
         await add_post(database, FOREIGN, {account: state})
+    foreign_post = PostId(FOREIGN_POST)
+    await tell(
+        database, FOREIGN, [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, changes={})]
+    )
     return (await add_api_key(database, FOREIGN)).token
 
 
@@ -102,3 +108,14 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, mark: str) 
         {first: waiting_for_retry(), second: queued(NOW + timedelta(days=1))},
         scheduled_for=NOW,
     )
+    of_destination = Event(
+        kind=EventKind.DESTINATION_ADDED,
+        post_id=PostId(SHARED_POST),
+        destination_id=DestinationId(SHARED_DESTINATIONS[0]),
+        account_id=AccountId(SHARED_ACCOUNT),
+        changes={"error": mark},
+    )
+    of_account = Event(
+        kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), changes={}
+    )
+    await tell(database, workspace, [of_destination, of_account])

@@ -110,6 +110,7 @@ NEEDING_READ = (
     "posts { totalCount }",
     "destinations { totalCount }",
     "analyticsSummary { end }",
+    "changes { endCursor }",
     'node(id: "QWNjb3VudDox") { id }',
     'nodes(ids: ["QWNjb3VudDox"]) { id }',
     'previewRetrySchedule(platform: "x", category: AUTH) { retries }',

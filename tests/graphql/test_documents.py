@@ -615,7 +615,7 @@ NO_DOCUMENT = "lists no document."
             cannot_run(
                 "the operation S",
                 "b",
-                " (line 1, column 1): The subscription operation is not supported by the schema.",
+                " (line 1, column 18): Cannot query field 'x' on type 'Subscription'.",
             ),
         ),
         (

@@ -84,7 +84,7 @@ def codes(answer: dict[str, Any]) -> list[str]:
         ("application/graphql-response+json;q=nan", JSON),
         ("application/graphql-response+json;q=much", JSON),
         ("text/html", JSON),
-        ("text/event-stream", JSON),
+        ("text/event-stream, application/json", JSON),
         (";;,=,q=1", JSON),
         ("é", JSON),
     ],
@@ -387,7 +387,9 @@ async def test_only_a_query_can_be_sent_by_get(client: Client, parameters: dict[
 async def test_a_subscription_is_a_document_that_is_not_run(client: Client) -> None:
     query = "subscription { __typename }"
     expected = refusal(
-        "GRAPHQL_VALIDATION_FAILED", "A subscription cannot be answered by one response."
+        "GRAPHQL_VALIDATION_FAILED",
+        "A subscription cannot be answered by one response. Ask for it over a WebSocket with the protocol"
+        " graphql-transport-ws, or by POST with 'Accept: text/event-stream'.",
     )
 
     assert await post(client, {"query": query}) == (200, expected)

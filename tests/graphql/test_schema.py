@@ -98,6 +98,7 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "account",
         "accounts",
         "analyticsSummary",
+        "changes",
         "destinations",
         "errorCatalog",
         "node",
@@ -133,7 +134,12 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "updateAccount",
         "updatePost",
     ]
-    assert PRINTED.subscription_type is None
+    assert PRINTED.subscription_type is not None
+    assert sorted(PRINTED.subscription_type.fields) == [
+        "changes",
+        "destinationChanged",
+        "postChanged",
+    ]
     own_directives = {each.name for each in PRINTED.directives} - {
         each.name for each in specified_directives
     }

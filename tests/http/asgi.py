@@ -162,6 +162,7 @@ def rate_limits(
         failed_authentications=failed_authentications,
         new_posts=(),
         publishing=(),
+        subscribing=(),
         now=lambda: NOW,
     )
 

@@ -42,12 +42,14 @@ def made_of(
     failures: str = "",
     new_posts: str = "",
     publishing: str = "",
+    subscribing: str = "",
 ) -> RateLimits:
     return RateLimits(
         requests=tuple(limits.parse_many(requests)) if requests else (),
         failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
         new_posts=tuple(limits.parse_many(new_posts)) if new_posts else (),
         publishing=tuple(limits.parse_many(publishing)) if publishing else (),
+        subscribing=tuple(limits.parse_many(subscribing)) if subscribing else (),
         now=clock,
     )
 
@@ -200,7 +202,7 @@ def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) ->
     for _ in range(100):
         rate_limits.check(KEY, state)
         rate_limits.check_publishing(KEY, state)
-        rate_limits.check_any(KEY, state)
+        rate_limits.check_any(KEY, state, may_follow=False)
         rate_limits.check_new_posts(KEY, state, 50)
         rate_limits.check_failed_authentication(ADDRESS, {})
 
@@ -213,7 +215,7 @@ def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
     state: RequestState = {}
     rate_limits.check(KEY, state)
     for left in (1, 0):
-        rate_limits.check_any(KEY, state)
+        rate_limits.check_any(KEY, state, may_follow=False)
         rate_limits.check_publishing(KEY, state)
         assert state["rate_status"] == RateStatus(2, left, NOW_SECONDS + 60)
 
@@ -221,6 +223,23 @@ def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
         rate_limits.check_publishing(KEY, state)
     assert refusal.value.message == (
         "Too many publishing requests: 2 per minute are allowed for one API key. Try again in 60 s."
+    )
+
+
+def test_subscriptions_have_a_limit_of_their_own(clock: Clock) -> None:
+    rate_limits = made_of(clock, "1/minute", publishing="1/minute", subscribing="2/minute")
+    state: RequestState = {}
+    rate_limits.check(KEY, state)
+    rate_limits.check_publishing(KEY, state)
+    for left in (1, 0):
+        rate_limits.check_any(KEY, state, may_follow=True)
+        rate_limits.check_subscribing(KEY, state)
+        assert state["rate_status"] == RateStatus(2, left, NOW_SECONDS + 60)
+
+    with pytest.raises(RateLimitExceeded) as refusal:
+        rate_limits.check_subscribing(KEY, state)
+    assert refusal.value.message == (
+        "Too many new subscriptions: 2 per minute are allowed for one API key. Try again in 60 s."
     )
 
 
@@ -248,20 +267,23 @@ def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
 def test_unread_is_refused_what_no_limit_takes_with_the_status_of_ordinary_requests(
     clock: Clock, requests: str, publishing: str, sentence: str, seconds: int, status: RateStatus
 ) -> None:
-    rate_limits = made_of(clock, requests, publishing=publishing)
+    rate_limits = made_of(clock, requests, publishing=publishing, subscribing="1/hour")
     state: RequestState = {}
     rate_limits.check(KEY, state)
     rate_limits.check_publishing(KEY, state)
-    rate_limits.check_any(KEY, state)
+    rate_limits.check_any(KEY, state, may_follow=False)
     rate_limits.check_publishing(KEY, state)
+    rate_limits.check_any(KEY, state, may_follow=True)  # it may still be a subscription
+    rate_limits.check_subscribing(KEY, {})
 
-    with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_any(KEY, state)
-    assert (refusal.value.message, refusal.value.retry_after) == (sentence, seconds)
-    assert state["rate_status"] == status
+    for may_follow in (False, True):
+        with pytest.raises(RateLimitExceeded) as refusal:
+            rate_limits.check_any(KEY, state, may_follow=may_follow)
+        assert (refusal.value.message, refusal.value.retry_after) == (sentence, seconds)
+        assert state["rate_status"] == status
 
     clock.pass_time(seconds)
-    rate_limits.check_any(KEY, state)  # then one of them takes requests again
+    rate_limits.check_any(KEY, state, may_follow=False)  # then one of them takes requests again
 
 
 def test_without_a_limit_on_publishing_the_headers_say_so(clock: Clock) -> None:
@@ -277,7 +299,7 @@ def test_a_request_is_counted_once_as_what_it_turns_out_to_be_first(clock: Clock
     rate_limits = made_of(clock, "9/minute", publishing="9/minute")
     state: RequestState = {}
     count = RequestCount(rate_limits, KEY, state)
-    count.as_unknown()
+    count.as_unknown(may_follow=True)
     assert state == {}
     count.as_publishing()
     count.as_request()

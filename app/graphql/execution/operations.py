@@ -1,6 +1,7 @@
 """Operations that ran before: parsed, measured and validated once, from then on only executed. No HTTP."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterable, Collection, Container, Mapping
 from functools import cached_property
 from inspect import isawaitable
 
@@ -8,15 +9,21 @@ import strawberry
 from graphql import (
     DocumentNode,
     ExecutionResult,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
+    VariableNode,
     default_field_resolver,
     default_type_resolver,
+    visit,
 )
+from graphql.execution import create_source_event_stream
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from graphql.language import SKIP, Visitor, VisitorAction
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import ValidationFailed
@@ -33,6 +40,11 @@ from app.graphql.mutations import PUBLISHING_FIELDS
 from app.graphql.recent import Recent
 from app.graphql.validation import name_variable_errors
 from app.settings import GraphQLLimits
+
+
+class KindNotAllowed(Exception):
+    """An operation of a kind that does not come in by this way."""
+
 
 _MADE_FOR_A_SELECTION = 4
 """As many as are made for one that nothing is left out of: a function, and what the look-ahead found."""
@@ -53,10 +65,16 @@ class Operation:
         text: str,
         document: DocumentNode,
         definition: OperationDefinitionNode,
+        *,
+        is_fast: bool,
     ) -> None:
+        """Where not `is_fast`, graphql-core and Strawberry alone run it."""
         self.kind = OperationType(definition.operation.value)
+        self.name = definition.name.value if definition.name else None
         self._schema = schema
         self._core: GraphQLSchema = schema._schema
+        self._is_fast = is_fast
+        self._document = document
         self._definition = definition
         self._fragments = {
             each.name.value: each
@@ -68,21 +86,25 @@ class Operation:
         self._is_publishing = bool(names) and names <= PUBLISHING_FIELDS
         self._remembered = Remembered(definition, most=_MADE_FOR_A_SELECTION * text.count("{"))
 
-    def begin(self, context: Context) -> None:
+    def begin(self, context: Context, kinds: Container[OperationType]) -> None:
         """Note what is run, and count it: RateLimitExceeded if it is one too many.
 
-        ValidationFailed for what one response cannot answer.
+        KindNotAllowed for one of another kind, ValidationFailed for what one response cannot answer.
         """
         state = context.state
         state["operation_type"] = self.kind.value
-        if self._definition.name:
-            state["operation_name"] = self._definition.name.value
+        if self.name is not None:
+            state["operation_name"] = self.name
+        if self.kind is OperationType.SUBSCRIPTION and self.kind not in kinds:
+            raise ValidationFailed(_NOT_IN_ONE_RESPONSE)
         if self.kind is OperationType.SUBSCRIPTION:
-            raise ValidationFailed("A subscription cannot be answered by one response.")
-        if self._is_publishing:
+            context.request_count.as_subscription()
+        elif self._is_publishing:
             context.request_count.as_publishing()
         else:
             context.request_count.as_request()
+        if self.kind not in kinds:
+            raise KindNotAllowed
 
     def coerced(
         self, context: Context, given: Mapping[str, object], limits: GraphQLLimits
@@ -108,6 +130,36 @@ class Operation:
         except Incomplete as incomplete:
             return await self._execute(context, variables, incomplete.outcomes)
 
+    async def events(
+        self, context: Context, variables: VariableValues
+    ) -> AsyncIterable[object] | ExecutionResult:
+        """What a subscription is told of, one after the other; or why there is nothing to follow."""
+        stream = create_source_event_stream(self._executor(context, variables, {}))
+        if isawaitable(stream):
+            stream = await stream
+        return stream
+
+    async def respond_to(
+        self, event: object, context: Context, variables: VariableValues
+    ) -> ExecutionResult:
+        """What a subscription answers to one thing that it was told of."""
+        return await self._execute(context, variables, {}, event)
+
+    @cached_property
+    def resuming_variables(self) -> Collection[str]:
+        """Those that say from where a subscription goes on, and nothing else: its answers are the same."""
+        uses = _Uses()
+        visit(self._document, uses)
+        return {
+            argument.value.name.value
+            for each in self._definition.selection_set.selections
+            if isinstance(each, FieldNode)
+            for argument in each.arguments or ()
+            if argument.name.value == "after"
+            and isinstance(argument.value, VariableNode)
+            and uses.of[argument.value.name.value] == 1
+        }
+
     @cached_property
     def _variables(self) -> Variables:
         return Variables(self._core, self._definition.variable_definitions or ())
@@ -115,7 +167,7 @@ class Operation:
     @cached_property
     def _plan(self) -> Plan | None:
         """None where only graphql-core can run it."""
-        if self.kind is not OperationType.QUERY:
+        if self.kind is not OperationType.QUERY or not self._is_fast:
             return None
         converter = self._schema.schema_converter
         try:
@@ -124,13 +176,31 @@ class Operation:
             return None
 
     async def _execute(
-        self, context: Context, variables: VariableValues, outcomes: Mapping[str, Outcome]
+        self,
+        context: Context,
+        variables: VariableValues,
+        outcomes: Mapping[str, Outcome],
+        root: object = None,
     ) -> ExecutionResult:
-        executor = Executor(
+        result = self._executor(context, variables, outcomes, root).execute_operation()
+        if isawaitable(result):
+            result = await result
+        assert isinstance(result, ExecutionResult)  # noqa: S101 - nothing is delivered in parts
+        return result
+
+    def _executor(
+        self,
+        context: Context,
+        variables: VariableValues,
+        outcomes: Mapping[str, Outcome],
+        root: object = None,
+    ) -> StrawberryGraphQLCoreExecutionContext:
+        executor_class = Executor if self._is_fast else StrawberryGraphQLCoreExecutionContext
+        return executor_class(
             self._core,
             self._fragments,
             {name: FragmentDetails(each, None) for name, each in self._fragments.items()},
-            None,
+            root,
             context,
             self._definition,
             variables,
@@ -140,11 +210,26 @@ class Operation:
             middleware_manager=Outcomes(outcomes) if outcomes else None,
             is_awaitable=isawaitable,
         )
-        result = executor.execute_operation()
-        if isawaitable(result):
-            result = await result
-        assert isinstance(result, ExecutionResult)  # noqa: S101 - nothing is delivered in parts
-        return result
+
+
+_NOT_IN_ONE_RESPONSE = (
+    "A subscription cannot be answered by one response. Ask for it over a WebSocket with the protocol"
+    " graphql-transport-ws, or by POST with 'Accept: text/event-stream'."
+)
+
+
+class _Uses(Visitor):
+    """Counts how often each variable is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: Counter[str] = Counter()
+
+    def enter_variable_definition(self, *_: object) -> VisitorAction:
+        return SKIP
+
+    def enter_variable(self, node: VariableNode, *_: object) -> None:
+        self.of[node.name.value] += 1
 
 
 class Operations:

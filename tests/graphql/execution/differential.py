@@ -26,14 +26,15 @@ from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, encode_node_id
 from app.domain.workspaces import WorkspaceKind
-from app.graphql.app import QUERY_ONLY
 from app.graphql.context import Context, Shared
+from app.graphql.door import QUERY_ONLY
 from app.graphql.errors import error_entries
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, core_schema, make_schema
 from app.http.rate_limits import RateLimits, RequestCount
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
+from app.services.feeds import Feeds
 from app.services.retry_policies import load_retry_policies
 from app.settings import GraphQLLimits
 from tests.factories import (
@@ -116,7 +117,12 @@ class Bench:
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
         limits = RateLimits(
-            requests=(), failed_authentications=(), new_posts=(), publishing=(), now=lambda: NOW
+            requests=(),
+            failed_authentications=(),
+            new_posts=(),
+            publishing=(),
+            subscribing=(),
+            now=lambda: NOW,
         )
         return Context(
             viewer=Viewer(
@@ -137,6 +143,7 @@ class Bench:
                 new_id=lambda: UUID(int=0),
                 random=lambda: 0.5,
                 retry_policies=load_retry_policies(None),
+                feeds=Feeds(self.database),
                 longest_wait=timedelta(0),
                 cursor_secret=bytes(16),
             ),

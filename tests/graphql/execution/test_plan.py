@@ -10,7 +10,7 @@ from app.db.engine import Database, Driver
 from app.db.queries import Prepared, Record
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
-from app.graphql.app import QUERY_ONLY
+from app.graphql.door import QUERY_ONLY
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, make_schema
 from tests.db.test_engine import only_on_sqlite

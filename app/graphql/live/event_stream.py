@@ -1,0 +1,140 @@
+"""A stream as an HTTP response: GraphQL over server-sent events, distinct connections mode. Runs nothing.
+
+https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from contextlib import aclosing
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.domain.errors import PostResultsError
+from app.graphql.errors import Answer, as_json, error_entry
+from app.graphql.live.times import Times
+from app.http.state import note_error, request_state
+
+EVENT_STREAM = "text/event-stream"
+
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # or nginx would keep what is small until there is more
+)
+_COMMENT = b":\n\n"
+_COMPLETE = b"event: complete\ndata:\n\n"
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class EventStream(Response):
+    """Ends with the answers; or before, and without `complete`, so that its client comes back.
+
+    It does so when one of `ends` returns: the server stops, or the client is not to be let in any more,
+    which it is told when it asks again.
+    """
+
+    def __init__(
+        self,
+        answers: AsyncGenerator[str, None],
+        times: Times,
+        *ends: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._answers = answers
+        self._times = times
+        self._ends = ends
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        request_state(scope)["lift_deadline"]()
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        sender = _Sender(send)
+        telling = asyncio.create_task(self._tell(sender, scope))
+        ending: set[asyncio.Future[Any]] = {asyncio.ensure_future(end()) for end in self._ends}
+        try:
+            if await self._is_over(sender, telling, ending):
+                if telling.done():
+                    telling.result()
+                telling.cancel()
+                await asyncio.wait({telling})
+                async with asyncio.timeout(self._times.stuck_after.total_seconds()):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                logger.info("event stream dropped", request_id=request_state(scope)["request_id"])
+        finally:
+            for each in (telling, *ending):
+                each.cancel()
+            await asyncio.wait({telling, *ending})
+
+    async def _tell(self, sender: "_Sender", scope: Scope) -> None:
+        await sender.send(_COMMENT)  # so that the client knows at once that it is heard
+        async with aclosing(self._answers) as answers:
+            try:
+                async for answer in answers:
+                    await sender.send(_next(answer))
+            except PostResultsError as error:
+                note_error(scope, error)
+                entry = error_entry(error, request_state(scope)["request_id"])
+                await sender.send(_next(as_json(Answer(executed=False, data=None, errors=[entry]))))
+        await sender.send(_COMPLETE)
+
+    async def _is_over(
+        self,
+        sender: "_Sender",
+        telling: asyncio.Task[None],
+        ending: Set[asyncio.Future[Any]],
+    ) -> bool:
+        """Wait for the end, with a comment where nothing else is sent; False if nothing can be sent."""
+        heartbeat = self._times.heartbeat.total_seconds()
+        stuck_after = self._times.stuck_after.total_seconds()
+        while True:
+            sent = sender.number_sent
+            done, _ = await asyncio.wait(
+                {telling, *ending},
+                timeout=min(heartbeat, stuck_after),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if done:
+                return True
+            if sender.waited() >= stuck_after:
+                return False
+            if sent == sender.number_sent and not sender.is_sending:
+                try:
+                    async with asyncio.timeout(stuck_after):
+                        await sender.send(_COMMENT)
+                except TimeoutError:
+                    return False
+
+
+class _Sender:
+    """Sends one piece after the other, and knows whether they are taken."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._began_at = 0.0
+        self.is_sending = False
+        self.number_sent = 0
+
+    async def send(self, body: bytes) -> None:
+        self.is_sending, self._began_at = True, time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self.is_sending = False
+        self.number_sent += 1
+
+    def waited(self) -> float:
+        """Seconds since what is being sent was begun; 0 where nothing is."""
+        return time.monotonic() - self._began_at if self.is_sending else 0.0
+
+
+async def one_answer(answer: Answer) -> AsyncGenerator[str, None]:
+    """What has one answer, as a stream."""
+    yield as_json(answer)
+
+
+def _next(answer: str) -> bytes:
+    """JSON as it is printed has no line breaks."""
+    return f"event: next\ndata: {answer}\n\n".encode()

@@ -1,0 +1,278 @@
+"""The feed as it is read in pages: every change once and in order, and where that cannot be, a refusal."""
+
+from collections.abc import Callable
+from dataclasses import astuple
+from datetime import timedelta
+from functools import partial
+from itertools import cycle, islice
+from math import ceil
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.db.engine import Database
+from app.db.events import (
+    changes_following,
+    check_position,
+    forget_events,
+    newest_position,
+    read_changes,
+)
+from app.domain.errors import ResyncRequired
+from app.domain.events import START, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.ids import ApiKeyId, DestinationId, PostId, WorkspaceId
+from tests.db.contents import all_rows
+from tests.db.feeds import (
+    EVERYTHING,
+    numbered,
+    numbers_on,
+    pages,
+    restore,
+    tell,
+    tell_one_by_one,
+)
+from tests.factories import NOW, add_account, add_post, add_workspace
+from tests.services.publishers import code_of
+
+SECOND = timedelta(seconds=1)
+POST, OTHER_POST = PostId(UUID(int=1)), PostId(UUID(int=2))
+MANY = 205
+
+
+class Kind(NamedTuple):
+    """Of a change, as a filter sees it."""
+
+    kind: EventKind
+    post_id: PostId | None
+
+
+FILTERS: dict[str, tuple[ChangeFilter, Callable[[Kind], bool]]] = {
+    "all": (EVERYTHING, lambda _each: True),
+    "one type": (
+        ChangeFilter(kinds=[EventKind.POST_CREATED]),
+        lambda each: each.kind == "post.created",
+    ),
+    "two types, one of them twice": (
+        ChangeFilter(
+            kinds=[EventKind.ACCOUNT_CHANGED, EventKind.POST_DELETED, EventKind.ACCOUNT_CHANGED]
+        ),
+        lambda each: each.kind in ("account.changed", "post.deleted"),
+    ),
+    "every type": (ChangeFilter(kinds=list(EventKind)), lambda _each: True),
+    "no type": (ChangeFilter(kinds=[]), lambda _each: False),
+    "a post": (ChangeFilter(post_id=POST), lambda each: each.post_id == POST),
+    "no post": (ChangeFilter(post_id=PostId(UUID(int=99))), lambda _each: False),
+    "both": (
+        ChangeFilter(kinds=[EventKind.DESTINATION_CHANGED], post_id=OTHER_POST),
+        lambda each: each == (EventKind.DESTINATION_CHANGED, OTHER_POST),
+    ),
+    "no type, of a post": (ChangeFilter(kinds=[], post_id=POST), lambda _each: False),
+}
+
+
+@pytest.fixture
+async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
+    """With two posts, beside another workspace in which as much happened."""
+    other = await add_workspace(database)
+    await tell(database, other, numbered(7), at=NOW - SECOND)
+    own = await add_workspace(database)
+    for post in (POST, OTHER_POST):
+        await add_post(database, own, id=post)
+    return own
+
+
+async def tell_of_all_kinds(database: Database, workspace: WorkspaceId) -> list[Kind]:
+    """Many changes, of which each kind and each post has some."""
+    made = list(map(Kind, islice(cycle(EventKind), MANY), cycle([POST, OTHER_POST, None, POST])))
+    events = [Event(kind=each.kind, post_id=each.post_id, changes={}) for each in made]
+    await tell(database, workspace, events)
+    return made
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_pages_of_any_size_have_every_wanted_change_once_and_in_order(
+    database: Database, workspace: WorkspaceId, size: int
+) -> None:
+    made = await tell_of_all_kinds(database, workspace)
+    reader = database.read(workspace)
+    newest = FeedPosition(MANY, NOW)
+    for wanted, is_wanted in FILTERS.values():
+        expected = [seq for seq, each in enumerate(made, 1) if is_wanted(each)]
+        for after in (None, START, FeedPosition(41, NOW)):
+            rest = [seq for seq in expected if after is None or seq > after.seq]
+            read = await pages(reader, after, wanted, size)
+            assert numbers_on(read) == rest
+            # Each page is full but the last one, which is never empty where another one is.
+            assert len(read) == max(1, ceil(len(rest) / size))
+            assert [len(page.found) for page in read[:-1]] == [size] * (len(read) - 1)
+            assert [page.until for page in read[:-1]] == [
+                page.found[-1].position for page in read[:-1]
+            ]
+            assert read[-1].until == newest
+            assert {page.newest for page in read} == {newest}
+
+
+async def test_a_change_is_read_as_it_was_told(database: Database, workspace: WorkspaceId) -> None:
+    account = await add_account(database, workspace)
+    key = ApiKeyId(uuid4())
+    destination = DestinationId(uuid4())
+    changes = {"b": [1, None, True], "a": {"é": "\u2028"}}
+    event = Event(
+        kind=EventKind.DESTINATION_ADDED,
+        post_id=POST,
+        destination_id=destination,
+        account_id=account,
+        changes=changes,
+    )
+    at = NOW + timedelta(milliseconds=7)
+    await tell(database, workspace, [event], at=at, actor=key, operation="createPost")
+    await tell(database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, changes={})])
+
+    first, second = (await read_changes(database.read(workspace), None, EVERYTHING, limit=9)).found
+
+    assert repr(first.changes) == repr(changes)
+    assert astuple(first) == (
+        1,
+        EventKind.DESTINATION_ADDED,
+        "createPost",
+        key,
+        POST,
+        destination,
+        account,
+        changes,
+        at,
+    )
+    assert first.position == FeedPosition(1, at)
+    assert astuple(second) == (
+        2,
+        EventKind.ACCOUNT_CHANGED,
+        "test",
+        None,
+        None,
+        None,
+        None,
+        {},
+        NOW,
+    )
+
+
+async def test_who_begins_before_anything_has_happened_gets_everything_later(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    reader = database.read(workspace)
+    empty = await read_changes(reader, None, EVERYTHING, limit=1)
+    assert (empty.found, empty.until, empty.has_more, empty.newest) == ([], START, False, START)
+    assert await read_changes(reader, START, EVERYTHING, limit=1) == empty
+    assert await newest_position(reader) == START
+
+    await tell(database, workspace, numbered(3))
+
+    assert numbers_on(await pages(reader, empty.until, EVERYTHING, 2)) == [1, 2, 3]
+    assert await newest_position(reader) == FeedPosition(3, NOW)
+
+
+async def test_the_end_of_a_page_passes_over_what_was_not_wanted(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    reader = database.read(workspace)
+    wanted = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
+    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
+    await tell(database, workspace, [*numbered(2), deleted, *numbered(2)])
+
+    page = await read_changes(reader, START, wanted, limit=1)
+    assert ([each.seq for each in page.found], page.has_more) == ([3], False)
+    assert page.until == page.newest == FeedPosition(5, NOW)
+
+    await tell(database, workspace, numbered(2), at=NOW + SECOND)
+    page = await read_changes(reader, page.until, wanted, limit=1)
+    assert (page.found, page.until, page.has_more) == ([], FeedPosition(7, NOW + SECOND), False)
+    await tell(database, workspace, [deleted, deleted, *numbered(1)])
+    page = await read_changes(reader, page.until, wanted, limit=1)
+    assert ([each.seq for each in page.found], page.has_more) == ([8], True)
+    assert (page.until, page.newest) == (FeedPosition(8, NOW), FeedPosition(10, NOW))
+
+
+async def is_refused(database: Database, workspace: WorkspaceId, after: FeedPosition) -> bool:
+    """Whether going on from there is, whatever is asked for."""
+    reader = database.read(workspace)
+    codes = {
+        await code_of(read_changes(reader, after, wanted, limit=1))
+        for wanted in (EVERYTHING, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
+    } | {await code_of(check_position(reader, after))}
+    (code,) = codes
+    assert code in (None, "resync_required")
+    return code is not None
+
+
+async def test_whoever_has_seen_less_than_is_forgotten_must_read_anew(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    times = [NOW + number * SECOND for number in range(1, 7)]
+    await tell_one_by_one(database, workspace, times)
+    positions = [START, *(FeedPosition(seq, at) for seq, at in enumerate(times, 1))]
+    assert [await is_refused(database, workspace, each) for each in positions] == [False] * 7
+
+    await database.write(partial(forget_events, workspace_id=workspace, until=1))
+    assert [await is_refused(database, workspace, each) for each in positions] == [
+        *[True] * 2,
+        *[False] * 5,
+    ]
+    await database.write(partial(forget_events, workspace_id=workspace, until=4))
+    before = await all_rows(database)
+    assert [await is_refused(database, workspace, each) for each in positions] == [
+        *[True] * 5,
+        *[False] * 2,
+    ]
+    assert await all_rows(database) == before
+    reader = database.read(workspace)
+    assert numbers_on(await pages(reader, positions[5], EVERYTHING, 1)) == [6]
+    assert numbers_on(await pages(reader, None, EVERYTHING, 1)) == [5, 6]
+
+
+async def test_a_position_that_this_feed_never_had_must_be_left(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    await tell(database, workspace, numbered(3))
+    for strange in (
+        FeedPosition(4, NOW),
+        FeedPosition(2**62, NOW),
+        FeedPosition(2, NOW - SECOND),  # as in the other workspace
+        FeedPosition(2, NOW + timedelta(milliseconds=1)),
+        FeedPosition(2, None),
+        FeedPosition(0, NOW),
+    ):
+        assert await is_refused(database, workspace, strange), strange
+
+
+async def test_what_was_seen_before_a_backup_was_restored_is_not_gone_on_from(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    await tell_one_by_one(database, workspace, [NOW, NOW + SECOND, NOW + 2 * SECOND])
+    await restore(database, workspace, until=1)
+    lost = [FeedPosition(2, NOW + SECOND), FeedPosition(3, NOW + 2 * SECOND)]
+    for _ in range(4):  # while their numbers are free, taken by others, and passed
+        assert [await is_refused(database, workspace, each) for each in lost] == [True, True]
+        await tell(database, workspace, numbered(1), at=NOW + 3 * SECOND)
+    assert not await is_refused(database, workspace, FeedPosition(1, NOW))
+
+
+async def test_what_follows_is_read_without_a_gap_or_not_at_all(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    reader = database.read(workspace)
+    assert await changes_following(reader, START, limit=3) == []
+    await tell(database, workspace, numbered(7))
+
+    following = [
+        [each.seq for each in await changes_following(reader, FeedPosition(seq, NOW), limit=3)]
+        for seq in (0, 3, 6, 7)
+    ]
+    assert following == [[1, 2, 3], [4, 5, 6], [7], []]
+
+    await database.write(partial(forget_events, workspace_id=workspace, until=4))
+    for seq in (0, 3):
+        with pytest.raises(ResyncRequired):
+            await changes_following(reader, FeedPosition(seq, NOW), limit=3)
+    (first, *_) = await changes_following(reader, FeedPosition(4, NOW), limit=3)
+    assert first.seq == 5

@@ -1,0 +1,144 @@
+"""A client of graphql-transport-ws on an app in this process, message by message. No server, no tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Scope
+
+PROTOCOL = "graphql-transport-ws"
+WITHIN = 10.0
+"""Seconds that a busy machine may take for anything here; only a failure takes so long."""
+
+
+class Socket:
+    """One connection, from the handshake to the end of the app's work on it."""
+
+    def __init__(self, app: ASGIApp, scope: Scope) -> None:
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._reads = asyncio.Event()
+        self._reads.set()
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        self._serving = asyncio.ensure_future(app(scope, self._to_app.get, self._take))
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == "websocket.send":
+            await self._reads.wait()
+        if message["type"] == "websocket.close":
+            self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
+        self._from_app.put_nowait(message)
+
+    def stop_reading(self) -> None:
+        """As of a client whose buffers are full."""
+        self._reads.clear()
+
+    async def event(self) -> Message:
+        """The next message of ASGI that the app sends."""
+        async with asyncio.timeout(WITHIN):
+            return await self._from_app.get()
+
+    async def accepted(self) -> str | None:
+        """The subprotocol, once the handshake is over."""
+        event = await self.event()
+        assert event["type"] == "websocket.accept", event
+        subprotocol: str | None = event["subprotocol"]
+        return subprotocol
+
+    def send_text(self, text: str) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "text": text})
+
+    def send_bytes(self, data: bytes) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    def send(self, **message: Any) -> None:
+        self.send_text(orjson.dumps(message).decode())
+
+    def subscribe(self, operation_id: str, query: str, **variables: Any) -> None:
+        payload = {"query": query, "variables": variables}
+        self.send(id=operation_id, type="subscribe", payload=payload)
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message of the protocol."""
+        event = await self.event()
+        assert event["type"] == "websocket.send", event
+        message: dict[str, Any] = orjson.loads(event["text"])
+        return message
+
+    async def closed(self) -> tuple[int, str]:
+        """Code and reason, once the app has closed it and nothing of its work is left."""
+        event = await self.event()
+        assert event["type"] == "websocket.close", event
+        await self.over()
+        return event["code"], event["reason"]
+
+    async def next(self, operation_id: str) -> dict[str, Any]:
+        """The payload of the next message, which must be for this operation."""
+        message = await self.receive()
+        assert (message["id"], message["type"]) == (operation_id, "next"), message
+        payload: dict[str, Any] = message["payload"]
+        return payload
+
+    async def error(self, operation_id: str) -> tuple[str, str | None, str]:
+        """Code, field and message of the one error that ends this operation."""
+        message = await self.receive()
+        assert (message["id"], message["type"]) == (operation_id, "error"), message
+        (entry,) = message["payload"]
+        extensions = entry["extensions"]
+        return extensions["code"], extensions.get("field"), entry["message"]
+
+    def is_quiet(self) -> bool:
+        """Whether the app has sent nothing that was not received."""
+        return self._from_app.empty()
+
+    def leave(self, code: int = 1006) -> None:
+        """As of a connection that breaks."""
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def over(self) -> None:
+        """Return when the app has nothing left to do; raises what it raised."""
+        async with asyncio.timeout(WITHIN):
+            await self._serving
+
+    async def end(self) -> None:
+        self.leave()
+        self._reads.set()
+        await self.over()
+
+
+@asynccontextmanager
+async def connecting(
+    app: ASGIApp,
+    *,
+    path: str = "/graphql",
+    subprotocols: Sequence[str] = (PROTOCOL,),
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[Socket]:
+    """A socket whose handshake was sent."""
+    raw = {"host": "test:80", **(headers or {})}
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
+        "subprotocols": list(subprotocols),
+        "client": ("192.0.2.1", 50000),
+        "extensions": {"websocket.http.response": {}},
+    }
+    socket = Socket(app, scope)
+    try:
+        yield socket
+    finally:
+        await socket.end()
+
+
+@asynccontextmanager
+async def opened(app: ASGIApp, token: str) -> AsyncIterator[Socket]:
+    """A socket whose client was let in."""
+    async with connecting(app) as socket:
+        assert await socket.accepted() == PROTOCOL
+        socket.send(type="connection_init", payload={"Authorization": f"Bearer {token}"})
+        assert await socket.receive() == {"type": "connection_ack"}
+        yield socket

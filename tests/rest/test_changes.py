@@ -1,0 +1,218 @@
+"""What happened, as the REST API tells it: every kind byte for byte, by the names of the fields.
+
+What a caller may ask, and what is refused, is in test_changes_asked.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from app.domain.attempts import Evidence, Publication
+from app.domain.cursors import CursorCodec, Position
+from app.domain.events import Event, account_events, duplicate_event, post_events
+from app.domain.ids import ApiKeyId, PostId
+from app.domain.times import format_instant
+from tests.clients import Tenant
+from tests.db.feeds import tell
+from tests.domain.states import LATER, account, post_of
+from tests.domain.test_editing import COMMANDS, change
+from tests.factories import NOW, add_account, add_post, queued
+from tests.rest.envelopes import data_of, printed
+from tests.rest.writing import done_data, send
+
+POST = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
+KEY = ApiKeyId(UUID("0a1b2c3d-0000-4000-8000-000000000001"))
+DESTINATIONS = [str(UUID(int=1)), str(UUID(int=2))]
+HAPPENED_AT = NOW + timedelta(milliseconds=7)
+DAY_BEFORE = "2026-04-14T15:00:00.000Z"
+AN_HOUR_LATER = "2026-04-15T16:00:00.000Z"
+
+
+def every_kind() -> Iterable[Event]:
+    """As the domain tells of a post on two accounts, and of one of them."""
+    post = post_of([queued(LATER), queued(LATER)], id=POST)
+    yield from post_events(None, post)
+    yield from post_events(post, change(post, [1], content="Wörter 🎉"))
+    again = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
+    evidence = Evidence(fence=2, counted=False, publication=again, reported_at=NOW)
+    yield duplicate_event(POST, post.destinations[0], evidence)
+    yield from post_events(post, COMMANDS["delete"](post))
+    yield from account_events(None, account(2))
+    yield from account_events(account(2), account(2, token_refreshed_at=NOW, is_active=False))
+
+
+def of_post(type_: str, **values: object) -> dict[str, Any]:
+    return entry(type_, str(POST), None, None, values)
+
+
+def of_destination(type_: str, number: int, **values: object) -> dict[str, Any]:
+    return entry(type_, str(POST), DESTINATIONS[number - 1], number, values)
+
+
+def of_account(type_: str, **values: object) -> dict[str, Any]:
+    return entry(type_, None, None, 2, values)
+
+
+def entry(
+    type_: str,
+    post: str | None,
+    destination: str | None,
+    on: int | None,
+    values: dict[str, object],
+) -> dict[str, Any]:
+    """But for its cursor, which stands before it."""
+    return {
+        "type": type_,
+        "operation": "createPost",
+        "post_id": post,
+        "destination_id": destination,
+        "account_id": on,
+        "values": values,
+        "api_key_id": str(KEY),
+        "happened_at": "2026-04-15T15:00:00.007Z",
+    }
+
+
+def added(number: int) -> dict[str, Any]:
+    return of_destination(
+        "destination.added",
+        number,
+        account_id=number,
+        platform="x",
+        created_at=DAY_BEFORE,
+        updated_at=DAY_BEFORE,
+        status="queued",
+        outcome="none",
+        scheduled_for=AN_HOUR_LATER,
+        attempts=0,
+        next_retry_at=None,
+        published_at=None,
+        platform_post_id=None,
+        platform_post_url=None,
+        error=None,
+        error_category=None,
+        error_code=None,
+    )
+
+
+EVERY_KIND = [
+    of_post(
+        "post.created",
+        content="Spring sale",
+        scheduled_for=AN_HOUR_LATER,
+        timezone="Europe/Berlin",
+        media_ids=["m1"],
+        media=[{"url": "https://example.com/1.png"}],
+        platform_content={"x": {"content": "Sale!"}},
+        reference="spring",
+        version=4,
+        deleted_at=None,
+        imported_at=None,
+        created_at=DAY_BEFORE,
+        updated_at=DAY_BEFORE,
+        status="scheduled",
+    ),
+    added(1),
+    added(2),
+    of_post("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
+    of_destination("destination.removed", 2),
+    of_destination(
+        "destination.duplicated",
+        1,
+        platform_post_id="2",
+        platform_post_url=None,
+        published_at=format_instant(NOW),
+    ),
+    of_post(
+        "post.deleted",
+        version=5,
+        deleted_at=format_instant(NOW),
+        updated_at=format_instant(NOW),
+    ),
+    of_destination("destination.changed", 1, updated_at=format_instant(NOW)),
+    of_destination("destination.changed", 2, updated_at=format_instant(NOW)),
+    of_account(
+        "account.connected",
+        platform="x",
+        account_name="@acme2",
+        display_name=None,
+        platform_user_id=None,
+        platform_username=None,
+        avatar_url=None,
+        is_active=True,
+        needs_reconnection_since=None,
+        token_expires_at=None,
+        token_last_refresh=None,
+        connected_at=DAY_BEFORE,
+        created_at=DAY_BEFORE,
+        updated_at=DAY_BEFORE,
+    ),
+    of_account("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
+]
+
+
+async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: Tenant) -> None:
+    for number in (1, 2):
+        await add_account(acme.database, acme.workspace, id=number, platform="x")
+    await add_post(acme.database, acme.workspace, id=POST)
+    await tell(
+        acme.database,
+        acme.workspace,
+        list(every_kind()),
+        at=HAPPENED_AT,
+        actor=KEY,
+        operation="createPost",
+    )
+    codec = CursorCodec(bytes(32), acme.workspace, "changes")
+    cursors = [
+        codec.encode(Position(HAPPENED_AT, str(seq))) for seq in range(1, len(EVERY_KIND) + 1)
+    ]
+
+    data = data_of(await acme.client.get("/v1/changes"))
+
+    assert printed(data) == printed(
+        {
+            "changes": [
+                {"cursor": cursor, **each} for cursor, each in zip(cursors, EVERY_KIND, strict=True)
+            ],
+            "cursor": cursors[-1],
+            "has_more": False,
+            "latest_cursor": cursors[-1],
+        }
+    )
+
+
+async def test_where_nothing_has_happened_there_is_a_cursor_to_go_on_from(acme: Tenant) -> None:
+    cursor = CursorCodec(bytes(32), acme.workspace, "changes").encode(Position(None, "0"))
+    assert printed(data_of(await acme.client.get("/v1/changes"))) == printed(
+        {"changes": [], "cursor": cursor, "has_more": False, "latest_cursor": cursor}
+    )
+
+
+async def test_what_is_done_is_told_with_who_did_it(acme: Tenant) -> None:
+    on = await add_account(acme.database, acme.workspace)
+    me = data_of(await acme.client.get("/v1/me"))["api_key"]["id"]
+    start = data_of(await acme.client.get("/v1/changes"))["latest_cursor"]
+    body = {"content": "Sale", "account_ids": [on]}
+    post = done_data(await send(acme, "POST", "/v1/posts", body), 201)
+    done_data(await send(acme, "PATCH", f"/v1/posts/{post['id']}", {"content": "Else"}), 200)
+    done_data(await send(acme, "DELETE", f"/v1/posts/{post['id']}"), 200)
+
+    told = data_of(await acme.client.get(f"/v1/changes?after={start}"))["changes"]
+
+    assert [(each["type"], each["operation"]) for each in told] == [
+        ("post.created", "createPost"),
+        ("destination.added", "createPost"),
+        ("post.changed", "updatePost"),
+        ("post.deleted", "deletePost"),
+        ("destination.changed", "deletePost"),
+    ]
+    assert {each["post_id"] for each in told} == {post["id"]}
+    assert {each["api_key_id"] for each in told} == {me}
+    assert {each["happened_at"] for each in told} == {format_instant(NOW)}
+    folded: dict[str, object] = {}
+    for each in told:
+        if each["destination_id"] is None:
+            folded |= each["values"]
+    assert (folded["content"], folded["deleted_at"]) == ("Else", format_instant(NOW))

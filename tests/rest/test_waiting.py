@@ -1,0 +1,167 @@
+"""Results that are waited for: until something is new, or the time is up; with the tag of what one has."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from app.domain.ids import AccountId
+from tests.clients import UNLIMITED, Tenant, serving
+from tests.factories import add_account, add_api_key
+from tests.rest.envelopes import data_of, error_of
+
+NOWHERE = "00000000-0000-4000-8000-00000000dead"
+PROMPTLY = 10.0
+"""Seconds; nothing here takes so long unless it waits for what never comes."""
+
+
+@pytest.fixture
+async def account(acme: Tenant) -> AccountId:
+    return await add_account(acme.database, acme.workspace)
+
+
+@pytest.fixture
+async def post_id(acme: Tenant, account: AccountId) -> str:
+    data = await acme.client.query(
+        "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }",
+        input={"content": "hello", "accountIds": [account]},
+    )
+    created: str = data["createPost"]["post"]["postId"]
+    return created
+
+
+async def publish(tenant: Tenant, post_id: str, account: AccountId) -> None:
+    await tenant.client.query(
+        "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
+        input={
+            "postId": post_id,
+            "accountId": account,
+            "attemptKey": "first",
+            "outcome": "PUBLISHED",
+            "platformPostUrl": "https://x.example/1",
+        },
+    )
+
+
+async def results(
+    tenant: Tenant, post_id: str, wait: str = "30", etag: str | None = None
+) -> httpx.Response:
+    headers = {} if etag is None else {"If-None-Match": etag}
+    async with asyncio.timeout(PROMPTLY):
+        return await tenant.client.get(
+            f"/v1/posts/{post_id}/results", params={"wait": wait}, headers=headers
+        )
+
+
+async def until_waiting(tenant: Tenant) -> None:
+    async with asyncio.timeout(PROMPTLY):
+        while "subscriptions_open 1.0" not in (await tenant.client.get("/metrics")).text:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_it_answers_when_something_is_new(
+    acme: Tenant, post_id: str, account: AccountId
+) -> None:
+    waiting = asyncio.create_task(results(acme, post_id))
+    await until_waiting(acme)
+    await publish(acme, post_id, account)
+
+    data = data_of(await waiting)
+    assert data["post_status"] == "published"
+    assert data["results"][0]["platform_post_url"] == "https://x.example/1"
+
+
+async def test_whoever_shows_the_tag_of_what_it_has_waits_for_something_else(
+    acme: Tenant, post_id: str, account: AccountId
+) -> None:
+    etag = (await results(acme, post_id, wait="0")).headers["etag"]
+    waiting = asyncio.create_task(results(acme, post_id, etag=etag))
+    await until_waiting(acme)
+    await publish(acme, post_id, account)
+
+    response = await waiting
+    assert response.status_code == 200
+    assert response.headers["etag"] != etag
+    assert data_of(response)["post_status"] == "published"
+
+
+async def test_what_became_new_before_it_asked_is_answered_at_once(
+    acme: Tenant, post_id: str, account: AccountId
+) -> None:
+    etag = (await results(acme, post_id, wait="0")).headers["etag"]
+    await publish(acme, post_id, account)
+
+    response = await results(acme, post_id, etag=etag)
+    assert data_of(response)["post_status"] == "published"
+
+
+async def test_when_the_time_is_up_it_says_what_is_there(acme: Tenant, post_id: str) -> None:
+    response = await results(acme, post_id, wait="1")
+    assert data_of(response)["post_status"] == "publishing"
+    again = await results(acme, post_id, wait="1", etag=response.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == response.headers["etag"]
+
+
+async def test_what_is_not_shown_does_not_end_the_wait(
+    acme: Tenant, post_id: str, account: AccountId
+) -> None:
+    etag = (await results(acme, post_id, wait="0")).headers["etag"]
+    waiting = asyncio.create_task(results(acme, post_id, wait="1", etag=etag))
+    await until_waiting(acme)
+    await acme.client.query(
+        "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
+        input={"postId": post_id, "content": "other"},
+    )
+    assert (await waiting).status_code == 304
+
+
+async def test_a_post_that_is_deleted_meanwhile_is_not_found(acme: Tenant, post_id: str) -> None:
+    waiting = asyncio.create_task(results(acme, post_id))
+    await until_waiting(acme)
+    await acme.client.request("DELETE", f"/v1/posts/{post_id}")
+    assert error_of(await waiting, 404)["code"] == "not_found"
+
+
+async def test_nobody_waits_for_a_post_that_there_is_not(acme: Tenant) -> None:
+    assert error_of(await results(acme, NOWHERE), 404)["code"] == "not_found"
+    assert error_of(await results(acme, "x"), 400)["code"] == "invalid_id"
+
+
+@pytest.mark.parametrize("wait", ["61", "-1", "1.5", "x", "10000000000"])
+async def test_it_waits_a_minute_at_most(acme: Tenant, post_id: str, wait: str) -> None:
+    error = error_of(await results(acme, post_id, wait=wait), 400)
+    assert (error["code"], error["message"]) == (
+        "validation_error",
+        f"wait must be a whole number from 0 to 60; it is {wait!r}.",
+    )
+
+
+async def test_it_may_take_longer_than_other_requests(
+    acme: Tenant, post_id: str, account: AccountId
+) -> None:
+    deadline = timedelta(seconds=1)
+    settings = replace(UNLIMITED, request_timeout=deadline)
+    key = await add_api_key(acme.database, acme.workspace)
+    async with serving(acme.database, token=key.token, settings=settings) as client:
+        brief = replace(acme, client=client)
+        waiting = asyncio.create_task(results(brief, post_id))
+        await asyncio.sleep(1.2 * deadline.total_seconds())
+        await publish(acme, post_id, account)
+        assert data_of(await waiting)["post_status"] == "published"
+
+
+async def test_so_many_may_wait_as_may_follow(acme: Tenant, post_id: str) -> None:
+    settings = replace(UNLIMITED, max_subscriptions_per_key=1)
+    key = await add_api_key(acme.database, acme.workspace)
+    async with serving(acme.database, token=key.token, settings=settings) as client:
+        narrow = replace(acme, client=client)
+        waiting = asyncio.create_task(results(narrow, post_id, wait="2"))
+        await until_waiting(narrow)
+        error = error_of(await results(narrow, post_id), 429)
+        assert error["message"] == (
+            "One API key may have 1 subscriptions open at a time; end one of them first."
+        )
+        assert data_of(await waiting)["post_status"] == "publishing"

@@ -1,0 +1,183 @@
+"""Sockets and streams of a real server process: frames, broken connections, several processes, its stop."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
+
+PROTOCOL = Subprotocol("graphql-transport-ws")
+CREATED = "subscription ($after: String) { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
+RATE = {"RATE_LIMIT": "off"}
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(empty_database_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts servers on one database; whatever still runs at the end of the test is killed."""
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    with ExitStack() as stack:
+
+        def started(**environment: str) -> Server:
+            settings = {"DATABASE_URL": empty_database_url, **RATE, **environment}
+            server = Server(folder, settings, "--demo")
+            stack.callback(server.end)
+            server.greeting()
+            return server
+
+        yield started
+
+
+def opened(server: Server, **options: Any) -> ClientConnection:
+    url = server.url.replace("http", "ws", 1) + "/graphql"
+    connection: ClientConnection = connect(
+        url, subprotocols=[PROTOCOL], compression=None, open_timeout=SECONDS, **options
+    )
+    return connection
+
+
+def say(connection: ClientConnection, **message: Any) -> None:
+    connection.send(json.dumps(message))
+
+
+def hear(connection: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(connection.recv(timeout=SECONDS))
+    return message
+
+
+def follow(connection: ClientConnection, after: str | None = None) -> None:
+    """Be let in, and follow the changes as operation `a`, which has begun then."""
+    say(connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"})
+    assert hear(connection) == {"type": "connection_ack"}
+    payload = {"query": CREATED, "variables": {"after": after}}
+    say(connection, id="a", type="subscribe", payload=payload)
+
+
+def latest_cursor(server: Server) -> str:
+    cursor: str = server.get("/v1/changes?limit=1", DEMO_KEY).json()["data"]["latest_cursor"]
+    return cursor
+
+
+def create_post(server: Server) -> None:
+    response = httpx.post(
+        f"{server.url}/v1/posts",
+        json={"content": "hello", "account_ids": [2280]},
+        headers={"Authorization": f"Bearer {DEMO_KEY}", "X-Allow-Duplicate": "1"},
+        timeout=SECONDS,
+    )
+    assert response.status_code == 201
+
+
+def why_closed(connection: ClientConnection) -> int:
+    with suppress(ConnectionClosed):
+        while True:
+            connection.recv(timeout=SECONDS)
+    code = connection.close_code
+    assert code is not None
+    return code
+
+
+def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Server) -> None:
+    head = {"type": "ping", "payload": {"x": ""}}
+    room = 64 * 1024 - len(json.dumps(head))
+    with opened(demo_server) as connection:
+        head["payload"] = {"x": room * "x"}
+        connection.send(json.dumps(head))  # just fits
+        assert hear(connection) == {"type": "pong"}
+        head["payload"] = {"x": (room + 1) * "x"}
+        connection.send(json.dumps(head))
+        assert why_closed(connection) == 1009
+    with opened(demo_server) as connection:
+        connection.send(60_000 * "x" for _ in range(3))  # one message in fragments
+        assert why_closed(connection) == 1009
+    with opened(demo_server) as connection:
+        connection.send(b"\xff\xfe", text=True)
+        assert why_closed(connection) == 1007
+    with opened(demo_server) as connection:
+        connection.send(b"{}")
+        assert why_closed(connection) == 4400
+    with pytest.raises(InvalidStatus) as refusal:
+        opened(demo_server, origin=Origin("https://evil.example"))
+    assert refusal.value.response.status_code == 403
+    with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
+        assert why_closed(connection) == 4406
+    assert [each for each in demo_server.events() if each["level"] in ("warning", "error")] == []
+
+
+def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: Server) -> None:
+    with opened(demo_server) as connection:
+        follow(connection, latest_cursor(demo_server))
+        wait_for(demo_server, "post_results_subscriptions_open 1.0")
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        connection.socket.close()
+        wait_for(demo_server, "post_results_subscriptions_open 0.0")
+        wait_for(demo_server, "post_results_websockets_open 0.0")
+
+
+def wait_for(server: Server, line: str) -> None:
+    for _ in range(2000):
+        if f"{line}\n" in server.get("/metrics").text:
+            return
+    raise AssertionError(server.get("/metrics").text)
+
+
+def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: Start) -> None:
+    server = start()
+    after = latest_cursor(server)
+    headers = {"Authorization": f"Bearer {DEMO_KEY}", "Accept": "text/event-stream"}
+    with (
+        opened(server) as connection,
+        httpx.Client(base_url=server.url, headers=headers, timeout=SECONDS) as http,
+        http.stream("POST", "/graphql", json={"query": CREATED, "variables": {}}) as stream,
+        opened(server) as waiting,
+    ):
+        follow(connection, after)
+        follow(waiting, after)
+        wait_for(server, "post_results_subscriptions_open 3.0")
+        server.stop()
+        assert (why_closed(connection), why_closed(waiting)) == (1012, 1012)
+        assert "event: complete" not in "".join(stream.iter_text())
+    again = start()
+    create_post(again)
+    with opened(again) as connection:
+        follow(connection, after)
+        assert hear(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
+    again.stop()
+
+
+def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: Start) -> None:
+    server = start()
+    headers = {"Authorization": f"Bearer {DEMO_KEY}"}
+    url = f"{server.url}/v1/posts/{DEMO_POST}/results?wait=60"
+    with httpx.stream("GET", url.replace("wait=60", "wait=0"), headers=headers) as known:
+        etag = known.headers["etag"]
+    with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as raw:
+        raw.sendall(
+            f"GET {httpx.URL(url).raw_path.decode()} HTTP/1.1\r\nHost: test\r\n"
+            f"Authorization: Bearer {DEMO_KEY}\r\nIf-None-Match: {etag}\r\n\r\n".encode()
+        )
+        wait_for(server, "post_results_subscriptions_open 1.0")
+        server.stop()
+        assert raw.recv(1000).startswith(b"HTTP/1.1 304 ")
+
+
+def test_what_one_process_writes_another_one_tells(start: Start) -> None:
+    one, other = start(), start()
+    after = latest_cursor(one)
+    with opened(one) as connection:
+        follow(connection, after)
+        create_post(other)
+        assert hear(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
+    for server in (one, other):
+        server.stop()
