@@ -35,6 +35,7 @@ from app.graphql.app import GraphQLEndpoint, graphql_error
 from app.graphql.context import Shared
 from app.graphql.documents import make_documents
 from app.graphql.door import GraphQLDoor
+from app.graphql.live.answers import SharedAnswers
 from app.graphql.live.handshake import SocketEndpoint
 from app.graphql.live.socket import Terms
 from app.graphql.live.times import Times
@@ -73,10 +74,14 @@ CHANGES_AGE = timedelta(minutes=10)
 REQUESTS_AGE = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
 
-_GARBAGE_THRESHOLDS = (5_000, 20, 50)
+_GARBAGE_THRESHOLDS = (5_000, 20, 10)
+"""A connection that was open for long is found by none but the third; thousands may come back at once."""
 
 OVERDUE_TIME = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
+
+_SHARE_OF_UNKNOWN = 4
+"""Of all WebSockets, a fourth may be of clients that have not said yet who they are."""
 
 DEFAULT_TIMES = Times()
 
@@ -164,6 +169,7 @@ def create_app(
             count=metrics.subscriptions_changed,
         ),
         times=times,
+        answers=SharedAnswers(time.monotonic),
     )
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
@@ -191,13 +197,18 @@ def create_app(
             in_all=settings.max_sockets,
             per_key=settings.max_subscriptions_per_key,
         ),
+        unknown_sockets=Places(
+            "WebSockets of clients that have not said who they are",
+            in_all=max(1, settings.max_sockets // _SHARE_OF_UNKNOWN),
+            per_key=settings.max_sockets,
+        ),
         max_operations=settings.max_subscriptions_per_socket,
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
         answer_within=settings.request_timeout,
         times=times,
     )
-    sockets = SocketEndpoint(terms, origins=settings.cors_origins, max_sockets=settings.max_sockets)
+    sockets = SocketEndpoint(terms, origins=settings.cors_origins)
 
     async def write_key_usage() -> None:
         await door.key_usage.flush(database)

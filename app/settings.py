@@ -349,7 +349,8 @@ class Settings:
         "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
         _rate_limit,
-        "Subscriptions that are begun, per API key and process; no other counts them.",
+        "Subscriptions that are begun by a document that ran before, per API key and process; the first by a"
+        " new one is a request as any other.",
     )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."
@@ -407,7 +408,8 @@ class Settings:
         "MAX_SOCKETS",
         "10000",
         _whole_number(1, 1_000_000),
-        "WebSockets that may be open at a time, per process.",
+        "WebSockets that may be open at a time, per process, and a fourth of that by clients that have not"
+        " yet said who they are.",
     )
     max_subscriptions: int = _setting(
         "MAX_SUBSCRIPTIONS",

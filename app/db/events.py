@@ -102,11 +102,23 @@ async def read_changes(
 
 
 async def changes_following(reader: Reader, after: FeedPosition, *, limit: int) -> list[Change]:
-    """All that come next, without a gap; ResyncRequired if the first of them is not kept any more."""
-    rows = await _rows(reader, after, ChangeFilter(), until=None, limit=limit)
-    if rows and rows[0].seq != after.seq + 1:
+    """All that come next, without a gap; ResyncRequired where that cannot be told any more."""
+    if after == START:
+        rows = await _rows(reader, None, ChangeFilter(), until=None, limit=limit)
+        is_whole = not rows or rows[0].seq == 1
+        following = rows
+    else:
+        # With its own, which is another one where a backup was restored, or not kept any more.
+        own = FeedPosition(after.seq - 1, None)
+        rows = await _rows(reader, own, ChangeFilter(), until=None, limit=limit + 1)
+        is_whole = bool(rows) and (rows[0].seq, rows[0].created_at) == (
+            after.seq,
+            after.happened_at,
+        )
+        following = rows[1:]
+    if not is_whole:
         raise resync_required()
-    return [_change(row) for row in rows]
+    return [_change(row) for row in following]
 
 
 async def check_position(reader: Reader, position: FeedPosition) -> None:

@@ -53,7 +53,7 @@ class PostgreSQLDriver:
             for _ in range(self._size):
                 try:
                     return await connections.fetch(query, arguments)
-                except (asyncpg.ConnectionDoesNotExistError, ConnectionError):
+                except _BROKEN:
                     continue
             return await connections.fetch(query, arguments)
 
@@ -69,6 +69,14 @@ class PostgreSQLDriver:
             self._loop = loop
             self._connections = _Connections(self._options, self._size, self._unused_for)
         return self._connections
+
+
+_BROKEN = (
+    asyncpg.ConnectionDoesNotExistError,
+    # So asyncpg takes it that the server has said farewell, where the end itself is still to come.
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
 
 
 class _Connections:

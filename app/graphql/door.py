@@ -12,6 +12,7 @@ from app.domain.errors import InvalidApiKey, RateLimitExceeded
 from app.graphql.context import Context, Shared
 from app.graphql.errors import Answer, error_entries, public_cause
 from app.graphql.live.answers import SharedAnswers
+from app.graphql.live.documents import OpenDocuments
 from app.graphql.live.stream import Stream
 from app.graphql.live.times import Times
 from app.graphql.loaders import ListEntries
@@ -39,7 +40,8 @@ class GraphQLDoor:
     key_usage: KeyUsage
     places: Places
     times: Times
-    answers: SharedAnswers = field(default_factory=SharedAnswers)
+    answers: SharedAnswers
+    open_documents: OpenDocuments = field(default_factory=OpenDocuments)
 
     async def context_for(
         self,
@@ -130,6 +132,7 @@ class GraphQLDoor:
         if operation.kind is not OperationType.SUBSCRIPTION:
             return self._answer(context, await operation.execute(context, coerced))
         self.places.check(context.viewer.key_id)
+        self.open_documents.check(operation)
         told = await operation.events(context, coerced)
         if isinstance(told, ExecutionResult):
             return replace(self._answer(context, told), executed=False)
@@ -142,6 +145,7 @@ class GraphQLDoor:
             cast("AsyncGenerator[Told, None]", told),
             shared=self.answers,
             places=self.places,
+            documents=self.open_documents,
             to_answer=self._answer,
         )
 

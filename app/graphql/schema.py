@@ -101,13 +101,13 @@ class Schema(strawberry.Schema):
         """One that ran before is known to be valid; any other is looked at from all sides."""
         known = self.operations.get(text, name)
         if known is not None:
-            known.begin(context, kinds)
+            known.begin(context, kinds, is_known=True)
             return known
         document = _read_within(text, self.allowed)
         definition = _definition(document, name)
         operation = Operation(self, text, document, definition, is_fast=self.is_fast)
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
-        operation.begin(context, kinds)
+        operation.begin(context, kinds, is_known=False)
         if errors := validate_document(core_schema(self), document, RULES):
             mark_as_validation(errors)
             raise Refused(errors)

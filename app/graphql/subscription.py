@@ -5,13 +5,14 @@ told of a change, and only then it is read what is shown of it.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
 import strawberry
 from strawberry import argument
 
+from app.db import destinations
 from app.db.destinations import destination_matching
 from app.db.posts import post_exists
 from app.db.queries import AnyRow
@@ -140,7 +141,9 @@ class Subscription:
         return await _follow(info.context, after, wanted_changes(None, post_id), show)
 
     @strawberry.subscription(
-        description="Changes of destinations that are then as the filter says; without a filter, all.",
+        description="Changes of destinations as the filter says; without a filter, all. Of status, outcome,"
+        " errorCategory and errorCode, what a change says itself decides, however it went on; all else is as"
+        " it is when the change is told.",
         extensions=requires(Scope.READ),
         graphql_type=DestinationChange,
     )
@@ -158,10 +161,26 @@ class Subscription:
             key = change.told.destination_id
             if wanted is None or key is None:
                 return DestinationChange(change=change, row=None)
-            row = await destination_matching(context.read(), key, wanted, context.clock())
+            still_open = _besides(change.told, wanted)
+            if still_open is None:
+                return None
+            row = await destination_matching(context.read(), key, still_open, context.clock())
             return None if row is None else DestinationChange(change=change, row=row)
 
         return await _follow(info.context, after, ChangeFilter(kinds=_OF_DESTINATIONS), show)
+
+
+def _besides(
+    change: events.Change, wanted: destinations.DestinationFilter
+) -> destinations.DestinationFilter | None:
+    """What is still to be looked at, besides what the change says itself; None if that is not wanted."""
+    for name in ("status", "outcome", "error_category", "error_code"):
+        values = getattr(wanted, name)
+        if values is not None and name in change.changes:
+            if change.changes[name] not in [str(each) for each in values]:
+                return None
+            wanted = replace(wanted, **{name: None})
+    return wanted
 
 
 async def _follow(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.context import Context
 from app.graphql.door import SUBSCRIPTION, GraphQLDoor
 from app.graphql.live.stream import Stream
@@ -30,17 +31,22 @@ async def when_new(
     latest = await door.run(context, documents.LATEST_CHANGE)
     first = await respond()
     has_tag = "if-none-match" in request.headers
-    if latest.data is None or "etag" not in first.headers or (has_tag and first.status_code != 304):
+    if "etag" not in first.headers or (has_tag and first.status_code != 304):
         return first
+    changes = (latest.data or {}).get("changes")
+    if changes is None:
+        raise _cannot_wait()
     request_state(request.scope)["lift_deadline"]()
     news = await door.open(
         context,
         documents.POST_CHANGED,
-        {"postId": post_id(request), "after": latest.data["changes"]["latest_cursor"]},
+        {"postId": post_id(request), "after": changes["latest_cursor"]},
         allowed=SUBSCRIPTION,
     )
-    if not isinstance(news, Stream):  # it is not there any more
-        return await respond()
+    if not isinstance(news, Stream):
+        if any(each["extensions"]["code"] == NotFound.code.name for each in news.errors):
+            return await respond()  # and say so
+        raise _cannot_wait()
     differing = asyncio.create_task(_differing(news, respond, first.headers["etag"]))
     stopping = asyncio.create_task(door.shared.stopping.wait())
     try:
@@ -56,11 +62,20 @@ async def when_new(
         await asyncio.wait({differing, stopping})
 
 
+def _cannot_wait() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "Changes cannot be followed now. Try again in a moment.", retry_after=2
+    )
+
+
 async def _differing(news: Stream, respond: Respond, etag: str) -> Response:
     """The first answer that has another tag: not all that changes is shown."""
-    async with aclosing(news.answers()) as changes:
-        async for _ in changes:
-            response = await respond()
-            if response.headers.get("etag") != etag:
-                break
+    try:
+        async with aclosing(news.answers()) as changes:
+            async for _ in changes:
+                response = await respond()
+                if response.headers.get("etag") != etag:
+                    break
+    except ResyncRequired:  # it was too slow; there is no cursor that its client could mend
+        raise _cannot_wait() from None
     return response

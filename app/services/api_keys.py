@@ -4,21 +4,24 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from app.db import api_keys
 from app.db.engine import Database
 from app.domain.api_keys import NewKey, Scope, is_usable, is_well_formed, key_digest, make_key
-from app.domain.errors import InvalidApiKey, ServiceUnavailable
+from app.domain.errors import InvalidApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import Clock
 from app.domain.workspaces import WorkspaceKind
 
 BELIEVED_FOR = timedelta(seconds=1)
 _MOST_SEEN = 1000
+
+logger = structlog.stdlib.get_logger(__name__)
 
 RandomBytes = Callable[[int], bytes]
 
@@ -87,11 +90,12 @@ class Keys:
         """Return when a key that was let in opens nothing any more; it is looked at every so often."""
         while True:
             await asyncio.sleep(every.total_seconds())
-            with suppress(ServiceUnavailable):
-                try:
-                    await self.authenticate(token, clock())
-                except InvalidApiKey:
-                    return
+            try:
+                await self.authenticate(token, clock())
+            except InvalidApiKey:
+                return
+            except Exception:  # nobody has to go because of us, and it is looked at again
+                logger.warning("key not looked at again", exc_info=True)
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
         row = await api_keys.find_key(self._database, digest)

@@ -265,14 +265,16 @@ async def test_what_follows_is_read_without_a_gap_or_not_at_all(
     await tell(database, workspace, numbered(7))
 
     following = [
-        [each.seq for each in await changes_following(reader, FeedPosition(seq, NOW), limit=3)]
-        for seq in (0, 3, 6, 7)
+        [each.seq for each in await changes_following(reader, position, limit=3)]
+        for position in (START, *(FeedPosition(seq, NOW) for seq in (3, 6, 7)))
     ]
     assert following == [[1, 2, 3], [4, 5, 6], [7], []]
 
     await database.write(partial(forget_events, workspace_id=workspace, until=4))
-    for seq in (0, 3):
+    gone = (START, FeedPosition(3, NOW), FeedPosition(4, NOW))
+    another = FeedPosition(6, NOW - SECOND)  # as in a history that a restored backup has ended
+    for position in (*gone, another, FeedPosition(8, NOW)):
         with pytest.raises(ResyncRequired):
-            await changes_following(reader, FeedPosition(seq, NOW), limit=3)
-    (first, *_) = await changes_following(reader, FeedPosition(4, NOW), limit=3)
-    assert first.seq == 5
+            await changes_following(reader, position, limit=3)
+    (first, *_) = await changes_following(reader, FeedPosition(5, NOW), limit=3)
+    assert first.seq == 6

@@ -160,6 +160,27 @@ async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
         await driver.close()
 
 
+async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_error(
+    database_url: str,
+) -> None:
+    """As on an idle connection in the moment in which a server shuts down."""
+    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    driver = PostgreSQLDriver(
+        driver_options(make_url(database_url), SHORT * 5), size=2, timeout=SHORT * 5
+    )
+    farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    try:
+        await driver.fetch(query, query.arguments({}))
+        assert driver._connections is not None
+        ((_, idle),) = driver._connections._free
+        idle._protocol.data_received(b"E" + (len(farewell) + 4).to_bytes(4) + farewell)
+        for _ in range(3):
+            rows = await driver.fetch(query, query.arguments({}))
+            assert [tuple(each) for each in rows] == [(1,)]
+    finally:
+        await driver.close()
+
+
 async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
     query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.arguments({})

@@ -3,13 +3,17 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from app.db.engine import Database
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId
 from tests.clients import UNLIMITED, Tenant, serving
-from tests.factories import add_account, add_api_key
+from tests.db.between import Between
+from tests.factories import add_account, add_api_key, add_post, add_workspace
 from tests.rest.envelopes import data_of, error_of
 
 NOWHERE = "00000000-0000-4000-8000-00000000dead"
@@ -165,3 +169,28 @@ async def test_so_many_may_wait_as_may_follow(acme: Tenant, post_id: str) -> Non
             "One API key may have 1 subscriptions open at a time; end one of them first."
         )
         assert data_of(await waiting)["post_status"] == "publishing"
+
+
+async def test_whoever_cannot_wait_now_is_told_to_try_again(database_url: str) -> None:
+    """304 says that the time was up; for a failure it would make clients ask without a pause."""
+    between = Between()
+    failures = [ServiceUnavailable("away")]
+
+    async def away() -> None:
+        if failures:
+            raise failures.pop()
+
+    async with Database(database_url, driven_by=between) as database:
+        workspace = await add_workspace(database)
+        key = await add_api_key(database, workspace)
+        post_id = uuid4()
+        await add_post(database, workspace, id=post_id)
+        async with serving(database, token=key.token) as client:
+            between.once_before(1, away)  # after the look-up of the key
+            answer = await client.get(f"/v1/posts/{post_id}/results?wait=30")
+    error = error_of(answer, 503)
+    assert (error["code"], error["message"]) == (
+        "service_unavailable",
+        "Changes cannot be followed now. Try again in a moment.",
+    )
+    assert answer.headers["Retry-After"] == "2"

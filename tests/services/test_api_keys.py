@@ -1,13 +1,15 @@
 """Keys are recognised, and believed for a moment: no longer than that, and not past their own end."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from app.db.engine import Database
-from app.domain.errors import InvalidApiKey
+from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
 from app.services.api_keys import BELIEVED_FOR, Keys, revoke_key
+from tests.db.between import Between
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 
 SECOND = timedelta(seconds=1)
@@ -53,3 +55,24 @@ async def test_who_believes_nothing_looks_each_time(database: Database) -> None:
 
     with pytest.raises(InvalidApiKey):
         await keys.authenticate(key.token, NOW)
+
+
+async def test_whoever_stays_has_to_go_when_the_key_is_revoked_and_not_when_it_cannot_be_told(
+    database_url: str,
+) -> None:
+    between = Between()
+    async with Database(database_url, driven_by=between) as database:
+        workspace = await add_workspace(database)
+        key = await add_api_key(database, workspace)
+        keys = Keys(database, prefix=KEY_PREFIX, monotonic=lambda: 0.0, believed_for=timedelta(0))
+        failures = [ServiceUnavailable("away"), ValueError("broken")]
+
+        async def fail() -> None:
+            if failures:
+                raise failures.pop()
+            await revoke_key(database, key.id, now=NOW)
+
+        between.before = fail
+        async with asyncio.timeout(10):
+            await keys.until_refused(key.token, lambda: NOW, timedelta(milliseconds=1))
+        assert failures == []

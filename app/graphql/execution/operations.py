@@ -26,7 +26,7 @@ from graphql.language import SKIP, Visitor, VisitorAction
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import ValidationFailed
+from app.domain.errors import LimitExceeded, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.context import Context
 from app.graphql.demand import demand_of
@@ -51,6 +51,9 @@ _MADE_FOR_A_SELECTION = 4
 
 MAX_BYTES = 16 << 20
 
+MAX_SUBSCRIPTION_LENGTH = 16_384
+"""Characters of its document, which is kept as long as somebody follows."""
+
 BYTES_OF_AN_OPERATION = 6_000
 BYTES_OF_A_CHARACTER = 300
 """What a document takes in memory at most for each character of its text: parsed, and with its functions."""
@@ -73,6 +76,7 @@ class Operation:
         self.name = definition.name.value if definition.name else None
         self._schema = schema
         self._core: GraphQLSchema = schema._schema
+        self._length = len(text)
         self._is_fast = is_fast
         self._document = document
         self._definition = definition
@@ -86,10 +90,12 @@ class Operation:
         self._is_publishing = bool(names) and names <= PUBLISHING_FIELDS
         self._remembered = Remembered(definition, most=_MADE_FOR_A_SELECTION * text.count("{"))
 
-    def begin(self, context: Context, kinds: Container[OperationType]) -> None:
+    def begin(self, context: Context, kinds: Container[OperationType], *, is_known: bool) -> None:
         """Note what is run, and count it: RateLimitExceeded if it is one too many.
 
-        KindNotAllowed for one of another kind, ValidationFailed for what one response cannot answer.
+        A subscription has a limit of its own only once it `is_known`: to validate one is as dear as to
+        answer a query. KindNotAllowed for one of another kind, ValidationFailed for what one response
+        cannot answer, LimitExceeded for what would be kept for too long.
         """
         state = context.state
         state["operation_type"] = self.kind.value
@@ -97,7 +103,7 @@ class Operation:
             state["operation_name"] = self.name
         if self.kind is OperationType.SUBSCRIPTION and self.kind not in kinds:
             raise ValidationFailed(_NOT_IN_ONE_RESPONSE)
-        if self.kind is OperationType.SUBSCRIPTION:
+        if self.kind is OperationType.SUBSCRIPTION and is_known:
             context.request_count.as_subscription()
         elif self._is_publishing:
             context.request_count.as_publishing()
@@ -105,6 +111,16 @@ class Operation:
             context.request_count.as_request()
         if self.kind not in kinds:
             raise KindNotAllowed
+        if self.kind is OperationType.SUBSCRIPTION and self._length > MAX_SUBSCRIPTION_LENGTH:
+            raise LimitExceeded(
+                f"The document of a subscription may have {MAX_SUBSCRIPTION_LENGTH:,} characters; it has"
+                f" {self._length:,}."
+            )
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory at most."""
+        return bytes_of(self._length)
 
     def coerced(
         self, context: Context, given: Mapping[str, object], limits: GraphQLLimits
@@ -218,6 +234,11 @@ _NOT_IN_ONE_RESPONSE = (
 )
 
 
+def bytes_of(length: int) -> int:
+    """What an operation takes in memory at most whose document has so many characters."""
+    return BYTES_OF_AN_OPERATION + length * BYTES_OF_A_CHARACTER
+
+
 class _Uses(Visitor):
     """Counts how often each variable is used."""
 
@@ -237,7 +258,7 @@ class Operations:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._recent: Recent[tuple[str, str | None], Operation] = Recent(
-            max_bytes, lambda key, _: BYTES_OF_AN_OPERATION + len(key[0]) * BYTES_OF_A_CHARACTER
+            max_bytes, lambda key, _: bytes_of(len(key[0]))
         )
 
     def get(self, text: str, name: str | None) -> Operation | None:

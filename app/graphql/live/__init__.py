@@ -2,6 +2,7 @@
 
 stream        the answers to one subscription, whoever they go to
 answers       each made once for all who ask the same
+documents     what those who follow keep in memory
 event_stream  a stream as an HTTP response (GraphQL over SSE, distinct connections mode)
 handshake     which WebSockets are accepted
 messages      the messages of graphql-transport-ws, read and written

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # or nginx would keep what is small until there is more
 )
+_END_WITHIN = timedelta(seconds=1)
 _COMMENT = b":\n\n"
 _COMPLETE = b"event: complete\ndata:\n\n"
 
@@ -59,12 +61,12 @@ class EventStream(Response):
             if await self._is_over(sender, telling, ending):
                 if telling.done():
                     telling.result()
+                is_taken = not sender.is_sending
                 telling.cancel()
                 await asyncio.wait({telling})
-                async with asyncio.timeout(self._times.stuck_after.total_seconds()):
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
-                logger.info("event stream dropped", request_id=request_state(scope)["request_id"])
+                if is_taken and await _ended(send):
+                    return
+            logger.info("event stream dropped", request_id=request_state(scope)["request_id"])
         finally:
             for each in (telling, *ending):
                 each.cancel()
@@ -108,6 +110,16 @@ class EventStream(Response):
                         await sender.send(_COMMENT)
                 except TimeoutError:
                     return False
+
+
+async def _ended(send: Send) -> bool:
+    """Whether the end could be sent; whoever does not read must not hold up a stop."""
+    try:
+        async with asyncio.timeout(_END_WITHIN.total_seconds()):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        return False
+    return True
 
 
 class _Sender:

@@ -1,7 +1,6 @@
 """Which WebSockets are accepted, and by which protocol. What then runs on one is in socket."""
 
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,12 +15,10 @@ from app.http.state import request_state
 class SocketEndpoint:
     """WebSockets of one path; an ASGI app."""
 
-    def __init__(self, terms: Terms, *, origins: Collection[str], max_sockets: int) -> None:
+    def __init__(self, terms: Terms, *, origins: Collection[str]) -> None:
         """Pages of other `origins` than the server's own may open one; `*` stands for all."""
         self._terms = terms
         self._origins = origins
-        self._max_sockets = max_sockets
-        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -38,14 +35,8 @@ class SocketEndpoint:
         if not speaks:
             reason = f"Subprotocol not acceptable; use {PROTOCOL}."
             await _close(send, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, reason)
-        elif self._open >= self._max_sockets:
-            await _close(send, CloseCode.TRY_AGAIN_LATER, "Too many WebSockets are open.")
         else:
-            self._open += 1
-            try:
-                await Socket(self._terms, scope, receive, send).run()
-            finally:
-                self._open -= 1
+            await Socket(self._terms, scope, receive, send).run()
 
     def _is_welcome(self, scope: Scope) -> bool:
         """Only browsers name an origin; a page on this server has the same host and port."""
@@ -53,7 +44,7 @@ class SocketEndpoint:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._origins or "*" in self._origins:
             return True
-        return urlsplit(origin).netloc == headers.get(b"host", b"").decode("latin-1")
+        return origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
 
 
 async def _close(send: Send, code: CloseCode, reason: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -17,9 +18,11 @@ from app.domain.errors import (
     PostResultsError,
     ServiceUnavailable,
 )
+from app.domain.ids import ApiKeyId
+from app.graphql.context import Context
 from app.graphql.documents import Documents
 from app.graphql.door import GraphQLDoor
-from app.graphql.errors import as_json, error_entry
+from app.graphql.errors import Answer, as_json, error_entry
 from app.graphql.live.messages import (
     ACK,
     PONG,
@@ -35,6 +38,7 @@ from app.graphql.live.messages import (
 )
 from app.graphql.live.stream import Stream
 from app.graphql.live.times import Times
+from app.graphql.requests import OperationRequest
 from app.http.headers import bearer_token, token_of
 from app.http.places import Places
 from app.http.state import RequestState
@@ -44,6 +48,8 @@ _LOOKS_UNTIL_STUCK = 5
 _CLOSE_WITHIN = timedelta(seconds=5)
 _MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame has 125 bytes at most, and the code takes two."""
+
+_NOBODY = ApiKeyId(UUID(int=0))
 
 _LOST = 1006
 """What RFC 6455 calls a connection that ended without a close; it is never sent."""
@@ -60,7 +66,9 @@ class Terms:
     observer: SocketObserver
     new_request_id: Callable[[], str]
     sockets: Places
-    """Of those that have said who they are."""
+    """Of those that were let in."""
+    unknown_sockets: Places
+    """Of all others, which are counted as one key's: nobody knows whose they are."""
     max_operations: int
     """That run on one socket at a time."""
     max_list_entries: int
@@ -88,10 +96,12 @@ class Socket:
         self._id = terms.new_request_id()
         self._token = ""
         """Of whoever is let in."""
-        self._has_begun = False
+        self._begun = asyncio.Event()
+        """When the client has said who it is."""
         self._let_in = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._place = ExitStack()
+        """Among those that were let in, or until then among those that were not."""
         self._is_closed = False
         self._opened_at = self._loop.time()
         self._code = _LOST
@@ -112,6 +122,11 @@ class Socket:
             self._terms.observer.socket_closed(self._finished())
 
     async def _run(self) -> None:
+        try:
+            self._place.enter_context(self._terms.unknown_sockets.taken(_NOBODY))
+        except PostResultsError as error:
+            await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
+            return
         reading = self._loop.create_task(self._read())
         watching = self._loop.create_task(self._watch())
         with self._place:
@@ -160,15 +175,16 @@ class Socket:
 
     async def _begin(self, payload: Mapping[str, object]) -> None:
         """Let the client in, by the key that it shows now or has shown in its handshake."""
-        if self._has_begun:
+        if self._begun.is_set():
             code = CloseCode.TOO_MANY_INITIALISATION_REQUESTS
             await self._close(code, "Too many initialisation requests")
             return
-        self._has_begun = True
+        self._begun.set()
         token = _shown_token(payload) or bearer_token(self._scope)
         self._known = state = self._new_state()
         try:
             context = await self._terms.door.context_of(token, self._address, state)
+            self._place.close()
             self._place.enter_context(self._terms.sockets.taken(context.viewer.key_id))
         except InvalidApiKey as error:
             await self._close(CloseCode.FORBIDDEN, error.message)
@@ -235,18 +251,16 @@ class Socket:
                     max_list_entries=terms.max_list_entries,
                     max_values=terms.max_values,
                 )
-                workspace = context.viewer.workspace_id
-                query = terms.documents.find(request.document, workspace)
-                answer = await terms.door.open(
-                    context, query, request.variables, request.operation_name
-                )
+                context.request_count.as_unknown(may_follow=True)
+                try:
+                    answer = await self._opened(context, request)
+                finally:
+                    context.request_count.as_request()  # for what could not be read counts too
         except TimeoutError:
             seconds = terms.answer_within.total_seconds()
             raise ServiceUnavailable(
                 f"No answer within {seconds:g} s; the operation was given up.", retry_after=5
             ) from None
-        if isinstance(answer, Stream) or answer.executed:
-            terms.documents.remember(request.document, workspace)
         if isinstance(answer, Stream):
             async with aclosing(answer.answers()) as answers:
                 async for each in answers:
@@ -257,15 +271,26 @@ class Socket:
             return replies.error(answer.errors)
         return replies.complete()
 
+    async def _opened(self, context: Context, request: OperationRequest) -> Answer | Stream:
+        documents, workspace = self._terms.documents, context.viewer.workspace_id
+        query = documents.find(request.document, workspace)
+        answer = await self._terms.door.open(
+            context, query, request.variables, request.operation_name
+        )
+        if isinstance(answer, Stream) or answer.executed:
+            documents.remember(request.document, workspace)
+        return answer
+
     async def _watch(self) -> None:
         """Return when the client has to go: it does not say who it is, may not stay, or does not read."""
         try:
             async with asyncio.timeout(self._terms.times.init_within.total_seconds()):
-                await self._let_in.wait()
+                await self._begun.wait()
         except TimeoutError:
             code = CloseCode.INITIALISATION_TIMEOUT
             await self._close(code, "Connection initialisation timeout")
             return
+        await self._let_in.wait()
         stuck_after = self._terms.times.stuck_after.total_seconds()
         refused = self._loop.create_task(self._terms.door.until_refused(self._token))
         try:
@@ -287,7 +312,7 @@ class Socket:
         self._sending += 1
         try:
             await self._send({"type": "websocket.send", "text": text})
-        except OSError:  # as servers tell that the client has left
+        except (OSError, RuntimeError):  # so servers tell that the client has left, or was closed
             raise _Gone from None
         finally:
             self._sending -= 1
@@ -300,7 +325,7 @@ class Socket:
         self._is_closed = True
         self._code = code
         shown = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-        with suppress(OSError, TimeoutError):
+        with suppress(OSError, RuntimeError, TimeoutError):
             async with asyncio.timeout(_CLOSE_WITHIN.total_seconds()):
                 await self._send({"type": "websocket.close", "code": code, "reason": shown})
 

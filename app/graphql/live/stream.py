@@ -17,7 +17,8 @@ from app.domain.errors import MASKED, InternalError, PostResultsError, ServiceUn
 from app.graphql.context import Context
 from app.graphql.errors import Answer, as_json, public_cause
 from app.graphql.execution.operations import Operation
-from app.graphql.live.answers import NOTHING, SharedAnswers
+from app.graphql.live.answers import NOTHING, Made, SharedAnswers
+from app.graphql.live.documents import OpenDocuments
 from app.graphql.subscription import Told
 from app.http.places import Places
 
@@ -44,6 +45,7 @@ class Stream:
         *,
         shared: SharedAnswers,
         places: Places,
+        documents: OpenDocuments,
         to_answer: ToAnswer,
     ) -> None:
         self._operation = operation
@@ -52,6 +54,7 @@ class Stream:
         self._told = told
         self._shared = shared
         self._places = places
+        self._documents = documents
         self._to_answer = to_answer
         viewer = context.viewer
         told_apart = {
@@ -66,7 +69,10 @@ class Stream:
 
         It has no end; what it breaks off with is a PostResultsError: ResyncRequired, or a failure of ours.
         """
-        with self._places.taken(self._context.viewer.key_id):
+        with (
+            self._places.taken(self._context.viewer.key_id),
+            self._documents.open(self._operation),
+        ):
             async with aclosing(self._told) as told:
                 try:
                     async for each in told:
@@ -81,7 +87,7 @@ class Stream:
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED) from error
 
-    async def _patiently(self, told: Told) -> str:
+    async def _patiently(self, told: Told) -> Made:
         """The answer to a change, also if the database has to come back first."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
@@ -90,17 +96,18 @@ class Stream:
             reraise=True,
         ):
             with attempt:
-                answer = await self._answer(told)
-        return answer
+                made = await self._make(told)
+        return made
 
-    async def _answer(self, told: Told) -> str:
+    async def _make(self, told: Told) -> Made:
         """ServiceUnavailable if anything of it could not be read."""
         context = self._context.anew()
         shown = await told.shown(context)
         if shown is None:
-            return NOTHING
+            return Made(NOTHING, is_sound=True)
         result = await self._operation.respond_to(shown, context, self._variables)
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        return as_json(self._to_answer(context, result))
+        answer = self._to_answer(context, result)
+        return Made(as_json(answer), is_sound=not answer.errors)

@@ -21,12 +21,16 @@ class Socket:
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._reads = asyncio.Event()
         self._reads.set()
+        self.was_closed_by_the_server = False
+        """As after a frame that it cannot read: it says so only when the app sends something."""
         self._to_app.put_nowait({"type": "websocket.connect"})
         self._serving = asyncio.ensure_future(app(scope, self._to_app.get, self._take))
 
     async def _take(self, message: Message) -> None:
         if message["type"] == "websocket.send":
             await self._reads.wait()
+            if self.was_closed_by_the_server:
+                raise RuntimeError("Unexpected ASGI message 'websocket.send'")
         if message["type"] == "websocket.close":
             self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
         self._from_app.put_nowait(message)

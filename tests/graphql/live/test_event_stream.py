@@ -11,7 +11,7 @@ from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED, started
 from tests.factories import NOW, add_api_key
 from tests.graphql.live.conftest import Live, until_followed, working
-from tests.graphql.live.events import asking
+from tests.graphql.live.events import Events, asking
 
 CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SOON = timedelta(milliseconds=20)
@@ -187,3 +187,21 @@ async def test_the_deadline_of_requests_does_not_end_it(live: Live) -> None:
         await live.create_post()
         assert await events.text() == ":\n\n"
         assert (await events.next())["data"]["changes"]["type"] == "POST_CREATED"
+
+
+async def test_whoever_does_not_read_does_not_hold_up_the_end_either(live: Live) -> None:
+    key = await add_api_key(live.database, live.workspace)
+    async with (
+        started(live.database, times=Times(keys_rechecked_after=SOON)) as app,
+        asking(app, key.token, CHANGES) as events,
+    ):
+        await events.started()
+        await until_begun(events)
+        events.stop_reading()
+        await live.create_post()
+        await revoke_key(live.database, key.id, now=NOW)
+        await events.over()
+
+
+async def until_begun(events: Events) -> None:
+    assert await events.text() == ":\n\n"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients import UNLIMITED, started
 from tests.graphql.live.conftest import Live
-from tests.graphql.live.sockets import PROTOCOL, connecting
+from tests.graphql.live.sockets import PROTOCOL, connecting, opened
 
 
 async def test_a_client_without_an_origin_is_no_page_and_welcome(live: Live) -> None:
@@ -23,7 +23,15 @@ async def test_a_page_of_this_server_is_welcome(live: Live, origin: str) -> None
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "http://test:81", "http://test:80.evil.example", "null", "x"]
+    "origin",
+    [
+        "http://evil.example",
+        "http://test:81",
+        "http://test:80.evil.example",
+        "null",
+        "x",
+        "http://[",
+    ],
 )
 async def test_a_page_of_another_origin_is_refused_in_the_handshake(
     live: Live, origin: str
@@ -92,13 +100,16 @@ async def test_other_paths_have_no_sockets(live: Live, path: str) -> None:
         assert await socket.event() == {"type": "websocket.close", "code": 1000, "reason": ""}
 
 
-async def test_of_a_socket_that_ended_the_place_is_free_again(live: Live) -> None:
-    settings = replace(UNLIMITED, max_sockets=1)
+async def test_clients_that_do_not_say_who_they_are_take_no_place_from_others(live: Live) -> None:
+    settings = replace(UNLIMITED, max_sockets=4)  # so one of them may be unknown
     async with started(live.database, settings=settings) as app:
-        for _ in range(3):
-            async with connecting(app) as socket:
-                assert await socket.accepted() == PROTOCOL
-            async with connecting(app) as one, connecting(app) as two:
-                await one.accepted()
-                await two.accepted()
-                assert await two.closed() == (1013, "Too many WebSockets are open.")
+        for _ in range(2):
+            async with opened(app, live.token), opened(app, live.token), connecting(app) as silent:
+                assert await silent.accepted() == PROTOCOL
+                async with connecting(app) as another:
+                    assert await another.accepted() == PROTOCOL
+                    assert await another.closed() == (
+                        1013,
+                        "This server has as many WebSockets of clients that have not said who they are open"
+                        " as it may. Try again in a moment.",
+                    )

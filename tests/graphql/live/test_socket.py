@@ -345,41 +345,73 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
             "This server has as many subscriptions open as it may. Try again in a moment.",
         )
 
-        async with connecting(app) as socket:  # the fourth one there is, and this key's third
+        async with connecting(app) as socket:  # this key's third
             await socket.accepted()
             socket.send(type="connection_init", payload={"Authorization": f"Bearer {live.token}"})
             assert await socket.closed() == (
                 1013,
                 "One API key may have 2 WebSockets open at a time; end one of them first.",
             )
-        async with connecting(app), connecting(app) as fifth:
-            await fifth.accepted()
-            assert await fifth.closed() == (1013, "Too many WebSockets are open.")
+        await stack.enter_async_context(opened(app, other.token))
+        last = await add_api_key(live.database, live.workspace)
+        async with connecting(app) as socket:
+            await socket.accepted()
+            socket.send(type="connection_init", payload={"Authorization": f"Bearer {last.token}"})
+            assert await socket.closed() == (
+                1013,
+                "This server has as many WebSockets open as it may. Try again in a moment.",
+            )
 
 
-async def test_subscriptions_are_counted_by_a_limit_of_their_own(live: Live) -> None:
+async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_document_is_known(
+    live: Live,
+) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "SUBSCRIBE_RATE_LIMIT": "3/minute"})
     async with (
         started(live.database, settings=settings) as app,
         reaching(app, token=None) as client,
         opened(app, live.token) as socket,
     ):
-        for number, name in enumerate("abc", 1):
-            socket.subscribe(name, CHANGES)
+        document = f"{CHANGES} # of a text that nobody has sent before to this process: {id(app)}"
+        for number, name in enumerate("abcd", 1):
+            socket.subscribe(name, document)
             await until_followed(client, number)
-        socket.subscribe("d", CHANGES)
-        assert await socket.error("d") == (
+        socket.subscribe("e", document)
+        assert await socket.error("e") == (
             "RATE_LIMIT_EXCEEDED",
             None,
             "Too many new subscriptions: 3 per minute are allowed for one API key. Try again in 60 s.",
         )
-        for name in "xyz":
-            socket.subscribe(name, "{ __typename }")
-            last = await socket.receive()
-            if last["type"] == "next":
-                await socket.receive()
-        assert last["payload"][0]["message"] == (
-            "Too many requests: 2 per minute are allowed for one API key. Try again in 60 s."
+        socket.subscribe("q", "{ __typename }")  # the second request: the document was the first
+        assert await socket.next("q") == {"data": {"__typename": "Query"}}
+        await socket.receive()
+        refusal = (
+            "RATE_LIMIT_EXCEEDED",
+            None,
+            "Too many requests: 2 per minute are allowed for one API key. Try again in 60 s.",
+        )
+        for query in ("{ __typename }", "{", "subscription { nope }", f"{document} another"):
+            socket.subscribe("q", query)
+            assert await socket.error("q") == refusal
+
+
+async def test_what_cannot_be_read_is_counted_too(live: Live) -> None:
+    settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
+    async with started(live.database, settings=settings) as app, opened(app, live.token) as socket:
+        codes = []
+        for _ in range(4):
+            socket.subscribe("q", "{")
+            codes.append((await socket.error("q"))[0])
+        assert codes == 2 * ["GRAPHQL_PARSE_FAILED"] + 2 * ["RATE_LIMIT_EXCEEDED"]
+
+
+async def test_the_document_of_a_subscription_is_not_too_long(live: Live) -> None:
+    async with opened(live.app, live.token) as socket:
+        socket.subscribe("a", f"{CHANGES} # {'x' * 16_384}")
+        code, _, message = await socket.error("a")
+        assert code == "LIMIT_EXCEEDED"
+        assert message.startswith(
+            "The document of a subscription may have 16,384 characters; it has"
         )
 
 
@@ -442,3 +474,27 @@ async def test_a_client_that_breaks_off_leaves_nothing_behind(live: Live) -> Non
         await until_followed(live.client, 0)
         assert working() == before
     assert "websockets_open 0.0" in (await live.client.get("/metrics")).text
+
+
+async def test_a_socket_that_the_server_has_closed_is_as_good_as_gone(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(live.app, live.token) as socket:
+        socket.subscribe("a", CHANGES)
+        await until_followed(live.client, 1)
+        socket.was_closed_by_the_server = True
+        await live.create_post()
+        await until_followed(live.client, 0)
+        socket.send(type="ping")
+        await socket.over()
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+async def test_a_client_that_said_who_it_is_in_time_may_wait_for_the_database(
+    live: Live,
+) -> None:
+    times = Times(init_within=SOON)
+    async with started(live.database, times=times) as app, opened(app, live.token) as socket:
+        await asyncio.sleep(2 * SOON.total_seconds())
+        socket.send(type="ping")
+        assert await socket.receive() == {"type": "pong"}

@@ -144,22 +144,47 @@ async def test_of_a_post_everything_is_told_until_it_is_deleted(live: Live) -> N
         assert [each["post"] for each in await told(socket, "postChanged", 2)] == [None, None]
 
 
-async def test_destinations_are_told_that_are_then_as_the_filter_says(live: Live) -> None:
+async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(live: Live) -> None:
     after = await latest_cursor(live)
     fails, goes_out = await live.create_post(), await live.create_post()
+    await record(live, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
+    await record(live, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone.")
+    await live.client.query(
+        "mutation ($input: RetryPostInput!) { retryPost(input: $input) { post { status } } }",
+        input={"postId": fails},
+    )
     async with opened(live.app, live.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after, filter={"status": ["FAILED"]})
-        await record(live, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
-        await record(
-            live, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
-        )
-        # Of what failed, that it was added is told as well: it has failed by now.
-        answers = await told(socket, "destinationChanged", 1)
-        while answers[-1]["change"]["type"] != "DESTINATION_CHANGED":
-            answers += await told(socket, "destinationChanged", 1)
-        assert {each["change"]["postId"] for each in answers} == {fails}
-        assert answers[-1]["destination"]["status"] == "FAILED"
+        (failed,) = await told(socket, "destinationChanged", 1)
+        assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": fails}
+        assert failed["destination"]["status"] == "QUEUED"  # by now it was retried
         await record(live, await live.create_post(), "PUBLISHED", platformPostUrl="https://x.y/2")
+        socket.subscribe("b", "{ __typename }")
+        assert (await socket.receive())["id"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds"),
+    [
+        ({"platform": ["instagram"]}, ["DESTINATION_ADDED", "DESTINATION_CHANGED"]),
+        ({"platform": ["x"]}, []),
+        ({"status": ["QUEUED"]}, ["DESTINATION_ADDED"]),
+        ({"status": ["PUBLISHED"], "outcome": ["PUBLISHED"]}, ["DESTINATION_CHANGED"]),
+        ({"status": ["QUEUED", "PUBLISHED"], "outcome": ["UNKNOWN"]}, []),
+        # What a change does not say is looked at now.
+        ({"status": ["QUEUED"], "maxAttempts": 0}, []),
+        ({"status": ["QUEUED"], "maxAttempts": 1}, ["DESTINATION_ADDED"]),
+    ],
+)
+async def test_what_a_change_says_itself_decides(
+    live: Live, wanted: dict[str, Any], kinds: list[str]
+) -> None:
+    after = await latest_cursor(live)
+    await record(live, await live.create_post(), "PUBLISHED", platformPostUrl="https://x.example/1")
+    async with opened(live.app, live.token) as socket:
+        socket.subscribe("a", DESTINATION_CHANGED, after=after, filter=wanted)
+        answers = await told(socket, "destinationChanged", len(kinds))
+        assert [each["change"]["type"] for each in answers] == kinds
         socket.subscribe("b", "{ __typename }")
         assert (await socket.receive())["id"] == "b"
 
