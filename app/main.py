@@ -35,11 +35,11 @@ from app.graphql.app import GraphQLEndpoint, graphql_error
 from app.graphql.context import Shared
 from app.graphql.documents import make_documents
 from app.graphql.door import GraphQLDoor
-from app.graphql.live.answers import SharedAnswers
-from app.graphql.live.handshake import SocketEndpoint
-from app.graphql.live.socket import Terms
-from app.graphql.live.times import Times
 from app.graphql.schema import make_schema
+from app.graphql.sockets.handshake import SocketEndpoint
+from app.graphql.sockets.socket import Terms
+from app.graphql.streams.answers import SharedAnswers
+from app.graphql.streams.times import Times
 from app.http.cors import with_cors
 from app.http.deadline import Deadline
 from app.http.last_resort import LastResort

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from app.db.engine import Database
 from app.domain.ids import WorkspaceId
-from app.graphql.live.times import Times
+from app.graphql.streams.times import Times
 from app.main import DEFAULT_TIMES, create_app
 from app.settings import Settings, read_settings
 from tests.factories import NOW

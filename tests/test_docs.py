@@ -13,7 +13,7 @@ from app.services.demo import load_demo
 from app.settings import read_settings, settings_table
 from tests.clients import reaching, serving, started
 from tests.factories import KEY_PREFIX, NOW
-from tests.graphql.live.sockets import opened
+from tests.graphql.sockets.client import opened
 from tests.readme import README, blocks, section
 
 ROOT = Path(__file__).parent.parent

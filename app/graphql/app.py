@@ -29,9 +29,9 @@ from app.graphql.documents import Documents
 from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLDoor
 from app.graphql.errors import error_entry
 from app.graphql.execution.operations import KindNotAllowed
-from app.graphql.live.event_stream import EVENT_STREAM, EventStream, one_answer
-from app.graphql.live.stream import Stream
 from app.graphql.requests import OperationRequest, read_operation_request
+from app.graphql.streams.event_stream import EVENT_STREAM, EventStream, one_answer
+from app.graphql.streams.stream import Stream
 from app.http.body import read_body, read_json_object, require_json
 from app.http.headers import bearer_token, first_headers, whole_header
 from app.http.preferences import preferences

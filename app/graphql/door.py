@@ -11,12 +11,12 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
 from app.graphql.context import Context, Shared
 from app.graphql.errors import Answer, error_entries, public_cause
-from app.graphql.live.answers import SharedAnswers
-from app.graphql.live.documents import OpenDocuments
-from app.graphql.live.stream import Stream
-from app.graphql.live.times import Times
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Refused, Schema, core_schema
+from app.graphql.streams.answers import SharedAnswers
+from app.graphql.streams.documents import OpenDocuments
+from app.graphql.streams.stream import Stream
+from app.graphql.streams.times import Times
 from app.graphql.subscription import Told
 from app.http.headers import bearer_token
 from app.http.places import Places

@@ -1,4 +1,4 @@
-"""The Subscription type: what can be followed live. How the answers get to a client is in app.graphql.live.
+"""The Subscription type: what can be followed live. How the answers reach a client is in app.graphql.streams.
 
 What is answered to a change is the same for all who ask the same, and is made once for them: so a stream is
 told of a change, and only then it is read what is shown of it.

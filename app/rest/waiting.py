@@ -11,7 +11,7 @@ from starlette.responses import Response
 from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.context import Context
 from app.graphql.door import SUBSCRIPTION, GraphQLDoor
-from app.graphql.live.stream import Stream
+from app.graphql.streams.stream import Stream
 from app.http.state import request_state
 from app.rest import documents
 from app.rest.parameters import post_id

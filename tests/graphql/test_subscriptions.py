@@ -16,8 +16,8 @@ from app.settings import Settings
 from tests.clients import UNLIMITED, reaching, started
 from tests.db.between import Between
 from tests.factories import add_account, add_api_key, add_workspace
-from tests.graphql.live.conftest import Live, until_followed
-from tests.graphql.live.sockets import Socket, opened
+from tests.graphql.following import Live, until_followed
+from tests.graphql.sockets.client import Socket, opened
 
 CHANGES = """
 subscription ($after: String, $types: [ChangeType!], $postId: UUID) {

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from app.domain.api_keys import Scope
-from app.graphql.live.times import Times
+from app.graphql.streams.times import Times
 from app.services.api_keys import revoke_key
 from app.settings import read_settings
 from tests.clients import UNLIMITED, reaching, started
 from tests.factories import NOW, add_api_key
-from tests.graphql.live.conftest import Live, until_followed, working
-from tests.graphql.live.sockets import connecting, opened
+from tests.graphql.following import Live, until_followed, working
+from tests.graphql.sockets.client import connecting, opened
 
 CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SOON = timedelta(milliseconds=20)

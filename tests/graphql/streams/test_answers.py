@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from app.graphql.live.answers import KEPT_FOR, MAX_BYTES, NOTHING, Made, SharedAnswers
+from app.graphql.streams.answers import KEPT_FOR, MAX_BYTES, NOTHING, Made, SharedAnswers
 
 
 class Kitchen:

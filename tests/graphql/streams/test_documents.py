@@ -7,8 +7,8 @@ from graphql import parse
 
 from app.domain.errors import ServiceUnavailable
 from app.graphql.execution.operations import Operation
-from app.graphql.live.documents import OpenDocuments
 from app.graphql.schema import make_schema
+from app.graphql.streams.documents import OpenDocuments
 from app.settings import GraphQLLimits
 from tests.graphql.documents import operation_of
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.graphql.errors import Answer, as_json, error_entry
-from app.graphql.live.times import Times
+from app.graphql.streams.times import Times
 from app.http.state import note_error, request_state
 
 EVENT_STREAM = "text/event-stream"

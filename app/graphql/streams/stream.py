@@ -11,20 +11,26 @@ from typing import TypeAlias
 import structlog
 from graphql import ExecutionResult
 from graphql.execution.values import VariableValues
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from app.domain.errors import MASKED, InternalError, PostResultsError, ServiceUnavailable
 from app.graphql.context import Context
 from app.graphql.errors import Answer, as_json, public_cause
 from app.graphql.execution.operations import Operation
-from app.graphql.live.answers import NOTHING, Made, SharedAnswers
-from app.graphql.live.documents import OpenDocuments
+from app.graphql.streams.answers import NOTHING, Made, SharedAnswers
+from app.graphql.streams.documents import OpenDocuments
 from app.graphql.subscription import Told
 from app.http.places import Places
 
-PATIENCE = timedelta(seconds=30)
+PATIENCE = timedelta(minutes=2)
 """How long a change waits for a database that is away, before its stream is given up."""
-_BETWEEN_TRIES = timedelta(milliseconds=250)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Seconds; each is drawn from up to its whole."""
 
 ToAnswer: TypeAlias = Callable[[Context, ExecutionResult], Answer]
 
@@ -92,7 +98,7 @@ class Stream:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
             stop=stop_after_delay(PATIENCE),
-            wait=wait_fixed(_BETWEEN_TRIES),
+            wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
             reraise=True,
         ):
             with attempt:

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from tests.clients import UNLIMITED, started
-from tests.graphql.live.conftest import Live
-from tests.graphql.live.sockets import PROTOCOL, connecting, opened
+from tests.graphql.following import Live
+from tests.graphql.sockets.client import PROTOCOL, connecting, opened
 
 
 async def test_a_client_without_an_origin_is_no_page_and_welcome(live: Live) -> None:

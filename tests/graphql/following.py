@@ -1,16 +1,13 @@
-"""A tenant whose service can be reached by WebSockets too, and what goes on in it."""
+"""A tenant whose service can be followed, and what goes on in it. No clients of sockets or streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import pytest
 from starlette.applications import Starlette
 
 from app.db.engine import Database
 from app.domain.ids import AccountId, WorkspaceId
-from tests.clients import Client, reaching, started
-from tests.factories import add_account, add_api_key, add_workspace
+from tests.clients import Client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +27,6 @@ class Live:
         )
         post_id: str = data["createPost"]["post"]["postId"]
         return post_id
-
-
-@pytest.fixture
-async def live(database: Database) -> AsyncIterator[Live]:
-    workspace = await add_workspace(database)
-    account = await add_account(database, workspace)
-    key = await add_api_key(database, workspace)
-    async with started(database) as app, reaching(app, token=key.token) as client:
-        yield Live(
-            database=database,
-            workspace=workspace,
-            account=account,
-            token=key.token,
-            app=app,
-            client=client,
-        )
 
 
 def working() -> list[str]:

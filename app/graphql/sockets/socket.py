@@ -23,7 +23,8 @@ from app.graphql.context import Context
 from app.graphql.documents import Documents
 from app.graphql.door import GraphQLDoor
 from app.graphql.errors import Answer, as_json, error_entry
-from app.graphql.live.messages import (
+from app.graphql.requests import OperationRequest
+from app.graphql.sockets.messages import (
     ACK,
     PONG,
     CloseCode,
@@ -36,9 +37,8 @@ from app.graphql.live.messages import (
     Subscribe,
     read_message,
 )
-from app.graphql.live.stream import Stream
-from app.graphql.live.times import Times
-from app.graphql.requests import OperationRequest
+from app.graphql.streams.stream import Stream
+from app.graphql.streams.times import Times
 from app.http.headers import bearer_token, token_of
 from app.http.places import Places
 from app.http.state import RequestState

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from app.graphql.live.times import Times
+from app.graphql.streams.times import Times
 from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED, started
 from tests.factories import NOW, add_api_key
-from tests.graphql.live.conftest import Live, until_followed, working
-from tests.graphql.live.events import Events, asking
+from tests.graphql.following import Live, until_followed, working
+from tests.graphql.streams.client import Events, asking
 
 CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SOON = timedelta(milliseconds=20)

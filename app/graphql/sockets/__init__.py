@@ -1,0 +1,6 @@
+"""GraphQL over WebSockets, by the protocol graphql-transport-ws. What runs on them comes in by the door.
+
+handshake  which WebSockets are accepted
+messages   what is said in either direction
+socket     one WebSocket: its operations and its end
+"""
