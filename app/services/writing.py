@@ -111,13 +111,17 @@ class Writing:
 async def write(database: Database, errand: Errand, work: Callable[[Writing], Awaitable[T]]) -> T:
     """Run an errand in one transaction; on any exception nothing is kept."""
 
-    async def transaction(session: WriteSession) -> tuple[T, bool]:
+    has_events = False
+
+    async def transaction(session: WriteSession) -> T:
+        nonlocal has_events
         reader = database.reading_within(session, errand.workspace_id)
         writing = Writing(session, reader, errand)
         result = await work(writing)
-        return result, await writing.tell()
+        has_events = await writing.tell()
+        return result
 
-    result, has_events = await database.write(transaction)
+    result = await database.write(transaction)
     if has_events:
         database.has_committed_events(errand.workspace_id)
     return result
