@@ -244,6 +244,7 @@ def create_app(
                 stop = partial(asyncio.get_running_loop().call_soon_threadsafe, shared.stopping.set)
                 with told_to_stop(stop):
                     yield
+                await door.answers.end()
 
     app = Starlette(
         routes=[

@@ -351,14 +351,13 @@ def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
         async with database.read_all_workspaces() as connection:
             await events.oldest_events(connection, OURS, limit=5)
 
-    middle = FeedPosition(500, None)
     deleted = [EventKind.POST_DELETED]
     of_post = {"pk_event", "ix_event_workspace_id_post_id_seq"}
     return {
         "changes, newest": (events.newest_position, {"pk_event"}),
         "changes, oldest": (oldest, {"pk_event"}),
         "changes, all that follow": (
-            lambda reader: events.changes_following(reader, middle, limit=5),
+            lambda reader: events.changes_following(reader, START, limit=5),
             {"pk_event"},
         ),
         "changes, first page": (page(None), {"pk_event"}),

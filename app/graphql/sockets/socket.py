@@ -100,6 +100,9 @@ class Socket:
         """When the client has said who it is."""
         self._let_in = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
+        """By their ids, as long as the client may speak of them."""
+        self._running: set[asyncio.Task[None]] = set()
+        """Those as well that the client has ended, but that have not come to their end yet."""
         self._place = ExitStack()
         """Among those that were let in, or until then among those that were not."""
         self._is_closed = False
@@ -133,7 +136,7 @@ class Socket:
             try:
                 await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                tasks = {reading, watching, *self._operations.values()}
+                tasks = {reading, watching, *self._running}
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
@@ -213,6 +216,8 @@ class Socket:
             self._number_of_operations += 1
             operation = self._loop.create_task(self._operate(subscribe))
             self._operations[subscribe.id] = operation
+            self._running.add(operation)
+            operation.add_done_callback(self._running.discard)
 
     async def _operate(self, subscribe: Subscribe) -> None:
         """Run an operation to its end, and tell the client of that."""

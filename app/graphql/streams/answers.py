@@ -58,6 +58,14 @@ class SharedAnswers:
         # Whoever leaves must not take it from the others.
         return await asyncio.shield(making)
 
+    async def end(self) -> None:
+        """Leave what is being made, for nobody waits for it any more."""
+        making = set(self._making.values())
+        for each in making:
+            each.cancel()
+        if making:
+            await asyncio.wait(making)
+
     async def _make(self, key: Key, make: Callable[[], Awaitable[Made]]) -> str:
         try:
             async with self._turns:
