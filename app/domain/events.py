@@ -55,7 +55,7 @@ class FeedPosition:
 START = FeedPosition(0, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
     """An event as it stands in a workspace's feed."""
 
@@ -79,7 +79,7 @@ class Change:
 
     @property
     def values(self) -> dict[str, object]:
-        """The new values of what others know of, by the names they have for it; no event has internals."""
+        """The new values of what others know of, by the names they have for it."""
         names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
         return {names[name]: value for name, value in self.changes.items() if name in names}
 

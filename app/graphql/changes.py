@@ -12,7 +12,7 @@ from app.domain import events
 from app.domain.cursors import CursorCodec, Position
 from app.domain.events import ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
-from app.graphql.connections import DEFAULT_PAGE_SIZE, PAGE_ARGUMENTS, out_of_range
+from app.graphql.connections import page_request
 from app.graphql.context import Context, Info
 from app.graphql.scalars import Json
 from app.graphql.types import Account, Destination, Post
@@ -147,13 +147,11 @@ async def changes_page(
     post_id: UUID | None,
 ) -> ChangePage:
     """ResyncRequired for a cursor that is older than what is kept."""
-    low, high = PAGE_ARGUMENTS["first"]
-    if first is not None and not low <= first <= high:
-        raise out_of_range("first", first)
     cursors = context.cursors(FEED)
-    position = None if after is None else decode_position(cursors, after)
+    page = page_request(cursors, first=first, after=after, last=None, before=None)
+    position = None if page.after is None else _feed_position(page.after)
     wanted = wanted_changes(types, post_id)
-    read = await read_changes(context.read(), position, wanted, limit=first or DEFAULT_PAGE_SIZE)
+    read = await read_changes(context.read(), position, wanted, limit=page.size)
     context.list_entries.add(len(read.found))
     return ChangePage(
         nodes=[Change(told=each, cursors=cursors) for each in read.found],
@@ -174,5 +172,8 @@ def encode_position(cursors: CursorCodec, position: FeedPosition) -> str:
 
 def decode_position(cursors: CursorCodec, cursor: str) -> FeedPosition:
     """BadCursor for whatever is no cursor of this workspace's feed."""
-    found = cursors.decode(cursor, "after")
+    return _feed_position(cursors.decode(cursor, "after"))
+
+
+def _feed_position(found: Position) -> FeedPosition:
     return FeedPosition(int(found.key), found.value)

@@ -46,14 +46,7 @@ Resume = Annotated[
     ),
 ]
 
-_OF_DESTINATIONS = frozenset(
-    {
-        EventKind.DESTINATION_ADDED,
-        EventKind.DESTINATION_CHANGED,
-        EventKind.DESTINATION_REMOVED,
-        EventKind.DESTINATION_DUPLICATED,
-    }
-)
+_OF_DESTINATIONS = frozenset(each for each in EventKind if each.startswith("destination."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """How many answers may stay open at a time, for one key and in all. Knows no requests or responses."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from app.domain.errors import RateLimitExceeded, ServiceUnavailable
-from app.domain.ids import ApiKeyId
 
 _RETRY_AFTER_SECONDS = 5
 
@@ -26,12 +25,12 @@ class Places:
         self._in_all = in_all
         self._per_key = per_key
         self._count = count
-        self._taken: Counter[ApiKeyId] = Counter()
+        self._taken: Counter[Hashable] = Counter()
         self._sum = 0
 
-    def check(self, key_id: ApiKeyId) -> None:
+    def check(self, whose: Hashable) -> None:
         """RateLimitExceeded where a key has taken all that it may, ServiceUnavailable where all have."""
-        if self._taken[key_id] >= self._per_key:
+        if self._taken[whose] >= self._per_key:
             raise RateLimitExceeded(
                 f"One API key may have {self._per_key} {self._what} open at a time; end one of them first.",
                 retry_after=_RETRY_AFTER_SECONDS,
@@ -43,10 +42,10 @@ class Places:
             )
 
     @contextmanager
-    def taken(self, key_id: ApiKeyId) -> Iterator[None]:
+    def taken(self, whose: Hashable) -> Iterator[None]:
         """One more within it; as `check`."""
-        self.check(key_id)
-        self._taken[key_id] += 1
+        self.check(whose)
+        self._taken[whose] += 1
         self._sum += 1
         self._count(1)
         try:
@@ -54,6 +53,6 @@ class Places:
         finally:
             self._sum -= 1
             self._count(-1)
-            self._taken[key_id] -= 1
-            if not self._taken[key_id]:
-                del self._taken[key_id]
+            self._taken[whose] -= 1
+            if not self._taken[whose]:
+                del self._taken[whose]

@@ -1,13 +1,16 @@
 """A tenant whose service can be followed, and what goes on in it. No clients of sockets or streams."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
 
 from app.db.engine import Database
 from app.domain.ids import AccountId, WorkspaceId
-from tests.clients import Client
+from tests.clients import Client, reaching, started
+from tests.factories import add_account, add_api_key, add_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,23 @@ class Live:
         )
         post_id: str = data["createPost"]["post"]["postId"]
         return post_id
+
+
+@asynccontextmanager
+async def living(database: Database) -> AsyncIterator[Live]:
+    """With one account, and a key that may do there whatever most keys may."""
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    key = await add_api_key(database, workspace)
+    async with started(database) as app, reaching(app, token=key.token) as client:
+        yield Live(
+            database=database,
+            workspace=workspace,
+            account=account,
+            token=key.token,
+            app=app,
+            client=client,
+        )
 
 
 def working() -> list[str]:

@@ -12,11 +12,9 @@ from app.db.engine import Database
 from app.db.events import forget_events
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
-from app.settings import Settings
-from tests.clients import UNLIMITED, reaching, started
 from tests.db.between import Between
 from tests.factories import add_account, add_api_key, add_workspace
-from tests.graphql.following import Live, until_followed
+from tests.graphql.following import Live, living, until_followed
 from tests.graphql.sockets.client import Socket, opened
 
 CHANGES = """
@@ -246,24 +244,10 @@ async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(liv
 
 
 @asynccontextmanager
-async def driven(url: str, between: Between, settings: Settings = UNLIMITED) -> AsyncIterator[Live]:
+async def driven(url: str, between: Between) -> AsyncIterator[Live]:
     """A tenant whose database runs what `between` lets it."""
-    async with Database(url, driven_by=between) as database:
-        workspace = await add_workspace(database)
-        account = await add_account(database, workspace)
-        key = await add_api_key(database, workspace)
-        async with (
-            started(database, settings=settings) as app,
-            reaching(app, token=key.token) as client,
-        ):
-            yield Live(
-                database=database,
-                workspace=workspace,
-                account=account,
-                token=key.token,
-                app=app,
-                client=client,
-            )
+    async with Database(url, driven_by=between) as database, living(database) as tenant:
+        yield tenant
 
 
 async def test_what_is_the_same_for_many_is_read_once(database_url: str) -> None:

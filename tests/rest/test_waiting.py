@@ -14,6 +14,7 @@ from app.domain.ids import AccountId
 from tests.clients import UNLIMITED, Tenant, serving
 from tests.db.between import Between
 from tests.factories import add_account, add_api_key, add_post, add_workspace
+from tests.graphql.following import until_followed
 from tests.rest.envelopes import data_of, error_of
 
 NOWHERE = "00000000-0000-4000-8000-00000000dead"
@@ -59,17 +60,11 @@ async def results(
         )
 
 
-async def until_waiting(tenant: Tenant) -> None:
-    async with asyncio.timeout(PROMPTLY):
-        while "subscriptions_open 1.0" not in (await tenant.client.get("/metrics")).text:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
 async def test_it_answers_when_something_is_new(
     acme: Tenant, post_id: str, account: AccountId
 ) -> None:
     waiting = asyncio.create_task(results(acme, post_id))
-    await until_waiting(acme)
+    await until_followed(acme.client, 1)
     await publish(acme, post_id, account)
 
     data = data_of(await waiting)
@@ -82,7 +77,7 @@ async def test_whoever_shows_the_tag_of_what_it_has_waits_for_something_else(
 ) -> None:
     etag = (await results(acme, post_id, wait="0")).headers["etag"]
     waiting = asyncio.create_task(results(acme, post_id, etag=etag))
-    await until_waiting(acme)
+    await until_followed(acme.client, 1)
     await publish(acme, post_id, account)
 
     response = await waiting
@@ -114,7 +109,7 @@ async def test_what_is_not_shown_does_not_end_the_wait(
 ) -> None:
     etag = (await results(acme, post_id, wait="0")).headers["etag"]
     waiting = asyncio.create_task(results(acme, post_id, wait="1", etag=etag))
-    await until_waiting(acme)
+    await until_followed(acme.client, 1)
     await acme.client.query(
         "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
         input={"postId": post_id, "content": "other"},
@@ -124,7 +119,7 @@ async def test_what_is_not_shown_does_not_end_the_wait(
 
 async def test_a_post_that_is_deleted_meanwhile_is_not_found(acme: Tenant, post_id: str) -> None:
     waiting = asyncio.create_task(results(acme, post_id))
-    await until_waiting(acme)
+    await until_followed(acme.client, 1)
     await acme.client.request("DELETE", f"/v1/posts/{post_id}")
     assert error_of(await waiting, 404)["code"] == "not_found"
 
@@ -163,7 +158,7 @@ async def test_so_many_may_wait_as_may_follow(acme: Tenant, post_id: str) -> Non
     async with serving(acme.database, token=key.token, settings=settings) as client:
         narrow = replace(acme, client=client)
         waiting = asyncio.create_task(results(narrow, post_id, wait="2"))
-        await until_waiting(narrow)
+        await until_followed(narrow.client, 1)
         error = error_of(await results(narrow, post_id), 429)
         assert error["message"] == (
             "One API key may have 1 subscriptions open at a time; end one of them first."

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -18,7 +17,6 @@ from app.domain.errors import (
     PostResultsError,
     ServiceUnavailable,
 )
-from app.domain.ids import ApiKeyId
 from app.graphql.context import Context
 from app.graphql.documents import Documents
 from app.graphql.door import GraphQLDoor
@@ -48,8 +46,6 @@ _LOOKS_UNTIL_STUCK = 5
 _CLOSE_WITHIN = timedelta(seconds=5)
 _MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame has 125 bytes at most, and the code takes two."""
-
-_NOBODY = ApiKeyId(UUID(int=0))
 
 _LOST = 1006
 """What RFC 6455 calls a connection that ended without a close; it is never sent."""
@@ -126,7 +122,7 @@ class Socket:
 
     async def _run(self) -> None:
         try:
-            self._place.enter_context(self._terms.unknown_sockets.taken(_NOBODY))
+            self._place.enter_context(self._terms.unknown_sockets.taken(None))
         except PostResultsError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
             return
