@@ -22,6 +22,7 @@ from app.db.engine import Database
 from app.db.migrations import migrate
 from app.graphql.documents import make_documents
 from app.graphql.schema import make_schema
+from app.http.websocket_protocol import WebSocketProtocol
 from app.main import now_utc
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
@@ -66,7 +67,7 @@ def serve_forever(settings: Settings) -> None:
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
             backlog=_BACKLOG,
-            ws="websockets-sansio",
+            ws=WebSocketProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_EVERY,
             ws_ping_timeout=_PONG_WITHIN,
