@@ -18,28 +18,26 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.background import TICK, repeated
-from app.db.destinations import count_overdue
+from app.background import TICK
 from app.db.engine import Database
 from app.db.migrations import check_schema_version
-from app.db.sqlite import STATISTICS_AGE
 from app.db.workspaces import deployment_secret
-from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError, ServiceUnavailable
+from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
 from app.domain.times import Clock
 from app.explorer.page import Explorer
 from app.graphql.app import GraphQLEndpoint, graphql_error
 from app.graphql.context import Shared
-from app.graphql.documents import make_documents
+from app.graphql.documents import Documents, make_documents
 from app.graphql.door import GraphQLDoor
 from app.graphql.schema import make_schema
 from app.graphql.sockets.handshake import SocketEndpoint
 from app.graphql.sockets.socket import Terms
 from app.graphql.streams.answers import SharedAnswers
 from app.graphql.streams.times import Times
+from app.housekeeping import keeping_house
 from app.http.cors import with_cors
 from app.http.deadline import Deadline
 from app.http.last_resort import LastResort
@@ -49,17 +47,14 @@ from app.http.requests import Requests, new_request_id
 from app.http.root_path import UnderRootPath
 from app.http.state import request_state
 from app.observability.logs import configure_logging
-from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
+from app.observability.metrics import Metrics
 from app.observability.requests import Observer
 from app.observability.sockets import SocketObserver
+from app.probes import probe_routes
 from app.rest.envelope import envelope_error
 from app.rest.routes import rest_routes
-from app.services.access import fail_what_lacks_access
 from app.services.api_keys import BELIEVED_FOR, Keys, KeyUsage
-from app.services.changes import forget_old_changes
 from app.services.feeds import Feeds
-from app.services.leases import settle_lost_leases
-from app.services.repetition import forget_old_requests
 from app.services.retry_policies import load_retry_policies
 from app.services.wakeups import telling_of_changes
 from app.settings import Settings, SettingsError, read_settings
@@ -67,18 +62,9 @@ from app.stopping import told_to_stop
 from app.worker.starting import worker_beside
 
 GRAPHQL_PATH = "/graphql"
-KEY_USAGE_AGE = timedelta(seconds=30)
-"""How late it may be written when a key was last used."""
-CHANGES_AGE = timedelta(minutes=10)
-"""How much longer than they have to be changes may be kept, or a tenth of that time if it is less."""
-REQUESTS_AGE = timedelta(minutes=10)
-"""How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
 
 _GARBAGE_THRESHOLDS = (5_000, 20, 10)
 """A connection that was open for long is found by none but the third; thousands may come back at once."""
-
-OVERDUE_TIME = timedelta(seconds=3)
-"""How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
 _SHARE_OF_UNKNOWN = 4
 """Of all WebSockets, a fourth may be of clients that have not said yet who they are."""
@@ -140,37 +126,14 @@ def create_app(
         subscribing=settings.subscribe_rate_limit,
         now=clock,
     )
-    schema = make_schema(settings.graphql, is_fast=settings.fast_path)
-    documents = make_documents(settings, schema)
-    shared = Shared(
-        database=database,
-        clock=clock,
-        new_id=uuid4,
-        random=random.random,
-        retry_policies=load_retry_policies(settings.retry_policy_file),
-        feeds=Feeds(database),
-        longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
+    keys = Keys(
+        database,
+        prefix=settings.api_key_prefix,
+        monotonic=time.monotonic,
+        believed_for=keys_believed_for,
     )
-    door = GraphQLDoor(
-        schema=schema,
-        shared=shared,
-        rate_limits=rate_limits,
-        keys=Keys(
-            database,
-            prefix=settings.api_key_prefix,
-            monotonic=time.monotonic,
-            believed_for=keys_believed_for,
-        ),
-        key_usage=KeyUsage(),
-        places=Places(
-            "subscriptions",
-            in_all=settings.max_subscriptions,
-            per_key=settings.max_subscriptions_per_key,
-            count=metrics.subscriptions_changed,
-        ),
-        times=times,
-        answers=SharedAnswers(time.monotonic),
-    )
+    door = _door(settings, database, clock, keys, rate_limits, metrics, times)
+    documents = make_documents(settings, door.schema)
     explorer = Explorer(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
@@ -186,73 +149,16 @@ def create_app(
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
     )
-
-    terms = Terms(
-        door=door,
-        documents=documents,
-        observer=SocketObserver(metrics),
-        new_request_id=lambda: new_request_id(secrets.token_bytes),
-        sockets=Places(
-            "WebSockets",
-            in_all=settings.max_sockets,
-            per_key=settings.max_subscriptions_per_key,
-        ),
-        unknown_sockets=Places(
-            "WebSockets of clients that have not said who they are",
-            in_all=max(1, settings.max_sockets // _SHARE_OF_UNKNOWN),
-            per_key=settings.max_sockets,
-        ),
-        max_operations=settings.max_subscriptions_per_socket,
-        max_list_entries=settings.graphql.list_entries,
-        max_values=settings.graphql.ids,
-        answer_within=settings.request_timeout,
-        times=times,
+    sockets = SocketEndpoint(
+        _terms(settings, door, documents, SocketObserver(metrics)), origins=settings.cors_origins
     )
-    sockets = SocketEndpoint(terms, origins=settings.cors_origins)
-
-    async def write_key_usage() -> None:
-        await door.key_usage.flush(database)
-
-    async def fail_due_posts() -> None:
-        await fail_what_lacks_access(database, clock())
-
-    async def settle_leases() -> None:
-        await settle_lost_leases(database, clock())
-
-    async def forget_requests() -> None:
-        await forget_old_requests(database, clock())
-
-    async def forget_changes() -> None:
-        await forget_old_changes(database, clock(), kept_for=settings.changes_retention)
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with database:
-            await check_schema_version(database)
-            shared.cursor_secret = await _cursor_secret(settings, database)
-            async with (
-                telling_of_changes(database, shared.feeds.wake),
-                repeated(database.refresh_statistics, every=STATISTICS_AGE),
-                repeated(write_key_usage, every=KEY_USAGE_AGE),
-                repeated(fail_due_posts, every=tick),
-                repeated(settle_leases, every=tick),
-                repeated(forget_requests, every=REQUESTS_AGE),
-                repeated(forget_changes, every=min(CHANGES_AGE, settings.changes_retention / 10)),
-                worker_beside(settings, database, shared.retry_policies, clock),
-            ):
-                # A signal comes at any moment, also between two steps of whoever looks whether to stop.
-                stop = partial(asyncio.get_running_loop().call_soon_threadsafe, shared.stopping.set)
-                with told_to_stop(stop):
-                    yield
-                await door.answers.end()
-
     app = Starlette(
         routes=[
             *explorer.routes,
             *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
-            *_operator_routes(database, metrics, clock),
+            *probe_routes(database, metrics, clock),
         ],
-        lifespan=lifespan,
+        lifespan=partial(_life, settings=settings, door=door, clock=clock, tick=tick),
         exception_handlers={HTTPException: render.http_exception},
         middleware=[
             Middleware(UnderRootPath, root_path=settings.root_path),
@@ -272,6 +178,95 @@ def create_app(
     # An answer without a body would be a surprise, and a POST must not be sent twice.
     app.router.redirect_slashes = False
     return app
+
+
+def _door(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    keys: Keys,
+    rate_limits: RateLimits,
+    metrics: Metrics,
+    times: Times,
+) -> GraphQLDoor:
+    """What runs operations, for every endpoint."""
+    return GraphQLDoor(
+        schema=make_schema(settings.graphql, is_fast=settings.fast_path),
+        shared=Shared(
+            database=database,
+            clock=clock,
+            new_id=uuid4,
+            random=random.random,
+            retry_policies=load_retry_policies(settings.retry_policy_file),
+            feeds=Feeds(database),
+            longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
+        ),
+        rate_limits=rate_limits,
+        keys=keys,
+        key_usage=KeyUsage(),
+        places=Places(
+            "subscriptions",
+            in_all=settings.max_subscriptions,
+            per_key=settings.max_subscriptions_per_key,
+            count=metrics.subscriptions_changed,
+        ),
+        times=times,
+        answers=SharedAnswers(time.monotonic),
+    )
+
+
+def _terms(
+    settings: Settings, door: GraphQLDoor, documents: Documents, observer: SocketObserver
+) -> Terms:
+    """Under which WebSockets are served."""
+    return Terms(
+        door=door,
+        documents=documents,
+        observer=observer,
+        new_request_id=lambda: new_request_id(secrets.token_bytes),
+        sockets=Places(
+            "WebSockets",
+            in_all=settings.max_sockets,
+            per_key=settings.max_subscriptions_per_key,
+        ),
+        unknown_sockets=Places(
+            "WebSockets of clients that have not said who they are",
+            in_all=max(1, settings.max_sockets // _SHARE_OF_UNKNOWN),
+            per_key=settings.max_sockets,
+        ),
+        max_operations=settings.max_subscriptions_per_socket,
+        max_list_entries=settings.graphql.list_entries,
+        max_values=settings.graphql.ids,
+        answer_within=settings.request_timeout,
+        times=door.times,
+    )
+
+
+@asynccontextmanager
+async def _life(
+    _app: Starlette, *, settings: Settings, door: GraphQLDoor, clock: Clock, tick: timedelta
+) -> AsyncIterator[None]:
+    """From before the first request to after the last one."""
+    shared, database = door.shared, door.shared.database
+    async with database:
+        await check_schema_version(database)
+        shared.cursor_secret = await _cursor_secret(settings, database)
+        async with (
+            telling_of_changes(database, shared.feeds.wake),
+            keeping_house(
+                database,
+                clock,
+                key_usage=door.key_usage,
+                changes_kept_for=settings.changes_retention,
+                tick=tick,
+            ),
+            worker_beside(settings, database, shared.retry_policies, clock),
+        ):
+            # A signal comes at any moment, also between two steps of whoever looks whether to stop.
+            stop = partial(asyncio.get_running_loop().call_soon_threadsafe, shared.stopping.set)
+            with told_to_stop(stop):
+                yield
+            await door.answers.end()
 
 
 def _is_graphql(scope: Scope) -> bool:
@@ -328,39 +323,6 @@ class _Renderer:
         response = self(request.scope, error)
         response.headers.update(headers)
         return response
-
-
-def _operator_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
-    """What an orchestrator and a monitor ask; no key needed."""
-
-    async def livez(_request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
-    async def readyz(_request: Request) -> Response:
-        try:
-            await database.ping()
-        except ServiceUnavailable as error:
-            return JSONResponse({"status": "unavailable", "reason": error.message}, 503)
-        return JSONResponse({"status": "ready"})
-
-    async def metrics_page(_request: Request) -> Response:
-        page = render_metrics(metrics, overdue=await _overdue(database, clock()))
-        return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
-
-    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_page)]
-
-
-async def _overdue(database: Database, now: datetime) -> int | None:
-    """None where the database does not say it soon: all else is to be read all the same."""
-    try:
-        async with (
-            asyncio.timeout(OVERDUE_TIME.total_seconds()),
-            database.read_all_workspaces() as connection,
-        ):
-            return await count_overdue(connection, now)
-    except Exception:
-        logger.warning("overdue destinations not counted", exc_info=True)
-        return None
 
 
 async def _cursor_secret(settings: Settings, database: Database) -> bytes:

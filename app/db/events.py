@@ -72,8 +72,13 @@ class Changes:
     until: FeedPosition
     """From where to go on: up to here, nothing else was asked for."""
     has_more: bool
+    """Whether there is more to look at; what is wanted may not be among it."""
     newest: FeedPosition
     """Behind the last event there is, whatever was asked for."""
+
+
+LOOKED_AT_ONCE = 50_000
+"""Changes that are looked at for a page of some kinds, in some 15 ms; there may be many millions."""
 
 
 async def newest_position(reader: Reader) -> FeedPosition:
@@ -83,22 +88,46 @@ async def newest_position(reader: Reader) -> FeedPosition:
 
 
 async def read_changes(
-    reader: Reader, after: FeedPosition | None, wanted: ChangeFilter, *, limit: int
+    reader: Reader,
+    after: FeedPosition | None,
+    wanted: ChangeFilter,
+    *,
+    limit: int,
+    looks_at: int = LOOKED_AT_ONCE,
 ) -> Changes:
-    """The first of them after a position, or of all that are kept.
+    """The first of them after a position, or of all that are kept; fewer where it has looked at so many.
 
     ResyncRequired where some that came after the position are not kept any more. That is looked at last:
     what is forgotten meanwhile would be missing too.
     """
     newest = await newest_position(reader)
+    end = newest
+    if wanted.kinds is not None and wanted.post_id is None:  # the one search without an index
+        end = await _end_of_look(reader, after, looks_at, newest)
     # Whatever is up to there can be read: a number is given out by the transaction of its event.
-    rows = await _rows(reader, after, wanted, until=newest.seq, limit=limit + 1)
+    rows = await _rows(reader, after, wanted, until=end.seq, limit=limit + 1)
     if after is not None:
         await check_position(reader, after)
     found = [_change(row) for row in rows[:limit]]
-    has_more = len(rows) > limit
-    until = found[-1].position if has_more else newest
-    return Changes(found, until, has_more, newest)
+    is_full = len(rows) > limit
+    until = found[-1].position if is_full else end
+    return Changes(found, until, is_full or end is not newest, newest)
+
+
+async def _end_of_look(
+    reader: Reader, after: FeedPosition | None, looks_at: int, newest: FeedPosition
+) -> FeedPosition:
+    """So many further on, or at the newest."""
+    if after is None:
+        oldest = await reader.first(_OLDEST)
+        start = 0 if oldest is None else oldest.seq - 1
+    else:
+        start = after.seq
+    if start + looks_at >= newest.seq:
+        return newest
+    row = await reader.first(_TIME_OF, seq=start + looks_at)
+    # Where it was forgotten just now, so was what the position is known by.
+    return newest if row is None else FeedPosition(row.seq, row.created_at)
 
 
 async def changes_following(reader: Reader, after: FeedPosition, *, limit: int) -> list[Change]:

@@ -101,9 +101,10 @@ class Change:
 @strawberry.type(description="Some changes, the oldest first, and where to go on.")
 class ChangePage:
     nodes: list[Change] = field(
-        description="The changes; none where nothing that is wanted is new."
+        description="The changes that are wanted. There may be none although there is a next page: of a long"
+        " feed one part after the other is looked at."
     )
-    has_next_page: bool = field(description="Whether more are there already.")
+    has_next_page: bool = field(description="Whether to go on now; if not, all there is was read.")
     end: strawberry.Private[FeedPosition]
     newest: strawberry.Private[FeedPosition]
     cursors: strawberry.Private[CursorCodec]

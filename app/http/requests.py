@@ -122,4 +122,5 @@ def _finished(
         operation_name=operation_name[:_MAX_LOGGED_LENGTH] if operation_name else None,
         operation_type=state.get("operation_type"),
         error_codes=tuple(state.get("error_codes", ())),
+        is_timed=not state.get("is_untimed", False),
     )

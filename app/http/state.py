@@ -39,6 +39,8 @@ class RequestState(TypedDict, total=False):
     """The codes of the errors in the answer, in lower case at every door; see `note_error`."""
     lift_deadline: Callable[[], None]
     """Takes the deadline off this request, for an answer that is meant to stay open."""
+    is_untimed: bool
+    """It waited for something to happen, or stayed open: what it took says nothing about the server."""
 
 
 def request_state(scope: Scope) -> RequestState:

@@ -52,7 +52,8 @@ class Metrics:
         )
         self._durations = Histogram(
             "post_results_http_request_duration_seconds",
-            "Time from the first byte of a request to the last byte of its answer.",
+            "Time from the first byte of a request to the last byte of its answer, but for answers that were"
+            " held back until something happened, or stayed open.",
             _REQUEST_LABELS,
             buckets=_DURATION_BUCKETS,
             registry=self.registry,
@@ -102,14 +103,21 @@ class Metrics:
         self._in_progress.inc()
 
     def request_finished(
-        self, *, door: str | None, route: str | None, method: str, status: int, seconds: float
+        self,
+        *,
+        door: str | None,
+        route: str | None,
+        method: str,
+        status: int,
+        seconds: float | None,
     ) -> None:
-        """Count an answer; `route` is a path template, never a path."""
+        """Count an answer; `route` is a path template, never a path. None is for what is not timed."""
         self._in_progress.dec()
         method = method if method in _METHODS else _OTHER
         requests, durations = self._of_route(door, route, method, status // 100)
         requests.inc()
-        durations.observe(seconds)
+        if seconds is not None:
+            durations.observe(seconds)
         if status == 429:
             self._rate_limited.labels(door or _UNMATCHED).inc()
 

@@ -35,6 +35,8 @@ class FinishedRequest:
     operation_name: str | None
     operation_type: str | None
     error_codes: tuple[str, ...]
+    is_timed: bool
+    """Whether its duration is one to judge the server by."""
 
 
 class Observer:
@@ -53,13 +55,12 @@ class Observer:
         self._logger.error("request failed", request_id=request_id, exc_info=exception)
 
     def request_finished(self, request: FinishedRequest) -> None:
-        seconds = request.duration.total_seconds()
         self._metrics.request_finished(
             door=request.door,
             route=request.route,
             method=request.method,
             status=request.status,
-            seconds=seconds,
+            seconds=request.duration.total_seconds() if request.is_timed else None,
         )
         if request.operation_type:
             self._metrics.operation_finished(

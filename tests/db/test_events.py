@@ -193,6 +193,35 @@ async def test_the_end_of_a_page_passes_over_what_was_not_wanted(
     assert (page.until, page.newest) == (FeedPosition(8, NOW), FeedPosition(10, NOW))
 
 
+async def test_a_search_by_kind_looks_at_one_part_of_a_long_feed_after_the_other(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    reader = database.read(workspace)
+    wanted = ChangeFilter(kinds=[EventKind.POST_DELETED])
+    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
+    await tell(database, workspace, [*numbered(3), deleted, *numbered(3), deleted, deleted])
+
+    async def read(looks_at: int) -> list[tuple[list[int], int, bool]]:
+        """The numbers of the changes on each page, where it ends, and whether it says that there is more."""
+        found, after, has_more = [], None, True
+        while has_more:
+            page = await read_changes(reader, after, wanted, limit=1, looks_at=looks_at)
+            after, has_more = page.until, page.has_more
+            assert page.newest == FeedPosition(9, NOW)
+            found.append(([each.seq for each in page.found], page.until.seq, has_more))
+        return found
+
+    assert await read(3) == [([], 3, True), ([4], 6, True), ([8], 8, True), ([9], 9, False)]
+    assert await read(8) == [([4], 4, True), ([8], 8, True), ([9], 9, False)]
+    assert await read(9) == [([4], 4, True), ([8], 8, True), ([9], 9, False)]
+    await database.write(partial(forget_events, workspace_id=workspace, until=4))
+    assert await read(3) == [([], 7, True), ([8], 8, True), ([9], 9, False)]
+
+    of_post = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
+    page = await read_changes(reader, None, of_post, limit=2, looks_at=1)
+    assert ([each.seq for each in page.found], page.has_more) == ([8, 9], False)
+
+
 async def is_refused(database: Database, workspace: WorkspaceId, after: FeedPosition) -> bool:
     """Whether going on from there is, whatever is asked for."""
     reader = database.read(workspace)

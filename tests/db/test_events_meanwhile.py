@@ -71,6 +71,26 @@ async def test_a_page_from_which_something_was_forgotten_meanwhile_is_refused(
     assert found == ([] if wanted.kinds == [] else list(range(after.seq + 1, 11))[:9])
 
 
+async def test_of_a_long_feed_too_nothing_is_passed_over_that_was_forgotten_meanwhile(
+    feed: Feed,
+) -> None:
+    nothing = ChangeFilter(kinds=[])
+    for statement in range(STATEMENTS + 1):  # one more: where to end
+        await feed.begin_anew()
+        feed.between.once_before(statement, feed.forget_four)
+        with pytest.raises(ResyncRequired):
+            await read_changes(feed.reader, START, nothing, limit=9, looks_at=3)
+
+    ends = []
+    for statement in range(STATEMENTS + 1):
+        await feed.begin_anew()
+        feed.between.once_before(statement, feed.forget_four)
+        page = await read_changes(feed.reader, None, nothing, limit=9, looks_at=3)
+        ends.append((page.until.seq, page.has_more))
+    # It begins with the oldest there is; where the end that it has chosen is gone, it looks at all.
+    assert ends == [(7, True), (7, True), (10, False), (3, True)]
+
+
 @pytest.mark.parametrize("after", [FeedPosition(5, NOW), None])
 async def test_a_page_is_whole_where_nothing_after_its_cursor_was_forgotten(
     feed: Feed, after: FeedPosition | None

@@ -109,6 +109,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
             operation_name=("Posts" * 100)[:200],
             operation_type="query",
             error_codes=("not_found",),
+            is_timed=True,
         )
     ]
     assert observer.started == 1
@@ -139,6 +140,7 @@ async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
             operation_name=None,
             operation_type=None,
             error_codes=(),
+            is_timed=True,
         )
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -34,6 +35,7 @@ READ = FinishedRequest(
     operation_name="Posts",
     operation_type="query",
     error_codes=("not_found", "bad_cursor"),
+    is_timed=True,
 )
 
 UNMATCHED = FinishedRequest(
@@ -51,6 +53,7 @@ UNMATCHED = FinishedRequest(
     operation_name=None,
     operation_type=None,
     error_codes=(),
+    is_timed=True,
 )
 
 
@@ -138,13 +141,14 @@ async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
 
 
 def test_requests_are_counted_and_timed_by_what_they_were() -> None:
-    registry = told_of(READ, READ, UNMATCHED).registry
+    held_back = replace(READ, duration=timedelta(seconds=30), is_timed=False)
+    registry = told_of(READ, READ, UNMATCHED, held_back).registry
 
     read = {"door": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
     unmatched = {"door": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
     counts = "post_results_http_requests_total"
     durations = "post_results_http_request_duration_seconds"
-    assert registry.get_sample_value(counts, read) == 2
+    assert registry.get_sample_value(counts, read) == 3
     assert registry.get_sample_value(counts, unmatched) == 1
     assert registry.get_sample_value(f"{durations}_count", read) == 2
     assert registry.get_sample_value(f"{durations}_sum", read) == pytest.approx(0.02469)

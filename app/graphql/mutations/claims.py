@@ -188,7 +188,12 @@ async def _when_there_is_something(
     # Refused now and not when the answer is made: by then it would be taken.
     context.list_entries.add(wish.limit)
     patience = context.patience
-    return await waiting_for(claim, patience.take(wait), asyncio.sleep, patience.is_stopping)
+
+    async def pause(seconds: float) -> None:
+        context.state["is_untimed"] = True
+        await asyncio.sleep(seconds)
+
+    return await waiting_for(claim, patience.take(wait), pause, patience.is_stopping)
 
 
 def _verifications(context: Context, given: Sequence[Given]) -> list[Verification]:
