@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -111,12 +111,14 @@ def create_app(
     keys_believed_for: timedelta = BELIEVED_FOR,
     times: Times = DEFAULT_TIMES,
 ) -> Starlette:
-    """The whole service as an ASGI app; from start to stop it has the database open."""
-    database = database or Database(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        timeout=settings.database_timeout,
-    )
+    """The whole service as an ASGI app. At its stop it closes its database, but not one that was given."""
+    own_database = None
+    if database is None:
+        database = own_database = Database(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            timeout=settings.database_timeout,
+        )
     metrics = Metrics()
     rate_limits = RateLimits(
         requests=settings.rate_limit,
@@ -158,7 +160,9 @@ def create_app(
             *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
             *probe_routes(database, metrics, clock),
         ],
-        lifespan=partial(_life, settings=settings, door=door, clock=clock, tick=tick),
+        lifespan=partial(
+            _life, closing=own_database, settings=settings, door=door, clock=clock, tick=tick
+        ),
         exception_handlers={HTTPException: render.http_exception},
         middleware=[
             Middleware(UnderRootPath, root_path=settings.root_path),
@@ -244,11 +248,17 @@ def _terms(
 
 @asynccontextmanager
 async def _life(
-    _app: Starlette, *, settings: Settings, door: GraphQLDoor, clock: Clock, tick: timedelta
+    _app: Starlette,
+    *,
+    closing: Database | None,
+    settings: Settings,
+    door: GraphQLDoor,
+    clock: Clock,
+    tick: timedelta,
 ) -> AsyncIterator[None]:
     """From before the first request to after the last one."""
     shared, database = door.shared, door.shared.database
-    async with database:
+    async with closing or nullcontext():
         await check_schema_version(database)
         shared.cursor_secret = await _cursor_secret(settings, database)
         async with (

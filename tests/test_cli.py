@@ -106,7 +106,10 @@ def viewer_status(database_url: str, token: str) -> int:
     """The status that the service answers a key with."""
 
     async def ask() -> int:
-        async with serving(Database(database_url), token=token, now=now_utc()) as client:
+        async with (
+            Database(database_url) as database,
+            serving(database, token=token, now=now_utc()) as client,
+        ):
             return (await client.get("/v1/me")).status_code
 
     return asyncio.run(ask())

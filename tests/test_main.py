@@ -180,7 +180,7 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     url, lose = losable
     database = Database(url)
     await migrate(database, now=NOW, random_bytes=bytes)
-    async with serving(database, token=await add_key(database)) as client:
+    async with database, serving(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
         await nothing_is_read(database)
         await database.reading.dispose()  # connections that are open may outlive the file
@@ -200,7 +200,7 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
 
 async def test_a_database_of_another_version_is_not_served(empty_database_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
-        async with serving(Database(empty_database_url)):
+        async with Database(empty_database_url) as database, serving(database):
             pytest.fail("it started")
 
 
@@ -262,7 +262,7 @@ async def test_the_metrics_tell_what_is_overdue_in_all_workspaces(database: Data
 
 async def test_the_metrics_are_read_while_the_database_is_away(database_url: str) -> None:
     database = UnreliableDatabase(database_url)
-    async with serving(database) as client:
+    async with database, serving(database) as client:
         assert await overdue(client) == "0.0"
         database.fails = True
         with structlog.testing.capture_logs() as logs:
@@ -344,7 +344,7 @@ async def test_a_service_gives_the_planner_statistics_when_it_has_started(
     database: Database, database_url: str
 ) -> None:
     token = await add_key(database)
-    async with serving(Database(database_url), token=token) as client:
+    async with Database(database_url) as served, serving(served, token=token) as client:
         await client.get("/livez")
 
     assert {"api_key", "post", "destination"} <= await analysed_tables(database)
@@ -360,7 +360,7 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
         await session.execute(text("SELECT 1"))
         impatient = Database(database_url, timeout=timedelta(milliseconds=50))
         with structlog.testing.capture_logs() as logs:
-            async with serving(impatient, token=token) as client:
+            async with impatient, serving(impatient, token=token) as client:
                 assert (await client.get("/v1/me")).status_code == 200
         return {entry["work"] for entry in logs if entry["event"] == "housekeeping failed"}
 
@@ -398,7 +398,7 @@ class UnreliableDatabase(Database):
 async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: str) -> None:
     database = UnreliableDatabase(database_url)
     with structlog.testing.capture_logs() as logs:
-        async with serving(database, tick=timedelta(milliseconds=1)):
+        async with database, serving(database, tick=timedelta(milliseconds=1)):
             for fails in (False, True, False, True, False):
                 database.fails = fails
                 await database.several_reads()
@@ -461,7 +461,10 @@ STALLS = pytest.mark.parametrize("after", [0, 1, 2], ids=["page", "along", "load
 async def test_what_takes_too_long_is_given_up(database_url: str, after: int) -> None:
     database, stalled = stalling(database_url, after=after)
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "0.3"})
-    async with serving(database, token=await add_key(database), settings=settings) as client:
+    async with (
+        database,
+        serving(database, token=await add_key(database), settings=settings) as client,
+    ):
         response = await client.request("POST", "/graphql", json={"query": POSTS})
         async with asyncio.timeout(5):
             await stalled.was_cancelled.wait()
@@ -494,7 +497,7 @@ async def test_the_work_ends_when_the_client_leaves(database_url: str, after: in
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    async with app.router.lifespan_context(app), asyncio.timeout(10):
+    async with database, app.router.lifespan_context(app), asyncio.timeout(10):
         request = asyncio.create_task(
             app(asgi.http_scope("POST", "/graphql", headers), caller.receive, caller.send)
         )
@@ -513,7 +516,7 @@ def refuse_to_confine(_statement: AnySelect, workspace: Workspace) -> AnySelect:
 
 async def test_an_unexpected_failure_in_a_field_is_masked(database_url: str) -> None:
     database = Database(database_url, confine=refuse_to_confine)
-    async with serving(database, token=await add_key(database)) as client:
+    async with database, serving(database, token=await add_key(database)) as client:
         response = await client.get("/graphql?query={viewer{scopes},accounts{id}}")
 
     request_id = response.headers["X-Request-Id"]
@@ -551,7 +554,7 @@ class BrokenDatabase(Database):
 
 async def test_an_unexpected_failure_elsewhere_is_masked_at_every_door(database_url: str) -> None:
     database = BrokenDatabase(database_url)
-    async with serving(database, token=await add_key(database)) as client:
+    async with database, serving(database, token=await add_key(database)) as client:
         database.is_broken = True
         answers = [await client.get(path) for path in ("/graphql", "/v1/me", "/readyz")]
 

@@ -208,7 +208,7 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
     key = await add_api_key(database, workspace)
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: started()})
-    async with serving(database, token=key.token) as client:
+    async with database, serving(database, token=key.token) as client:
         for table in ("destination", "api_key"):  # missed inside of a field, and before any runs
             async with missing(database, table):
                 response = await client.get(f"/v1/posts/{post.id}/results")

@@ -254,7 +254,7 @@ async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
     token = await prepared(database)
     failure = RuntimeError("SELECT secret FROM /app/db/posts.py")
     broken = Database(database_url, confine=Broken(failure, "post"))
-    async with serving(broken, token=token) as client:
+    async with broken, serving(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.answer("{ posts { nodes { id } } viewer { scopes } }")
     assert answer["data"] == {
@@ -291,7 +291,7 @@ async def test_a_part_that_fails_leaves_the_rest(
     }
     document = f"{{ destinations {{ nodes {{ {selection} }} }} errorCatalog {{ code }} }}"
     broken = Database(database_url, confine=Broken(RuntimeError("broken"), table))
-    async with serving(broken, token=token) as client:
+    async with broken, serving(broken, token=token) as client:
         answer = await client.answer(document)
     assert len(answer["data"]["errorCatalog"]) > 0
     if kept:
@@ -311,7 +311,8 @@ async def test_a_total_that_fails_leaves_the_page(database: Database, database_u
             raise RuntimeError("broken")
         return within_workspace(statement, workspace)
 
-    async with serving(Database(database_url, confine=uncounted), token=token) as client:
+    broken = Database(database_url, confine=uncounted)
+    async with broken, serving(broken, token=token) as client:
         answer = await client.answer("{ posts { totalCount nodes { content } } }")
     assert answer["data"] == {"posts": {"totalCount": None, "nodes": [{"content": "Kept"}]}}
     (error,) = answer["errors"]
@@ -340,7 +341,7 @@ async def test_no_way_in_takes_its_neighbours_down(
     broken = Database(
         database_url, confine=Broken(RuntimeError("x"), "post", "destination", "account")
     )
-    async with serving(broken, token=token) as client:
+    async with broken, serving(broken, token=token) as client:
         answer = await client.answer(document)
     assert answer["data"]["viewer"]["scopes"] == ["READ", "WRITE", "PUBLISH"]
     (error,) = answer["errors"]
@@ -355,7 +356,7 @@ async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
     broken = Database(
         database_url, driven_by=lambda driver: BrokenDriver(driver, failure, "FROM post ")
     )
-    async with serving(broken, token=token) as client:
+    async with broken, serving(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.answer("{ posts { nodes { id } } }")
     assert answer["data"] == {"posts": None}

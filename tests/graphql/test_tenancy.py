@@ -257,7 +257,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 async def both(database: Database, settings: Settings) -> AsyncIterator[tuple[Client, Client]]:
     """Clients of the two workspaces."""
     own, foreign = await add_own(database), await add_foreign(database)
-    async with serving(database, token=own, settings=settings) as client:
+    async with database, serving(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
 
 
