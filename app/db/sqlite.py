@@ -58,6 +58,9 @@ def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads", turns: Turn
         url,
         connect_args={"isolation_level": None, "async_creator_fn": threads.connect},
         pool_size=1,
+        # Every transaction is ended by whoever began it. To be sure, the pool would roll back once more: a
+        # hop to the thread for each write, and an error in the log where that is cancelled.
+        pool_reset_on_return=None,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
         hide_parameters=True,  # an exception is logged, and must not carry what people wrote

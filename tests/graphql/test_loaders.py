@@ -200,7 +200,8 @@ async def test_one_connection_is_enough_for_many_requests_at_once(
         "analyticsSummary": {"posts": {"total": 1}, "byPlatform": [{"total": 1}]},
         "viewer": {"stats": {"totalPosts": 1}},
     }
-    async with serving(Database(database_url, pool_size=1), token=key.token) as client:
+    narrow = Database(database_url, pool_size=1)
+    async with narrow, serving(narrow, token=key.token) as client:
         answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
     assert answers == [expected] * 20
 

@@ -388,7 +388,8 @@ async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspac
         for known in KNOWN.get(meaning(place.name, place.type), ())
     }
     questions = {name: each for name, each in all_questions().items() if name in changing}
-    before, after = await before_and_after(unconfined(database_url), settings, questions)
+    async with unconfined(database_url) as database:
+        before, after = await before_and_after(database, settings, questions)
 
     assert {name for name in after if after[name] != before[name]} == changing
 

@@ -1,0 +1,36 @@
+"""Work that is cancelled where it waits for the nth time, so that each such place can be tried. No tests."""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+
+class CancelledAt:
+    """To be awaited by a task of its own, which is cancelled at this wait; 0 is never."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], wait: int) -> None:
+        self._work = work
+        self._wait = wait
+        self.waits = 0
+        """How many there were."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._work.__await__()
+        go_on: partial[Any] = partial(steps.send, None)
+        while True:
+            try:
+                what_is_waited_for = go_on()
+            except StopIteration as end:
+                return end.value
+            self.waits += 1
+            if self.waits == self._wait:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                yield what_is_waited_for
+            except BaseException as error:  # noqa: BLE001 - it is the work's own affair
+                go_on = partial(steps.throw, error)
+            else:
+                go_on = partial(steps.send, None)
