@@ -34,7 +34,7 @@ from app.graphql.documents import Documents, make_documents
 from app.graphql.door import GraphQLDoor
 from app.graphql.schema import make_schema
 from app.graphql.sockets.handshake import SocketEndpoint
-from app.graphql.sockets.socket import Terms
+from app.graphql.sockets.terms import Terms
 from app.graphql.streams.answers import SharedAnswers
 from app.graphql.streams.times import Times
 from app.housekeeping import keeping_house

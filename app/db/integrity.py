@@ -4,7 +4,7 @@ Reads one snapshot and changes nothing. Each problem is one sentence for an oper
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import cache, partial
 from typing import TypeAlias
 
@@ -47,8 +47,7 @@ async def find_problems(database: Database) -> list[str]:
     async with database.snapshot() as connection, reading_everything(connection):
         for what, check in _checks(database):
             try:
-                # A savepoint, because PostgreSQL answers nothing more after an error.
-                async with connection.begin_nested(), aclosing(check(connection)) as found:
+                async with _by_itself(connection), aclosing(check(connection)) as found:
                     async for problem in found:
                         problems.append(problem)
                         if len(problems) == MAX_PROBLEMS:
@@ -58,6 +57,11 @@ async def find_problems(database: Database) -> list[str]:
                     raise
                 problems.append(f"The check of {what} could not be finished: {_reason(error)}.")
     return problems
+
+
+def _by_itself(connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+    """A savepoint, where the engine answers nothing more in a transaction after an error."""
+    return nullcontext() if connection.dialect.name == "sqlite" else connection.begin_nested()
 
 
 def _checks(database: Database) -> Iterator[tuple[str, Check]]:

@@ -115,26 +115,27 @@ async def reading_everything(connection: AsyncConnection) -> AsyncIterator[None]
 
 
 class _Tolerant(UserDefinedType[Any]):
-    """What a function reads that never fails."""
+    """What is stored in a column of some type, read without fail."""
 
-    cache_ok = False
+    cache_ok = True  # the arguments are all that there is to it
 
-    def __init__(self, read: Read) -> None:
-        self.read = read
+    def __init__(self, name: str, kind: TypeEngine[Any], required: bool) -> None:
+        self.name = name
+        self.kind = kind
+        self.required = required
 
-    def result_processor(self, _dialect: Dialect, _coltype: object) -> Read:
-        return self.read
+    def result_processor(self, dialect: Dialect, _coltype: object) -> Read:
+        expected, read = _how_to_read(self.name, self.kind, dialect)
+        return _never_failing(read, Unreadable(expected), required=self.required)
 
 
 def _readable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
     name = str(column.key)
-    expected, read = _how_to_read(name, column.type, dialect)
     required = getattr(column, "nullable", True) is False
     source = column
     if dialect.name == "postgresql" and isinstance(column.type, Instant | Date | JSON):
         source = sqlalchemy.cast(column, Text)  # the driver would fail for the whole batch
-    tolerant = _Tolerant(_never_failing(read, Unreadable(expected), required=required))
-    return type_coerce(source, tolerant).label(name)
+    return type_coerce(source, _Tolerant(name, column.type, required)).label(name)
 
 
 def _never_failing(read: Read, unreadable: Unreadable, *, required: bool) -> Read:

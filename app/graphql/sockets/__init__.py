@@ -2,5 +2,7 @@
 
 handshake  which WebSockets are accepted
 messages   what is said in either direction
+operation  what is answered to one operation
 socket     one WebSocket: its operations and its end
+terms      what all WebSockets have in common
 """

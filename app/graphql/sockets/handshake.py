@@ -7,7 +7,8 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import OriginNotAllowed
 from app.graphql.app import graphql_error
 from app.graphql.sockets.messages import PROTOCOL, CloseCode
-from app.graphql.sockets.socket import Socket, Terms
+from app.graphql.sockets.socket import Socket
+from app.graphql.sockets.terms import Terms
 from app.http.headers import first_headers
 from app.http.state import request_state
 

@@ -1,9 +1,8 @@
-"""One WebSocket of graphql-transport-ws: who it is, what runs on it and how it ends. Spells no messages."""
+"""One WebSocket of graphql-transport-ws: who it is, what runs on it and how it ends. Runs no operation."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import structlog
@@ -15,13 +14,7 @@ from app.domain.errors import (
     InvalidApiKey,
     LimitExceeded,
     PostResultsError,
-    ServiceUnavailable,
 )
-from app.graphql.context import Context
-from app.graphql.documents import Documents
-from app.graphql.door import GraphQLDoor
-from app.graphql.errors import Answer, as_json, error_entry
-from app.graphql.requests import OperationRequest
 from app.graphql.sockets.messages import (
     ACK,
     PONG,
@@ -31,16 +24,14 @@ from app.graphql.sockets.messages import (
     Malformed,
     Ping,
     Pong,
-    Replies,
     Subscribe,
     read_message,
 )
-from app.graphql.streams.stream import Stream
-from app.graphql.streams.times import Times
+from app.graphql.sockets.operation import Asker, answered, refused
+from app.graphql.sockets.terms import Terms
 from app.http.headers import bearer_token, token_of
-from app.http.places import Places
 from app.http.state import RequestState
-from app.observability.sockets import FinishedSocket, SocketObserver
+from app.observability.sockets import FinishedSocket
 
 _LOOKS_UNTIL_STUCK = 5
 _CLOSE_WITHIN = timedelta(seconds=5)
@@ -51,27 +42,6 @@ _LOST = 1006
 """What RFC 6455 calls a connection that ended without a close; it is never sent."""
 
 logger = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What all sockets have in common."""
-
-    door: GraphQLDoor
-    documents: Documents
-    observer: SocketObserver
-    new_request_id: Callable[[], str]
-    sockets: Places
-    """Of those that were let in."""
-    unknown_sockets: Places
-    """Of all others, which are counted as one key's: nobody knows whose they are."""
-    max_operations: int
-    """That run on one socket at a time."""
-    max_list_entries: int
-    max_values: int
-    answer_within: timedelta
-    """For queries and mutations, and for the begin of a subscription."""
-    times: Times
 
 
 class _Gone(Exception):
@@ -207,7 +177,7 @@ class Socket:
             )
             state = self._new_state()
             self._terms.observer.operation_finished("other", error.code.value)
-            await self._say(_refusal(Replies(subscribe.id), error, state))
+            await self._say(refused(subscribe.id, error, state))
         else:
             self._number_of_operations += 1
             operation = self._loop.create_task(self._operate(subscribe))
@@ -217,19 +187,20 @@ class Socket:
 
     async def _operate(self, subscribe: Subscribe) -> None:
         """Run an operation to its end, and tell the client of that."""
-        replies, state = Replies(subscribe.id), self._new_state()
+        state = self._new_state()
+        asker = Asker(token=self._token, address=self._address)
         try:
-            last = await self._answered(subscribe, replies, state)
+            last = await answered(self._terms, asker, subscribe, state, self._say)
         except _Gone:
             return
         except InvalidApiKey as error:
             await self._close(CloseCode.FORBIDDEN, error.message)
             return
         except PostResultsError as error:
-            last = _refusal(replies, error, state)
+            last = refused(subscribe.id, error, state)
         except Exception:
             logger.exception("operation failed", request_id=state["request_id"])
-            last = _refusal(replies, InternalError(MASKED), state)
+            last = refused(subscribe.id, InternalError(MASKED), state)
         finally:
             # Before the last message: from then on the client may give the id to another one.
             if self._operations.get(subscribe.id) is asyncio.current_task():
@@ -239,48 +210,6 @@ class Socket:
             )
         with suppress(_Gone):
             await self._say(last)
-
-    async def _answered(self, subscribe: Subscribe, replies: Replies, state: RequestState) -> str:
-        """Say all that is answered but for the last message, which is returned."""
-        terms, request = self._terms, subscribe.request
-        try:
-            async with asyncio.timeout(terms.answer_within.total_seconds()):
-                context = await terms.door.context_of(
-                    self._token,
-                    self._address,
-                    state,
-                    max_list_entries=terms.max_list_entries,
-                    max_values=terms.max_values,
-                )
-                context.request_count.as_unknown(may_follow=True)
-                try:
-                    answer = await self._opened(context, request)
-                finally:
-                    context.request_count.as_request()  # for what could not be read counts too
-        except TimeoutError:
-            seconds = terms.answer_within.total_seconds()
-            raise ServiceUnavailable(
-                f"No answer within {seconds:g} s; the operation was given up.", retry_after=5
-            ) from None
-        if isinstance(answer, Stream):
-            async with aclosing(answer.answers()) as answers:
-                async for each in answers:
-                    await self._say(replies.next(each))
-        elif answer.executed:
-            await self._say(replies.next(as_json(answer)))
-        else:
-            return replies.error(answer.errors)
-        return replies.complete()
-
-    async def _opened(self, context: Context, request: OperationRequest) -> Answer | Stream:
-        documents, workspace = self._terms.documents, context.viewer.workspace_id
-        query = documents.find(request.document, workspace)
-        answer = await self._terms.door.open(
-            context, query, request.variables, request.operation_name
-        )
-        if isinstance(answer, Stream) or answer.executed:
-            documents.remember(request.document, workspace)
-        return answer
 
     async def _watch(self) -> None:
         """Return when the client has to go: it does not say who it is, may not stay, or does not read."""
@@ -343,11 +272,6 @@ class Socket:
             api_key_id=self._known.get("api_key_id"),
             workspace_id=self._known.get("workspace_id"),
         )
-
-
-def _refusal(replies: Replies, error: PostResultsError, state: RequestState) -> str:
-    state["error_codes"] = [error.code.value]
-    return replies.error([error_entry(error, state["request_id"])])
 
 
 def _shown_token(payload: Mapping[str, object]) -> str | None:
