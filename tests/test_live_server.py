@@ -1,10 +1,13 @@
 """Sockets and streams of a real server process: frames, broken connections, several processes, its stop."""
 
+import itertools
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -161,6 +164,26 @@ def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: St
         follow(connection, after)
         assert hear(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
     again.stop()
+
+
+def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: Start) -> None:
+    count = 8
+    is_busy = Barrier(count + 1)
+
+    def send_on(connection: ClientConnection) -> int:
+        with suppress(ConnectionClosed):
+            for number in itertools.count():
+                say(connection, type="pong", payload={"x": 20_000 * "x"})
+                if number == 20:
+                    is_busy.wait(SECONDS)
+        return why_closed(connection)
+
+    server = start()
+    with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
+        sent = [threads.submit(send_on, stack.enter_context(opened(server))) for _ in range(count)]
+        is_busy.wait(SECONDS)
+        server.stop()
+        assert [each.result() for each in sent] == count * [1012]
 
 
 def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: Start) -> None:
