@@ -14,7 +14,7 @@ import httpx
 import orjson
 import pytest
 import structlog
-from sqlalchemy import QueuePool, text
+from sqlalchemy import QueuePool, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.confinement import Workspace
@@ -25,7 +25,7 @@ from app.domain.errors import ServiceUnavailable
 from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED, Client, serving
+from tests.clients import UNLIMITED, Client, reaching, serving
 from tests.db.test_engine import FOR_A_MINUTE
 from tests.factories import (
     NOW,
@@ -39,6 +39,8 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.http import asgi
+
+only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 async def add_key(database: Database) -> str:
@@ -204,6 +206,28 @@ async def test_a_database_of_another_version_is_not_served(empty_database_url: s
             pytest.fail("it started")
 
 
+@only_on_sqlite
+async def test_an_app_closes_its_own_database_and_leaves_one_open_that_was_given(
+    database_url: str,
+) -> None:
+    def is_open() -> bool:
+        """SQLite removes its log when the last connection is closed."""
+        return Path(f"{make_url(database_url).database}-wal").exists()
+
+    app = create_app(read_settings({"DATABASE_URL": database_url}))
+    async with app.router.lifespan_context(app), reaching(app, token=None) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        assert is_open()
+    assert not is_open()
+
+    async with Database(database_url) as given:
+        async with serving(given) as client:
+            assert (await client.get("/readyz")).status_code == 200
+        assert is_open()
+        await given.ping()
+    assert not is_open()
+
+
 async def test_the_metrics_count_requests_and_operations(database: Database) -> None:
     async with serving(database, token=await add_key(database)) as client:
         await client.query("{ posts { totalCount } }")
@@ -326,9 +350,6 @@ async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> No
         data = await client.query(last_used)
 
     assert data == {"viewer": {"apiKey": {"lastUsedAt": "2026-04-15T15:00:00.000Z"}}}
-
-
-only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 async def analysed_tables(database: Database) -> set[str]:

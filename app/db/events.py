@@ -117,7 +117,7 @@ async def read_changes(
 async def _end_of_look(
     reader: Reader, after: FeedPosition | None, looks_at: int, newest: FeedPosition
 ) -> FeedPosition:
-    """So many further on, or at the newest."""
+    """So many further on, or at the newest; ResyncRequired where that is not kept any more."""
     if after is None:
         oldest = await reader.first(_OLDEST)
         start = 0 if oldest is None else oldest.seq - 1
@@ -126,8 +126,11 @@ async def _end_of_look(
     if start + looks_at >= newest.seq:
         return newest
     row = await reader.first(_TIME_OF, seq=start + looks_at)
-    # Where it was forgotten just now, so was what the position is known by.
-    return newest if row is None else FeedPosition(row.seq, row.created_at)
+    if row is not None:
+        return FeedPosition(row.seq, row.created_at)
+    if after is not None:  # what came right after it is not kept any more either
+        raise resync_required()
+    return newest  # the oldest was forgotten just now
 
 
 async def changes_following(reader: Reader, after: FeedPosition, *, limit: int) -> list[Change]:

@@ -121,8 +121,8 @@ class Threads:
 @asynccontextmanager
 async def foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
     """Off for a whole transaction: inside of one, SQLite ignores this pragma."""
-    await _set_foreign_keys(connection, "OFF")
     try:
+        await _set_foreign_keys(connection, "OFF")
         yield
     finally:
         await _set_foreign_keys(connection, "ON")

@@ -101,8 +101,8 @@ class Change:
 @strawberry.type(description="Some changes, the oldest first, and where to go on.")
 class ChangePage:
     nodes: list[Change] = field(
-        description="The changes that are wanted. There may be none although there is a next page: of a long"
-        " feed one part after the other is looked at."
+        description="The changes that are wanted. There may be none although there is a next page, since only"
+        " a part of a long feed is looked at: go on with `endCursor` while `hasNextPage` is true."
     )
     has_next_page: bool = field(description="Whether to go on now; if not, all there is was read.")
     end: strawberry.Private[FeedPosition]

@@ -132,7 +132,6 @@ class _Exchange:
 
     def lift_deadline(self) -> None:
         self.has_deadline = False
-        request_state(self.scope)["is_untimed"] = True
 
     async def send(self, message: Message) -> None:
         """The app's way to send, until it is given up."""

@@ -40,7 +40,7 @@ class RequestState(TypedDict, total=False):
     lift_deadline: Callable[[], None]
     """Takes the deadline off this request, for an answer that is meant to stay open."""
     is_untimed: bool
-    """It waited for something to happen, or stayed open: what it took says nothing about the server."""
+    """It waits for something to happen, or stays open: what it takes says nothing about the server."""
 
 
 def request_state(scope: Scope) -> RequestState:

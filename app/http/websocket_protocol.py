@@ -1,15 +1,17 @@
-"""uvicorn's WebSocket, which tells those as well why it closes who are still sending. No messages."""
+"""How uvicorn ends a WebSocket: so that its client learns why, and no client holds up a stop. No messages."""
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.protocol import State
 
 _STOPPING = 1012
-"""RFC 6455 and its registry: the service is restarting, so come back."""
+"""The registry of RFC 6455: the service is restarting, so come back."""
 _AFTER_A_STOP = 1.0
-"""Seconds: whoever is not there any more must not hold up a stop."""
+"""Seconds until whoever has not gone by themselves is cut off."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Closes in order, also after what cannot be read, such as a frame that is too large.
+    """Closes in order also at a stop, and after what cannot be read, such as a frame that is too large.
 
     A connection that is closed before all was read of it is reset, and then its client may never see the
     close frame: it reports 1006 and not 1009. So what still comes is read and forgotten until the client has
@@ -22,27 +24,40 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self._is_deaf:
             super().data_received(data)
 
+    def handle_events(self) -> None:
+        try:
+            super().handle_events()
+        except InvalidState:  # what could not be read came with the client's own close frame
+            self._close_in_order()
+
+    def handle_ping(self) -> None:
+        if not self._is_deaf:  # it may have come with what could not be read
+            super().handle_ping()
+
     def handle_parser_exception(self) -> None:
-        self._close_in_order(self.close_timeout)
+        self._close_in_order()
 
     def shutdown(self) -> None:
-        if self.close_sent or not self.handshake_complete:
+        if not self.handshake_complete:
             super().shutdown()
             return
         self.stop_keepalive()
-        self.conn.send_close(_STOPPING)
-        self._close_in_order(_AFTER_A_STOP)
+        if self.conn.state is State.OPEN:
+            self.conn.send_close(_STOPPING)
+            self._close_in_order()
+        self.loop.call_later(_AFTER_A_STOP, self.transport.abort)
 
-    def _close_in_order(self, timeout: float) -> None:
+    def _close_in_order(self) -> None:
         """Send the close frame that was made, and see the other side off."""
         if (close := self.conn.close_sent) is None:
             raise RuntimeError("called before a close frame was made")
-        self._is_deaf = True
+        self._is_deaf = self.close_sent = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
         self.transport.write_eof()
         self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(timeout, self.transport.close)
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -47,6 +47,7 @@ async def when_new(
         if any(each["extensions"]["code"] == NotFound.code.name for each in news.errors):
             return await respond()  # and say so
         raise _cannot_wait()
+    request_state(request.scope)["is_untimed"] = True
     differing = asyncio.create_task(_differing(news, respond, first.headers["etag"]))
     stopping = asyncio.create_task(door.shared.stopping.wait())
     try:

@@ -427,6 +427,29 @@ async def test_a_failed_schema_change_leaves_nothing_and_links_stay_checked(
 
 
 @only_on_sqlite
+async def test_links_stay_checked_wherever_a_schema_change_is_broken_off(
+    database: Database,
+) -> None:
+    async def begin(cancelled_at: int) -> int:
+        async def change() -> None:
+            async with database.changing_schema() as connection:
+                await connection.execute(text("CREATE TABLE IF NOT EXISTS new (id INTEGER)"))
+
+        async def run() -> None:
+            await changing
+
+        changing = CancelledAt(change(), cancelled_at)
+        await asyncio.wait([asyncio.create_task(run())])
+        return changing.waits
+
+    await begin(0)  # with a connection that is there already
+    for wait in range(1, await begin(0) + 1):
+        await begin(wait)
+        with pytest.raises(IntegrityError):
+            await add_api_key(database, WorkspaceId(uuid4()))
+
+
+@only_on_sqlite
 async def test_a_schema_change_that_would_break_a_link_is_undone(database: Database) -> None:
     workspace_id = await add_workspace(database, name="kept")
     await add_api_key(database, workspace_id)

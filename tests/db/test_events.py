@@ -33,6 +33,7 @@ from tests.db.feeds import (
     tell_one_by_one,
 )
 from tests.factories import NOW, add_account, add_post, add_workspace
+from tests.graphql.statements import recorded
 from tests.services.publishers import code_of
 
 SECOND = timedelta(seconds=1)
@@ -220,6 +221,30 @@ async def test_a_search_by_kind_looks_at_one_part_of_a_long_feed_after_the_other
     of_post = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
     page = await read_changes(reader, None, of_post, limit=2, looks_at=1)
     assert ([each.seq for each in page.found], page.has_more) == ([8, 9], False)
+
+
+async def test_of_a_feed_of_some_kinds_fifty_thousand_changes_are_looked_at(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    for last in (0, 49_999, 60_000):  # as if there were others in between
+        await restore(database, workspace, until=last)
+        await tell(database, workspace, numbered(1))
+    page = await read_changes(
+        database.read(workspace), None, ChangeFilter(kinds=[EventKind.POST_DELETED]), limit=1
+    )
+    assert (page.until, page.has_more) == (FeedPosition(50_000, NOW), True)
+
+
+async def test_what_is_too_old_is_refused_before_anything_is_looked_for(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    reader, wanted = database.read(workspace), ChangeFilter(kinds=[EventKind.POST_DELETED])
+    await tell(database, workspace, numbered(9))
+    await database.write(partial(forget_events, workspace_id=workspace, until=6))
+    for after in (START, FeedPosition(2, NOW)):
+        with recorded(database) as statements, pytest.raises(ResyncRequired):
+            await read_changes(reader, after, wanted, limit=1, looks_at=3)
+        assert len(statements) == 2  # which is the newest, and where to end
 
 
 async def is_refused(database: Database, workspace: WorkspaceId, after: FeedPosition) -> bool:

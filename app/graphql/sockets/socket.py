@@ -222,15 +222,15 @@ class Socket:
             return
         await self._let_in.wait()
         stuck_after = self._terms.times.stuck_after.total_seconds()
-        refused = self._loop.create_task(self._terms.door.until_refused(self._token))
+        leaving = self._loop.create_task(self._terms.door.until_refused(self._token))
         try:
-            while not refused.done():
-                await asyncio.wait({refused}, timeout=stuck_after / _LOOKS_UNTIL_STUCK)
+            while not leaving.done():
+                await asyncio.wait({leaving}, timeout=stuck_after / _LOOKS_UNTIL_STUCK)
                 if self._sending and self._loop.time() - self._moved_at >= stuck_after:
                     logger.info("socket dropped", reason="its client does not read")
                     return
         finally:
-            refused.cancel()
+            leaving.cancel()
         await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
 
     async def _say(self, text: str) -> None:

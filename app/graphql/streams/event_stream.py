@@ -52,7 +52,9 @@ class EventStream(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        request_state(scope)["lift_deadline"]()
+        state = request_state(scope)
+        state["lift_deadline"]()
+        state["is_untimed"] = True
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         sender = _Sender(send)
         telling = asyncio.create_task(self._tell(sender, scope))
