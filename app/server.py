@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -31,6 +30,9 @@ from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import make_first_workspace
 from app.settings import Settings, SettingsError
 from app.worker.starting import describe_worker
+
+if sys.platform != "win32":
+    import resource
 
 _DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
@@ -115,6 +117,8 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _allow_many_connections() -> None:
     """As many as the operator allows at most: the ordinary limit of open files is soon reached by sockets."""
+    if sys.platform == "win32":
+        return  # which has no such limit
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # where there is no limit at all, some systems refuse
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

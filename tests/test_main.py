@@ -26,7 +26,7 @@ from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
 from tests.clients import UNLIMITED, Client, reaching, serving
-from tests.db.test_engine import FOR_A_MINUTE
+from tests.db.test_engine import FOR_A_MINUTE, only_on_sqlite
 from tests.factories import (
     NOW,
     add_account,
@@ -39,8 +39,6 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.http import asgi
-
-only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 async def add_key(database: Database) -> str:

@@ -108,8 +108,10 @@ class GraphQLDoor:
 
         But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
         """
-        result = await self.schema.answer(query, variables or {}, context, operation_name, allowed)
-        return self._answer(context, result)
+        answer = await self.open(context, query, variables, operation_name, allowed=allowed)
+        if isinstance(answer, Stream):
+            raise TypeError("a subscription is opened, and not run")
+        return answer
 
     async def open(
         self,

@@ -6,7 +6,6 @@ from functools import cache
 import strawberry
 from graphql import (
     DocumentNode,
-    ExecutionResult,
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLObjectType,
@@ -52,21 +51,6 @@ class Schema(strawberry.Schema):
     is_fast: bool
     operations: Operations
     """Those that passed before; none is kept where not `is_fast`."""
-
-    async def answer(
-        self,
-        text: str,
-        variables: Mapping[str, object],
-        context: Context,
-        operation_name: str | None,
-        kinds: frozenset[OperationType],
-    ) -> ExecutionResult:
-        """Run a query or a mutation."""
-        try:
-            operation, coerced = self.admit(text, variables, context, operation_name, kinds)
-        except Refused as refused:
-            return ExecutionResult(None, refused.errors)
-        return await operation.execute(context, coerced)
 
     def admit(
         self,

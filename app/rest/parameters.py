@@ -5,8 +5,9 @@ lists are joined and of anything else the last one counts.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from enum import Enum
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -30,6 +31,7 @@ MAX_WAIT_SECONDS = 60
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_SHOWN_LENGTH = 40
+_CHANGE_TYPES = {kind.value: kind for kind in EventKind}
 
 
 def nothing(_request: Request) -> Variables:
@@ -61,7 +63,7 @@ def post_list(request: Request) -> Variables:
     query = read_query_string(request)
     return {
         "filter": {
-            "status": _statuses(query),
+            "status": _names(query, "status", STATUS_WORDS),
             "platform": _platforms(query),
             "accountId": _account_ids(query),
             "createdAfter": _instant(query, "created_after"),
@@ -91,7 +93,7 @@ def changes(request: Request) -> Variables:
     return {
         "after": _text(query, "after"),
         "first": _whole_number(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
-        "types": _change_types(query),
+        "types": _names(query, "types", _CHANGE_TYPES),
         "postId": None if of_post is None else str(parse_uuid(of_post, "post_id")),
     }
 
@@ -105,23 +107,13 @@ def reporting_period(request: Request) -> Variables:
     }
 
 
-def _statuses(query: QueryParams) -> list[str] | None:
-    words = _items(query, "status")
-    if words is None:
-        return None
-    for word in words:
-        if word not in STATUS_WORDS:
-            raise _unknown_word("status", word, [*STATUS_WORDS])
-    return [STATUS_WORDS[word].name for word in words]
-
-
-def _change_types(query: QueryParams) -> list[str] | None:
-    words = _items(query, "types")
-    known = {kind.value: kind.name for kind in EventKind}
-    for word in words or ():
-        if word not in known:
-            raise _unknown_word("types", word, [*known])
-    return None if words is None else [known[word] for word in words]
+def _names(query: QueryParams, name: str, words: Mapping[str, Enum]) -> list[str] | None:
+    """What a list of words stands for, by the names of GraphQL."""
+    items = _items(query, name)
+    for item in items or ():
+        if item not in words:
+            raise _unknown_word(name, item, [*words])
+    return None if items is None else [words[item].name for item in items]
 
 
 def _platforms(query: QueryParams) -> list[str] | None:

@@ -48,6 +48,8 @@ def read(
     variables: Callable[[Request], Variables],
     shape: Callable[[Found], JsonObject],
     retry_after: Callable[[Found], int | None] = lambda _found: None,
+    *,
+    waits: bool = False,
 ) -> Call:
     """`retry_after`, in seconds, is for an answer that will change by itself."""
 
@@ -57,7 +59,7 @@ def read(
     def answer(request: Request, found: Found) -> Response:
         return envelope_data(request, shape(found), found.now, retry_after=retry_after(found))
 
-    return Call("GET", path, document, wanted, answer)
+    return Call("GET", path, document, wanted, answer, waits)
 
 
 def write(
@@ -78,14 +80,12 @@ def write(
 
 
 CALLS = (
-    replace(
-        read(
-            "/posts/{post_id}/results",
-            documents.POST_RESULTS,
-            parameters.one_post,
-            shapes.results,
-            shapes.next_look,
-        ),
+    read(
+        "/posts/{post_id}/results",
+        documents.POST_RESULTS,
+        parameters.one_post,
+        shapes.results,
+        shapes.next_look,
         waits=True,
     ),
     write(

@@ -36,7 +36,8 @@ async def when_new(
     changes = (latest.data or {}).get("changes")
     if changes is None:
         raise _cannot_wait()
-    request_state(request.scope)["lift_deadline"]()
+    state = request_state(request.scope)
+    state["lift_deadline"]()
     news = await door.open(
         context,
         documents.POST_CHANGED,
@@ -47,7 +48,7 @@ async def when_new(
         if any(each["extensions"]["code"] == NotFound.code.name for each in news.errors):
             return await respond()  # and say so
         raise _cannot_wait()
-    request_state(request.scope)["is_untimed"] = True
+    state["is_untimed"] = True
     differing = asyncio.create_task(_differing(news, respond, first.headers["etag"]))
     stopping = asyncio.create_task(door.shared.stopping.wait())
     try:

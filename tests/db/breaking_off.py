@@ -6,8 +6,19 @@ from functools import partial
 from typing import Any
 
 
-class CancelledAt:
-    """To be awaited by a task of its own, which is cancelled at this wait; 0 is never."""
+async def broken_off(work: Coroutine[Any, Any, Any], *, at: int) -> int:
+    """Run it in a task that is cancelled at this wait, or never at 0; how often it waited."""
+    steps = _CancelledAt(work, at)
+
+    async def run() -> None:
+        await steps
+
+    await asyncio.wait([asyncio.create_task(run())])
+    return steps.waits
+
+
+class _CancelledAt:
+    """To be awaited by a task of its own, which is cancelled at this wait."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], wait: int) -> None:
         self._work = work

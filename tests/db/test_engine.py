@@ -31,7 +31,6 @@ from app.db.queries import AnySelect
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.workspaces import WorkspaceKind
-from tests.db.breaking_off import CancelledAt
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
 
 SHORT = timedelta(milliseconds=200)
@@ -94,38 +93,6 @@ async def test_an_exception_in_a_write_keeps_nothing(database: Database) -> None
         await database.write(work)
 
     assert await workspace_names(database) == []
-
-
-async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
-    database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def begin(name: str, cancelled_at: int) -> int:
-        """Write two rows; at how many places that waits."""
-
-        async def work(session: AsyncSession) -> None:
-            for each in (f"{name}, first", f"{name}, second"):
-                session.add(a_workspace(each))
-                await session.flush()
-
-        async def write() -> None:
-            await writing
-
-        writing = CancelledAt(database.write(work), cancelled_at)
-        await asyncio.wait([asyncio.create_task(write())])
-        return writing.waits
-
-    await begin("once", 0)  # with a connection that is there already
-    waits = await begin("whole", 0)
-    for wait in range(1, waits + 1):
-        before = await workspace_names(database)
-        name = f"broken off at {wait:03}"
-        await begin(name, wait)
-        kept = [each for each in await workspace_names(database) if each not in before]
-        assert kept in ([], [f"{name}, first", f"{name}, second"])
-        await begin(f"after {wait:03}", 0)
-    names = await workspace_names(database)
-    assert len([each for each in names if each.startswith("after")]) == 2 * waits
-    assert caplog.records == []
 
 
 async def test_a_constraint_is_reported_as_it_is_and_keeps_nothing(database: Database) -> None:
@@ -424,29 +391,6 @@ async def test_a_failed_schema_change_leaves_nothing_and_links_stay_checked(
             await connection.execute(text("SELECT * FROM half"))
     with pytest.raises(IntegrityError):
         await add_api_key(database, WorkspaceId(uuid4()))
-
-
-@only_on_sqlite
-async def test_links_stay_checked_wherever_a_schema_change_is_broken_off(
-    database: Database,
-) -> None:
-    async def begin(cancelled_at: int) -> int:
-        async def change() -> None:
-            async with database.changing_schema() as connection:
-                await connection.execute(text("CREATE TABLE IF NOT EXISTS new (id INTEGER)"))
-
-        async def run() -> None:
-            await changing
-
-        changing = CancelledAt(change(), cancelled_at)
-        await asyncio.wait([asyncio.create_task(run())])
-        return changing.waits
-
-    await begin(0)  # with a connection that is there already
-    for wait in range(1, await begin(0) + 1):
-        await begin(wait)
-        with pytest.raises(IntegrityError):
-            await add_api_key(database, WorkspaceId(uuid4()))
 
 
 @only_on_sqlite

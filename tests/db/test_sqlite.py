@@ -13,10 +13,8 @@ from sqlalchemy import Connection, event, text
 from app.db.engine import Database, WriteSession
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
-from tests.db.test_engine import FOR_A_MINUTE
+from tests.db.test_engine import FOR_A_MINUTE, only_on_sqlite
 from tests.factories import add_account, add_post, add_workspace, queued
-
-only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app.db.engine import Database, WriteSession
 from app.db.turns import LOCK_FILE_SUFFIXES, FileTurns
 from app.domain.errors import ServiceUnavailable
-from tests.db.test_sqlite import only_on_sqlite
+from tests.db.test_engine import only_on_sqlite
 from tests.factories import add_workspace
 from tests.servers import SECONDS
 

@@ -68,7 +68,7 @@ class EventStream(Response):
                 await asyncio.wait({telling})
                 if is_taken and await _ended(send):
                     return
-            logger.info("event stream dropped", request_id=request_state(scope)["request_id"])
+            logger.info("event stream dropped", request_id=state["request_id"])
         finally:
             for each in (telling, *ending):
                 each.cancel()

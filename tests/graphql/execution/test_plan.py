@@ -10,12 +10,11 @@ from app.db.engine import Database, Driver
 from app.db.queries import Prepared, Record
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
-from app.graphql.door import QUERY_ONLY
 from app.graphql.loaders import ListEntries
 from app.graphql.schema import Schema, make_schema
 from tests.db.test_engine import only_on_sqlite
 from tests.graphql.execution.breaking import Breakage, Breaking
-from tests.graphql.execution.differential import FAST, LIMITS, PLAIN, POSTS, Bench, add_rows
+from tests.graphql.execution.differential import FAST, LIMITS, PLAIN, POSTS, Bench, add_rows, run
 from tests.graphql.statements import Watched, recorded
 
 POST = UUID(int=4)
@@ -42,11 +41,11 @@ async def statements_of(
 ) -> tuple[object, list[str], int]:
     """Of the second run: the data, what the errors say, and how many statements it took."""
     bench.breaking.breakages = ()
-    await FAST.answer(document, variables, bench.context(), None, QUERY_ONLY)
+    await run(FAST, document, variables, bench.context())
     bench.breaking.breakages = breakages
     context = replace(bench.context(scopes), list_entries=ListEntries(entries))
     with recorded(bench.database) as statements:
-        result = await FAST.answer(document, variables, context, None, QUERY_ONLY)
+        result = await run(FAST, document, variables, context)
     return result.data, [each.message for each in result.errors or ()], len(statements)
 
 
@@ -122,10 +121,10 @@ async def test_entries_are_counted_once_however_often_an_answer_is_begun(
     context = replace(bench.context(), list_entries=ListEntries(entries))
     document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
     given = {"id": str(POST)}
-    await FAST.answer(document, given, bench.context(), None, QUERY_ONLY)
+    await run(FAST, document, given, bench.context())
     bench.breaking.breakages = [Breakage("published_at", 7, 1)] if broken else []
 
-    result = await FAST.answer(document, given, context, None, QUERY_ONLY)
+    result = await run(FAST, document, given, context)
 
     assert (context.list_entries.refusal is not None) == refused
     assert bool(result.errors) == (broken or refused)
@@ -173,9 +172,9 @@ async def test_limits_hold_for_what_was_within_them_before(
 ) -> None:
     schema = make_schema(replace(LIMITS, nodes=2), is_fast=is_fast)
     for _ in range(2):
-        allowed = await schema.answer(document, fitting, bench.context(), None, QUERY_ONLY)
+        allowed = await run(schema, document, fitting, bench.context())
         with recorded(bench.database) as statements:
-            refused = await schema.answer(document, excessive, bench.context(), None, QUERY_ONLY)
+            refused = await run(schema, document, excessive, bench.context())
 
         assert (allowed.data is None, allowed.errors) == (False, None)
         assert (refused.data, [each.message for each in refused.errors or ()]) == (None, [message])
@@ -204,12 +203,11 @@ async def test_a_total_that_cannot_be_counted_fails_alone(
     async with Database(database_url, driven_by=Uncountable) as database:
         bench = Bench(database, Breaking(), await add_rows(database))
         for _ in range(2):
-            result = await schema.answer(
+            result = await run(
+                schema,
                 "{ posts(first: 1) { nodes { reference } of: totalCount } accounts { accountId } }",
                 {},
                 bench.context(),
-                None,
-                QUERY_ONLY,
             )
 
             assert result.data == {

@@ -1,12 +1,7 @@
 """Answers that are held back, or stay open, by their own nature: counted, but no sign of a slow server."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from app.db.engine import Database
 from tests.clients import Client
-from tests.graphql.following import Live, living, until_followed
+from tests.graphql.following import Live, until_followed
 from tests.graphql.streams.client import asking
 
 RESULTS = "/v1/posts/{post_id}/results"
@@ -15,12 +10,6 @@ mutation ($wait: Int!) {
   claimDestinations(input: {waitSeconds: $wait}) { claims { postId } }
 }
 """
-
-
-@pytest.fixture
-async def live(database: Database) -> AsyncIterator[Live]:
-    async with living(database) as live:
-        yield live
 
 
 async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
