@@ -7,17 +7,19 @@ from datetime import timedelta
 
 import structlog
 
-TICK = timedelta(seconds=1)
+PERIODIC_INTERVAL = timedelta(seconds=1)
 """How late what falls due by itself may be seen to."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
-async def repeated(work: Callable[[], Awaitable[None]], *, every: timedelta) -> AsyncIterator[None]:
+async def run_periodically(
+    work: Callable[[], Awaitable[None]], *, interval: timedelta
+) -> AsyncIterator[None]:
     """Does some work now, again and again, and once more at the end; never breaks it off."""
     stopping = asyncio.Event()
-    repeating = asyncio.create_task(_repeat(work, every, stopping))
+    repeating = asyncio.create_task(_run_until_stopped(work, interval, stopping))
     try:
         yield
     finally:
@@ -25,12 +27,12 @@ async def repeated(work: Callable[[], Awaitable[None]], *, every: timedelta) -> 
         await repeating
 
 
-async def _repeat(
-    work: Callable[[], Awaitable[None]], every: timedelta, stopping: asyncio.Event
+async def _run_until_stopped(
+    work: Callable[[], Awaitable[None]], interval: timedelta, stop_requested: asyncio.Event
 ) -> None:
     is_last = is_failing = False
     while not is_last:
-        is_last = stopping.is_set()
+        is_last = stop_requested.is_set()
         try:
             await work()
             is_failing = False
@@ -40,4 +42,4 @@ async def _repeat(
             is_failing = True
         if not is_last:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), every.total_seconds())
+                await asyncio.wait_for(stop_requested.wait(), interval.total_seconds())

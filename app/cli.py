@@ -26,20 +26,20 @@ from app.db.migrations import SchemaMismatch, check_schema_version, migrate
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
-from app.domain.imports.bringing_in import Effect
-from app.domain.imports.json_texts import MAX_PIECE_LENGTH, json_texts
-from app.domain.imports.records import Refusal, records_in
+from app.domain.imports.bringing_in import ImportResult
+from app.domain.imports.json_texts import MAX_CHUNK_LENGTH, iter_json_texts
+from app.domain.imports.records import RejectedRecord, parse_records
 from app.domain.text import check_text, check_url
 from app.domain.times import format_instant
-from app.graphql.schema import make_schema, print_sdl
+from app.graphql.schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
-from app.services.backup import BackupRefused, backup, restore
+from app.services.backup import BackupError, backup, restore
 from app.services.demo import DemoRefused
-from app.services.imports import import_records, rehearse_import
+from app.services.imports import dry_run_import, import_records
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table
-from app.worker.process import work_forever
+from app.worker.process import run_worker
 
 T = TypeVar("T")
 
@@ -48,15 +48,15 @@ MAX_NAME_LENGTH = 200
 _ERASE_LINE = "\r\x1b[K"
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """A command that cannot be done; the message is a sentence for the operator."""
 
 
 _OPERATOR_ERRORS = (
-    Refused,
+    CommandError,
     SettingsError,
     SchemaMismatch,
-    BackupRefused,
+    BackupError,
     DemoRefused,
     TargetNotEmpty,
     ServiceUnavailable,
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli(arguments, prog_name="post-results")
     except _OPERATOR_ERRORS as error:
-        click.echo(f"post-results: {_sentence(error)}", err=True)
+        click.echo(f"post-results: {_error_message(error)}", err=True)
         if isinstance(error, OSError):
             _discard_output()
         sys.exit(1)
@@ -86,7 +86,7 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _sentence(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     """The message; for a database that cannot be used, with the reason, which no client is told."""
     if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
         reason = getattr(error.__cause__, "orig", error.__cause__)
@@ -119,19 +119,19 @@ def serve(demo: bool, with_worker: bool) -> None:
         os.environ["DEMO"] = "yes"
     if with_worker:
         os.environ["WITH_WORKER"] = "yes"
-    serve_forever(_settings())
+    serve_forever(_load_settings())
 
 
 @cli.command("worker")
 def worker_command() -> None:
     """Bring the database to this version, then publish what falls due until a signal says stop."""
-    work_forever(_settings(), _now)
+    run_worker(_load_settings(), _now)
 
 
 @cli.command("migrate")
 def migrate_command() -> None:
     """Bring the database to this version of the code."""
-    _run(_migrate)
+    _run_with_database(_migrate)
     click.echo("The database is up to date.")
 
 
@@ -153,15 +153,15 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
             database,
-            name=_name(name, "NAME"),
+            name=_check_name(name, "NAME"),
             mirror_of=None if mirror_of is None else check_url(mirror_of, "--mirror-of"),
             now=_now(),
             random_bytes=secrets.token_bytes,
         )
 
-    workspace_id = _run(_checked(work))
+    workspace_id = _run_with_database(_require_current_schema(work))
     if workspace_id is None:
-        raise Refused(f"There is a workspace named {name} already.")
+        raise CommandError(f"There is a workspace named {name} already.")
     click.echo(workspace_id)
 
 
@@ -170,12 +170,12 @@ def workspaces_list() -> None:
     """List all workspaces."""
 
     async def work(database: Database, _settings: Settings) -> None:
-        async with database.read_all_workspaces() as connection:
+        async with database.unscoped_connection() as connection:
             for row in await workspace_rows.list_workspaces(connection):
                 kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
                 click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
 
-    _run(_checked(work))
+    _run_with_database(_require_current_schema(work))
 
 
 @cli.group()
@@ -200,12 +200,12 @@ def keys_create(
     """Make a key and print it, this once."""
 
     async def work(database: Database, settings: Settings) -> str:
-        owner = await _workspace_named(database, workspace)
+        owner = await _get_workspace(database, workspace)
         now = _now()
         key = await create_key(
             database,
             owner.id,
-            name=_name(name, "--name"),
+            name=_check_name(name, "--name"),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
             key_prefix=settings.api_key_prefix,
@@ -214,7 +214,7 @@ def keys_create(
         )
         return key.token
 
-    click.echo(_run(_checked(work)))
+    click.echo(_run_with_database(_require_current_schema(work)))
 
 
 @keys.command("list")
@@ -223,7 +223,7 @@ def keys_list() -> None:
 
     async def work(database: Database, _settings: Settings) -> None:
         now = _now()
-        async with database.read_all_workspaces() as connection:
+        async with database.unscoped_connection() as connection:
             for row in await key_rows.list_keys(connection):
                 state = _key_state(row.expires_at, row.revoked_at, now)
                 click.echo(
@@ -231,7 +231,7 @@ def keys_list() -> None:
                     f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
                 )
 
-    _run(_checked(work))
+    _run_with_database(_require_current_schema(work))
 
 
 def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> str:
@@ -250,12 +250,12 @@ def keys_revoke(key_id: str) -> None:
     async def work(database: Database, _settings: Settings) -> bool:
         return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=_now())
 
-    if not _run(_checked(work)):
-        raise Refused(f"There is no key with the id {key_id}.")
+    if not _run_with_database(_require_current_schema(work)):
+        raise CommandError(f"There is no key with the id {key_id}.")
     click.echo("The key is revoked.")
 
 
-class _Input(click.File):
+class _InputFile(click.File):
     """A file of bytes; `-` is standard input, which a process may lack."""
 
     def __init__(self) -> None:
@@ -273,7 +273,7 @@ class _Input(click.File):
 
 
 @cli.command("import")
-@click.argument("file", type=_Input())
+@click.argument("file", type=_InputFile())
 @click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
@@ -288,29 +288,29 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
     remark = "; nothing was written" if dry_run else ""
 
     async def work(database: Database, _settings: Settings) -> None:
-        into = await _workspace_named(database, workspace)
-        records = chain.from_iterable(map(records_in, json_texts(_lines(file))))
-        bring_in = rehearse_import if dry_run else import_records
-        size = _size_to_show(file)
+        into = await _get_workspace(database, workspace)
+        records = chain.from_iterable(map(parse_records, iter_json_texts(_read_lines(file))))
+        bring_in = dry_run_import if dry_run else import_records
+        size = _progress_total(file)
         with click.progressbar(length=size or 0, hidden=size is None, file=sys.stderr) as bar:
             async for effect in bring_in(database, into, records, now=_now()):
-                if isinstance(effect, Refusal):
+                if isinstance(effect, RejectedRecord):
                     counts["refused"] += 1
                     erase = "" if size is None else _ERASE_LINE
-                    click.echo(f"{erase}refused {effect.what}: {effect.reason}", err=True)
+                    click.echo(f"{erase}refused {effect.label}: {effect.reason}", err=True)
                 else:
                     counts[effect] += 1
                 if size is not None:
                     bar.update(file.tell() - bar.pos)
 
     try:
-        with _interrupted_at_once():
-            _run(_checked(work))
+        with _raise_on_sigint():
+            _run_with_database(_require_current_schema(work))
     except BaseException as error:
         if counts:
             click.echo(f"Broken off after {_summary(counts)}{remark}.", err=True)
         if isinstance(error, OSError):
-            raise Refused(f"{file.name} cannot be read: {error.strerror}.") from error
+            raise CommandError(f"{file.name} cannot be read: {error.strerror}.") from error
         raise
     click.echo(f"{_summary(counts)}{remark}")
     if counts["refused"]:
@@ -318,11 +318,11 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
 
 
 def _summary(counts: Counter[str]) -> str:
-    return ", ".join(f"{counts[word]} {word}" for word in (*Effect, "refused"))
+    return ", ".join(f"{counts[word]} {word}" for word in (*ImportResult, "refused"))
 
 
 @contextmanager
-def _interrupted_at_once() -> Iterator[None]:
+def _raise_on_sigint() -> Iterator[None]:
     """Within it Ctrl-C also breaks off the reading of a pipe, for which asyncio would wait."""
 
     def interrupt(_signal: int, _frame: object) -> None:
@@ -335,12 +335,12 @@ def _interrupted_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _read_lines(file: BinaryIO) -> Iterator[bytes]:
     """One by one, and a long one in pieces."""
-    return iter(lambda: file.readline(MAX_PIECE_LENGTH), b"")
+    return iter(lambda: file.readline(MAX_CHUNK_LENGTH), b"")
 
 
-def _size_to_show(file: BinaryIO) -> int | None:
+def _progress_total(file: BinaryIO) -> int | None:
     """How much there is to read, where that is known and a person looks on."""
     status = os.fstat(file.fileno())
     return status.st_size if S_ISREG(status.st_mode) and sys.stderr.isatty() else None
@@ -355,9 +355,9 @@ def backup_command(file: Path) -> None:
         return await backup(database, file, now=_now(), random_bytes=secrets.token_bytes)
 
     try:
-        rows = _run(work)
+        rows = _run_with_database(work)
     except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}.") from error
+        raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
     click.echo(f"{file} has {sum(rows.values())} rows.")
 
 
@@ -369,7 +369,7 @@ def restore_command(file: Path) -> None:
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
         return await restore(file, database, now=_now(), random_bytes=secrets.token_bytes)
 
-    click.echo(f"The database has {sum(_run(work).values())} rows.")
+    click.echo(f"The database has {sum(_run_with_database(work).values())} rows.")
 
 
 @cli.command("check")
@@ -379,11 +379,13 @@ def check_command() -> None:
     async def work(database: Database, _settings: Settings) -> list[str]:
         return await find_problems(database)
 
-    problems = _run(work)  # which checks the version itself, to tell of a file that has none
+    problems = _run_with_database(
+        work
+    )  # which checks the version itself, to tell of a file that has none
     for problem in problems:
         click.echo(problem)
     if problems:
-        raise Refused(
+        raise CommandError(
             "1 problem found." if len(problems) == 1 else f"{len(problems)} problems found."
         )
     click.echo("Everything holds.")
@@ -392,7 +394,7 @@ def check_command() -> None:
 @cli.command("schema")
 def schema_command() -> None:
     """Print the GraphQL schema in its own language."""
-    click.echo(print_sdl(make_schema(_settings().graphql)), nl=False)
+    click.echo(print_sdl(create_schema(_load_settings().graphql)), nl=False)
 
 
 @cli.command("settings")
@@ -401,31 +403,33 @@ def settings_command() -> None:
     click.echo(settings_table())
 
 
-async def _workspace_named(database: Database, name: str) -> workspace_rows.NamedWorkspace:
-    async with database.read_all_workspaces() as connection:
-        found = await workspace_rows.workspace_named(connection, _name(name, "--workspace"))
+async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
+    async with database.unscoped_connection() as connection:
+        found = await workspace_rows.find_workspace_by_name(
+            connection, _check_name(name, "--workspace")
+        )
     if found is None:
-        raise Refused(f"There is no workspace named {name}.")
+        raise CommandError(f"There is no workspace named {name}.")
     return found
 
 
-def _name(text: str, argument: str) -> str:
+def _check_name(text: str, argument: str) -> str:
     check_text(text, argument, max_length=MAX_NAME_LENGTH)
     if not text.strip() or not text.isprintable():
         raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
     return text
 
 
-def _settings() -> Settings:
+def _load_settings() -> Settings:
     return read_settings(os.environ)
 
 
-Work = Callable[[Database, Settings], Coroutine[None, None, T]]
+DatabaseWork = Callable[[Database, Settings], Coroutine[None, None, T]]
 
 
-def _run(work: Work[T]) -> T:
+def _run_with_database(work: DatabaseWork[T]) -> T:
     """Run some work on the database of the settings."""
-    settings = _settings()
+    settings = _load_settings()
 
     async def run() -> T:
         async with Database(
@@ -438,11 +442,11 @@ def _run(work: Work[T]) -> T:
     return asyncio.run(run())
 
 
-def _checked(work: Work[T]) -> Work[T]:
+def _require_current_schema(work: DatabaseWork[T]) -> DatabaseWork[T]:
     """The same work, after it was checked that the database is at this code's version."""
 
-    async def checked(database: Database, settings: Settings) -> T:
+    async def check_and_run(database: Database, settings: Settings) -> T:
         await check_schema_version(database)
         return await work(database, settings)
 
-    return checked
+    return check_and_run

@@ -4,56 +4,58 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from app.background import repeated
+from app.background import run_periodically
 from app.db.engine import Database
-from app.db.sqlite import STATISTICS_AGE
+from app.db.sqlite import STATISTICS_MAX_AGE
 from app.domain.times import Clock
-from app.services.access import fail_what_lacks_access
-from app.services.api_keys import KeyUsage
-from app.services.changes import forget_old_changes
-from app.services.leases import settle_lost_leases
-from app.services.repetition import forget_old_requests
+from app.services.access import fail_due_on_blocked_accounts
+from app.services.api_keys import LastUsedRecorder
+from app.services.changes import prune_events
+from app.services.leases import settle_expired_leases
+from app.services.repetition import prune_idempotency_keys
 
-KEY_USAGE_AGE = timedelta(seconds=30)
+KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """How late it may be written when a key was last used."""
-CHANGES_AGE = timedelta(minutes=10)
+EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 """How much longer than they have to be changes may be kept, or a tenth of that time if it is less."""
-REQUESTS_AGE = timedelta(minutes=10)
+IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
 
 
 @asynccontextmanager
-async def keeping_house(
+async def run_maintenance(
     database: Database,
     clock: Clock,
     *,
-    key_usage: KeyUsage,
-    changes_kept_for: timedelta,
-    tick: timedelta,
+    key_usage: LastUsedRecorder,
+    event_retention: timedelta,
+    maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
     """Within it, what is due is seen to every `tick`, and what nobody needs any more is forgotten."""
 
-    async def write_key_usage() -> None:
+    async def flush_key_usage() -> None:
         await key_usage.flush(database)
 
-    async def fail_due_posts() -> None:
-        await fail_what_lacks_access(database, clock())
+    async def fail_posts_of_blocked_accounts() -> None:
+        await fail_due_on_blocked_accounts(database, clock())
 
-    async def settle_leases() -> None:
-        await settle_lost_leases(database, clock())
+    async def settle_leases_past_expiry() -> None:
+        await settle_expired_leases(database, clock())
 
-    async def forget_requests() -> None:
-        await forget_old_requests(database, clock())
+    async def prune_idempotency() -> None:
+        await prune_idempotency_keys(database, clock())
 
-    async def forget_changes() -> None:
-        await forget_old_changes(database, clock(), kept_for=changes_kept_for)
+    async def prune_old_events() -> None:
+        await prune_events(database, clock(), retention=event_retention)
 
     async with (
-        repeated(database.refresh_statistics, every=STATISTICS_AGE),
-        repeated(write_key_usage, every=KEY_USAGE_AGE),
-        repeated(fail_due_posts, every=tick),
-        repeated(settle_leases, every=tick),
-        repeated(forget_requests, every=REQUESTS_AGE),
-        repeated(forget_changes, every=min(CHANGES_AGE, changes_kept_for / 10)),
+        run_periodically(database.refresh_statistics, interval=STATISTICS_MAX_AGE),
+        run_periodically(flush_key_usage, interval=KEY_USAGE_FLUSH_INTERVAL),
+        run_periodically(fail_posts_of_blocked_accounts, interval=maintenance_interval),
+        run_periodically(settle_leases_past_expiry, interval=maintenance_interval),
+        run_periodically(prune_idempotency, interval=IDEMPOTENCY_PRUNE_INTERVAL),
+        run_periodically(
+            prune_old_events, interval=min(EVENT_PRUNE_INTERVAL, event_retention / 10)
+        ),
     ):
         yield

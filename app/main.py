@@ -21,55 +21,55 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.background import TICK
+from app.background import PERIODIC_INTERVAL
 from app.db.engine import Database
 from app.db.migrations import check_schema_version
 from app.db.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
 from app.domain.times import Clock
-from app.explorer.page import Explorer
-from app.graphql.app import GraphQLEndpoint, graphql_error
-from app.graphql.context import Shared
-from app.graphql.documents import Documents, make_documents
-from app.graphql.door import GraphQLDoor
-from app.graphql.schema import make_schema
-from app.graphql.sockets.handshake import SocketEndpoint
-from app.graphql.sockets.terms import Terms
-from app.graphql.streams.answers import SharedAnswers
-from app.graphql.streams.times import Times
-from app.housekeeping import keeping_house
-from app.http.cors import with_cors
-from app.http.deadline import Deadline
-from app.http.last_resort import LastResort
-from app.http.places import Places
+from app.explorer.page import GraphiQLPage
+from app.graphql.app import GraphQLEndpoint, graphql_error_response
+from app.graphql.context import AppState
+from app.graphql.documents import DocumentStore, create_document_store
+from app.graphql.door import GraphQLService
+from app.graphql.schema import create_schema
+from app.graphql.sockets.handshake import GraphQLWebSocketEndpoint
+from app.graphql.sockets.terms import WebSocketConfig
+from app.graphql.streams.answers import ResponseCache
+from app.graphql.streams.times import ConnectionTimeouts
+from app.housekeeping import run_maintenance
+from app.http.cors import add_cors
+from app.http.deadline import RequestTimeoutMiddleware
+from app.http.last_resort import ErrorMiddleware
+from app.http.places import ConcurrencyLimiter
 from app.http.rate_limits import RateLimits
-from app.http.requests import Requests, new_request_id
-from app.http.root_path import UnderRootPath
+from app.http.requests import RequestLoggingMiddleware, new_request_id
+from app.http.root_path import RootPathMiddleware
 from app.http.state import request_state
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import Observer
-from app.observability.sockets import SocketObserver
+from app.observability.requests import RequestRecorder
+from app.observability.sockets import SocketRecorder
 from app.probes import probe_routes
-from app.rest.envelope import envelope_error
+from app.rest.envelope import error_response
 from app.rest.routes import rest_routes
-from app.services.api_keys import BELIEVED_FOR, Keys, KeyUsage
-from app.services.feeds import Feeds
+from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
+from app.services.feeds import ChangeFeed
 from app.services.retry_policies import load_retry_policies
-from app.services.wakeups import telling_of_changes
+from app.services.wakeups import run_change_notifier
 from app.settings import Settings, SettingsError, read_settings
-from app.stopping import told_to_stop
-from app.worker.starting import worker_beside
+from app.stopping import on_shutdown_signal
+from app.worker.starting import embedded_worker
 
 GRAPHQL_PATH = "/graphql"
 
-_GARBAGE_THRESHOLDS = (5_000, 20, 10)
+_GC_THRESHOLDS = (5_000, 20, 10)
 """A connection that was open for long is found by none but the third; thousands may come back at once."""
 
-_SHARE_OF_UNKNOWN = 4
+_UNAUTHENTICATED_SOCKET_DIVISOR = 4
 """Of all WebSockets, a fourth may be of clients that have not said yet who they are."""
 
-DEFAULT_TIMES = Times()
+DEFAULT_CONNECTION_TIMEOUTS = ConnectionTimeouts()
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -79,7 +79,7 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def from_environment() -> Starlette:
+def create_app_from_env() -> Starlette:
     """The application of a server process, as uvicorn's workers make it."""
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
@@ -88,18 +88,18 @@ def from_environment() -> Starlette:
     except SettingsError as error:  # in a file that was changed while the server ran
         logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
         sys.exit(1)
-    _look_for_garbage_less_often()
+    _tune_gc()
     return app
 
 
-def _look_for_garbage_less_often() -> None:
+def _tune_gc() -> None:
     """What is there by now stays for good, and an answer makes thousands of objects that are soon gone.
 
     With Python's own thresholds answers wait for looks at all of it again and again.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def create_app(
@@ -107,9 +107,9 @@ def create_app(
     *,
     clock: Clock = now_utc,
     database: Database | None = None,
-    tick: timedelta = TICK,
-    keys_believed_for: timedelta = BELIEVED_FOR,
-    times: Times = DEFAULT_TIMES,
+    maintenance_interval: timedelta = PERIODIC_INTERVAL,
+    api_key_cache_ttl: timedelta = CACHE_TTL,
+    connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> Starlette:
     """The whole service as an ASGI app. At its stop it closes its database, but not one that was given."""
     own_database = None
@@ -125,34 +125,37 @@ def create_app(
         failed_authentications=settings.failed_auth_rate_limit,
         new_posts=settings.create_rate_limit,
         publishing=settings.publish_rate_limit,
-        subscribing=settings.subscribe_rate_limit,
+        subscriptions=settings.subscribe_rate_limit,
         now=clock,
     )
-    keys = Keys(
+    keys = ApiKeyAuthenticator(
         database,
         prefix=settings.api_key_prefix,
         monotonic=time.monotonic,
-        believed_for=keys_believed_for,
+        cache_ttl=api_key_cache_ttl,
     )
-    door = _door(settings, database, clock, keys, rate_limits, metrics, times)
-    documents = make_documents(settings, door.schema)
-    explorer = Explorer(
+    door = _build_graphql_service(
+        settings, database, clock, keys, rate_limits, metrics, connection_timeouts
+    )
+    documents = create_document_store(settings, door.schema)
+    explorer = GraphiQLPage(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
         trusted_only=documents.trusted_only,
     )
-    observer = Observer(metrics)
-    render = _Renderer(clock)
+    observer = RequestRecorder(metrics)
+    render = _ApiErrorRenderer(clock)
     endpoint = GraphQLEndpoint(
         door,
         documents,
-        page=explorer.page,
+        graphiql_page=explorer.render,
         max_body_bytes=settings.max_body_bytes,
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
     )
-    sockets = SocketEndpoint(
-        _terms(settings, door, documents, SocketObserver(metrics)), origins=settings.cors_origins
+    sockets = GraphQLWebSocketEndpoint(
+        _websocket_config(settings, door, documents, SocketRecorder(metrics)),
+        allowed_origins=settings.cors_origins,
     )
     app = Starlette(
         routes=[
@@ -161,22 +164,27 @@ def create_app(
             *probe_routes(database, metrics, clock),
         ],
         lifespan=partial(
-            _life, closing=own_database, settings=settings, door=door, clock=clock, tick=tick
+            _lifespan,
+            owned_database=own_database,
+            settings=settings,
+            graphql_service=door,
+            clock=clock,
+            maintenance_interval=maintenance_interval,
         ),
-        exception_handlers={HTTPException: render.http_exception},
+        exception_handlers={HTTPException: render.render_http_exception},
         middleware=[
-            Middleware(UnderRootPath, root_path=settings.root_path),
+            Middleware(RootPathMiddleware, root_path=settings.root_path),
             Middleware(
-                Requests,
+                RequestLoggingMiddleware,
                 observer=observer,
                 rate_limits=rate_limits,
                 random_bytes=secrets.token_bytes,
                 monotonic=time.monotonic,
             ),
-            Middleware(with_cors, settings.cors_origins, render),
-            Middleware(LastResort, render=render, report=observer.request_failed),
-            Middleware(Deadline, timeout=settings.request_timeout, render=render),
-            Middleware(_GraphQLFirst, endpoint=endpoint, sockets=sockets),
+            Middleware(add_cors, settings.cors_origins, render),
+            Middleware(ErrorMiddleware, render=render, report=observer.request_failed),
+            Middleware(RequestTimeoutMiddleware, timeout=settings.request_timeout, render=render),
+            Middleware(_GraphQLRouteMiddleware, http_endpoint=endpoint, websocket_endpoint=sockets),
         ],
     )
     # An answer without a body would be a surprise, and a POST must not be sent twice.
@@ -184,136 +192,147 @@ def create_app(
     return app
 
 
-def _door(
+def _build_graphql_service(
     settings: Settings,
     database: Database,
     clock: Clock,
-    keys: Keys,
+    authenticator: ApiKeyAuthenticator,
     rate_limits: RateLimits,
     metrics: Metrics,
-    times: Times,
-) -> GraphQLDoor:
+    connection_timeouts: ConnectionTimeouts,
+) -> GraphQLService:
     """What runs operations, for every endpoint."""
-    return GraphQLDoor(
-        schema=make_schema(settings.graphql, is_fast=settings.fast_path),
-        shared=Shared(
+    return GraphQLService(
+        schema=create_schema(settings.graphql, is_fast=settings.fast_path),
+        app_state=AppState(
             database=database,
             clock=clock,
             new_id=uuid4,
             random=random.random,
             retry_policies=load_retry_policies(settings.retry_policy_file),
-            feeds=Feeds(database),
-            longest_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
+            change_feed=ChangeFeed(database),
+            max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
         ),
         rate_limits=rate_limits,
-        keys=keys,
-        key_usage=KeyUsage(),
-        places=Places(
+        authenticator=authenticator,
+        key_usage=LastUsedRecorder(),
+        subscription_limiter=ConcurrencyLimiter(
             "subscriptions",
-            in_all=settings.max_subscriptions,
-            per_key=settings.max_subscriptions_per_key,
-            count=metrics.subscriptions_changed,
+            max_total=settings.max_subscriptions,
+            max_per_key=settings.max_subscriptions_per_key,
+            on_change=metrics.subscriptions_changed,
         ),
-        times=times,
-        answers=SharedAnswers(time.monotonic),
+        timeouts=connection_timeouts,
+        response_cache=ResponseCache(time.monotonic),
     )
 
 
-def _terms(
-    settings: Settings, door: GraphQLDoor, documents: Documents, observer: SocketObserver
-) -> Terms:
+def _websocket_config(
+    settings: Settings,
+    graphql_service: GraphQLService,
+    documents: DocumentStore,
+    observer: SocketRecorder,
+) -> WebSocketConfig:
     """Under which WebSockets are served."""
-    return Terms(
-        door=door,
-        documents=documents,
+    return WebSocketConfig(
+        service=graphql_service,
+        document_store=documents,
         observer=observer,
         new_request_id=lambda: new_request_id(secrets.token_bytes),
-        sockets=Places(
+        authenticated_limiter=ConcurrencyLimiter(
             "WebSockets",
-            in_all=settings.max_sockets,
-            per_key=settings.max_subscriptions_per_key,
+            max_total=settings.max_sockets,
+            max_per_key=settings.max_subscriptions_per_key,
         ),
-        unknown_sockets=Places(
+        unauthenticated_limiter=ConcurrencyLimiter(
             "WebSockets of clients that have not said who they are",
-            in_all=max(1, settings.max_sockets // _SHARE_OF_UNKNOWN),
-            per_key=settings.max_sockets,
+            max_total=max(1, settings.max_sockets // _UNAUTHENTICATED_SOCKET_DIVISOR),
+            max_per_key=settings.max_sockets,
         ),
         max_operations=settings.max_subscriptions_per_socket,
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
-        answer_within=settings.request_timeout,
-        times=door.times,
+        operation_timeout=settings.request_timeout,
+        timeouts=graphql_service.timeouts,
     )
 
 
 @asynccontextmanager
-async def _life(
+async def _lifespan(
     _app: Starlette,
     *,
-    closing: Database | None,
+    owned_database: Database | None,
     settings: Settings,
-    door: GraphQLDoor,
+    graphql_service: GraphQLService,
     clock: Clock,
-    tick: timedelta,
+    maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
     """From before the first request to after the last one."""
-    shared, database = door.shared, door.shared.database
-    async with closing or nullcontext():
+    shared, database = graphql_service.app_state, graphql_service.app_state.database
+    async with owned_database or nullcontext():
         await check_schema_version(database)
         shared.cursor_secret = await _cursor_secret(settings, database)
         async with (
-            telling_of_changes(database, shared.feeds.wake),
-            keeping_house(
+            run_change_notifier(database, shared.change_feed.wake),
+            run_maintenance(
                 database,
                 clock,
-                key_usage=door.key_usage,
-                changes_kept_for=settings.changes_retention,
-                tick=tick,
+                key_usage=graphql_service.key_usage,
+                event_retention=settings.changes_retention,
+                maintenance_interval=maintenance_interval,
             ),
-            worker_beside(settings, database, shared.retry_policies, clock),
+            embedded_worker(settings, database, shared.retry_policies, clock),
         ):
             # A signal comes at any moment, also between two steps of whoever looks whether to stop.
-            stop = partial(asyncio.get_running_loop().call_soon_threadsafe, shared.stopping.set)
-            with told_to_stop(stop):
+            stop = partial(
+                asyncio.get_running_loop().call_soon_threadsafe, shared.shutdown_event.set
+            )
+            with on_shutdown_signal(stop):
                 yield
-            await door.answers.end()
+            await graphql_service.response_cache.close()
 
 
-def _is_graphql(scope: Scope) -> bool:
+def _is_graphql_path(scope: Scope) -> bool:
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
 
 
-class _GraphQLFirst:
+class _GraphQLRouteMiddleware:
     """Serves the one path that most requests ask for, without a look through the table of routes."""
 
-    def __init__(self, app: ASGIApp, *, endpoint: GraphQLEndpoint, sockets: SocketEndpoint) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        http_endpoint: GraphQLEndpoint,
+        websocket_endpoint: GraphQLWebSocketEndpoint,
+    ) -> None:
         self.app = app
-        self._endpoint = endpoint
-        self._sockets = sockets
+        self._http_endpoint = http_endpoint
+        self._websocket_endpoint = websocket_endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _is_graphql(scope):
+        if scope["type"] == "http" and _is_graphql_path(scope):
             request_state(scope)["route"] = GRAPHQL_PATH
-            await self._endpoint(scope, receive, send)
-        elif scope["type"] == "websocket" and _is_graphql(scope):
-            await self._sockets(scope, receive, send)
+            await self._http_endpoint(scope, receive, send)
+        elif scope["type"] == "websocket" and _is_graphql_path(scope):
+            await self._websocket_endpoint(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
 
-class _Renderer:
+class _ApiErrorRenderer:
     """Gives an error the form of the door that it was met at."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def __call__(self, scope: Scope, error: PostResultsError) -> Response:
-        if _is_graphql(scope):
-            return graphql_error(scope, error)
-        return envelope_error(scope, error, self._clock())
+        if _is_graphql_path(scope):
+            return graphql_error_response(scope, error)
+        return error_response(scope, error, self._clock())
 
-    def http_exception(self, request: Request, exception: Exception) -> Response:
+    def render_http_exception(self, request: Request, exception: Exception) -> Response:
         """What Starlette's router refuses: unknown paths, and methods that a path does not have."""
         assert isinstance(exception, HTTPException)  # noqa: S101 - registered for nothing else
         headers = dict(exception.headers or {})
@@ -338,5 +357,5 @@ class _Renderer:
 async def _cursor_secret(settings: Settings, database: Database) -> bytes:
     if settings.secret_key is not None:
         return settings.secret_key.encode()
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return await deployment_secret(connection)

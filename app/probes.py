@@ -14,7 +14,7 @@ from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
-OVERDUE_TIME = timedelta(seconds=3)
+METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -34,18 +34,20 @@ def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Rou
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(_request: Request) -> Response:
-        page = render_metrics(metrics, overdue=await _overdue(database, clock()))
+        page = render_metrics(
+            metrics, overdue_count=await _count_overdue_destinations(database, clock())
+        )
         return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_page)]
 
 
-async def _overdue(database: Database, now: datetime) -> int | None:
+async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:
     """None where the database does not say it soon: all else is to be read all the same."""
     try:
         async with (
-            asyncio.timeout(OVERDUE_TIME.total_seconds()),
-            database.read_all_workspaces() as connection,
+            asyncio.timeout(METRICS_QUERY_TIMEOUT.total_seconds()),
+            database.unscoped_connection() as connection,
         ):
             return await count_overdue(connection, now)
     except Exception:

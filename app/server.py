@@ -19,30 +19,30 @@ from uvicorn.supervisors import Multiprocess
 from app import __version__
 from app.db.engine import Database
 from app.db.migrations import migrate
-from app.graphql.documents import make_documents
-from app.graphql.schema import make_schema
+from app.graphql.documents import create_document_store
+from app.graphql.schema import create_schema
 from app.http.websocket_protocol import WebSocketProtocol
 from app.main import now_utc
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
 from app.services.demo import load_demo, send_demo_posts
 from app.services.retry_policies import load_retry_policies
-from app.services.workspaces import make_first_workspace
+from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.worker.starting import describe_worker
 
 if sys.platform != "win32":
     import resource
 
-_DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+_DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
-_PING_EVERY = 20.0
-_PONG_WITHIN = 10.0
+_PING_INTERVAL_SECONDS = 20.0
+_PONG_TIMEOUT_SECONDS = 10.0
 """Seconds; whoever is frozen or was cut off is let go after both."""
-_UNREAD_WITHIN = 30_000
+_TCP_USER_TIMEOUT_MS = 30_000
 """Milliseconds that the other side may take nothing of what is sent; nothing else ends such a connection."""
-_START_SECONDS = 60
+_STARTUP_TIMEOUT_SECONDS = 60
 """What a process gets to start, or one that takes its place; to check a long list of documents takes some."""
 
 
@@ -50,15 +50,15 @@ def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
     # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
-    make_documents(settings, make_schema(settings.graphql, is_fast=settings.fast_path))
+    create_document_store(settings, create_schema(settings.graphql, is_fast=settings.fast_path))
     load_retry_policies(settings.retry_policy_file)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listening = _bind(settings)
-    _allow_many_connections()
-    with listening, _shared_metrics(settings):
-        key = asyncio.run(_prepare(settings))
-        click.echo(_greeting(settings, listening, key))
+    _raise_fd_limit()
+    with listening, _multiprocess_metrics(settings):
+        key = asyncio.run(_bootstrap_database(settings))
+        click.echo(_startup_banner(settings, listening, key))
         config = uvicorn.Config(
             "app.main:from_environment",
             factory=True,
@@ -71,20 +71,20 @@ def serve_forever(settings: Settings) -> None:
             backlog=_BACKLOG,
             ws=WebSocketProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
-            ws_ping_interval=_PING_EVERY,
-            ws_ping_timeout=_PONG_WITHIN,
+            ws_ping_interval=_PING_INTERVAL_SECONDS,
+            ws_ping_timeout=_PONG_TIMEOUT_SECONDS,
             # It would take more memory than all else of a socket, and most messages are short.
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
-            timeout_worker_healthcheck=_START_SECONDS,
+            timeout_worker_healthcheck=_STARTUP_TIMEOUT_SECONDS,
         )
-        _listen(config, listening)
+        _run_server(config, listening)
 
 
-def _listen(config: uvicorn.Config, listening: socket.socket) -> None:
+def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
     """Answer requests until a signal says stop; exits with a failure if the app did not start."""
     if config.workers > 1:
-        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor = Multiprocess(config, sockets=[listener])
         supervisor.run()
         has_started = all(each.exitcode != STARTUP_FAILURE for each in supervisor.processes)
     else:
@@ -92,7 +92,7 @@ def _listen(config: uvicorn.Config, listening: socket.socket) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         server = uvicorn.Server(config)
-        server.run(sockets=[listening])
+        server.run(sockets=[listener])
         has_started = server.started
     if not has_started:
         sys.exit(STARTUP_FAILURE)
@@ -104,7 +104,7 @@ def _bind(settings: Settings) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections have what they came in by
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_WITHIN)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
         listening.bind((settings.host, settings.port))
         listening.listen(_BACKLOG)
     except OSError as error:
@@ -115,7 +115,7 @@ def _bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def _allow_many_connections() -> None:
+def _raise_fd_limit() -> None:
     """As many as the operator allows at most: the ordinary limit of open files is soon reached by sockets."""
     if sys.platform == "win32":
         return  # which has no such limit
@@ -125,7 +125,7 @@ def _allow_many_connections() -> None:
 
 
 @contextmanager
-def _shared_metrics(settings: Settings) -> Iterator[None]:
+def _multiprocess_metrics(settings: Settings) -> Iterator[None]:
     """Several processes count together in a folder that lives as long as the server."""
     if settings.workers == 1:
         yield
@@ -135,7 +135,7 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _prepare(settings: Settings) -> str | None:
+async def _bootstrap_database(settings: Settings) -> str | None:
     """Migrate, load the demo or make the first workspace; the key to show, if there is one."""
     now = now_utc()
     async with Database(settings.database_url, timeout=settings.database_timeout) as database:
@@ -146,7 +146,7 @@ async def _prepare(settings: Settings) -> str | None:
             if settings.with_worker:
                 await send_demo_posts(database, new_id=uuid4, now=now_utc())
             return token
-        return await make_first_workspace(
+        return await create_first_workspace(
             database,
             key_prefix=settings.api_key_prefix,
             now=now,
@@ -154,8 +154,8 @@ async def _prepare(settings: Settings) -> str | None:
         )
 
 
-def _greeting(settings: Settings, listening: socket.socket, key: str | None) -> str:
-    host, port = listening.getsockname()[:2]
+def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | None) -> str:
+    host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     lines = [
         f"post-results {__version__}",
@@ -165,16 +165,16 @@ def _greeting(settings: Settings, listening: socket.socket, key: str | None) -> 
         f"  ready?   {url}/readyz",
         *([describe_worker(settings)] if settings.with_worker else []),
     ]
-    if key and settings.demo:
-        results = f"{url}/v1/posts/{_DEMO_POST}/results"
+    if api_key and settings.demo:
+        results = f"{url}/v1/posts/{_DEMO_POST_ID}/results"
         lines += [
-            f"  key      {key}",
+            f"  key      {api_key}",
             "Try it:",
-            f"  curl -H 'Authorization: Bearer {key}' {results}",
+            f"  curl -H 'Authorization: Bearer {api_key}' {results}",
         ]
-    elif key:
+    elif api_key:
         lines += [
-            f"  key      {key}",
+            f"  key      {api_key}",
             "           This is the key of the new workspace; it is shown this once. Keep it.",
         ]
     return "\n".join(lines)

@@ -29,30 +29,30 @@ class SettingsError(Exception):
     """A setting that stops the start; the message is a sentence that names the variable."""
 
 
-class _Invalid(Exception):
+class _InvalidValue(Exception):
     """Says what a value must look like; the reader adds the variable's name."""
 
 
-def _database_url(text: str) -> str:
+def _parse_database_url(text: str) -> str:
     """Normalise to the asynchronous drivers: sqlite+aiosqlite:///… or postgresql+asyncpg://…"""
     scheme, separator, rest = text.partition("://")
     if separator and scheme in ("sqlite", "sqlite+aiosqlite"):
-        return _sqlite_url(rest)
+        return _parse_sqlite_url(rest)
     if separator and scheme in ("postgresql", "postgres", "postgresql+asyncpg"):
-        return _postgresql_url(rest)
-    raise _Invalid("must start with sqlite:/// or postgresql://")
+        return _parse_postgresql_url(rest)
+    raise _InvalidValue("must start with sqlite:/// or postgresql://")
 
 
-def _sqlite_url(rest: str) -> str:
+def _parse_sqlite_url(rest: str) -> str:
     if rest in ("", "/") or not rest.startswith("/") or ":memory:" in rest or "?" in rest:
-        raise _Invalid(
+        raise _InvalidValue(
             "must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
             " a database in memory would forget everything and is refused"
         )
     return f"sqlite+aiosqlite://{rest}"
 
 
-def _postgresql_url(rest: str) -> str:
+def _parse_postgresql_url(rest: str) -> str:
     scheme = "postgresql+asyncpg://"
     try:
         parts = urlsplit(scheme + rest)
@@ -60,7 +60,7 @@ def _postgresql_url(rest: str) -> str:
     except ValueError:
         is_complete = False
     if not is_complete or "#" in rest:
-        raise _Invalid(
+        raise _InvalidValue(
             "must be like postgresql://user:password@host:5432/database,"
             " with percent-encoding for the special characters of a password"
         )
@@ -70,9 +70,9 @@ def _postgresql_url(rest: str) -> str:
     ]
     for name, value in query:
         if name not in ("host", "ssl"):
-            raise _Invalid(f"must not have the option {name}; it may have host and sslmode")
+            raise _InvalidValue(f"must not have the option {name}; it may have host and sslmode")
         if name == "ssl" and value not in _SSL_MODES:
-            raise _Invalid(f"must have as sslmode one of {', '.join(_SSL_MODES)}")
+            raise _InvalidValue(f"must have as sslmode one of {', '.join(_SSL_MODES)}")
     options = f"?{urlencode(query)}" if query else ""
     return f"{scheme}{parts.netloc}{parts.path}{options}"
 
@@ -80,7 +80,7 @@ def _postgresql_url(rest: str) -> str:
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-def _rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
+def _parse_rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
     if text == "off":
         return ()
     try:
@@ -88,107 +88,107 @@ def _rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
     except ValueError:
         parsed = ()
     if not parsed or re.search(r"(?<!\d)0+(?!\d)", text):
-        raise _Invalid("must be 'off' or limits above 0 such as 60/minute;1000/hour")
+        raise _InvalidValue("must be 'off' or limits above 0 such as 60/minute;1000/hour")
     return parsed
 
 
-def _whole_number(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
+def _integer_parser(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
         if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not low <= int(text) <= high:
-            raise _Invalid(f"must be a whole number from {low} to {high}")
+            raise _InvalidValue(f"must be a whole number from {low} to {high}")
         return int(text)
 
-    return read
+    return parse
 
 
-def _seconds(low: float, high: float) -> Callable[[str], timedelta]:
-    def read(text: str) -> timedelta:
+def _seconds_parser(low: float, high: float) -> Callable[[str], timedelta]:
+    def parse(text: str) -> timedelta:
         if (
             not re.fullmatch(r"\d{1,9}(\.\d{1,3})?", text, re.ASCII)
             or not low <= float(text) <= high
         ):
-            raise _Invalid(f"must be a number of seconds from {low:g} to {high:g}")
+            raise _InvalidValue(f"must be a number of seconds from {low:g} to {high:g}")
         return timedelta(seconds=float(text))
 
-    return read
+    return parse
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+def _choice_parser(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
         if text not in choices:
-            raise _Invalid(f"must be one of {', '.join(choices)}")
+            raise _InvalidValue(f"must be one of {', '.join(choices)}")
         return text
 
-    return read
+    return parse
 
 
-def _yes_or_no(text: str) -> bool:
-    return _one_of("yes", "no")(text) == "yes"
+def _parse_boolean(text: str) -> bool:
+    return _choice_parser("yes", "no")(text) == "yes"
 
 
-def _comma_list(text: str) -> tuple[str, ...]:
+def _split_commas(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def _paths(text: str) -> tuple[Path, ...]:
-    paths = tuple(Path(path) for path in _comma_list(text))
+def _parse_paths(text: str) -> tuple[Path, ...]:
+    paths = tuple(Path(path) for path in _split_commas(text))
     if text and not paths:  # what was meant to forbid something must not allow everything
-        raise _Invalid("must name a file")
+        raise _InvalidValue("must name a file")
     return paths
 
 
-def _path(text: str) -> Path:
+def _parse_path(text: str) -> Path:
     if "\0" in text:
-        raise _Invalid("must name a file")
+        raise _InvalidValue("must name a file")
     return Path(text)
 
 
-def _origins(text: str) -> tuple[str, ...]:
-    for origin in _comma_list(text):
+def _parse_origins(text: str) -> tuple[str, ...]:
+    for origin in _split_commas(text):
         if origin != "*" and not re.fullmatch(r"https?://[^/?#\s*]+", origin):
-            raise _Invalid("must be origins such as https://app.example.com, or *")
-    return _comma_list(text)
+            raise _InvalidValue("must be origins such as https://app.example.com, or *")
+    return _split_commas(text)
 
 
-def _addresses(text: str) -> tuple[str, ...]:
+def _parse_networks(text: str) -> tuple[str, ...]:
     try:
-        for address in _comma_list(text):
+        for address in _split_commas(text):
             ipaddress.ip_network(address)
     except ValueError:
-        raise _Invalid("must be IP addresses or networks such as 10.0.0.0/8") from None
-    return _comma_list(text)
+        raise _InvalidValue("must be IP addresses or networks such as 10.0.0.0/8") from None
+    return _split_commas(text)
 
 
-def _root_path(text: str) -> str:
+def _parse_root_path(text: str) -> str:
     if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
-        raise _Invalid("must start with / and not end with it, such as /post-results")
+        raise _InvalidValue("must start with / and not end with it, such as /post-results")
     return text
 
 
-def _host(text: str) -> str:
+def _parse_host(text: str) -> str:
     if not text or re.search(r"[\s/]", text):
-        raise _Invalid("must be a host name or an IP address")
+        raise _InvalidValue("must be a host name or an IP address")
     return text
 
 
-def _key_prefix(text: str) -> str:
+def _parse_key_prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", text, re.ASCII):
-        raise _Invalid("must be 1 to 20 letters, digits, _ or -")
+        raise _InvalidValue("must be 1 to 20 letters, digits, _ or -")
     return text
 
 
-def _secret_key(text: str) -> str | None:
+def _parse_secret_key(text: str) -> str | None:
     if len(text) < _MIN_SECRET_KEY_LENGTH:
-        raise _Invalid(f"must be at least {_MIN_SECRET_KEY_LENGTH} characters long")
+        raise _InvalidValue(f"must be at least {_MIN_SECRET_KEY_LENGTH} characters long")
     return text
 
 
-def _setting(variable: str, default: str | None, read: Callable[[str], Any], doc: str) -> Any:
+def _setting(variable: str, default: str | None, parse: Callable[[str], Any], doc: str) -> Any:
     """A field of Settings; a default is written as it would stand in the environment."""
     return field(
-        default=None if default is None else read(default),
+        default=None if default is None else parse(default),
         repr=variable not in _SECRETS,
-        metadata={"variable": variable, "default": default, "read": read, "doc": doc},
+        metadata={"variable": variable, "default": default, "read": parse, "doc": doc},
     )
 
 
@@ -200,60 +200,60 @@ class GraphQLLimits:
     """
 
     depth: int = _setting(
-        "GRAPHQL_MAX_DEPTH", "15", _whole_number(5, 1000), "Levels of nested fields."
+        "GRAPHQL_MAX_DEPTH", "15", _integer_parser(5, 1000), "Levels of nested fields."
     )
     introspection_depth: int = _setting(
         "GRAPHQL_MAX_INTROSPECTION_DEPTH",
         "20",
-        _whole_number(1, 1000),
+        _integer_parser(1, 1000),
         "Levels of nested fields below `__schema` and `__type`.",
     )
     tokens: int = _setting(
-        "GRAPHQL_MAX_TOKENS", "2000", _whole_number(200, 1_000_000), "Tokens of a document."
+        "GRAPHQL_MAX_TOKENS", "2000", _integer_parser(200, 1_000_000), "Tokens of a document."
     )
     fields: int = _setting(
         "GRAPHQL_MAX_FIELDS",
         "500",
-        _whole_number(50, 1_000_000),
+        _integer_parser(50, 1_000_000),
         "Fields, counted after fragments are expanded.",
     )
     aliases: int = _setting(
         "GRAPHQL_MAX_ALIASES",
         "30",
-        _whole_number(30, 1_000_000),
+        _integer_parser(30, 1_000_000),
         "Aliases, counted after fragments are expanded.",
     )
     root_fields: int = _setting(
         "GRAPHQL_MAX_ROOT_FIELDS",
         "20",
-        _whole_number(1, 1_000_000),
+        _integer_parser(1, 1_000_000),
         "Fields of the operation itself.",
     )
     directives: int = _setting(
         "GRAPHQL_MAX_DIRECTIVES",
         "50",
-        _whole_number(0, 1_000_000),
+        _integer_parser(0, 1_000_000),
         "Directives, counted after fragments are expanded.",
     )
     operations: int = _setting(
-        "GRAPHQL_MAX_OPERATIONS", "5", _whole_number(1, 1_000_000), "Operations in a document."
+        "GRAPHQL_MAX_OPERATIONS", "5", _integer_parser(1, 1_000_000), "Operations in a document."
     )
     nodes: int = _setting(
         "GRAPHQL_MAX_NODES",
         "2000",
-        _whole_number(100, 1_000_000),
+        _integer_parser(100, 1_000_000),
         "Nodes that the connections of one request may return: page size × parents.",
     )
     list_entries: int = _setting(
         "GRAPHQL_MAX_LIST_ENTRIES",
         "10000",
-        _whole_number(1, 10_000_000),
+        _integer_parser(1, 10_000_000),
         "Entries of lists without a page size (destinations, attempts, accounts) in an answer.",
     )
     ids: int = _setting(
         "GRAPHQL_MAX_IDS",
         "100",
-        _whole_number(100, 10_000),
+        _integer_parser(100, 10_000),
         "Ids, or other values, in a list argument; a mutation may always have 500.",
     )
 
@@ -265,43 +265,43 @@ class Settings:
     database_url: str = _setting(
         "DATABASE_URL",
         "sqlite:///post-results.db",
-        _database_url,
+        _parse_database_url,
         "`sqlite:///file.db` (relative to the working directory; `sqlite:////` is absolute) or"
         " `postgresql://user:password@host/database`.",
     )
-    host: str = _setting("HOST", "127.0.0.1", _host, "Address to listen on.")
-    port: int = _setting("PORT", "8000", _whole_number(0, 65535), "Port to listen on.")
+    host: str = _setting("HOST", "127.0.0.1", _parse_host, "Address to listen on.")
+    port: int = _setting("PORT", "8000", _integer_parser(0, 65535), "Port to listen on.")
     workers: int = _setting(
-        "WORKERS", "1", _whole_number(1, 256), "Server processes. More than one wants PostgreSQL."
+        "WORKERS", "1", _integer_parser(1, 256), "Server processes. More than one wants PostgreSQL."
     )
     with_worker: bool = _setting(
         "WITH_WORKER",
         "no",
-        _yes_or_no,
+        _parse_boolean,
         "`yes` is the same as `serve --with-worker`: each server process publishes too.",
     )
     worker_concurrency: int = _setting(
         "WORKER_CONCURRENCY",
         "8",
-        _whole_number(1, MAX_CLAIMS),
+        _integer_parser(1, MAX_CLAIMS),
         "Posts that a worker publishes, or looks for, at the same time.",
     )
     worker_lease: timedelta = _setting(
         "WORKER_LEASE",
         "60",
-        _seconds(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),
+        _seconds_parser(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),
         "Seconds after which others take over from a worker that is gone; it renews them as it works.",
     )
     sandbox_file: Path | None = _setting(
         "SANDBOX_FILE",
         None,
-        _path,
+        _parse_path,
         "Where the sandbox keeps what it published. Not set: in the memory of each process.",
     )
     demo: bool = _setting(
         "DEMO",
         "no",
-        _yes_or_no,
+        _parse_boolean,
         "`yes` is the same as `serve --demo`: load the demo data once, show its key to everybody.",
     )
     demo_api_key: str | None = _setting(
@@ -311,12 +311,12 @@ class Settings:
         "The key of the demo workspace. Not set: a well-known key, printed at the start.",
     )
     api_key_prefix: str = _setting(
-        "API_KEY_PREFIX", "pe_live_", _key_prefix, "What every API key starts with."
+        "API_KEY_PREFIX", "pe_live_", _parse_key_prefix, "What every API key starts with."
     )
     secret_key: str | None = _setting(
         "SECRET_KEY",
         None,
-        _secret_key,
+        _parse_secret_key,
         "Signs cursors and leases. Not set: one is made at the first start and kept in the database. A new"
         " one makes those that are out unknown, and reports of running attempts are refused: let publishers"
         " finish first.",
@@ -324,135 +324,141 @@ class Settings:
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",
         "60/minute;1000/hour",
-        _rate_limit,
+        _parse_rate_limit,
         "Requests per API key and process; `off` switches every rate limit off.",
     )
     failed_auth_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "FAILED_AUTH_RATE_LIMIT",
         "20/minute",
-        _rate_limit,
+        _parse_rate_limit,
         "Refused keys per client address and process.",
     )
     create_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "CREATE_RATE_LIMIT",
         "60/minute",
-        _rate_limit,
+        _parse_rate_limit,
         "Posts created per API key and process; each of a bulk counts.",
     )
     publish_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "PUBLISH_RATE_LIMIT",
         "6000/minute",
-        _rate_limit,
+        _parse_rate_limit,
         "Requests that do nothing but claim and report, per API key and process; no other counts them.",
     )
     subscribe_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
-        _rate_limit,
+        _parse_rate_limit,
         "Subscriptions that are begun by a document that ran before, per API key and process; the first by a"
         " new one is a request as any other.",
     )
     cors_origins: tuple[str, ...] = _setting(
-        "CORS_ORIGINS", "", _origins, "Origins whose pages may call the API, separated by commas."
+        "CORS_ORIGINS",
+        "",
+        _parse_origins,
+        "Origins whose pages may call the API, separated by commas.",
     )
     trusted_proxies: tuple[str, ...] = _setting(
         "TRUSTED_PROXIES",
         "",
-        _addresses,
+        _parse_networks,
         "Addresses of proxies whose X-Forwarded-For and -Proto are believed, separated by commas.",
     )
     root_path: str = _setting(
-        "ROOT_PATH", "", _root_path, "The path under which a proxy serves this server."
+        "ROOT_PATH", "", _parse_root_path, "The path under which a proxy serves this server."
     )
     request_timeout: timedelta = _setting(
         "REQUEST_TIMEOUT",
         "30",
-        _seconds(0.1, 3600),
+        _seconds_parser(0.1, 3600),
         "Seconds until a request is given up with 503.",
     )
     shutdown_timeout: timedelta = _setting(
         "SHUTDOWN_TIMEOUT",
         "10",
-        _seconds(0, 3600),
+        _seconds_parser(0, 3600),
         "Seconds that running requests get at a stop, and then what a worker has started.",
     )
     max_body_bytes: int = _setting(
-        "MAX_BODY_BYTES", "1048576", _whole_number(1, 2**31 - 1), "Size of a request body."
+        "MAX_BODY_BYTES", "1048576", _integer_parser(1, 2**31 - 1), "Size of a request body."
     )
     fast_path: bool = _setting(
         "FAST_PATH",
         "yes",
-        _yes_or_no,
+        _parse_boolean,
         "`no` parses and validates each document anew, and leaves all of its answer to graphql-core; the"
         " answers are the same.",
     )
     persisted_queries_bytes: int = _setting(
         "PERSISTED_QUERIES_BYTES",
         "4194304",
-        _whole_number(0, 2**31 - 1),
+        _integer_parser(0, 2**31 - 1),
         "Memory for automatic persisted queries, per process; 0 switches them off.",
     )
     trusted_documents: tuple[Path, ...] = _setting(
         "TRUSTED_DOCUMENTS",
         "",
-        _paths,
+        _parse_paths,
         "Files with the only GraphQL documents that may run, separated by commas. Not set: any may.",
     )
     retry_policy_file: Path | None = _setting(
         "RETRY_POLICY_FILE",
         None,
-        _path,
+        _parse_path,
         "A TOML file with retry policies of its own. Not set: the defaults.",
     )
     max_sockets: int = _setting(
         "MAX_SOCKETS",
         "10000",
-        _whole_number(1, 1_000_000),
+        _integer_parser(1, 1_000_000),
         "WebSockets that may be open at a time, per process, and a fourth of that by clients that have not"
         " yet said who they are.",
     )
     max_subscriptions: int = _setting(
         "MAX_SUBSCRIPTIONS",
         "10000",
-        _whole_number(1, 1_000_000),
+        _integer_parser(1, 1_000_000),
         "Subscriptions, with waiting requests for results, that may be open at a time, per process.",
     )
     max_subscriptions_per_key: int = _setting(
         "MAX_SUBSCRIPTIONS_PER_KEY",
         "2000",
-        _whole_number(1, 1_000_000),
+        _integer_parser(1, 1_000_000),
         "Those of one API key, and as many WebSockets.",
     )
     max_subscriptions_per_socket: int = _setting(
         "MAX_SUBSCRIPTIONS_PER_SOCKET",
         "10",
-        _whole_number(1, 1_000),
+        _integer_parser(1, 1_000),
         "Operations that may run at a time on one WebSocket.",
     )
     changes_retention: timedelta = _setting(
         "CHANGES_RETENTION",
         "2592000",
-        _seconds(1, 999_999_999),
+        _seconds_parser(1, 999_999_999),
         "Seconds for which changes are kept, a tenth more at most; who comes back later must read all anew.",
     )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE",
         "5",
-        _whole_number(1, 1000),
+        _integer_parser(1, 1000),
         "Connections for reading, per process. PostgreSQL gets as many again for writing, and for the"
         " rounds of the server itself, and one for wake-ups.",
     )
     database_timeout: timedelta = _setting(
         "DATABASE_TIMEOUT",
         "10",
-        _seconds(5, 3600),
+        _seconds_parser(5, 3600),
         "Seconds to wait for a connection, a lock or a statement.",
     )
     log_level: str = _setting(
-        "LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "What is logged."
+        "LOG_LEVEL", "info", _choice_parser("debug", "info", "warning", "error"), "What is logged."
     )
     log_format: str = _setting(
-        "LOG_FORMAT", "json", _one_of("json", "console"), "One JSON object a line, or for people."
+        "LOG_FORMAT",
+        "json",
+        _choice_parser("json", "console"),
+        "One JSON object a line, or for people.",
     )
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
 
@@ -464,8 +470,8 @@ class Settings:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read every setting; an empty variable counts as not set."""
     settings = Settings(
-        graphql=GraphQLLimits(**_values(GraphQLLimits, environment)),
-        **_values(Settings, environment),
+        graphql=GraphQLLimits(**_read_values(GraphQLLimits, environment)),
+        **_read_values(Settings, environment),
     )
     if settings.demo_api_key and not is_well_formed(settings.demo_api_key, settings.api_key_prefix):
         raise SettingsError(
@@ -474,40 +480,40 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _values(
-    record: type[Settings] | type[GraphQLLimits], environment: Mapping[str, str]
+def _read_values(
+    settings_class: type[Settings] | type[GraphQLLimits], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     values = {}
-    for item in fields(record):
+    for item in fields(settings_class):
         variable = item.metadata.get("variable")
         if variable is None or not (text := environment.get(variable, "").strip()):
             continue
         try:
-            values[item.name] = _checked(item.metadata["read"], text)
-        except _Invalid as problem:
+            values[item.name] = _parse_value(item.metadata["read"], text)
+        except _InvalidValue as problem:
             shown = "" if variable in _SECRETS else f"; it is {text!r}"
             raise SettingsError(f"{variable} {problem}{shown}.") from None
     return values
 
 
-def _checked(read: Callable[[str], Any], text: str) -> Any:
+def _parse_value(parse: Callable[[str], Any], text: str) -> Any:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Invalid("must be text in UTF-8") from None
-    return read(text)
+        raise _InvalidValue("must be text in UTF-8") from None
+    return parse(text)
 
 
 def settings_table() -> str:
     """The settings as the Markdown table that stands in the README."""
     rows = [
         f"| `{variable}` | {f'`{default}`' if default else '—'} | {doc} |"
-        for variable, default, doc in _documented()
+        for variable, default, doc in _documented_settings()
     ]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
-def _documented() -> Iterator[tuple[str, str | None, str]]:
+def _documented_settings() -> Iterator[tuple[str, str | None, str]]:
     for record in (Settings, GraphQLLimits):
         for item in fields(record):
             if item.metadata:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def told_to_stop(tell: Callable[[], object]) -> Iterator[None]:
+def on_shutdown_signal(callback: Callable[[], object]) -> Iterator[None]:
     """Within it, a signal that stops the server calls `tell` first.
 
     The server itself only says so when it has waited for all answers, and an answer may be held back until
@@ -19,17 +19,17 @@ def told_to_stop(tell: Callable[[], object]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are none of its business
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
 
-    def tell_and_stop(number: int, frame: FrameType | None) -> None:
-        tell()
+    def handle_signal(number: int, frame: FrameType | None) -> None:
+        callback()
         stop = before[signal.Signals(number)]
         if callable(stop):
             stop(number, frame)
 
     for number, stop in before.items():
         if callable(stop):
-            signal.signal(number, tell_and_stop)
+            signal.signal(number, handle_signal)
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ from app.db.engine import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.attempts import Publication
 from app.domain.ids import AccountId, WorkspaceId
-from app.services.claiming import Claim, Wish, claim_destinations
+from app.services.claiming import Claim, ClaimRequest, claim_destinations
 from app.services.publishing import Publisher, report_published, start_attempt
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
@@ -90,7 +90,7 @@ _SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({each})))" for each in (4, 
 
 
 async def claim(database: Database, limit: int) -> list[Claim]:
-    wish = Wish(limit=limit, lease=LEASE, platforms=None)
+    wish = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
     return await claim_destinations(database, EVERYBODY, wish, new_id=uuid4, now=now())
 
 

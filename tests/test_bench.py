@@ -15,8 +15,8 @@ from graphql import OperationDefinitionNode, build_schema, parse, validate
 
 from app.db.engine import Database
 from app.db.integrity import find_problems
-from app.graphql.demand import demand_of
-from app.graphql.limits import measure, refuse_excess
+from app.graphql.demand import analyze_cost
+from app.graphql.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
 from tests.bench.growth import Growth
@@ -93,9 +93,9 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
         assert isinstance(operation, OperationDefinitionNode)
 
         assert validate(schema, document) == []
-        refuse_excess(measure(document), GraphQLLimits())
-        demand = demand_of(schema, document, operation)
-        demand.refuse_excess(variables, GraphQLLimits())
+        enforce_limits(collect_stats(document), GraphQLLimits())
+        demand = analyze_cost(schema, document, operation)
+        demand.check_node_limit(variables, GraphQLLimits())
         assert demand.count_nodes(variables) == nodes
 
 

@@ -18,7 +18,7 @@ from app.db.models import Account
 from app.domain.ids import WorkspaceId
 from app.main import now_utc
 from app.settings import settings_table
-from tests.clients import serving
+from tests.clients import app_client
 from tests.db.contents import all_rows
 from tests.factories import NOW
 
@@ -108,7 +108,7 @@ def viewer_status(database_url: str, token: str) -> int:
     async def ask() -> int:
         async with (
             Database(database_url) as database,
-            serving(database, token=token, now=now_utc()) as client,
+            app_client(database, token=token, now=now_utc()) as client,
         ):
             return (await client.get("/v1/me")).status_code
 

@@ -19,7 +19,7 @@ from sqlalchemy import event, text
 
 from app.db.engine import Database, WriteSession
 from app.db.integrity import find_problems
-from app.db.workspaces import NamedWorkspace
+from app.db.workspaces import WorkspaceRef
 from app.domain.editing import PostChanges
 from app.domain.errors import (
     ErrorCode,
@@ -27,15 +27,15 @@ from app.domain.errors import (
     PostResultsError,
     StaleVersion,
 )
-from app.domain.idempotency import given_key
+from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.imports.json_texts import JsonText
-from app.domain.imports.records import records_in
+from app.domain.imports.records import parse_records
 from app.domain.workspaces import WorkspaceKind
 from app.services.imports import import_records
 from app.services.posts import cancel_post, change_post, create_post, delete_post
 from app.services.retries import retry_one_post
-from app.services.writing import Errand
+from app.services.writing import WriteContext
 from tests.clients import Tenant
 from tests.db.contents import all_rows
 from tests.db.test_engine import only_on_postgresql
@@ -47,10 +47,10 @@ from tests.factories import (
     add_post,
     add_workspace,
     failed,
-    nobody_minds,
+    no_quota,
     queued,
 )
-from tests.servers import SECONDS, Server
+from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
 CALLS = 100
 CREATE = (
@@ -59,8 +59,8 @@ CREATE = (
 PATIENT = timedelta(minutes=1)
 
 
-def errand(workspace: WorkspaceId, operation: str = "test") -> Errand:
-    return Errand(workspace_id=workspace, actor=None, operation=operation, now=NOW)
+def errand(workspace: WorkspaceId, operation: str = "test") -> WriteContext:
+    return WriteContext(workspace_id=workspace, actor=None, operation=operation, now=NOW)
 
 
 async def outcomes(works: Iterable[Awaitable[object]]) -> Counter[object]:
@@ -84,7 +84,7 @@ async def without(database_url: str, pattern: str, instead: str) -> AsyncIterato
     """The database, with something in what it runs in writes replaced."""
     async with Database(database_url, timeout=PATIENT, pool_size=20) as opened:
 
-        @event.listens_for(opened.writing.sync_engine, "before_cursor_execute", retval=True)
+        @event.listens_for(opened.write_engine.sync_engine, "before_cursor_execute", retval=True)
         def replaced(
             _connection: object, _cursor: object, statement: str, parameters: object, *_: object
         ) -> tuple[str, object]:
@@ -123,7 +123,9 @@ async def test_a_hundred_calls_with_one_key_have_one_effect(acme: Tenant) -> Non
     account = await add_account(acme.database, acme.workspace)
     given = {"content": "Sale", "accountIds": [account], "idempotencyKey": "once"}
 
-    answers = await asyncio.gather(*(acme.client.answer(CREATE, input=given) for _ in range(CALLS)))
+    answers = await asyncio.gather(
+        *(acme.client.execute(CREATE, input=given) for _ in range(CALLS))
+    )
 
     await assert_one_effect(acme.database, answers)
     assert await find_problems(acme.database) == []
@@ -140,11 +142,11 @@ async def test_a_hundred_calls_with_one_key_at_two_servers_have_one_effect(
     environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off"}
     logs = tmp_path / "logs"
     logs.mkdir()
-    servers = [Server(logs, environment) for _ in range(2)]
+    servers = [ServerProcess(logs, environment) for _ in range(2)]
     try:
         for each in servers:
-            await asyncio.to_thread(each.greeting)
-        async with httpx.AsyncClient(headers=headers, timeout=SECONDS) as http:
+            await asyncio.to_thread(each.wait_until_ready)
+        async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS) as http:
             answers = await asyncio.gather(
                 *(
                     http.post(f"{servers[number % 2].url}/graphql", json=body)
@@ -155,16 +157,18 @@ async def test_a_hundred_calls_with_one_key_at_two_servers_have_one_effect(
             await asyncio.to_thread(each.stop)
     finally:
         for each in servers:
-            each.end()
+            each.kill()
 
     await assert_one_effect(database, [each.json() for each in answers])
 
 
 async def create_once(database: Database, workspace: WorkspaceId) -> UUID:
     draft = wanted(is_draft=True, account_ids=[])
-    key = given_key("once", "idempotencyKey")
+    key = parse_client_key("once", "idempotencyKey")
     return (
-        await create_post(database, errand(workspace), draft, key, admit=nobody_minds, new_id=uuid4)
+        await create_post(
+            database, errand(workspace), draft, key, check_quota=no_quota, new_id=uuid4
+        )
     ).id
 
 
@@ -216,7 +220,7 @@ async def held_back(
         while sum(each.done() for each in tasks) + await waiting(database) < len(tasks):
             pass
 
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await database.write(hold)
     return await outcomes(tasks)
 
@@ -227,7 +231,7 @@ async def waiting(database: Database) -> int:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return await connection.scalar(statement) or 0
 
 
@@ -309,7 +313,7 @@ def every_change(
         ),
         "cancel": cancel_post(*on, expected_version=None),
         "delete": delete_post(*on, expected_version=None),
-        "retry": retry_one_post(*on, only=None, force=True, key=None),
+        "retry": retry_one_post(*on, account_ids=None, force=True, idempotency_key=None),
     }
 
 
@@ -336,7 +340,12 @@ async def test_the_same_ids_and_keys_in_two_workspaces_do_not_meet(database: Dat
     before = await all_rows(database)
 
     await retry_one_post(
-        database, errand(ours), PostId(UUID(int=1)), only=None, force=False, key=None
+        database,
+        errand(ours),
+        PostId(UUID(int=1)),
+        account_ids=None,
+        force=False,
+        idempotency_key=None,
     )
     assert await create_once(database, ours) != await create_once(database, theirs)
 
@@ -353,7 +362,9 @@ async def test_without_the_wall_that_would_be_noticed(
     ours, theirs = [await add_workspace(database) for _ in range(2)]
     account = await add_account(database, theirs)
     post = (await add_post(database, theirs, {account: failed()})).id
-    async with Database(database_url, confine=lambda statement, _workspace: statement) as unwalled:
+    async with Database(
+        database_url, workspace_filter=lambda statement, _workspace: statement
+    ) as unwalled:
         assert await create_once(unwalled, ours) == await create_once(unwalled, theirs)
         for work in every_change(unwalled, ours, post).values():
             with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever, but what is right
@@ -373,10 +384,10 @@ def an_answer(number: int, accounts: int) -> dict[str, object]:
 
 
 async def bring_in(database: Database, workspace: WorkspaceId, first: int) -> None:
-    into = NamedWorkspace(workspace, WorkspaceKind.LOCAL)
+    into = WorkspaceRef(workspace, WorkspaceKind.LOCAL)
     for start in range(first, first + 60, 20):
         answers = (JsonText(1, an_answer(each, 3)) for each in range(start, start + 20))
-        records = (record for answer in answers for record in records_in(answer))
+        records = (record for answer in answers for record in parse_records(answer))
         async for _effect in import_records(database, into, records, now=NOW):
             pass
 
@@ -392,8 +403,8 @@ async def write_everything(
             database,
             at,
             wanted(account_ids=[1, 2, 3][: 1 + number % 3]),
-            given_key(f"{number}-{turn}", "idempotencyKey"),
-            admit=nobody_minds,
+            parse_client_key(f"{number}-{turn}", "idempotencyKey"),
+            check_quota=no_quota,
             new_id=uuid4,
         )
         order = [1, 2, 3] if number % 2 else [3, 2, 1]

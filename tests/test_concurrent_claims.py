@@ -16,7 +16,7 @@ from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.services.claiming import Wish, claim_destinations
+from app.services.claiming import ClaimRequest, claim_destinations
 from app.services.publishing import Publisher, start_attempt
 from tests.db.test_engine import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
@@ -31,7 +31,7 @@ async def claim(database: Database, workspace: WorkspaceId | None, limit: int = 
     claims = await claim_destinations(
         database,
         Publisher(workspace, None),
-        Wish(limit=limit, lease=MINUTE, platforms=None),
+        ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None),
         new_id=uuid4,
         now=NOW,
     )
@@ -160,7 +160,9 @@ async def test_without_the_wall_what_is_claimed_would_be_noticed(
     ours, theirs = [await add_workspace(database) for _ in range(2)]
     foreign = await add_due(database, theirs)
     (own,) = await add_due(database, ours)
-    async with Database(database_url, confine=lambda statement, _workspace: statement) as unwalled:
+    async with Database(
+        database_url, workspace_filter=lambda statement, _workspace: statement
+    ) as unwalled:
         # It takes what is theirs, and the keys of the tables refuse to keep that.
         with pytest.raises((StaleDataError, IntegrityError)):
             await claim(unwalled, ours)

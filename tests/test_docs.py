@@ -11,10 +11,10 @@ from app.cli import main
 from app.db.engine import Database
 from app.services.demo import load_demo
 from app.settings import read_settings, settings_table
-from tests.clients import reaching, serving, started
+from tests.clients import app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW
-from tests.graphql.sockets.client import opened
-from tests.readme import README, blocks, section
+from tests.graphql.sockets.client import connect_and_init
+from tests.readme import README, code_blocks, readme_section
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,23 +22,23 @@ ROOT = Path(__file__).parent.parent
 async def test_the_graphql_example_is_answered_as_printed(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    async with serving(database, token=token) as client:
-        assert await client.answer(blocks("graphql")[0]) == json.loads(blocks("json")[0])
+    async with app_client(database, token=token) as client:
+        assert await client.execute(code_blocks("graphql")[0]) == json.loads(code_blocks("json")[0])
 
 
 async def test_every_graphql_example_runs(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    async with started(database) as app, reaching(app, token=token) as client:
+    async with app_lifespan(database) as app, client_for(app, token=token) as client:
         cursor = (await client.query("{ changes { latestCursor } }"))["changes"]["latestCursor"]
         await client.query(
             'mutation { createPost(input: {content: "hello", accountIds: [2280]}) { __typename } }'
         )
-        for document in blocks("graphql"):
+        for document in code_blocks("graphql"):
             if document.startswith("subscription"):
-                async with opened(app, token) as socket:
+                async with connect_and_init(app, token) as socket:
                     socket.subscribe("a", document, after=cursor)
-                    assert (await socket.next("a")).keys() == {"data"}
+                    assert (await socket.next_payload("a")).keys() == {"data"}
             else:
                 await client.query(document)
 
@@ -46,14 +46,14 @@ async def test_every_graphql_example_runs(database: Database) -> None:
 async def test_the_rest_example_is_answered_as_printed(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    (command,) = blocks("console", section("Ask by REST"))
+    (command,) = code_blocks("console", readme_section("Ask by REST"))
     _, _, header, url = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
     name, _, value = header.partition(": ")
-    async with serving(database) as client:
+    async with app_client(database) as client:
         response = await client.get(
             url.removeprefix("http://127.0.0.1:8000"), headers={name: value}
         )
-    (example,) = blocks("json", section("Ask by REST"))
+    (example,) = code_blocks("json", readme_section("Ask by REST"))
     printed = json.loads(example)
     answered = response.json()
     assert answered.keys() == printed.keys()
@@ -70,12 +70,12 @@ def test_the_import_prints_what_is_shown(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", database_url)
-    (answers,) = blocks("jsonl", section("Bring data in"))
+    (answers,) = code_blocks("jsonl", readme_section("Bring data in"))
     (tmp_path / "posts.jsonl").write_text(answers)
     _run("workspaces", "create", "acme")
     capsys.readouterr()
 
-    (transcript,) = blocks("console", section("Bring data in"))
+    (transcript,) = code_blocks("console", readme_section("Bring data in"))
     for shown in transcript.split("$ post-results ")[1:]:
         command, _, output = shown.partition("\n")
         _run(*shlex.split(command))
@@ -91,14 +91,14 @@ def _run(*command: str) -> None:
 async def test_the_retry_policies_do_what_is_shown(database: Database, tmp_path: Path) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    (policies,) = blocks("toml", section("Retries"))
+    (policies,) = code_blocks("toml", readme_section("Retries"))
     file = tmp_path / "retries.toml"
     file.write_text(policies)
     settings = read_settings({"RETRY_POLICY_FILE": str(file)})
-    (document,) = blocks("graphql", section("Retries"))
-    (answer,) = blocks("json", section("Retries"))
-    async with serving(database, token=token, settings=settings) as client:
-        assert await client.answer(document) == json.loads(answer)
+    (document,) = code_blocks("graphql", readme_section("Retries"))
+    (answer,) = code_blocks("json", readme_section("Retries"))
+    async with app_client(database, token=token, settings=settings) as client:
+        assert await client.execute(document) == json.loads(answer)
 
 
 def test_the_settings_table_is_the_one_of_the_code() -> None:

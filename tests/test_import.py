@@ -18,7 +18,7 @@ from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.models import Destination, Post
 from tests.factories import add_workspace
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 POSTS = 1000
 COMMAND = [sys.executable, "-m", "app", "import", "--workspace", "Acme"]
@@ -77,7 +77,7 @@ def problems(database_url: str) -> list[str]:
 
 
 def test_a_pipe_is_read_to_its_end_without_a_bar(importing: subprocess.Popen[str]) -> None:
-    out, err = importing.communicate(a_post(1) + a_post(2) + a_post(1), timeout=SECONDS)
+    out, err = importing.communicate(a_post(1) + a_post(2) + a_post(1), timeout=TIMEOUT_SECONDS)
 
     assert (out, err) == ("2 new, 0 changed, 1 unchanged, 0 refused\n", "")
     assert importing.returncode == 0
@@ -91,11 +91,11 @@ def test_an_import_that_is_killed_loses_no_post_and_is_run_again(
     importing.stdin.write("".join(posts))
     importing.stdin.flush()
     url = environment["DATABASE_URL"]
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not (brought_in := counts(url)[0]):
         assert time.monotonic() < deadline
     importing.send_signal(signal.SIGKILL)
-    importing.wait(SECONDS)
+    importing.wait(TIMEOUT_SECONDS)
     left = counts(url)
 
     again = subprocess.run(
@@ -104,7 +104,7 @@ def test_an_import_that_is_killed_loses_no_post_and_is_run_again(
         input="".join(posts),
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=True,
     )
 
@@ -125,7 +125,7 @@ def test_ctrl_c_breaks_off_the_waiting_for_more_of_a_pipe(
     importing.stdin.flush()
     refusals = [importing.stderr.readline() for _ in range(2)]
     importing.send_signal(signal.SIGINT)
-    out, err = importing.communicate(timeout=SECONDS)
+    out, err = importing.communicate(timeout=TIMEOUT_SECONDS)
 
     assert [line[:17] for line in refusals] == ["refused line 200:", "refused line 201:"]
     assert (out, importing.returncode) == ("", 1)
@@ -149,7 +149,7 @@ def test_a_stream_that_cannot_be_used_is_told_in_a_sentence(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("", code)
@@ -167,7 +167,7 @@ def test_a_person_sees_how_far_it_is(environment: dict[str, str], tmp_path: Path
         env=environment,
         stdout=subprocess.PIPE,
         stderr=terminal_of_process,
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     os.close(terminal_of_process)

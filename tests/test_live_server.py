@@ -16,13 +16,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.servers import DEMO_KEY, DEMO_POST, SECONDS, Server
+from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
 CREATED = "subscription ($after: String) { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
 RATE = {"RATE_LIMIT": "off"}
 
-Start = Callable[..., Server]
+Start = Callable[..., ServerProcess]
 
 
 @pytest.fixture
@@ -32,20 +32,20 @@ def start(empty_database_url: str, tmp_path: Path) -> Iterator[Start]:
     folder.mkdir()
     with ExitStack() as stack:
 
-        def started(**environment: str) -> Server:
+        def started(**environment: str) -> ServerProcess:
             settings = {"DATABASE_URL": empty_database_url, **RATE, **environment}
-            server = Server(folder, settings, "--demo")
-            stack.callback(server.end)
-            server.greeting()
+            server = ServerProcess(folder, settings, "--demo")
+            stack.callback(server.kill)
+            server.wait_until_ready()
             return server
 
         yield started
 
 
-def opened(server: Server, **options: Any) -> ClientConnection:
+def opened(server: ServerProcess, **options: Any) -> ClientConnection:
     url = server.url.replace("http", "ws", 1) + "/graphql"
     connection: ClientConnection = connect(
-        url, subprotocols=[PROTOCOL], compression=None, open_timeout=SECONDS, **options
+        url, subprotocols=[PROTOCOL], compression=None, open_timeout=TIMEOUT_SECONDS, **options
     )
     return connection
 
@@ -55,7 +55,7 @@ def say(connection: ClientConnection, **message: Any) -> None:
 
 
 def hear(connection: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(connection.recv(timeout=SECONDS))
+    message: dict[str, Any] = json.loads(connection.recv(timeout=TIMEOUT_SECONDS))
     return message
 
 
@@ -67,17 +67,17 @@ def follow(connection: ClientConnection, after: str | None = None) -> None:
     say(connection, id="a", type="subscribe", payload=payload)
 
 
-def latest_cursor(server: Server) -> str:
+def latest_cursor(server: ServerProcess) -> str:
     cursor: str = server.get("/v1/changes?limit=1", DEMO_KEY).json()["data"]["latest_cursor"]
     return cursor
 
 
-def create_post(server: Server) -> None:
+def create_post(server: ServerProcess) -> None:
     response = httpx.post(
         f"{server.url}/v1/posts",
         json={"content": "hello", "account_ids": [2280]},
         headers={"Authorization": f"Bearer {DEMO_KEY}", "X-Allow-Duplicate": "1"},
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
     )
     assert response.status_code == 201
 
@@ -85,14 +85,14 @@ def create_post(server: Server) -> None:
 def why_closed(connection: ClientConnection) -> int:
     with suppress(ConnectionClosed):
         while True:
-            connection.recv(timeout=SECONDS)
+            connection.recv(timeout=TIMEOUT_SECONDS)
     code = connection.close_code
     assert code is not None
     return code
 
 
-def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Server) -> None:
-    before = len(demo_server.events())
+def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: ServerProcess) -> None:
+    before = len(demo_server.log_events())
     head = {"type": "ping", "payload": {"x": ""}}
     room = 64 * 1024 - len(json.dumps(head))
     with opened(demo_server) as connection:
@@ -121,11 +121,11 @@ def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Serve
     assert refusal.value.response.status_code == 403
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
         assert why_closed(connection) == 4406
-    events = demo_server.events()[before:]
+    events = demo_server.log_events()[before:]
     assert [each for each in events if each["level"] in ("warning", "error")] == []
 
 
-def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: Server) -> None:
+def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: ServerProcess) -> None:
     with opened(demo_server) as connection:
         follow(connection, latest_cursor(demo_server))
         wait_for(demo_server, "post_results_subscriptions_open 1.0")
@@ -135,7 +135,7 @@ def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: Server) -
         wait_for(demo_server, "post_results_websockets_open 0.0")
 
 
-def wait_for(server: Server, line: str) -> None:
+def wait_for(server: ServerProcess, line: str) -> None:
     for _ in range(2000):
         if f"{line}\n" in server.get("/metrics").text:
             return
@@ -148,7 +148,7 @@ def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: St
     headers = {"Authorization": f"Bearer {DEMO_KEY}", "Accept": "text/event-stream"}
     with (
         opened(server) as connection,
-        httpx.Client(base_url=server.url, headers=headers, timeout=SECONDS) as http,
+        httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS) as http,
         http.stream("POST", "/graphql", json={"query": CREATED, "variables": {}}) as stream,
         opened(server) as waiting,
     ):
@@ -175,13 +175,13 @@ def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: Start) -
             for number in itertools.count():
                 say(connection, type="pong", payload={"x": 20_000 * "x"})
                 if number == 20:
-                    is_busy.wait(SECONDS)
+                    is_busy.wait(TIMEOUT_SECONDS)
         return why_closed(connection)
 
     server = start()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
         sent = [threads.submit(send_on, stack.enter_context(opened(server))) for _ in range(count)]
-        is_busy.wait(SECONDS)
+        is_busy.wait(TIMEOUT_SECONDS)
         server.stop()
         assert [each.result() for each in sent] == count * [1012]
 

@@ -17,15 +17,15 @@ import structlog
 from sqlalchemy import QueuePool, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.confinement import Workspace
+from app.db.confinement import WorkspaceIdOrParam
 from app.db.engine import Database, Driver, WriteSession
 from app.db.migrations import SchemaMismatch, migrate
-from app.db.queries import AnyRow, AnySelect, Prepared, Query, Record
+from app.db.queries import AnyRow, AnySelect, CompiledStatement, Record, Statement
 from app.domain.errors import ServiceUnavailable
 from app.main import create_app
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED, Client, reaching, serving
+from tests.clients import UNLIMITED_SETTINGS, Client, app_client, client_for
 from tests.db.test_engine import FOR_A_MINUTE, only_on_sqlite
 from tests.factories import (
     NOW,
@@ -69,7 +69,7 @@ MASKED = (
 
 
 async def test_every_answer_has_an_id_of_its_own(database: Database) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         answers = [await client.get(path) for path in ("/livez", "/nowhere", "/graphql", "/v1/me")]
 
     ids = [response.headers["X-Request-Id"] for response in answers]
@@ -82,7 +82,7 @@ async def test_every_answer_has_an_id_of_its_own(database: Database) -> None:
 )
 async def test_an_unknown_path_is_not_found_in_the_envelope(database: Database, path: str) -> None:
     message = "This path was not found. GraphQL is at /graphql, the REST API under /v1."
-    async with serving(database) as client:
+    async with app_client(database) as client:
         for method in ("GET", "POST", "DELETE"):
             response = await client.request(method, f"http://test{path}")
             assert response.status_code == 404
@@ -91,7 +91,7 @@ async def test_an_unknown_path_is_not_found_in_the_envelope(database: Database, 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_the_pages_of_the_operator_can_only_be_read(database: Database, path: str) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         assert (await client.get(path)).status_code == 200
         response = await client.request("POST", path)
 
@@ -109,7 +109,7 @@ async def test_pages_of_the_configured_origins_may_call_and_read_the_headers(
         "Access-Control-Request-Headers": "authorization,content-type",
     }
     settings = read_settings({"CORS_ORIGINS": origin, "RATE_LIMIT": "1/hour"})
-    async with serving(database, token=await add_key(database), settings=settings) as client:
+    async with app_client(database, token=await add_key(database), settings=settings) as client:
         allowed = await client.request(
             "OPTIONS", "/graphql", headers={"Origin": origin, **preflight}
         )
@@ -142,7 +142,7 @@ async def test_pages_of_the_configured_origins_may_call_and_read_the_headers(
 
 
 async def test_a_running_service_is_alive_and_ready(database: Database) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         alive, ready = await client.get("/livez"), await client.get("/readyz")
 
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
@@ -166,7 +166,7 @@ def losable(
 
 async def nothing_is_read(database: Database) -> None:
     """Wait until what a server reads on its own, when it has started, has been read."""
-    pool = cast("QueuePool", database.reading.pool)
+    pool = cast("QueuePool", database.read_engine.pool)
     async with asyncio.timeout(10):
         while True:
             await asyncio.sleep(0.005)
@@ -180,10 +180,10 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     url, lose = losable
     database = Database(url)
     await migrate(database, now=NOW, random_bytes=bytes)
-    async with database, serving(database, token=await add_key(database)) as client:
+    async with database, app_client(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
         await nothing_is_read(database)
-        await database.reading.dispose()  # connections that are open may outlive the file
+        await database.read_engine.dispose()  # connections that are open may outlive the file
         await asyncio.to_thread(lose)
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         asked, read = await client.get("/graphql?query={__typename}"), await client.get("/v1/me")
@@ -200,7 +200,7 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
 
 async def test_a_database_of_another_version_is_not_served(empty_database_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
-        async with Database(empty_database_url) as database, serving(database):
+        async with Database(empty_database_url) as database, app_client(database):
             pytest.fail("it started")
 
 
@@ -213,13 +213,13 @@ async def test_an_app_closes_its_own_database_and_leaves_one_open_that_was_given
         return Path(f"{make_url(database_url).database}-wal").exists()
 
     app = create_app(read_settings({"DATABASE_URL": database_url}))
-    async with app.router.lifespan_context(app), reaching(app, token=None) as client:
+    async with app.router.lifespan_context(app), client_for(app, token=None) as client:
         assert (await client.get("/readyz")).status_code == 200
         assert is_open()
     assert not is_open()
 
     async with Database(database_url) as given:
-        async with serving(given) as client:
+        async with app_client(given) as client:
             assert (await client.get("/readyz")).status_code == 200
         assert is_open()
         await given.ping()
@@ -227,10 +227,10 @@ async def test_an_app_closes_its_own_database_and_leaves_one_open_that_was_given
 
 
 async def test_the_metrics_count_requests_and_operations(database: Database) -> None:
-    async with serving(database, token=await add_key(database)) as client:
+    async with app_client(database, token=await add_key(database)) as client:
         await client.query("{ posts { totalCount } }")
         await client.query("{ posts { totalCount } }")
-        await client.answer("{ posts(first: 0) { totalCount } }")
+        await client.execute("{ posts(first: 0) { totalCount } }")
         await client.with_token(None).get("/graphql")
         await client.get("/v1/me")
         await client.get("/nowhere/5")
@@ -278,13 +278,13 @@ async def test_the_metrics_tell_what_is_overdue_in_all_workspaces(database: Data
             published(),
         )
         await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
-    async with serving(database) as client:
+    async with app_client(database) as client:
         assert await overdue(client) == "4.0"
 
 
 async def test_the_metrics_are_read_while_the_database_is_away(database_url: str) -> None:
     database = UnreliableDatabase(database_url)
-    async with database, serving(database) as client:
+    async with database, app_client(database) as client:
         assert await overdue(client) == "0.0"
         database.fails = True
         with structlog.testing.capture_logs() as logs:
@@ -300,7 +300,7 @@ async def test_a_prefix_may_be_stripped_or_kept_by_the_proxy(
     database: Database, prefix: str
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "ROOT_PATH": "/post-results"})
-    async with serving(database, token=await add_key(database), settings=settings) as client:
+    async with app_client(database, token=await add_key(database), settings=settings) as client:
         for path in ("/livez", "/v1/me", "/api/v1/posts", "/graphql?query={__typename}"):
             assert (await client.get(f"{prefix}{path}")).status_code == 200, path
         refused = await client.with_token(None).get(f"{prefix}/graphql")
@@ -316,7 +316,7 @@ async def test_the_path_of_graphql_is_told_and_counted_as_its_route(
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "ROOT_PATH": root_path})
     with structlog.testing.capture_logs() as logs:
-        async with serving(database, token=await add_key(database), settings=settings) as client:
+        async with app_client(database, token=await add_key(database), settings=settings) as client:
             for method in ("GET", "POST", "DELETE"):
                 await client.request(method, f"{root_path}/graphql?query={{__typename}}")
             await client.get(f"{root_path}/graphql/x")
@@ -342,9 +342,9 @@ async def test_the_path_of_graphql_is_told_and_counted_as_its_route(
 async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> None:
     token = await add_key(database)
     last_used = "{ viewer { apiKey { lastUsedAt } } }"
-    async with serving(database, token=token) as client:
+    async with app_client(database, token=token) as client:
         assert await client.query(last_used) == {"viewer": {"apiKey": {"lastUsedAt": None}}}
-    async with serving(database, token=token, now=NOW + timedelta(days=1)) as client:
+    async with app_client(database, token=token, now=NOW + timedelta(days=1)) as client:
         data = await client.query(last_used)
 
     assert data == {"viewer": {"apiKey": {"lastUsedAt": "2026-04-15T15:00:00.000Z"}}}
@@ -352,7 +352,7 @@ async def test_when_a_key_was_used_is_kept_at_the_stop(database: Database) -> No
 
 async def analysed_tables(database: Database) -> set[str]:
     """The tables that SQLite's planner has statistics of."""
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         if await connection.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
             return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
     return set()
@@ -363,7 +363,7 @@ async def test_a_service_gives_the_planner_statistics_when_it_has_started(
     database: Database, database_url: str
 ) -> None:
     token = await add_key(database)
-    async with Database(database_url) as served, serving(served, token=token) as client:
+    async with Database(database_url) as served, app_client(served, token=token) as client:
         await client.get("/livez")
 
     assert {"api_key", "post", "destination"} <= await analysed_tables(database)
@@ -379,7 +379,7 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
         await session.execute(text("SELECT 1"))
         impatient = Database(database_url, timeout=timedelta(milliseconds=50))
         with structlog.testing.capture_logs() as logs:
-            async with impatient, serving(impatient, token=token) as client:
+            async with impatient, app_client(impatient, token=token) as client:
                 assert (await client.get("/v1/me")).status_code == 200
         return {entry["work"] for entry in logs if entry["event"] == "housekeeping failed"}
 
@@ -397,11 +397,11 @@ class UnreliableDatabase(Database):
         """By the tasks that read."""
 
     @asynccontextmanager
-    async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
+    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
         self.reads[asyncio.current_task()] += 1
         if self.fails:
             raise ServiceUnavailable("The disk is gone.")
-        async with super().read_all_workspaces() as connection:
+        async with super().unscoped_connection() as connection:
             yield connection
 
     async def several_reads(self) -> None:
@@ -417,7 +417,7 @@ class UnreliableDatabase(Database):
 async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: str) -> None:
     database = UnreliableDatabase(database_url)
     with structlog.testing.capture_logs() as logs:
-        async with database, serving(database, tick=timedelta(milliseconds=1)):
+        async with database, app_client(database, maintenance_interval=timedelta(milliseconds=1)):
             for fails in (False, True, False, True, False):
                 database.fails = fails
                 await database.several_reads()
@@ -446,7 +446,9 @@ class Stalled:
         self._driver = driver
         return self
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         assert self._driver is not None
         if "FROM api_key" in query.sql.replace("\n", ""):
             return await self._driver.fetch(query, arguments)
@@ -469,7 +471,7 @@ def stalling(url: str, *, after: int) -> tuple[Database, Stalled]:
     """A database with one connection for what a workspace reads, and what holds it up."""
     stalled = Stalled(after)
     patient = timedelta(minutes=5)
-    return Database(url, pool_size=1, timeout=patient, driven_by=stalled), stalled
+    return Database(url, pool_size=1, timeout=patient, wrap_driver=stalled), stalled
 
 
 POSTS = "{ posts { nodes { destinations { attemptLog { number } } } } }"
@@ -482,7 +484,7 @@ async def test_what_takes_too_long_is_given_up(database_url: str, after: int) ->
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "0.3"})
     async with (
         database,
-        serving(database, token=await add_key(database), settings=settings) as client,
+        app_client(database, token=await add_key(database), settings=settings) as client,
     ):
         response = await client.request("POST", "/graphql", json={"query": POSTS})
         async with asyncio.timeout(5):
@@ -508,9 +510,9 @@ async def test_what_takes_too_long_is_given_up(database_url: str, after: int) ->
 async def test_the_work_ends_when_the_client_leaves(database_url: str, after: int) -> None:
     database, stalled = stalling(database_url, after=after)
     token = await add_key(database)
-    app = create_app(UNLIMITED, clock=lambda: NOW, database=database)
+    app = create_app(UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
     body = orjson.dumps({"query": POSTS})
-    caller = asgi.Client(body)
+    caller = asgi.ASGIClient(body)
     headers = [
         (b"authorization", f"Bearer {token}".encode()),
         (b"content-type", b"application/json"),
@@ -521,7 +523,7 @@ async def test_the_work_ends_when_the_client_leaves(database_url: str, after: in
             app(asgi.http_scope("POST", "/graphql", headers), caller.receive, caller.send)
         )
         await stalled.is_stalled.wait()
-        caller.leave()
+        caller.disconnect()
         await request
         await stalled.was_cancelled.wait()
         await database.ping()
@@ -529,13 +531,13 @@ async def test_the_work_ends_when_the_client_leaves(database_url: str, after: in
     assert caller.sent == []
 
 
-def refuse_to_confine(_statement: AnySelect, workspace: Workspace) -> AnySelect:
+def refuse_to_confine(_statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
     raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace}")
 
 
 async def test_an_unexpected_failure_in_a_field_is_masked(database_url: str) -> None:
-    database = Database(database_url, confine=refuse_to_confine)
-    async with database, serving(database, token=await add_key(database)) as client:
+    database = Database(database_url, workspace_filter=refuse_to_confine)
+    async with database, app_client(database, token=await add_key(database)) as client:
         response = await client.get("/graphql?query={viewer{scopes},accounts{id}}")
 
     request_id = response.headers["X-Request-Id"]
@@ -559,21 +561,21 @@ class BrokenDatabase(Database):
     is_broken = False
 
     @asynccontextmanager
-    async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
+    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
         if self.is_broken:
             raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        async with super().read_all_workspaces() as connection:
+        async with super().unscoped_connection() as connection:
             yield connection
 
-    async def find(self, query: Query, **values: object) -> AnyRow | None:
+    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
         if self.is_broken:
             raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        return await super().find(query, **values)
+        return await super().fetch_unscoped(statement, **values)
 
 
 async def test_an_unexpected_failure_elsewhere_is_masked_at_every_door(database_url: str) -> None:
     database = BrokenDatabase(database_url)
-    async with database, serving(database, token=await add_key(database)) as client:
+    async with database, app_client(database, token=await add_key(database)) as client:
         database.is_broken = True
         answers = [await client.get(path) for path in ("/graphql", "/v1/me", "/readyz")]
 

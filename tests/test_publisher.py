@@ -24,10 +24,10 @@ from sqlalchemy import make_url
 
 from app.db.engine import Database
 from app.domain.api_keys import Scope
-from tests.clients import serving
+from tests.clients import app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace, queued
-from tests.servers import SECONDS, Server
-from tests.worker.running import eventually
+from tests.servers import TIMEOUT_SECONDS, ServerProcess
+from tests.worker.running import wait_until
 
 FILE = Path(__file__).parent.parent / "scripts" / "publisher.py"
 
@@ -187,7 +187,7 @@ class _Proxy(BaseHTTPRequestHandler):
             self.passed.append(re.findall(r"(\w+)\(input", body.decode())[0])
             try:
                 passed = httpx.post(
-                    self.url, content=body, headers=dict(self.headers), timeout=SECONDS
+                    self.url, content=body, headers=dict(self.headers), timeout=TIMEOUT_SECONDS
                 )
             except httpx.HTTPError:  # at the end of a test
                 return
@@ -237,7 +237,7 @@ class Scene:
     """A server with a key, and posts that are due."""
 
     database: Database
-    server: Server
+    server: ServerProcess
     token: str
     posts: dict[str, str]
     """By their text; each on an account of its own."""
@@ -270,7 +270,7 @@ class Scene:
           }
         }
         """
-        async with serving(self.database, token=self.token) as client:
+        async with app_client(self.database, token=self.token) as client:
             data = await client.query(document, id=self.posts[text])
         ((attempt,),) = (each["attemptLog"] for each in data["post"]["destinations"])
         return (
@@ -286,7 +286,7 @@ class Stage:
 
     def __init__(self, database: Database, url: str, logs: Path) -> None:
         self._database, self._url, self._logs = database, url, logs
-        self._servers: list[Server] = []
+        self._servers: list[ServerProcess] = []
 
     async def scene(
         self, *texts: str, scopes: Sequence[Scope] = (Scope.READ, Scope.PUBLISH)
@@ -302,14 +302,14 @@ class Stage:
             )
             posts[content] = str(added.id)
         settings = {"DATABASE_URL": self._url, "RATE_LIMIT": "off", "DATABASE_TIMEOUT": "5"}
-        server = Server(self._logs, settings)
+        server = ServerProcess(self._logs, settings)
         self._servers.append(server)
-        await asyncio.to_thread(server.greeting)
+        await asyncio.to_thread(server.wait_until_ready)
         return Scene(self._database, server, key.token, posts)
 
     def end(self) -> None:
         for server in self._servers:
-            server.end()
+            server.kill()
 
 
 @pytest.fixture
@@ -361,7 +361,7 @@ async def test_it_publishes_each_post_once_and_reports_what_came_of_it(stage: St
         platform() as there,
         running(**scene.environment(there.url)) as (process, printed),
     ):
-        await eventually(scene.are_reported)
+        await wait_until(scene.are_reported)
         assert process.poll() is None
     results = scene.results()
 
@@ -398,7 +398,7 @@ def told(result: dict[str, Any]) -> tuple[str, int, str | None, str | None, str 
 async def test_the_platform_gets_the_post_and_no_secrets(stage: Stage) -> None:
     scene = await stage.scene("there")
     with platform() as there, running(**scene.environment(there.url)):
-        await eventually(scene.are_reported)
+        await wait_until(scene.are_reported)
 
     (got,) = there.got
     result = scene.results()["there"]
@@ -425,7 +425,7 @@ async def test_a_platform_that_is_not_there_has_surely_not_published(
 ) -> None:
     scene = await stage.scene("there")
     with running(**scene.environment(f"http://{address}:{closed_port()}/")):
-        await eventually(scene.are_reported)
+        await wait_until(scene.are_reported)
 
     assert await scene.log("there") == ("FAILED", "TRANSIENT", None, None)
     assert scene.results()["there"]["status"] == "queued"
@@ -441,13 +441,13 @@ async def test_a_database_that_is_away_delays_claims_and_reports(
     def hold(is_held: threading.Event) -> None:
         with locked(database_url):
             is_held.set()
-            unlock.wait(SECONDS)
+            unlock.wait(TIMEOUT_SECONDS)
 
     def answer_while_nobody_can_write(_text: str) -> Answer:
         is_held = threading.Event()
         holding.append(threading.Thread(target=hold, args=[is_held]))
         holding[-1].start()
-        is_held.wait(SECONDS)
+        is_held.wait(TIMEOUT_SECONDS)
         return ANSWERS["there"]
 
     scene = await stage.scene("there")
@@ -456,10 +456,10 @@ async def test_a_database_that_is_away_delays_claims_and_reports(
         running(**scene.environment(there.url)) as (process, printed),
     ):
         with locked(database_url):
-            await eventually(lambda: says(printed, "claimDestinations SERVICE_UNAVAILABLE"))
-        await eventually(lambda: says(printed, "reportPublished SERVICE_UNAVAILABLE"))
+            await wait_until(lambda: says(printed, "claimDestinations SERVICE_UNAVAILABLE"))
+        await wait_until(lambda: says(printed, "reportPublished SERVICE_UNAVAILABLE"))
         unlock.set()
-        await eventually(scene.are_reported)
+        await wait_until(scene.are_reported)
         assert process.poll() is None
     for thread in holding:
         thread.join()
@@ -477,7 +477,7 @@ async def test_a_server_that_is_away_is_asked_again(stage: Stage) -> None:
         platform() as there,
         running(**scene.environment(there.url) | {"API_URL": url}) as (process, printed),
     ):
-        await eventually(lambda: scene.are_reported() and len(passed) > 3)
+        await wait_until(lambda: scene.are_reported() and len(passed) > 3)
         assert process.poll() is None
 
     assert passed[:3] == ["claimDestinations", "startAttempt", "reportPublished"]
@@ -498,7 +498,7 @@ async def test_what_cannot_be_started_is_not_published(stage: Stage) -> None:
         platform() as there,
         running(**scene.environment(there.url) | {"API_URL": url}) as (process, _),
     ):
-        await eventually(lambda: "reportPublished" in passed)
+        await wait_until(lambda: "reportPublished" in passed)
         assert process.poll() is None
 
     assert passed[:3] == ["claimDestinations", "claimDestinations", "startAttempt"]
@@ -511,7 +511,7 @@ async def test_a_key_that_may_not_publish_ends_it(stage: Stage, is_known: bool) 
     scene = await stage.scene("there", scopes=[Scope.READ])
     key = {} if is_known else {"API_KEY": "pe_live_" + "0" * 32}
     with running(**scene.environment("http://127.0.0.1:1/") | key) as (process, printed):
-        assert await asyncio.to_thread(process.wait, SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0
 
     code = "INSUFFICIENT_SCOPE" if is_known else "401"
     assert printed[0].startswith(f"claimDestinations {code} ")

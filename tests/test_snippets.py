@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import check_types, npm_project, run
-from tests.readme import blocks, section
-from tests.servers import Server
+from tests.programs import check_types, npm_project, run_program
+from tests.readme import code_blocks, readme_section
+from tests.servers import ServerProcess
 
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def code(server: Server, page: str, language: str) -> list[str]:
-    found = blocks(language, section(page))
+def code(server: ServerProcess, page: str, language: str) -> list[str]:
+    found = code_blocks(language, readme_section(page))
     for scheme in ("http", "ws"):
         theirs, ours = (each.replace("http", scheme, 1) for each in (ADDRESS, server.url))
         found = [block.replace(theirs, ours) for block in found]
@@ -24,55 +24,57 @@ def code(server: Server, page: str, language: str) -> list[str]:
 
 
 def printed(page: str) -> str:
-    (output,) = blocks("text", section(page))
+    (output,) = code_blocks("text", readme_section(page))
     return output
 
 
-def test_the_curl_command_prints_what_is_shown(demo_server: Server) -> None:
+def test_the_curl_command_prints_what_is_shown(demo_server: ServerProcess) -> None:
     (block,) = code(demo_server, "curl", "console")
     command, _, output = block.removesuffix("\n").rpartition("\n")
     program, *arguments = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
-    assert run(program, *arguments) == output
+    assert run_program(program, *arguments) == output
 
 
 @pytest.mark.parametrize("page", ["Apollo Client", "urql"])
 def test_a_javascript_client_prints_what_is_shown(
-    demo_server: Server, tmp_path: Path, page: str
+    demo_server: ServerProcess, tmp_path: Path, page: str
 ) -> None:
     (snippet,) = code(demo_server, page, "js")
     (npm_project(tmp_path) / "snippet.js").write_text(snippet)
-    assert run("node", "snippet.js", cwd=tmp_path) == printed(page)
+    assert run_program("node", "snippet.js", cwd=tmp_path) == printed(page)
 
 
 def test_a_live_client_prints_what_is_shown(tmp_path: Path) -> None:
     """On a server of its own, for it writes."""
     folder, project = tmp_path / "server", npm_project(tmp_path)
     folder.mkdir()
-    server = Server(folder, {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}"}, "--demo")
+    server = ServerProcess(folder, {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}"}, "--demo")
     try:
-        server.greeting()
+        server.wait_until_ready()
         for snippet in code(server, "Live", "js"):
             name = snippet.partition("\n")[0].removeprefix("// ")
             (project / name).write_text(snippet)
-        assert run("node", "follow.js", cwd=project) == printed("Live")
+        assert run_program("node", "follow.js", cwd=project) == printed("Live")
     finally:
-        server.end()
+        server.kill()
 
 
-def test_typescript_compiles_and_prints_what_is_shown(demo_server: Server, tmp_path: Path) -> None:
+def test_typescript_compiles_and_prints_what_is_shown(
+    demo_server: ServerProcess, tmp_path: Path
+) -> None:
     project = npm_project(tmp_path)
     (project / "src").mkdir()
     for snippet in code(demo_server, "TypeScript", "ts"):
         name = snippet.partition("\n")[0].removeprefix("// ")
         (project / name).write_text(snippet)
 
-    run("graphql-codegen", cwd=project)
+    run_program("graphql-codegen", cwd=project)
     assert check_types("src/results.ts", cwd=project) == ""
-    assert run("jiti", "src/results.ts", cwd=project) == printed("TypeScript")
+    assert run_program("jiti", "src/results.ts", cwd=project) == printed("TypeScript")
 
 
 def test_python_prints_what_is_shown(
-    demo_server: Server, capsys: pytest.CaptureFixture[str]
+    demo_server: ServerProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (snippet,) = code(demo_server, "Python", "python")
     exec(snippet, {})

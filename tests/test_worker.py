@@ -20,22 +20,22 @@ from app.db.integrity import find_problems
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.main import now_utc
-from app.platforms.ledger import Ledger
+from app.platforms.ledger import SandboxStore
 from app.platforms.sandbox import Behaviour
 from tests import processes
-from tests.processes import anew, forked
-from tests.servers import DEMO_KEY, SECONDS, Process, Server
-from tests.worker.running import Sent, eventually, is_published, send
+from tests.processes import fork, spawn
+from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess
+from tests.worker.running import SentPost, add_sent_post, is_published, wait_until
 
 LEASE = "2"
 """Seconds; as short as a busy machine lets a worker keep it."""
 
-Start = Callable[..., Process]
+Start = Callable[..., LoggedProcess]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.jsonl")
+def ledger(tmp_path: Path) -> SandboxStore:
+    return SandboxStore(tmp_path / "ledger.jsonl")
 
 
 @pytest.fixture
@@ -46,42 +46,42 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
     settings = {"DATABASE_URL": database_url, "SANDBOX_FILE": str(tmp_path / "ledger.jsonl")}
     with ExitStack() as stack:
 
-        def start(**environment: str) -> Process:
-            worker = Process(folder, {**settings, **environment}, "worker")
-            stack.callback(worker.end)
+        def start(**environment: str) -> LoggedProcess:
+            worker = LoggedProcess(folder, {**settings, **environment}, "worker")
+            stack.callback(worker.kill)
             return worker
 
         yield start
 
 
-async def send_now(database: Database, account_name: str) -> Sent:
-    return await send(database, account_name, due_at=now_utc())
+async def send_now(database: Database, account_name: str) -> SentPost:
+    return await add_sent_post(database, account_name, due_at=now_utc())
 
 
 def is_started(state: DestinationState) -> bool:
     return state.started_at is not None
 
 
-async def exit_code(process: processes.Process) -> int:
-    return await asyncio.to_thread(process.wait, SECONDS)
+async def exit_code(process: processes.CommandProcess) -> int:
+    return await asyncio.to_thread(process.wait, TIMEOUT_SECONDS)
 
 
 async def test_a_stop_lets_end_what_was_started(
-    start: Start, database: Database, ledger: Ledger
+    start: Start, database: Database, ledger: SandboxStore
 ) -> None:
     sent = await send_now(database, "succeeds")
     worker = start()
-    await sent.until(is_started)
+    await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGTERM)
     code = await exit_code(worker.process)
 
     assert code == 0
     assert is_published(await sent.state())
-    assert len(ledger.entries()) == 1
-    assert worker.printed("(?s).*")[0] == (
+    assert len(ledger.posts()) == 1
+    assert worker.wait_for_output("(?s).*")[0] == (
         f"post-results {__version__}\n  worker   publishes to sandbox, 8 at a time\n"
     )
-    (line,) = worker.events()
+    (line,) = worker.log_events()
     assert (line["event"], line["ending"], line["attempt"]) == ("attempt ended", "published", 1)
 
 
@@ -89,7 +89,7 @@ async def test_a_stop_lets_end_what_was_started(
 async def test_a_second_signal_ends_it_at_once(start: Start, database: Database) -> None:
     sent = await send_now(database, "slow 60s")
     worker = start()
-    await sent.until(is_started)
+    await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGINT)
     await asyncio.sleep(0.5)
     assert worker.process.poll() is None
@@ -103,13 +103,13 @@ async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
     start: Start, empty_database_url: str
 ) -> None:
     worker = start(DATABASE_URL=empty_database_url)
-    await asyncio.to_thread(worker.printed, "publishes to sandbox")
+    await asyncio.to_thread(worker.wait_for_output, "publishes to sandbox")
     await asyncio.to_thread(worker.stop)
     async with Database(empty_database_url) as database:
         assert await find_problems(database) == []
 
     nowhere = start(DATABASE_URL="postgresql://127.0.0.1:1/none")
-    assert await asyncio.to_thread(nowhere.refusal) == (
+    assert await asyncio.to_thread(nowhere.startup_error) == (
         "post-results: The database of DATABASE_URL cannot be used: [Errno 111] Connect call failed"
         " ('127.0.0.1', 1)\n"
     )
@@ -120,48 +120,48 @@ async def test_a_sandbox_file_that_cannot_be_used_stops_the_start(
     start: Start, tmp_path: Path
 ) -> None:
     worker = start(SANDBOX_FILE=str(tmp_path))
-    assert await asyncio.to_thread(worker.refusal) == (
+    assert await asyncio.to_thread(worker.startup_error) == (
         f"post-results: SANDBOX_FILE: {tmp_path} cannot be read and written: Is a directory.\n"
     )
 
 
 async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
-    start: Start, database: Database, ledger: Ledger
+    start: Start, database: Database, ledger: SandboxStore
 ) -> None:
     accepted = await send_now(database, "times-out 60s")
     not_sent = await send_now(database, "slow 4s")
     killed = start(WORKER_LEASE=LEASE)
-    await not_sent.until(is_started)
-    await eventually(lambda: len(ledger.entries()) == 1)
-    killed.end()
+    await not_sent.wait_until(is_started)
+    await wait_until(lambda: len(ledger.posts()) == 1)
+    killed.kill()
     start(WORKER_LEASE=LEASE)
     for each in (accepted, not_sent):
-        await each.until(is_published)
+        await each.wait_until(is_published)
 
     unknown = (1, AttemptKind.REGULAR, "unknown", "OUTCOME_UNKNOWN")
-    assert await accepted.short_log() == [unknown]
-    assert await not_sent.short_log() == [
+    assert await accepted.attempt_summaries() == [unknown]
+    assert await not_sent.attempt_summaries() == [
         unknown,
         (2, AttemptKind.REGULAR, "published", None),
     ]
-    assert [each.destination_id for each in ledger.entries()] == [accepted.id, not_sent.id]
+    assert [each.destination_id for each in ledger.posts()] == [accepted.id, not_sent.id]
     assert await find_problems(database) == []
 
 
 async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterwards(
-    start: Start, database: Database, ledger: Ledger
+    start: Start, database: Database, ledger: SandboxStore
 ) -> None:
     sent = await send_now(database, "slow 2s")
     stopped = start(WORKER_LEASE=LEASE)
-    await sent.until(is_started)
+    await sent.wait_until(is_started)
     stopped.process.send_signal(signal.SIGSTOP)
     start(WORKER_LEASE=LEASE)
-    await sent.until(lambda state: state.outcome is Outcome.UNKNOWN)
+    await sent.wait_until(lambda state: state.outcome is Outcome.UNKNOWN)
     stopped.process.send_signal(signal.SIGCONT)
-    await sent.until(is_published)
-    async with asyncio.timeout(SECONDS):
+    await sent.wait_until(is_published)
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
-            log = await sent.short_log()
+            log = await sent.attempt_summaries()
             if len(log) == 3:
                 break
             await asyncio.sleep(0.05)
@@ -171,7 +171,7 @@ async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterw
         (2, AttemptKind.REGULAR, "published", None),
         (None, AttemptKind.LATE, "failed", "NOT_CALLED"),
     ]
-    assert [each.attempt for each in ledger.entries()] == [2]
+    assert [each.attempt for each in ledger.posts()] == [2]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -181,7 +181,7 @@ async def test_on_a_terminal_it_shows_one_live_line(database: Database, database
     process = _worker_on_a_terminal(theirs, database_url)
     os.close(theirs)
     try:
-        await sent.until(is_published)
+        await sent.wait_until(is_published)
         shown = await asyncio.to_thread(_read_until, ours, "published 1 · failed 0")
         process.terminate()
         assert await exit_code(process) == 0
@@ -215,7 +215,7 @@ def _worker_on_a_terminal(terminal: int, database_url: str) -> subprocess.Popen[
 
 def _read_until(terminal: int, text: str) -> str:
     shown = ""
-    ends_at = time.monotonic() + SECONDS
+    ends_at = time.monotonic() + TIMEOUT_SECONDS
     while text not in shown and time.monotonic() < ends_at:
         shown += os.read(terminal, 4096).decode()
     return shown
@@ -223,11 +223,11 @@ def _read_until(terminal: int, text: str) -> str:
 
 @pytest.mark.parametrize(
     ("engine", "workers", "how"),
-    [("sqlite", "1", forked), ("postgresql", "2", anew)],
+    [("sqlite", "1", fork), ("postgresql", "2", spawn)],
     indirect=["engine"],
 )
 def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
-    empty_database_url: str, tmp_path: Path, workers: str, how: processes.Start
+    empty_database_url: str, tmp_path: Path, workers: str, how: processes.StartProcess
 ) -> None:
     folder = tmp_path / "servers"
     folder.mkdir()
@@ -235,28 +235,28 @@ def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
     settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
     for starts in (1, 2):
         environment = {**settings, "RATE_LIMIT": "off"}
-        server = Server(folder, environment, "--demo", "--with-worker", start=how)
+        server = ServerProcess(folder, environment, "--demo", "--with-worker", start=how)
         try:
-            lines = server.greeting()
+            lines = server.wait_until_ready()
             _wait_until_published(server, starts)
             accounts = _data(server, "/v1/accounts")["accounts"]
             server.stop()
         finally:
-            server.end()
+            server.kill()
         assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
         names = [each["account_name"] for each in accounts if each["platform"] == "sandbox"]
         assert sorted(names) == sorted(Behaviour)
-    assert Ledger(file).duplicates() == 0
+    assert SandboxStore(file).count_duplicates() == 0
 
 
-def _wait_until_published(server: Server, count: int) -> None:
+def _wait_until_published(server: ServerProcess, count: int) -> None:
     """So many posts on the sandbox."""
-    ends_at = time.monotonic() + SECONDS
+    ends_at = time.monotonic() + TIMEOUT_SECONDS
     while _data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
         assert time.monotonic() < ends_at
         time.sleep(0.1)
 
 
-def _data(server: Server, path: str) -> dict[str, Any]:
+def _data(server: ServerProcess, path: str) -> dict[str, Any]:
     data: dict[str, Any] = server.get(path, DEMO_KEY).json()["data"]
     return data

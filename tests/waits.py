@@ -18,12 +18,12 @@ import click
 
 from app.db.engine import Database
 from app.db.migrations import migrate
-from app.db.turns import FileTurns, NoTurns, Turns
+from app.db.turns import FileWriteLock, NoWriteLock, WriteLock
 from app.domain.editing import NewPost
 from app.domain.ids import WorkspaceId
 from app.services.posts import create_post
-from app.services.writing import Errand
-from tests.factories import add_workspace, nobody_minds
+from app.services.writing import WriteContext
+from tests.factories import add_workspace, no_quota
 
 POST = NewPost(
     content="Spring sale starts today",
@@ -36,9 +36,9 @@ POST = NewPost(
     platform_content={},
     reference=None,
 )
-WAYS: dict[str, Callable[[Path, timedelta], Turns]] = {
-    "busy_timeout alone": lambda _file, _timeout: NoTurns(),
-    "with turns": FileTurns,
+WAYS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
+    "busy_timeout alone": lambda _file, _timeout: NoWriteLock(),
+    "with turns": FileWriteLock,
 }
 
 
@@ -47,13 +47,13 @@ def _write(url: str, workspace: WorkspaceId, way: str, seconds: float) -> list[f
 
     async def run() -> list[float]:
         took = []
-        async with Database(url, turns=WAYS[way]) as database:
+        async with Database(url, make_write_lock=WAYS[way]) as database:
             end = time.monotonic() + seconds
             while (start := time.monotonic()) < end:
-                errand = Errand(
+                errand = WriteContext(
                     workspace_id=workspace, actor=None, operation="waits", now=datetime.now(UTC)
                 )
-                await create_post(database, errand, POST, None, admit=nobody_minds, new_id=uuid4)
+                await create_post(database, errand, POST, None, check_quota=no_quota, new_id=uuid4)
                 took.append(time.monotonic() - start)
         return took
 

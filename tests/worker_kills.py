@@ -27,10 +27,10 @@ from app.db.migrations import migrate
 from app.db.models import Attempt, Destination
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.ids import AccountId, WorkspaceId
-from app.platforms.ledger import Ledger
+from app.platforms.ledger import SandboxStore
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
-from tests.servers import Process
+from tests.servers import LoggedProcess
 
 LEASE = timedelta(seconds=3)
 NAMES = ("succeeds", "flaky", "times-out 0.2s", "rate-limited 1s")
@@ -75,12 +75,12 @@ class Workers:
         self._stopped: dict[int, float] = {}
         """When each that is stopped is let on."""
 
-    def _start(self) -> Process:
-        return Process(self._folder, self._settings, "worker")
+    def _start(self) -> LoggedProcess:
+        return LoggedProcess(self._folder, self._settings, "worker")
 
     def kill(self, number: int) -> None:
         self._stopped.pop(number, None)
-        self._running[number].end()
+        self._running[number].kill()
         self._running[number] = self._start()
 
     def stop(self, number: int, seconds: float) -> None:
@@ -98,7 +98,7 @@ class Workers:
 
     def end(self) -> None:
         for each in self._running:
-            each.end()
+            each.kill()
 
     def _signal(self, number: int, sig: int) -> None:
         os.kill(self._running[number].process.pid, sig)
@@ -108,7 +108,7 @@ async def run(
     url: str, folder: Path, *, kills: int, workers: int, randomness: random.Random
 ) -> Figures:
     """Kill and stop so often, then let everything be settled, and count."""
-    ledger = Ledger(folder / "ledger.jsonl")
+    ledger = SandboxStore(folder / "ledger.jsonl")
     logs = folder / "logs"
     logs.mkdir()
     settings = {
@@ -168,7 +168,7 @@ async def _keep_busy(database: Database, workspace: WorkspaceId, accounts: list[
 async def _open(database: Database) -> int:
     """Destinations of which it will still be told what came of them."""
     is_open = Destination.outcome.in_([Outcome.NONE, Outcome.UNKNOWN])
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return await connection.scalar(select(func.count()).where(is_open)) or 0
 
 
@@ -182,20 +182,20 @@ async def _settle(database: Database) -> int:
     return left
 
 
-async def _count(database: Database, ledger: Ledger) -> Figures:
+async def _count(database: Database, ledger: SandboxStore) -> Figures:
     is_published = Destination.status == DestinationStatus.PUBLISHED
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         published = set(await connection.scalars(select(Destination.id).where(is_published)))
         unknown = await connection.scalar(
             select(func.count()).where(Attempt.outcome == Outcome.UNKNOWN)
         )
-    told = {each.destination_id for each in ledger.entries()}
+    told = {each.destination_id for each in ledger.posts()}
     return Figures(
         published=len(published),
         unknown=unknown or 0,
         kills=0,
         stops=0,
-        double=ledger.duplicates(),
+        double=ledger.count_duplicates(),
         lost=len(published ^ told),
         stuck=0,
         problems=len(await find_problems(database)),

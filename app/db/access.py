@@ -7,13 +7,13 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Reader
-from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post
+from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.db.queries import AnyRow
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, PostId
 
 
-async def accounts_without_access(
+async def blocked_accounts_with_due(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
     """Workspace and number of accounts that cannot post and have something due, over all workspaces.
@@ -23,7 +23,7 @@ async def accounts_without_access(
     """
     earliest = (
         select(func.min(Destination.claimable_at))
-        .where(SAME_ACCOUNT, *_WAITING)
+        .where(ACCOUNT_JOIN, *_QUEUED_CONDITIONS)
         .correlate(Account)
         .scalar_subquery()
     )
@@ -42,33 +42,37 @@ async def accounts_without_access(
     return result.all()
 
 
-async def due_posts(
+async def due_post_ids(
     reader: Reader, account_id: AccountId, now: datetime, *, limit: int
 ) -> list[PostId]:
     """Those that may be claimed on the account, the longest due first."""
     rows = await reader.rows(
         select(Destination.post_id)
-        .where(Destination.account_id == account_id, *_WAITING, Destination.claimable_at <= now)
+        .where(
+            Destination.account_id == account_id,
+            *_QUEUED_CONDITIONS,
+            Destination.claimable_at <= now,
+        )
         .order_by(Destination.claimable_at)
         .limit(limit)
     )
     return [PostId(row.post_id) for row in rows]
 
 
-async def count_waiting(reader: Reader, account_id: AccountId) -> int:
+async def count_queued_posts(reader: Reader, account_id: AccountId) -> int:
     """How many posts will be claimed on the account, or fail for want of access, when they are due."""
     return await reader.count(
         select(func.count())
         .select_from(Destination)
         .where(
             Destination.account_id == account_id,
-            *_WAITING,
+            *_QUEUED_CONDITIONS,
             Destination.claimable_at.is_not(None),
         )
     )
 
 
-async def posts_that_lacked_access(
+async def posts_failed_with_auth(
     reader: Reader, account_id: AccountId, *, failed_after: datetime | None, limit: int
 ) -> list[PostId]:
     """Those of this service that failed as AUTH on the account, the longest failed first.
@@ -77,7 +81,7 @@ async def posts_that_lacked_access(
     """
     statement = (
         select(Destination.post_id)
-        .join(Post, SAME_POST)
+        .join(Post, POST_JOIN)
         .where(
             Destination.account_id == account_id,
             Destination.error_category == ErrorCategory.AUTH,
@@ -93,7 +97,7 @@ async def posts_that_lacked_access(
     return [PostId(row.post_id) for row in await reader.rows(statement)]
 
 
-_WAITING = (
+_QUEUED_CONDITIONS = (
     Destination.settled_at.is_(None),
     Destination.status == DestinationStatus.QUEUED,
 )

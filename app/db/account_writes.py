@@ -7,21 +7,23 @@ from sqlalchemy import insert, select, update
 
 from app.db import models
 from app.db.engine import Reader, WriteSession
-from app.db.locks import lock_name
+from app.db.locks import acquire_advisory_lock
 from app.domain.accounts import Account
 from app.domain.ids import AccountId, WorkspaceId
 
-_FIELDS = tuple(field.name for field in fields(Account))
+_ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
 
 async def load_accounts(reader: Reader, ids: Collection[AccountId]) -> dict[AccountId, Account]:
     """Those that exist."""
     rows = await reader.rows(
-        select(*(getattr(models.Account, name) for name in _FIELDS)).where(
+        select(*(getattr(models.Account, name) for name in _ACCOUNT_FIELDS)).where(
             models.Account.id.in_(ids)
         )
     )
-    return {row.id: Account(**{name: getattr(row, name) for name in _FIELDS}) for row in rows}
+    return {
+        row.id: Account(**{name: getattr(row, name) for name in _ACCOUNT_FIELDS}) for row in rows
+    }
 
 
 async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
@@ -34,14 +36,18 @@ async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
     )
 
 
-async def lock_connection(
+async def lock_platform_account(
     session: WriteSession, workspace_id: WorkspaceId, platform: str, platform_user_id: str
 ) -> None:
     """Until the transaction ends, nobody else connects this account of the platform."""
-    await lock_name(session, f"{workspace_id}:account:{platform}:{platform_user_id}", wait=True)
+    await acquire_advisory_lock(
+        session, f"{workspace_id}:account:{platform}:{platform_user_id}", wait=True
+    )
 
 
-async def find_connected(reader: Reader, platform: str, platform_user_id: str) -> AccountId | None:
+async def find_account_by_platform_user(
+    reader: Reader, platform: str, platform_user_id: str
+) -> AccountId | None:
     """The number of the workspace's account that is this one of the platform; the oldest, if several."""
     row = await reader.first(
         select(models.Account.id)

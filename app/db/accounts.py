@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, case, func, select
 
 from app.db.engine import Reader
-from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post
-from app.db.queries import AnyRow, AnySelect, Query, any_of
-from app.db.shapes import WHOLE, Shape, kept, selected
+from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
+from app.db.queries import AnyRow, AnySelect, Statement, any_of
+from app.db.shapes import ALL_COLUMNS, Projection, cached_statement, projected_columns
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
@@ -33,31 +33,37 @@ ACCOUNT_COLUMNS = (
 
 
 async def accounts_by_id(
-    reader: Reader, ids: Sequence[AccountId], shape: Shape = WHOLE
+    reader: Reader, ids: Sequence[AccountId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
     """The existing ones among the ids, in no particular order. Served by the primary key."""
-    return await reader.rows(_by_id(shape), ids=ids)
+    return await reader.rows(_select_by_id(projection), ids=ids)
 
 
-@kept()
-def _by_id(shape: Shape) -> Query:
-    return Query(select(*selected(ACCOUNT_COLUMNS, shape, "id")).where(any_of(Account.id, "ids")))
+@cached_statement()
+def _select_by_id(projection: Projection) -> Statement:
+    return Statement(
+        select(*projected_columns(ACCOUNT_COLUMNS, projection, "id")).where(
+            any_of(Account.id, "ids")
+        )
+    )
 
 
-async def all_accounts(reader: Reader, shape: Shape = WHOLE) -> Sequence[AnyRow]:
-    return await reader.rows(_all(shape))
+async def all_accounts(reader: Reader, projection: Projection = ALL_COLUMNS) -> Sequence[AnyRow]:
+    return await reader.rows(_select_all(projection))
 
 
-@kept()
-def _all(shape: Shape) -> Query:
-    return Query(select(*selected(ACCOUNT_COLUMNS, shape, "id")).order_by(Account.id))
+@cached_statement()
+def _select_all(projection: Projection) -> Statement:
+    return Statement(
+        select(*projected_columns(ACCOUNT_COLUMNS, projection, "id")).order_by(Account.id)
+    )
 
 
 async def count_accounts(reader: Reader) -> int:
-    return await reader.count(_COUNT)
+    return await reader.count(_ACCOUNT_COUNT)
 
 
-_COUNT = Query(select(func.count()).select_from(Account))
+_ACCOUNT_COUNT = Statement(select(func.count()).select_from(Account))
 
 
 async def activity_by_account_id(
@@ -68,17 +74,17 @@ async def activity_by_account_id(
     A failure counts when its outcome became known; a cancellation is nobody's failure. Served, account
     by account, by ix_destination_account_published, _failed and _unsettled: never by the whole history.
     """
-    return await reader.rows(_activity(), ids=ids, since=since)
+    return await reader.rows(_select_activity(), ids=ids, since=since)
 
 
-@kept()
-def _activity() -> Query:
-    last_published_at = _of_account(func.max(Destination.published_at)).where(
+@cached_statement()
+def _select_activity() -> Statement:
+    last_published_at = _select_per_account(func.max(Destination.published_at)).where(
         Destination.published_at.is_not(None)
     )
     permanent = Destination.error_category.in_(PERMANENT_CATEGORIES)
     failures, permanent_failures = (
-        _of_account(count).where(
+        _select_per_account(count).where(
             Destination.error_category.is_not(None),
             Destination.status == DestinationStatus.FAILED,
             Destination.settled_at >= bindparam("since"),
@@ -87,8 +93,8 @@ def _activity() -> Query:
         for count in (func.count(), func.count(case((permanent, 1))))
     )
     queued = (
-        _of_account(func.count())
-        .join(Post, SAME_POST)
+        _select_per_account(func.count())
+        .join(Post, POST_JOIN)
         .where(
             Destination.settled_at.is_(None),
             Destination.status == DestinationStatus.QUEUED,
@@ -96,7 +102,7 @@ def _activity() -> Query:
             Post.deleted_at.is_(None),
         )
     )
-    return Query(
+    return Statement(
         select(
             Account.id.label("account_id"),
             last_published_at.scalar_subquery().label("last_published_at"),
@@ -107,6 +113,6 @@ def _activity() -> Query:
     )
 
 
-def _of_account(value: ColumnElement[Any]) -> AnySelect:
+def _select_per_account(value: ColumnElement[Any]) -> AnySelect:
     """Over the destinations of the account that the outer query is at, in its workspace."""
-    return select(value).select_from(Destination).where(SAME_ACCOUNT).correlate(Account)
+    return select(value).select_from(Destination).where(ACCOUNT_JOIN).correlate(Account)

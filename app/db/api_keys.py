@@ -8,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database, WriteSession, insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
-from app.db.queries import AnyRow, Query
-from app.domain.api_keys import NewKey, Scope
+from app.db.queries import AnyRow, Statement
+from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
-_KEY = (
+_KEY_COLUMNS = (
     ApiKey.id,
     ApiKey.workspace_id,
-    ApiKey.shown_prefix,
+    ApiKey.display_prefix,
     ApiKey.name,
     ApiKey.scopes,
     ApiKey.created_at,
@@ -30,11 +30,11 @@ _KEY = (
 
 async def find_key(database: Database, digest: bytes) -> AnyRow | None:
     """The key with its workspace, whatever its state. Served by uq_api_key_digest."""
-    return await database.find(_BY_DIGEST, digest=digest)
+    return await database.fetch_unscoped(_KEY_BY_DIGEST, digest=digest)
 
 
-_BY_DIGEST = Query(
-    select(*_KEY)
+_KEY_BY_DIGEST = Statement(
+    select(*_KEY_COLUMNS)
     .join(Workspace, Workspace.id == ApiKey.workspace_id)
     .where(ApiKey.digest == bindparam("digest"))
 )
@@ -44,7 +44,7 @@ async def insert_key(
     session: WriteSession,
     workspace_id: WorkspaceId,
     key_id: ApiKeyId,
-    key: NewKey,
+    key: NewApiKey,
     *,
     name: str,
     scopes: Sequence[Scope],
@@ -56,7 +56,7 @@ async def insert_key(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            shown_prefix=key.shown_prefix,
+            shown_prefix=key.display_prefix,
             name=name,
             scopes=[scope.value for scope in scopes],
             created_at=now,
@@ -68,11 +68,11 @@ async def insert_key(
     await session.flush()
 
 
-async def put_key(
+async def upsert_key(
     session: WriteSession,
     workspace_id: WorkspaceId,
     key_id: ApiKeyId,
-    key: NewKey,
+    key: NewApiKey,
     *,
     name: str,
     scopes: Sequence[Scope],
@@ -91,7 +91,7 @@ async def put_key(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            shown_prefix=key.shown_prefix,
+            shown_prefix=key.display_prefix,
             created_at=now,
             last_used_at=None,
             **working,
@@ -108,7 +108,7 @@ async def put_key(
 
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
     result = await connection.execute(
-        select(*_KEY)
+        select(*_KEY_COLUMNS)
         .join(Workspace, Workspace.id == ApiKey.workspace_id)
         .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
     )
@@ -133,7 +133,7 @@ async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> 
 
 
 async def revoke_other_keys(
-    session: WriteSession, workspace_id: WorkspaceId, key: NewKey, *, name: str, now: datetime
+    session: WriteSession, workspace_id: WorkspaceId, key: NewApiKey, *, name: str, now: datetime
 ) -> None:
     """From now on, no other key of that name opens the workspace."""
     await session.execute(
@@ -148,8 +148,8 @@ async def revoke_other_keys(
     )
 
 
-async def note_last_used(
-    session: WriteSession, used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
+async def update_last_used(
+    session: WriteSession, last_used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
 ) -> None:
     """Write when keys were last used, all in one statement executed many times.
 
@@ -165,6 +165,6 @@ async def note_last_used(
         .values(last_used_at=bindparam("at")),
         [
             {"of_workspace": workspace_id, "of_key": key_id, "at": instant}
-            for (workspace_id, key_id), instant in sorted(used_at.items())
+            for (workspace_id, key_id), instant in sorted(last_used_at.items())
         ],
     )

@@ -7,8 +7,8 @@ from sqlalchemy import insert, select, update
 
 from app.db.engine import Reader, WriteSession
 from app.db.models import Attempt, PublishEvidence
-from app.db.queries import AnyRow, Query, any_of
-from app.db.types import Row
+from app.db.queries import AnyRow, Statement, any_of
+from app.db.types import ColumnValues
 from app.domain import attempts as domain
 from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.ids import DestinationId, WorkspaceId
@@ -22,10 +22,10 @@ async def attempts_by_destination_id(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Sequence[AnyRow]:
     """The attempts of the destinations, each one's in the order of `_OLDEST_FIRST`."""
-    return await reader.rows(_LOGS, destination_ids=destination_ids)
+    return await reader.rows(_ATTEMPTS_BY_DESTINATION, destination_ids=destination_ids)
 
 
-_LOGS = Query(
+_ATTEMPTS_BY_DESTINATION = Statement(
     select(
         Attempt.id,
         Attempt.destination_id,
@@ -69,7 +69,7 @@ async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[d
         .where(Attempt.destination_id == destination_id)
         .order_by(*_OLDEST_FIRST)
     )
-    return [_attempt(row) for row in rows]
+    return [_attempt_from_row(row) for row in rows]
 
 
 async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:
@@ -104,11 +104,11 @@ async def write_attempts(
     destination_id: DestinationId,
     attempts: Sequence[domain.Attempt],
     *,
-    before: Sequence[domain.Attempt],
+    previous: Sequence[domain.Attempt],
 ) -> None:
     """New ones, and those of `before` that have ended since."""
-    known = {each.id for each in before}
-    rows = {each.id: _row(workspace_id, destination_id, each) for each in attempts}
+    known = {each.id for each in previous}
+    rows = {each.id: _attempt_row(workspace_id, destination_id, each) for each in attempts}
     if new := [row for key, row in rows.items() if key not in known]:
         await session.execute(insert(Attempt), new)
     if ended := [row for key, row in rows.items() if key in known]:
@@ -121,7 +121,7 @@ async def insert_evidence(
     destination_id: DestinationId,
     evidence: Evidence,
 ) -> None:
-    row: Row = {
+    row: ColumnValues = {
         "workspace_id": workspace_id,
         "destination_id": destination_id,
         "fence": evidence.fence,
@@ -134,7 +134,7 @@ async def insert_evidence(
     await session.execute(insert(PublishEvidence), [row])
 
 
-def _attempt(row: AnyRow) -> domain.Attempt:
+def _attempt_from_row(row: AnyRow) -> domain.Attempt:
     failure = None
     if row.message is not None:
         failure = Failure(
@@ -159,7 +159,9 @@ def _attempt(row: AnyRow) -> domain.Attempt:
     )
 
 
-def _row(workspace_id: WorkspaceId, destination_id: DestinationId, attempt: domain.Attempt) -> Row:
+def _attempt_row(
+    workspace_id: WorkspaceId, destination_id: DestinationId, attempt: domain.Attempt
+) -> ColumnValues:
     failure = attempt.failure
     waits = None if failure is None else failure.retry_after
     return {

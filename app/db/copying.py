@@ -48,10 +48,10 @@ async def _copy_table(table: Table, source: AsyncConnection, target: WriteSessio
     copied = 0
     result = await source.stream(select(table))
     async for rows in result.partitions(_BATCH_ROWS):
-        await target.execute(insert(table), _as_parameters(rows))
+        await target.execute(insert(table), _row_dicts(rows))
         copied += len(rows)
     return copied
 
 
-def _as_parameters(rows: Sequence[Row[*tuple[object, ...]]]) -> list[dict[str, object]]:
+def _row_dicts(rows: Sequence[Row[*tuple[object, ...]]]) -> list[dict[str, object]]:
     return [dict(row._mapping) for row in rows]

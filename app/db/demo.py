@@ -6,21 +6,21 @@ from sqlalchemy import insert
 
 from app.db.engine import WriteSession
 from app.db.models import Account, Attempt, Destination, Post, PublishEvidence
-from app.db.types import Row
+from app.db.types import ColumnValues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRows:
     """What belongs to a workspace, table by table."""
 
-    accounts: list[Row] = field(default_factory=list)
-    posts: list[Row] = field(default_factory=list)
-    destinations: list[Row] = field(default_factory=list)
-    attempts: list[Row] = field(default_factory=list)
-    evidence: list[Row] = field(default_factory=list)
+    accounts: list[ColumnValues] = field(default_factory=list)
+    posts: list[ColumnValues] = field(default_factory=list)
+    destinations: list[ColumnValues] = field(default_factory=list)
+    attempts: list[ColumnValues] = field(default_factory=list)
+    evidence: list[ColumnValues] = field(default_factory=list)
 
 
-async def insert_demo(session: WriteSession, rows: DemoRows) -> None:
+async def insert_demo_rows(session: WriteSession, rows: DemoRows) -> None:
     """Write all rows, one statement a table."""
     for model, of_model in (
         (Account, rows.accounts),

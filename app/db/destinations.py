@@ -11,25 +11,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.accounts import ACCOUNT_COLUMNS
 from app.db.engine import Reader
-from app.db.models import SAME_ACCOUNT, SAME_POST, Account, Destination, Post, Workspace
-from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
+from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post, Workspace
+from app.db.pages import Direction, Order, Page, PageRequest, PageSlice, read_page, slice_statement
 from app.db.posts import POST_COLUMNS
 from app.db.queries import (
     AnyRow,
     AnySelect,
-    Query,
     Record,
+    Statement,
     any_of,
-    column_of,
-    compared,
-    comparisons,
-    given_values,
-    of_one,
+    column_values,
+    filter_conditions,
+    filter_param,
+    filter_params,
+    single_value_name,
 )
-from app.db.shapes import WHOLE, Shape, as_part, kept, selected
-from app.db.types import Instant
+from app.db.shapes import (
+    ALL_COLUMNS,
+    Projection,
+    cached_statement,
+    labelled_columns,
+    projected_columns,
+)
+from app.db.types import UtcDateTime
 from app.domain.destinations import (
-    OUTCOMES,
+    OUTCOMES_BY_STATUS,
     OVERDUE_AFTER,
     DestinationStatus,
     ErrorCategory,
@@ -38,7 +44,7 @@ from app.domain.destinations import (
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, DestinationId, PostId
 
-ACCOUNT, POST = "account", "post"
+ACCOUNT_RELATION, POST_RELATION = "account", "post"
 """The parts of a destination's row that are its account and its post."""
 
 
@@ -101,74 +107,83 @@ class DestinationFilter:
 
 
 async def destinations_by_id(
-    reader: Reader, ids: Sequence[DestinationId], shape: Shape = WHOLE
+    reader: Reader, ids: Sequence[DestinationId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
     """The existing ones among the ids whose post is not deleted, in no particular order."""
-    return await reader.rows(_by_id(shape), ids=ids)
+    return await reader.rows(_select_by_id(projection), ids=ids)
 
 
-@kept()
-def _by_id(shape: Shape) -> Query:
-    return Query(_of_kept_posts(_selected(shape)).where(any_of(Destination.id, "ids")))
+@cached_statement()
+def _select_by_id(projection: Projection) -> Statement:
+    return Statement(
+        _exclude_deleted_posts(_select_destinations(projection)).where(
+            any_of(Destination.id, "ids")
+        )
+    )
 
 
-async def destination_matching(
-    reader: Reader, key: DestinationId, wanted: DestinationFilter, now: datetime
+async def find_matching_destination(
+    reader: Reader,
+    destination_id: DestinationId,
+    destination_filter: DestinationFilter,
+    now: datetime,
 ) -> AnyRow | None:
     """The destination if it is as wanted now; one of a deleted post never is."""
-    values = _values(wanted, now)
-    return await reader.first(_matching(tuple(values)), id=key, **values)
+    values = _filter_values(destination_filter, now)
+    return await reader.first(_select_matching(tuple(values)), id=destination_id, **values)
 
 
-@kept()
-def _matching(filters: tuple[str, ...]) -> Query:
-    statement = _of_kept_posts(_selected(WHOLE)).where(Destination.id == bindparam("id"))
-    return Query(statement.where(*_conditions(filters)))
+@cached_statement()
+def _select_matching(filters: tuple[str, ...]) -> Statement:
+    statement = _exclude_deleted_posts(_select_destinations(ALL_COLUMNS)).where(
+        Destination.id == bindparam("id")
+    )
+    return Statement(statement.where(*_conditions(filters)))
 
 
 async def destinations_by_post_id(
-    reader: Reader, post_ids: Sequence[PostId], shape: Shape = WHOLE
+    reader: Reader, post_ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
     """All destinations of the posts, each post's in the order of its request.
 
     Served by the unique key of post and account: so few are put in order faster than an index is kept.
     """
-    return await reader.rows(_by_post_id(shape), post_ids=post_ids)
+    return await reader.rows(_select_by_post_id(projection), post_ids=post_ids)
 
 
-@kept()
-def _by_post_id(shape: Shape) -> Query:
-    return Query(
-        _selected(shape, "post_id")
+@cached_statement()
+def _select_by_post_id(projection: Projection) -> Statement:
+    return Statement(
+        _select_destinations(projection, "post_id")
         .where(any_of(Destination.post_id, "post_ids"))
         .order_by(Destination.post_id, Destination.position, Destination.id)
     )
 
 
-async def destinations_of_posts(
-    reader: Reader, posts: Sequence[Record], shape: Shape
+async def destinations_for_posts(
+    reader: Reader, posts: Sequence[Record], projection: Projection
 ) -> list[Sequence[Record]]:
     """Of each of the posts its own, as `destinations_by_post_id`; their ids are never decoded."""
-    ids = column_of(posts, "id")
-    rows = await reader.records(_by_post_id(shape), post_ids=ids)
+    ids = column_values(posts, "id")
+    rows = await reader.records(_select_by_post_id(projection), post_ids=ids)
     found: dict[object, list[Record]] = {each: [] for each in ids}
-    for post_id, row in zip(column_of(rows, "post_id"), rows, strict=True):
+    for post_id, row in zip(column_values(rows, "post_id"), rows, strict=True):
         found[post_id].append(row)
     return [found[each] for each in ids]
 
 
 async def destinations_with_post(
-    reader: Reader, post_id: PostId, shape: Shape, of_post: Shape
+    reader: Reader, post_id: PostId, projection: Projection, post_projection: Projection
 ) -> Sequence[Record]:
     """All destinations of one post, and with each of them the post; none of a deleted one."""
-    return await reader.records(_with_post(shape, of_post), post_id=post_id)
+    return await reader.records(_select_with_post(projection, post_projection), post_id=post_id)
 
 
-@kept()
-def _with_post(shape: Shape, of_post: Shape) -> Query:
-    post = as_part(POST, POST_COLUMNS, of_post, "id")
-    return Query(
-        _of_kept_posts(_selected(shape).add_columns(*post))
+@cached_statement()
+def _select_with_post(projection: Projection, post_projection: Projection) -> Statement:
+    post = labelled_columns(POST_RELATION, POST_COLUMNS, post_projection, "id")
+    return Statement(
+        _exclude_deleted_posts(_select_destinations(projection).add_columns(*post))
         .where(Destination.post_id == bindparam("post_id"))
         .order_by(Destination.position, Destination.id)
     )
@@ -181,74 +196,78 @@ async def destinations_page(
     direction: Direction,
     request: PageRequest,
     now: datetime,
-    shape: Shape = WHOLE,
+    projection: Projection = ALL_COLUMNS,
 ) -> Page:
     """One page in a total order, which an index of the sort's column follows.
 
     `now` decides what is overdue.
     """
     order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
-    values = _values(destination_filter, now)
-    query = partial(_page, shape, tuple(values), order)
+    values = _filter_values(destination_filter, now)
+    query = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, query, values, order, request)
 
 
-@kept()
-def _page(shape: Shape, filters: tuple[str, ...], order: Order, part: Part) -> Query:
-    statement = _of_kept_posts(_selected(shape, order.column.key)).where(*_conditions(filters))
-    return page_part(statement, order, part)
+@cached_statement()
+def _select_page(
+    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+) -> Statement:
+    statement = _exclude_deleted_posts(_select_destinations(projection, order.column.key)).where(
+        *_conditions(filters)
+    )
+    return slice_statement(statement, order, page_slice)
 
 
 async def retry_candidates(
-    reader: Reader, wanted: DestinationFilter, request: PageRequest, now: datetime
+    reader: Reader, destination_filter: DestinationFilter, request: PageRequest, now: datetime
 ) -> Page:
     """Those that match, newest first, with their posts and accounts; none that was imported.
 
     What somebody cancelled is among them only where the filter names codes. A retry moves nothing in this
     order, so that one page after the other finds each of them once.
     """
-    values = _values(wanted, now)
-    query = partial(_retry_candidates, tuple(values))
+    values = _filter_values(destination_filter, now)
+    query = partial(_select_retry_candidates, tuple(values))
     return await read_page(reader, query, values, _NEWEST_FIRST, request)
 
 
-@kept()
-def _retry_candidates(filters: tuple[str, ...], part: Part) -> Query:
+@cached_statement()
+def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) -> Statement:
     columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
-    statement = _of_kept_posts(select(*columns)).where(
+    statement = _exclude_deleted_posts(select(*columns)).where(
         Post.imported_at.is_(None), *_conditions(filters)
     )
-    if not {"error_code", of_one("error_code")}.intersection(filters):
+    if not {"error_code", single_value_name("error_code")}.intersection(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
-    return page_part(statement, _NEWEST_FIRST, part)
+    return slice_statement(statement, _NEWEST_FIRST, page_slice)
 
 
 async def count_destinations(
     reader: Reader, destination_filter: DestinationFilter, now: datetime
 ) -> int:
-    values = _values(destination_filter, now)
-    return await reader.count(_count(tuple(values)), **values)
+    values = _filter_values(destination_filter, now)
+    return await reader.count(_select_count(tuple(values)), **values)
 
 
-@kept()
-def _count(filters: tuple[str, ...]) -> Query:
+@cached_statement()
+def _select_count(filters: tuple[str, ...]) -> Statement:
     statement = select(func.count()).select_from(Destination)
-    return Query(_of_kept_posts(statement).where(*_conditions(filters)))
+    return Statement(_exclude_deleted_posts(statement).where(*_conditions(filters)))
 
 
-def _selected(shape: Shape, *always: str) -> AnySelect:
+def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
     """Destinations, always with their ids, and what is to come along with them."""
-    columns = selected(_COLUMNS, shape, "id", *always)
-    account = shape.part(ACCOUNT)
+    columns = projected_columns(_COLUMNS, projection, "id", *required_names)
+    account = projection.relation(ACCOUNT_RELATION)
     if account is None:
         return select(*columns)
-    along = as_part(ACCOUNT, ACCOUNT_COLUMNS, account, "id")
-    return select(*columns, *along).select_from(Destination).join(Account, SAME_ACCOUNT)
+    along = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")
+    return select(*columns, *along).select_from(Destination).join(Account, ACCOUNT_JOIN)
 
 
-def _of_kept_posts(statement: AnySelect) -> AnySelect:
+def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
     """Served by uq_post_kept, without a look at the posts themselves."""
-    return statement.join(Post, SAME_POST).where(Post.deleted_at.is_(None))
+    return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
 
 
 async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
@@ -258,7 +277,7 @@ async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
         .select_from(Destination)
         .where(
             Destination.workspace_id == Workspace.id,
-            _is_overdue(literal(now - OVERDUE_AFTER, Instant())),
+            _is_overdue(literal(now - OVERDUE_AFTER, UtcDateTime())),
         )
         .correlate(Workspace)
         .scalar_subquery()
@@ -266,20 +285,26 @@ async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
     return int(await connection.scalar(select(func.sum(of_one)).select_from(Workspace)) or 0)
 
 
-def _statuses_with(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
+def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
     """Where a destination may stand whose outcome is one of these."""
-    return [status for status in DestinationStatus if not OUTCOMES[status].isdisjoint(outcomes)]
+    return [
+        status
+        for status in DestinationStatus
+        if not OUTCOMES_BY_STATUS[status].isdisjoint(outcomes)
+    ]
 
 
-def _values(wanted: DestinationFilter, now: datetime) -> dict[str, object]:
+def _filter_values(destination_filter: DestinationFilter, now: datetime) -> dict[str, object]:
     """What is compared with."""
-    values = given_values(wanted)
+    values = filter_params(destination_filter)
     values.pop("overdue", None)
-    if wanted.outcome is not None:
-        name, statuses = compared("outcome_statuses", _statuses_with(wanted.outcome))
+    if destination_filter.outcome is not None:
+        name, statuses = filter_param(
+            "outcome_statuses", _statuses_for_outcomes(destination_filter.outcome)
+        )
         values[name] = statuses
-    if wanted.overdue is not None:
-        values["overdue" if wanted.overdue else "not_overdue"] = now - OVERDUE_AFTER
+    if destination_filter.overdue is not None:
+        values["overdue" if destination_filter.overdue else "not_overdue"] = now - OVERDUE_AFTER
     return values
 
 
@@ -287,19 +312,19 @@ def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     return (_CONDITIONS[name] for name in filters)
 
 
-def _is_overdue(latest: ColumnElement[datetime]) -> ColumnElement[bool]:
+def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
     """domain.destinations.is_overdue in SQL; it is counted by the claimable and leased indexes."""
     return or_(
         and_(
             Destination.claimable_at.is_not(None),
-            Destination.claimable_at <= latest,
+            Destination.claimable_at <= cutoff,
             Destination.round_started_at.is_not(None),
-            Destination.round_started_at <= latest,
+            Destination.round_started_at <= cutoff,
         ),
         and_(
             Destination.lease_token.is_not(None),
             Destination.started_at.is_not(None),
-            Destination.lease_expires_at <= latest,
+            Destination.lease_expires_at <= cutoff,
         ),
     )
 
@@ -310,7 +335,7 @@ _HAS_FAILED = and_(
 """Served by the index on status, or by ix_destination_account_failed where accounts are given."""
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    **comparisons(
+    **filter_conditions(
         status=Destination.status,
         platform=Destination.platform,
         account_id=Destination.account_id,
@@ -328,8 +353,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "published_before": Destination.published_at < bindparam("published_before"),
     "next_retry_after": Destination.next_retry_at >= bindparam("next_retry_after"),
     "next_retry_before": Destination.next_retry_at < bindparam("next_retry_before"),
-    "overdue": _is_overdue(bindparam("overdue", type_=Instant())),
-    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=Instant()))),
+    "overdue": _is_overdue(bindparam("overdue", type_=UtcDateTime())),
+    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
 }
 """Of each filter, by its name, which is also that of its value."""
 

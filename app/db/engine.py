@@ -22,26 +22,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from app.db.confinement import WorkspaceFilter, within_workspace
+from app.db.confinement import WorkspaceFilter, restrict_to_workspace
 from app.db.postgresql import (
+    acquire_schema_lock,
     driver_options,
     postgresql_engine,
-    wait_for_other_schema_changes,
 )
 from app.db.postgresql_driver import PostgreSQLDriver
-from app.db.queries import AnyRow, AnySelect, Prepared, Query, Record, prepare
+from app.db.queries import (
+    AnyRow,
+    AnySelect,
+    CompiledStatement,
+    Record,
+    Statement,
+    compile_statement,
+)
 from app.db.sqlite import (
     NO_TIME_LIMIT,
     REFRESH_STATISTICS,
-    STATISTICS_AGE,
-    Threads,
-    foreign_keys_unchecked,
-    refuse_broken_links,
-    sqlite_reading,
-    sqlite_writing,
+    STATISTICS_MAX_AGE,
+    ConnectionThreads,
+    check_foreign_keys,
+    foreign_keys_disabled,
+    sqlite_read_engine,
+    sqlite_write_engine,
 )
 from app.db.sqlite_driver import SQLiteDriver
-from app.db.turns import FileTurns, Turns
+from app.db.turns import FileWriteLock, WriteLock
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 
@@ -50,17 +57,23 @@ T = TypeVar("T")
 WriteSession: TypeAlias = AsyncSession
 """The transaction of one `Database.write`."""
 
-WORKSPACE = "workspace"
+WORKSPACE_PARAM = "workspace"
 """The parameter of every confined statement."""
 
-_WRITE_TRIES = 5
+_MAX_WRITE_ATTEMPTS = 5
 _RETRY_AFTER_SECONDS = 2
 
 # Classes and codes of SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
-_RETRY_WHOLE_TRANSACTION = ("40001", "40P01")  # serialization_failure, deadlock_detected
-_NO_CONNECTION = ("08", "28", "3D", "55000", "57P")  # lost, not let in, not there, closed to all
-_UNAVAILABLE = (*_NO_CONNECTION, "53", "55P03", "57014", *_RETRY_WHOLE_TRANSACTION)
-_SQLITE_UNAVAILABLE = (
+_RETRYABLE_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_CONNECTION_FAILURE_STATES = (
+    "08",
+    "28",
+    "3D",
+    "55000",
+    "57P",
+)  # lost, not let in, not there, closed to all
+_UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *_RETRYABLE_STATES)
+_SQLITE_UNAVAILABLE_ERRORS = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
     "SQLITE_CANTOPEN",
@@ -74,43 +87,47 @@ _SQLITE_UNAVAILABLE = (
 class Reader:
     """Reads of one workspace. The filter is applied to each statement, so a query cannot forget it."""
 
-    def __init__(self, workspace_id: WorkspaceId, run: "_Run") -> None:
+    def __init__(self, workspace_id: WorkspaceId, run: "_RunStatement") -> None:
         self._workspace_id = workspace_id
         self._run = run
 
-    async def rows(self, query: Query | AnySelect, **values: object) -> Sequence[AnyRow]:
+    async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
         """`values` are those that a query leaves open."""
-        return await self._run(query, {WORKSPACE: self._workspace_id, **values})
+        return await self._run(statement, {WORKSPACE_PARAM: self._workspace_id, **values})
 
-    async def records(self, query: Query, **values: object) -> Sequence[Record]:
+    async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
         """As the driver gives them; TypeError inside of a write, which has no driver of its own."""
-        rows = await self.rows(query, **values)
+        rows = await self.rows(statement, **values)
         if rows and not isinstance(rows[0], Record):
             raise TypeError("a write reads decoded rows")
         return cast("Sequence[Record]", rows)
 
-    async def first(self, query: Query | AnySelect, **values: object) -> AnyRow | None:
-        rows = await self.rows(query, **values)
+    async def first(self, statement: Statement | AnySelect, **values: object) -> AnyRow | None:
+        rows = await self.rows(statement, **values)
         return rows[0] if rows else None
 
-    async def count(self, query: Query | AnySelect, **values: object) -> int:
+    async def count(self, statement: Statement | AnySelect, **values: object) -> int:
         """The one number of a `SELECT count(*)`."""
-        ((number,),) = await self.rows(query, **values)
+        ((number,),) = await self.rows(statement, **values)
         return int(number)
 
 
-_Run: TypeAlias = Callable[[Query | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]]
+_RunStatement: TypeAlias = Callable[
+    [Statement | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]
+]
 
 
 class Driver(Protocol):
     """Runs statements that only read."""
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]: ...
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]: ...
 
     async def close(self) -> None: ...
 
 
-def _as_it_is(driver: Driver) -> Driver:
+def _identity(driver: Driver) -> Driver:
     return driver
 
 
@@ -123,37 +140,45 @@ class Database:
         *,
         pool_size: int = 5,
         timeout: timedelta = timedelta(seconds=10),
-        confine: WorkspaceFilter = within_workspace,
-        turns: Callable[[Path, timedelta], Turns] = FileTurns,
-        driven_by: Callable[[Driver], Driver] = _as_it_is,
+        workspace_filter: WorkspaceFilter = restrict_to_workspace,
+        make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
+        wrap_driver: Callable[[Driver], Driver] = _identity,
     ) -> None:
         """`driven_by` may put something between the reads and the driver that runs them."""
-        self._confine = confine
+        self._workspace_filter = workspace_filter
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._threads = Threads()
-        self._confined_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
-        self._open_queries: WeakKeyDictionary[Query, Prepared] = WeakKeyDictionary()
+        self._connection_threads = ConnectionThreads()
+        self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
+            WeakKeyDictionary()
+        )
+        self._unscoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
+            WeakKeyDictionary()
+        )
         driver: SQLiteDriver | PostgreSQLDriver
         if self.is_sqlite:
             file = Path(str(self.url.database))
             driver = SQLiteDriver(
-                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_AGE
+                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
             )
-            self.reading = sqlite_reading(self.url, pool_size, timeout, self._threads)
-            self.writing = sqlite_writing(self.url, timeout, self._threads, turns(file, timeout))
+            self.read_engine = sqlite_read_engine(
+                self.url, pool_size, timeout, self._connection_threads
+            )
+            self.write_engine = sqlite_write_engine(
+                self.url, timeout, self._connection_threads, make_write_lock(file, timeout)
+            )
         else:
             driver = PostgreSQLDriver(
                 driver_options(self.url, timeout), size=pool_size, timeout=timeout
             )
-            self.reading = postgresql_engine(self.url, pool_size, timeout, read_only=True)
-            self.writing = postgresql_engine(self.url, pool_size, timeout, read_only=False)
-        self.driver = driven_by(driver)
+            self.read_engine = postgresql_engine(self.url, pool_size, timeout, read_only=True)
+            self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
+        self.driver = wrap_driver(driver)
         self.timeout = timeout
-        self._waiting: list[Callable[[WorkspaceId], None]] = []
+        self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
 
     @classmethod
-    def in_file(cls, file: Path) -> Self:
+    def from_file(cls, file: Path) -> Self:
         """The SQLite database in a file, whatever characters its path has."""
         return cls(URL.create("sqlite+aiosqlite", database=str(file)))
 
@@ -161,35 +186,37 @@ class Database:
         """Reads of one workspace, each of its own instant."""
         return Reader(workspace_id, self._fetch)
 
-    def reading_within(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
+    def reader_in(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
         """Reads of one workspace inside a write, as its transaction sees it."""
 
-        async def run(query: Query | AnySelect, values: dict[str, object]) -> Sequence[AnyRow]:
-            result = await session.execute(self._confined(query), values)
+        async def run(
+            statement: Statement | AnySelect, values: dict[str, object]
+        ) -> Sequence[AnyRow]:
+            result = await session.execute(self._apply_workspace_filter(statement), values)
             return result.all()
 
         return Reader(workspace_id, run)
 
-    async def find(self, query: Query, **values: object) -> AnyRow | None:
+    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
         """The first row in whichever workspace: to find a key's own."""
-        prepared = self._open_queries.get(query)
+        prepared = self._unscoped_statements.get(statement)
         if prepared is None:
-            prepared = self._open_queries[query] = self._prepare(query.statement)
+            prepared = self._unscoped_statements[statement] = self._compile(statement.statement)
         rows = await self._run(prepared, values)
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def read_all_workspaces(self) -> AsyncIterator[AsyncConnection]:
+    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
         """Read without a workspace, for the server itself and the operator's commands."""
-        with _unavailable_explained:
-            async with self.reading.connect() as connection:
+        with _translate_unavailable:
+            async with self.read_engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Read any number of statements, however long, as of one instant; for the operator."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
-        async with self.read_all_workspaces() as connection:
+        async with self.unscoped_connection() as connection:
             await connection.execution_options(isolation_level=level, **{NO_TIME_LIMIT: True})
             begin = "BEGIN" if self.is_sqlite else "SET LOCAL statement_timeout = 0"
             await connection.exec_driver_sql(begin)
@@ -204,50 +231,50 @@ class Database:
 
         `work` may run more than once, so it must have no effect but its statements.
         """
-        with _unavailable_explained:
+        with _translate_unavailable:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_asks_for_a_retry),
-                stop=stop_after_attempt(_WRITE_TRIES),
+                retry=retry_if_exception(_is_retryable),
+                stop=stop_after_attempt(_MAX_WRITE_ATTEMPTS),
                 wait=wait_random_exponential(multiplier=0.02, max=0.5),
                 reraise=True,
             ):
                 with attempt:
-                    async with AsyncSession(self.writing, expire_on_commit=False) as session:
+                    async with AsyncSession(self.write_engine, expire_on_commit=False) as session:
                         result = await work(session)
                         await session.commit()
         return result
 
     @contextmanager
-    def telling(self, tell: Callable[[WorkspaceId], None]) -> Iterator[None]:
+    def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
         """Within it, `tell` is called when there are new events in a workspace that everybody can read."""
-        self._waiting.append(tell)
+        self._commit_callbacks.append(callback)
         try:
             yield
         finally:
-            self._waiting.remove(tell)
+            self._commit_callbacks.remove(callback)
 
-    def has_committed_events(self, workspace_id: WorkspaceId) -> None:
+    def notify_commit(self, workspace_id: WorkspaceId) -> None:
         """Tell those who wait for them."""
-        for tell in self._waiting:
+        for tell in self._commit_callbacks:
             tell(workspace_id)
 
     @asynccontextmanager
-    async def changing_schema(self) -> AsyncIterator[AsyncConnection]:
+    async def schema_transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that no other process shares a schema change with; for migrations.
 
         Foreign keys are unchecked until its end, because SQLite rebuilds a table by dropping it,
         and a drop would delete the rows that refer to it.
         """
-        with _unavailable_explained:
-            async with self.writing.connect() as connection:
+        with _translate_unavailable:
+            async with self.write_engine.connect() as connection:
                 if self.is_sqlite:
                     await connection.execution_options(**{NO_TIME_LIMIT: True})
-                    async with foreign_keys_unchecked(connection), connection.begin():
+                    async with foreign_keys_disabled(connection), connection.begin():
                         yield connection
-                        await refuse_broken_links(connection)
+                        await check_foreign_keys(connection)
                 else:
                     async with connection.begin():
-                        await wait_for_other_schema_changes(connection)
+                        await acquire_schema_lock(connection)
                         yield connection
 
     async def refresh_statistics(self) -> None:
@@ -264,34 +291,36 @@ class Database:
         if not self.is_sqlite:
             return None
         file = Path(str(self.url.database))
-        with _unavailable_explained:  # a folder may be closed to us
+        with _translate_unavailable:  # a folder may be closed to us
             return None if file.exists() else file
 
     async def _fetch(
-        self, query: Query | AnySelect, values: Mapping[str, object]
+        self, statement: Statement | AnySelect, values: Mapping[str, object]
     ) -> Sequence[AnyRow]:
-        if not isinstance(query, Query):
-            return await self._run(self._prepare(self._confined(query)), values)
-        prepared = self._confined_queries.get(query)
+        if not isinstance(statement, Statement):
+            return await self._run(self._compile(self._apply_workspace_filter(statement)), values)
+        prepared = self._scoped_statements.get(statement)
         if prepared is None:
-            prepared = self._prepare(self._confined(query))
-            self._confined_queries[query] = prepared
+            prepared = self._compile(self._apply_workspace_filter(statement))
+            self._scoped_statements[statement] = prepared
         return await self._run(prepared, values)
 
-    def _confined(self, query: Query | AnySelect) -> AnySelect:
-        statement = query.statement if isinstance(query, Query) else query
-        return self._confine(statement, bindparam(WORKSPACE))
+    def _apply_workspace_filter(self, query: Statement | AnySelect) -> AnySelect:
+        statement = query.statement if isinstance(query, Statement) else query
+        return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
 
-    def _prepare(self, statement: AnySelect) -> Prepared:
-        return prepare(statement, self.reading.dialect)
+    def _compile(self, statement: AnySelect) -> CompiledStatement:
+        return compile_statement(statement, self.read_engine.dialect)
 
-    async def _run(self, prepared: Prepared, values: Mapping[str, object]) -> Sequence[AnyRow]:
-        with _unavailable_explained:
-            return await self.driver.fetch(prepared, prepared.arguments(values))
+    async def _run(
+        self, statement: CompiledStatement, values: Mapping[str, object]
+    ) -> Sequence[AnyRow]:
+        with _translate_unavailable:
+            return await self.driver.fetch(statement, statement.encode_arguments(values))
 
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can be run."""
-        async with self.read_all_workspaces() as connection:
+        async with self.unscoped_connection() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def __aenter__(self) -> Self:
@@ -300,9 +329,9 @@ class Database:
     async def __aexit__(self, *_exc_info: object) -> None:
         """Close every connection; whoever made a database leaves it here."""
         await self.driver.close()
-        await self.reading.dispose()
-        await self.writing.dispose()
-        await self._threads.ended()
+        await self.read_engine.dispose()
+        await self.write_engine.dispose()
+        await self._connection_threads.wait_closed()
 
 
 def insert_with_on_conflict(
@@ -318,7 +347,7 @@ async def _refresh_statistics(session: WriteSession) -> None:
     await session.execute(text(REFRESH_STATISTICS))
 
 
-class _UnavailableExplained:
+class _UnavailableTranslator:
     """Turns "the database cannot answer now" into the public error; leaves mistakes as they are."""
 
     def __enter__(self) -> None:
@@ -326,13 +355,13 @@ class _UnavailableExplained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and _is_unavailable(error):
-            raise _unavailable() from error
+            raise _unavailable_error() from error
 
 
-_unavailable_explained = _UnavailableExplained()
+_translate_unavailable = _UnavailableTranslator()
 
 
-def _unavailable() -> ServiceUnavailable:
+def _unavailable_error() -> ServiceUnavailable:
     return ServiceUnavailable(
         "The database did not answer in time. Try again in a moment.",
         retry_after=_RETRY_AFTER_SECONDS,
@@ -345,22 +374,24 @@ def _is_unavailable(error: Exception) -> bool:
         case PoolTimeout() | OSError():
             return True
         case DBAPIError():
-            return error.connection_invalidated or _says_unavailable(error.orig)
+            return error.connection_invalidated or _has_unavailable_code(error.orig)
         case asyncpg.InterfaceError():
             return not isinstance(error, asyncpg.DataError)
         case sqlite3.Error() | asyncpg.PostgresError():
-            return _says_unavailable(error)
+            return _has_unavailable_code(error)
     return False
 
 
-def _says_unavailable(error: BaseException | None) -> bool:
+def _has_unavailable_code(error: BaseException | None) -> bool:
     sqlite_name = str(getattr(error, "sqlite_errorname", ""))
-    return _has_state(error, _UNAVAILABLE) or sqlite_name.startswith(_SQLITE_UNAVAILABLE)
+    return _has_sqlstate(error, _UNAVAILABLE_STATES) or sqlite_name.startswith(
+        _SQLITE_UNAVAILABLE_ERRORS
+    )
 
 
-def _asks_for_a_retry(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and _has_state(error.orig, _RETRY_WHOLE_TRANSACTION)
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and _has_sqlstate(error.orig, _RETRYABLE_STATES)
 
 
-def _has_state(error: BaseException | None, states: tuple[str, ...]) -> bool:
-    return str(getattr(error, "sqlstate", None) or "").startswith(states)
+def _has_sqlstate(error: BaseException | None, prefixes: tuple[str, ...]) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith(prefixes)

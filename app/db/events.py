@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
 from app.db.engine import Reader, WriteSession
-from app.db.queries import AnyRow, Query, any_of
-from app.db.shapes import kept
+from app.db.queries import AnyRow, Statement, any_of
+from app.db.shapes import cached_statement
 from app.domain.errors import ResyncRequired
-from app.domain.events import START, Change, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 
 
@@ -65,36 +65,36 @@ async def append_events(
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangePage:
     """A stretch of a feed."""
 
-    found: Sequence[Change]
-    until: FeedPosition
+    changes: Sequence[Change]
+    next_position: FeedPosition
     """From where to go on: up to here, nothing else was asked for."""
     has_more: bool
     """Whether there is more to look at; what is wanted may not be among it."""
-    newest: FeedPosition
+    latest_position: FeedPosition
     """Behind the last event there is, whatever was asked for."""
 
 
-LOOKED_AT_ONCE = 50_000
+MAX_SCANNED = 50_000
 """Changes that are looked at for a page of some kinds, in some 15 ms; there may be many millions."""
 
 
 async def newest_position(reader: Reader) -> FeedPosition:
     """Behind the last event."""
-    row = await reader.first(_NEWEST)
-    return START if row is None else FeedPosition(row.seq, row.created_at)
+    row = await reader.first(_NEWEST_EVENT)
+    return FEED_START if row is None else FeedPosition(row.seq, row.created_at)
 
 
 async def read_changes(
     reader: Reader,
     after: FeedPosition | None,
-    wanted: ChangeFilter,
+    change_filter: ChangeFilter,
     *,
     limit: int,
-    looks_at: int = LOOKED_AT_ONCE,
-) -> Changes:
+    scan_limit: int = MAX_SCANNED,
+) -> ChangePage:
     """The first of them after a position, or of all that are kept; fewer where it has looked at so many.
 
     ResyncRequired where some that came after the position are not kept any more. That is looked at last:
@@ -102,67 +102,71 @@ async def read_changes(
     """
     newest = await newest_position(reader)
     end = newest
-    if wanted.kinds is not None and wanted.post_id is None:  # the one search without an index
-        end = await _end_of_look(reader, after, looks_at, newest)
+    if (
+        change_filter.kinds is not None and change_filter.post_id is None
+    ):  # the one search without an index
+        end = await _scan_end(reader, after, scan_limit, newest)
     # Whatever is up to there can be read: a number is given out by the transaction of its event.
-    rows = await _rows(reader, after, wanted, until=end.seq, limit=limit + 1)
+    rows = await _read_event_rows(reader, after, change_filter, until=end.seq, limit=limit + 1)
     if after is not None:
         await check_position(reader, after)
-    found = [_change(row) for row in rows[:limit]]
+    found = [_change_from_row(row) for row in rows[:limit]]
     is_full = len(rows) > limit
     until = found[-1].position if is_full else end
-    return Changes(found, until, is_full or end is not newest, newest)
+    return ChangePage(found, until, is_full or end is not newest, newest)
 
 
-async def _end_of_look(
-    reader: Reader, after: FeedPosition | None, looks_at: int, newest: FeedPosition
+async def _scan_end(
+    reader: Reader, after: FeedPosition | None, scan_limit: int, newest: FeedPosition
 ) -> FeedPosition:
     """So many further on, or at the newest; ResyncRequired where that is not kept any more."""
     if after is None:
-        oldest = await reader.first(_OLDEST)
+        oldest = await reader.first(_OLDEST_EVENT)
         start = 0 if oldest is None else oldest.seq - 1
     else:
         start = after.seq
-    if start + looks_at >= newest.seq:
+    if start + scan_limit >= newest.seq:
         return newest
-    row = await reader.first(_TIME_OF, seq=start + looks_at)
+    row = await reader.first(_EVENT_TIME, seq=start + scan_limit)
     if row is not None:
         return FeedPosition(row.seq, row.created_at)
     if after is not None:  # what came right after it is not kept any more either
-        raise resync_required()
+        raise resync_required_error()
     return newest  # the oldest was forgotten just now
 
 
-async def changes_following(reader: Reader, after: FeedPosition, *, limit: int) -> list[Change]:
+async def read_contiguous_changes(
+    reader: Reader, after: FeedPosition, *, limit: int
+) -> list[Change]:
     """All that come next, without a gap; ResyncRequired where that cannot be told any more."""
-    if after == START:
-        rows = await _rows(reader, None, ChangeFilter(), until=None, limit=limit)
+    if after == FEED_START:
+        rows = await _read_event_rows(reader, None, ChangeFilter(), until=None, limit=limit)
         is_whole = not rows or rows[0].seq == 1
         following = rows
     else:
         # With its own, which is another one where a backup was restored, or not kept any more.
         own = FeedPosition(after.seq - 1, None)
-        rows = await _rows(reader, own, ChangeFilter(), until=None, limit=limit + 1)
+        rows = await _read_event_rows(reader, own, ChangeFilter(), until=None, limit=limit + 1)
         is_whole = bool(rows) and (rows[0].seq, rows[0].created_at) == (
             after.seq,
             after.happened_at,
         )
         following = rows[1:]
     if not is_whole:
-        raise resync_required()
-    return [_change(row) for row in following]
+        raise resync_required_error()
+    return [_change_from_row(row) for row in following]
 
 
 async def check_position(reader: Reader, position: FeedPosition) -> None:
     """ResyncRequired unless all that came after it is kept: as it is where its own event is."""
-    if position == START:
-        oldest = await reader.first(_OLDEST)
+    if position == FEED_START:
+        oldest = await reader.first(_OLDEST_EVENT)
         is_kept = oldest is None or oldest.seq == 1
     else:
-        row = await reader.first(_TIME_OF, seq=position.seq)
+        row = await reader.first(_EVENT_TIME, seq=position.seq)
         is_kept = row is not None and row.created_at == position.happened_at
     if not is_kept:
-        raise resync_required()
+        raise resync_required_error()
 
 
 async def oldest_events(
@@ -179,15 +183,15 @@ async def oldest_events(
     return [(row.seq, row.created_at) for row in found]
 
 
-async def forget_events(session: WriteSession, workspace_id: WorkspaceId, until: int) -> None:
+async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:
     """All with this number or a lower one."""
     event = models.Event
     await session.execute(
-        delete(event).where(event.workspace_id == workspace_id, event.seq <= until)
+        delete(event).where(event.workspace_id == workspace_id, event.seq <= last_seq)
     )
 
 
-def resync_required() -> ResyncRequired:
+def resync_required_error() -> ResyncRequired:
     """For whoever went on too late."""
     return ResyncRequired(
         "The changes after this cursor are not kept any more. Read anew what you need, and go on from"
@@ -196,10 +200,10 @@ def resync_required() -> ResyncRequired:
     )
 
 
-async def _rows(
+async def _read_event_rows(
     reader: Reader,
     after: FeedPosition | None,
-    wanted: ChangeFilter,
+    change_filter: ChangeFilter,
     *,
     until: int | None,
     limit: int,
@@ -207,11 +211,11 @@ async def _rows(
     values: dict[str, object] = {"after": 0 if after is None else after.seq, "room": limit}
     if until is not None:
         values["until"] = until
-    if wanted.kinds is not None:
-        values["kinds"] = [kind.value for kind in wanted.kinds]
-    if wanted.post_id is not None:
-        values["post_id"] = wanted.post_id
-    return await reader.rows(_following(tuple(values)), **values)
+    if change_filter.kinds is not None:
+        values["kinds"] = [kind.value for kind in change_filter.kinds]
+    if change_filter.post_id is not None:
+        values["post_id"] = change_filter.post_id
+    return await reader.rows(_select_events(tuple(values)), **values)
 
 
 _CONDITIONS = {
@@ -222,12 +226,12 @@ _CONDITIONS = {
 }
 
 
-@kept()
-def _following(given: tuple[str, ...]) -> Query:
+@cached_statement()
+def _select_events(filters: tuple[str, ...]) -> Statement:
     """Served by the primary key; for one post, by ix_event_workspace_id_post_id_seq."""
     event = models.Event
-    conditions = [condition for name, condition in _CONDITIONS.items() if name in given]
-    return Query(
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in filters]
+    return Statement(
         select(
             event.seq,
             event.kind,
@@ -245,12 +249,12 @@ def _following(given: tuple[str, ...]) -> Query:
 
 
 _SEQ_AND_TIME = select(models.Event.seq, models.Event.created_at)
-_NEWEST = Query(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
-_OLDEST = Query(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
-_TIME_OF = Query(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
+_NEWEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
+_OLDEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
+_EVENT_TIME = Statement(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
 
 
-def _change(row: AnyRow) -> Change:
+def _change_from_row(row: AnyRow) -> Change:
     payload = row.payload
     return Change(
         seq=row.seq,

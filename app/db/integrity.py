@@ -19,13 +19,13 @@ from app.db.models import Base
 from app.db.queries import AnySelect
 from app.db.readable import (
     Unreadable,
-    as_stored,
-    batched,
-    has_gaps,
-    printable,
-    readable,
-    readable_rows,
-    reading_everything,
+    has_unreadable,
+    make_tolerant,
+    raw_column,
+    stream_readable_rows,
+    stream_rows,
+    to_printable,
+    tolerant_decoding,
 )
 
 MAX_PROBLEMS = 1000
@@ -44,10 +44,10 @@ async def find_problems(database: Database) -> list[str]:
     except DBAPIError as error:
         return [f"The check could not begin: {_reason(error)}."]
     problems: list[str] = []
-    async with database.snapshot() as connection, reading_everything(connection):
+    async with database.snapshot() as connection, tolerant_decoding(connection):
         for what, check in _checks(database):
             try:
-                async with _by_itself(connection), aclosing(check(connection)) as found:
+                async with _savepoint(connection), aclosing(check(connection)) as found:
                     async for problem in found:
                         problems.append(problem)
                         if len(problems) == MAX_PROBLEMS:
@@ -59,7 +59,7 @@ async def find_problems(database: Database) -> list[str]:
     return problems
 
 
-def _by_itself(connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+def _savepoint(connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
     """A savepoint, where the engine answers nothing more in a transaction after an error."""
     return nullcontext() if connection.dialect.name == "sqlite" else connection.begin_nested()
 
@@ -67,11 +67,11 @@ def _by_itself(connection: AsyncConnection) -> AbstractAsyncContextManager[objec
 def _checks(database: Database) -> Iterator[tuple[str, Check]]:
     """Each with what it looks at; none needs what another one found."""
     if database.is_sqlite:
-        yield "the file", _damage
+        yield "the file", _file_damage
     for table in Base.metadata.sorted_tables:
         yield f"the values in {table.name}", partial(_unreadable_values, table)
     for table in Base.metadata.sorted_tables:
-        yield f"the links of {table.name}", partial(_broken_links, table)
+        yield f"the links of {table.name}", partial(_broken_foreign_keys, table)
     yield from RULES.items()
 
 
@@ -83,7 +83,7 @@ def _reason(error: DBAPIError) -> str:
     return str(cause).partition("\n")[0].rstrip(".")
 
 
-async def _damage(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _file_damage(connection: AsyncConnection) -> AsyncGenerator[str]:
     """PostgreSQL verifies its pages by checksum whenever it reads, so only SQLite is asked."""
     result = await connection.exec_driver_sql("PRAGMA integrity_check")
     for answer in result.scalars():
@@ -94,41 +94,41 @@ async def _damage(connection: AsyncConnection) -> AsyncGenerator[str]:
 
 async def _unreadable_values(table: Table, connection: AsyncConnection) -> AsyncGenerator[str]:
     names = [column.name for column in table.columns]
-    key = [as_stored(column).label(f"key_{column.name}") for column in table.primary_key]
-    statement = readable(select(*table.columns), connection.dialect).add_columns(*key)
-    async for row in batched(connection, statement):
-        if has_gaps(row):
+    key = [raw_column(column).label(f"key_{column.name}") for column in table.primary_key]
+    statement = make_tolerant(select(*table.columns), connection.dialect).add_columns(*key)
+    async for row in stream_rows(connection, statement):
+        if has_unreadable(row):
             reasons = (
                 f"{name} is not {value.expected}"
                 for name, value in zip(names, row, strict=False)
                 if isinstance(value, Unreadable)
             )
-            yield f"{_named(table, row[len(names) :])} cannot be read: {', '.join(reasons)}."
+            yield f"{_row_label(table, row[len(names) :])} cannot be read: {', '.join(reasons)}."
 
 
-async def _broken_links(table: Table, connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _broken_foreign_keys(table: Table, connection: AsyncConnection) -> AsyncGenerator[str]:
     for link in sorted(table.foreign_key_constraints, key=lambda each: str(each.name)):
-        async for row in readable_rows(connection, _without_target(table, link)):
+        async for row in stream_readable_rows(connection, _select_dangling_keys(table, link)):
             yield (
-                f"{_named(table, row)} refers by {', '.join(link.column_keys)}"
+                f"{_row_label(table, row)} refers by {', '.join(link.column_keys)}"
                 f" to a row of {link.referred_table.name} that does not exist."
             )
 
 
 @cache
-def _without_target(table: Table, link: ForeignKeyConstraint) -> AnySelect:
+def _select_dangling_keys(table: Table, foreign_key: ForeignKeyConstraint) -> AnySelect:
     """The keys of the rows whose link has no NULL in it and leads nowhere."""
-    target = link.referred_table.alias("target")
-    pairs = [(each.parent, target.c[each.column.name]) for each in link.elements]
+    target = foreign_key.referred_table.alias("target")
+    pairs = [(each.parent, target.c[each.column.name]) for each in foreign_key.elements]
     return select(*table.primary_key).where(
         *(column.is_not(None) for column, _ in pairs),
         ~exists().where(*(column == other for column, other in pairs)),
     )
 
 
-def _named(table: Table, key: Sequence[object]) -> str:
+def _row_label(table: Table, key: Sequence[object]) -> str:
     """`Workspace 1b4e…: attempt 6fa4…`; the first column of a key is its workspace, if it has one."""
-    first, *rest = map(printable, key)
+    first, *rest = map(to_printable, key)
     if "workspace_id" not in table.c:
         return f"{table.name.capitalize()} {first}"
     return f"Workspace {first}: {' '.join([table.name, *rest])}"

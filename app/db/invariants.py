@@ -17,8 +17,8 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
 
 from app.db.models import (
-    SAME_ACCOUNT,
-    SAME_POST,
+    ACCOUNT_JOIN,
+    POST_JOIN,
     Account,
     ApiKey,
     Attempt,
@@ -29,8 +29,14 @@ from app.db.models import (
     Webhook,
     Workspace,
 )
-from app.db.queries import StoredRow
-from app.db.readable import batched, has_gaps, printable, readable, readable_rows
+from app.db.queries import DecodedRow
+from app.db.readable import (
+    has_unreadable,
+    make_tolerant,
+    stream_readable_rows,
+    stream_rows,
+    to_printable,
+)
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
     DestinationState,
@@ -46,7 +52,7 @@ from app.domain.workspaces import WorkspaceKind
 Rule: TypeAlias = Callable[[AsyncConnection], AsyncGenerator[str]]
 
 
-async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Each destination against its invariants, each post against the fold of its destinations."""
     statement = (
         select(
@@ -59,36 +65,36 @@ async def _impossible_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
             Post.published_at.label("post_published_at"),
             Destination.id.label("destination_id"),
             Account.platform.label("account_platform"),
-            *(column.label(column.name) for column in _OF_DESTINATION),
+            *(column.label(column.name) for column in _DESTINATION_COLUMNS),
         )
         .select_from(Post)
         .join(Workspace, Workspace.id == Post.workspace_id)
-        .join(Destination, SAME_POST, isouter=True)
-        .join(Account, SAME_ACCOUNT, isouter=True)
+        .join(Destination, POST_JOIN, isouter=True)
+        .join(Account, ACCOUNT_JOIN, isouter=True)
         .order_by(Post.workspace_id, Post.id, Destination.position)
     )
-    statement = readable(statement, connection.dialect)
-    async for rows in _by_post(batched(connection, statement)):
-        if not any(has_gaps(row) or _lacks_a_value(row) for row in rows):
-            for problem in _problems_of_post(rows):
+    statement = make_tolerant(statement, connection.dialect)
+    async for rows in _group_by_post(stream_rows(connection, statement)):
+        if not any(has_unreadable(row) or _has_missing_value(row) for row in rows):
+            for problem in _post_problems(rows):
                 yield problem
 
 
 _STATE_FIELDS = tuple(field.name for field in fields(DestinationState))
-_OF_DESTINATION = tuple(
+_DESTINATION_COLUMNS = tuple(
     Destination.__table__.c[name] for name in ("account_id", "platform", "position", *_STATE_FIELDS)
 )
 
 
-def _lacks_a_value(row: StoredRow) -> bool:
+def _has_missing_value(row: DecodedRow) -> bool:
     """NULL where a destination must have a value: the outer join takes it for no destination's."""
     return row.destination_id is not None and any(
-        getattr(row, column.name) is None for column in _OF_DESTINATION if not column.nullable
+        getattr(row, column.name) is None for column in _DESTINATION_COLUMNS if not column.nullable
     )
 
 
-async def _by_post(rows: AsyncIterator[StoredRow]) -> AsyncIterator[list[StoredRow]]:
-    group: list[StoredRow] = []
+async def _group_by_post(rows: AsyncIterator[DecodedRow]) -> AsyncIterator[list[DecodedRow]]:
+    group: list[DecodedRow] = []
     async for row in rows:
         if group and (group[0].workspace_id, group[0].id) != (row.workspace_id, row.id):
             yield group
@@ -98,22 +104,22 @@ async def _by_post(rows: AsyncIterator[StoredRow]) -> AsyncIterator[list[StoredR
         yield group
 
 
-def _problems_of_post(rows: list[StoredRow]) -> Iterator[str]:
+def _post_problems(rows: list[DecodedRow]) -> Iterator[str]:
     post = rows[0]
     name = f"Workspace {post.workspace_id}: post {post.id}"
     destinations = [row for row in rows if row.destination_id is not None]
     if post.kind is WorkspaceKind.LOCAL:
-        yield from _misplaced(name, [row.position for row in destinations])
+        yield from _position_problems(name, [row.position for row in destinations])
 
     states: list[DestinationState] = []
     for row in destinations:
         try:
-            state = _state(row)
+            state = _destination_state(row)
         except ValueError as error:
-            yield f"{_destination(row)}: {error}."
+            yield f"{_destination_label(row)}: {error}."
         else:
             states.append(state)
-            yield from _underived(row, state)
+            yield from _derived_value_problems(row, state)
     if len(states) < len(destinations):
         return
     status = post_status(
@@ -124,12 +130,12 @@ def _problems_of_post(rows: list[StoredRow]) -> Iterator[str]:
     published_at = post_published_at(states)
     if post.post_published_at != published_at:
         yield (
-            f"{name} has published_at {_shown(post.post_published_at)};"
-            f" its destinations make it {_shown(published_at)}."
+            f"{name} has published_at {_format_value(post.post_published_at)};"
+            f" its destinations make it {_format_value(published_at)}."
         )
 
 
-def _misplaced(name: str, positions: list[int]) -> Iterator[str]:
+def _position_problems(name: str, positions: list[int]) -> Iterator[str]:
     if positions != list(range(len(positions))):
         yield (
             f"{name} has its destinations at the positions {', '.join(map(str, positions))};"
@@ -137,14 +143,14 @@ def _misplaced(name: str, positions: list[int]) -> Iterator[str]:
         )
 
 
-def _underived(row: StoredRow, state: DestinationState) -> Iterator[str]:
+def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterator[str]:
     """What is stored beside what it follows from, and differs from that."""
     is_final = state.outcome is not Outcome.NONE
     day = due_day(state.due_at) if is_final and state.due_at else None
     if state.due_day != day:
         yield (
-            f"{_destination(row)} has due_day {_shown(state.due_day)};"
-            f" its due_at makes it {_shown(day)}."
+            f"{_destination_label(row)} has due_day {_format_value(state.due_day)};"
+            f" its due_at makes it {_format_value(day)}."
         )
     late = (
         lateness_ms(state.due_at, state.published_at)
@@ -153,27 +159,27 @@ def _underived(row: StoredRow, state: DestinationState) -> Iterator[str]:
     )
     if state.lateness_ms != late:
         yield (
-            f"{_destination(row)} has lateness_ms {_shown(state.lateness_ms)};"
-            f" its due_at and published_at make it {_shown(late)}."
+            f"{_destination_label(row)} has lateness_ms {_format_value(state.lateness_ms)};"
+            f" its due_at and published_at make it {_format_value(late)}."
         )
     if row.kind is WorkspaceKind.LOCAL and row.account_platform not in (None, row.platform):
         yield (
-            f"{_destination(row)} has platform {printable(row.platform)};"
-            f" its account {row.account_id} has {printable(row.account_platform)}."
+            f"{_destination_label(row)} has platform {to_printable(row.platform)};"
+            f" its account {row.account_id} has {to_printable(row.account_platform)}."
         )
 
 
-def _destination(row: StoredRow) -> str:
+def _destination_label(row: DecodedRow) -> str:
     return f"Workspace {row.workspace_id}: destination {row.destination_id}"
 
 
-def _shown(value: datetime | date | int | None) -> str:
+def _format_value(value: datetime | date | int | None) -> str:
     if value is None:
         return "none"
     return format_instant(value) if isinstance(value, datetime) else str(value)
 
 
-def _state(row: StoredRow) -> DestinationState:
+def _destination_state(row: DecodedRow) -> DestinationState:
     """ValueError for a broken invariant."""
     return DestinationState(**{name: getattr(row, name) for name in _STATE_FIELDS})
 
@@ -182,29 +188,29 @@ async def _stale_search_texts(connection: AsyncConnection) -> AsyncGenerator[str
     statement = select(
         Post.workspace_id, Post.id, Post.content, Post.platform_content, Post.search_text
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         if row.search_text != search_text(row.content, row.platform_content):
             yield f"Workspace {row.workspace_id}: post {row.id} is not found by its own text."
 
 
-async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Each destination against its log: how many attempts there are, and how the last one ended.
 
     The log may be shorter than the count where nobody logged what happened elsewhere; so the last attempt
     of the log need not be the last one.
     """
-    regular = and_(*_of_destination(Attempt), Attempt.kind != AttemptKind.LATE)
+    regular = and_(*_destination_join(Attempt), Attempt.kind != AttemptKind.LATE)
     other = aliased(Attempt)
     newest_fence = (
         select(func.max(other.fence))
-        .where(*_of_destination(other), other.kind != AttemptKind.LATE)
+        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
         .correlate(Destination)
         .scalar_subquery()
     )
     logged = (
         select(func.count())
         .select_from(other)
-        .where(*_of_destination(other), other.kind != AttemptKind.LATE)
+        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
     )
     statement = (
         select(
@@ -221,24 +227,24 @@ async def _contradicting_attempts(connection: AsyncConnection) -> AsyncGenerator
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
-        .join(Post, SAME_POST)
+        .join(Post, POST_JOIN)
         .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         from_elsewhere = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None
         if row.logged > row.attempts or (row.logged < row.attempts and not from_elsewhere):
             yield (
-                f"{_destination(row)} counts {row.attempts} attempts, but {row.logged} are logged."
+                f"{_destination_label(row)} counts {row.attempts} attempts, but {row.logged} are logged."
             )
-        elif not from_elsewhere and row.last_id is not None and _contradicts(row):
+        elif not from_elsewhere and row.last_id is not None and _contradicts_last_attempt(row):
             yield (
-                f"{_destination(row)} has outcome {row.outcome} and started_at"
-                f" {_shown(row.started_at)}, which cannot follow from its last attempt"
+                f"{_destination_label(row)} has outcome {row.outcome} and started_at"
+                f" {_format_value(row.started_at)}, which cannot follow from its last attempt"
                 f" {row.last_id}, of outcome {row.last_outcome}."
             )
 
 
-def _of_destination(
+def _destination_join(
     model: type[Attempt | PublishEvidence] | AliasedClass[Attempt],
 ) -> tuple[ColumnElement[bool], ...]:
     return (
@@ -247,7 +253,7 @@ def _of_destination(
     )
 
 
-def _contradicts(row: StoredRow) -> bool:
+def _contradicts_last_attempt(row: DecodedRow) -> bool:
     """Whether no way leads from how the last attempt ended to where the destination is.
 
     A destination may be published after any attempt, as the late report of an older one tells. After
@@ -265,7 +271,7 @@ def _contradicts(row: StoredRow) -> bool:
     )
 
 
-async def _backward_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _attempts_finished_before_start(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Of local workspaces: the clock of a mirrored service is not ours to judge."""
     statement = (
         select(Attempt.workspace_id, Attempt.id, Attempt.started_at, Attempt.finished_at)
@@ -273,19 +279,19 @@ async def _backward_attempts(connection: AsyncConnection) -> AsyncGenerator[str]
         .join(Workspace, Workspace.id == Attempt.workspace_id)
         .where(Workspace.kind == WorkspaceKind.LOCAL, Attempt.finished_at < Attempt.started_at)
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         yield (
-            f"Workspace {row.workspace_id}: attempt {row.id} finished at {_shown(row.finished_at)},"
-            f" before it started at {_shown(row.started_at)}."
+            f"Workspace {row.workspace_id}: attempt {row.id} finished at {_format_value(row.finished_at)},"
+            f" before it started at {_format_value(row.started_at)}."
         )
 
 
-async def _contradicting_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Published is exactly what was reported so, by a worker or a person, and the first report counts.
 
     The place is that of the report that counts, and no report is of a claim that was not made yet.
     """
-    counting = and_(*_of_destination(PublishEvidence), PublishEvidence.counted)
+    counting = and_(*_destination_join(PublishEvidence), PublishEvidence.counted)
     other = aliased(PublishEvidence)
     statement = (
         select(
@@ -293,30 +299,33 @@ async def _contradicting_evidence(connection: AsyncConnection) -> AsyncGenerator
             Destination.id.label("destination_id"),
             Destination.status,
             Destination.fence,
-            *(getattr(Destination, name) for name in _OF_PLACE),
+            *(getattr(Destination, name) for name in _PUBLICATION_FIELDS),
             PublishEvidence.fence.label("counted_fence"),
-            *(getattr(PublishEvidence, name).label(f"counted_{name}") for name in _OF_PLACE),
+            *(
+                getattr(PublishEvidence, name).label(f"counted_{name}")
+                for name in _PUBLICATION_FIELDS
+            ),
             select(func.max(other.fence))
-            .where(*_of_destination(other))
+            .where(*_destination_join(other))
             .correlate(Destination)
             .scalar_subquery()
             .label("last_fence"),
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
-        .join(Post, SAME_POST)
+        .join(Post, POST_JOIN)
         .join(PublishEvidence, counting, isouter=True)
         .where(Workspace.kind == WorkspaceKind.LOCAL, Post.imported_at.is_(None))
     )
-    async for row in readable_rows(connection, statement):
-        for problem in _problems_of_evidence(row):
-            yield f"{_destination(row)} {problem}"
+    async for row in stream_readable_rows(connection, statement):
+        for problem in _evidence_problems(row):
+            yield f"{_destination_label(row)} {problem}"
 
 
-_OF_PLACE = ("platform_post_id", "platform_post_url", "published_at")
+_PUBLICATION_FIELDS = ("platform_post_id", "platform_post_url", "published_at")
 
 
-def _problems_of_evidence(row: StoredRow) -> Iterator[str]:
+def _evidence_problems(row: DecodedRow) -> Iterator[str]:
     is_published = row.status is DestinationStatus.PUBLISHED
     if row.counted_fence is None:
         if is_published or row.last_fence is not None:
@@ -324,7 +333,7 @@ def _problems_of_evidence(row: StoredRow) -> Iterator[str]:
         return
     if not is_published:
         yield f"is {row.status.value}, though there is evidence of its publication."
-    elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _OF_PLACE):
+    elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _PUBLICATION_FIELDS):
         yield "is not where, or not since when, the evidence that counts has it."
     if row.last_fence > row.fence:
         yield (
@@ -333,7 +342,7 @@ def _problems_of_evidence(row: StoredRow) -> Iterator[str]:
         )
 
 
-async def _gaps_in_events(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _event_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
     """From the first event that is kept up to the workspace's counter, every number is there."""
     last = func.max(Event.seq)
     expected = last - func.min(Event.seq) + 1
@@ -350,47 +359,47 @@ async def _gaps_in_events(connection: AsyncConnection) -> AsyncGenerator[str]:
         .group_by(Workspace.id, Workspace.event_seq)
         .having((expected != func.count()) | (last != Workspace.event_seq))
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         yield (
             f"Workspace {row.id}: its events run from {row.first} to {row.last} and {row.missing}"
             f" of them are missing; they must run to {row.event_seq} without a gap."
         )
 
 
-async def _events_of_unknown_keys(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _events_with_unknown_key(connection: AsyncConnection) -> AsyncGenerator[str]:
     """The key may live in another workspace, so that no foreign key guards this."""
     statement = select(Event.workspace_id, Event.seq, Event.actor_key_id).where(
         Event.actor_key_id.is_not(None), Event.actor_key_id.not_in(select(ApiKey.id))
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: event {row.seq} was caused by the API key"
             f" {row.actor_key_id}, which does not exist."
         )
 
 
-async def _accounts_beyond_the_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _accounts_beyond_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
     statement = (
         select(Account.workspace_id, Account.id, Workspace.next_account_id)
         .select_from(Account)
         .join(Workspace, Workspace.id == Account.workspace_id)
         .where(Account.id >= Workspace.next_account_id)
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: account {row.id} is not below next_account_id,"
             f" which is {row.next_account_id}."
         )
 
 
-async def _webhooks_beyond_the_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
+async def _webhooks_beyond_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
     statement = (
         select(Webhook.workspace_id, Webhook.id, Webhook.fan_out_seq, Workspace.event_seq)
         .select_from(Webhook)
         .join(Workspace, Workspace.id == Webhook.workspace_id)
         .where(Webhook.fan_out_seq > Workspace.event_seq)
     )
-    async for row in readable_rows(connection, statement):
+    async for row in stream_readable_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: webhook {row.id} has fan_out_seq {row.fan_out_seq},"
             f" beyond the workspace's event_seq, which is {row.event_seq}."
@@ -399,15 +408,15 @@ async def _webhooks_beyond_the_counter(connection: AsyncConnection) -> AsyncGene
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "posts and destinations": _impossible_posts,
+        "posts and destinations": _inconsistent_posts,
         "search texts": _stale_search_texts,
-        "the logs of attempts": _contradicting_attempts,
-        "the times of attempts": _backward_attempts,
-        "publish evidence": _contradicting_evidence,
-        "the numbers of events": _gaps_in_events,
-        "the causes of events": _events_of_unknown_keys,
-        "the numbers of accounts": _accounts_beyond_the_counter,
-        "the fan-out of webhooks": _webhooks_beyond_the_counter,
+        "the logs of attempts": _inconsistent_attempts,
+        "the times of attempts": _attempts_finished_before_start,
+        "publish evidence": _inconsistent_evidence,
+        "the numbers of events": _event_gaps,
+        "the causes of events": _events_with_unknown_key,
+        "the numbers of accounts": _accounts_beyond_counter,
+        "the fan-out of webhooks": _webhooks_beyond_counter,
     }
 )
 """Each by what it looks at, as in "the check of search texts"."""

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from app.db.engine import WriteSession
 
 
-async def lock_name(session: WriteSession, name: str, *, wait: bool) -> bool:
+async def acquire_advisory_lock(session: WriteSession, name: str, *, wait: bool) -> bool:
     """Whether no other transaction holds the same name; with `wait`, the other one's end is awaited.
 
     On SQLite there is one writer at a time, and so never another one.

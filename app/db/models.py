@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.db.types import Document, Identifier, Instant, Word, one_of
+from app.db.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.posts import PostStatus
@@ -44,15 +44,15 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own interface
-        datetime: Instant,
-        UUID: Identifier,
+        datetime: UtcDateTime,
+        UUID: PortableUuid,
         str: Text,
-        DestinationStatus: Word(DestinationStatus),
-        Outcome: Word(Outcome),
-        ErrorCategory: Word(ErrorCategory),
-        PostStatus: Word(PostStatus),
-        AttemptKind: Word(AttemptKind),
-        WorkspaceKind: Word(WorkspaceKind),
+        DestinationStatus: StrEnumType(DestinationStatus),
+        Outcome: StrEnumType(Outcome),
+        ErrorCategory: StrEnumType(ErrorCategory),
+        PostStatus: StrEnumType(PostStatus),
+        AttemptKind: StrEnumType(AttemptKind),
+        WorkspaceKind: StrEnumType(WorkspaceKind),
     }
 
 
@@ -65,7 +65,7 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-_KEPT = "deleted_at IS NULL"
+_NOT_DELETED = "deleted_at IS NULL"
 """Of posts; every query of them says it, so that the indexes need not hold the deleted ones."""
 
 
@@ -85,7 +85,7 @@ class Workspace(Base):
 
     __tablename__ = "workspace"
     __table_args__ = (
-        one_of("kind", WorkspaceKind),
+        enum_check("kind", WorkspaceKind),
         _check("mirror_of", "(kind = 'mirror') = (mirror_of IS NOT NULL)"),
         _check("event_seq", "event_seq >= 0"),
         _check("next_account_id", "next_account_id >= 1"),
@@ -110,9 +110,9 @@ class ApiKey(Base):
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
-    shown_prefix: Mapped[str]
+    display_prefix: Mapped[str]
     name: Mapped[str]
-    scopes: Mapped[list[str]] = mapped_column(Document)
+    scopes: Mapped[list[str]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -153,25 +153,35 @@ class Post(Base):
 
     __tablename__ = "post"
     __table_args__ = (
-        one_of("status", PostStatus),
+        enum_check("status", PostStatus),
         _check("is_draft", "status = 'draft' OR NOT is_draft"),
         _check("version", "version >= 1"),
         # The look of a destination at its post, and the count of all posts.
-        _partial_index("uq_post_kept", "workspace_id", "id", where=_KEPT, unique=True),
+        _partial_index("uq_post_kept", "workspace_id", "id", where=_NOT_DELETED, unique=True),
         # The lists of posts in each order, with the filters by time; the analytics of a period.
-        _partial_index("ix_post_created_at", "workspace_id", "created_at", "id", where=_KEPT),
-        _partial_index("ix_post_updated_at", "workspace_id", "updated_at", "id", where=_KEPT),
-        _partial_index("ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where=_KEPT),
-        _partial_index("ix_post_published_at", "workspace_id", "published_at", "id", where=_KEPT),
+        _partial_index(
+            "ix_post_created_at", "workspace_id", "created_at", "id", where=_NOT_DELETED
+        ),
+        _partial_index(
+            "ix_post_updated_at", "workspace_id", "updated_at", "id", where=_NOT_DELETED
+        ),
+        _partial_index(
+            "ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where=_NOT_DELETED
+        ),
+        _partial_index(
+            "ix_post_published_at", "workspace_id", "published_at", "id", where=_NOT_DELETED
+        ),
         # The filters by status and by reference, newest first.
-        _partial_index("ix_post_status", "workspace_id", "status", "created_at", "id", where=_KEPT),
+        _partial_index(
+            "ix_post_status", "workspace_id", "status", "created_at", "id", where=_NOT_DELETED
+        ),
         _partial_index(
             "ix_post_reference",
             "workspace_id",
             "reference",
             "created_at",
             "id",
-            where=f"reference IS NOT NULL AND {_KEPT}",
+            where=f"reference IS NOT NULL AND {_NOT_DELETED}",
         ),
     )
 
@@ -182,9 +192,9 @@ class Post(Base):
     submitted_now: Mapped[bool]
     scheduled_for: Mapped[datetime | None]
     timezone: Mapped[str | None]
-    media_ids: Mapped[list[Any]] = mapped_column(Document)
-    media: Mapped[list[Any]] = mapped_column(Document)
-    platform_content: Mapped[dict[str, Any]] = mapped_column(Document)
+    media_ids: Mapped[list[Any]] = mapped_column(PortableJson)
+    media: Mapped[list[Any]] = mapped_column(PortableJson)
+    platform_content: Mapped[dict[str, Any]] = mapped_column(PortableJson)
     reference: Mapped[str | None]
     status: Mapped[PostStatus]
     published_at: Mapped[datetime | None]
@@ -210,9 +220,9 @@ class Destination(Base):
             ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
         ),
         UniqueConstraint("workspace_id", "post_id", "account_id"),
-        one_of("status", DestinationStatus),
-        one_of("outcome", Outcome),
-        one_of("error_category", ErrorCategory),
+        enum_check("status", DestinationStatus),
+        enum_check("outcome", Outcome),
+        enum_check("error_category", ErrorCategory),
         _check("position", "position >= 0"),
         _check("outcome_published", "(status = 'published') = (outcome = 'published')"),
         _check("outcome_failed", "(status = 'failed') = (outcome IN ('failed', 'unknown'))"),
@@ -373,8 +383,8 @@ class Destination(Base):
     updated_at: Mapped[datetime]
 
 
-SAME_POST = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
-SAME_ACCOUNT = and_(
+POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
+ACCOUNT_JOIN = and_(
     Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
 )
 """What joins a destination with its post, and with its account."""
@@ -388,9 +398,9 @@ class Attempt(Base):
         ForeignKeyConstraint(
             ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
         ),
-        one_of("kind", AttemptKind),
-        one_of("outcome", Outcome),
-        one_of("category", ErrorCategory),
+        enum_check("kind", AttemptKind),
+        enum_check("outcome", Outcome),
+        enum_check("category", ErrorCategory),
         _check("finished_at", "(outcome = 'none') = (finished_at IS NULL)"),
         _check("message", "(outcome IN ('failed', 'unknown')) = (message IS NOT NULL)"),
         _check("category", "(message IS NULL) = (category IS NULL)"),
@@ -483,7 +493,7 @@ class Event(Base):
     # No foreign key: an account may be taken off a post, and its destination is no more.
     destination_id: Mapped[UUID | None]
     account_id: Mapped[int | None]
-    payload: Mapped[dict[str, Any]] = mapped_column(Document)
+    payload: Mapped[dict[str, Any]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]
 
 
@@ -501,7 +511,7 @@ class IdempotencyKey(Base):
     operation: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    outcome: Mapped[dict[str, Any]] = mapped_column(Document)
+    outcome: Mapped[dict[str, Any]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 
@@ -524,7 +534,7 @@ class Webhook(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     url: Mapped[str]
     secret: Mapped[str]
-    events: Mapped[list[str]] = mapped_column(Document)
+    events: Mapped[list[str]] = mapped_column(PortableJson)
     name: Mapped[str | None]
     description: Mapped[str | None]
     is_active: Mapped[bool]
@@ -587,7 +597,7 @@ class WebhookDelivery(Base):
     created_at: Mapped[datetime]
 
 
-class WebhookDeliveryTry(Base):
+class WebhookDeliveryAttempt(Base):
     """One request of a delivery and what came back."""
 
     __tablename__ = "webhook_delivery_try"

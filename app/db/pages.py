@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Reader
-from app.db.queries import AnySelect, Query
-from app.domain.cursors import Position
+from app.db.queries import AnySelect, Statement
+from app.domain.cursors import KeysetPosition
 
 
 class Direction(StrEnum):
@@ -37,8 +37,8 @@ class PageRequest:
 
     size: int
     from_end: bool = False
-    after: Position | None = None
-    before: Position | None = None
+    after: KeysetPosition | None = None
+    before: KeysetPosition | None = None
     offset: int = 0
 
 
@@ -51,19 +51,19 @@ class Page:
     has_previous_page: bool
 
 
-class Rows(StrEnum):
+class NullGroup(StrEnum):
     """Which rows of a list a statement reads: nulls are at its end, but not in an index."""
 
     ALL = "all"
-    WITH_TIME = "with_time"
-    WITHOUT_TIME = "without_time"
+    NON_NULL = "with_time"
+    NULL = "without_time"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PageSlice:
     """A statement of a page: which rows it reads, from which end, and between which bounds."""
 
-    rows: Rows
+    null_group: NullGroup
     from_end: bool
     has_after: bool
     has_before: bool
@@ -72,7 +72,7 @@ class Part:
 
 async def read_page(
     reader: Reader,
-    query: Callable[[Part], Query],
+    build_statement: Callable[[PageSlice], Statement],
     values: Mapping[str, object],
     order: Order,
     request: PageRequest,
@@ -84,13 +84,13 @@ async def read_page(
     or loses its time in between may be missed or repeated, as it may be between two pages.
     """
     wanted = request.size + 1
-    bounds = {**_bound("after", request.after), **_bound("before", request.before)}
+    bounds = {**_bound_params("after", request.after), **_bound_params("before", request.before)}
     rows: list[Any] = []
-    for part in _parts(order, request):
+    for part in _page_slices(order, request):
         room = wanted - len(rows)
         if room:
             more = {**values, **bounds, "room": room, "offset": request.offset}
-            rows.extend(await reader.rows(query(part), **more))
+            rows.extend(await reader.rows(build_statement(part), **more))
 
     has_more = len(rows) > request.size
     rows = rows[: request.size]
@@ -101,52 +101,54 @@ async def read_page(
     return Page(rows, has_next_page=has_more, has_previous_page=came_from_before)
 
 
-def page_part(statement: AnySelect, order: Order, part: Part) -> Query:
+def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -> Statement:
     """The statement of a part; either part is in the order of an index, which the whole is not."""
     value, key = order.column.expression, order.id_column.expression
     descending = order.direction is Direction.DESC
-    if part.rows is Rows.ALL and value.nullable:
+    if page_slice.null_group is NullGroup.ALL and value.nullable:
         value, key = (value.desc(), key.desc()) if descending else (value, key)
         statement = statement.order_by(value.nulls_last(), key)
-    elif part.rows is Rows.WITHOUT_TIME:
-        statement = _ordered(statement.where(value.is_(None)), order, part, key)
-    elif part.rows is Rows.WITH_TIME:
-        statement = _ordered(statement.where(value.is_not(None)), order, part, value, key)
+    elif page_slice.null_group is NullGroup.NULL:
+        statement = _apply_keyset(statement.where(value.is_(None)), order, page_slice, key)
+    elif page_slice.null_group is NullGroup.NON_NULL:
+        statement = _apply_keyset(
+            statement.where(value.is_not(None)), order, page_slice, value, key
+        )
     else:
-        statement = _ordered(statement, order, part, value, key)
+        statement = _apply_keyset(statement, order, page_slice, value, key)
     statement = statement.limit(bindparam("room"))
-    return Query(statement.offset(bindparam("offset")) if part.has_offset else statement)
+    return Statement(statement.offset(bindparam("offset")) if page_slice.has_offset else statement)
 
 
-def _parts(order: Order, request: PageRequest) -> list[Part]:
+def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
     """The rows with the time and those without, in the order they are read."""
     after, before = request.after, request.before
     if not order.column.expression.nullable or request.offset:
         # Of a list with nulls, only a count could say how many rows to skip of the second part.
         bounds = (after is not None, before is not None)
-        return [Part(Rows.ALL, request.from_end, *bounds, request.offset > 0)]
+        return [PageSlice(NullGroup.ALL, request.from_end, *bounds, request.offset > 0)]
 
     parts = []
-    for rows, has_time in ((Rows.WITH_TIME, True), (Rows.WITHOUT_TIME, False)):
+    for rows, has_time in ((NullGroup.NON_NULL, True), (NullGroup.NULL, False)):
         # A position without the time is one of the rows that the id alone puts in order.
         has_after = after is not None and (after.value is not None) == has_time
         has_before = before is not None and (before.value is not None) == has_time
         is_behind = has_time and after is not None and not has_after
         is_ahead = not has_time and before is not None and not has_before
         if not is_behind and not is_ahead:
-            parts.append(Part(rows, request.from_end, has_after, has_before, has_offset=False))
+            parts.append(PageSlice(rows, request.from_end, has_after, has_before, has_offset=False))
     return parts[::-1] if request.from_end else parts
 
 
-def _ordered(
-    statement: AnySelect, order: Order, part: Part, *columns: ColumnElement[Any]
+def _apply_keyset(
+    statement: AnySelect, order: Order, page_slice: PageSlice, *columns: ColumnElement[Any]
 ) -> AnySelect:
     """Rows that the columns alone put in order, between the bounds of the part."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
     for bound, follows in (
-        (_AFTER if part.has_after else None, True),
-        (_BEFORE if part.has_before else None, False),
+        (_AFTER_PARAMS if page_slice.has_after else None, True),
+        (_BEFORE_PARAMS if page_slice.has_before else None, False),
     ):
         if bound is not None:
             place = tuple_(
@@ -156,14 +158,14 @@ def _ordered(
                 )
             )
             statement = statement.where(row < place if follows == descending else row > place)
-    backwards = descending != part.from_end
+    backwards = descending != page_slice.from_end
     return statement.order_by(*(column.desc() if backwards else column for column in columns))
 
 
-_AFTER, _BEFORE = (("after_time", "after_id"), ("before_time", "before_id"))
+_AFTER_PARAMS, _BEFORE_PARAMS = (("after_time", "after_id"), ("before_time", "before_id"))
 
 
-def _bound(name: str, position: Position | None) -> dict[str, object]:
+def _bound_params(name: str, position: KeysetPosition | None) -> dict[str, object]:
     if position is None:
         return {}
     return {f"{name}_time": position.value, f"{name}_id": UUID(position.key)}

@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-_SCHEMA_LOCK = 0x706F7374  # "post"; any number that no other program on the server uses
-_OF_SQLALCHEMY = ("prepared_statement_", "async_")  # its own options of a URL
-_DATA_EXCEPTION = "22"  # the class of SQLSTATE whose messages quote the value they are about
+_SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
+_SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # its own options of a URL
+_DATA_EXCEPTION_CLASS = "22"  # the class of SQLSTATE whose messages quote the value they are about
 
 
 def postgresql_engine(
@@ -30,7 +30,7 @@ def postgresql_engine(
             "server_settings": _server_settings(timeout, read_only=read_only),
         },
     )
-    event.listen(engine.sync_engine, "handle_error", _forget_values)
+    event.listen(engine.sync_engine, "handle_error", _redact_values)
     return engine
 
 
@@ -38,7 +38,11 @@ def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
     """What a connection that only reads is opened with, by the driver's own names."""
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
-        **{name: value for name, value in options.items() if not name.startswith(_OF_SQLALCHEMY)},
+        **{
+            name: value
+            for name, value in options.items()
+            if not name.startswith(_SQLALCHEMY_OPTION_PREFIXES)
+        },
         "timeout": timeout.total_seconds(),
         "server_settings": _server_settings(timeout, read_only=True),
     }
@@ -57,14 +61,14 @@ def _server_settings(timeout: timedelta, *, read_only: bool) -> dict[str, str]:
     }
 
 
-async def wait_for_other_schema_changes(connection: AsyncConnection) -> None:
+async def acquire_schema_lock(connection: AsyncConnection) -> None:
     # The other process may rebuild large tables: no limit on the wait, nor on our own statements.
     for limit in ("statement_timeout", "lock_timeout"):
         await connection.execute(text(f"SET LOCAL {limit} = 0"))
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK_KEY})
 
 
-def _forget_values(context: ExceptionContext) -> None:
+def _redact_values(context: ExceptionContext) -> None:
     """Take out of an exception, and of what caused it, the row or the value that it is about.
 
     An exception is logged with its causes. The DETAIL of a violated constraint shows the row; the
@@ -75,7 +79,7 @@ def _forget_values(context: ExceptionContext) -> None:
     if not isinstance(cause, asyncpg.PostgresError):
         return
     cause.detail = None
-    if str(cause.sqlstate).startswith(_DATA_EXCEPTION):
+    if str(cause.sqlstate).startswith(_DATA_EXCEPTION_CLASS):
         cause.__cause__ = cause.__context__ = None
         for each in (cause, error, context.sqlalchemy_exception):
             if each is not None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import asyncpg
 
-from app.db.queries import Prepared, Record
+from app.db.queries import CompiledStatement, Record
 
-_UNUSED = timedelta(minutes=5)
+_MAX_IDLE = timedelta(minutes=5)
 """After so long a connection is not used again: what lies between may have forgotten it by then."""
 
 
-_SETTLED = timedelta(seconds=1)
+_CANCEL_TIMEOUT = timedelta(seconds=1)
 """Until then the server says that a statement is broken off; else the connection is given up."""
 
 
@@ -32,46 +32,48 @@ class PostgreSQLDriver:
         *,
         size: int,
         timeout: timedelta,
-        unused_for: timedelta = _UNUSED,
+        max_idle: timedelta = _MAX_IDLE,
     ) -> None:
         """`options` are those that every connection is opened with; `timeout` includes the wait for one."""
         self._options = options
         self._size = size
         self._timeout = timeout.total_seconds()
-        self._unused_for = unused_for
+        self._max_idle = max_idle
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections: _Connections | None = None
+        self._pool: _Pool | None = None
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         """All rows; asyncpg's errors, or TimeoutError where no connection was free in time.
 
         That a connection broke while nobody used it is only noticed when a statement is sent, and a read
         can be sent again: so often that no broken one can be left.
         """
-        connections = self._of_this_loop()
+        connections = self._get_pool()
         async with asyncio.timeout(self._timeout):
             for _ in range(self._size):
                 try:
-                    return await connections.fetch(query, arguments)
-                except _BROKEN:
+                    return await connections.fetch(statement, arguments)
+                except _CONNECTION_ERRORS:
                     continue
-            return await connections.fetch(query, arguments)
+            return await connections.fetch(statement, arguments)
 
     async def close(self) -> None:
         """Wait until no statement runs any more; whoever reads later opens connections anew."""
-        connections, self._connections = self._connections, None
+        connections, self._pool = self._pool, None
         if connections is not None and self._loop is asyncio.get_running_loop():
             await connections.close()
 
-    def _of_this_loop(self) -> "_Connections":
+    def _get_pool(self) -> "_Pool":
         loop = asyncio.get_running_loop()
-        if self._connections is None or self._loop is not loop:
+        if self._pool is None or self._loop is not loop:
             self._loop = loop
-            self._connections = _Connections(self._options, self._size, self._unused_for)
-        return self._connections
+            self._pool = _Pool(self._options, self._size, self._max_idle)
+        return self._pool
 
 
-_BROKEN = (
+_CONNECTION_ERRORS = (
     asyncpg.ConnectionDoesNotExistError,
     # So asyncpg takes it that the server has said farewell, where the end itself is still to come.
     asyncpg.InternalClientError,
@@ -79,69 +81,71 @@ _BROKEN = (
 )
 
 
-class _Connections:
+class _Pool:
     """As many as there are statements at once, up to a number; the one that was used last is used next."""
 
-    def __init__(self, options: Mapping[str, Any], size: int, unused_for: timedelta) -> None:
+    def __init__(self, options: Mapping[str, Any], size: int, max_idle: timedelta) -> None:
         self._options = options
         self._size = size
-        self._unused_for = unused_for.total_seconds()
-        self._room = asyncio.Semaphore(size)
-        self._free: list[tuple[float, asyncpg.Connection]] = []
+        self._max_idle = max_idle.total_seconds()
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[tuple[float, asyncpg.Connection]] = []
         """With the time since which each is."""
-        self._settling: set[asyncio.Task[None]] = set()
+        self._recovery_tasks: set[asyncio.Task[None]] = set()
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
-        await self._room.acquire()
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        await self._slots.acquire()
         try:
-            connection = self._take() or await asyncpg.connect(**self._options)
+            connection = self._acquire() or await asyncpg.connect(**self._options)
         except BaseException:
-            self._room.release()
+            self._slots.release()
             raise
         try:
             rows: Sequence[Record] = await connection.fetch(
-                query.sql, *arguments, record_class=query.record
+                statement.sql, *arguments, record_class=statement.record_class
             )
         except asyncpg.PostgresError:
-            self._give_back(connection)
+            self._release(connection)
             raise
         except (
             BaseException
         ):  # a statement was broken off, and the driver has asked the server to end it
-            settling = asyncio.create_task(self._settle(connection))
-            self._settling.add(settling)
-            settling.add_done_callback(self._settling.discard)
+            settling = asyncio.create_task(self._recover(connection))
+            self._recovery_tasks.add(settling)
+            settling.add_done_callback(self._recovery_tasks.discard)
             raise
-        self._give_back(connection)
+        self._release(connection)
         return rows
 
     async def close(self) -> None:
         """Close all, when none is used any more."""
         for _ in range(self._size):
-            await self._room.acquire()
-        while self._free:
-            _, connection = self._free.pop()
+            await self._slots.acquire()
+        while self._idle:
+            _, connection = self._idle.pop()
             with suppress(Exception):
-                await connection.close(timeout=_SETTLED.total_seconds())
+                await connection.close(timeout=_CANCEL_TIMEOUT.total_seconds())
 
-    async def _settle(self, connection: asyncpg.Connection) -> None:
+    async def _recover(self, connection: asyncpg.Connection) -> None:
         """Use it again only if the server answers: one that has gone silent would fail each read."""
         try:
-            await connection.fetchval("SELECT 1", timeout=_SETTLED.total_seconds())
+            await connection.fetchval("SELECT 1", timeout=_CANCEL_TIMEOUT.total_seconds())
         except Exception:  # noqa: BLE001 - whatever it is, there are other connections
             connection.terminate()
         finally:
-            self._give_back(connection)
+            self._release(connection)
 
-    def _give_back(self, connection: asyncpg.Connection) -> None:
+    def _release(self, connection: asyncpg.Connection) -> None:
         if not connection.is_closed():
-            self._free.append((time.monotonic(), connection))
-        self._room.release()
+            self._idle.append((time.monotonic(), connection))
+        self._slots.release()
 
-    def _take(self) -> asyncpg.Connection | None:
-        while self._free:
-            since, connection = self._free.pop()
-            is_recent = time.monotonic() < since + self._unused_for
+    def _acquire(self) -> asyncpg.Connection | None:
+        while self._idle:
+            since, connection = self._idle.pop()
+            is_recent = time.monotonic() < since + self._max_idle
             if is_recent and not connection.is_closed():
                 return connection
             connection.terminate()

@@ -9,19 +9,19 @@ from functools import partial
 from sqlalchemy import ColumnElement, bindparam, exists, func, select
 
 from app.db.engine import Reader
-from app.db.models import SAME_POST, Destination, Post
-from app.db.pages import Direction, Order, Page, PageRequest, Part, page_part, read_page
+from app.db.models import POST_JOIN, Destination, Post
+from app.db.pages import Direction, Order, Page, PageRequest, PageSlice, read_page, slice_statement
 from app.db.queries import (
-    ESCAPE,
+    LIKE_ESCAPE,
     AnyRow,
     AnySelect,
-    Query,
+    Statement,
     any_of,
-    comparisons,
-    escaped,
-    given_values,
+    escape_like,
+    filter_conditions,
+    filter_params,
 )
-from app.db.shapes import WHOLE, Shape, kept, selected
+from app.db.shapes import ALL_COLUMNS, Projection, cached_statement, projected_columns
 from app.domain.ids import AccountId, PostId
 from app.domain.posts import PostStatus
 from app.domain.text import fold_for_search
@@ -74,23 +74,23 @@ class PostFilter:
 
 
 async def posts_by_id(
-    reader: Reader, ids: Sequence[PostId], shape: Shape = WHOLE
+    reader: Reader, ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
     """The existing ones among the ids, in no particular order. Served by uq_post_kept."""
-    return await reader.rows(_by_id(shape), ids=ids)
+    return await reader.rows(_select_by_id(projection), ids=ids)
 
 
 async def post_exists(reader: Reader, post_id: PostId) -> bool:
     """Whether there is such a post, or was before it was deleted."""
-    return await reader.first(_EXISTS, id=post_id) is not None
+    return await reader.first(_POST_EXISTS, id=post_id) is not None
 
 
-_EXISTS = Query(select(Post.id).where(Post.id == bindparam("id")))
+_POST_EXISTS = Statement(select(Post.id).where(Post.id == bindparam("id")))
 
 
-@kept()
-def _by_id(shape: Shape) -> Query:
-    return Query(_kept(shape).where(any_of(Post.id, "ids")))
+@cached_statement()
+def _select_by_id(projection: Projection) -> Statement:
+    return Statement(_select_not_deleted(projection).where(any_of(Post.id, "ids")))
 
 
 async def posts_page(
@@ -99,42 +99,46 @@ async def posts_page(
     sort_by: PostSort,
     direction: Direction,
     request: PageRequest,
-    shape: Shape = WHOLE,
+    projection: Projection = ALL_COLUMNS,
 ) -> Page:
     """One page in a total order, which an index of the sort's column follows."""
     order = Order(getattr(Post, sort_by.value), Post.id, direction)
-    values = _values(post_filter)
-    query = partial(_page, shape, tuple(values), order)
+    values = _filter_values(post_filter)
+    query = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, query, values, order, request)
 
 
-@kept()
-def _page(shape: Shape, filters: tuple[str, ...], order: Order, part: Part) -> Query:
-    statement = _kept(shape, order.column.key).where(*_conditions(filters))
-    return page_part(statement, order, part)
+@cached_statement()
+def _select_page(
+    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+) -> Statement:
+    statement = _select_not_deleted(projection, order.column.key).where(*_conditions(filters))
+    return slice_statement(statement, order, page_slice)
 
 
 async def count_posts(reader: Reader, post_filter: PostFilter) -> int:
-    values = _values(post_filter)
-    return await reader.count(_count(tuple(values)), **values)
+    values = _filter_values(post_filter)
+    return await reader.count(_select_count(tuple(values)), **values)
 
 
-@kept()
-def _count(filters: tuple[str, ...]) -> Query:
+@cached_statement()
+def _select_count(filters: tuple[str, ...]) -> Statement:
     statement = select(func.count()).select_from(Post)
-    return Query(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
+    return Statement(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
 
 
-def _kept(shape: Shape, *always: str) -> AnySelect:
+def _select_not_deleted(projection: Projection, *required_names: str) -> AnySelect:
     """Posts that are not deleted, always with their ids."""
-    return select(*selected(POST_COLUMNS, shape, "id", *always)).where(Post.deleted_at.is_(None))
+    return select(*projected_columns(POST_COLUMNS, projection, "id", *required_names)).where(
+        Post.deleted_at.is_(None)
+    )
 
 
-def _values(post_filter: PostFilter) -> dict[str, object]:
+def _filter_values(post_filter: PostFilter) -> dict[str, object]:
     """What is compared with; a text that is searched for as the pattern that finds it."""
-    values = given_values(post_filter)
+    values = filter_params(post_filter)
     if post_filter.search:
-        values["search"] = f"%{escaped(fold_for_search(post_filter.search))}%"
+        values["search"] = f"%{escape_like(fold_for_search(post_filter.search))}%"
     else:
         values.pop("search", None)
     return values
@@ -146,19 +150,19 @@ def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Served, post by post, by the unique key of post and account or the index on platform and post."""
-    return exists().where(SAME_POST, condition)
+    return exists().where(POST_JOIN, condition)
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    **comparisons(status=Post.status),
+    **filter_conditions(status=Post.status),
     **{
         name: _has_destination(condition)
-        for name, condition in comparisons(
+        for name, condition in filter_conditions(
             platform=Destination.platform, account_id=Destination.account_id
         ).items()
     },
     "reference": Post.reference == bindparam("reference"),
-    "search": Post.search_text.like(bindparam("search"), escape=ESCAPE),
+    "search": Post.search_text.like(bindparam("search"), escape=LIKE_ESCAPE),
     "created_after": Post.created_at >= bindparam("created_after"),
     "created_before": Post.created_at < bindparam("created_before"),
     "scheduled_after": Post.scheduled_for >= bindparam("scheduled_after"),

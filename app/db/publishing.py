@@ -8,19 +8,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Reader
-from app.db.models import SAME_POST, Destination, Post, Workspace
+from app.db.models import POST_JOIN, Destination, Post, Workspace
 from app.db.queries import AnyRow
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 
 
-async def workspaces_with_due(
+async def workspaces_with_due_destinations(
     connection: AsyncConnection,
     now: datetime,
     *,
     platforms: Sequence[str] | None,
-    only: WorkspaceId | None,
-    after: WorkspaceId,
+    workspace_id: WorkspaceId | None,
+    rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
     """Those in which something may be claimed, from one on and then around, one look into each."""
@@ -31,25 +31,25 @@ async def workspaces_with_due(
             _earliest(Destination.claimable_at, Destination.platform == each) for each in platforms
         )
         is_due = or_(false(), *(earliest <= now for earliest in of_each))
-    return await _around(connection, is_due, only, after, limit)
+    return await _wrap_around(connection, is_due, workspace_id, rotation_start, limit)
 
 
-async def workspaces_with_unknown(
+async def workspaces_with_unknown_outcomes(
     connection: AsyncConnection,
     now: datetime,
     *,
     platforms: Sequence[str] | None,
-    only: WorkspaceId | None,
-    after: WorkspaceId,
+    workspace_id: WorkspaceId | None,
+    rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
     """Those in which an unknown outcome may be verified, from one on and then around."""
     wanted = () if platforms is None else (Destination.platform.in_(platforms),)
     is_unknown = _earliest(Destination.verifiable_at, *wanted) <= now
-    return await _around(connection, is_unknown, only, after, limit)
+    return await _wrap_around(connection, is_unknown, workspace_id, rotation_start, limit)
 
 
-async def lock_due(
+async def lock_due_destinations(
     reader: Reader, now: datetime, *, platform: str | None, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
     """What may be claimed, the longest due first; nobody else changes it or its post until the end.
@@ -57,20 +57,20 @@ async def lock_due(
     What somebody else is changing is passed over. Served by ix_destination_claimable, or by that of
     the platform.
     """
-    return await _lock(reader, Destination.claimable_at, now, platform, limit)
+    return await _lock_destinations(reader, Destination.claimable_at, now, platform, limit)
 
 
-async def lock_unknown(
+async def lock_unknown_outcomes(
     reader: Reader, now: datetime, *, platform: str | None, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
     """What may be verified, the longest unknown first; as with `lock_due`.
 
     Served by ix_destination_verifiable: so few are unknown that those of other platforms are passed over.
     """
-    return await _lock(reader, Destination.verifiable_at, now, platform, limit)
+    return await _lock_destinations(reader, Destination.verifiable_at, now, platform, limit)
 
 
-async def lost_leases(
+async def expired_leases(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
     """Workspace and post of leases that have ended, over all workspaces.
@@ -97,17 +97,17 @@ def _earliest(
     )
 
 
-async def _around(
+async def _wrap_around(
     connection: AsyncConnection,
     condition: ColumnElement[bool],
-    only: WorkspaceId | None,
-    after: WorkspaceId,
+    workspace_id: WorkspaceId | None,
+    rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
     """From one on and then around, so that none is always the last; `only` one if that is given."""
-    around = (Workspace.id >= after, Workspace.id < after)
+    around = (Workspace.id >= rotation_start, Workspace.id < rotation_start)
     found: list[WorkspaceId] = []
-    for part in around if only is None else (Workspace.id == only,):
+    for part in around if workspace_id is None else (Workspace.id == workspace_id,):
         if len(found) < limit:
             rows = await connection.scalars(
                 select(Workspace.id)
@@ -119,7 +119,7 @@ async def _around(
     return found
 
 
-async def _lock(
+async def _lock_destinations(
     reader: Reader,
     column: InstrumentedAttribute[datetime | None],
     now: datetime,
@@ -129,7 +129,7 @@ async def _lock(
     wanted = () if platform is None else (Destination.platform == platform,)
     rows = await reader.rows(
         select(Destination.post_id, Destination.id)
-        .join(Post, SAME_POST)
+        .join(Post, POST_JOIN)
         .where(column <= now, *wanted)
         .order_by(column, Destination.id)
         .limit(limit)

@@ -22,33 +22,33 @@ from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from app.db.types import Identifier, Instant
+from app.db.types import PortableUuid, UtcDateTime
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
-StoredRow: TypeAlias = Row[*tuple[Any, ...]]
+DecodedRow: TypeAlias = Row[*tuple[Any, ...]]
 """As a connection of SQLAlchemy returns it, with every value decoded."""
 
-Function: TypeAlias = Callable[[Any], Any]
+UnaryFunction: TypeAlias = Callable[[Any], Any]
 
-_KEPT_CLASSES = 512
+_RECORD_CLASS_CACHE_SIZE = 512
 
-PART_MARK = "__"
+LABEL_SEPARATOR = "__"
 """Between the name of a part and that of its column, in the label of a column."""
 
 
-class Query:
+class Statement:
     """A SELECT whose values are bind parameters, which each run gives by name.
 
     Columns of several tables are told apart by labels: `account__platform` is the column `platform` of
     the part `account`. Sets of values are compared with `any_of`: the text is the same for any number.
     """
 
-    def __init__(self, statement: AnySelect) -> None:
-        self.statement = statement
+    def __init__(self, select: AnySelect) -> None:
+        self.statement = select
 
 
 class Record:
@@ -56,18 +56,18 @@ class Record:
 
     __slots__ = ()
 
-    places: ClassVar[Mapping[str, int]]
+    indexes: ClassVar[Mapping[str, int]]
     """Where each column of the row itself stands in the tuple."""
-    spellings: ClassVar[Mapping[str, Function]]
+    serializers: ClassVar[Mapping[str, UnaryFunction]]
     """Of columns with an instant or a UUID: from what the driver gave to the text that is answered with."""
-    decoders: ClassVar[Mapping[str, Function]]
+    decoders: ClassVar[Mapping[str, UnaryFunction]]
     """Of columns whose value is not what the driver gave: from that to the value."""
-    parts: ClassVar[Mapping[str, "type[Part]"]]
+    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]]
     """Rows of other tables that came along with it."""
 
     if TYPE_CHECKING:  # the tuple's own
 
-        def __getitem__(self, place: int) -> Any:
+        def __getitem__(self, index: int) -> Any:
             """What the driver gave."""
 
         def __iter__(self) -> Iterator[Any]: ...
@@ -76,39 +76,39 @@ class Record:
         """For type checkers; every column is a property."""
         raise AttributeError(name)
 
-    def part(self, name: str) -> "Part | None":
+    def related_row(self, name: str) -> "RelatedRecord | None":
         """The row that came along; None if none was asked for."""
-        part = self.parts.get(name)
+        part = self.related_classes.get(name)
         return None if part is None else part(self)
 
 
-def column_of(records: Sequence[Record], name: str) -> list[Any]:
+def column_values(records: Sequence[Record], name: str) -> list[Any]:
     """Of rows of one statement the values of a column, as the driver gave them."""
-    return [*map(itemgetter(records[0].places[name]), records)] if records else []
+    return [*map(itemgetter(records[0].indexes[name]), records)] if records else []
 
 
-class Part:
+class RelatedRecord:
     """A row of another table inside of a record, with attributes of its own."""
 
-    __slots__ = ("whole",)
+    __slots__ = ("record",)
 
-    places: ClassVar[Mapping[str, int]]
+    indexes: ClassVar[Mapping[str, int]]
     """Where its columns stand in the whole."""
-    spellings: ClassVar[Mapping[str, Function]]
-    decoders: ClassVar[Mapping[str, Function]]
-    parts: ClassVar[Mapping[str, "type[Part]"]] = MappingProxyType({})
+    serializers: ClassVar[Mapping[str, UnaryFunction]]
+    decoders: ClassVar[Mapping[str, UnaryFunction]]
+    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
 
-    def __init__(self, whole: Record) -> None:
-        self.whole = whole
+    def __init__(self, record: Record) -> None:
+        self.record = record
 
     def __getattr__(self, name: str) -> Any:
         """For type checkers; every column is a property."""
         raise AttributeError(name)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.whole[place] for place in self.places.values())
+        return (self.record[place] for place in self.indexes.values())
 
-    def part(self, name: str) -> "Part | None":  # noqa: ARG002 - as of a record
+    def related_row(self, name: str) -> "RelatedRecord | None":  # noqa: ARG002 - as of a record
         return None
 
 
@@ -120,17 +120,17 @@ class _PostgreSQLRecord(asyncpg.Record, Record):  # type: ignore[misc]
     __slots__ = ()
 
 
-AnyRow: TypeAlias = StoredRow | Record | Part
+AnyRow: TypeAlias = DecodedRow | Record | RelatedRecord
 """A row whose columns are its attributes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Prepared:
+class CompiledStatement:
     """A query as one driver takes it."""
 
     sql: str
-    record: type[Record]
-    arguments: "Callable[[Mapping[str, object]], list[object]]"
+    record_class: type[Record]
+    encode_arguments: "Callable[[Mapping[str, object]], list[object]]"
     """The values of a run in the order of the text; KeyError for one that is missing."""
 
 
@@ -141,14 +141,14 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it 
     inherit_cache = True
 
     def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
-        super().__init__(column, bindparam(parameter, type_=_Values(column.type)))
+        super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002
         """Without `= 1`, which SQLAlchemy puts behind a truth on SQLite, and which no index serves."""
         return self
 
 
-def comparisons(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
     """With the values of `compared`: with one value, and with any number of them.
 
     An index that begins with the column has the rows of one value in the order of what follows in it.
@@ -158,40 +158,40 @@ def comparisons(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElemen
         for each, column in columns.items()
         for name, condition in (
             (each, any_of(column, each)),
-            (of_one(each), column == bindparam(of_one(each))),
+            (single_value_name(each), column == bindparam(single_value_name(each))),
         )
     }
 
 
-def compared(name: str, values: Sequence[Any]) -> tuple[str, Any]:
+def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
     """The name of the comparison that serves these values, and what it takes."""
-    return (of_one(name), values[0]) if len(values) == 1 else (name, values)
+    return (single_value_name(name), values[0]) if len(values) == 1 else (name, values)
 
 
-def given_values(filters: "DataclassInstance") -> dict[str, Any]:
+def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
     """What is compared with by those filters that are not None."""
     given = ((each.name, getattr(filters, each.name)) for each in fields(filters))
     return dict(
-        compared(name, value) if isinstance(value, list | tuple) else (name, value)
+        filter_param(name, value) if isinstance(value, list | tuple) else (name, value)
         for name, value in given
         if value is not None
     )
 
 
-def of_one(name: str) -> str:
+def single_value_name(name: str) -> str:
     """The name of the comparison with one value."""
     return f"one_{name}"
 
 
-class _Values(TypeDecorator[Sequence[Any]]):
+class _ValueList(TypeDecorator[Sequence[Any]]):
     """Many values of one type: an array, or the text of a JSON array where there are none."""
 
     impl = ARRAY
     cache_ok = True
 
-    def __init__(self, item: TypeEngine[Any]) -> None:
-        super().__init__(item)
-        self.item = item
+    def __init__(self, item_type: TypeEngine[Any]) -> None:
+        super().__init__(item_type)
+        self.item = item_type
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(String() if dialect.name == "sqlite" else ARRAY(self.item))
@@ -204,92 +204,94 @@ class _Values(TypeDecorator[Sequence[Any]]):
 
 
 @compiles(any_of)
-def _in_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+def _compile_any_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     return f"{column} = ANY ({values})"
 
 
 @compiles(any_of, "sqlite")
-def _in_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
 
 
-ESCAPE = "/"
+LIKE_ESCAPE = "/"
 
 
-def escaped(text: str) -> str:
+def escape_like(text: str) -> str:
     """The text as LIKE takes it with this ESCAPE, to match nothing but itself."""
-    return re.sub(f"([{ESCAPE}%_])", rf"{ESCAPE}\1", text)
+    return re.sub(f"([{LIKE_ESCAPE}%_])", rf"{LIKE_ESCAPE}\1", text)
 
 
-def prepare(statement: AnySelect, dialect: Dialect) -> Prepared:
+def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStatement:
     """Compile a statement for a driver, and make the class of its rows."""
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as that of every SELECT is
     open_ones = {each.key for each in compiled.binds.values() if each.required}
     # A list of `in_` is spelled out.
     expanded = compiled.construct_expanded_state(dict.fromkeys(open_ones))
-    arguments = _argument_list(compiled, expanded, open_ones)
-    return Prepared(expanded.statement, _record_class(statement, dialect), arguments)
+    arguments = _argument_encoder(compiled, expanded, open_ones)
+    return CompiledStatement(expanded.statement, _record_class(statement, dialect), arguments)
 
 
-def _argument_list(
-    compiled: SQLCompiler, expanded: ExpandedState, open_ones: Container[str]
+def _argument_encoder(
+    compiled: SQLCompiler, expanded: ExpandedState, required_names: Container[str]
 ) -> Callable[[Mapping[str, object]], list[object]]:
     """How the values of a run become the driver's; those that the statement has itself are ready."""
     encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
     names = expanded.positiontup or []
-    encode_open = {name: encoders.get(name, _as_it_is) for name in names if name in open_ones}
+    encode_open = {name: encoders.get(name, _identity) for name in names if name in required_names}
     ready = {
-        name: encoders.get(name, _as_it_is)(expanded.parameters[name])
+        name: encoders.get(name, _identity)(expanded.parameters[name])
         for name in names
-        if name not in open_ones
+        if name not in required_names
     }
 
-    def arguments(values: Mapping[str, object]) -> list[object]:
+    def encode_arguments(values: Mapping[str, object]) -> list[object]:
         encoded = {name: encode(values[name]) for name, encode in encode_open.items()}
         encoded.update(ready)
         return [encoded[name] for name in names]
 
-    return arguments
+    return encode_arguments
 
 
-def _as_it_is(value: object) -> object:
+def _identity(value: object) -> object:
     return value
 
 
 def _record_class(statement: AnySelect, dialect: Dialect) -> type[Record]:
     columns = ((str(column.key), column.type) for column in statement.selected_columns)
-    return _class_of(tuple(columns), dialect)
+    return _build_record_class(tuple(columns), dialect)
 
 
-@lru_cache(_KEPT_CLASSES)
-def _class_of(columns: tuple[tuple[str, TypeEngine[Any]], ...], dialect: Dialect) -> type[Record]:
+@lru_cache(_RECORD_CLASS_CACHE_SIZE)
+def _build_record_class(
+    columns: tuple[tuple[str, TypeEngine[Any]], ...], dialect: Dialect
+) -> type[Record]:
     """One for all statements with these columns, however they choose their rows."""
     own: dict[str, tuple[int, TypeEngine[Any]]] = {}
     parts: dict[str, dict[str, tuple[int, TypeEngine[Any]]]] = {}
     for place, (key, kind) in enumerate(columns):
-        part, is_part, name = key.rpartition(PART_MARK)
+        part, is_part, name = key.rpartition(LABEL_SEPARATOR)
         of_part = parts.setdefault(part, {}) if is_part else own
         of_part[name] = (place, kind)
     base: type[Record] = _SQLiteRecord if dialect.name == "sqlite" else _PostgreSQLRecord
     part_classes = {
-        name: type("Part", (Part,), _attributes(of_part, dialect, _of_whole))
+        name: type("Part", (RelatedRecord,), _class_attributes(of_part, dialect, _related_getter))
         for name, of_part in parts.items()
     }
-    attributes = _attributes(own, dialect, itemgetter)
-    return type("Record", (base,), {**attributes, "parts": part_classes})
+    attributes = _class_attributes(own, dialect, itemgetter)
+    return type("Record", (base,), {**attributes, "related_classes": part_classes})
 
 
-def _of_whole(place: int) -> Function:
-    return lambda part: part.whole[place]
+def _related_getter(index: int) -> UnaryFunction:
+    return lambda related: related.record[index]
 
 
-def _attributes(
+def _class_attributes(
     columns: Mapping[str, tuple[int, TypeEngine[Any]]],
     dialect: Dialect,
-    getter: Callable[[int], Function],
+    getter: Callable[[int], UnaryFunction],
 ) -> dict[str, object]:
     decoders = {
         name: decode
@@ -297,28 +299,28 @@ def _attributes(
         if (decode := _decoder(kind, dialect)) is not None
     }
     properties = {
-        name: property(_decoded(getter(place), decoders.get(name)))
+        name: property(_decoding_getter(getter(place), decoders.get(name)))
         for name, (place, _) in columns.items()
     }
     spellings = {
-        name: kind.spelling(dialect)
+        name: kind.serializer(dialect)
         for name, (_, kind) in columns.items()
-        if isinstance(kind, Instant | Identifier)
+        if isinstance(kind, UtcDateTime | PortableUuid)
     }
     places = {name: place for name, (place, _) in columns.items()}
-    told = {"places": places, "spellings": spellings, "decoders": decoders}
-    return {"__slots__": (), **properties, **told}
+    attributes = {"indexes": places, "serializers": spellings, "decoders": decoders}
+    return {"__slots__": (), **properties, **attributes}
 
 
-def _decoded(get: Function, decode: Function | None) -> Function:
+def _decoding_getter(get: UnaryFunction, decode: UnaryFunction | None) -> UnaryFunction:
     return get if decode is None else lambda row: decode(get(row))
 
 
-def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> Function | None:
+def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | None:
     if isinstance(kind, JSON):  # on PostgreSQL, SQLAlchemy has its own connections decode it
-        return _document
+        return _load_json
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
-def _document(stored: str | None) -> object:
+def _load_json(stored: str | None) -> object:
     return None if stored is None else json.loads(stored)

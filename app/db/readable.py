@@ -33,11 +33,11 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NullType, TypeEngine, UserDefinedType
 
-from app.db.queries import AnySelect, StoredRow
-from app.db.types import Identifier, Instant, Word
+from app.db.queries import AnySelect, DecodedRow
+from app.db.types import PortableUuid, StrEnumType, UtcDateTime
 from app.domain.api_keys import Scope
 
-Read: TypeAlias = Callable[[Any], object]
+ReadValue: TypeAlias = Callable[[Any], object]
 """From what the driver gives to the value; ValueError, TypeError and their like if it is none."""
 
 
@@ -52,50 +52,52 @@ class Unreadable:
     """What it should have been, as in "created_at is not a time"."""
 
 
-def readable(statement: AnySelect, dialect: Dialect) -> AnySelect:
+def make_tolerant(statement: AnySelect, dialect: Dialect) -> AnySelect:
     """The same statement, whose values come as they are read or as Unreadable.
 
     NULL is Unreadable in a column that forbids it. Under a label it never is: so the columns of an
     outer join are selected, which are NULL where there is no partner.
     """
-    columns = [_readable(column, dialect) for column in statement.selected_columns]
+    columns = [_tolerant_column(column, dialect) for column in statement.selected_columns]
     return statement.with_only_columns(*columns)
 
 
-def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def raw_column(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The value as the driver gives it, to name a row by a key that cannot be read."""
     return type_coerce(column, NullType())
 
 
-async def readable_rows(
+async def stream_readable_rows(
     connection: AsyncConnection, statement: AnySelect
-) -> AsyncIterator[StoredRow]:
+) -> AsyncIterator[DecodedRow]:
     """The rows that can be read, as they come; the others are left out."""
-    async for row in batched(connection, readable(statement, connection.dialect)):
-        if not has_gaps(row):
+    async for row in stream_rows(connection, make_tolerant(statement, connection.dialect)):
+        if not has_unreadable(row):
             yield row
 
 
-def has_gaps(row: StoredRow) -> bool:
+def has_unreadable(row: DecodedRow) -> bool:
     """Whether a value of the row is Unreadable."""
     return any(isinstance(value, Unreadable) for value in row)
 
 
-async def batched(connection: AsyncConnection, statement: AnySelect) -> AsyncIterator[StoredRow]:
+async def stream_rows(
+    connection: AsyncConnection, statement: AnySelect
+) -> AsyncIterator[DecodedRow]:
     """The rows as they come, a batch in memory at a time."""
     result = await connection.stream(statement, execution_options={"yield_per": _BATCH_ROWS})
     async for row in result:
         yield row
 
 
-def printable(value: object) -> str:
+def to_printable(value: object) -> str:
     """On one line of a terminal, whatever is stored."""
     text = str(value)
     return text if text.isprintable() else ascii(text)
 
 
 @asynccontextmanager
-async def reading_everything(connection: AsyncConnection) -> AsyncIterator[None]:
+async def tolerant_decoding(connection: AsyncConnection) -> AsyncIterator[None]:
     """Within a transaction: let the driver pass on whatever is stored.
 
     On SQLite, what is not UTF-8 comes as lone surrogates, which no text of the service has. PostgreSQL
@@ -124,24 +126,24 @@ class _Tolerant(UserDefinedType[Any]):
         self.kind = kind
         self.required = required
 
-    def result_processor(self, dialect: Dialect, _coltype: object) -> Read:
-        expected, read = _how_to_read(self.name, self.kind, dialect)
-        return _never_failing(read, Unreadable(expected), required=self.required)
+    def result_processor(self, dialect: Dialect, _coltype: object) -> ReadValue:
+        expected, read = _value_reader(self.name, self.kind, dialect)
+        return _tolerant_reader(read, Unreadable(expected), required=self.required)
 
 
-def _readable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
+def _tolerant_column(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
     name = str(column.key)
     required = getattr(column, "nullable", True) is False
     source = column
-    if dialect.name == "postgresql" and isinstance(column.type, Instant | Date | JSON):
+    if dialect.name == "postgresql" and isinstance(column.type, UtcDateTime | Date | JSON):
         source = sqlalchemy.cast(column, Text)  # the driver would fail for the whole batch
     return type_coerce(source, _Tolerant(name, column.type, required)).label(name)
 
 
-def _never_failing(read: Read, unreadable: Unreadable, *, required: bool) -> Read:
+def _tolerant_reader(read: ReadValue, unreadable: Unreadable, *, required: bool) -> ReadValue:
     null = unreadable if required else None
 
-    def read_or_say(stored: object) -> object:
+    def read_or_unreadable(stored: object) -> object:
         if stored is None:
             return null
         try:
@@ -149,81 +151,83 @@ def _never_failing(read: Read, unreadable: Unreadable, *, required: bool) -> Rea
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return unreadable
 
-    return read_or_say
+    return read_or_unreadable
 
 
-def _how_to_read(name: str, kind: TypeEngine[Any], dialect: Dialect) -> tuple[str, Read]:
+def _value_reader(name: str, kind: TypeEngine[Any], dialect: Dialect) -> tuple[str, ReadValue]:
     """What a value of the type is called, and the function that makes it of the driver's."""
     as_text = dialect.name == "postgresql"
-    read: Read
+    read: ReadValue
     match kind:
-        case Instant():
+        case UtcDateTime():
             expected, read = (
                 "a time",
-                datetime.fromisoformat if as_text else _by_type(kind, dialect),
+                datetime.fromisoformat if as_text else _type_reader(kind, dialect),
             )
         case Date():
-            expected, read = "a day", date.fromisoformat if as_text else _by_type(kind, dialect)
-        case Identifier():
-            expected, read = "a UUID", partial(_instance, UUID, _by_type(kind, dialect))
-        case Word():
-            expected, read = f"one of {', '.join(kind.words)}", _by_type(kind, dialect)
+            expected, read = "a day", date.fromisoformat if as_text else _type_reader(kind, dialect)
+        case PortableUuid():
+            expected, read = "a UUID", partial(_read_instance, UUID, _type_reader(kind, dialect))
+        case StrEnumType():
+            expected, read = f"one of {', '.join(kind.words)}", _type_reader(kind, dialect)
         case JSON():
-            expected, fits = _SHAPES[name]
-            read = partial(_document, fits)
+            expected, fits = _JSON_SHAPES[name]
+            read = partial(_read_json, fits)
         case Boolean():
-            expected, read = "true or false", _truth
+            expected, read = "true or false", _read_boolean
         case Integer():
-            bits = next((bits for each, bits in _BITS.items() if isinstance(kind, each)), 32)
-            expected, read = f"an integer of {bits} bits", partial(_integer, bits)
+            bits = next(
+                (bits for each, bits in _INTEGER_BITS.items() if isinstance(kind, each)), 32
+            )
+            expected, read = f"an integer of {bits} bits", partial(_read_integer, bits)
         case LargeBinary():
-            expected, read = "bytes", partial(_instance, bytes, _itself)
+            expected, read = "bytes", partial(_read_instance, bytes, _identity)
         case _:
-            expected, read = "text", _text
+            expected, read = "text", _read_text
     return expected, read
 
 
-def _by_type(kind: TypeEngine[Any], dialect: Dialect) -> Read:
-    return kind.dialect_impl(dialect).result_processor(dialect, None) or _itself
+def _type_reader(kind: TypeEngine[Any], dialect: Dialect) -> ReadValue:
+    return kind.dialect_impl(dialect).result_processor(dialect, None) or _identity
 
 
-def _itself(value: object) -> object:
+def _identity(value: object) -> object:
     return value
 
 
-def _instance(python_type: type, read: Read, stored: object) -> object:
+def _read_instance(python_type: type, read: ReadValue, stored: object) -> object:
     value = read(stored)
     if not isinstance(value, python_type):
         raise TypeError(value)
     return value
 
 
-_BITS: Mapping[type[Integer], int] = MappingProxyType({SmallInteger: 16, BigInteger: 64})
+_INTEGER_BITS: Mapping[type[Integer], int] = MappingProxyType({SmallInteger: 16, BigInteger: 64})
 
 
-def _integer(bits: int, stored: object) -> int:
+def _read_integer(bits: int, stored: object) -> int:
     """SQLite stores any number, and text, where PostgreSQL and GraphQL have so many bits."""
     if not isinstance(stored, int) or not -(1 << bits - 1) <= stored < 1 << bits - 1:
         raise ValueError(stored)
     return stored
 
 
-def _truth(stored: object) -> bool:
+def _read_boolean(stored: object) -> bool:
     if stored not in (0, 1):
         raise ValueError(stored)
     return bool(stored)
 
 
-def _text(stored: str) -> object:
+def _read_text(stored: str) -> object:
     """UnicodeEncodeError, a ValueError, for what is not Unicode."""
     stored.encode()
     return stored
 
 
-def _document(fits: Callable[[Any], bool], stored: str) -> object:
+def _read_json(is_valid: Callable[[Any], bool], stored: str) -> object:
     """JSON of the right shape, which can also be answered: its text is Unicode, its numbers end."""
     value = json.loads(stored)
-    if not fits(value):
+    if not is_valid(value):
         raise ValueError(stored)
     orjson.dumps(value)
     return value
@@ -237,23 +241,23 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
-def _is_list_of_texts(value: object) -> bool:
+def _is_string_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _is_list_of_scopes(value: object) -> bool:
+def _is_scope_list(value: object) -> bool:
     return isinstance(value, list) and all(each in _SCOPES for each in value)
 
 
 _SCOPES = tuple(Scope)
 
-_SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
+_JSON_SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
     {
-        "media_ids": ("a list of texts", _is_list_of_texts),
+        "media_ids": ("a list of texts", _is_string_list),
         "media": ("a list", _is_list),
         "platform_content": ("an object", _is_object),
-        "scopes": ("a list of known scopes", _is_list_of_scopes),
-        "events": ("a list of texts", _is_list_of_texts),
+        "scopes": ("a list of known scopes", _is_scope_list),
+        "events": ("a list of texts", _is_string_list),
         "payload": ("an object", _is_object),
         "outcome": ("an object", _is_object),
     }

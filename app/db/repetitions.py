@@ -7,20 +7,20 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Reader, WriteSession, insert_with_on_conflict
-from app.db.locks import lock_name
+from app.db.locks import acquire_advisory_lock
 from app.db.models import IdempotencyKey
 from app.db.queries import AnyRow
 from app.domain.ids import WorkspaceId
 
 
-async def lock_repetition(
+async def lock_idempotency_key(
     session: WriteSession, workspace_id: WorkspaceId, operation: str, key: str, *, wait: bool
 ) -> bool:
     """Whether no other transaction holds the same key; with `wait`, the other one's end is awaited."""
-    return await lock_name(session, f"{workspace_id}:{operation}:{key}", wait=wait)
+    return await acquire_advisory_lock(session, f"{workspace_id}:{operation}:{key}", wait=wait)
 
 
-async def find_repetition(reader: Reader, operation: str, key: str) -> AnyRow | None:
+async def find_idempotency_key(reader: Reader, operation: str, key: str) -> AnyRow | None:
     """Fingerprint, outcome and expires_at of the first request; expired ones too."""
     return await reader.first(
         select(IdempotencyKey.fingerprint, IdempotencyKey.outcome, IdempotencyKey.expires_at).where(
@@ -29,7 +29,7 @@ async def find_repetition(reader: Reader, operation: str, key: str) -> AnyRow | 
     )
 
 
-async def keep_outcome(
+async def store_outcome(
     session: WriteSession,
     workspace_id: WorkspaceId,
     operation: str,
@@ -54,7 +54,7 @@ async def keep_outcome(
     )
 
 
-async def oldest_expiries(
+async def find_expiry_cutoff(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> datetime | None:
     """Up to when about `limit` of them have expired, over all workspaces; None if none has."""
@@ -67,6 +67,6 @@ async def oldest_expiries(
     return max(expired, default=None)
 
 
-async def forget_expired(session: WriteSession, until: datetime) -> None:
+async def delete_expired_idempotency_keys(session: WriteSession, until: datetime) -> None:
     """All that expired then or earlier."""
     await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= until))

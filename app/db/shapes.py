@@ -8,63 +8,71 @@ from typing import Any, TypeAlias
 from sqlalchemy import Label
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.queries import PART_MARK
+from app.db.queries import LABEL_SEPARATOR
 
-KEPT_QUERIES = 128
+STATEMENT_CACHE_SIZE = 128
 """Of each kind; clients choose what they ask for, so only what was asked for last is kept."""
 
-kept = partial(lru_cache, KEPT_QUERIES)
+cached_statement = partial(lru_cache, STATEMENT_CACHE_SIZE)
 """Makes a function remember the queries that it has built."""
 
-Columns: TypeAlias = frozenset[str]
+ColumnNames: TypeAlias = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Projection:
     """Columns of a row by their names, and of rows that belong to it; without a name, all are meant."""
 
-    columns: Columns | None = None
-    along: Mapping[str, "Shape"] = field(default_factory=dict)
+    columns: ColumnNames | None = None
+    relations: Mapping[str, "Projection"] = field(default_factory=dict)
     _hash: int = field(init=False, repr=False, compare=False)
     """Each read looks for its query by the shape."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.columns, frozenset(self.along))))
+        object.__setattr__(self, "_hash", hash((self.columns, frozenset(self.relations))))
 
     def __hash__(self) -> int:
         return self._hash
 
-    def with_all_of(self, other: "Shape") -> "Shape":
+    def union(self, other: "Projection") -> "Projection":
         """What either of them asks for."""
         is_whole = self.columns is None or other.columns is None
         columns = (
             None if is_whole else (self.columns or frozenset()) | (other.columns or frozenset())
         )
-        along = dict(self.along)
-        for name, shape in other.along.items():
-            along[name] = along[name].with_all_of(shape) if name in along else shape
-        return Shape(columns, along)
+        along = dict(self.relations)
+        for name, shape in other.relations.items():
+            along[name] = along[name].union(shape) if name in along else shape
+        return Projection(columns, along)
 
-    def part(self, name: str) -> "Shape | None":
+    def relation(self, name: str) -> "Projection | None":
         """What is asked for of such a row; None if nothing is."""
-        return self.along.get(name)
+        return self.relations.get(name)
 
 
-WHOLE = Shape()
+ALL_COLUMNS = Projection()
 
 
-def selected(
-    columns: Iterable[InstrumentedAttribute[Any]], shape: Shape, *always: str
+def projected_columns(
+    columns: Iterable[InstrumentedAttribute[Any]], projection: Projection, *required_names: str
 ) -> list[InstrumentedAttribute[Any]]:
     """Those of the columns that are asked for, and those that are needed whatever is."""
-    wanted = shape.columns
-    return [each for each in columns if wanted is None or each.key in wanted or each.key in always]
+    wanted = projection.columns
+    return [
+        each
+        for each in columns
+        if wanted is None or each.key in wanted or each.key in required_names
+    ]
 
 
-def as_part(
-    part: str, columns: Iterable[InstrumentedAttribute[Any]], shape: Shape, *always: str
+def labelled_columns(
+    relation: str,
+    columns: Iterable[InstrumentedAttribute[Any]],
+    projection: Projection,
+    *required_names: str,
 ) -> list[Label[Any]]:
     """The same, of a row that comes along with another one."""
     return [
-        each.label(f"{part}{PART_MARK}{each.key}") for each in selected(columns, shape, *always)
+        each.label(f"{relation}{LABEL_SEPARATOR}{each.key}")
+        for each in projected_columns(columns, projection, *required_names)
     ]

@@ -15,12 +15,12 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.db.turns import Turns
+from app.db.turns import WriteLock
 
 NO_TIME_LIMIT = "no_time_limit"
 """The execution option of a connection whose statements may take as long as they need."""
 
-STATISTICS_AGE = timedelta(hours=1)
+STATISTICS_MAX_AGE = timedelta(hours=1)
 """How old the statistics may be that a reader goes by: it takes them in when it connects."""
 
 REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
@@ -29,12 +29,14 @@ REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
 0x10000 looks at all tables and not only at those that this connection has read, for others read.
 """
 
-_ROWS_TO_ANALYSE = "400"  # of each index; a whole one would take the write lock for too long
-_INTERRUPT_AGAIN = timedelta(milliseconds=50)
-_LAST_WAIT = timedelta(seconds=5)
+_ANALYSIS_LIMIT = "400"  # of each index; a whole one would take the write lock for too long
+_INTERRUPT_RETRY_INTERVAL = timedelta(milliseconds=50)
+_THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
 
-def sqlite_reading(url: URL, pool_size: int, timeout: timedelta, threads: "Threads") -> AsyncEngine:
+def sqlite_read_engine(
+    url: URL, pool_size: int, timeout: timedelta, threads: "ConnectionThreads"
+) -> AsyncEngine:
     """Several connections that cannot write, and do not make a file that is not there."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
@@ -44,15 +46,17 @@ def sqlite_reading(url: URL, pool_size: int, timeout: timedelta, threads: "Threa
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
-        pool_recycle=int(STATISTICS_AGE.total_seconds()),
+        pool_recycle=int(STATISTICS_MAX_AGE.total_seconds()),
         hide_parameters=True,  # an exception is logged, and must not carry what people wrote
     )
-    _set_on_connect(engine, timeout, {"query_only": "ON"})
-    _end_statements_in_time(engine, timeout)
+    _set_pragmas_on_connect(engine, timeout, {"query_only": "ON"})
+    _enforce_statement_timeout(engine, timeout)
     return engine
 
 
-def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads", turns: Turns) -> AsyncEngine:
+def sqlite_write_engine(
+    url: URL, timeout: timedelta, threads: "ConnectionThreads", write_lock: WriteLock
+) -> AsyncEngine:
     """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
     engine = create_async_engine(
         url,
@@ -65,32 +69,32 @@ def sqlite_writing(url: URL, timeout: timedelta, threads: "Threads", turns: Turn
         pool_timeout=timeout.total_seconds(),
         hide_parameters=True,  # an exception is logged, and must not carry what people wrote
     )
-    _set_on_connect(
+    _set_pragmas_on_connect(
         engine,
         timeout,
         {
             "journal_mode": "WAL",
             "synchronous": "FULL",
             "foreign_keys": "ON",
-            "analysis_limit": _ROWS_TO_ANALYSE,
+            "analysis_limit": _ANALYSIS_LIMIT,
         },
     )
-    _end_statements_in_time(engine, timeout)
+    _enforce_statement_timeout(engine, timeout)
 
     @event.listens_for(engine.sync_engine, "begin")
-    def take_the_write_lock_first(connection: Any) -> None:
+    def acquire_write_lock(connection: Any) -> None:
         # A transaction that reads before it writes would fail at once when another one got between.
-        connection.connection.dbapi_connection.run_async(lambda _driver: turns.take())
+        connection.connection.dbapi_connection.run_async(lambda _driver: write_lock.acquire())
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     @event.listens_for(engine.sync_engine, "checkin")
-    def let_others_write(_connection: object, _record: object) -> None:
-        turns.leave()
+    def release_write_lock(_connection: object, _record: object) -> None:
+        write_lock.release()
 
     return engine
 
 
-class Threads:
+class ConnectionThreads:
     """Those in which the driver runs its connections, so that they can be seen to their end.
 
     A connection that is given up, or was never made, ends its thread when it comes to it. That reports
@@ -107,7 +111,7 @@ class Threads:
         self._threads.add(connection._thread)
         return await connection
 
-    async def ended(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait, once and not for ever, until all have ended; nothing may be connected any more."""
         await asyncio.to_thread(self._join)
 
@@ -115,11 +119,11 @@ class Threads:
         threads = list(self._threads)
         self._threads.clear()
         for thread in threads:
-            thread.join(_LAST_WAIT.total_seconds())
+            thread.join(_THREAD_JOIN_TIMEOUT.total_seconds())
 
 
 @asynccontextmanager
-async def foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
+async def foreign_keys_disabled(connection: AsyncConnection) -> AsyncIterator[None]:
     """Off for a whole transaction: inside of one, SQLite ignores this pragma."""
     try:
         await _set_foreign_keys(connection, "OFF")
@@ -128,7 +132,7 @@ async def foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[N
         await _set_foreign_keys(connection, "ON")
 
 
-async def refuse_broken_links(connection: AsyncConnection) -> None:
+async def check_foreign_keys(connection: AsyncConnection) -> None:
     broken = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
     if broken:
         raise RuntimeError(f"{len(broken)} rows would refer to rows that do not exist")
@@ -142,7 +146,9 @@ async def _set_foreign_keys(connection: AsyncConnection, value: str) -> None:
     )
 
 
-def _set_on_connect(engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[str, str]) -> None:
+def _set_pragmas_on_connect(
+    engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[str, str]
+) -> None:
     busy_timeout = str(timeout // timedelta(milliseconds=1))
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -153,24 +159,24 @@ def _set_on_connect(engine: AsyncEngine, timeout: timedelta, pragmas: Mapping[st
         cursor.close()
 
 
-def _end_statements_in_time(engine: AsyncEngine, timeout: timedelta) -> None:
+def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
     """Interrupt a statement that runs for too long, or that nobody waits for any more."""
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, record: Any) -> None:
-        record.info["watch"] = _Watch(connection.driver_connection)
+    def attach_timer(connection: Any, record: Any) -> None:
+        record.info["watch"] = _StatementTimer(connection.driver_connection)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def begin(connection: Any, *_statement: object) -> None:
+    def start_timer(connection: Any, *_statement: object) -> None:
         if not connection.get_execution_options().get(NO_TIME_LIMIT):
             connection.info["watch"].begin(timeout)
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
-    def end(connection: Any, *_statement: object) -> None:
+    def stop_timer(connection: Any, *_statement: object) -> None:
         connection.info["watch"].end()
 
     @event.listens_for(engine.sync_engine, "handle_error")
-    def end_or_interrupt(context: ExceptionContext) -> None:
+    def stop_or_interrupt(context: ExceptionContext) -> None:
         if context.connection is None or context.execution_context is None:
             return
         watch = context.connection.info["watch"]
@@ -179,7 +185,7 @@ def _end_statements_in_time(engine: AsyncEngine, timeout: timedelta) -> None:
             watch.interrupt()
 
 
-class _Watch:
+class _StatementTimer:
     """Ends the statement of one connection, which runs in a thread that no cancellation reaches."""
 
     def __init__(self, driver: aiosqlite.Connection) -> None:
@@ -187,10 +193,10 @@ class _Watch:
         self._connection: sqlite3.Connection = driver._conn
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, timeout: timedelta) -> None:
+    def start(self, timeout: timedelta) -> None:
         self._call_later(timeout)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
@@ -200,7 +206,7 @@ class _Watch:
             self._connection.interrupt()
         except sqlite3.ProgrammingError:  # it is closed
             return
-        self._call_later(_INTERRUPT_AGAIN)
+        self._call_later(_INTERRUPT_RETRY_INTERVAL)
 
     def _call_later(self, delay: timedelta) -> None:
         loop = asyncio.get_running_loop()

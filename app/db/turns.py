@@ -24,58 +24,58 @@ With the second alone, one that leaves and comes again could be faster than the 
 the database itself: a process that closes that drops SQLite's locks of it.
 """
 
-_OPEN = os.O_RDONLY | os.O_CREAT
-_MODE = 0o644
+_OPEN_FLAGS = os.O_RDONLY | os.O_CREAT
+_FILE_MODE = 0o644
 
 
-class Turns(Protocol):
+class WriteLock(Protocol):
     """One at a time takes its turn, and leaves."""
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait for our turn, which lasts until we leave, or our process ends in whatever way.
 
         TimeoutError if it does not come in time.
         """
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let the next one; nothing, if it is not our turn."""
 
 
-class FileTurns:
+class FileWriteLock:
     """Locks of files, which the kernel takes from a process that ends."""
 
-    def __init__(self, database: Path, timeout: timedelta) -> None:
-        self._next_one, self._turn = (
-            database.with_name(database.name + each) for each in LOCK_FILE_SUFFIXES
+    def __init__(self, database_file: Path, timeout: timedelta) -> None:
+        self._queue_file, self._lock_file = (
+            database_file.with_name(database_file.name + each) for each in LOCK_FILE_SUFFIXES
         )
         self._timeout = timeout
-        self._held: int | None = None
+        self._lock_fd: int | None = None
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         if sys.platform == "win32":
             return  # everybody waits for SQLite's own lock
         try:
-            self._held = self._locked(LOCK_EX | LOCK_NB)
+            self._lock_fd = self._lock_files(LOCK_EX | LOCK_NB)
         except BlockingIOError:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                await self._in_a_thread()
+                await self._acquire_in_thread()
         except (
             OSError
         ):  # a folder that is closed to us or not there, or a file system without locks
             pass
 
-    def leave(self) -> None:
-        _close(self._held)
-        self._held = None
+    def release(self) -> None:
+        _close(self._lock_fd)
+        self._lock_fd = None
 
-    def _locked(self, how: int) -> int:
+    def _lock_files(self, operation: int) -> int:
         """The descriptor of the turn; closed, it is over."""
-        next_one = os.open(self._next_one, _OPEN, _MODE)
+        next_one = os.open(self._queue_file, _OPEN_FLAGS, _FILE_MODE)
         try:
-            flock(next_one, how)
-            turn = os.open(self._turn, _OPEN, _MODE)
+            flock(next_one, operation)
+            turn = os.open(self._lock_file, _OPEN_FLAGS, _FILE_MODE)
             try:
-                flock(turn, how)
+                flock(turn, operation)
             except OSError:
                 os.close(turn)
                 raise
@@ -83,28 +83,28 @@ class FileTurns:
             os.close(next_one)
         return turn
 
-    def _in_a_thread(self) -> asyncio.Future[None]:
+    def _acquire_in_thread(self) -> asyncio.Future[None]:
         """The wait, which nothing ends but the turn; if nobody wants that any more, it is passed on."""
         loop = asyncio.get_running_loop()
         arrival: asyncio.Future[None] = loop.create_future()
 
-        def wait() -> None:
+        def wait_for_lock() -> None:
             turn = None
             with suppress(OSError):
-                turn = self._locked(LOCK_EX)
+                turn = self._lock_files(LOCK_EX)
             try:
-                loop.call_soon_threadsafe(arrive, turn)
+                loop.call_soon_threadsafe(hand_over, turn)
             except RuntimeError:  # the loop has ended
                 _close(turn)
 
-        def arrive(turn: int | None) -> None:
+        def hand_over(lock_fd: int | None) -> None:
             if arrival.cancelled():
-                _close(turn)
+                _close(lock_fd)
             else:
-                self._held = turn
+                self._lock_fd = lock_fd
                 arrival.set_result(None)
 
-        Thread(target=wait, name="waiting for a turn", daemon=True).start()
+        Thread(target=wait_for_lock, name="waiting for a turn", daemon=True).start()
         return arrival
 
 
@@ -113,11 +113,11 @@ def _close(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-class NoTurns:
+class NoWriteLock:
     """Everybody waits for SQLite's own lock."""
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         pass
 
-    def leave(self) -> None:
+    def release(self) -> None:
         pass

@@ -11,13 +11,13 @@ import orjson
 from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, String, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 
-Row: TypeAlias = dict[str, object]
+ColumnValues: TypeAlias = dict[str, object]
 """Values for the columns of a table, by the columns' names."""
 
 
-class Instant(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """An aware instant in UTC, cut to milliseconds on its way in."""
 
     impl = DateTime(timezone=True)
@@ -28,7 +28,7 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("an instant needs a time zone")
-        cut = cut_to_milliseconds(value)
+        cut = truncate_to_ms(value)
         return cut.replace(tzinfo=None) if dialect.name == "sqlite" else cut
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -36,28 +36,28 @@ class Instant(TypeDecorator[datetime]):
             return value
         return value.replace(tzinfo=UTC)
 
-    def spelling(self, dialect: Dialect) -> Callable[[Any], str]:
+    def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
         """From what the driver gives to the text of `format_instant`, without a datetime in between."""
-        return _spell_stored_instant if dialect.name == "sqlite" else _spell_utc
+        return _format_stored_datetime if dialect.name == "sqlite" else _format_utc
 
 
-_STORED_INSTANT_LENGTH = len("2026-04-15 15:00:00.000000")
+_STORED_DATETIME_LENGTH = len("2026-04-15 15:00:00.000000")
 
 
-def _spell_stored_instant(stored: str) -> str:
+def _format_stored_datetime(stored: str) -> str:
     datetime.fromisoformat(stored)  # a ValueError for what is none
-    if len(stored) != _STORED_INSTANT_LENGTH:
+    if len(stored) != _STORED_DATETIME_LENGTH:
         raise ValueError("an instant that is stored in another way")
     return stored[:10] + "T" + stored[11:23] + "Z"  # faster than one format
 
 
-def _spell_utc(instant: datetime) -> str:
+def _format_utc(instant: datetime) -> str:
     """By orjson, which takes a third of the time that isoformat does."""
     spelled = orjson.dumps(instant, option=orjson.OPT_UTC_Z)
     return (spelled[1:24] if instant.microsecond else spelled[1:20] + b".000").decode() + "Z"
 
 
-class Identifier(TypeDecorator[UUID]):
+class PortableUuid(TypeDecorator[UUID]):
     """A UUID: native on PostgreSQL, its 36-character text on SQLite, so that both order alike."""
 
     impl = Uuid(as_uuid=True)
@@ -69,36 +69,36 @@ class Identifier(TypeDecorator[UUID]):
         return dialect.type_descriptor(Uuid(as_uuid=True))
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
-        return _text_of if dialect.name == "sqlite" else super().bind_processor(dialect)
+        return _uuid_to_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: UUID | str | None, _dialect: Dialect) -> UUID | None:
         return UUID(value) if isinstance(value, str) else value
 
-    def spelling(self, dialect: Dialect) -> Callable[[Any], str]:
+    def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
         """From what the driver gives to the UUID's text."""
-        return _spell_stored_uuid if dialect.name == "sqlite" else str
+        return _format_stored_uuid if dialect.name == "sqlite" else str
 
 
-def _text_of(value: UUID | None) -> str | None:
+def _uuid_to_text(value: UUID | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _spell_stored_uuid(stored: str) -> str:
-    return stored if _CANONICAL.fullmatch(stored) else str(UUID(stored))
+def _format_stored_uuid(stored: str) -> str:
+    return stored if _CANONICAL_UUID.fullmatch(stored) else str(UUID(stored))
 
 
-_CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CANONICAL_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Word(TypeDecorator[StrEnum]):
+class StrEnumType(TypeDecorator[StrEnum]):
     """One word of an enum, stored as text; the column's CHECK holds the vocabulary."""
 
     impl = String
     cache_ok = True
 
-    def __init__(self, words: type[StrEnum]) -> None:
+    def __init__(self, enum_class: type[StrEnum]) -> None:
         super().__init__(32)
-        self.words = words
+        self.words = enum_class
 
     def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
         return None if value is None else self.words(value).value
@@ -107,11 +107,11 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-Document = JSON()
+PortableJson = JSON()
 """Any JSON value, returned as it was given: as text, since JSONB would order the keys anew."""
 
 
-def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+def enum_check(column: str, enum_class: type[StrEnum]) -> CheckConstraint:
     """The CHECK that a column holds a word of the enum."""
-    listed = ", ".join(f"'{word.value}'" for word in words)
+    listed = ", ".join(f"'{word.value}'" for word in enum_class)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_word")

@@ -51,31 +51,31 @@ async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bo
 
 
 @dataclass(frozen=True, slots=True)
-class NamedWorkspace:
+class WorkspaceRef:
     id: WorkspaceId
     kind: WorkspaceKind
 
 
-async def workspace_named(connection: AsyncConnection, name: str) -> NamedWorkspace | None:
+async def find_workspace_by_name(connection: AsyncConnection, name: str) -> WorkspaceRef | None:
     found = await connection.execute(
         select(Workspace.id, Workspace.kind).where(Workspace.name == name)
     )
     row = found.first()
-    return None if row is None else NamedWorkspace(WorkspaceId(row.id), row.kind)
+    return None if row is None else WorkspaceRef(WorkspaceId(row.id), row.kind)
 
 
 async def reserve_account_ids(
-    session: WriteSession, workspace_id: WorkspaceId, *, up_to: AccountId
+    session: WriteSession, workspace_id: WorkspaceId, *, highest_id: AccountId
 ) -> None:
     """See that no account made later gets one of these numbers; others that make one wait here."""
     await session.execute(
         update(Workspace)
-        .where(Workspace.id == workspace_id, Workspace.next_account_id <= up_to)
-        .values(next_account_id=up_to + 1)
+        .where(Workspace.id == workspace_id, Workspace.next_account_id <= highest_id)
+        .values(next_account_id=highest_id + 1)
     )
 
 
-async def take_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
+async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
     """The next number for an account, or None where none is left; others that take one wait here.
 
     The very last number is never given: the counter could not go beyond it.
@@ -89,8 +89,8 @@ async def take_account_id(session: WriteSession, workspace_id: WorkspaceId) -> A
     return None if following is None else AccountId(following - 1)
 
 
-async def count_workspaces(session: WriteSession, *, besides: WorkspaceId) -> int:
-    counting = select(func.count()).select_from(Workspace).where(Workspace.id != besides)
+async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -> int:
+    counting = select(func.count()).select_from(Workspace).where(Workspace.id != excluded_id)
     return await session.scalar(counting) or 0
 
 

@@ -7,10 +7,10 @@ from app.domain.accounts import Account, blocking_message, blocking_reason
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import AccountNeedsReconnection
 from app.domain.posts import Post
-from app.domain.transitions import retried, without_access
+from app.domain.transitions import auth_failed, retried
 
 
-def fail_without_access(post: Post, account: Account, now: datetime) -> Post:
+def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
     """The post with what is due on the account failed as AUTH; the same one if the account can post."""
     reason = blocking_reason(account.connection, now)
     if reason is None:
@@ -18,9 +18,9 @@ def fail_without_access(post: Post, account: Account, now: datetime) -> Post:
     message = blocking_message(reason)
 
     def fail(state: DestinationState) -> DestinationState:
-        return without_access(state, message, now) if _is_due(state, now) else state
+        return auth_failed(state, message, now) if _is_due(state, now) else state
 
-    return _on_account(post, account, fail, now)
+    return _update_destination_on_account(post, account, fail, now)
 
 
 def require_access(account: Account, now: datetime) -> None:
@@ -40,10 +40,10 @@ def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
         return post
 
     def retry(state: DestinationState) -> DestinationState:
-        return retried(state, now) if _lacked_access(state) else state
+        return retried(state, now) if _failed_with_auth(state) else state
 
-    after = _on_account(post, account, retry, now)
-    return post if after is post else after.edited(now)
+    after = _update_destination_on_account(post, account, retry, now)
+    return post if after is post else after.with_next_version(now)
 
 
 def _is_due(state: DestinationState, now: datetime) -> bool:
@@ -52,18 +52,18 @@ def _is_due(state: DestinationState, now: datetime) -> bool:
     return is_claimable and state.status is DestinationStatus.QUEUED
 
 
-def _lacked_access(state: DestinationState) -> bool:
+def _failed_with_auth(state: DestinationState) -> bool:
     return state.outcome is Outcome.FAILED and state.error_category is ErrorCategory.AUTH
 
 
-def _on_account(
+def _update_destination_on_account(
     post: Post,
     account: Account,
-    change: Callable[[DestinationState], DestinationState],
+    transition: Callable[[DestinationState], DestinationState],
     now: datetime,
 ) -> Post:
     """The post with its destination on the account changed, or the same one."""
     for each in post.destinations:
         if each.account_id == account.id:
-            return post.with_state(each.id, change(each.state), now)
+            return post.with_state(each.id, transition(each.state), now)
     return post

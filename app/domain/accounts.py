@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from app.domain.ids import AccountId
 
-EXPIRES_SOON = timedelta(days=7)
+TOKEN_EXPIRY_WARNING_PERIOD = timedelta(days=7)
 ACTIVITY_WINDOW = timedelta(days=7)
-WORRYING_PERMANENT_FAILURES = 3
+PERMANENT_FAILURE_WARNING_THRESHOLD = 3
 """So many within the activity window are a warning."""
 
 
@@ -32,7 +32,7 @@ class HealthReason(StrEnum):
     RECENT_PERMANENT_FAILURES = "recent_permanent_failures"
 
 
-_BLOCKING = {
+_BLOCKING_REASONS = {
     HealthReason.ACCOUNT_INACTIVE: (
         ReadinessStatus.UNHEALTHY,
         "The account is switched off or disconnected. Connect it again to post.",
@@ -78,7 +78,7 @@ class Account:
     @property
     def name(self) -> str:
         """What people are shown."""
-        return shown_name(
+        return display_label(
             self.account_name, self.display_name, self.platform_username, self.id, self.platform
         )
 
@@ -96,7 +96,8 @@ class Connection:
 
     def token_expiring_soon(self, now: datetime) -> bool:
         return (
-            self.token_expires_at is not None and now < self.token_expires_at <= now + EXPIRES_SOON
+            self.token_expires_at is not None
+            and now < self.token_expires_at <= now + TOKEN_EXPIRY_WARNING_PERIOD
         )
 
 
@@ -118,7 +119,7 @@ class Health:
     reasons: tuple[HealthReason, ...]
 
 
-def shown_name(
+def display_label(
     account_name: str | None,
     display_name: str | None,
     platform_username: str | None,
@@ -126,10 +127,10 @@ def shown_name(
     platform: str,
 ) -> str:
     """The best name there is, so that a list never shows an account without one."""
-    return account_name or display_name or platform_username or numbered_name(account_id, platform)
+    return account_name or display_name or platform_username or fallback_label(account_id, platform)
 
 
-def numbered_name(account_id: int, platform: str) -> str:
+def fallback_label(account_id: int, platform: str) -> str:
     """What an account is called of which only the number is known."""
     return f"{platform} account {account_id}"
 
@@ -137,12 +138,12 @@ def numbered_name(account_id: int, platform: str) -> str:
 def blocking_reason(connection: Connection, now: datetime) -> HealthReason | None:
     """The first thing that stops the account from posting, or none."""
     reasons = _connection_reasons(connection, now)
-    return next((reason for reason in reasons if reason in _BLOCKING), None)
+    return next((reason for reason in reasons if reason in _BLOCKING_REASONS), None)
 
 
 def blocking_message(reason: HealthReason) -> str:
     """What somebody can do about a reason that stops an account from posting, as a sentence."""
-    return _BLOCKING[reason][1]
+    return _BLOCKING_REASONS[reason][1]
 
 
 def readiness(connection: Connection, now: datetime) -> Readiness:
@@ -150,16 +151,16 @@ def readiness(connection: Connection, now: datetime) -> Readiness:
     reason = blocking_reason(connection, now)
     if reason is None:
         return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
-    status, message = _BLOCKING[reason]
+    status, message = _BLOCKING_REASONS[reason]
     return Readiness(status, can_post=False, message=message)
 
 
 def health(connection: Connection, *, permanent_failures: int, now: datetime) -> Health:
     """Judge an account; `permanent_failures` counts those of the last seven days."""
     reasons = _connection_reasons(connection, now)
-    if permanent_failures >= WORRYING_PERMANENT_FAILURES:
+    if permanent_failures >= PERMANENT_FAILURE_WARNING_THRESHOLD:
         reasons.append(HealthReason.RECENT_PERMANENT_FAILURES)
-    can_post = not any(reason in _BLOCKING for reason in reasons)
+    can_post = not any(reason in _BLOCKING_REASONS for reason in reasons)
     if not can_post:
         status = HealthStatus.BROKEN
     else:

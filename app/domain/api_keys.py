@@ -9,7 +9,7 @@ from enum import StrEnum
 
 _SECRET_BYTES = 16
 _SECRET = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_SHOWN_SECRET_LENGTH = 4
+_DISPLAYED_SECRET_LENGTH = 4
 
 
 class Scope(StrEnum):
@@ -26,23 +26,23 @@ DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class NewApiKey:
     """A key as it is shown to a person, once; only `digest` and `shown_prefix` are stored."""
 
     token: str
     digest: bytes
-    shown_prefix: str
+    display_prefix: str
 
 
-def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewKey:
+def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
     """A new key: the prefix and 32 lower-case hex digits out of 16 random bytes."""
-    return describe_key(prefix + random_bytes(_SECRET_BYTES).hex(), prefix)
+    return key_from_token(prefix + random_bytes(_SECRET_BYTES).hex(), prefix)
 
 
-def describe_key(token: str, prefix: str) -> NewKey:
+def key_from_token(token: str, prefix: str) -> NewApiKey:
     """The storable form of a well-formed token."""
-    shown = token[: len(prefix) + _SHOWN_SECRET_LENGTH]
-    return NewKey(token=token, digest=key_digest(token), shown_prefix=shown)
+    shown = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
+    return NewApiKey(token=token, digest=key_digest(token), display_prefix=shown)
 
 
 def is_well_formed(token: str, prefix: str) -> bool:

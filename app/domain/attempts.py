@@ -8,9 +8,9 @@ from uuid import UUID
 
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.redaction import redacted, redacted_url
-from app.domain.text import MAX_URL_LENGTH, check_name, check_text, check_url, encoded_url
-from app.domain.times import cut_to_milliseconds
+from app.domain.redaction import redact, redact_url
+from app.domain.text import MAX_URL_LENGTH, check_name, check_text, check_url, percent_encode_url
+from app.domain.times import truncate_to_ms
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_RAW_LENGTH = 4096
@@ -90,7 +90,7 @@ class Evidence:
     reported_at: datetime
 
 
-class Told(TypedDict, total=False):
+class FailureDetails(TypedDict, total=False):
     """What a publisher may tell of a failure besides its message."""
 
     code: str | None
@@ -99,32 +99,32 @@ class Told(TypedDict, total=False):
     raw: str | None
 
 
-def told_failure(category: ErrorCategory, message: str, told: Told) -> Failure:
+def validate_failure(category: ErrorCategory, message: str, details: FailureDetails) -> Failure:
     """A failure as it may be stored: without secrets and cut; InvalidInput for what cannot be right."""
     if not message.strip():
         raise InvalidInput(
             "message must not be empty: it is what people are shown.", argument="message"
         )
-    code = told.get("code")
+    code = details.get("code")
     if code is not None:
         check_name(code, "code", max_length=MAX_CODE_LENGTH)
-    http_status = told.get("http_status")
+    http_status = details.get("http_status")
     if http_status is not None and not 100 <= http_status <= 599:
         raise InvalidInput(
             f"httpStatus must be from 100 to 599; it is {http_status}.", argument="httpStatus"
         )
-    raw = told.get("raw")
+    raw = details.get("raw")
     return Failure(
         category=category,
-        code=redacted(code, max_length=MAX_CODE_LENGTH) if code else category.name,
-        message=redacted(message, max_length=MAX_MESSAGE_LENGTH),
+        code=redact(code, max_length=MAX_CODE_LENGTH) if code else category.name,
+        message=redact(message, max_length=MAX_MESSAGE_LENGTH),
         http_status=http_status,
-        retry_after=_retry_after(told.get("retry_after_seconds")),
-        raw=None if raw is None else redacted(raw, max_length=MAX_RAW_LENGTH),
+        retry_after=_parse_retry_after(details.get("retry_after_seconds")),
+        raw=None if raw is None else redact(raw, max_length=MAX_RAW_LENGTH),
     )
 
 
-def told_publication(
+def validate_publication(
     platform_post_id: str | None,
     platform_post_url: str | None,
     published_at: datetime | None,
@@ -142,7 +142,7 @@ def told_publication(
     if platform_post_url is not None:
         check_text(platform_post_url, "platformPostUrl", max_length=MAX_URL_LENGTH)
         platform_post_url = check_url(
-            encoded_url(redacted_url(platform_post_url)), "platformPostUrl"
+            percent_encode_url(redact_url(platform_post_url)), "platformPostUrl"
         )
     if platform_post_id is not None:
         check_name(platform_post_id, "platformPostId", max_length=MAX_PLATFORM_POST_ID_LENGTH)
@@ -151,16 +151,16 @@ def told_publication(
     return Publication(
         platform_post_id=platform_post_id,
         platform_post_url=platform_post_url,
-        published_at=cut_to_milliseconds(published_at or now),
+        published_at=truncate_to_ms(published_at or now),
     )
 
 
-def told_worker(name: str | None) -> str | None:
+def validate_worker(name: str | None) -> str | None:
     """Who makes an attempt, as it may be stored: without secrets; InvalidInput for one too long."""
     if name is None:
         return None
     check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
-    return redacted(name, max_length=MAX_WORKER_LENGTH)
+    return redact(name, max_length=MAX_WORKER_LENGTH)
 
 
 def check_attempt_key(key: str) -> None:
@@ -168,14 +168,14 @@ def check_attempt_key(key: str) -> None:
     check_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
 
 
-def told_start(started_at: datetime | None, now: datetime) -> datetime:
+def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
     """When an attempt began, by now if nobody says when; InvalidInput for a time to come."""
     if started_at is not None and started_at > now + MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
     return started_at or now
 
 
-def _retry_after(seconds: int | None) -> timedelta | None:
+def _parse_retry_after(seconds: int | None) -> timedelta | None:
     longest = int(MAX_RETRY_AFTER.total_seconds())
     if seconds is not None and not 0 <= seconds <= longest:
         raise InvalidInput(

@@ -19,7 +19,7 @@ from app.domain.text import check_text, check_url
 MAX_PLATFORM_LENGTH = 50
 
 _PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_NAMES = {
+_TEXT_ARGUMENTS = {
     "account_name": "accountName",
     "display_name": "displayName",
     "platform_user_id": "platformUserId",
@@ -63,17 +63,19 @@ def check_platform(name: str, argument: str) -> None:
         )
 
 
-def check_connection(wanted: NewConnection) -> None:
+def check_connection(new_connection: NewConnection) -> None:
     """Refuse what cannot be right, whatever accounts there are and whatever the time."""
-    check_platform(wanted.platform, "platform")
-    _check_texts({field.name: getattr(wanted, field.name) for field in fields(wanted)})
+    check_platform(new_connection.platform, "platform")
+    _check_texts(
+        {field.name: getattr(new_connection, field.name) for field in fields(new_connection)}
+    )
 
 
-def connect(wanted: NewConnection, account_id: AccountId, now: datetime) -> Account:
+def connect(new_connection: NewConnection, account_id: AccountId, now: datetime) -> Account:
     """A new account, checked before."""
     return Account(
         id=account_id,
-        **{field.name: getattr(wanted, field.name) for field in fields(wanted)},
+        **{field.name: getattr(new_connection, field.name) for field in fields(new_connection)},
         is_active=True,
         needs_reconnection_since=None,
         token_refreshed_at=now,
@@ -83,15 +85,15 @@ def connect(wanted: NewConnection, account_id: AccountId, now: datetime) -> Acco
     )
 
 
-def connect_again(account: Account, wanted: NewConnection, now: datetime) -> Account:
+def connect_existing(account: Account, new_connection: NewConnection, now: datetime) -> Account:
     """The account that was known, with its new access and names; a name that is not told stays."""
     told = {
-        name: getattr(wanted, name)
-        for name in (*_NAMES, "avatar_url")
-        if getattr(wanted, name) is not None
+        name: getattr(new_connection, name)
+        for name in (*_TEXT_ARGUMENTS, "avatar_url")
+        if getattr(new_connection, name) is not None
     }
-    access = reconnected(account, wanted.token_expires_at, now)
-    return _changed(account, replace(access, **told), now)
+    access = reconnected(account, new_connection.token_expires_at, now)
+    return _touch_if_changed(account, replace(access, **told), now)
 
 
 def reconnected(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
@@ -104,7 +106,7 @@ def reconnected(account: Account, token_expires_at: datetime | None, now: dateti
         token_refreshed_at=now,
         connected_at=now,
     )
-    return _changed(account, connected, now)
+    return _touch_if_changed(account, connected, now)
 
 
 def change_account(account: Account, changes: AccountChanges, now: datetime) -> Account:
@@ -114,26 +116,28 @@ def change_account(account: Account, changes: AccountChanges, now: datetime) -> 
     before, after = account.token_expires_at, changed.token_expires_at
     if before is not None and after is not None and after > before:
         changed = replace(changed, token_refreshed_at=now)
-    return _changed(account, changed, now)
+    return _touch_if_changed(account, changed, now)
 
 
 def disconnect(account: Account, now: datetime) -> Account:
     """The account as one that nothing goes out on, until somebody connects it again."""
-    return _changed(account, replace(account, is_active=False), now)
+    return _touch_if_changed(account, replace(account, is_active=False), now)
 
 
-def lost_access(account: Account, tried_at: datetime, now: datetime) -> Account:
+def mark_needs_reconnection(
+    account: Account, attempt_started_at: datetime, now: datetime
+) -> Account:
     """The platform refused it: until somebody reconnects it, nothing is posted on it.
 
     The same account if somebody has since the attempt began: what was refused was the old access.
     """
-    if account.needs_reconnection_since is not None or account.connected_at > tried_at:
+    if account.needs_reconnection_since is not None or account.connected_at > attempt_started_at:
         return account
     return replace(account, needs_reconnection_since=now, updated_at=now)
 
 
 def _check_texts(texts: Mapping[str, object]) -> None:
-    for name, argument in _NAMES.items():
+    for name, argument in _TEXT_ARGUMENTS.items():
         text = texts.get(name)
         if isinstance(text, str):
             check_text(text, argument, max_length=MAX_NAME_LENGTH)
@@ -146,5 +150,5 @@ def _check_texts(texts: Mapping[str, object]) -> None:
         check_url(avatar_url, "avatarUrl")
 
 
-def _changed(before: Account, after: Account, now: datetime) -> Account:
+def _touch_if_changed(before: Account, after: Account, now: datetime) -> Account:
     return before if after == before else replace(after, updated_at=now)

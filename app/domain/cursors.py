@@ -7,7 +7,7 @@ from typing import cast
 
 from app.domain.errors import BadCursor
 from app.domain.ids import WorkspaceId
-from app.domain.signing import Seal
+from app.domain.signing import Signer
 from app.domain.times import format_instant, parse_instant
 
 _VERSION = 1
@@ -16,7 +16,7 @@ SortValue = datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class KeysetPosition:
     """A place in an order: the value sorted by, and the id that breaks ties."""
 
     value: SortValue
@@ -31,19 +31,19 @@ class CursorCodec:
     """
 
     def __init__(self, secret: bytes, workspace_id: WorkspaceId, list_name: str) -> None:
-        self._seal = Seal(secret, f"{_VERSION}:{workspace_id}:{list_name}:")
+        self._signer = Signer(secret, f"{_VERSION}:{workspace_id}:{list_name}:")
 
-    def encode(self, position: Position) -> str:
+    def encode(self, position: KeysetPosition) -> str:
         value = None if position.value is None else format_instant(position.value)
-        return self._seal.close(json.dumps([value, position.key], separators=(",", ":")).encode())
+        return self._signer.sign(json.dumps([value, position.key], separators=(",", ":")).encode())
 
-    def decode(self, cursor: str, argument: str) -> Position:
+    def decode(self, cursor: str, argument: str) -> KeysetPosition:
         """BadCursor, naming the argument, for whatever this codec did not write."""
-        payload = self._seal.open(cursor)
+        payload = self._signer.unsign(cursor)
         if payload is None:
             raise _bad_cursor(argument)
         value, key = cast("tuple[str | None, str]", json.loads(payload))
-        return Position(None if value is None else parse_instant(value), key)
+        return KeysetPosition(None if value is None else parse_instant(value), key)
 
 
 def _bad_cursor(argument: str) -> BadCursor:

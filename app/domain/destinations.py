@@ -20,8 +20,8 @@ from app.domain.ids import AccountId, DestinationId
 OVERDUE_AFTER = timedelta(minutes=5)
 """How long a due destination may wait for a publisher before it counts as overdue."""
 
-IN_FLIGHT_POLL = timedelta(seconds=2)
-LONGEST_POLL = timedelta(hours=1)
+IN_FLIGHT_POLL_INTERVAL = timedelta(seconds=2)
+MAX_POLL_INTERVAL = timedelta(hours=1)
 
 
 class DestinationStatus(StrEnum):
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-OUTCOMES: Mapping[DestinationStatus, frozenset[Outcome]] = MappingProxyType(
+OUTCOMES_BY_STATUS: Mapping[DestinationStatus, frozenset[Outcome]] = MappingProxyType(
     {
         DestinationStatus.QUEUED: frozenset({Outcome.NONE}),
         DestinationStatus.PUBLISHING: frozenset({Outcome.NONE}),
@@ -118,7 +118,7 @@ class DestinationState:
     """published_at − due_at; negative when a mirror reports an early publication."""
 
     @property
-    def is_untouched(self) -> bool:
+    def is_unattempted(self) -> bool:
         """Whether nothing was ever tried."""
         return self.status is DestinationStatus.QUEUED and self.attempts == 0 and self.error is None
 
@@ -168,7 +168,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "lease": leased == (state.lease_expires_at is not None),
         "lease_publishing": publishing or not leased,
         "started_at": leased or state.started_at is None,
-        "claimable_at": _claimable_at_holds(state),
+        "claimable_at": _is_claimable_at_valid(state),
         "settled_at": final == (state.settled_at is not None),
         "verifiable_at": unknown == (state.verifiable_at is not None),
         "verification_token": unknown or state.verification_token is None,
@@ -178,7 +178,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
     return (name for name, holds in rules.items() if not holds)
 
 
-def _claimable_at_holds(state: DestinationState) -> bool:
+def _is_claimable_at_valid(state: DestinationState) -> bool:
     if state.status is DestinationStatus.QUEUED:
         return state.claimable_at in (None, state.next_retry_at or state.due_at)
     if state.lease_token is not None and state.started_at is None:
@@ -223,8 +223,8 @@ def poll_after(
 ) -> timedelta | None:
     """How long a client that polls may wait; None for what does not change by itself: final or draft."""
     if status is DestinationStatus.PUBLISHING:
-        return IN_FLIGHT_POLL
+        return IN_FLIGHT_POLL_INTERVAL
     expected = next_retry_at or due_at
     if status.is_final or expected is None:
         return None
-    return min(max(expected - now, IN_FLIGHT_POLL), LONGEST_POLL)
+    return min(max(expected - now, IN_FLIGHT_POLL_INTERVAL), MAX_POLL_INTERVAL)

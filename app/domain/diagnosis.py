@@ -67,7 +67,7 @@ def diagnose(
 
     Of an unknown outcome nothing is advised but to look, whatever its code and category.
     """
-    advice = _UNKNOWN if outcome is Outcome.UNKNOWN else _advice(category, code)
+    advice = _OUTCOME_UNKNOWN_ADVICE if outcome is Outcome.UNKNOWN else _find_advice(category, code)
     return Diagnosis(
         category=category,
         code=code,
@@ -79,7 +79,7 @@ def diagnose(
     )
 
 
-def _advice(category: ErrorCategory, code: str) -> Advice:
+def _find_advice(category: ErrorCategory, code: str) -> Advice:
     advice = _BY_CODE.get(code)
     return advice if advice and advice.category is category else _BY_CODE[category.name]
 
@@ -88,7 +88,7 @@ _WILL_RETRY_FIX = "Nothing to do: it is retried by itself at the time in nextRet
 
 _PLATFORM, _USER, _SYSTEM = ErrorSource.PLATFORM, ErrorSource.USER, ErrorSource.SYSTEM
 
-_UNKNOWN = Advice(
+_OUTCOME_UNKNOWN_ADVICE = Advice(
     OUTCOME_UNKNOWN,
     ErrorCategory.UNCLASSIFIED,
     _SYSTEM,
@@ -262,7 +262,7 @@ ADVICE: tuple[Advice, ...] = (  # the row named like a category stands for the w
         "The publisher did not recognise the platform's answer. Read the error and retry the post.",
         NextAction.RETRY,
     ),
-    _UNKNOWN,
+    _OUTCOME_UNKNOWN_ADVICE,
 )
 
 _BY_CODE = {advice.code: advice for advice in ADVICE}

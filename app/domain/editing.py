@@ -18,12 +18,12 @@ from app.domain.errors import (
     PostAlreadyPublished,
     StaleVersion,
 )
-from app.domain.ids import AccountId, DestinationId, NewId, PostId
+from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.post_texts import check_contents, check_reference, check_timezone
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
-from app.domain.transitions import DRAFT, cancelled, planned, queued, suspended
+from app.domain.transitions import DRAFT, cancelled, queued, rescheduled, unclaimable
 
-Accounts = Mapping[AccountId, Account]
+AccountsById = Mapping[AccountId, Account]
 
 
 class PostChanges(TypedDict, total=False):
@@ -55,39 +55,39 @@ class NewPost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Schedule:
     """When a draft is to go out: at once, at a time, or (None) at the time that it has."""
 
     scheduled_for: datetime | None
     publish_now: bool
 
 
-def check_new_post(wanted: NewPost) -> None:
+def check_new_post(new_post: NewPost) -> None:
     """Refuse what cannot be right, whatever accounts there are and whatever the time."""
-    _check_texts(wanted)
-    check_account_ids(wanted.account_ids)
-    if not wanted.is_draft and not wanted.account_ids:
+    _check_changed_fields(new_post)
+    check_account_ids(new_post.account_ids)
+    if not new_post.is_draft and not new_post.account_ids:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
 
 
 def create_post(
-    wanted: NewPost, accounts: Accounts, *, post_id: PostId, new_id: NewId, now: datetime
+    new_post: NewPost, accounts: AccountsById, *, post_id: PostId, new_id: IdFactory, now: datetime
 ) -> Post:
     """A new post, checked before; InvalidInput for a time that is past or an unknown account."""
-    _check_future(wanted.scheduled_for, now)
+    _check_future(new_post.scheduled_for, now)
     post = Post(
         id=post_id,
-        content=wanted.content,
-        is_draft=wanted.is_draft,
-        submitted_now=not wanted.is_draft and wanted.scheduled_for is None,
-        scheduled_for=wanted.scheduled_for,
-        timezone=wanted.timezone,
-        media_ids=wanted.media_ids,
-        media=wanted.media,
-        platform_content=wanted.platform_content,
-        reference=wanted.reference,
+        content=new_post.content,
+        is_draft=new_post.is_draft,
+        submitted_now=not new_post.is_draft and new_post.scheduled_for is None,
+        scheduled_for=new_post.scheduled_for,
+        timezone=new_post.timezone,
+        media_ids=new_post.media_ids,
+        media=new_post.media,
+        platform_content=new_post.platform_content,
+        reference=new_post.reference,
         version=1,
         deleted_at=None,
         imported_at=None,
@@ -95,17 +95,17 @@ def create_post(
         updated_at=now,
         destinations=(),
     )
-    return _on_accounts(post, wanted.account_ids, accounts, new_id, now)
+    return _assign_accounts(post, new_post.account_ids, accounts, new_id, now)
 
 
 def change_post(
     post: Post,
     changes: PostChanges,
-    accounts: Accounts,
+    accounts: AccountsById,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
 ) -> Post:
     """The post with some of it changed, possible until anything of it was published.
@@ -114,51 +114,55 @@ def change_post(
     it is being published or its outcome is unknown; for another time once something was attempted, and
     for leaving out an account that was; and for a post that was imported.
     """
-    _require_own(post)
+    _require_not_imported(post)
     _check_version(post, expected_version)
     _require_editable(post)
-    changed = _keeping_timezone(replace(post, **changes), post)
-    _check_texts(changed, before=post)
+    changed = _preserve_default_timezone(replace(post, **changes), post)
+    _check_changed_fields(changed, before=post)
     if changed.scheduled_for != post.scheduled_for:
-        changed = _at_another_time(changed, now)
+        changed = _reschedule(changed, now)
     if account_ids is not None:
         check_account_ids(account_ids)
-        changed = _on_accounts(changed, account_ids, accounts, new_id, now)
+        changed = _assign_accounts(changed, account_ids, accounts, new_id, now)
     if not post.is_draft and not changed.destinations:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
         )
-    return changed.edited(now) if changed != post else post
+    return changed.with_next_version(now) if changed != post else post
 
 
 def schedule_post(
     post: Post,
-    accounts: Accounts,
-    when: Submission,
+    accounts: AccountsById,
+    schedule: Schedule,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
 ) -> Post:
     """Submit a draft, to go out at its time or at once; Conflict for what is none."""
-    _require_own(post)
+    _require_not_imported(post)
     _check_version(post, expected_version)
     if not post.is_draft:
         raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
-    if when.publish_now and when.scheduled_for is not None:
+    if schedule.publish_now and schedule.scheduled_for is not None:
         raise InvalidInput(
             "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
         )
-    due = None if when.publish_now else when.scheduled_for or _own_time(post, now)
+    due = (
+        None
+        if schedule.publish_now
+        else schedule.scheduled_for or _require_scheduled_time(post, now)
+    )
     _check_future(due, now)
-    submitted = replace(post, is_draft=False, submitted_now=when.publish_now, scheduled_for=due)
+    submitted = replace(post, is_draft=False, submitted_now=schedule.publish_now, scheduled_for=due)
     wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
     check_account_ids(wanted)
     if not wanted:
         raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
-    planned = _planned(submitted, due or now, now)
-    return _on_accounts(planned, wanted, accounts, new_id, now).edited(now)
+    planned = _reschedule_destinations(submitted, due or now, now)
+    return _assign_accounts(planned, wanted, accounts, new_id, now).with_next_version(now)
 
 
 def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
@@ -166,21 +170,21 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
 
     Conflict while it is being published or its outcome is unknown, and where nothing is waiting.
     """
-    _require_own(post)
+    _require_not_imported(post)
     _check_version(post, expected_version)
     if post.is_draft:
         raise Conflict("The post is a draft already: nothing of it goes out.")
     _require_known_outcomes(post)
     if not _was_attempted(post):
         draft = replace(post, is_draft=True, submitted_now=False)
-        return _planned(draft, None, now).edited(now)
+        return _reschedule_destinations(draft, None, now).with_next_version(now)
     if not any(_is_queued(each.state) for each in post.destinations):
         raise Conflict(f"Nothing of the post is waiting any more; it is {post.status}.")
     destinations = (
         _with_state(each, cancelled(each.state, now), now) if _is_queued(each.state) else each
         for each in post.destinations
     )
-    return replace(post, destinations=tuple(destinations)).edited(now)
+    return replace(post, destinations=tuple(destinations)).with_next_version(now)
 
 
 def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
@@ -194,11 +198,11 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
             "The post was published on a platform and cannot be deleted here."
         )
     _require_known_outcomes(post)
-    destinations = (_with_state(each, suspended(each.state), now) for each in post.destinations)
-    return replace(post, deleted_at=now, destinations=tuple(destinations)).edited(now)
+    destinations = (_with_state(each, unclaimable(each.state), now) for each in post.destinations)
+    return replace(post, deleted_at=now, destinations=tuple(destinations)).with_next_version(now)
 
 
-def _require_own(post: Post) -> None:
+def _require_not_imported(post: Post) -> None:
     """What was imported may be deleted here, and no more: it goes out from elsewhere."""
     if post.imported_at is not None:
         raise Conflict("The post was imported: change it in the service that publishes it.")
@@ -212,30 +216,30 @@ def _check_version(post: Post, expected: int | None) -> None:
         )
 
 
-def _check_texts(texts: NewPost | Post, before: Post | None = None) -> None:
+def _check_changed_fields(post: NewPost | Post, before: Post | None = None) -> None:
     """Each unless it was there before: what was right when it was stored may stay."""
-    if before is None or _contents(texts) != _contents(before):
+    if before is None or _content_fields(post) != _content_fields(before):
         check_contents(
-            texts.content,
-            media_ids=texts.media_ids,
-            media=texts.media,
-            platform_content=texts.platform_content,
+            post.content,
+            media_ids=post.media_ids,
+            media=post.media,
+            platform_content=post.platform_content,
         )
-    if before is None or texts.timezone != before.timezone:
-        check_timezone(texts.timezone)
-    if before is None or texts.reference != before.reference:
-        check_reference(texts.reference)
+    if before is None or post.timezone != before.timezone:
+        check_timezone(post.timezone)
+    if before is None or post.reference != before.reference:
+        check_reference(post.reference)
 
 
-def _keeping_timezone(changed: Post, before: Post) -> Post:
+def _preserve_default_timezone(after: Post, before: Post) -> Post:
     """For a post without a time zone, to say what is assumed of it is no change."""
-    if (changed.timezone or DEFAULT_TIMEZONE) != (before.timezone or DEFAULT_TIMEZONE):
-        return changed
-    return replace(changed, timezone=before.timezone)
+    if (after.timezone or DEFAULT_TIMEZONE) != (before.timezone or DEFAULT_TIMEZONE):
+        return after
+    return replace(after, timezone=before.timezone)
 
 
-def _contents(texts: NewPost | Post) -> tuple[object, ...]:
-    return texts.content, texts.media_ids, texts.media, texts.platform_content
+def _content_fields(post: NewPost | Post) -> tuple[object, ...]:
+    return post.content, post.media_ids, post.media, post.platform_content
 
 
 def check_account_ids(account_ids: Sequence[AccountId]) -> None:
@@ -250,7 +254,7 @@ def check_account_ids(account_ids: Sequence[AccountId]) -> None:
         raise InvalidInput(f"Account {min(twice)} is there twice.", argument="accountIds")
 
 
-def _own_time(draft: Post, now: datetime) -> datetime:
+def _require_scheduled_time(draft: Post, now: datetime) -> datetime:
     if draft.scheduled_for is None:
         raise InvalidInput(
             "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"
@@ -284,7 +288,7 @@ def _require_known_outcomes(post: Post) -> None:
         )
 
 
-def _at_another_time(post: Post, now: datetime) -> Post:
+def _reschedule(post: Post, now: datetime) -> Post:
     """A post whose time was changed, with its destinations due then."""
     _check_future(post.scheduled_for, now)
     if post.is_draft:
@@ -292,22 +296,22 @@ def _at_another_time(post: Post, now: datetime) -> Post:
     if _was_attempted(post):
         raise Conflict("The post was attempted already, so its time cannot be changed any more.")
     submitted = replace(post, submitted_now=post.scheduled_for is None)
-    return _planned(submitted, post.scheduled_for or now, now)
+    return _reschedule_destinations(submitted, post.scheduled_for or now, now)
 
 
-def _planned(post: Post, due_at: datetime | None, now: datetime) -> Post:
+def _reschedule_destinations(post: Post, due_at: datetime | None, now: datetime) -> Post:
     """A post that was never attempted, with all its destinations due then, or as a draft's."""
     destinations = (
-        _with_state(each, planned(each.state, due_at), now) for each in post.destinations
+        _with_state(each, rescheduled(each.state, due_at), now) for each in post.destinations
     )
     return replace(post, destinations=tuple(destinations))
 
 
-def _on_accounts(
+def _assign_accounts(
     post: Post,
     account_ids: Sequence[AccountId],
-    accounts: Accounts,
-    new_id: NewId,
+    accounts: AccountsById,
+    new_id: IdFactory,
     now: datetime,
 ) -> Post:
     """The post on exactly these accounts, in their order."""
@@ -324,7 +328,7 @@ def _on_accounts(
         )
     state = DRAFT if post.is_draft else queued(max(post.scheduled_for or now, now))
     destinations = (
-        _at_position(known[account_id], position, now)
+        _with_position(known[account_id], position, now)
         if account_id in known
         else Destination(
             id=DestinationId(new_id()),
@@ -346,7 +350,7 @@ def _with_state(destination: Destination, state: DestinationState, now: datetime
     return replace(destination, state=state, updated_at=now)
 
 
-def _at_position(destination: Destination, position: int, now: datetime) -> Destination:
+def _with_position(destination: Destination, position: int, now: datetime) -> Destination:
     if position == destination.position:
         return destination
     return replace(destination, position=position, updated_at=now)

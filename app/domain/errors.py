@@ -276,7 +276,7 @@ class LeaseLost(Conflict):
     fix = "Do not call the platform. If you have called it, report what came of that; else claim again."
 
 
-class Leased(Conflict):
+class DestinationLeased(Conflict):
     code = ErrorCode.LEASED
     fix = "Try again when the other publisher's lease has ended."
 
@@ -322,7 +322,7 @@ class ServerError(PostResultsError):
     """Our failure, not the caller's."""
 
 
-MASKED = (
+MASKED_MESSAGE = (
     "Something went wrong on this server. Try again; if it stays, give its operator the request id."
 )
 """What a caller is told of an InternalError; the log has the rest."""

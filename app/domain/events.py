@@ -14,7 +14,7 @@ from app.domain.accounts import Account
 from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
-from app.domain.json_values import is_same
+from app.domain.json_values import json_equal
 from app.domain.posts import Post
 from app.domain.times import format_instant
 
@@ -52,7 +52,7 @@ class FeedPosition:
     """When that event did, by which it is told from another one that a restored backup gave its number."""
 
 
-START = FeedPosition(0, None)
+FEED_START = FeedPosition(0, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +78,7 @@ class Change:
         return FeedPosition(self.seq, self.happened_at)
 
     @property
-    def values(self) -> dict[str, object]:
+    def public_values(self) -> dict[str, object]:
         """The new values of what others know of, by the names they have for it."""
         names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
         return {names[name]: value for name, value in self.changes.items() if name in names}
@@ -99,7 +99,7 @@ class ChangeFilter:
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:
     """Of the post itself first, then of its destinations in their order; none where nothing changed."""
-    changes = _changes(_post_facts(before), _post_facts(after))
+    changes = _changed_fields(_post_fields(before), _post_fields(after))
     if changes:
         yield Event(kind=_post_kind(before, after), post_id=after.id, changes=changes)
     known = {each.id: each for each in before.destinations} if before else {}
@@ -109,15 +109,15 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
             yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, gone, {})
     for each in after.destinations:
         old = known.get(each.id)
-        changed = _changes(_destination_facts(old), _destination_facts(each))
+        changed = _changed_fields(_destination_fields(old), _destination_fields(each))
         if changed:
             kind = EventKind.DESTINATION_CHANGED if old else EventKind.DESTINATION_ADDED
             yield _destination_event(kind, after.id, each, changed)
 
 
-def duplicate_event(post_id: PostId, destination: Destination, again: Evidence) -> Event:
+def duplicate_event(post_id: PostId, destination: Destination, duplicate: Evidence) -> Event:
     """It was published once more than it should be; its state stays that of the first report."""
-    where = again.publication
+    where = duplicate.publication
     return _destination_event(
         EventKind.DESTINATION_DUPLICATED,
         post_id,
@@ -132,7 +132,7 @@ def duplicate_event(post_id: PostId, destination: Destination, again: Evidence) 
 
 def account_events(before: Account | None, after: Account) -> Iterator[Event]:
     """One, or none where nothing changed."""
-    changes = _changes(_facts(before), _facts(after))
+    changes = _changed_fields(_field_values(before), _field_values(after))
     if changes:
         kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
         yield Event(kind=kind, account_id=after.id, changes=changes)
@@ -157,32 +157,38 @@ def _destination_event(
     )
 
 
-def _post_facts(post: Post | None) -> dict[str, object]:
+def _post_fields(post: Post | None) -> dict[str, object]:
     if post is None:
         return {}
-    facts = _facts(post) | {"status": post.status}
+    facts = _field_values(post) | {"status": post.status}
     del facts["destinations"]
     return facts
 
 
-def _destination_facts(destination: Destination | None) -> dict[str, object]:
+def _destination_fields(destination: Destination | None) -> dict[str, object]:
     if destination is None:
         return {}
-    facts = _facts(destination) | _facts(destination.state)
+    facts = _field_values(destination) | _field_values(destination.state)
     for name in ("state", "lease_token", "verification_token"):
         del facts[name]
     return facts
 
 
-def _facts(of: Post | Destination | DestinationState | Account | None) -> dict[str, object]:
-    return {} if of is None else {field.name: getattr(of, field.name) for field in fields(of)}
+def _field_values(
+    record: Post | Destination | DestinationState | Account | None,
+) -> dict[str, object]:
+    return (
+        {}
+        if record is None
+        else {field.name: getattr(record, field.name) for field in fields(record)}
+    )
 
 
-def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
+def _changed_fields(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
     return {
         name: _as_json(value)
         for name, value in after.items()
-        if name not in before or not is_same(before[name], value)
+        if name not in before or not json_equal(before[name], value)
     }
 
 
@@ -200,12 +206,12 @@ def _as_json(value: object) -> object:
             return value
 
 
-def _by_themselves(*names: str) -> dict[str, str]:
+def _same_names(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
 _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
-    "post": _by_themselves(
+    "post": _same_names(
         "status",
         "content",
         "scheduled_for",
@@ -220,7 +226,7 @@ _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
         "created_at",
         "updated_at",
     ),
-    "destination": _by_themselves(
+    "destination": _same_names(
         "account_id",
         "platform",
         "status",
@@ -237,7 +243,7 @@ _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
         "updated_at",
     )
     | {"due_at": "scheduled_for"},
-    "account": _by_themselves(
+    "account": _same_names(
         "platform",
         "account_name",
         "display_name",

@@ -8,7 +8,7 @@ from typing import TypeGuard, TypeVar
 from uuid import UUID
 
 from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId, check_account_id, not_an_account_id, parse_uuid
+from app.domain.ids import AccountId, check_account_id, invalid_account_id_error, parse_uuid
 from app.domain.json_values import check_json
 from app.domain.text import check_text, check_url
 from app.domain.times import parse_instant
@@ -20,7 +20,7 @@ MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class ObjectReader:
     """An object at a path. A member that is missing is as one that is null.
 
     Every method raises InvalidInput, with the member's path, for what is neither null nor of its kind.
@@ -34,62 +34,65 @@ class Fields:
 
     def string(self, name: str) -> str | None:
         """A text as it is given, an empty one too."""
-        return self._of_type(str, name, "a string")
+        return self._get_typed(str, name, "a string")
 
     def strings(self, name: str) -> list[str] | None:
-        entries = self._of_type(list, name, "a list")
+        entries = self._get_typed(list, name, "a list")
         for index, each in enumerate(entries or ()):
             if not isinstance(each, str):
-                raise self.refused(f"{name}[{index}]", "must be a string")
+                raise self.error(f"{name}[{index}]", "must be a string")
         return entries
 
     def text(self, name: str, *, max_length: int) -> str | None:
         """None for an empty one, which says nothing either."""
-        value = self._of_type(str, name, "a string")
-        return check_text(value, self._at(name), max_length=max_length) if value else None
+        value = self._get_typed(str, name, "a string")
+        return check_text(value, self._member_path(name), max_length=max_length) if value else None
 
     def required_text(self, name: str, *, max_length: int) -> str:
         value = self.text(name, max_length=max_length)
         if value is None:
-            raise self.refused(name, "is missing")
+            raise self.error(name, "is missing")
         return value
 
-    def word(self, name: str, words: Mapping[str, E]) -> E | None:
+    def enum(self, name: str, choices: Mapping[str, E]) -> E | None:
         """What one of the known words means."""
-        value = self._of_type(str, name, "a string")
-        if value is not None and value not in words:
-            raise self.refused(name, f"must be one of {', '.join(words)}")
-        return None if value is None else words[value]
+        value = self._get_typed(str, name, "a string")
+        if value is not None and value not in choices:
+            raise self.error(name, f"must be one of {', '.join(choices)}")
+        return None if value is None else choices[value]
 
     def text_or_number(self, name: str, *, max_length: int) -> str | None:
         """A text, also where a whole number stands for it."""
         value = self.members.get(name)
         if _is_whole_number(value):
-            return check_text(str(value), self._at(name), max_length=max_length)
+            return check_text(str(value), self._member_path(name), max_length=max_length)
         return self.text(name, max_length=max_length)
 
     def uuids(self, name: str) -> list[UUID] | None:
         texts = self.strings(name)
         if texts is None:
             return None
-        return [parse_uuid(text, self._at(f"{name}[{index}]")) for index, text in enumerate(texts)]
+        return [
+            parse_uuid(text, self._member_path(f"{name}[{index}]"))
+            for index, text in enumerate(texts)
+        ]
 
     def url(self, name: str) -> str | None:
-        value = self._of_type(str, name, "a string")
-        return check_url(value, self._at(name)) if value else None
+        value = self._get_typed(str, name, "a string")
+        return check_url(value, self._member_path(name)) if value else None
 
     def instant(self, name: str) -> datetime | None:
-        value = self._of_type(str, name, "a string")
-        return parse_instant(value, self._at(name)) if value else None
+        value = self._get_typed(str, name, "a string")
+        return parse_instant(value, self._member_path(name)) if value else None
 
     def count(self, name: str) -> int:
         """A whole number, 0 where there is none."""
         return self.whole_number(name, 0, MAX_COUNT) or 0
 
     def whole_number(self, name: str, low: int, high: int) -> int | None:
-        value = self._of_type(int, name, "a whole number")
+        value = self._get_typed(int, name, "a whole number")
         if value is not None and not low <= value <= high:
-            raise self.refused(name, f"must be a whole number from {low} to {high}")
+            raise self.error(name, f"must be a whole number from {low} to {high}")
         return value
 
     def number(self, name: str, low: float, high: float) -> float | None:
@@ -97,93 +100,95 @@ class Fields:
         if value is None:
             return None
         if not (_is_whole_number(value) or isinstance(value, float)) or not low <= value <= high:
-            raise self.refused(name, f"must be a number from {low:g} to {high:g}")
+            raise self.error(name, f"must be a number from {low:g} to {high:g}")
         return float(value)
 
-    def flag(self, name: str) -> bool | None:
+    def boolean(self, name: str) -> bool | None:
         value = self.members.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self.refused(name, "must be true or false")
+            raise self.error(name, "must be true or false")
         return value
 
     def account_id(self, name: str) -> AccountId:
         value = self.members.get(name)
         if not _is_whole_number(value):
-            raise not_an_account_id(self._at(name))
-        return check_account_id(value, self._at(name))
+            raise invalid_account_id_error(self._member_path(name))
+        return check_account_id(value, self._member_path(name))
 
     def account_ids(self, name: str) -> list[AccountId] | None:
-        entries = self._of_type(list, name, "a list")
+        entries = self._get_typed(list, name, "a list")
         if entries is None:
             return None
-        listed = Fields({f"{name}[{index}]": each for index, each in enumerate(entries)}, self.path)
+        listed = ObjectReader(
+            {f"{name}[{index}]": each for index, each in enumerate(entries)}, self.path
+        )
         return [listed.account_id(each) for each in listed.members]
 
     def uuid(self, name: str) -> UUID | None:
-        value = self._of_type(str, name, "a string")
-        return parse_uuid(value, self._at(name)) if value else None
+        value = self._get_typed(str, name, "a string")
+        return parse_uuid(value, self._member_path(name)) if value else None
 
-    def table(self, name: str) -> "Fields":
+    def nested_object(self, name: str) -> "ObjectReader":
         """An object, without members where there is none."""
-        value = self._of_type(dict, name, "a table") or {}
-        return Fields(value, f"{self._at(name)}.")
+        value = self._get_typed(dict, name, "a table") or {}
+        return ObjectReader(value, f"{self._member_path(name)}.")
 
-    def refuse_others(self, known: Collection[str]) -> None:
+    def forbid_unknown(self, allowed: Collection[str]) -> None:
         """Refuse a member that has none of the known names."""
         for name in self.members:
-            if name not in known:
-                raise self.refused(name, f"is unknown; there is {', '.join(known)}")
+            if name not in allowed:
+                raise self.error(name, f"is unknown; there is {', '.join(allowed)}")
 
-    def objects(self, name: str, *, max_length: int) -> Iterator["Fields"]:
+    def objects(self, name: str, *, max_length: int) -> Iterator["ObjectReader"]:
         """The entries of a list of objects; the list must be there."""
         entries = self.members.get(name)
         if not isinstance(entries, list):
-            raise self.refused(name, "must be a list")
+            raise self.error(name, "must be a list")
         if len(entries) > max_length:
-            raise self.refused(
-                name, f"has {len(entries)} entries; at most {max_length} are allowed"
-            )
+            raise self.error(name, f"has {len(entries)} entries; at most {max_length} are allowed")
         for index, entry in enumerate(entries):
-            path = f"{self._at(name)}[{index}]"
+            path = f"{self._member_path(name)}[{index}]"
             if not isinstance(entry, dict):
                 raise InvalidInput(f"{path} must be an object.", argument=path)
-            yield Fields(entry, f"{path}.")
+            yield ObjectReader(entry, f"{path}.")
 
     def texts_or_numbers(self, name: str, *, max_length: int) -> list[str]:
         """A list, empty where there is none, whose whole numbers become texts."""
-        entries = self._of_type(list, name, "a list") or []
+        entries = self._get_typed(list, name, "a list") or []
         texts = [str(each) if _is_whole_number(each) else each for each in entries]
         for index, each in enumerate(texts):
             if not isinstance(each, str):
-                raise self.refused(name, "must be a list of strings")
-            check_text(each, f"{self._at(name)}[{index}]", max_length=max_length)
+                raise self.error(name, "must be a list of strings")
+            check_text(each, f"{self._member_path(name)}[{index}]", max_length=max_length)
         return texts
 
     def json_list(self, name: str) -> Sequence[object]:
-        value = self._of_type(list, name, "a list")
-        check_json(value, self._at(name))
+        value = self._get_typed(list, name, "a list")
+        check_json(value, self._member_path(name))
         return value or []
 
     def mapping(self, name: str) -> Mapping[str, object] | None:
         """An object as it is given, whatever is in it."""
-        return self._of_type(dict, name, "an object")
+        return self._get_typed(dict, name, "an object")
 
     def json_object(self, name: str) -> Mapping[str, object]:
         value = self.mapping(name)
-        check_json(value, self._at(name))
+        check_json(value, self._member_path(name))
         return value or {}
 
-    def refused(self, name: str, why: str) -> InvalidInput:
+    def error(self, name: str, problem: str) -> InvalidInput:
         """The refusal of a member, as a sentence that begins with its path."""
-        return InvalidInput(f"{self._at(name)} {why}.", argument=self._at(name))
+        return InvalidInput(
+            f"{self._member_path(name)} {problem}.", argument=self._member_path(name)
+        )
 
-    def _of_type(self, kind: type[T], name: str, wanted: str) -> T | None:
+    def _get_typed(self, expected_type: type[T], name: str, expected: str) -> T | None:
         value = self.members.get(name)
-        if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+        if value is None or (isinstance(value, expected_type) and not isinstance(value, bool)):
             return value
-        raise self.refused(name, f"must be {wanted}")
+        raise self.error(name, f"must be {expected}")
 
-    def _at(self, name: str) -> str:
+    def _member_path(self, name: str) -> str:
         return f"{self.path}{name}"
 
 

@@ -11,35 +11,35 @@ from app.domain.text import check_name
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-GIVEN_KEY_LIFETIME = timedelta(hours=24)
-SAME_BODY_LIFETIME = timedelta(seconds=10)
+CLIENT_KEY_LIFETIME = timedelta(hours=24)
+BODY_KEY_LIFETIME = timedelta(seconds=10)
 MAX_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
-class RepetitionKey:
+class IdempotencyKey:
     """By what the repetitions of a request are known, in a workspace and for one operation."""
 
     text: str
     lifetime: timedelta
     """How long the answer is kept."""
-    waits: bool
+    waits_for_first: bool
     """Whether a repetition waits for the first request, or is refused while that runs."""
 
 
-def given_key(text: str, argument: str) -> RepetitionKey:
+def parse_client_key(text: str, argument: str) -> IdempotencyKey:
     """A client's own key; InvalidInput for one that is empty, too long or not printable."""
     check_name(text, argument, max_length=MAX_KEY_LENGTH)
-    return RepetitionKey(f"given:{text}", GIVEN_KEY_LIFETIME, waits=False)
+    return IdempotencyKey(f"given:{text}", CLIENT_KEY_LIFETIME, waits_for_first=False)
 
 
-def same_body_key(caller: str, body: bytes) -> RepetitionKey:
+def body_key(caller_id: str, body: bytes) -> IdempotencyKey:
     """For clients that send no key: a body that comes again, byte for byte, from the same caller."""
     digest = hashlib.sha256(body).hexdigest()
-    return RepetitionKey(f"body:{caller}:{digest}", SAME_BODY_LIFETIME, waits=True)
+    return IdempotencyKey(f"body:{caller_id}:{digest}", BODY_KEY_LIFETIME, waits_for_first=True)
 
 
-def canonical(request: "DataclassInstance") -> dict[str, object]:
+def canonicalize(request: "DataclassInstance") -> dict[str, object]:
     """What was asked for, without what was not: a field that a later version knows changes nothing."""
     return asdict(
         request,

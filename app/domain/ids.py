@@ -17,7 +17,7 @@ DestinationId = NewType("DestinationId", UUID)
 AccountId = NewType("AccountId", int)
 """Unique within a workspace only, counted from 1."""
 
-NewId = Callable[[], UUID]
+IdFactory = Callable[[], UUID]
 """Makes ids that nobody has yet."""
 
 MAX_ACCOUNT_ID = 2**31 - 1
@@ -40,18 +40,18 @@ def parse_uuid(text: str, argument: str | None = None) -> UUID:
 def parse_account_id(text: str, argument: str | None = None) -> AccountId:
     """Read an account id in plain decimal digits, 1 to 2,147,483,647; else InvalidId."""
     if not _ACCOUNT_ID.fullmatch(text):
-        raise not_an_account_id(argument)
+        raise invalid_account_id_error(argument)
     return check_account_id(int(text), argument)
 
 
 def check_account_id(number: int, argument: str | None = None) -> AccountId:
     """Pass an account id in range through; else InvalidId."""
     if not 1 <= number <= MAX_ACCOUNT_ID:
-        raise not_an_account_id(argument)
+        raise invalid_account_id_error(argument)
     return AccountId(number)
 
 
-def not_an_account_id(argument: str | None) -> InvalidId:
+def invalid_account_id_error(argument: str | None) -> InvalidId:
     """The refusal of whatever is no account id."""
     return InvalidId(
         f"An account id is a whole number from 1 to {MAX_ACCOUNT_ID}.", argument=argument

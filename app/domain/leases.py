@@ -9,7 +9,7 @@ from uuid import UUID
 from app.domain.connecting import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
-from app.domain.signing import Seal
+from app.domain.signing import Signer
 
 DEFAULT_LEASE = timedelta(minutes=1)
 MIN_LEASE = timedelta(seconds=1)
@@ -21,7 +21,7 @@ MAX_CLAIMS = 100
 MAX_WAIT = timedelta(seconds=20)
 """How long a call may wait for something to become due."""
 
-MAX_CHOSEN_PLATFORMS = 20
+MAX_CLAIM_PLATFORMS = 20
 
 _VERSION = 1
 _FENCE_BYTES = 4
@@ -50,17 +50,17 @@ class LeaseCodec:
     """Spells leases of one kind for publishers. Nobody else can make one, so a late one is believed."""
 
     def __init__(self, secret: bytes, kind: LeaseKind) -> None:
-        self._seal = Seal(secret, f"lease:{_VERSION}:{kind}:")
+        self._signer = Signer(secret, f"lease:{_VERSION}:{kind}:")
 
     def encode(self, lease: Lease) -> str:
         ids = (lease.workspace_id, lease.destination_id, lease.token)
-        return self._seal.close(
+        return self._signer.sign(
             b"".join(each.bytes for each in ids) + lease.fence.to_bytes(_FENCE_BYTES)
         )
 
     def decode(self, text: str, argument: str) -> Lease:
         """InvalidInput for whatever was not given out."""
-        payload = self._seal.open(text)
+        payload = self._signer.unsign(text)
         if payload is None:
             raise InvalidInput(
                 f"{argument} is none that was given out. Pass the one of the claim, unchanged.",
@@ -75,29 +75,29 @@ class LeaseCodec:
         )
 
 
-def lease_time(seconds: int, argument: str) -> timedelta:
+def parse_lease_duration(seconds: int, argument: str) -> timedelta:
     """InvalidInput for a lease that is too short to be kept or too long to wait for."""
     shortest, longest = (int(each.total_seconds()) for each in (MIN_LEASE, MAX_LEASE))
-    return timedelta(seconds=_within(shortest, longest, seconds, argument))
+    return timedelta(seconds=_check_range(shortest, longest, seconds, argument))
 
 
-def wait_time(seconds: int, argument: str) -> timedelta:
+def parse_wait_duration(seconds: int, argument: str) -> timedelta:
     """InvalidInput for a wait that is longer than any call may take."""
-    return timedelta(seconds=_within(0, int(MAX_WAIT.total_seconds()), seconds, argument))
+    return timedelta(seconds=_check_range(0, int(MAX_WAIT.total_seconds()), seconds, argument))
 
 
-def claim_limit(count: int, argument: str) -> int:
+def parse_claim_limit(count: int, argument: str) -> int:
     """InvalidInput for none, and for more than one call gives out."""
-    return _within(1, MAX_CLAIMS, count, argument)
+    return _check_range(1, MAX_CLAIMS, count, argument)
 
 
-def chosen_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
+def parse_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
     """InvalidInput for none, too many, one twice, and one that no account can be on; None for all."""
     if platforms is None:
         return None
-    if not 1 <= len(platforms) <= MAX_CHOSEN_PLATFORMS:
+    if not 1 <= len(platforms) <= MAX_CLAIM_PLATFORMS:
         raise InvalidInput(
-            f"{argument} must have from 1 to {MAX_CHOSEN_PLATFORMS} platforms; it has"
+            f"{argument} must have from 1 to {MAX_CLAIM_PLATFORMS} platforms; it has"
             f" {len(platforms)}. Leave it out for all.",
             argument=argument,
         )
@@ -108,7 +108,7 @@ def chosen_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence
     return platforms
 
 
-def _within(lowest: int, highest: int, number: int, argument: str) -> int:
+def _check_range(lowest: int, highest: int, number: int, argument: str) -> int:
     if not lowest <= number <= highest:
         raise InvalidInput(
             f"{argument} must be from {lowest} to {highest:,}; it is {number:,}.",

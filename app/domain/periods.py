@@ -34,7 +34,7 @@ def time_range(
             raise InvalidInput(
                 "from and to are only allowed with period custom.", argument="period"
             )
-        return TimeRange(_start_of(period, now), now)
+        return TimeRange(_period_start(period, now), now)
     if start is None:
         raise InvalidInput("period custom needs a start: pass from.", argument="from")
     if end is None and start > now:
@@ -45,7 +45,7 @@ def time_range(
     return TimeRange(start, end)
 
 
-def _start_of(period: Period, now: datetime) -> datetime | None:
+def _period_start(period: Period, now: datetime) -> datetime | None:
     if period is Period.TODAY:
         return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     days = {Period.WEEK: 7, Period.MONTH: 30}.get(period)

@@ -12,7 +12,7 @@ from app.domain.text import check_text
 MAX_MEDIA = 100
 """Entries of media_ids, and of media."""
 
-MAX_PLATFORMS = 50
+MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
 MAX_REFERENCE_LENGTH = 200
@@ -36,7 +36,7 @@ def check_contents(
         check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
     check_json(media, "media")
     _check_platform_content(platform_content)
-    if not (content.strip() or media_ids or media or _carries_text(platform_content)):
+    if not (content.strip() or media_ids or media or _has_platform_text(platform_content)):
         raise InvalidInput(
             "The post is empty: it needs content, media, or content for a platform.",
             argument="content",
@@ -52,16 +52,16 @@ def check_reference(reference: str | None) -> None:
 
 def check_timezone(timezone: str | None) -> None:
     """InvalidTimezone unless the IANA database has it, in its exact spelling, on every machine."""
-    if timezone is not None and timezone not in _timezones():
+    if timezone is not None and timezone not in _supported_timezones():
         raise InvalidTimezone("There is no such time zone.", argument="timezone")
 
 
 @cache
-def _timezones() -> set[str]:
+def _supported_timezones() -> set[str]:
     return available_timezones() - {"localtime", "Factory"}  # a machine's own, and that of none
 
 
-def _carries_text(platform_content: Mapping[str, object]) -> bool:
+def _has_platform_text(platform_content: Mapping[str, object]) -> bool:
     texts = (own.get("content") for own in platform_content.values() if isinstance(own, Mapping))
     return any(isinstance(text, str) and text.strip() for text in texts)
 
@@ -75,7 +75,7 @@ def _check_content(content: str, argument: str) -> None:
     check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
 
 
-def _path(platform: str) -> str:
+def _platform_content_path(platform: str) -> str:
     """Where its content is; InvalidInput for what cannot be a platform's name."""
     if not platform.isprintable() or not 1 <= len(platform) <= MAX_NAME_LENGTH:
         raise InvalidInput(
@@ -87,14 +87,14 @@ def _path(platform: str) -> str:
 
 
 def _check_platform_content(platform_content: Mapping[str, object]) -> None:
-    if len(platform_content) > MAX_PLATFORMS:
+    if len(platform_content) > MAX_PLATFORM_CONTENT_KEYS:
         raise InvalidInput(
-            f"There is content for {len(platform_content)} platforms; at most {MAX_PLATFORMS} are"
+            f"There is content for {len(platform_content)} platforms; at most {MAX_PLATFORM_CONTENT_KEYS} are"
             " allowed.",
             argument="platformContent",
         )
     for platform, own in platform_content.items():
-        path = _path(platform)
+        path = _platform_content_path(platform)
         if not isinstance(own, Mapping):
             raise InvalidInput(f"{path} must be an object.", argument=path)
         content = own.get("content")

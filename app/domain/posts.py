@@ -8,9 +8,9 @@ from typing import Protocol, Self
 
 from app.domain.destinations import Destination, DestinationState, DestinationStatus
 from app.domain.ids import DestinationId, PostId
-from app.domain.json_values import is_same
+from app.domain.json_values import json_equal
 from app.domain.text import fold_for_search
-from app.domain.transitions import cancelled, planned, suspended
+from app.domain.transitions import cancelled, rescheduled, unclaimable
 
 
 class PostStatus(StrEnum):
@@ -22,7 +22,7 @@ class PostStatus(StrEnum):
     FAILED = "failed"
 
 
-STATUS_WORDS = {status.value: status for status in PostStatus} | {
+STATUS_BY_NAME = {status.value: status for status in PostStatus} | {
     "done": PostStatus.PUBLISHED,
     "queued": PostStatus.SCHEDULED,
 }
@@ -41,7 +41,7 @@ MAX_DESTINATIONS = 500
 MAX_BULK_DESTINATIONS = 1000
 """Of several posts that are created at once: in a transaction for which nobody waits for long."""
 
-MAX_BULK = 50
+MAX_BULK_POSTS = 50
 """Posts that are created together."""
 
 DEFAULT_TIMEZONE = "UTC"
@@ -79,7 +79,7 @@ class Post:
         if not isinstance(other, Post):
             return NotImplemented
         names = (field.name for field in fields(self))
-        return all(is_same(getattr(self, name), getattr(other, name)) for name in names)
+        return all(json_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -91,7 +91,7 @@ class Post:
             destinations=[each.state for each in self.destinations],
         )
 
-    def content_on(self, platform: str) -> str:
+    def content_for_platform(self, platform: str) -> str:
         """What goes out there: the platform's own text, or else the text for all."""
         own = self.platform_content.get(platform)
         text = own.get("content") if isinstance(own, Mapping) else None
@@ -106,7 +106,7 @@ class Post:
     ) -> Self:
         """With a destination in another state, which nobody may claim of a deleted post."""
         if self.deleted_at is not None:
-            state = suspended(state)
+            state = unclaimable(state)
         if state == self.destination(destination_id).state:
             return self
         destinations = tuple(
@@ -115,12 +115,12 @@ class Post:
         )
         return replace(self, destinations=destinations, updated_at=now)
 
-    def sent_after_all(self, destination_id: DestinationId, now: datetime) -> Self:
+    def published_despite_cancel(self, destination_id: DestinationId, now: datetime) -> Self:
         """No draft any more, for it is published on one account; on all others it counts as cancelled."""
         due = self.scheduled_for or now
         destinations = []
         for each in self.destinations:
-            state = planned(each.state, due)
+            state = rescheduled(each.state, due)
             if each.id != destination_id:
                 state = cancelled(state, now)
             destinations.append(replace(each, state=state, updated_at=now))
@@ -132,12 +132,12 @@ class Post:
             updated_at=now,
         )
 
-    def edited(self, now: datetime) -> Self:
+    def with_next_version(self, now: datetime) -> Self:
         """In its next version: after somebody changed it, or what becomes of it."""
         return replace(self, version=self.version + 1, updated_at=now)
 
 
-class Progress(Protocol):
+class DestinationSummary(Protocol):
     """What the fold needs to know of a destination."""
 
     @property
@@ -149,7 +149,7 @@ class Progress(Protocol):
 
 
 def post_status(
-    *, is_draft: bool, submitted_now: bool, destinations: Iterable[Progress]
+    *, is_draft: bool, submitted_now: bool, destinations: Iterable[DestinationSummary]
 ) -> PostStatus:
     """The four rules, in their order; a post without destinations is a draft."""
     rows = list(destinations)
@@ -171,7 +171,7 @@ def post_status(
     return PostStatus.PUBLISHING if in_flight else PostStatus.SCHEDULED
 
 
-def post_published_at(destinations: Iterable[Progress]) -> datetime | None:
+def post_published_at(destinations: Iterable[DestinationSummary]) -> datetime | None:
     """When the post last appeared on a platform; None while it is published nowhere."""
     return max((row.published_at for row in destinations if row.published_at), default=None)
 

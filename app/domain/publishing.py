@@ -15,56 +15,62 @@ from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.endings import (
     History,
     Receipt,
-    Recorded,
-    RetryRules,
-    lease_lost,
-    overtaken,
+    RetryDecider,
+    Transition,
+    lease_lost_error,
     settle_failed,
     settle_published,
     settle_unknown,
+    superseded_attempts,
 )
 from app.domain.errors import Conflict, LeaseLost
-from app.domain.ids import NewId
+from app.domain.ids import IdFactory
 from app.domain.leases import Lease
 from app.domain.transitions import released, started, unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportContext:
     """What a publisher says of a lease, and how that is logged."""
 
     lease: Lease
-    new_id: NewId
+    new_id: IdFactory
     now: datetime
 
 
 def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
     """LeaseLost unless it is held and has not ended."""
-    if not _holds(state, lease) or state.lease_expires_at is None or state.lease_expires_at <= now:
-        raise lease_lost()
+    if (
+        not _holds_lease(state, lease)
+        or state.lease_expires_at is None
+        or state.lease_expires_at <= now
+    ):
+        raise lease_lost_error()
 
 
 def start_attempt(
     state: DestinationState,
     history: History,
-    report: Report,
+    report_context: ReportContext,
     *,
     worker: str | None,
-    obstacle: HealthReason | None,
-) -> tuple[Recorded, Attempt]:
+    blocking_reason: HealthReason | None,
+) -> tuple[Transition, Attempt]:
     """Log that a publisher is about to call the platform; the same attempt if it says so again.
 
     `obstacle` is why nothing goes out on the account any more: then LeaseLost, and when the lease has
     ended, the destination fails for it.
     """
-    require_lease(state, report.lease, report.now)
-    running = history.attempt(report.lease.fence)
+    require_lease(state, report_context.lease, report_context.now)
+    running = history.attempt_by_fence(report_context.lease.fence)
     if running is not None:
-        return Recorded(state=state, receipt=Receipt.REPEATED), running
-    if obstacle is not None:
-        raise LeaseLost(f"Nothing goes out on this account now. {blocking_message(obstacle)}")
-    after, attempt = _started(state, report, worker=worker)
-    return Recorded(state=after, attempts=(attempt,)), attempt
+        return Transition(state=state, receipt=Receipt.REPEATED), running
+    if blocking_reason is not None:
+        raise LeaseLost(
+            f"Nothing goes out on this account now. {blocking_message(blocking_reason)}"
+        )
+    after, attempt = _log_start(state, report_context, worker=worker)
+    return Transition(state=after, attempts=(attempt,)), attempt
 
 
 def release_claim(state: DestinationState, lease: Lease, now: datetime) -> DestinationState:
@@ -75,7 +81,7 @@ def release_claim(state: DestinationState, lease: Lease, now: datetime) -> Desti
     return released(state, now)
 
 
-def lose_lease(state: DestinationState, history: History, now: datetime) -> Recorded | None:
+def expire_lease(state: DestinationState, history: History, now: datetime) -> Transition | None:
     """What becomes of a lease that has ended: unknown once the attempt was started, else anybody's.
 
     None where none has ended.
@@ -83,119 +89,130 @@ def lose_lease(state: DestinationState, history: History, now: datetime) -> Reco
     if state.lease_expires_at is None or state.lease_expires_at > now:
         return None
     if state.started_at is None:
-        return Recorded(state=released(state, now))
-    running = history.attempt(state.fence)
-    return Recorded(
-        state=unknown(state, _GONE, now),
-        attempts=() if running is None else (running.ended(Outcome.UNKNOWN, _GONE, now),),
+        return Transition(state=released(state, now))
+    running = history.attempt_by_fence(state.fence)
+    return Transition(
+        state=unknown(state, _LEASE_EXPIRED_FAILURE, now),
+        attempts=()
+        if running is None
+        else (running.ended(Outcome.UNKNOWN, _LEASE_EXPIRED_FAILURE, now),),
     )
 
 
 def report_published(
-    state: DestinationState, history: History, report: Report, where: Publication
-) -> Recorded:
+    state: DestinationState,
+    history: History,
+    report_context: ReportContext,
+    publication: Publication,
+) -> Transition:
     """Published, whoever holds the destination by now; the first such report of a destination counts."""
-    lease = report.lease
-    if history.is_evident(lease.fence):
-        return Recorded(state=state, receipt=Receipt.REPEATED)
-    if _holds(state, lease) and state.started_at is None:
-        state, attempt = _started(state, report, worker=None)
+    lease = report_context.lease
+    if history.has_publication(lease.fence):
+        return Transition(state=state, receipt=Receipt.REPEATED)
+    if _holds_lease(state, lease) and state.started_at is None:
+        state, attempt = _log_start(state, report_context, worker=None)
     else:
-        attempt = _attempt_or_late(history, report)
-    log = [attempt.ended(Outcome.PUBLISHED, None, report.now)]
-    if state.started_at is not None and not _holds(state, lease):
-        log += overtaken(state, history, report.now)
-    return settle_published(state, where, fence=lease.fence, log=log, now=report.now)
+        attempt = _running_or_late_attempt(history, report_context)
+    log = [attempt.ended(Outcome.PUBLISHED, None, report_context.now)]
+    if state.started_at is not None and not _holds_lease(state, lease):
+        log += superseded_attempts(state, history, report_context.now)
+    return settle_published(
+        state, publication, fence=lease.fence, ended_attempts=log, now=report_context.now
+    )
 
 
 def report_failed(
     state: DestinationState,
     history: History,
-    report: Report,
+    report_context: ReportContext,
     failure: Failure,
-    rules: RetryRules,
-) -> Recorded:
+    retry_decider: RetryDecider,
+) -> Transition:
     """Failed, for now or for good; of a lease that is lost, it is only logged.
 
     Conflict if the same lease has reported a publication: that stands.
     """
-    lease = report.lease
-    if not _holds(state, lease):
-        return _late_failure(state, history, report, Outcome.FAILED, failure)
+    lease = report_context.lease
+    if not _holds_lease(state, lease):
+        return _record_late_failure(state, history, report_context, Outcome.FAILED, failure)
     if state.started_at is None:
-        state, attempt = _started(state, report, worker=None)
+        state, attempt = _log_start(state, report_context, worker=None)
     else:
-        attempt = _attempt_or_late(history, report)
-    return settle_failed(state, history, attempt, failure, rules, report.now)
+        attempt = _running_or_late_attempt(history, report_context)
+    return settle_failed(state, history, attempt, failure, retry_decider, report_context.now)
 
 
 def report_unknown(
-    state: DestinationState, history: History, report: Report, failure: Failure
-) -> Recorded:
+    state: DestinationState, history: History, report_context: ReportContext, failure: Failure
+) -> Transition:
     """Perhaps published, as a publisher knows that got no answer: nobody tries again before a look."""
-    if not _holds(state, report.lease):
-        return _late_failure(state, history, report, Outcome.UNKNOWN, failure)
+    if not _holds_lease(state, report_context.lease):
+        return _record_late_failure(state, history, report_context, Outcome.UNKNOWN, failure)
     if state.started_at is None:
         raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
-    return settle_unknown(state, _attempt_or_late(history, report), failure, report.now)
+    return settle_unknown(
+        state, _running_or_late_attempt(history, report_context), failure, report_context.now
+    )
 
 
-_GONE = Failure(
+_LEASE_EXPIRED_FAILURE = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code=OUTCOME_UNKNOWN,
     message="The publisher went away before it reported what the platform answered.",
 )
 
 
-def _holds(state: DestinationState, lease: Lease) -> bool:
+def _holds_lease(state: DestinationState, lease: Lease) -> bool:
     return state.lease_token == lease.token
 
 
-def _started(
-    state: DestinationState, report: Report, *, worker: str | None
+def _log_start(
+    state: DestinationState, report_context: ReportContext, *, worker: str | None
 ) -> tuple[DestinationState, Attempt]:
-    after = started(state, report.now)
+    after = started(state, report_context.now)
     attempt = Attempt(
-        id=report.new_id(),
+        id=report_context.new_id(),
         kind=AttemptKind.REGULAR,
         number=after.attempts,
         fence=after.fence,
         attempt_key=None,
         worker=worker,
-        started_at=report.now,
+        started_at=report_context.now,
     )
     return after, attempt
 
 
-def _attempt_or_late(history: History, report: Report) -> Attempt:
+def _running_or_late_attempt(history: History, report_context: ReportContext) -> Attempt:
     """The attempt of a lease if it still runs, else a late one: how an attempt ended is written once."""
-    known = history.attempt(report.lease.fence)
+    known = history.attempt_by_fence(report_context.lease.fence)
     if known is not None and known.outcome is Outcome.NONE:
         return known
     return Attempt(
-        id=report.new_id(),
+        id=report_context.new_id(),
         kind=AttemptKind.LATE,
         number=None,
-        fence=report.lease.fence,
+        fence=report_context.lease.fence,
         attempt_key=None,
         worker=None if known is None else known.worker,
-        started_at=report.now if known is None else known.started_at,
+        started_at=report_context.now if known is None else known.started_at,
     )
 
 
-def _late_failure(
+def _record_late_failure(
     state: DestinationState,
     history: History,
-    report: Report,
+    report_context: ReportContext,
     outcome: Outcome,
     failure: Failure,
-) -> Recorded:
-    fence = report.lease.fence
-    if history.is_evident(fence):
+) -> Transition:
+    fence = report_context.lease.fence
+    if history.has_publication(fence):
         raise Conflict("This lease has reported that the post is published; that stands.")
-    if history.attempt(fence) is None:
-        raise lease_lost()
-    if history.tells(fence, outcome):
-        return Recorded(state=state, receipt=Receipt.REPEATED)
-    late = _attempt_or_late(history, report).ended(outcome, failure, report.now)
-    return Recorded(state=state, receipt=Receipt.LATE, attempts=(late,))
+    if history.attempt_by_fence(fence) is None:
+        raise lease_lost_error()
+    if history.has_report(fence, outcome):
+        return Transition(state=state, receipt=Receipt.REPEATED)
+    late = _running_or_late_attempt(history, report_context).ended(
+        outcome, failure, report_context.now
+    )
+    return Transition(state=state, receipt=Receipt.LATE, attempts=(late,))

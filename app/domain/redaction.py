@@ -3,84 +3,84 @@
 import re
 
 REDACTED = "[redacted]"
-_CUT = "…"
+_ELLIPSIS = "…"
 
 # What is no secret though it stands where one may: a word of prose, as in "Invalid token: expired".
 _WORD = r"(?-i:[A-Za-z]?[a-z'’-]{0,20}|[A-Z]{1,20})[.,:;!?)…]*"
 _PROSE = rf"(?:{_WORD}(?=\s|$)|\[redacted\])"
-_NOTHING = r"(?:null|none|nil|true|false|undefined)\b"
-_NEW = r"(?!\[redacted\]|…)"
-_START = r"(?<![\w-])"
+_NULL_OR_BOOLEAN = r"(?:null|none|nil|true|false|undefined)\b"
+_NOT_YET_REDACTED = r"(?!\[redacted\]|…)"
+_WORD_START = r"(?<![\w-])"
 _VALUE = r"[^\s\"'&,;<>)}\]]*[^\s\"'&,;<>)}\].]"
 _SCHEME = r"(?:Bearer|Basic|OAuth|Token|Bot)(?![\w-])"
-_PASSWORD = r"[\w-]{0,40}?(?:secret|passw(?:or)?d|passphrase)"
-_NAME = (
+_PASSWORD_NAME = r"[\w-]{0,40}?(?:secret|passw(?:or)?d|passphrase)"
+_SECRET_NAME = (
     r"[\w-]{0,40}?(?:token|secret|passw(?:or)?d|passphrase|credentials?|signature|authorization"
     r"|session_?id|(?:\b|[_-])(?:sig|pwd)"
     r"|(?:api|access|auth|client|consumer|private|signing)[_-]?key)"
 )
-_IS = r"(?:\]?\s?=>|[:=])"  # print_r of PHP has a name in brackets
+_ASSIGNMENT = r"(?:\]?\s?=>|[:=])"  # print_r of PHP has a name in brackets
 _QUOTE = r"(?:\\{0,3}[\"']|&(?:quot|apos|\#3[49]);)"
-_TO_QUOTE = r"(?:(?!(?P=quote))(?:\\.|.))"
+_QUOTED_CHARACTER = r"(?:(?!(?P=quote))(?:\\.|.))"
 _PERCENT = r"%(?:25){0,2}"  # as often as one URL is within another
 _BASE64 = r"[\w.~+/-]{6,}+=*+"
 
-_NAMED = (
+_NAMED_SECRETS = (
     # A header, to its end or that of its token; in quotes, as in JSON, it is the next form.
-    rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NEW}[^\s\"'][^\n]*",
-    rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NEW}"
+    rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NOT_YET_REDACTED}[^\s\"'][^\n]*",
+    rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NOT_YET_REDACTED}"
     rf"{_BASE64}(?![\"'])",
     # In quotes, or a list of such.
-    rf"(?P<quoted>{_START}(?:{_NAME}|(?:set-)?cookie){_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}}"
-    rf"(?P<list>\[\s*+)?(?P<quote>{_QUOTE})){_NEW}{_TO_QUOTE}+"
-    rf"(?(list)(?:(?P=quote)\s*+,\s*+(?P=quote){_TO_QUOTE}*)*)",
+    rf"(?P<quoted>{_WORD_START}(?:{_SECRET_NAME}|(?:set-)?cookie){_QUOTE}?\s{{0,3}}{_ASSIGNMENT}\s{{0,3}}"
+    rf"(?P<list>\[\s*+)?(?P<quote>{_QUOTE})){_NOT_YET_REDACTED}{_QUOTED_CHARACTER}+"
+    rf"(?(list)(?:(?P=quote)\s*+,\s*+(?P=quote){_QUOTED_CHARACTER}*)*)",
     # Only its name is in quotes: a number, or a list of them.
-    rf"(?P<bare>{_START}{_NAME}{_QUOTE}\s{{0,3}}{_IS}\s{{0,3}})(?!{_PROSE}|{_NOTHING})[\w+/.-]{_VALUE}",
-    rf"(?P<numbers>{_START}{_NAME}{_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}}\[\s*+)(?=[\d-])[^\]\"'\[{{}}]+",
+    rf"(?P<bare>{_WORD_START}{_SECRET_NAME}{_QUOTE}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})(?!{_PROSE}|{_NULL_OR_BOOLEAN})[\w+/.-]{_VALUE}",
+    rf"(?P<numbers>{_WORD_START}{_SECRET_NAME}{_QUOTE}?\s{{0,3}}{_ASSIGNMENT}\s{{0,3}}\[\s*+)(?=[\d-])[^\]\"'\[{{}}]+",
     # The content of an element.
-    rf"(?P<element>(?:<|&lt;)(?:\w{{1,20}}:)?{_NAME}(?:\s[^<>]{{0,99}})?(?:>|&gt;)"
-    rf"\s{{0,9}}(?:<!\[CDATA\[)?){_NEW}[^\s<&\]][^<&\]]*",
+    rf"(?P<element>(?:<|&lt;)(?:\w{{1,20}}:)?{_SECRET_NAME}(?:\s[^<>]{{0,99}})?(?:>|&gt;)"
+    rf"\s{{0,9}}(?:<!\[CDATA\[)?){_NOT_YET_REDACTED}[^\s<&\]][^<&\]]*",
     # In a URL that is itself in a URL, or JSON that is.
-    rf"(?P<encoded>{_START}{_NAME}(?:{_PERCENT}2[27])?{_PERCENT}3[AD]"
-    rf"(?:{_PERCENT}2[027]|\+)*(?:{_SCHEME}(?:{_PERCENT}20|\+))?){_NEW}"
+    rf"(?P<encoded>{_WORD_START}{_SECRET_NAME}(?:{_PERCENT}2[27])?{_PERCENT}3[AD]"
+    rf"(?:{_PERCENT}2[027]|\+)*(?:{_SCHEME}(?:{_PERCENT}20|\+))?){_NOT_YET_REDACTED}"
     rf"(?:[^\s\"'&,;<>)}}\]%]|%(?!(?:25){{0,2}}(?:2[0267C]|3B|[57]D|0[AD])))+",
     rf"(?P<scheme>\b(?:{_SCHEME}(?:\s{{1,3}}|%20)|Bearer\s{{0,3}}[:=]\s{{0,3}}))"
     rf"(?!{_PROSE}|{_WORD}[\"'\\]){_BASE64}(?!(?<==)[\"'][^\s\"',;)}}\]])",
-    rf"(?P<sent>{_START}(?:{_NAME}{_IS}|{_PASSWORD}\s{{0,3}}{_IS}\s{{0,3}})){_NEW}{_VALUE}",
-    rf"(?P<told>{_START}{_NAME}\s{{0,3}}{_IS}\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
+    rf"(?P<sent>{_WORD_START}(?:{_SECRET_NAME}{_ASSIGNMENT}|{_PASSWORD_NAME}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})){_NOT_YET_REDACTED}{_VALUE}",
+    rf"(?P<told>{_WORD_START}{_SECRET_NAME}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
     r"(?P<user>://)[^\s/@:]+:[^\s/@]+(?=@)",
 )
 """Secrets that a name gives away; the first group of each stays."""
 
-_LETTER = r"(?<![A-Za-z0-9])"
-_FORMS = (
-    rf"{_START}eyJ[\w-]{{8,}}+\.[\w-]{{4,}}(?:\.[\w-]*)?",  # a JSON web token
+_TOKEN_START = r"(?<![A-Za-z0-9])"
+_SECRET_FORMATS = (
+    rf"{_WORD_START}eyJ[\w-]{{8,}}+\.[\w-]{{4,}}(?:\.[\w-]*)?",  # a JSON web token
     r"-----BEGIN[\w+% ]{0,40}?PRIVATE(?:[+ ]|%20)KEY.*?(?:-----END[\w+% ]{0,60}(?:-----|\Z)|\Z)",
-    rf"{_LETTER}AIza[\w-]{{35}}",  # Google: a key, which is sent in URLs; access and refresh tokens
-    rf"{_LETTER}ya29\.[\w.-]{{8,}}",
-    rf"{_LETTER}1//0[\w-]{{20,}}",
+    rf"{_TOKEN_START}AIza[\w-]{{35}}",  # Google: a key, which is sent in URLs; access and refresh tokens
+    rf"{_TOKEN_START}ya29\.[\w.-]{{8,}}",
+    rf"{_TOKEN_START}1//0[\w-]{{20,}}",
     r"\b(?:bot)?\d{8,10}:[\w-]{35}",  # Telegram, in URLs too
-    rf"{_LETTER}(?-i:[MNO][\w-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,}})",  # Discord
-    rf"{_LETTER}(?:xox[a-z]|xapp)-[\w-]{{8,}}",  # Slack
-    rf"{_LETTER}[rsp]k_(?:live|test)_\w{{8,}}",  # Stripe
-    rf"{_LETTER}whsec_[\w+/=-]+",  # webhooks, ours too
-    rf"{_LETTER}(?-i:A[KS]IA[A-Z0-9]{{16,}})",  # Amazon
-    rf"{_LETTER}(?:gh[oprsu]|github_pat)_\w{{8,}}",  # GitHub
-    rf"{_LETTER}glpat-[\w-]{{8,}}",  # GitLab
-    rf"{_LETTER}sk-(?:(?:ant|proj|svcacct)-[\w-]{{20,}}|[A-Za-z0-9]{{20,}})",  # OpenAI, Anthropic
-    rf"{_LETTER}SG\.[\w-]{{16,}}\.[\w-]{{16,}}",  # SendGrid
+    rf"{_TOKEN_START}(?-i:[MNO][\w-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,}})",  # Discord
+    rf"{_TOKEN_START}(?:xox[a-z]|xapp)-[\w-]{{8,}}",  # Slack
+    rf"{_TOKEN_START}[rsp]k_(?:live|test)_\w{{8,}}",  # Stripe
+    rf"{_TOKEN_START}whsec_[\w+/=-]+",  # webhooks, ours too
+    rf"{_TOKEN_START}(?-i:A[KS]IA[A-Z0-9]{{16,}})",  # Amazon
+    rf"{_TOKEN_START}(?:gh[oprsu]|github_pat)_\w{{8,}}",  # GitHub
+    rf"{_TOKEN_START}glpat-[\w-]{{8,}}",  # GitLab
+    rf"{_TOKEN_START}sk-(?:(?:ant|proj|svcacct)-[\w-]{{20,}}|[A-Za-z0-9]{{20,}})",  # OpenAI, Anthropic
+    rf"{_TOKEN_START}SG\.[\w-]{{16,}}\.[\w-]{{16,}}",  # SendGrid
     r"\b[a-z]{2,10}_(?:[a-z]{2,10}_)?[0-9a-f]{32}\b",  # a key of ours, with any prefix
 )
 """Secrets whose own form gives them away, wherever they stand."""
 
-_SECRETS = re.compile("|".join((*_NAMED, *_FORMS)), re.IGNORECASE | re.DOTALL)
-_UNSHOWABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_USER = re.compile(r"(?<=://)[^/?#\\]*@")
+_SECRETS = re.compile("|".join((*_NAMED_SECRETS, *_SECRET_FORMATS)), re.IGNORECASE | re.DOTALL)
+_UNPRINTABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_USERINFO = re.compile(r"(?<=://)[^/?#\\]*@")
 _LONG_WORD = re.compile(r"[\w-]{40,}", re.ASCII)
-_RUN = re.compile(r"[A-Za-z0-9]{16,}")
+_ALPHANUMERIC_RUN = re.compile(r"[A-Za-z0-9]{16,}")
 
 
-def redacted(text: str, *, max_length: int) -> str:
+def redact(text: str, *, max_length: int) -> str:
     """The text without what looks like a secret, in at most so many code points, and storable.
 
     Control characters besides newline and tab, which may hide what stands beside them, become U+FFFD,
@@ -88,36 +88,38 @@ def redacted(text: str, *, max_length: int) -> str:
     is left out, for half a secret is none that can be recognised.
     """
     cut = len(text) > 2 * max_length
-    text = _UNSHOWABLE.sub("\ufffd", text[: 2 * max_length].replace("\r\n", "\n"))
+    text = _UNPRINTABLE.sub("\ufffd", text[: 2 * max_length].replace("\r\n", "\n"))
     if cut:
-        text = _without_last_word(text)
-    text = _LONG_WORD.sub(_hidden_if_random, _SECRETS.sub(_hidden, text))
+        text = _drop_last_word(text)
+    text = _LONG_WORD.sub(_redact_if_random, _SECRETS.sub(_redact_match, text))
     if len(text) > max_length:
-        text, cut = _without_last_word(text[: max_length - 1]), True
-    return text[: max_length - 1] + _CUT if cut else text
+        text, cut = _drop_last_word(text[: max_length - 1]), True
+    return text[: max_length - 1] + _ELLIPSIS if cut else text
 
 
-def redacted_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """The URL of something public without user and password, and without what looks like a secret.
 
     What only looks random stays, for many a platform's ids do.
     """
-    return _SECRETS.sub(_hidden, _USER.sub("", url, count=1))
+    return _SECRETS.sub(_redact_match, _USERINFO.sub("", url, count=1))
 
 
-def _without_last_word(text: str) -> str:
+def _drop_last_word(text: str) -> str:
     """The same where it is one word."""
     end = max(text.rfind(each) for each in " \t\r\n,;&\"'<>{}()[]")
     return text[: max(end, 0)].rstrip() or text
 
 
-def _hidden(match: re.Match[str]) -> str:
+def _redact_match(match: re.Match[str]) -> str:
     before = next((each for each in match.groups() if each), "")
     return before + REDACTED
 
 
-def _hidden_if_random(match: re.Match[str]) -> str:
+def _redact_if_random(match: re.Match[str]) -> str:
     """A long word that is no row of words and numbers, as the last part of a post's URL often is."""
     word = match.group()
-    is_random = any(not run.isalpha() and not run.isdecimal() for run in _RUN.findall(word))
+    is_random = any(
+        not run.isalpha() and not run.isdecimal() for run in _ALPHANUMERIC_RUN.findall(word)
+    )
     return REDACTED if is_random else word

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from app.domain.destinations import ErrorCategory
 
 _MILLISECOND = timedelta(milliseconds=1)
-_MAX_PREVIEWED = 100
+_MAX_PREVIEWED_WAITS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class RetryPolicy:
         if self.factor < 1 or self.cap < self.base or self.max_wait < self.min_wait:
             raise ValueError("impossible retry policy")
 
-    def longest_backoff(self, failures: int) -> timedelta:
+    def max_backoff(self, failures: int) -> timedelta:
         """After so many failures of a round, from 1."""
         backoff = self.base
         for _ in range(failures - 1):
@@ -60,7 +60,7 @@ class RetryPolicy:
         asked = -(-(retry_after or timedelta()) // _MILLISECOND) * _MILLISECOND
         return min(max(backoff, asked, self.min_wait), self.max_wait)
 
-    def is_spent(self, attempts: int) -> bool:
+    def is_exhausted(self, attempts: int) -> bool:
         """Whether so many counted attempts of a round are all that it allows."""
         return self.counts_attempts and attempts >= self.max_attempts
 
@@ -69,18 +69,18 @@ class RetryPolicy:
 class RetryPolicies:
     """The policy for each category, and those of platforms that differ."""
 
-    of_categories: Mapping[ErrorCategory, RetryPolicy]
-    of_platforms: Mapping[str, Mapping[ErrorCategory, RetryPolicy]] = field(
+    by_category: Mapping[ErrorCategory, RetryPolicy]
+    by_platform: Mapping[str, Mapping[ErrorCategory, RetryPolicy]] = field(
         default_factory=lambda: MappingProxyType({})
     )
 
-    def of(self, platform: str, category: ErrorCategory) -> RetryPolicy:
+    def policy_for(self, platform: str, category: ErrorCategory) -> RetryPolicy:
         """Platforms are an open set: one that nobody named is as all others."""
-        own = self.of_platforms.get(platform, {})
-        return own.get(category) or self.of_categories[category]
+        own = self.by_platform.get(platform, {})
+        return own.get(category) or self.by_category[category]
 
 
-FINAL = RetryPolicy(max_attempts=1)
+NO_RETRY = RetryPolicy(max_attempts=1)
 
 DEFAULT_POLICIES = RetryPolicies(
     MappingProxyType(
@@ -90,9 +90,9 @@ DEFAULT_POLICIES = RetryPolicies(
             ErrorCategory.RATE_LIMITED: RetryPolicy(
                 counts_attempts=False, max_age=timedelta(hours=72), heeds_retry_after=True
             ),
-            ErrorCategory.AUTH: FINAL,
-            ErrorCategory.CONTENT_REJECTED: FINAL,
-            ErrorCategory.PERMANENT: FINAL,
+            ErrorCategory.AUTH: NO_RETRY,
+            ErrorCategory.CONTENT_REJECTED: NO_RETRY,
+            ErrorCategory.PERMANENT: NO_RETRY,
         }
     )
 )
@@ -103,7 +103,7 @@ def next_retry(
     policy: RetryPolicy,
     *,
     failures: int,
-    counted: int,
+    counted_attempts: int,
     round_started_at: datetime,
     retry_after: timedelta | None,
     random: Callable[[], float],
@@ -115,9 +115,9 @@ def next_retry(
     has them. `counted` are those that count, as in `round_attempts`, this one included if the policy
     counts it. `random` gives a number from 0 to below 1.
     """
-    if policy.is_spent(counted):
+    if policy.is_exhausted(counted_attempts):
         return None
-    drawn = policy.longest_backoff(failures) * random() // _MILLISECOND * _MILLISECOND
+    drawn = policy.max_backoff(failures) * random() // _MILLISECOND * _MILLISECOND
     at = now + policy.wait(drawn, retry_after)
     return at if at <= round_started_at + policy.max_age else None
 
@@ -140,26 +140,26 @@ class RetrySchedule:
     """Whether more follow, each like the last or longer, until they are too late."""
 
 
-def schedule(policy: RetryPolicy, retry_after: timedelta | None) -> RetrySchedule:
+def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> RetrySchedule:
     """Every wait until it is final, or until they stay alike; what always comes too late is left out."""
     waits: list[PlannedWait] = []
     soonest = timedelta()
-    while not policy.is_spent(len(waits) + 1):
-        backoff = policy.longest_backoff(len(waits) + 1)
+    while not policy.is_exhausted(len(waits) + 1):
+        backoff = policy.max_backoff(len(waits) + 1)
         wait = PlannedWait(policy.wait(timedelta(), retry_after), policy.wait(backoff, retry_after))
         soonest += wait.earliest
         if soonest > policy.max_age:
             break
-        if _stays(policy, len(waits)) or len(waits) == _MAX_PREVIEWED:
+        if _is_backoff_constant(policy, len(waits)) or len(waits) == _MAX_PREVIEWED_WAITS:
             return RetrySchedule(tuple(waits), continues=True)
         waits.append(wait)
     return RetrySchedule(tuple(waits), continues=False)
 
 
-def _stays(policy: RetryPolicy, failures: int) -> bool:
+def _is_backoff_constant(policy: RetryPolicy, failures: int) -> bool:
     """Whether without a limit of attempts nothing changes after so many failures."""
     return (
         not policy.counts_attempts
         and failures > 0
-        and policy.longest_backoff(failures) == policy.longest_backoff(failures + 1)
+        and policy.max_backoff(failures) == policy.max_backoff(failures + 1)
     )

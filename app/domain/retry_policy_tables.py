@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from app.domain.destinations import ErrorCategory
-from app.domain.fields import Fields
+from app.domain.fields import ObjectReader
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 
 T = TypeVar("T")
@@ -26,63 +26,71 @@ _KEYS = tuple(
 _CATEGORIES = tuple(category.value for category in ErrorCategory)
 
 
-def read_policies(document: Mapping[str, object]) -> RetryPolicies:
+def parse_policies(document: Mapping[str, object]) -> RetryPolicies:
     """The defaults with what the tables change; InvalidInput that names the first wrong member."""
-    top = Fields(document)
-    top.refuse_others(("categories", "platforms"))
-    of_categories = _categories(top.table("categories"), DEFAULT_POLICIES.of_categories)
-    platforms = top.table("platforms")
+    top = ObjectReader(document)
+    top.forbid_unknown(("categories", "platforms"))
+    of_categories = _parse_categories(top.nested_object("categories"), DEFAULT_POLICIES.by_category)
+    platforms = top.nested_object("platforms")
     return RetryPolicies(
         of_categories,
-        {name: _categories(platforms.table(name), of_categories) for name in platforms.members},
+        {
+            name: _parse_categories(platforms.nested_object(name), of_categories)
+            for name in platforms.members
+        },
     )
 
 
-def _categories(
-    tables: Fields, defaults: Mapping[ErrorCategory, RetryPolicy]
+def _parse_categories(
+    tables: ObjectReader, defaults: Mapping[ErrorCategory, RetryPolicy]
 ) -> dict[ErrorCategory, RetryPolicy]:
-    tables.refuse_others(_CATEGORIES)
+    tables.forbid_unknown(_CATEGORIES)
     return {
-        category: _policy(tables.table(category), default) for category, default in defaults.items()
+        category: _parse_policy(tables.nested_object(category), default)
+        for category, default in defaults.items()
     }
 
 
-def _policy(table: Fields, default: RetryPolicy) -> RetryPolicy:
-    table.refuse_others(_KEYS)
-    base = _seconds(table, "base_seconds", default.base)
-    min_wait = _seconds(table, "min_wait_seconds", default.min_wait)
+def _parse_policy(table: ObjectReader, default: RetryPolicy) -> RetryPolicy:
+    table.forbid_unknown(_KEYS)
+    base = _parse_seconds(table, "base_seconds", default.base)
+    min_wait = _parse_seconds(table, "min_wait_seconds", default.min_wait)
     return RetryPolicy(
         base=base,
-        factor=_or(table.number("factor", 1, MAX_FACTOR), default.factor),
-        cap=_at_least(base, table, "base_seconds", "cap_seconds", default.cap),
-        max_attempts=_or(table.whole_number("max_attempts", 1, MAX_ATTEMPTS), default.max_attempts),
-        counts_attempts=_or(table.flag("counts_attempts"), default.counts_attempts),
-        max_age=_seconds(table, "max_age_seconds", default.max_age),
-        heeds_retry_after=_or(table.flag("heeds_retry_after"), default.heeds_retry_after),
+        factor=_default_if_none(table.number("factor", 1, MAX_FACTOR), default.factor),
+        cap=_parse_seconds_at_least(base, table, "base_seconds", "cap_seconds", default.cap),
+        max_attempts=_default_if_none(
+            table.whole_number("max_attempts", 1, MAX_ATTEMPTS), default.max_attempts
+        ),
+        counts_attempts=_default_if_none(table.boolean("counts_attempts"), default.counts_attempts),
+        max_age=_parse_seconds(table, "max_age_seconds", default.max_age),
+        heeds_retry_after=_default_if_none(
+            table.boolean("heeds_retry_after"), default.heeds_retry_after
+        ),
         min_wait=min_wait,
-        max_wait=_at_least(
+        max_wait=_parse_seconds_at_least(
             min_wait, table, "min_wait_seconds", "max_wait_seconds", default.max_wait
         ),
     )
 
 
-def _at_least(
-    least: timedelta, table: Fields, other: str, name: str, default: timedelta
+def _parse_seconds_at_least(
+    minimum: timedelta, table: ObjectReader, minimum_name: str, name: str, default: timedelta
 ) -> timedelta:
-    value = _seconds(table, name, default)
-    if value < least:
-        raise table.refused(
+    value = _parse_seconds(table, name, default)
+    if value < minimum:
+        raise table.error(
             name,
-            f"is {value.total_seconds():.0f}, which must not be less than {other}:"
-            f" {least.total_seconds():.0f}",
+            f"is {value.total_seconds():.0f}, which must not be less than {minimum_name}:"
+            f" {minimum.total_seconds():.0f}",
         )
     return value
 
 
-def _seconds(table: Fields, name: str, default: timedelta) -> timedelta:
+def _parse_seconds(table: ObjectReader, name: str, default: timedelta) -> timedelta:
     value = table.whole_number(name, 1, MAX_SECONDS)
     return default if value is None else timedelta(seconds=value)
 
 
-def _or(value: T | None, default: T) -> T:
+def _default_if_none(value: T | None, default: T) -> T:
     return default if value is None else value

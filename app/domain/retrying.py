@@ -73,7 +73,7 @@ def retry_post(
     post: Post,
     accounts: Mapping[AccountId, Account],
     *,
-    only: Collection[AccountId] | None,
+    account_ids: Collection[AccountId] | None,
     force: bool,
     now: datetime,
 ) -> tuple[Post, list[RetryDecision]]:
@@ -81,19 +81,23 @@ def retry_post(
 
     InvalidInput for an account that the post does not go to.
     """
-    missing = set(only or ()) - {each.account_id for each in post.destinations}
+    missing = set(account_ids or ()) - {each.account_id for each in post.destinations}
     if missing:
         raise InvalidInput(
             f"The post does not go to account {min(missing)}.", argument="accountIds"
         )
-    chosen = {each.id for each in post.destinations if only is None or each.account_id in only}
+    chosen = {
+        each.id
+        for each in post.destinations
+        if account_ids is None or each.account_id in account_ids
+    }
     return retry_destinations(post, accounts, chosen, force=force, now=now)
 
 
 def retry_destinations(
     post: Post,
     accounts: Mapping[AccountId, Account],
-    chosen: Collection[DestinationId],
+    destination_ids: Collection[DestinationId],
     *,
     force: bool,
     now: datetime,
@@ -109,7 +113,7 @@ def retry_destinations(
     destinations = []
     for each in post.destinations:
         kept = each
-        if each.id in chosen:
+        if each.id in destination_ids:
             refusal = retry_refusal(each.state, accounts[each.account_id], force=force, now=now)
             if refusal is None:
                 kept = replace(each, state=retried(each.state, now), updated_at=now)
@@ -117,4 +121,4 @@ def retry_destinations(
         destinations.append(kept)
     if not any(decision.refusal is None for decision in decisions):
         return post, decisions
-    return replace(post, destinations=tuple(destinations)).edited(now), decisions
+    return replace(post, destinations=tuple(destinations)).with_next_version(now), decisions

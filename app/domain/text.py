@@ -11,8 +11,8 @@ MAX_SEARCH_LENGTH = 200
 
 MAX_URL_LENGTH = 2000
 _URL = re.compile(r"(?i:https?)://[^\s\0-\x1f\x7f/?#]+([/?#][^\s\0-\x1f\x7f]*)?")
-_NEVER_IN_A_URL = re.compile(r'[ "<>\\^`{|}]')
-_BEFORE_THE_PATH = re.compile(r"(?i:https?)://[^/?#]*")
+_ILLEGAL_URL_CHARACTER = re.compile(r'[ "<>\\^`{|}]')
+_SCHEME_AND_AUTHORITY = re.compile(r"(?i:https?)://[^/?#]*")
 
 
 def check_text(text: str, argument: str, *, max_length: int) -> str:
@@ -50,13 +50,15 @@ def check_url(text: str, argument: str) -> str:
     return text
 
 
-def encoded_url(text: str) -> str:
+def percent_encode_url(text: str) -> str:
     """The URL with what never stands in one percent-encoded, from its path on; the spaces around it go."""
     text = text.strip(" ")
-    start = _BEFORE_THE_PATH.match(text)
+    start = _SCHEME_AND_AUTHORITY.match(text)
     if start is None:
         return text
-    rest = _NEVER_IN_A_URL.sub(lambda match: f"%{ord(match.group()):02X}", text[start.end() :])
+    rest = _ILLEGAL_URL_CHARACTER.sub(
+        lambda match: f"%{ord(match.group()):02X}", text[start.end() :]
+    )
     return start.group() + rest
 
 
@@ -65,7 +67,7 @@ def fold_for_search(*texts: str) -> str:
 
     What parts the texts is in none of them, so that nothing is found across two.
     """
-    return _PART.join(_fold(text).replace(_PART, " ") for text in texts)
+    return _TEXT_SEPARATOR.join(_fold(text).replace(_TEXT_SEPARATOR, " ") for text in texts)
 
 
 def _has_host(url: str) -> bool:
@@ -75,10 +77,10 @@ def _has_host(url: str) -> bool:
         _ = parts.port  # reading it is what finds a bad one
     except ValueError:
         return False
-    return bool(parts.hostname) and not _NEVER_IN_A_URL.search(parts.netloc)
+    return bool(parts.hostname) and not _ILLEGAL_URL_CHARACTER.search(parts.netloc)
 
 
-_PART = "\x1f"
+_TEXT_SEPARATOR = "\x1f"
 """ASCII's unit separator."""
 
 

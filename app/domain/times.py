@@ -22,7 +22,7 @@ FIRST_YEAR, LAST_YEAR = 1900, 9998
 time can be reckoned from another."""
 
 
-def cut_to_milliseconds(instant: datetime) -> datetime:
+def truncate_to_ms(instant: datetime) -> datetime:
     """The same instant in UTC without what is finer than a millisecond (cut, not rounded)."""
     instant = instant.astimezone(UTC)
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
@@ -38,7 +38,7 @@ def parse_instant(text: str, argument: str | None = None) -> datetime:
 
     Raises InvalidInput for another text, and for a time outside of the years that are taken.
     """
-    instant = _in_utc(text)
+    instant = _parse_utc(text)
     if instant is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
         raise InvalidInput(
             f"The time must be an ISO 8601 date and time in the years {FIRST_YEAR} to {LAST_YEAR},"
@@ -48,11 +48,11 @@ def parse_instant(text: str, argument: str | None = None) -> datetime:
     return instant
 
 
-def _in_utc(text: str) -> datetime | None:
+def _parse_utc(text: str) -> datetime | None:
     if not (_INSTANT.fullmatch(text) or _DATE.fullmatch(text)):
         return None
     try:
         instant = datetime.fromisoformat(_EXCESS_FRACTION.sub(r"\1", text.upper()))
-        return cut_to_milliseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+        return truncate_to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None

@@ -26,12 +26,12 @@ def queued(due_at: datetime) -> DestinationState:
     return replace(DRAFT, due_at=due_at, claimable_at=due_at, round_started_at=due_at)
 
 
-def planned(state: DestinationState, due_at: datetime | None) -> DestinationState:
+def rescheduled(state: DestinationState, due_at: datetime | None) -> DestinationState:
     """One that was never attempted, due then, whatever it waits for; None makes it a draft's."""
     return replace(DRAFT if due_at is None else queued(due_at), fence=state.fence)
 
 
-def suspended(state: DestinationState) -> DestinationState:
+def unclaimable(state: DestinationState) -> DestinationState:
     """The same, but nobody may claim it any more: its post is deleted."""
     return replace(state, claimable_at=None)
 
@@ -72,34 +72,38 @@ def started(state: DestinationState, now: datetime) -> DestinationState:
 def released(state: DestinationState, now: datetime) -> DestinationState:
     """A held one that nobody called the platform for. Where a retry was due, it is still."""
     retry_at = now if state.error is not None else None
-    return replace(_let_go(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at)
+    return replace(
+        _clear_lease(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at
+    )
 
 
-def published(state: DestinationState, where: Publication, now: datetime) -> DestinationState:
+def published(state: DestinationState, publication: Publication, now: datetime) -> DestinationState:
     """On its platform, whatever was known before; it is no draft's."""
     if state.due_at is None:
         raise ValueError("a draft cannot be published")
     return replace(
-        _let_go(state),
+        _clear_lease(state),
         status=DestinationStatus.PUBLISHED,
         outcome=Outcome.PUBLISHED,
         next_retry_at=None,
-        published_at=where.published_at,
-        platform_post_id=where.platform_post_id,
-        platform_post_url=where.platform_post_url,
+        published_at=publication.published_at,
+        platform_post_id=publication.platform_post_id,
+        platform_post_url=publication.platform_post_url,
         error=None,
         error_category=None,
         error_code=None,
         settled_at=now,
         due_day=due_day(state.due_at),
-        lateness_ms=lateness_ms(state.due_at, where.published_at),
+        lateness_ms=lateness_ms(state.due_at, publication.published_at),
     )
 
 
-def waiting(state: DestinationState, failure: Failure, retry_at: datetime) -> DestinationState:
+def retry_scheduled(
+    state: DestinationState, failure: Failure, retry_at: datetime
+) -> DestinationState:
     """Failed for now: it is tried again by itself."""
     return replace(
-        _let_go(state),
+        _clear_lease(state),
         claimable_at=retry_at,
         next_retry_at=retry_at,
         error=failure.message,
@@ -113,7 +117,7 @@ def failed(state: DestinationState, failure: Failure, now: datetime) -> Destinat
     if state.due_at is None:
         raise ValueError("a draft cannot fail")
     return replace(
-        _let_go(state),
+        _clear_lease(state),
         status=DestinationStatus.FAILED,
         outcome=Outcome.FAILED,
         next_retry_at=None,
@@ -130,14 +134,16 @@ def unknown(state: DestinationState, failure: Failure, now: datetime) -> Destina
     return replace(failed(state, failure, now), outcome=Outcome.UNKNOWN, verifiable_at=now)
 
 
-def verifying(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
+def verification_claimed(
+    state: DestinationState, token: UUID, expires_at: datetime
+) -> DestinationState:
     """An unknown one, at which somebody looks until then."""
     return replace(state, verifiable_at=expires_at, verification_token=token)
 
 
-def unverified(state: DestinationState, again_at: datetime) -> DestinationState:
+def verification_inconclusive(state: DestinationState, verifiable_at: datetime) -> DestinationState:
     """An unknown one of which it could not be said; from then on somebody may look again."""
-    return replace(state, verifiable_at=again_at, verification_token=None)
+    return replace(state, verifiable_at=verifiable_at, verification_token=None)
 
 
 def cancelled(state: DestinationState, now: datetime) -> DestinationState:
@@ -150,7 +156,7 @@ def cancelled(state: DestinationState, now: datetime) -> DestinationState:
     return failed(state, failure, now)
 
 
-def without_access(state: DestinationState, message: str, now: datetime) -> DestinationState:
+def auth_failed(state: DestinationState, message: str, now: datetime) -> DestinationState:
     """One that may be claimed, while its account cannot post; the message says why it cannot."""
     category = ErrorCategory.AUTH
     return failed(state, Failure(category=category, code=category.name, message=message), now)
@@ -159,7 +165,7 @@ def without_access(state: DestinationState, message: str, now: datetime) -> Dest
 def retried(state: DestinationState, now: datetime) -> DestinationState:
     """A failed one in a new round of attempts; their number goes on, their limit begins anew."""
     return replace(
-        _let_go(state),
+        _clear_lease(state),
         claimable_at=state.due_at,
         round_attempts=0,
         round_started_at=now,
@@ -169,7 +175,7 @@ def retried(state: DestinationState, now: datetime) -> DestinationState:
     )
 
 
-def _let_go(state: DestinationState) -> DestinationState:
+def _clear_lease(state: DestinationState) -> DestinationState:
     """Queued, without a lease, a verification or an outcome; nobody may claim it yet."""
     return replace(
         state,

@@ -9,15 +9,15 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.headers import whole_header
-from app.http.preferences import preferences
+from app.http.headers import combined_header
+from app.http.preferences import parse_accept
 from app.http.state import request_state
 
 PAGE_PATH = "/graphiql"
-BUILT = Path(__file__).parent / "static"
+STATIC_DIR = Path(__file__).parent / "static"
 """What the build leaves behind: index.html, and each file of assets also as .br and .gz."""
 
-_POLICY = "; ".join(
+_CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -31,13 +31,13 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_FOREVER = "public, max-age=31536000, immutable"
+_IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
 _ENCODINGS = {"br": ".br", "gzip": ".gz"}
 """In the order of our preference."""
 _MEDIA_TYPES = {
@@ -49,7 +49,7 @@ _MEDIA_TYPES = {
 """Not the system's table, in which any program may have changed them."""
 
 
-class Explorer:
+class GraphiQLPage:
     """The page, for people who come with a browser; it asks for an API key itself.
 
     `demo_key` is put into the page for everybody to use; empty where there is no demo to show. Where
@@ -57,51 +57,55 @@ class Explorer:
     """
 
     def __init__(
-        self, *, key_prefix: str, demo_key: str, trusted_only: bool, built: Path = BUILT
+        self, *, key_prefix: str, demo_key: str, trusted_only: bool, static_dir: Path = STATIC_DIR
     ) -> None:
         self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
         self._trusted_only = trusted_only
-        self._built = built
+        self._static_dir = static_dir
 
     @property
     def routes(self) -> list[Route]:
         return [
-            Route(PAGE_PATH, self._page_response),
-            Route(f"{PAGE_PATH}/assets/{{name}}", self._asset_response),
+            Route(PAGE_PATH, self._serve_page),
+            Route(f"{PAGE_PATH}/assets/{{name}}", self._serve_asset),
         ]
 
-    def page(self) -> Response:
+    def render(self) -> Response:
         """The page; NotFound where it would be of no use, ServiceUnavailable if not built."""
         if self._trusted_only:
             raise NotFound(
                 "This server runs trusted documents only, so it has no page to write others."
             )
         try:
-            template = Template((self._built / "index.html").read_text("utf-8"))
+            template = Template((self._static_dir / "index.html").read_text("utf-8"))
         except FileNotFoundError:
             raise ServiceUnavailable(
                 "This page has not been built. Run scripts/explorer; the API works without it."
             ) from None
-        headers = {**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
+        headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
         return HTMLResponse(template.substitute(self._attributes), headers=headers)
 
-    async def _page_response(self, request: Request) -> Response:
-        request_state(request.scope)["door"] = "explorer"
-        return self.page()
+    async def _serve_page(self, request: Request) -> Response:
+        request_state(request.scope)["api"] = "explorer"
+        return self.render()
 
-    async def _asset_response(self, request: Request) -> Response:
+    async def _serve_asset(self, request: Request) -> Response:
         state = request_state(request.scope)
-        state["door"] = "explorer"
+        state["api"] = "explorer"
         name = request.path_params["name"]
-        accepted = preferences(whole_header(request.scope, b"accept-encoding"))
+        accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
         encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
-        files = {file.name: file for file in (self._built / "assets").glob("*")}
+        files = {file.name: file for file in (self._static_dir / "assets").glob("*")}
         file = files.get(name + _ENCODINGS[encoding] if encoding else name)
         if file is None or name.endswith(tuple(_ENCODINGS.values())):
             raise NotFound("This file is not part of the page any more; load the page again.")
         # Megabytes may take their time on a slow line.
-        state["lift_deadline"]()
-        headers = {**_HEADERS, "Cache-Control": _FOREVER, "Vary": "Accept-Encoding"}
+        state["disable_timeout"]()
+        headers = {
+            **_SECURITY_HEADERS,
+            "Cache-Control": _IMMUTABLE_CACHE,
+            "Vary": "Accept-Encoding",
+        }
         if encoding:
             headers["Content-Encoding"] = encoding
         media_type = _MEDIA_TYPES[Path(name).suffix]

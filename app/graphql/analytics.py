@@ -42,7 +42,7 @@ class AnalyticsSummary:
     by_platform: list[PlatformCounts] = field(description="By platform, in alphabetical order.")
 
 
-async def summarise(
+async def build_summary(
     info: Info, period: Period, start: datetime | None, end: datetime | None
 ) -> AnalyticsSummary:
     within = time_range(period, start=start, end=end, now=info.context.clock())
@@ -61,13 +61,15 @@ async def summarise(
         posts=PostCounts(
             total=by_status.total(), **{status.value: by_status[status] for status in PostStatus}
         ),
-        by_platform=[_platform(name, counts) for name, counts in sorted(by_platform.items())],
+        by_platform=[
+            _platform_counts(name, counts) for name, counts in sorted(by_platform.items())
+        ],
     )
 
 
-def _platform(name: str, counts: Counter[DestinationStatus]) -> PlatformCounts:
+def _platform_counts(platform: str, counts: Counter[DestinationStatus]) -> PlatformCounts:
     return PlatformCounts(
-        platform=name,
+        platform=platform,
         total=counts.total(),
         scheduled=counts[DestinationStatus.QUEUED] + counts[DestinationStatus.PUBLISHING],
         published=counts[DestinationStatus.PUBLISHED],

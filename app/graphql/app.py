@@ -25,32 +25,32 @@ from app.domain.errors import (
     concrete_errors,
 )
 from app.graphql.context import Context
-from app.graphql.documents import Documents
-from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLDoor
+from app.graphql.documents import DocumentStore
+from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLService
 from app.graphql.errors import error_entry
-from app.graphql.execution.operations import KindNotAllowed
+from app.graphql.execution.operations import OperationTypeNotAllowed
 from app.graphql.requests import OperationRequest, read_operation_request
-from app.graphql.streams.event_stream import EVENT_STREAM, EventStream, one_answer
-from app.graphql.streams.stream import Stream
+from app.graphql.streams.event_stream import EVENT_STREAM, SSEResponse, stream_single_result
+from app.graphql.streams.stream import SubscriptionStream
 from app.http.body import read_body, read_json_object, require_json
-from app.http.headers import bearer_token, first_headers, whole_header
-from app.http.preferences import preferences
+from app.http.headers import bearer_token, combined_header, headers_dict
+from app.http.preferences import parse_accept
 from app.http.query_string import read_query_string
 from app.http.responses import BytesResponse
-from app.http.state import note_error, request_state
+from app.http.state import record_error, request_state
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
-_JSON_RANGES = (JSON, "application/*", "*/*")
+_JSON_MEDIA_RANGES = (JSON, "application/*", "*/*")
 
-_STATUS_OF_CODE = {error.code.name: error.http_status for error in concrete_errors()}
+_STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
 
 
-def graphql_error(scope: Scope, error: PostResultsError) -> Response:
+def graphql_error_response(scope: Scope, error: PostResultsError) -> Response:
     """An error at the door, in the form that GraphQL clients read."""
-    media_type = _accepted(scope).media_type
+    media_type = _negotiate_response(scope).media_type
     is_not_run = isinstance(error, DocumentError)
-    response = _respond(
+    response = _json_response(
         {"errors": [error_entry(error, request_state(scope)["request_id"])]},
         status=200 if is_not_run and media_type == JSON else error.http_status,
         media_type=media_type,
@@ -67,113 +67,117 @@ class GraphQLEndpoint:
 
     def __init__(
         self,
-        door: GraphQLDoor,
-        documents: Documents,
+        service: GraphQLService,
+        document_store: DocumentStore,
         *,
-        page: Callable[[], Response],
+        graphiql_page: Callable[[], Response],
         max_body_bytes: int,
         max_list_entries: int,
         max_values: int,
     ) -> None:
-        self._door = door
-        self._documents = documents
-        self._page = page
+        self._service = service
+        self._document_store = document_store
+        self._graphiql_page = graphiql_page
         self._max_body_bytes = max_body_bytes
         self._max_list_entries = max_list_entries
         self._max_values = max_values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        request_state(scope)["door"] = "graphql"
+        request_state(scope)["api"] = "graphql"
         try:
-            response = await self._respond(request)
+            response = await self._handle(request)
         except RequestError as error:
-            note_error(scope, error)
-            response = graphql_error(scope, error)
+            record_error(scope, error)
+            response = graphql_error_response(scope, error)
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         if request.method not in ("GET", "POST"):
             return _method_not_allowed(
                 request, f"{request.method} is not possible here", "GET, POST"
             )
-        if _is_a_persons_visit(request):
-            return self._page()
-        context = await self._door.context_for(
+        if _is_browser_navigation(request):
+            return self._graphiql_page()
+        context = await self._service.context_from_request(
             request, max_list_entries=self._max_list_entries, max_values=self._max_values
         )
-        context.request_count.as_unknown(may_follow=_accepted(request.scope).events)
+        context.rate_limit_charge.precheck(
+            may_subscribe=_negotiate_response(request.scope).accepts_sse
+        )
         try:
-            response = await self._answer(request, context)
+            response = await self._execute(request, context)
         except RequestError:
-            context.request_count.as_request()
+            context.rate_limit_charge.charge_request()
             raise
-        context.request_count.as_request()  # for a document that could not be read counts too
+        context.rate_limit_charge.charge_request()  # for a document that could not be read counts too
         return response
 
-    async def _answer(self, request: Request, context: Context) -> Response:
+    async def _execute(self, request: Request, context: Context) -> Response:
         if request.method == "GET":
-            asked, allowed = _from_query_string(request), QUERY_ONLY
+            asked, allowed = _parse_query_string(request), QUERY_ONLY
         else:
-            asked, allowed = await self._from_body(request), QUERY_AND_MUTATION
+            asked, allowed = await self._read_body_request(request), QUERY_AND_MUTATION
         workspace = context.viewer.workspace_id
-        query = self._documents.find(asked.document, workspace)
-        accepted = _accepted(request.scope)
-        if accepted.events:
+        query = self._document_store.resolve(asked.document, workspace)
+        accepted = _negotiate_response(request.scope)
+        if accepted.accepts_sse:
             allowed |= SUBSCRIPTION
         try:
-            answer = await self._door.open(
-                context, query, asked.variables, asked.operation_name, allowed=allowed
+            answer = await self._service.execute_or_subscribe(
+                context, query, asked.variables, asked.operation_name, allowed_types=allowed
             )
-        except KindNotAllowed:
+        except OperationTypeNotAllowed:
             return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
-        if isinstance(answer, Stream) or answer.executed:
-            self._documents.remember(asked.document, workspace)
-        if isinstance(answer, Stream):
-            return self._event_stream(request, answer.answers())
-        if accepted.nothing_but_events:
-            return self._event_stream(request, one_answer(answer))
+        if isinstance(answer, SubscriptionStream) or answer.is_executed:
+            self._document_store.store(asked.document, workspace)
+        if isinstance(answer, SubscriptionStream):
+            return self._sse_response(request, answer.responses())
+        if accepted.accepts_only_sse:
+            return self._sse_response(request, stream_single_result(answer))
         status = 200
-        if not answer.executed and accepted.media_type == GRAPHQL_RESPONSE:
-            status = _STATUS_OF_CODE[answer.errors[0]["extensions"]["code"]]
-        return _respond(answer.body(), status=status, media_type=accepted.media_type)
-
-    def _event_stream(self, request: Request, answers: AsyncGenerator[str, None]) -> EventStream:
-        token = bearer_token(request.scope) or ""
-        return EventStream(
-            answers,
-            self._door.times,
-            self._door.shared.stopping.wait,
-            partial(self._door.until_refused, token),
+        if not answer.is_executed and accepted.media_type == GRAPHQL_RESPONSE:
+            status = _STATUS_BY_CODE[answer.errors[0]["extensions"]["code"]]
+        return _json_response(
+            answer.to_response_body(), status=status, media_type=accepted.media_type
         )
 
-    async def _from_body(self, request: Request) -> OperationRequest:
-        require_json(first_headers(request.scope))
+    def _sse_response(self, request: Request, responses: AsyncGenerator[str, None]) -> SSEResponse:
+        token = bearer_token(request.scope) or ""
+        return SSEResponse(
+            responses,
+            self._service.timeouts,
+            self._service.app_state.shutdown_event.wait,
+            partial(self._service.wait_until_revoked, token),
+        )
+
+    async def _read_body_request(self, request: Request) -> OperationRequest:
+        require_json(headers_dict(request.scope))
         return read_operation_request(
             read_json_object(await read_body(request, self._max_body_bytes))
         )
 
 
-def _is_a_persons_visit(request: Request) -> bool:
+def _is_browser_navigation(request: Request) -> bool:
     """A browser that was pointed here; it has no key, and a 401 would not help its user."""
     return (
         request.method == "GET"
         and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
-        and preferences(whole_header(request.scope, b"accept")).get("text/html", 0) > 0
+        and parse_accept(combined_header(request.scope, b"accept")).get("text/html", 0) > 0
     )
 
 
-def _from_query_string(request: Request) -> OperationRequest:
+def _parse_query_string(request: Request) -> OperationRequest:
     parameters: dict[str, object] = dict(read_query_string(request))
     for name in ("variables", "extensions"):
         if name in parameters:
-            parameters[name] = _json_of_query_string(name, str(parameters[name]))
+            parameters[name] = _parse_json_parameter(name, str(parameters[name]))
     if parameters.get("operationName") == "":
         parameters["operationName"] = None
     return read_operation_request(parameters)
 
 
-def _json_of_query_string(name: str, text: str) -> dict[str, object] | None:
+def _parse_json_parameter(name: str, text: str) -> dict[str, object] | None:
     # In a URL an empty value is how a form leaves something out.
     if text in ("", "null"):
         return None
@@ -184,7 +188,7 @@ def _json_of_query_string(name: str, text: str) -> dict[str, object] | None:
         raise InvalidJson(problem, argument=name) from None
 
 
-class _Accepted(NamedTuple):
+class _NegotiatedResponse(NamedTuple):
     """How a client wants to be answered."""
 
     media_type: str
@@ -192,38 +196,38 @@ class _Accepted(NamedTuple):
 
     Who accepts anything, or nothing that can be had, gets JSON ("Legacy Watershed").
     """
-    events: bool
+    accepts_sse: bool
     """Whether it names server-sent events; whoever accepts anything would not know what to do with them."""
-    nothing_but_events: bool
+    accepts_only_sse: bool
     """Clients that can read both name JSON too, and get it where there is one answer."""
 
 
-def _accepted(scope: Scope) -> _Accepted:
-    return _read_accept(whole_header(scope, b"accept"))
+def _negotiate_response(scope: Scope) -> _NegotiatedResponse:
+    return _parse_accept(combined_header(scope, b"accept"))
 
 
 @lru_cache(maxsize=32)
-def _read_accept(header: str) -> _Accepted:
-    accepted = preferences(header)
+def _parse_accept(header: str) -> _NegotiatedResponse:
+    accepted = parse_accept(header)
     named = accepted.get(GRAPHQL_RESPONSE, 0)
-    plain = next((accepted[each] for each in _JSON_RANGES if each in accepted), 0)
+    plain = next((accepted[each] for each in _JSON_MEDIA_RANGES if each in accepted), 0)
     events = accepted.get(EVENT_STREAM, 0) > 0
-    return _Accepted(
+    return _NegotiatedResponse(
         media_type=GRAPHQL_RESPONSE if named > 0 and named >= plain else JSON,
-        events=events,
-        nothing_but_events=events and named <= 0 and plain <= 0,
+        accepts_sse=events,
+        accepts_only_sse=events and named <= 0 and plain <= 0,
     )
 
 
-def _method_not_allowed(request: Request, problem: str, allowed: str) -> Response:
-    error = MethodNotAllowed(f"{problem}; use {allowed}.")
-    note_error(request.scope, error)
-    response = graphql_error(request.scope, error)
-    response.headers["Allow"] = allowed
+def _method_not_allowed(request: Request, problem: str, allowed_methods: str) -> Response:
+    error = MethodNotAllowed(f"{problem}; use {allowed_methods}.")
+    record_error(request.scope, error)
+    response = graphql_error_response(request.scope, error)
+    response.headers["Allow"] = allowed_methods
     return response
 
 
-def _respond(body: Mapping[str, Any], *, status: int, media_type: str) -> Response:
+def _json_response(body: Mapping[str, Any], *, status: int, media_type: str) -> Response:
     content_type = f"{media_type}; charset=utf-8".encode()
     return BytesResponse(
         orjson.dumps(body),

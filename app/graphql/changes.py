@@ -9,15 +9,15 @@ from strawberry import field
 
 from app.db.events import read_changes
 from app.domain import events
-from app.domain.cursors import CursorCodec, Position
+from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
-from app.graphql.connections import page_request
+from app.graphql.connections import parse_page_arguments
 from app.graphql.context import Context, Info
 from app.graphql.scalars import Json
 from app.graphql.types import Account, Destination, Post
 
-FEED = "changes"
+CURSOR_SCOPE = "changes"
 """The list whose cursors these are, wherever they stand."""
 
 
@@ -26,75 +26,75 @@ FEED = "changes"
     " account. Changes come in the order in which they became visible to everybody."
 )
 class Change:
-    told: strawberry.Private[events.Change]
-    cursors: strawberry.Private[CursorCodec]
+    event: strawberry.Private[events.Change]
+    cursor_codec: strawberry.Private[CursorCodec]
 
-    def place(self) -> str:
-        return encode_position(self.cursors, self.told.position)
+    def encoded_cursor(self) -> str:
+        return encode_position(self.cursor_codec, self.event.position)
 
     @strawberry.field(description="Its place in the feed; pass it as `after` to go on behind it.")
     def cursor(self) -> str:
-        return self.place()
+        return self.encoded_cursor()
 
     @strawberry.field(description="What happened to which kind of thing.")
     def type(self) -> EventKind:
-        return self.told.kind
+        return self.event.kind
 
     @strawberry.field(description="When it did.")
     def happened_at(self) -> datetime:
-        return self.told.happened_at
+        return self.event.happened_at
 
     @strawberry.field(
         description="What was done: the mutation or command, or what the server did by itself."
     )
     def operation(self) -> str:
-        return self.told.operation
+        return self.event.operation
 
     @strawberry.field(
         description="The API key that did it; null for the operator and the server itself."
     )
     def actor_key_id(self) -> UUID | None:
-        return self.told.actor
+        return self.event.actor
 
     @strawberry.field(description="The post; null for a change of an account.")
     def post_id(self) -> UUID | None:
-        return self.told.post_id
+        return self.event.post_id
 
     @strawberry.field(
         description="The destination; null for a change of the post itself, or of an account."
     )
     def destination_id(self) -> UUID | None:
-        return self.told.destination_id
+        return self.event.destination_id
 
     @strawberry.field(
         description="The account, or that of the destination; null for a change of the post itself."
     )
     def account_id(self) -> int | None:
-        return self.told.account_id
+        return self.event.account_id
 
     @strawberry.field(
         description="The new values of what changed, by the names that the REST API has for them."
     )
     def values(self) -> Json:
-        return Json(self.told.values)
+        return Json(self.event.public_values)
 
     @strawberry.field(
         description="The post as it is now; null where there is none, or it was deleted."
     )
     async def post(self, info: Info) -> Post | None:
-        return await post_of(self.told, info)
+        return await load_changed_post(self.event, info)
 
     @strawberry.field(
         description="The destination as it is now; null where there is none any more."
     )
     async def destination(self, info: Info) -> Destination | None:
-        return await destination_of(self.told, info)
+        return await load_changed_destination(self.event, info)
 
     @strawberry.field(description="The account as it is now; null for a change of the post itself.")
     async def account(self, info: Info) -> Account | None:
-        if self.told.account_id is None:
+        if self.event.account_id is None:
             return None
-        row = await info.context.loaders.accounts_by_id.load(self.told.account_id)
+        row = await info.context.loaders.accounts_by_id.load(self.event.account_id)
         return None if row is None else Account.from_row(row, info.context.clock())
 
 
@@ -105,42 +105,42 @@ class ChangePage:
         " a part of a long feed is looked at: go on with `endCursor` while `hasNextPage` is true."
     )
     has_next_page: bool = field(description="Whether to go on now; if not, all there is was read.")
-    end: strawberry.Private[FeedPosition]
-    newest: strawberry.Private[FeedPosition]
-    cursors: strawberry.Private[CursorCodec]
+    end_position: strawberry.Private[FeedPosition]
+    latest_position: strawberry.Private[FeedPosition]
+    cursor_codec: strawberry.Private[CursorCodec]
 
     @strawberry.field(
         description="Pass it as `after` to go on. It also passes over what was not wanted, so keep it even"
         " where the page is empty."
     )
     def end_cursor(self) -> str:
-        return encode_position(self.cursors, self.end)
+        return encode_position(self.cursor_codec, self.end_position)
 
     @strawberry.field(
         description="Behind the last change there is. To show something and keep it up to date: take this,"
         " then read what you show, then follow the changes after it."
     )
     def latest_cursor(self) -> str:
-        return encode_position(self.cursors, self.newest)
+        return encode_position(self.cursor_codec, self.latest_position)
 
 
-async def post_of(change: events.Change, info: Info) -> Post | None:
+async def load_changed_post(event: events.Change, info: Info) -> Post | None:
     """As it is now."""
-    if change.post_id is None:
+    if event.post_id is None:
         return None
-    row = await info.context.loaders.posts_by_id.load(change.post_id)
+    row = await info.context.loaders.posts_by_id.load(event.post_id)
     return None if row is None else Post.from_row(row, info.context.clock())
 
 
-async def destination_of(change: events.Change, info: Info) -> Destination | None:
+async def load_changed_destination(event: events.Change, info: Info) -> Destination | None:
     """As it is now."""
-    if change.destination_id is None:
+    if event.destination_id is None:
         return None
-    row = await info.context.loaders.destinations_by_id.load(change.destination_id)
+    row = await info.context.loaders.destinations_by_id.load(event.destination_id)
     return None if row is None else Destination.from_row(row, info.context.clock())
 
 
-async def changes_page(
+async def read_change_page(
     context: Context,
     after: str | None,
     first: int | None,
@@ -148,33 +148,33 @@ async def changes_page(
     post_id: UUID | None,
 ) -> ChangePage:
     """ResyncRequired for a cursor that is older than what is kept."""
-    cursors = context.cursors(FEED)
-    page = page_request(cursors, first=first, after=after, last=None, before=None)
-    position = None if page.after is None else _feed_position(page.after)
-    wanted = wanted_changes(types, post_id)
+    cursors = context.cursor_codec(CURSOR_SCOPE)
+    page = parse_page_arguments(cursors, first=first, after=after, last=None, before=None)
+    position = None if page.after is None else _to_feed_position(page.after)
+    wanted = build_change_filter(types, post_id)
     read = await read_changes(context.read(), position, wanted, limit=page.size)
-    context.list_entries.add(len(read.found))
+    context.list_limit.add(len(read.changes))
     return ChangePage(
-        nodes=[Change(told=each, cursors=cursors) for each in read.found],
+        nodes=[Change(event=each, cursor_codec=cursors) for each in read.changes],
         has_next_page=read.has_more,
-        end=read.until,
-        newest=read.newest,
-        cursors=cursors,
+        end_position=read.next_position,
+        latest_position=read.latest_position,
+        cursor_codec=cursors,
     )
 
 
-def wanted_changes(types: Collection[EventKind] | None, post_id: UUID | None) -> ChangeFilter:
+def build_change_filter(types: Collection[EventKind] | None, post_id: UUID | None) -> ChangeFilter:
     return ChangeFilter(kinds=types, post_id=None if post_id is None else PostId(post_id))
 
 
-def encode_position(cursors: CursorCodec, position: FeedPosition) -> str:
-    return cursors.encode(Position(position.happened_at, str(position.seq)))
+def encode_position(cursor_codec: CursorCodec, position: FeedPosition) -> str:
+    return cursor_codec.encode(KeysetPosition(position.happened_at, str(position.seq)))
 
 
-def decode_position(cursors: CursorCodec, cursor: str) -> FeedPosition:
+def decode_position(cursor_codec: CursorCodec, cursor: str) -> FeedPosition:
     """BadCursor for whatever is no cursor of this workspace's feed."""
-    return _feed_position(cursors.decode(cursor, "after"))
+    return _to_feed_position(cursor_codec.decode(cursor, "after"))
 
 
-def _feed_position(found: Position) -> FeedPosition:
-    return FeedPosition(int(found.key), found.value)
+def _to_feed_position(position: KeysetPosition) -> FeedPosition:
+    return FeedPosition(int(position.key), position.value)

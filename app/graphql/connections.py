@@ -8,21 +8,21 @@ from strawberry import field
 
 from app.db.pages import Page, PageRequest
 from app.db.queries import AnyRow
-from app.domain.cursors import CursorCodec, Position
+from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.errors import InvalidInput
 from app.graphql.types import Destination, Post
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
 MAX_OFFSET = 10_000
-PAGE_ARGUMENTS = {
+PAGE_ARGUMENT_RANGES = {
     "first": (1, MAX_PAGE_SIZE),
     "last": (1, MAX_PAGE_SIZE),
     "offset": (0, MAX_OFFSET),
 }
 """The arguments that are numbers, with their ranges."""
 
-Total = int | Exception | None
+CountResult = int | Exception | None
 """How many there are, why that could not be counted, or None where nobody asks."""
 
 
@@ -39,7 +39,7 @@ class PageInfo:
     end_cursor: str | None = field(description="The last edge's cursor; null on an empty page.")
 
 
-class SortWord(Protocol):
+class SortField(Protocol):
     """A sort whose value is the name of the row's column."""
 
     @property
@@ -52,7 +52,7 @@ class CursorPage:
 
     page: Page
     codec: CursorCodec
-    sort_by: SortWord
+    sort_by: SortField
 
     def cursors(self) -> list[str]:
         """One for each row."""
@@ -68,7 +68,7 @@ class CursorPage:
         )
 
     def _cursor(self, row: AnyRow) -> str:
-        return self.codec.encode(Position(getattr(row, self.sort_by.value), str(row.id)))
+        return self.codec.encode(KeysetPosition(getattr(row, self.sort_by.value), str(row.id)))
 
 
 @strawberry.type(description="A post in a list.")
@@ -81,7 +81,7 @@ class PostEdge:
 class PostConnection:
     nodes: list[Post] = field(description="The posts alone.")
     page: strawberry.Private[CursorPage]
-    total: strawberry.Private[Total]
+    total: strawberry.Private[CountResult]
 
     @strawberry.field(description="The posts with their cursors.")
     def edges(self) -> list[PostEdge]:
@@ -94,7 +94,7 @@ class PostConnection:
 
     @strawberry.field(description="All posts that match; counted only when asked for.")
     def total_count(self) -> int | None:
-        return _counted(self.total)
+        return _raise_or_return(self.total)
 
 
 @strawberry.type(description="A destination in a list.")
@@ -107,7 +107,7 @@ class DestinationEdge:
 class DestinationConnection:
     nodes: list[Destination] = field(description="The destinations alone.")
     page: strawberry.Private[CursorPage]
-    total: strawberry.Private[Total]
+    total: strawberry.Private[CountResult]
 
     @strawberry.field(description="The destinations with their cursors.")
     def edges(self) -> list[DestinationEdge]:
@@ -120,17 +120,17 @@ class DestinationConnection:
 
     @strawberry.field(description="All destinations that match; counted only when asked for.")
     def total_count(self) -> int | None:
-        return _counted(self.total)
+        return _raise_or_return(self.total)
 
 
-def _counted(total: Total) -> int | None:
-    if isinstance(total, Exception):
-        raise total
-    return total
+def _raise_or_return(count: CountResult) -> int | None:
+    if isinstance(count, Exception):
+        raise count
+    return count
 
 
-def page_request(
-    cursors: CursorCodec,
+def parse_page_arguments(
+    cursor_codec: CursorCodec,
     *,
     first: int | None,
     after: str | None,
@@ -146,20 +146,20 @@ def page_request(
             "offset cannot be combined with after, before or last.", argument="offset"
         )
     for name, number in (("first", first), ("last", last), ("offset", offset)):
-        low, high = PAGE_ARGUMENTS[name]
+        low, high = PAGE_ARGUMENT_RANGES[name]
         if number is not None and not low <= number <= high:
-            raise out_of_range(name, number)
+            raise out_of_range_error(name, number)
     return PageRequest(
         size=first or last or DEFAULT_PAGE_SIZE,
         from_end=last is not None,
-        after=None if after is None else cursors.decode(after, "after"),
-        before=None if before is None else cursors.decode(before, "before"),
+        after=None if after is None else cursor_codec.decode(after, "after"),
+        before=None if before is None else cursor_codec.decode(before, "before"),
         offset=offset or 0,
     )
 
 
-def out_of_range(name: str, number: int | None = None) -> InvalidInput:
+def out_of_range_error(name: str, number: int | None = None) -> InvalidInput:
     """The refusal of a number of PAGE_ARGUMENTS, or of what is no number at all."""
-    low, high = PAGE_ARGUMENTS[name]
+    low, high = PAGE_ARGUMENT_RANGES[name]
     given = "" if number is None else f"; it is {number:,}"
     return InvalidInput(f"{name} must be from {low:,} to {high:,}{given}.", argument=name)

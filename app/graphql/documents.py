@@ -22,7 +22,7 @@ from app.domain.errors import (
     PersistedQueryNotSupported,
 )
 from app.domain.ids import WorkspaceId
-from app.graphql.recent import Recent
+from app.graphql.recent import SizedLRUCache
 from app.graphql.schema import Schema, check_document
 from app.settings import GraphQLLimits, Settings, SettingsError
 
@@ -68,29 +68,29 @@ def _sha256_hash(persisted: object) -> str:
     return sha256_hash
 
 
-class Documents(Protocol):
+class DocumentStore(Protocol):
     """The documents that may run, and the names they are known by."""
 
     @property
     def trusted_only(self) -> bool:
         """Whether no others run than those that were listed at the start."""
 
-    def find(self, asked: DocumentRequest, workspace: WorkspaceId) -> str:
+    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
         """The text of the document that is asked for, or an error that says why it is not run."""
 
-    def remember(self, asked: DocumentRequest, workspace: WorkspaceId) -> None:
+    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
         """Note a document that was found and has run."""
 
 
-def make_documents(settings: Settings, schema: Schema) -> Documents:
+def create_document_store(settings: Settings, schema: Schema) -> DocumentStore:
     """As the settings say; SettingsError if a trusted document cannot be read, or could never run."""
     if not settings.trusted_documents:
         return PersistedQueries(settings.persisted_queries_bytes)
     texts: dict[str, str] = {}
     for path in settings.trusted_documents:
         try:
-            _add_listed(texts, path, schema, settings.graphql)
-        except _Bad as problem:
+            _load_manifest(texts, path, schema, settings.graphql)
+        except _InvalidManifest as problem:
             raise SettingsError(f"TRUSTED_DOCUMENTS: {path} {problem}") from None
     return TrustedDocuments(texts)
 
@@ -105,65 +105,65 @@ class PersistedQueries:
 
     def __init__(self, max_bytes: int) -> None:
         """Zero bytes switch hashes off."""
-        self._is_off = max_bytes == 0
-        self._recent = RecentTexts(max_bytes)
+        self._is_disabled = max_bytes == 0
+        self._cache = DocumentCache(max_bytes)
 
-    def find(self, asked: DocumentRequest, workspace: WorkspaceId) -> str:
-        if asked.document_id:
+    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
+        if request.document_id:
             raise InvalidInput(
                 "documentId names a trusted document, and this server has none; send the document"
                 " as query.",
                 argument="documentId",
             )
-        if asked.sha256_hash and self._is_off:
+        if request.sha256_hash and self._is_disabled:
             raise PersistedQueryNotSupported("PersistedQueryNotSupported")
-        if asked.query and asked.sha256_hash and _sha256(asked.query) != asked.sha256_hash:
+        if request.query and request.sha256_hash and _sha256(request.query) != request.sha256_hash:
             argument = f"{_PERSISTED_QUERY}.sha256Hash"
             raise InvalidInput(
                 f"{argument} does not match query; it must be the SHA-256 of its UTF-8 bytes in"
                 " lower-case hex digits.",
                 argument=argument,
             )
-        if asked.query:
-            return asked.query
-        if not asked.sha256_hash:
+        if request.query:
+            return request.query
+        if not request.sha256_hash:
             raise InvalidInput(_NO_QUERY, argument="query")
-        text = self._recent.get((workspace, asked.sha256_hash))
+        text = self._cache.get((workspace, request.sha256_hash))
         if text is None:
             raise PersistedQueryNotFound("PersistedQueryNotFound")
         return text
 
-    def remember(self, asked: DocumentRequest, workspace: WorkspaceId) -> None:
-        if asked.query and asked.sha256_hash:
-            self._recent.put((workspace, asked.sha256_hash), asked.query)
+    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
+        if request.query and request.sha256_hash:
+            self._cache.put((workspace, request.sha256_hash), request.query)
 
 
-Key = tuple[WorkspaceId, str]
+DocumentKey = tuple[WorkspaceId, str]
 
 
-class RecentTexts:
+class DocumentCache:
     """The texts that were used last, kept as UTF-8, which takes the least."""
 
-    ENTRY_BYTES = 500
+    ENTRY_OVERHEAD_BYTES = 500
     """What a text takes in memory beside its own UTF-8: its key and its place."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._recent: Recent[Key, bytes] = Recent(
-            max_bytes, lambda _, encoded: len(encoded) + self.ENTRY_BYTES
+        self._entries: SizedLRUCache[DocumentKey, bytes] = SizedLRUCache(
+            max_bytes, lambda _, encoded: len(encoded) + self.ENTRY_OVERHEAD_BYTES
         )
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """What the texts that are kept take."""
-        return self._recent.bytes
+        return self._entries.size_bytes
 
-    def get(self, key: Key) -> str | None:
-        encoded = self._recent.get(key)
+    def get(self, key: DocumentKey) -> str | None:
+        encoded = self._entries.get(key)
         return None if encoded is None else encoded.decode()
 
-    def put(self, key: Key, text: str) -> None:
+    def put(self, key: DocumentKey, text: str) -> None:
         """As `Recent.put`."""
-        self._recent.put(key, text.encode())
+        self._entries.put(key, text.encode())
 
 
 class TrustedDocuments:
@@ -173,16 +173,18 @@ class TrustedDocuments:
 
     def __init__(self, texts_by_id: Mapping[str, str]) -> None:
         self._texts = dict(texts_by_id)
-        self._listed = frozenset(texts_by_id.values())
-        for text in self._listed:
+        self._trusted_texts = frozenset(texts_by_id.values())
+        for text in self._trusted_texts:
             for name in (_sha256(text), f"sha256:{_sha256(text)}"):
                 self._texts.setdefault(name, text)
 
-    def find(self, asked: DocumentRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
-        names = [name for name in (asked.document_id, asked.sha256_hash) if name]
-        found = {_trusted(self._texts.get(name)) for name in names}
-        if asked.query:
-            found.add(_trusted(asked.query if asked.query in self._listed else None))
+    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
+        names = [name for name in (request.document_id, request.sha256_hash) if name]
+        found = {_require_trusted(self._texts.get(name)) for name in names}
+        if request.query:
+            found.add(
+                _require_trusted(request.query if request.query in self._trusted_texts else None)
+            )
         if not found:
             raise InvalidInput(
                 "documentId must name a trusted document; this server runs no others.",
@@ -196,11 +198,11 @@ class TrustedDocuments:
             )
         return found.pop()
 
-    def remember(self, asked: DocumentRequest, workspace: WorkspaceId) -> None:
+    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
         """Nothing: the list is all there is."""
 
 
-def _trusted(text: str | None) -> str:
+def _require_trusted(text: str | None) -> str:
     if text is None:
         raise DocumentNotTrusted(
             "This server runs trusted documents only, and this is none of them. Send the documentId"
@@ -213,57 +215,67 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Bad(Exception):
+class _InvalidManifest(Exception):
     """Says what is wrong with a file of trusted documents; the reader adds its name."""
 
 
-def _add_listed(texts: dict[str, str], path: Path, schema: Schema, allowed: GraphQLLimits) -> None:
+def _load_manifest(
+    texts: dict[str, str], path: Path, schema: Schema, graphql_limits: GraphQLLimits
+) -> None:
     """Add the documents of a file by their ids, each once the gate was seen to let it pass."""
-    entries = _entries(_read_json(path))
+    entries = _manifest_entries(_read_json(path))
     if not entries:
-        raise _Bad("lists no document.")
+        raise _InvalidManifest("lists no document.")
     for number, (document_id, text) in enumerate(entries, start=1):
         if not isinstance(document_id, str) or not document_id or not isinstance(text, str):
-            raise _Bad(f"must have an id and a text for each document; number {number} has not.")
+            raise _InvalidManifest(
+                f"must have an id and a text for each document; number {number} has not."
+            )
         if texts.setdefault(document_id, text) != text:
-            raise _Bad(f"gives the id {document_id} to another document than before.")
-        _check(document_id, text, schema, allowed)
+            raise _InvalidManifest(f"gives the id {document_id} to another document than before.")
+        _check_entry(document_id, text, schema, graphql_limits)
 
 
 def _read_json(path: Path) -> object:
     try:
         content: object = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise _Bad(f"cannot be read: {error.strerror}.") from None
+        raise _InvalidManifest(f"cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise _Bad(f"is not JSON: {error.msg} at {place}.") from None
+        raise _InvalidManifest(f"is not JSON: {error.msg} at {place}.") from None
     return content
 
 
-def _entries(content: object) -> list[tuple[object, object]]:
+def _manifest_entries(content: object) -> list[tuple[object, object]]:
     """Ids and texts of Apollo's manifest, or of the map that graphql-codegen and Relay write."""
     match content:
         case {"format": "apollo-persisted-query-manifest", "version": 1, "operations": list(found)}:
             operations = (each if isinstance(each, dict) else {} for each in found)
             return [(each.get("id"), each.get("body")) for each in operations]
         case {"format": "apollo-persisted-query-manifest"}:
-            raise _Bad("must have version 1 and a list of operations, as Apollo's manifests do.")
+            raise _InvalidManifest(
+                "must have version 1 and a list of operations, as Apollo's manifests do."
+            )
         case dict():
             return list(content.items())
         case _:
-            raise _Bad("must be Apollo's manifest, or a JSON object of ids and GraphQL documents.")
+            raise _InvalidManifest(
+                "must be Apollo's manifest, or a JSON object of ids and GraphQL documents."
+            )
 
 
-def _check(document_id: str, text: str, schema: Schema, allowed: GraphQLLimits) -> None:
+def _check_entry(
+    document_id: str, text: str, schema: Schema, graphql_limits: GraphQLLimits
+) -> None:
     try:
-        check_document(schema, text, allowed)
+        check_document(schema, text, graphql_limits)
     except (GraphQLError, LimitExceeded) as error:
         name = _OPERATION_NAME.search(text)
         operation = f"the operation {name[1]}" if name else "a document"
         places = error.locations if isinstance(error, GraphQLError) else None
         place = f" (line {places[0].line}, column {places[0].column})" if places else ""
-        raise _Bad(
+        raise _InvalidManifest(
             f"has {operation}, with the id {document_id}, that cannot run{place}: {error.message}"
         ) from None
 

@@ -9,20 +9,20 @@ from starlette.requests import HTTPConnection
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.graphql.context import Context, Shared
-from app.graphql.errors import Answer, error_entries, public_cause
-from app.graphql.loaders import ListEntries
-from app.graphql.schema import Refused, Schema, core_schema
-from app.graphql.streams.answers import SharedAnswers
-from app.graphql.streams.documents import OpenDocuments
-from app.graphql.streams.stream import Stream
-from app.graphql.streams.times import Times
-from app.graphql.subscription import Told
+from app.graphql.context import AppState, Context
+from app.graphql.errors import OperationResult, error_entries, public_cause
+from app.graphql.loaders import ListSizeLimit
+from app.graphql.schema import OperationRejected, Schema, core_schema
+from app.graphql.streams.answers import ResponseCache
+from app.graphql.streams.documents import DocumentMemoryBudget
+from app.graphql.streams.stream import SubscriptionStream
+from app.graphql.streams.times import ConnectionTimeouts
+from app.graphql.subscription import PendingEvent
 from app.http.headers import bearer_token
-from app.http.places import Places
-from app.http.rate_limits import RateLimits, RequestCount
+from app.http.places import ConcurrencyLimiter
+from app.http.rate_limits import RateLimitCharge, RateLimits
 from app.http.state import RequestState, request_state
-from app.services.api_keys import Keys, KeyUsage
+from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder
 
 QUERY_ONLY = frozenset({OperationType.QUERY})
 QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
@@ -30,20 +30,20 @@ SUBSCRIPTION = frozenset({OperationType.SUBSCRIPTION})
 
 
 @dataclass(slots=True, kw_only=True)
-class GraphQLDoor:
+class GraphQLService:
     """Opens a context for a request and runs operations in it."""
 
     schema: Schema
-    shared: Shared
+    app_state: AppState
     rate_limits: RateLimits
-    keys: Keys
-    key_usage: KeyUsage
-    places: Places
-    times: Times
-    answers: SharedAnswers
-    open_documents: OpenDocuments = field(default_factory=OpenDocuments)
+    authenticator: ApiKeyAuthenticator
+    key_usage: LastUsedRecorder
+    subscription_limiter: ConcurrencyLimiter
+    timeouts: ConnectionTimeouts
+    response_cache: ResponseCache
+    document_budget: DocumentMemoryBudget = field(default_factory=DocumentMemoryBudget)
 
-    async def context_for(
+    async def context_from_request(
         self,
         request: HTTPConnection,
         *,
@@ -51,7 +51,7 @@ class GraphQLDoor:
         max_values: int | None = None,
     ) -> Context:
         """Authenticate the request by its header, or raise InvalidApiKey; its door has it counted."""
-        return await self.context_of(
+        return await self.authenticate(
             bearer_token(request.scope),
             request.client.host if request.client else None,
             request_state(request.scope),
@@ -59,10 +59,10 @@ class GraphQLDoor:
             max_values=max_values,
         )
 
-    async def context_of(
+    async def authenticate(
         self,
         token: str | None,
-        address: str | None,
+        client_address: str | None,
         state: RequestState,
         *,
         max_list_entries: int | None = None,
@@ -73,88 +73,94 @@ class GraphQLDoor:
         Documents of our own need neither limit: no list in them leads back to itself, and their
         variables were measured when they were read.
         """
-        now = self.shared.clock()
+        now = self.app_state.clock()
         try:
-            viewer = await self.keys.authenticate(token, now)
+            viewer = await self.authenticator.authenticate(token, now)
         except InvalidApiKey:
-            self.rate_limits.check_failed_authentication(address, state)
+            self.rate_limits.charge_failed_authentication(client_address, state)
             raise
         state["api_key_id"] = viewer.key_id
         state["workspace_id"] = viewer.workspace_id
-        self.key_usage.note(viewer, now)
+        self.key_usage.record(viewer, now)
         return Context(
             viewer=viewer,
-            shared=self.shared,
+            app_state=self.app_state,
             state=state,
-            list_entries=ListEntries(max_list_entries),
+            list_limit=ListSizeLimit(max_list_entries),
             max_values=max_values,
-            request_count=RequestCount(self.rate_limits, viewer.key_id, state),
+            rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
         )
 
-    async def until_refused(self, token: str) -> None:
+    async def wait_until_revoked(self, token: str) -> None:
         """Return when whoever came in with this token is not to stay."""
-        await self.keys.until_refused(token, self.shared.clock, self.times.keys_rechecked_after)
+        await self.authenticator.wait_until_revoked(
+            token, self.app_state.clock, self.timeouts.key_recheck_interval
+        )
 
-    async def run(
+    async def execute(
         self,
         context: Context,
         query: str,
         variables: Mapping[str, object] | None = None,
         operation_name: str | None = None,
         *,
-        allowed: frozenset[OperationType] = QUERY_AND_MUTATION,
-    ) -> Answer:
+        allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION,
+    ) -> OperationResult:
         """Run one operation; what is wrong with it is in the answer, not raised.
 
         But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
         """
-        answer = await self.open(context, query, variables, operation_name, allowed=allowed)
-        if isinstance(answer, Stream):
+        answer = await self.execute_or_subscribe(
+            context, query, variables, operation_name, allowed_types=allowed_types
+        )
+        if isinstance(answer, SubscriptionStream):
             raise TypeError("a subscription is opened, and not run")
         return answer
 
-    async def open(
+    async def execute_or_subscribe(
         self,
         context: Context,
         query: str,
         variables: Mapping[str, object] | None = None,
         operation_name: str | None = None,
         *,
-        allowed: frozenset[OperationType] = QUERY_AND_MUTATION | SUBSCRIPTION,
-    ) -> Answer | Stream:
+        allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION | SUBSCRIPTION,
+    ) -> OperationResult | SubscriptionStream:
         """As `run`; a subscription is begun, and has its answers one after the other.
 
         RateLimitExceeded or ServiceUnavailable also where too many of them are open.
         """
         given = variables or {}
         try:
-            operation, coerced = self.schema.admit(query, given, context, operation_name, allowed)
-        except Refused as refused:
-            return self._answer(context, ExecutionResult(None, refused.errors))
-        if operation.kind is not OperationType.SUBSCRIPTION:
-            return self._answer(context, await operation.execute(context, coerced))
-        self.places.check(context.viewer.key_id)
-        self.open_documents.check(operation)
-        told = await operation.events(context, coerced)
+            operation, coerced = self.schema.prepare(
+                query, given, context, operation_name, allowed_types
+            )
+        except OperationRejected as refused:
+            return self._build_result(context, ExecutionResult(None, refused.errors))
+        if operation.operation_type is not OperationType.SUBSCRIPTION:
+            return self._build_result(context, await operation.execute(context, coerced))
+        self.subscription_limiter.check(context.viewer.key_id)
+        self.document_budget.check(operation)
+        told = await operation.subscribe(context, coerced)
         if isinstance(told, ExecutionResult):
-            return replace(self._answer(context, told), executed=False)
-        return Stream(
+            return replace(self._build_result(context, told), is_executed=False)
+        return SubscriptionStream(
             operation,
             query,
             given,
             coerced,
             context,
-            cast("AsyncGenerator[Told, None]", told),
-            shared=self.answers,
-            places=self.places,
-            documents=self.open_documents,
-            to_answer=self._answer,
+            cast("AsyncGenerator[PendingEvent, None]", told),
+            response_cache=self.response_cache,
+            subscription_limiter=self.subscription_limiter,
+            document_budget=self.document_budget,
+            build_result=self._build_result,
         )
 
-    def _answer(self, context: Context, result: ExecutionResult) -> Answer:
-        refusal = context.list_entries.refusal
+    def _build_result(self, context: Context, result: ExecutionResult) -> OperationResult:
+        refusal = context.list_limit.error
         if not result.errors and refusal is None:
-            return Answer(executed=True, data=result.data, errors=[])
+            return OperationResult(is_executed=True, data=result.data, errors=[])
         errors = result.errors or []
         for cause in (public_cause(each) for each in errors if each.path is None):
             if isinstance(cause, RateLimitExceeded):
@@ -172,9 +178,9 @@ class GraphQLDoor:
         # One spelling for both doors, and each code once: a list of many ids may fail many times.
         codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
         context.state["error_codes"] = list(codes)
-        return Answer(
+        return OperationResult(
             # A failure that reached the root has a path; without one nothing was run.
-            executed=result.data is not None or any(error.path is not None for error in errors),
+            is_executed=result.data is not None or any(error.path is not None for error in errors),
             data=result.data,
             errors=entries,
         )

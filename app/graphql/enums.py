@@ -16,7 +16,7 @@ from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.endings import Receipt
 from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.events import EventKind
-from app.domain.findings import Finding
+from app.domain.findings import VerificationFinding
 from app.domain.periods import Period
 from app.domain.posts import PostStatus
 from app.domain.retrying import RetryRefusal
@@ -45,17 +45,19 @@ class CatalogPart(StrEnum):
     PUBLISHING = "publishing"
 
 
-def _describe(words: type[StrEnum], name: str, description: str, **values: str) -> None:
+def _register_enum(
+    enum_type: type[StrEnum], name: str, description: str, **value_descriptions: str
+) -> None:
     """Make a domain enum a GraphQL one; every value needs its sentence."""
-    strawberry.enum(words, name=name, description=description)
-    definition: StrawberryEnumDefinition = words.__strawberry_definition__  # type: ignore[attr-defined]
+    strawberry.enum(enum_type, name=name, description=description)
+    definition: StrawberryEnumDefinition = enum_type.__strawberry_definition__  # type: ignore[attr-defined]
     for value in definition.values:
-        value.description = values.pop(value.name)
-    if values:
-        raise ValueError(f"{name} has no {', '.join(values)}")
+        value.description = value_descriptions.pop(value.name)
+    if value_descriptions:
+        raise ValueError(f"{name} has no {', '.join(value_descriptions)}")
 
 
-_describe(
+_register_enum(
     PostStatus,
     "PostStatus",
     "The status of a post, derived from its destinations.",
@@ -66,7 +68,7 @@ _describe(
     PARTIALLY_FAILED="Final everywhere: published on some destinations, failed on others.",
     FAILED="Failed on every destination.",
 )
-_describe(
+_register_enum(
     PostSort,
     "PostOrderField",
     "What a list of posts is ordered by; posts without the time come last.",
@@ -75,7 +77,7 @@ _describe(
     PUBLISHED_AT="When it was last published somewhere.",
     UPDATED_AT="When it last changed.",
 )
-_describe(
+_register_enum(
     DestinationSort,
     "DestinationOrderField",
     "What a list of destinations is ordered by; those without the time come last.",
@@ -85,7 +87,7 @@ _describe(
     PUBLISHED_AT="When it was published.",
     NEXT_RETRY_AT="When its next automatic retry is due.",
 )
-_describe(
+_register_enum(
     DestinationStatus,
     "DestinationStatus",
     "Where one destination stands. PUBLISHED and FAILED are final until somebody retries.",
@@ -94,7 +96,7 @@ _describe(
     PUBLISHED="The platform has it.",
     FAILED="It failed for good, or its outcome is unknown; see outcome.",
 )
-_describe(
+_register_enum(
     Outcome,
     "DestinationOutcome",
     "What is known about the platform.",
@@ -103,7 +105,7 @@ _describe(
     FAILED="It is not there.",
     UNKNOWN="The attempt started and its end was never reported: it may or may not be there.",
 )
-_describe(
+_register_enum(
     ErrorCategory,
     "ErrorCategory",
     "The kind of a publishing error; it decides about automatic retries.",
@@ -114,7 +116,7 @@ _describe(
     PERMANENT="It will not succeed unchanged.",
     UNCLASSIFIED="The publisher could not tell; retried like a passing fault.",
 )
-_describe(
+_register_enum(
     ErrorSource,
     "ErrorSource",
     "Who can end a failure.",
@@ -122,7 +124,7 @@ _describe(
     PLATFORM="The platform.",
     SYSTEM="The publisher or this server.",
 )
-_describe(
+_register_enum(
     NextAction,
     "NextAction",
     "The one next step for a person.",
@@ -133,7 +135,7 @@ _describe(
     CHECK_PLATFORM="Look on the platform whether it is there.",
     CONTACT_PLATFORM="Settle it with the platform.",
 )
-_describe(
+_register_enum(
     RetryRefusal,
     "RetryRefusal",
     "Why a destination is not retried.",
@@ -143,14 +145,14 @@ _describe(
     ACCOUNT_NEEDS_RECONNECTION="Its account cannot post: disconnected, refused or expired.",
     NOT_FAILED="It is queued: for its time, or for a retry that comes by itself.",
 )
-_describe(
+_register_enum(
     AttemptKind,
     "AttemptKind",
     "How an attempt came into the log.",
     REGULAR="Reported by the publisher that held the destination.",
     LATE="Reported after its publisher had lost the destination; kept as evidence.",
 )
-_describe(
+_register_enum(
     Receipt,
     "ReportReceipt",
     "What became of a report.",
@@ -159,7 +161,7 @@ _describe(
     LATE="It came after its lease was lost, so it is only logged.",
     DUPLICATE="The post was published there before: it may stand there twice now. Both are on record.",
 )
-_describe(
+_register_enum(
     EventKind,
     "ChangeType",
     "What happened to which kind of thing.",
@@ -174,22 +176,22 @@ _describe(
     ACCOUNT_CONNECTED="An account was connected or imported.",
     ACCOUNT_CHANGED="An account has changed.",
 )
-_describe(
-    Finding,
+_register_enum(
+    VerificationFinding,
     "VerificationFinding",
     "What somebody found who looked on the platform.",
     PUBLISHED="The post is there.",
     NOT_PUBLISHED="The post is not there.",
     STILL_UNKNOWN="It cannot be told yet.",
 )
-_describe(
+_register_enum(
     Reconciliation,
     "Reconciliation",
     "What a person found who looked on the platform.",
     PUBLISHED="The post is there.",
     NOT_PUBLISHED="The post is not there.",
 )
-_describe(
+_register_enum(
     ResultOutcome,
     "ResultOutcome",
     "How an attempt ended.",
@@ -197,7 +199,7 @@ _describe(
     FAILED="The platform does not have it.",
     UNKNOWN="The platform gave no answer: the post may be there all the same.",
 )
-_describe(
+_register_enum(
     ReadinessStatus,
     "AccountReadinessStatus",
     "Whether an account can post now.",
@@ -205,7 +207,7 @@ _describe(
     EXPIRED="Its access has ended; reconnect it.",
     UNHEALTHY="It is switched off or disconnected.",
 )
-_describe(
+_register_enum(
     HealthStatus,
     "AccountHealthStatus",
     "The verdict over an account's access and its recent outcomes.",
@@ -213,7 +215,7 @@ _describe(
     WARNING="It can post, but something needs attention; see reasons.",
     BROKEN="It cannot post; see reasons.",
 )
-_describe(
+_register_enum(
     HealthReason,
     "AccountHealthReason",
     "What is wrong with an account.",
@@ -223,7 +225,7 @@ _describe(
     TOKEN_EXPIRING_SOON="Its access expires within seven days.",
     RECENT_PERMANENT_FAILURES="At least three permanent failures within seven days.",
 )
-_describe(
+_register_enum(
     Scope,
     "Scope",
     "What an API key may do.",
@@ -233,14 +235,14 @@ _describe(
     PUBLISH_ALL="Claim and report over all workspaces.",
     ADMIN="Manage webhooks and keys.",
 )
-_describe(
+_register_enum(
     WorkspaceKind,
     "WorkspaceKind",
     "Where a workspace's posts are published from.",
     LOCAL="From this server's publishers.",
     MIRROR="From elsewhere; this is a copy for reading.",
 )
-_describe(
+_register_enum(
     Period,
     "AnalyticsPeriod",
     "A reporting period that ends now, or a custom one.",
@@ -250,21 +252,21 @@ _describe(
     ALL="Everything.",
     CUSTOM="From `from` to `to`.",
 )
-_describe(
+_register_enum(
     Direction,
     "OrderDirection",
     "The direction of an order. What has no value comes last in both.",
     ASC="Oldest first.",
     DESC="Newest first.",
 )
-_describe(
+_register_enum(
     CatalogPart,
     "ErrorCatalogPart",
     "A part of the error catalog.",
     REQUEST="Errors of requests to this API.",
     PUBLISHING="Errors of publishing to platforms.",
 )
-_describe(
+_register_enum(
     ErrorCode,
     "ErrorCode",
     "The codes in `errors[].extensions.code`. The REST API prints them in lower case.",

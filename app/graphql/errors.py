@@ -10,7 +10,7 @@ import structlog
 from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema
 
 from app.domain.errors import (
-    MASKED,
+    MASKED_MESSAGE,
     ErrorCode,
     InternalError,
     PostResultsError,
@@ -34,10 +34,10 @@ def error_entries(
     errors: Sequence[GraphQLError], schema: GraphQLSchema, request_id: str
 ) -> list[dict[str, Any]]:
     """The entries of `errors`; what is not meant for the caller is logged and masked."""
-    return [_entry(error, schema, request_id) for error in errors]
+    return [_format_error(error, schema, request_id) for error in errors]
 
 
-def mark_as_validation(errors: Sequence[GraphQLError]) -> None:
+def add_validation_code(errors: Sequence[GraphQLError]) -> None:
     """Give the errors of document validation their code, where a rule has not given a nearer one."""
     for error in errors:
         if public_cause(error) is None:
@@ -51,16 +51,16 @@ def public_cause(error: BaseException | None) -> PostResultsError | None:
     return error
 
 
-def field_of(place: str) -> str:
+def argument_path(path: str) -> str:
     """The argument's path, in which the items of a list share its place: `ids` for `ids[3]`."""
-    return _ITEM.sub("", place)
+    return _LIST_INDEX.sub("", path)
 
 
-_ITEM = re.compile(r"\[\d+\]")
+_LIST_INDEX = re.compile(r"\[\d+\]")
 
 
-def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {"message": _cut(_message(error, schema))}
+def _format_error(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"message": _truncate(_client_message(error, schema))}
     if error.locations:
         entry["locations"] = [location.formatted for location in error.locations]
     if error.path is not None:
@@ -68,25 +68,25 @@ def _entry(error: GraphQLError, schema: GraphQLSchema, request_id: str) -> dict[
     cause = public_cause(error)
     if cause is not None:
         if isinstance(cause, ServerError):
-            _report(error, cause, request_id)
+            _log_failure(error, cause, request_id)
         entry["extensions"] = _extensions(cause, request_id)
     elif error.extensions and "code" in error.extensions:
         entry["extensions"] = {"code": error.extensions["code"]}
-    elif _is_callers(error):
+    elif _is_client_error(error):
         entry["extensions"] = {"code": ErrorCode.VALIDATION_ERROR.name}
         if argument := _BAD_ARGUMENT.match(error.message):
-            entry["extensions"]["field"] = field_of(argument[1] + (argument[2] or ""))
+            entry["extensions"]["field"] = argument_path(argument[1] + (argument[2] or ""))
     else:
-        _report(error, error.original_error or error, request_id)
-        entry |= error_entry(InternalError(MASKED), request_id)
+        _log_failure(error, error.original_error or error, request_id)
+        entry |= error_entry(InternalError(MASKED_MESSAGE), request_id)
     return entry
 
 
-def _report(error: GraphQLError, failure: Exception, request_id: str) -> None:
+def _log_failure(error: GraphQLError, failure: Exception, request_id: str) -> None:
     logger.error("resolver failed", request_id=request_id, path=error.path, exc_info=failure)
 
 
-def _is_callers(error: GraphQLError) -> bool:
+def _is_client_error(error: GraphQLError) -> bool:
     """Whether graphql-core refused what the caller sent: the variables, or an argument made of them.
 
     It says so by nothing but its sentence; whatever else it raises below a field is our failure.
@@ -108,18 +108,20 @@ def _extensions(error: PostResultsError, request_id: str) -> dict[str, Any]:
     return extensions
 
 
-def _message(error: GraphQLError, schema: GraphQLSchema) -> str:
+def _client_message(error: GraphQLError, schema: GraphQLSchema) -> str:
     """The message in the caller's words: with an enum's values, in JSON."""
     found = _NO_SUCH_ENUM_VALUE.search(error.message)
     enum = schema.get_type(found[1] or found[2]) if found else None
     if isinstance(enum, GraphQLEnumType):
         problem = error.message.partition(" Did you mean the enum value")[0]
         return f"{problem} Use one of {', '.join(enum.values)}."
-    message = _PYTHON_FAILURE.sub(".", error.message)
-    return _QUOTED_OR_PYTHON.sub(lambda found: _IN_JSON.get(found[0], found[0]), message)
+    message = _PYTHON_ERROR_SUFFIX.sub(".", error.message)
+    return _QUOTED_TEXT_OR_PYTHON_LITERAL.sub(
+        lambda found: _JSON_LITERALS.get(found[0], found[0]), message
+    )
 
 
-def _cut(message: str) -> str:
+def _truncate(message: str) -> str:
     """The message without what no person would read of a long value, which the caller has."""
     short = _LONG_WORD.sub(lambda found: f"{found[0][:_MAX_WORD_LENGTH]}…{found[0][-1]}", message)
     return short if len(short) <= _MAX_LENGTH else f"{short[:_MAX_LENGTH]}…"
@@ -130,27 +132,27 @@ _MAX_WORD_LENGTH = 100
 _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD_LENGTH + 2},}}")
 
 # graphql-core prints values as Python does, and what Python says of a number it will not read.
-_PYTHON_FAILURE = re.compile(r", but encountered error .*", re.DOTALL)
-_QUOTED_OR_PYTHON = re.compile(r"'[^']*'|\"[^\"]*\"|\b(?:None|True|False)\b")
-_IN_JSON = {"None": "null", "True": "true", "False": "false"}
+_PYTHON_ERROR_SUFFIX = re.compile(r", but encountered error .*", re.DOTALL)
+_QUOTED_TEXT_OR_PYTHON_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"|\b(?:None|True|False)\b")
+_JSON_LITERALS = {"None": "null", "True": "true", "False": "false"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OperationResult:
     """What became of one operation; `data` is absent, not null, where nothing was run."""
 
-    executed: bool
+    is_executed: bool
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
 
-    def body(self) -> dict[str, Any]:
+    def to_response_body(self) -> dict[str, Any]:
         """The response of the GraphQL specification."""
-        body: dict[str, Any] = {"data": self.data} if self.executed else {}
+        body: dict[str, Any] = {"data": self.data} if self.is_executed else {}
         if self.errors:
             body["errors"] = self.errors
         return body
 
 
-def as_json(answer: Answer) -> str:
+def to_json(result: OperationResult) -> str:
     """The response as text, for what is kept or sent as such: bytes of orjson take eight KiB each."""
-    return orjson.dumps(answer.body()).decode()
+    return orjson.dumps(result.to_response_body()).decode()

@@ -21,7 +21,7 @@ def fragments_by_name(document: DocumentNode) -> dict[str, list[FragmentDefiniti
     return fragments
 
 
-def inner_first(spreads: Mapping[str, Iterable[str]]) -> list[str]:
+def topological_order(spreads: Mapping[str, Iterable[str]]) -> list[str]:
     """Order fragments so that each follows those it spreads, which `spreads` lists by name.
 
     Linear, and without recursion: a chain of fragments may be as long as the document. Unknown

@@ -58,12 +58,12 @@ class PostFilter:
         default=None, description="The client's own name, exactly."
     )
 
-    def to_query(self) -> posts.PostFilter:
+    def to_db_filter(self) -> posts.PostFilter:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
         return posts.PostFilter(
             status=self.status,
-            platform=_texts("filter.platform", self.platform),
-            account_id=_account_ids("filter.accountId", self.account_id),
+            platform=_check_search_texts("filter.platform", self.platform),
+            account_id=_check_account_ids("filter.accountId", self.account_id),
             created_after=self.created_after,
             created_before=self.created_before,
             scheduled_after=self.scheduled_after,
@@ -72,8 +72,8 @@ class PostFilter:
             published_before=self.published_before,
             updated_after=self.updated_after,
             updated_before=self.updated_before,
-            search=_text("filter.search", self.search),
-            reference=_text("filter.reference", self.reference),
+            search=_check_search_text("filter.search", self.search),
+            reference=_check_search_text("filter.reference", self.reference),
         )
 
 
@@ -122,19 +122,19 @@ class DestinationFilter:
     )
     overdue: bool | None = strawberry.field(default=None, description="By `isOverdue`.")
 
-    def to_query(self) -> destinations.DestinationFilter:
+    def to_db_filter(self) -> destinations.DestinationFilter:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
         return destinations.DestinationFilter(
             status=self.status,
-            platform=_texts("filter.platform", self.platform),
-            account_id=_account_ids("filter.accountId", self.account_id),
+            platform=_check_search_texts("filter.platform", self.platform),
+            account_id=_check_account_ids("filter.accountId", self.account_id),
             post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
             error_category=self.error_category,
-            error_code=_texts("filter.errorCode", self.error_code),
+            error_code=_check_search_texts("filter.errorCode", self.error_code),
             outcome=self.outcome,
             failed_after=self.failed_after,
             failed_before=self.failed_before,
-            max_attempts=_number("filter.maxAttempts", self.max_attempts),
+            max_attempts=_check_not_negative("filter.maxAttempts", self.max_attempts),
             published_after=self.published_after,
             published_before=self.published_before,
             next_retry_after=self.next_retry_after,
@@ -157,21 +157,21 @@ class DestinationOrder:
     direction: Direction = strawberry.field(default=Direction.DESC, description="Which way round.")
 
 
-def _text(name: str, value: str | None) -> str | None:
+def _check_search_text(name: str, value: str | None) -> str | None:
     return None if value is None else check_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 
-def _texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+def _check_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
     return [check_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
 
 
-def _number(name: str, value: int | None) -> int | None:
+def _check_not_negative(name: str, value: int | None) -> int | None:
     if value is not None and value < 0:
         raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
     return value
 
 
-def _account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
+def _check_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
     return None if values is None else [check_account_id(value, name) for value in values]

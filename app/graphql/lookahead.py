@@ -13,132 +13,139 @@ from graphql import (
     get_named_type,
 )
 
-from app.db.shapes import Shape
+from app.db.shapes import Projection
 from app.graphql.context import Context, Info
-from app.graphql.execution.remembered import once
-from app.graphql.execution.selections import Condition, Selections, Surprise
+from app.graphql.execution.remembered import memoize
+from app.graphql.execution.selections import Condition, FieldCollector, Unsupported
 from app.graphql.rows import (
-    DEFINITION,
+    STRAWBERRY_DEFINITION,
     Column,
-    Derived,
-    FromPart,
-    Loaded,
-    Many,
-    One,
-    Told,
-    shown_as,
+    Computed,
+    Deferred,
+    FromRelated,
+    FromResolver,
+    ToMany,
+    ToOne,
+    field_source,
 )
 
-Core: TypeAlias = GraphQLResolveInfo[Context]
+CoreInfo: TypeAlias = GraphQLResolveInfo[Context]
 
 
-def shape_of(info: Info, *paths: tuple[str, ...]) -> Shape:
+def selected_projection(info: Info, *paths: tuple[str, ...]) -> Projection:
     """What is asked of the objects that lie at the paths below the field, or are its own value.
 
     Whatever a condition may leave out is asked for as well.
     """
-    core: Core = info._raw_info
+    core: CoreInfo = info._raw_info
     fields = tuple(map(id, core.field_nodes))
-    return once(core.operation, ("shape", fields), lambda: _look(core, paths))
+    return memoize(core.operation, ("shape", fields), lambda: _analyze(core, paths))
 
 
-def asks_for(info: Info, name: str) -> bool:
+def is_selected(info: Info, name: str) -> bool:
     """Whether a field of what the field returns is in the answer, whatever it is called there.
 
     Here conditions count, for it may be dear to be asked for nothing.
     """
-    core: Core = info._raw_info
+    core: CoreInfo = info._raw_info
     fields = tuple(map(id, core.field_nodes))
     try:
-        found = once(core.operation, ("asks", fields, name), lambda: _conditions(core, name))
+        found = memoize(
+            core.operation, ("asks", fields, name), lambda: _field_conditions(core, name)
+        )
         given = info.variable_values
         return any(all(holds(given) for holds in conditions) for conditions in found)
-    except Surprise:
+    except Unsupported:
         return True
 
 
-def is_alone(info: Info) -> bool:
+def is_only_root_field(info: Info) -> bool:
     """Whether the operation may have no other field, with which loaders would share a statement."""
-    core: Core = info._raw_info
+    core: CoreInfo = info._raw_info
     root = core.operation.selection_set
-    return once(
+    return memoize(
         core.operation,
         ("alone",),
-        lambda: sum(1 for _ in _fields(core, core.parent_type, [root])) == 1,
+        lambda: sum(1 for _ in _iter_fields(core, core.parent_type, [root])) == 1,
     )
 
 
-def _conditions(core: Core, name: str) -> list[tuple[Condition, ...]]:
+def _field_conditions(core: CoreInfo, name: str) -> list[tuple[Condition, ...]]:
     """Of each place where the field is asked for, what has to hold for it."""
-    selections = Selections(core.schema, core.fragments)
+    selections = FieldCollector(core.schema, core.fragments)
     named = cast("GraphQLObjectType", get_named_type(core.return_type))
     return [
         conditions
         for own in core.field_nodes
-        for node, conditions in selections.fields(named, own.selection_set)
+        for node, conditions in selections.iter_fields(named, own.selection_set)
         if node.name.value == name
     ]
 
 
-def _look(core: Core, paths: Sequence[tuple[str, ...]]) -> Shape:
+def _analyze(core: CoreInfo, paths: Sequence[tuple[str, ...]]) -> Projection:
     own = [node.selection_set for node in core.field_nodes]
-    places = [_below(core, get_named_type(core.return_type), own, path) for path in paths or ((),)]
+    places = [
+        _selection_sets_at(core, get_named_type(core.return_type), own, path)
+        for path in paths or ((),)
+    ]
     (named,) = {each for each, _ in places}
-    return _shape(core, named, [each for _, found in places for each in found])
+    return _build_projection(core, named, [each for _, found in places for each in found])
 
 
-def _below(
-    core: Core,
-    named: Any,
+def _selection_sets_at(
+    core: CoreInfo,
+    named_type: Any,
     selection_sets: Sequence[SelectionSetNode | None],
     path: tuple[str, ...],
 ) -> tuple[Any, list[SelectionSetNode | None]]:
     found = list(selection_sets)
     for name in path:
         found = [
-            node.selection_set for node in _fields(core, named, found) if node.name.value == name
+            node.selection_set
+            for node in _iter_fields(core, named_type, found)
+            if node.name.value == name
         ]
-        named = get_named_type(named.fields[name].type)
-    return named, found
+        named_type = get_named_type(named_type.fields[name].type)
+    return named_type, found
 
 
-def _shape(
-    core: Core,
-    named: GraphQLObjectType,
+def _build_projection(
+    core: CoreInfo,
+    object_type: GraphQLObjectType,
     selection_sets: Iterable[SelectionSetNode | None],
-) -> Shape:
+) -> Projection:
     columns: set[str] = set()
-    along: dict[str, Shape] = {}
-    for node in _fields(core, named, selection_sets):
-        field = named.fields.get(node.name.value)
-        how = None if field is None else shown_as(field.extensions[DEFINITION])
+    along: dict[str, Projection] = {}
+    for node in _iter_fields(core, object_type, selection_sets):
+        field = object_type.fields.get(node.name.value)
+        how = None if field is None else field_source(field.extensions[STRAWBERRY_DEFINITION])
         match how:
             case Column(name):
                 columns.add(name)
-            case Derived(reads) | Told(reads):
+            case FromResolver(reads) | Computed(reads):
                 columns.update(reads)
-            case Loaded(reads, many, of_many):
+            case Deferred(reads, many, of_many):
                 columns.update(reads)
                 if many is not None:
-                    _add(along, many, Shape(frozenset(of_many)))
-            case FromPart(part, reads):
-                _add(along, part, Shape(frozenset(reads)))
-            case One(name) | Many(name):
-                if isinstance(how, Many):
-                    columns.update(how.reads)
-                inner = get_named_type(named.fields[node.name.value].type)
-                _add(along, name, _shape(core, inner, [node.selection_set]))
-    return Shape(frozenset(columns), along)
+                    _merge_relation(along, many, Projection(frozenset(of_many)))
+            case FromRelated(part, reads):
+                _merge_relation(along, part, Projection(frozenset(reads)))
+            case ToOne(name) | ToMany(name):
+                if isinstance(how, ToMany):
+                    columns.update(how.columns)
+                inner = get_named_type(object_type.fields[node.name.value].type)
+                _merge_relation(along, name, _build_projection(core, inner, [node.selection_set]))
+    return Projection(frozenset(columns), along)
 
 
-def _add(along: dict[str, Shape], name: str, shape: Shape) -> None:
-    known = along.get(name)
-    along[name] = shape if known is None else known.with_all_of(shape)
+def _merge_relation(relations: dict[str, Projection], name: str, projection: Projection) -> None:
+    known = relations.get(name)
+    relations[name] = projection if known is None else known.union(projection)
 
 
-def _fields(
-    core: Core,
-    named: GraphQLObjectType,
+def _iter_fields(
+    core: CoreInfo,
+    object_type: GraphQLObjectType,
     selection_sets: Iterable[SelectionSetNode | None],
 ) -> Iterator[FieldNode]:
     """All that may be asked for: conditions, and the types of fragments, are left out of account here."""
@@ -148,6 +155,6 @@ def _fields(
                 yield selection
             elif isinstance(selection, FragmentSpreadNode):
                 fragment = core.fragments[selection.name.value]
-                yield from _fields(core, named, [fragment.selection_set])
+                yield from _iter_fields(core, object_type, [fragment.selection_set])
             elif isinstance(selection, InlineFragmentNode):
-                yield from _fields(core, named, [selection.selection_set])
+                yield from _iter_fields(core, object_type, [selection.selection_set])

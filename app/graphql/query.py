@@ -22,23 +22,23 @@ from app.domain.ids import (
 )
 from app.domain.periods import Period
 from app.graphql import connections
-from app.graphql.analytics import AnalyticsSummary, summarise
-from app.graphql.changes import ChangePage, changes_page
+from app.graphql.analytics import AnalyticsSummary, build_summary
+from app.graphql.changes import ChangePage, read_change_page
 from app.graphql.connections import (
     CursorPage,
     DestinationConnection,
     PostConnection,
-    page_request,
+    parse_page_arguments,
 )
 from app.graphql.context import Context, Info
 from app.graphql.enums import CatalogPart
 from app.graphql.error_catalog import ErrorCatalogEntry, catalog_entries
 from app.graphql.inputs import DestinationFilter, DestinationOrder, PostFilter, PostOrder
 from app.graphql.permissions import requires
-from app.graphql.reading import read_destinations, read_post, read_posts, read_total
-from app.graphql.retry_schedules import RetrySchedule, preview
+from app.graphql.reading import read_count, read_destinations, read_post, read_posts
+from app.graphql.retry_schedules import RetrySchedule, build_retry_schedule
 from app.graphql.types import Account, Destination, Node, Post
-from app.graphql.viewer import Viewer, current_viewer
+from app.graphql.viewer import Viewer, build_viewer
 
 First = Annotated[
     int | None,
@@ -53,10 +53,10 @@ Last = Annotated[
 ]
 Before = Annotated[str | None, argument(description="Only what comes before this cursor.")]
 
-Types = Annotated[
+ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Only changes of these types; without it, all.")
 ]
-OfPost = Annotated[
+ChangedPostId = Annotated[
     UUID | None, argument(description="Only changes of this post and its destinations.")
 ]
 
@@ -72,7 +72,7 @@ class Query:
         info: Info,
         id: Annotated[strawberry.ID, argument(description="From a field `id`.")],  # noqa: A002
     ) -> Node | None:
-        return await _node(info.context, id, "id")
+        return await _load_node_by_id(info.context, id, "id")
 
     @strawberry.field(
         description="The objects with these ids, in their order; null where there is none.",
@@ -84,7 +84,7 @@ class Query:
         ids: Annotated[list[strawberry.ID], argument(description="From fields `id`.")],
     ) -> list[Node | None] | None:
         decoded = [decode_node_id(text, "ids") for text in ids]
-        return list(await gather(*(_load(info.context, kind, key) for kind, key in decoded)))
+        return list(await gather(*(_load_node(info.context, kind, key) for kind, key in decoded)))
 
     @strawberry.field(
         description="The post with this UUID; null where there is none.",
@@ -115,14 +115,14 @@ class Query:
         ] = None,
     ) -> PostConnection | None:
         order = order_by or PostOrder()
-        wanted = (filter or PostFilter()).to_query()
-        cursors = info.context.cursors(f"posts:{order.field}:{order.direction}")
-        page = page_request(
+        wanted = (filter or PostFilter()).to_db_filter()
+        cursors = info.context.cursor_codec(f"posts:{order.field}:{order.direction}")
+        page = parse_page_arguments(
             cursors, first=first, after=after, last=last, before=before, offset=offset
         )
 
         found, nodes = await read_posts(info, wanted, order.field, order.direction, page)
-        total = await read_total(info, lambda reader: posts.count_posts(reader, wanted))
+        total = await read_count(info, lambda reader: posts.count_posts(reader, wanted))
         page_shown = CursorPage(found, cursors, order.field)
         return PostConnection(nodes=nodes, page=page_shown, total=total)
 
@@ -144,12 +144,12 @@ class Query:
     ) -> DestinationConnection | None:
         now = info.context.clock()
         order = order_by or DestinationOrder()
-        wanted = (filter or DestinationFilter()).to_query()
-        cursors = info.context.cursors(f"destinations:{order.field}:{order.direction}")
-        page = page_request(cursors, first=first, after=after, last=last, before=before)
+        wanted = (filter or DestinationFilter()).to_db_filter()
+        cursors = info.context.cursor_codec(f"destinations:{order.field}:{order.direction}")
+        page = parse_page_arguments(cursors, first=first, after=after, last=last, before=before)
 
         found = await read_destinations(info, wanted, order.field, order.direction, page, now)
-        total = await read_total(
+        total = await read_count(
             info, lambda reader: destinations.count_destinations(reader, wanted, now)
         )
         nodes = [Destination.from_row(row, now) for row in found.rows]
@@ -175,7 +175,7 @@ class Query:
     async def accounts(self, info: Info) -> list[Account] | None:
         reader = info.context.read()
         rows = await accounts.all_accounts(reader)
-        info.context.list_entries.add(len(rows))
+        info.context.list_limit.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]
 
@@ -189,14 +189,14 @@ class Query:
         info: Info,
         after: After = None,
         first: First = None,
-        types: Types = None,
-        post_id: OfPost = None,
+        types: ChangeTypes = None,
+        post_id: ChangedPostId = None,
     ) -> ChangePage | None:
-        return await changes_page(info.context, after, first, types, post_id)
+        return await read_change_page(info.context, after, first, types, post_id)
 
     @strawberry.field(description="Who asks: the key of this request and its workspace.")
     def viewer(self, info: Info) -> Viewer:
-        return current_viewer(info)
+        return build_viewer(info)
 
     @strawberry.field(description="Every error code a client can meet, and what to do about it.")
     def error_catalog(
@@ -224,7 +224,7 @@ class Query:
             argument(name="to", description="The end of a CUSTOM period; without it, now."),
         ] = None,
     ) -> AnalyticsSummary | None:
-        return await summarise(info, period, start, end)
+        return await build_summary(info, period, start, end)
 
     @strawberry.field(
         description="Whether and when a kind of failure on a platform is retried by itself.",
@@ -242,15 +242,15 @@ class Query:
             argument(description="How long the platform asks to wait each time, where it does."),
         ] = None,
     ) -> RetrySchedule | None:
-        return preview(info, platform, category, retry_after_seconds)
+        return build_retry_schedule(info, platform, category, retry_after_seconds)
 
 
-async def _node(context: Context, text: str, name: str) -> Node | None:
-    kind, key = decode_node_id(text, name)
-    return await _load(context, kind, key)
+async def _load_node_by_id(context: Context, node_id: str, argument_name: str) -> Node | None:
+    kind, key = decode_node_id(node_id, argument_name)
+    return await _load_node(context, kind, key)
 
 
-async def _load(context: Context, kind: NodeKind, key: UUID | AccountId) -> Node | None:
+async def _load_node(context: Context, kind: NodeKind, key: UUID | AccountId) -> Node | None:
     if isinstance(key, int):
         row = await context.loaders.accounts_by_id.load(key)
         return None if row is None else Account.from_row(row, context.clock())

@@ -8,17 +8,17 @@ from typing import TypeVar
 import structlog
 
 from app.db import destinations, posts
-from app.db.destinations import POST, DestinationFilter, DestinationSort
+from app.db.destinations import POST_RELATION, DestinationFilter, DestinationSort
 from app.db.engine import Reader
 from app.db.pages import Direction, Page, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.queries import AnyRow
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
-from app.graphql.connections import Total
+from app.graphql.connections import CountResult
 from app.graphql.context import Info
-from app.graphql.loaders import ListEntries
-from app.graphql.lookahead import asks_for, is_alone, shape_of
+from app.graphql.loaders import ListSizeLimit
+from app.graphql.lookahead import is_only_root_field, is_selected, selected_projection
 from app.graphql.types import Post
 
 T = TypeVar("T")
@@ -28,19 +28,19 @@ DESTINATIONS = "destinations"
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class ReadAlong(Mapping[str, Sequence[AnyRow]]):
+class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
     """A post's destinations that were read with it, which count each time they go into the answer."""
 
-    __slots__ = ("_entries", "_rows")
+    __slots__ = ("_list_limit", "_rows")
 
-    def __init__(self, rows: Sequence[AnyRow], entries: ListEntries) -> None:
+    def __init__(self, rows: Sequence[AnyRow], list_limit: ListSizeLimit) -> None:
         self._rows = rows
-        self._entries = entries
+        self._list_limit = list_limit
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
         if name not in self:
             raise KeyError(name)
-        self._entries.add(len(self._rows))
+        self._list_limit.add(len(self._rows))
         return self._rows
 
     def __contains__(self, name: object) -> bool:
@@ -55,69 +55,73 @@ class ReadAlong(Mapping[str, Sequence[AnyRow]]):
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
     """With its destinations in one statement, where the document asks for nothing else."""
-    context, shape = info.context, shape_of(info)
-    along = shape.part(DESTINATIONS)
-    if along is not None and is_alone(info):
-        rows = await _together(
+    context, shape = info.context, selected_projection(info)
+    along = shape.relation(DESTINATIONS)
+    if along is not None and is_only_root_field(info):
+        rows = await _try_joined_read(
             destinations.destinations_with_post(context.read(), post_id, along, shape)
         )
         if rows:
-            known = ReadAlong(rows, context.list_entries)
-            return Post.from_row(rows[0].parts[POST](rows[0]), context.clock(), known)
+            known = PrefetchedRelations(rows, context.list_limit)
+            return Post.from_row(
+                rows[0].related_classes[POST_RELATION](rows[0]), context.clock(), known
+            )
     row = await context.loaders.posts_by_id.load(post_id)
     return None if row is None else Post.from_row(row, context.clock())
 
 
 async def read_posts(
     info: Info,
-    wanted: PostFilter,
+    post_filter: PostFilter,
     sort_by: PostSort,
     direction: Direction,
-    request: PageRequest,
+    page_request: PageRequest,
 ) -> tuple[Page, list[Post]]:
     """A page, and its posts with their destinations where the document asks for those."""
-    context, shape = info.context, shape_of(info, ("nodes",), ("edges", "node"))
-    page = await posts.posts_page(context.read(), wanted, sort_by, direction, request, shape)
-    now, along = context.clock(), shape.part(DESTINATIONS)
+    context, shape = info.context, selected_projection(info, ("nodes",), ("edges", "node"))
+    page = await posts.posts_page(
+        context.read(), post_filter, sort_by, direction, page_request, shape
+    )
+    now, along = context.clock(), shape.relation(DESTINATIONS)
     found = None
     if along is not None and page.rows:
-        found = await _together(
-            destinations.destinations_of_posts(context.read(), page.rows, along)
+        found = await _try_joined_read(
+            destinations.destinations_for_posts(context.read(), page.rows, along)
         )
     if found is None:
         return page, [Post.from_row(row, now) for row in page.rows]
     return page, [
-        Post.from_row(row, now, ReadAlong(rows, context.list_entries))
+        Post.from_row(row, now, PrefetchedRelations(rows, context.list_limit))
         for row, rows in zip(page.rows, found, strict=True)
     ]
 
 
 async def read_destinations(
     info: Info,
-    wanted: DestinationFilter,
+    destination_filter: DestinationFilter,
     sort_by: DestinationSort,
     direction: Direction,
-    request: PageRequest,
+    page_request: PageRequest,
     now: datetime,
 ) -> Page:
     """A page, with the accounts where the document asks for them and they can be read."""
-    shape = shape_of(info, ("nodes",), ("edges", "node"))
+    shape = selected_projection(info, ("nodes",), ("edges", "node"))
     read = partial(
         destinations.destinations_page,
         info.context.read(),
-        wanted,
+        destination_filter,
         sort_by,
         direction,
-        request,
+        page_request,
         now,
     )
-    page = await _together(read(shape))
+    page = await _try_joined_read(read(shape))
     return await read() if page is None else page
 
 
-async def read_total(info: Info, count: Callable[[Reader], Awaitable[int]]) -> Total:
+async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> CountResult:
     """Of a list whose document asks for the total; it is told, or fails, where it is asked for."""
-    if not asks_for(info, "totalCount"):
+    if not is_selected(info, "totalCount"):
         return None
     try:
         return await count(info.context.read())
@@ -125,7 +129,7 @@ async def read_total(info: Info, count: Callable[[Reader], Awaitable[int]]) -> T
         return error
 
 
-async def _together(read: Awaitable[T]) -> T | None:
+async def _try_joined_read(read: Awaitable[T]) -> T | None:
     """None where rows cannot be read together: then each is read, and fails, for itself."""
     try:
         return await read

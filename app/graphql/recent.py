@@ -8,28 +8,28 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class SizedLRUCache(Generic[K, V]):
     """Forgets what was not used for longest when there is no room."""
 
-    def __init__(self, max_bytes: int, size_of: Callable[[K, V], int]) -> None:
+    def __init__(self, max_bytes: int, getsizeof: Callable[[K, V], int]) -> None:
         """Zero bytes keep nothing. `size_of` says how many a value takes, and always says the same of it."""
         self._max_bytes = max_bytes
-        self._size_of = size_of
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self.bytes = 0
+        self._getsizeof = getsizeof
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self.size_bytes = 0
 
     def get(self, key: K) -> V | None:
-        if key not in self._kept:
+        if key not in self._entries:
             return None
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        self._entries.move_to_end(key)
+        return self._entries[key]
 
     def put(self, key: K, value: V) -> None:
         """Keep a value, which is the same for a key each time; one that can never fit is not kept."""
-        size = self._size_of(key, value)
+        size = self._getsizeof(key, value)
         if self.get(key) is not None or size > self._max_bytes:
             return
-        self._kept[key] = value
-        self.bytes += size
-        while self.bytes > self._max_bytes:
-            self.bytes -= self._size_of(*self._kept.popitem(last=False))
+        self._entries[key] = value
+        self.size_bytes += size
+        while self.size_bytes > self._max_bytes:
+            self.size_bytes -= self._getsizeof(*self._entries.popitem(last=False))

@@ -7,7 +7,7 @@ from strawberry import field
 
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.retry_policy import PlannedWait, schedule
+from app.domain.retry_policy import PlannedWait, preview_schedule
 from app.domain.text import MAX_SEARCH_LENGTH, check_text
 from app.graphql.context import Info
 
@@ -47,7 +47,7 @@ class RetrySchedule:
     )
 
 
-def preview(
+def build_retry_schedule(
     info: Info, platform: str, category: ErrorCategory, retry_after_seconds: int | None
 ) -> RetrySchedule:
     """VALIDATION_ERROR for a text that cannot be a platform, and for a negative number."""
@@ -57,21 +57,21 @@ def preview(
             f"retryAfterSeconds must not be negative; it is {retry_after_seconds}.",
             argument="retryAfterSeconds",
         )
-    policy = info.context.shared.retry_policies.of(platform, category)
-    planned = schedule(policy, timedelta(seconds=retry_after_seconds or 0))
+    policy = info.context.app_state.retry_policies.policy_for(platform, category)
+    planned = preview_schedule(policy, timedelta(seconds=retry_after_seconds or 0))
     retries = bool(planned.waits)
     return RetrySchedule(
         retries=retries,
         max_attempts=policy.max_attempts if policy.counts_attempts else None,
         gives_up_after_seconds=int(policy.max_age.total_seconds()) if retries else None,
-        waits=[_wait(number, each) for number, each in enumerate(planned.waits, start=1)],
+        waits=[_to_retry_wait(number, each) for number, each in enumerate(planned.waits, start=1)],
         continues=planned.continues,
     )
 
 
-def _wait(number: int, planned: PlannedWait) -> RetryWait:
+def _to_retry_wait(attempt_number: int, planned_wait: PlannedWait) -> RetryWait:
     return RetryWait(
-        after_attempt=number,
-        earliest_seconds=planned.earliest.total_seconds(),
-        latest_seconds=planned.latest.total_seconds(),
+        after_attempt=attempt_number,
+        earliest_seconds=planned_wait.earliest.total_seconds(),
+        latest_seconds=planned_wait.latest.total_seconds(),
     )

@@ -14,14 +14,14 @@ import strawberry
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from app.db.queries import AnyRow, Part, Record
+from app.db.queries import AnyRow, Record, RelatedRecord
 
-DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+STRAWBERRY_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 """Where a type or a field of graphql-core, in its extensions, has that of Strawberry."""
 
-_SHOWN = "shown"
+_SOURCE_KEY = "shown"
 
-NOTHING: Mapping[str, Sequence[AnyRow]] = MappingProxyType({})
+NO_RELATIONS: Mapping[str, Sequence[AnyRow]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,85 +32,85 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class FromResolver:
     """The field's value is told by its resolver, which needs nothing but these columns and the time."""
 
-    reads: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Computed:
     """The field's value is told by a function of these columns, and behind them of the time if need be."""
 
-    reads: tuple[str, ...]
-    value: Callable[..., object]
-    by_time: bool = False
+    columns: tuple[str, ...]
+    compute: Callable[..., object]
+    uses_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class FromPart:
+class FromRelated:
     """The field's value is told by a function of these columns of the row that came along."""
 
-    part: str
-    reads: tuple[str, ...]
-    value: Callable[..., object]
+    relation: str
+    columns: tuple[str, ...]
+    compute: Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
-class One:
+class ToOne:
     """The field's value is the row that came along, as an object."""
 
-    part: str
+    relation: str
 
 
 @dataclass(frozen=True, slots=True)
-class Many:
+class ToMany:
     """The field's value are rows of another table, as objects; they are found by these columns."""
 
-    name: str
-    reads: tuple[str, ...]
+    relation: str
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class Deferred:
     """The field's value is told by its resolver, which loads more by these columns.
 
     Where `Many` of that name came along already, it needs these columns of theirs instead.
     """
 
-    reads: tuple[str, ...]
-    many: str | None = None
-    of_many: tuple[str, ...] = ()
+    columns: tuple[str, ...]
+    relation: str | None = None
+    relation_columns: tuple[str, ...] = ()
 
 
-Shown = Column | Derived | Told | FromPart | One | Many | Loaded
+FieldSource = Column | FromResolver | Computed | FromRelated | ToOne | ToMany | Deferred
 
 
 def column(description: str, *, name: str | None = None) -> Any:
     """A field that is a column of the row, which has the field's name unless another one is given."""
-    return strawberry.field(description=description, metadata={_SHOWN: Column(name or "")})
+    return strawberry.field(description=description, metadata={_SOURCE_KEY: Column(name or "")})
 
 
-def shown(how: Shown) -> Mapping[str, object]:
+def source_metadata(source: FieldSource) -> Mapping[str, object]:
     """The metadata of a field with a resolver."""
-    return {_SHOWN: how}
+    return {_SOURCE_KEY: source}
 
 
-def shown_as(field: StrawberryField) -> Shown | None:
+def field_source(field: StrawberryField) -> FieldSource | None:
     """How a field shows the row of its object; None for one that has nothing to do with a row."""
-    how: Shown | None = field.metadata.get(_SHOWN)
+    how: FieldSource | None = field.metadata.get(_SOURCE_KEY)
     if isinstance(how, Column) and not how.name:
         return Column(field.python_name)
     return how
 
 
-class OfRow:
+class RowBacked:
     """An object that shows a row and holds nothing else; its plain fields are columns."""
 
     row: AnyRow
     now: datetime
     """When the row was read, for what depends on the time."""
-    known: Mapping[str, Sequence[AnyRow]]
+    prefetched: Mapping[str, Sequence[AnyRow]]
     """Rows of other tables that were read together with it, by the name that `Many` gives them."""
 
     _columns: Mapping[str, str]
@@ -118,10 +118,10 @@ class OfRow:
 
     @classmethod
     def from_row(
-        cls, row: AnyRow, now: datetime, known: Mapping[str, Sequence[AnyRow]] = NOTHING
+        cls, row: AnyRow, now: datetime, prefetched: Mapping[str, Sequence[AnyRow]] = NO_RELATIONS
     ) -> Self:
         made = object.__new__(cls)
-        made.row, made.now, made.known = row, now, known
+        made.row, made.now, made.prefetched = row, now, prefetched
         return made
 
     def __getattr__(self, name: str) -> Any:
@@ -135,11 +135,11 @@ class OfRow:
     def _columns_by_field(cls) -> Mapping[str, str]:
         if "_columns" not in cls.__dict__:
             fields: Sequence[StrawberryField] = cls.__strawberry_definition__.fields  # type: ignore[attr-defined]
-            each = ((field.python_name, shown_as(field)) for field in fields)
+            each = ((field.python_name, field_source(field)) for field in fields)
             cls._columns = {name: how.name for name, how in each if isinstance(how, Column)}
         return cls._columns
 
 
-def part_of(row: AnyRow, name: str) -> AnyRow | None:
+def related_row(row: AnyRow, relation: str) -> AnyRow | None:
     """The row that came along with another one; None where none was asked for."""
-    return row.part(name) if isinstance(row, Record | Part) else None
+    return row.related_row(relation) if isinstance(row, Record | RelatedRecord) else None

@@ -25,18 +25,18 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql import limits
 from app.graphql.context import Context
-from app.graphql.errors import mark_as_validation
-from app.graphql.execution.operations import Operation, Operations
+from app.graphql.errors import add_validation_code
+from app.graphql.execution.operations import OperationCache, PreparedOperation
 from app.graphql.mutations import Mutation
 from app.graphql.query import Query
 from app.graphql.scalars import SCALARS
 from app.graphql.subscription import Subscription
 from app.graphql.types import Account, Destination, Post
-from app.graphql.validation import RULES
+from app.graphql.validation import VALIDATION_RULES
 from app.settings import GraphQLLimits
 
 
-class Refused(Exception):
+class OperationRejected(Exception):
     """An operation that does not run, and why."""
 
     def __init__(self, errors: list[GraphQLError]) -> None:
@@ -47,60 +47,62 @@ class Refused(Exception):
 class Schema(strawberry.Schema):
     """Strawberry's schema, and the gate that every operation passes before it runs."""
 
-    allowed: GraphQLLimits
-    is_fast: bool
-    operations: Operations
+    limits: GraphQLLimits
+    use_fast_path: bool
+    operation_cache: OperationCache
     """Those that passed before; none is kept where not `is_fast`."""
 
-    def admit(
+    def prepare(
         self,
         text: str,
-        variables: Mapping[str, object],
+        raw_variables: Mapping[str, object],
         context: Context,
         operation_name: str | None,
-        kinds: frozenset[OperationType],
-    ) -> tuple[Operation, VariableValues]:
+        allowed_types: frozenset[OperationType],
+    ) -> tuple[PreparedOperation, VariableValues]:
         """What may run, once it is counted; Refused for what may not.
 
         KindNotAllowed for an operation of another kind.
         """
         try:
-            operation = self._operation(text, context, operation_name, kinds)
-            coerced = operation.coerced(context, variables, self.allowed)
+            operation = self._get_or_prepare_operation(text, context, operation_name, allowed_types)
+            coerced = operation.coerce_variables(context, raw_variables, self.limits)
         except RequestError as error:
-            raise Refused([GraphQLError(str(error), original_error=error)]) from None
+            raise OperationRejected([GraphQLError(str(error), original_error=error)]) from None
         except GraphQLError as error:
-            raise Refused([error]) from None
+            raise OperationRejected([error]) from None
         if not isinstance(coerced, VariableValues):
-            raise Refused(coerced)
+            raise OperationRejected(coerced)
         return operation, coerced
 
-    def _operation(
+    def _get_or_prepare_operation(
         self,
         text: str,
         context: Context,
-        name: str | None,
-        kinds: frozenset[OperationType],
-    ) -> Operation:
+        operation_name: str | None,
+        allowed_types: frozenset[OperationType],
+    ) -> PreparedOperation:
         """One that ran before is known to be valid; any other is looked at from all sides."""
-        known = self.operations.get(text, name)
+        known = self.operation_cache.get(text, operation_name)
         if known is not None:
-            known.begin(context, kinds, is_known=True)
+            known.check_and_charge(context, allowed_types, is_cached=True)
             return known
-        document = _read_within(text, self.allowed)
-        definition = _definition(document, name)
-        operation = Operation(self, text, document, definition, is_fast=self.is_fast)
+        document = _parse_and_check(text, self.limits)
+        definition = _operation_definition(document, operation_name)
+        operation = PreparedOperation(
+            self, text, document, definition, use_fast_path=self.use_fast_path
+        )
         # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
-        operation.begin(context, kinds, is_known=False)
-        if errors := validate_document(core_schema(self), document, RULES):
-            mark_as_validation(errors)
-            raise Refused(errors)
-        self.operations.put(text, name, operation)
+        operation.check_and_charge(context, allowed_types, is_cached=False)
+        if errors := validate_document(core_schema(self), document, VALIDATION_RULES):
+            add_validation_code(errors)
+            raise OperationRejected(errors)
+        self.operation_cache.put(text, operation_name, operation)
         return operation
 
 
 @cache
-def make_schema(allowed: GraphQLLimits, *, is_fast: bool = True) -> Schema:
+def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) -> Schema:
     """The schema with a gate for these limits; made once per process, for it takes a while.
 
     `is_fast` says whether functions made for a document take the place of graphql-core where they can.
@@ -112,9 +114,9 @@ def make_schema(allowed: GraphQLLimits, *, is_fast: bool = True) -> Schema:
         types=[Post, Destination, Account],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
-    schema.allowed = allowed
-    schema.is_fast = is_fast
-    schema.operations = Operations() if is_fast else Operations(max_bytes=0)
+    schema.limits = graphql_limits
+    schema.use_fast_path = use_fast_path
+    schema.operation_cache = OperationCache() if use_fast_path else OperationCache(max_bytes=0)
     _drop_null_defaults(core_schema(schema))
     return schema
 
@@ -124,16 +126,16 @@ def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
     return schema._schema
 
 
-def check_document(schema: strawberry.Schema, text: str, allowed: GraphQLLimits) -> None:
+def check_document(schema: strawberry.Schema, text: str, graphql_limits: GraphQLLimits) -> None:
     """Refuse what the gate would, whatever the variables; LimitExceeded or a GraphQLError."""
-    document = _read_within(text, allowed)
-    if errors := validate_document(core_schema(schema), document, RULES):
+    document = _parse_and_check(text, graphql_limits)
+    if errors := validate_document(core_schema(schema), document, VALIDATION_RULES):
         raise errors[0]
 
 
-def _read_within(text: str, allowed: GraphQLLimits) -> DocumentNode:
-    document = limits.parse_within(text, allowed)
-    limits.refuse_excess(limits.measure(document), allowed)
+def _parse_and_check(text: str, graphql_limits: GraphQLLimits) -> DocumentNode:
+    document = limits.parse_document(text, graphql_limits)
+    limits.enforce_limits(limits.collect_stats(document), graphql_limits)
     return document
 
 
@@ -156,7 +158,7 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
                 each.default_value = Undefined
 
 
-def _definition(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+def _operation_definition(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
     operation = get_operation_ast(document, name)
     if operation is not None:
         return operation

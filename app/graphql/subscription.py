@@ -13,7 +13,7 @@ import strawberry
 from strawberry import argument
 
 from app.db import destinations
-from app.db.destinations import destination_matching
+from app.db.destinations import find_matching_destination
 from app.db.posts import post_exists
 from app.db.queries import AnyRow
 from app.domain import events
@@ -22,23 +22,23 @@ from app.domain.errors import NotFound
 from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import PostId
 from app.graphql.changes import (
-    FEED,
+    CURSOR_SCOPE,
     Change,
+    build_change_filter,
     decode_position,
-    destination_of,
-    post_of,
-    wanted_changes,
+    load_changed_destination,
+    load_changed_post,
 )
 from app.graphql.context import Context, Info
 from app.graphql.inputs import DestinationFilter
 from app.graphql.permissions import requires
-from app.graphql.query import OfPost, Types
+from app.graphql.query import ChangedPostId, ChangeTypes
 from app.graphql.types import Destination, Post
 
-Show: TypeAlias = Callable[[Change, Context], Awaitable[object | None]]
+EventResolver: TypeAlias = Callable[[Change, Context], Awaitable[object | None]]
 """What is answered to a change; None where it is not to be told after all."""
 
-Resume = Annotated[
+ResumeAfter = Annotated[
     str | None,
     argument(
         description="Go on behind this cursor, that of the last change that was seen; without it, from now"
@@ -46,19 +46,21 @@ Resume = Annotated[
     ),
 ]
 
-_OF_DESTINATIONS = frozenset(each for each in EventKind if each.startswith("destination."))
+_DESTINATION_EVENT_KINDS = frozenset(each for each in EventKind if each.startswith("destination."))
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PendingEvent:
     """A change that a stream is told of."""
 
-    change: events.Change
-    show: Show
+    event: events.Change
+    resolver: EventResolver
 
-    async def shown(self, context: Context) -> object | None:
+    async def resolve(self, context: Context) -> object | None:
         """What a stream answers to it, as of now; None where it is not to be told after all."""
-        return await self.show(Change(told=self.change, cursors=context.cursors(FEED)), context)
+        return await self.resolver(
+            Change(event=self.event, cursor_codec=context.cursor_codec(CURSOR_SCOPE)), context
+        )
 
 
 @strawberry.type(description="A change of a post or of one of its destinations.")
@@ -67,11 +69,11 @@ class PostChange:
 
     @strawberry.field(description="Its place in the feed; pass it as `after` to go on behind it.")
     def cursor(self) -> str:
-        return self.change.place()
+        return self.change.encoded_cursor()
 
     @strawberry.field(description="The post as it is now; null where it was deleted.")
     async def post(self, info: Info) -> Post | None:
-        return await post_of(self.change.told, info)
+        return await load_changed_post(self.change.event, info)
 
 
 @strawberry.type(description="A change of a destination.")
@@ -82,7 +84,7 @@ class DestinationChange:
 
     @strawberry.field(description="Its place in the feed; pass it as `after` to go on behind it.")
     def cursor(self) -> str:
-        return self.change.place()
+        return self.change.encoded_cursor()
 
     @strawberry.field(
         description="The destination as it is now; null where it was taken off its post, or the post was"
@@ -90,7 +92,7 @@ class DestinationChange:
     )
     async def destination(self, info: Info) -> Destination | None:
         if self.row is None:
-            return await destination_of(self.change.told, info)
+            return await load_changed_destination(self.change.event, info)
         return Destination.from_row(self.row, info.context.clock())
 
 
@@ -105,12 +107,16 @@ class Subscription:
         graphql_type=Change,
     )
     async def changes(
-        self, info: Info, after: Resume = None, types: Types = None, post_id: OfPost = None
-    ) -> AsyncGenerator[Told, None]:
-        async def show(change: Change, _context: Context) -> Change:
+        self,
+        info: Info,
+        after: ResumeAfter = None,
+        types: ChangeTypes = None,
+        post_id: ChangedPostId = None,
+    ) -> AsyncGenerator[PendingEvent, None]:
+        async def resolve(change: Change, _context: Context) -> Change:
             return change
 
-        return await _follow(info.context, after, wanted_changes(types, post_id), show)
+        return await _subscribe(info.context, after, build_change_filter(types, post_id), resolve)
 
     @strawberry.subscription(
         description="Whatever happens to a post and its destinations.",
@@ -121,17 +127,17 @@ class Subscription:
         self,
         info: Info,
         post_id: Annotated[UUID, argument(description="The post's UUID.")],
-        after: Resume = None,
-    ) -> AsyncGenerator[Told, None]:
+        after: ResumeAfter = None,
+    ) -> AsyncGenerator[PendingEvent, None]:
         if not await post_exists(info.context.read(), PostId(post_id)):
             raise NotFound(
                 "The post was not found: this workspace has none with that id.", argument="postId"
             )
 
-        async def show(change: Change, _context: Context) -> PostChange:
+        async def resolve(change: Change, _context: Context) -> PostChange:
             return PostChange(change=change)
 
-        return await _follow(info.context, after, wanted_changes(None, post_id), show)
+        return await _subscribe(info.context, after, build_change_filter(None, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of destinations as the filter says; without a filter, all. Of status, outcome,"
@@ -146,48 +152,50 @@ class Subscription:
         filter: Annotated[  # noqa: A002
             DestinationFilter | None, argument(description="What a destination has to be.")
         ] = None,
-        after: Resume = None,
-    ) -> AsyncGenerator[Told, None]:
-        wanted = None if filter is None else filter.to_query()
+        after: ResumeAfter = None,
+    ) -> AsyncGenerator[PendingEvent, None]:
+        wanted = None if filter is None else filter.to_db_filter()
 
-        async def show(change: Change, context: Context) -> DestinationChange | None:
-            key = change.told.destination_id
+        async def resolve(change: Change, context: Context) -> DestinationChange | None:
+            key = change.event.destination_id
             if wanted is None or key is None:
                 return DestinationChange(change=change, row=None)
-            still_open = _besides(change.told, wanted)
+            still_open = _remaining_filter(change.event, wanted)
             if still_open is None:
                 return None
-            row = await destination_matching(context.read(), key, still_open, context.clock())
+            row = await find_matching_destination(context.read(), key, still_open, context.clock())
             return None if row is None else DestinationChange(change=change, row=row)
 
-        return await _follow(info.context, after, ChangeFilter(kinds=_OF_DESTINATIONS), show)
+        return await _subscribe(
+            info.context, after, ChangeFilter(kinds=_DESTINATION_EVENT_KINDS), resolve
+        )
 
 
-def _besides(
-    change: events.Change, wanted: destinations.DestinationFilter
+def _remaining_filter(
+    event: events.Change, destination_filter: destinations.DestinationFilter
 ) -> destinations.DestinationFilter | None:
     """What is still to be looked at, besides what the change says itself; None if that is not wanted."""
     for name in ("status", "outcome", "error_category", "error_code"):
-        values = getattr(wanted, name)
-        if values is not None and name in change.changes:
-            if change.changes[name] not in [str(each) for each in values]:
+        values = getattr(destination_filter, name)
+        if values is not None and name in event.changes:
+            if event.changes[name] not in [str(each) for each in values]:
                 return None
-            wanted = replace(wanted, **{name: None})
-    return wanted
+            destination_filter = replace(destination_filter, **{name: None})
+    return destination_filter
 
 
-async def _follow(
-    context: Context, after: str | None, wanted: ChangeFilter, show: Show
-) -> AsyncGenerator[Told, None]:
+async def _subscribe(
+    context: Context, after: str | None, change_filter: ChangeFilter, resolver: EventResolver
+) -> AsyncGenerator[PendingEvent, None]:
     """The stream, once it is known that it can start there."""
-    feeds, workspace_id = context.shared.feeds, context.viewer.workspace_id
-    position = None if after is None else decode_position(context.cursors(FEED), after)
-    start = await feeds.start(workspace_id, position)
+    feeds, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
+    position = None if after is None else decode_position(context.cursor_codec(CURSOR_SCOPE), after)
+    start = await feeds.resolve_start_position(workspace_id, position)
 
-    async def told() -> AsyncGenerator[Told, None]:
-        async with feeds.following(workspace_id, start) as following:
+    async def pending_events() -> AsyncGenerator[PendingEvent, None]:
+        async with feeds.subscribe(workspace_id, start) as following:
             while True:
-                for change in await following.changes(wanted):
-                    yield Told(change, show)
+                for change in await following.next_changes(change_filter):
+                    yield PendingEvent(change, resolver)
 
-    return told()
+    return pending_events()

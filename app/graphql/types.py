@@ -29,25 +29,25 @@ from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_no
 from app.domain.posts import PostStatus
 from app.graphql.context import Info
 from app.graphql.rows import (
-    Derived,
-    FromPart,
-    Loaded,
-    Many,
-    OfRow,
-    One,
-    Told,
+    Computed,
+    Deferred,
+    FromRelated,
+    FromResolver,
+    RowBacked,
+    ToMany,
+    ToOne,
     column,
-    part_of,
-    shown,
+    related_row,
+    source_metadata,
 )
 from app.graphql.scalars import Json
 
-NAME_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
+DISPLAY_LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
 """What the name is told by that an account is shown by, wherever it is shown."""
 
 
-def shown_account_name(row: AnyRow) -> str:
-    return account_rules.shown_name(*(getattr(row, each) for each in NAME_COLUMNS))
+def account_display_label(row: AnyRow) -> str:
+    return account_rules.display_label(*(getattr(row, each) for each in DISPLAY_LABEL_COLUMNS))
 
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
@@ -68,12 +68,12 @@ CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at
 
 
 @strawberry.interface(description="An object that `node` finds again by its id.")
-class Node(OfRow):
+class Node(RowBacked):
     kind: ClassVar[NodeKind]
 
     @strawberry.field(
         description="Opaque and stable; for `node` and client caches.",
-        metadata=shown(Derived(reads=("id",))),
+        metadata=source_metadata(FromResolver(columns=("id",))),
     )
     def id(self) -> strawberry.ID:
         return strawberry.ID(encode_node_id(self.kind, self.row.id))
@@ -153,8 +153,10 @@ class Destination(Node):
     @strawberry.field(
         description="Whether it was due, or the lease on it ended, five minutes ago or earlier, and no"
         " publisher has taken it up or reported since. While a lease runs, it is not.",
-        metadata=shown(
-            Derived(reads=("claimable_at", "round_started_at", "started_at", "lease_expires_at"))
+        metadata=source_metadata(
+            FromResolver(
+                columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")
+            )
         ),
     )
     def is_overdue(self) -> bool:
@@ -168,7 +170,7 @@ class Destination(Node):
 
     @strawberry.field(
         description="When a client that polls may look again; null for what does not change by itself.",
-        metadata=shown(Told(_POLL_COLUMNS, _poll_after_seconds, by_time=True)),
+        metadata=source_metadata(Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True)),
     )
     def poll_after_seconds(self) -> int | None:
         row = self.row
@@ -176,7 +178,9 @@ class Destination(Node):
 
     @strawberry.field(
         description="What to do about the error; null where there is none.",
-        metadata=shown(Derived(reads=("error_category", "error_code", "outcome", "next_retry_at"))),
+        metadata=source_metadata(
+            FromResolver(columns=("error_category", "error_code", "outcome", "next_retry_at"))
+        ),
     )
     def diagnosis(self) -> Diagnosis | None:
         if self.error_category is None or self.error_code is None:
@@ -199,25 +203,30 @@ class Destination(Node):
 
     @strawberry.field(
         description="The account's name, as `account.accountName`.",
-        metadata=shown(FromPart("account", NAME_COLUMNS, account_rules.shown_name)),
+        metadata=source_metadata(
+            FromRelated("account", DISPLAY_LABEL_COLUMNS, account_rules.display_label)
+        ),
     )
     async def account_name(self, info: Info) -> str | None:
-        row = await self._account(info)
-        return None if row is None else shown_account_name(row)
+        row = await self._load_account_row(info)
+        return None if row is None else account_display_label(row)
 
-    @strawberry.field(description="The account it goes out on.", metadata=shown(One("account")))
+    @strawberry.field(
+        description="The account it goes out on.", metadata=source_metadata(ToOne("account"))
+    )
     async def account(self, info: Info) -> "Account | None":
-        row = await self._account(info)
+        row = await self._load_account_row(info)
         return None if row is None else Account.from_row(row, self.now)
 
-    async def _account(self, info: Info) -> AnyRow | None:
-        known = part_of(self.row, "account")
+    async def _load_account_row(self, info: Info) -> AnyRow | None:
+        known = related_row(self.row, "account")
         if known is not None:
             return known
         return await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
 
     @strawberry.field(
-        description="The post it belongs to.", metadata=shown(Loaded(reads=("post_id",)))
+        description="The post it belongs to.",
+        metadata=source_metadata(Deferred(columns=("post_id",))),
     )
     async def post(self, info: Info) -> "Post | None":
         row = await info.context.loaders.posts_by_id.load(PostId(self.post_id))
@@ -226,7 +235,7 @@ class Destination(Node):
     @strawberry.field(
         description="Its attempts, oldest first. Of an imported one, `attempts` may count more than are"
         " logged.",
-        metadata=shown(Loaded(reads=("id",))),
+        metadata=source_metadata(Deferred(columns=("id",))),
     )
     async def attempt_log(self, info: Info) -> list[Attempt] | None:
         key = DestinationId(self.destination_id)
@@ -262,21 +271,25 @@ class Post(Node):
 
     @strawberry.field(
         description="One for each account, in the order of the request.",
-        metadata=shown(Many("destinations", reads=("id",))),
+        metadata=source_metadata(ToMany("destinations", columns=("id",))),
     )
     async def destinations(self, info: Info) -> list[Destination] | None:
-        return [Destination.from_row(row, self.now) for row in await self._destinations(info)]
+        return [
+            Destination.from_row(row, self.now) for row in await self._load_destination_rows(info)
+        ]
 
     @strawberry.field(
         description="The accounts it goes out on, in the order of the request.",
-        metadata=shown(Loaded(("id",), many="destinations", of_many=("account_id",))),
+        metadata=source_metadata(
+            Deferred(("id",), relation="destinations", relation_columns=("account_id",))
+        ),
     )
     async def account_ids(self, info: Info) -> list[int] | None:
-        return [row.account_id for row in await self._destinations(info)]
+        return [row.account_id for row in await self._load_destination_rows(info)]
 
-    async def _destinations(self, info: Info) -> Sequence[AnyRow]:
-        if "destinations" in self.known:
-            return self.known["destinations"]
+    async def _load_destination_rows(self, info: Info) -> Sequence[AnyRow]:
+        if "destinations" in self.prefetched:
+            return self.prefetched["destinations"]
         return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
 
 
@@ -342,20 +355,21 @@ class Account(Node):
 
     @strawberry.field(
         description="The best name there is for it; never empty.",
-        metadata=shown(Told(NAME_COLUMNS, account_rules.shown_name)),
+        metadata=source_metadata(Computed(DISPLAY_LABEL_COLUMNS, account_rules.display_label)),
     )
     def account_name(self) -> str:
-        return shown_account_name(self.row)
+        return account_display_label(self.row)
 
     @strawberry.field(
         description="Whether the platform refused its access.",
-        metadata=shown(Derived(reads=("needs_reconnection_since",))),
+        metadata=source_metadata(FromResolver(columns=("needs_reconnection_since",))),
     )
     def needs_reconnection(self) -> bool:
         return self.row.needs_reconnection_since is not None
 
     @strawberry.field(
-        description="Whether it can post now.", metadata=shown(Derived(reads=CONNECTION_COLUMNS))
+        description="Whether it can post now.",
+        metadata=source_metadata(FromResolver(columns=CONNECTION_COLUMNS)),
     )
     def readiness(self) -> AccountReadiness:
         ready = account_rules.readiness(self.connection, self.now)
@@ -363,7 +377,7 @@ class Account(Node):
 
     @strawberry.field(
         description="Its access to the platform.",
-        metadata=shown(Derived(reads=(*CONNECTION_COLUMNS, "token_refreshed_at"))),
+        metadata=source_metadata(FromResolver(columns=(*CONNECTION_COLUMNS, "token_refreshed_at"))),
     )
     def token(self) -> AccountToken:
         connection = self.connection
@@ -376,7 +390,7 @@ class Account(Node):
 
     @strawberry.field(
         description="The verdict, from its access and real outcomes.",
-        metadata=shown(Loaded(reads=("id", *CONNECTION_COLUMNS))),
+        metadata=source_metadata(Deferred(columns=("id", *CONNECTION_COLUMNS))),
     )
     async def health(self, info: Info) -> AccountHealth | None:
         key = AccountId(self.account_id)

@@ -11,30 +11,30 @@ from graphql.utilities.validate_input_value import validate_input_literal
 from graphql.validation import ValidationContext, ValuesOfCorrectTypeRule
 
 from app.domain.errors import InvalidInput, PostResultsError
-from app.domain.ids import not_an_account_id
-from app.graphql.connections import PAGE_ARGUMENTS, out_of_range
-from app.graphql.errors import field_of, public_cause
-from app.graphql.values import Place
+from app.domain.ids import invalid_account_id_error
+from app.graphql.connections import PAGE_ARGUMENT_RANGES, out_of_range_error
+from app.graphql.errors import argument_path, public_cause
+from app.graphql.values import ArgumentPath
 
-MAX_ERRORS_OF_A_VALUE = 5
+MAX_ERRORS_PER_VALUE = 5
 """Each of them prints the whole value."""
 
 # graphql-core says which variable was wrong, and where in it, in nothing but its sentence.
 _BAD_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]+))?: ", re.DOTALL)
 
 
-class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
+class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
     """A literal that does not fit is a VALIDATION_ERROR (or INVALID_ID) that names its argument."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
-        self._place = ""
+        self._path = ""
 
     def enter_argument(self, node: ArgumentNode, *_args: Any) -> None:
-        self._place = node.name.value
+        self._path = node.name.value
 
     def enter_variable_definition(self, node: VariableDefinitionNode, *_args: Any) -> None:
-        self._place = f"${node.variable.name.value}"
+        self._path = f"${node.variable.name.value}"
 
     def is_valid_value_node(
         self, node: ValueNode, input_type: GraphQLInputType | None
@@ -44,25 +44,25 @@ class NamedValuesOfCorrectType(ValuesOfCorrectTypeRule):
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
             nonlocal reported
             reported += 1
-            if reported > MAX_ERRORS_OF_A_VALUE:
-                raise _EnoughReported
+            if reported > MAX_ERRORS_PER_VALUE:
+                raise _TooManyErrors
             steps = (f".{step}" if isinstance(step, str) else f"[{step}]" for step in path)
-            self.report_error(_named(error, error.message, self._place + "".join(steps)))
+            self.report_error(_error_with_path(error, error.message, self._path + "".join(steps)))
 
         if input_type:
-            with suppress(_EnoughReported):
+            with suppress(_TooManyErrors):
                 validate_input_literal(
                     node, input_type, on_error, None, None, self.context.hide_suggestions
                 )
         return SKIP
 
 
-class _EnoughReported(Exception):
+class _TooManyErrors(Exception):
     """Ends the reading of a value."""
 
 
-def name_variable_errors(
-    errors: Iterable[GraphQLError], places: Mapping[str, Place]
+def add_argument_paths(
+    errors: Iterable[GraphQLError], variable_paths: Mapping[str, ArgumentPath]
 ) -> list[GraphQLError]:
     """Errors of variables in the words of those of literals: by the argument, where it is known."""
     named = []
@@ -72,32 +72,32 @@ def name_variable_errors(
             named.append(error)
             continue
         variable, path = found.groups()
-        place = places.get(variable)
+        place = variable_paths.get(variable)
         start = f"${variable}" if place is None else str(place)
-        named.append(_named(error, error.message[found.end() :], start + (path or "")))
+        named.append(_error_with_path(error, error.message[found.end() :], start + (path or "")))
     return named
 
 
-def _named(error: GraphQLError, problem: str, place: str) -> GraphQLError:
+def _error_with_path(error: GraphQLError, problem: str, path: str) -> GraphQLError:
     """The error of a value at a place such as `filter.accountId[2]`."""
-    argument = field_of(place)
-    cause = public_cause(error) or _no_number(argument, problem) or InvalidInput(problem)
+    argument = argument_path(path)
+    cause = public_cause(error) or _number_error(argument, problem) or InvalidInput(problem)
     cause.argument = argument
-    names_itself = cause.message.startswith(place)
-    message = cause.message if names_itself else f"{place}: {cause.message}"
+    names_itself = cause.message.startswith(path)
+    message = cause.message if names_itself else f"{path}: {cause.message}"
     return GraphQLError(message, error.nodes, original_error=cause)
 
 
-def _no_number(argument: str, problem: str) -> PostResultsError | None:
+def _number_error(argument: str, problem: str) -> PostResultsError | None:
     """What to say instead of GraphQL's sentence for any Int, where the numbers are known."""
     if not problem.startswith(("Int cannot represent", "Expected value of type 'Int'")):
         return None
     if argument.rpartition(".")[2] == "accountId":
-        return not_an_account_id(argument)
-    return out_of_range(argument) if argument in PAGE_ARGUMENTS else None
+        return invalid_account_id_error(argument)
+    return out_of_range_error(argument) if argument in PAGE_ARGUMENT_RANGES else None
 
 
-RULES = tuple(
-    NamedValuesOfCorrectType if rule is ValuesOfCorrectTypeRule else rule
+VALIDATION_RULES = tuple(
+    ValuesOfCorrectTypeWithPathRule if rule is ValuesOfCorrectTypeRule else rule
     for rule in specified_rules
 )

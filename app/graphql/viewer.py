@@ -12,7 +12,7 @@ from app.domain.workspaces import WorkspaceKind
 from app.graphql.context import Info
 from app.graphql.permissions import requires
 
-_RECENT = timedelta(days=30)
+_RECENT_POSTS_WINDOW = timedelta(days=30)
 
 
 @strawberry.type(description="An API key; its secret is never shown again.")
@@ -53,7 +53,7 @@ class Viewer:
         extensions=requires(Scope.READ),
     )
     async def stats(self, info: Info) -> WorkspaceStats | None:
-        since = info.context.clock() - _RECENT
+        since = info.context.clock() - _RECENT_POSTS_WINDOW
         reader = info.context.read()
         return WorkspaceStats(
             total_posts=await analytics.count_posts_created(reader, since=None),
@@ -62,7 +62,7 @@ class Viewer:
         )
 
 
-def current_viewer(info: Info) -> Viewer:
+def build_viewer(info: Info) -> Viewer:
     viewer = info.context.viewer
     return Viewer(
         api_key=ApiKey(

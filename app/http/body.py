@@ -9,18 +9,18 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.headers import RawHeaders, first_headers
+from app.http.headers import RawHeaders, headers_dict
 from app.http.preferences import parse_parameters
 
 MAX_JSON_DEPTH = 100
 """Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
 
 _DECIMAL = re.compile(rb"[0-9]{1,100}")
-_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_MANY_ZEROS = b"0" * 19
-_LONG_NUMBER = re.compile(r"-?[0-9]{19}", re.ASCII)
-_LOWEST_INTEGER = -(2**63)
-_HIGHEST_INTEGER = 2**64 - 1
+_DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_DIGIT_RUN = b"0" * 19
+_LONG_INTEGER = re.compile(r"-?[0-9]{19}", re.ASCII)
+_MIN_INTEGER = -(2**63)
+_MAX_INTEGER = 2**64 - 1
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -42,12 +42,12 @@ async def read_body(request: Request[Any], limit: int) -> bytes:
 
     UnsupportedMediaType for one that is compressed: what it would grow to is not known before.
     """
-    headers = first_headers(request.scope)
+    headers = headers_dict(request.scope)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("Send the body as it is, without a Content-Encoding.")
     announced = headers.get(b"content-length", b"")
     if _DECIMAL.fullmatch(announced) and int(announced) > limit:
-        raise _too_large(limit)
+        raise _body_too_large(limit)
     chunks: list[bytes] = []
     room, is_complete = limit, False
     while not is_complete:
@@ -57,12 +57,12 @@ async def read_body(request: Request[Any], limit: int) -> bytes:
         chunks.append(message.get("body", b""))
         room -= len(chunks[-1])
         if room < 0:
-            raise _too_large(limit)
+            raise _body_too_large(limit)
         is_complete = not message.get("more_body", False)
     return b"".join(chunks)
 
 
-def _too_large(limit: int) -> BodyTooLarge:
+def _body_too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes, the most that is accepted.")
 
 
@@ -74,18 +74,18 @@ def read_json_object(body: bytes) -> dict[str, object]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidJson(_what_is_wrong(body, error)) from None
+        raise InvalidJson(_describe_json_error(body, error)) from None
     if not isinstance(document, dict):
-        raise InvalidJson(f"The body must be a JSON object, not {_kind(document)}.")
+        raise InvalidJson(f"The body must be a JSON object, not {_json_type_name(document)}.")
     # Few levels need few brackets and a large number many digits, and to see that takes no time.
     if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH:
         _check_depth(document)
-    if _MANY_ZEROS in body.translate(_DIGITS_AS_ZEROS):
+    if _LONG_DIGIT_RUN in body.translate(_DIGITS_TO_ZEROS):
         json.loads(body, parse_int=_check_integer)
     return document
 
 
-def _what_is_wrong(body: bytes, error: orjson.JSONDecodeError) -> str:
+def _describe_json_error(body: bytes, error: orjson.JSONDecodeError) -> str:
     if not body.strip():
         return "The body is empty; it must be a JSON object."
     if body.startswith(_BYTE_ORDER_MARKS):
@@ -94,7 +94,7 @@ def _what_is_wrong(body: bytes, error: orjson.JSONDecodeError) -> str:
         body.decode()
     except UnicodeDecodeError as problem:
         return f"The body is not UTF-8: see byte {problem.start}, counted from 0."
-    if _LONG_NUMBER.match(error.doc, error.pos):
+    if _LONG_INTEGER.match(error.doc, error.pos):
         return _INTEGER_TOO_LARGE
     return f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
 
@@ -102,7 +102,7 @@ def _what_is_wrong(body: bytes, error: orjson.JSONDecodeError) -> str:
 _INTEGER_TOO_LARGE = "The body has an integer that does not fit into 64 bits."
 
 
-def _kind(document: object) -> str:
+def _json_type_name(document: object) -> str:
     match document:
         case None:
             return "null"
@@ -132,5 +132,5 @@ def _children(node: object) -> list[object]:
 
 
 def _check_integer(digits: str) -> None:
-    if not _LOWEST_INTEGER <= int(digits) <= _HIGHEST_INTEGER:
+    if not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
         raise InvalidJson(_INTEGER_TOO_LARGE)

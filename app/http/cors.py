@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import InvalidInput
-from app.http.responses import Render
-from app.http.state import note_error
+from app.http.responses import ErrorRenderer
+from app.http.state import record_error
 
-_MAX_AGE_SECONDS = 600
+_PREFLIGHT_MAX_AGE_SECONDS = 600
 
 
-def with_cors(app: ASGIApp, origins: Collection[str], render: Render) -> ASGIApp:
+def add_cors(app: ASGIApp, origins: Collection[str], render: ErrorRenderer) -> ASGIApp:
     """Let pages of these origins call the app (`*`: all); without origins the app as it is.
 
     Must stand outside of whatever answers errors, and outside of authentication and rate limits:
@@ -24,7 +24,7 @@ def with_cors(app: ASGIApp, origins: Collection[str], render: Render) -> ASGIApp
     """
     if not origins:
         return app
-    return _Cors(
+    return _ErrorRenderingCORSMiddleware(
         app,
         render=render,
         allow_origins=origins,
@@ -46,34 +46,34 @@ def with_cors(app: ASGIApp, origins: Collection[str], render: Render) -> ASGIApp
             "ETag",
             "Allow",
         ),
-        max_age=_MAX_AGE_SECONDS,
+        max_age=_PREFLIGHT_MAX_AGE_SECONDS,
     )
 
 
-class _Cors(CORSMiddleware):
+class _ErrorRenderingCORSMiddleware(CORSMiddleware):
     """Answers a preflight that it refuses as every other error is answered."""
 
-    def __init__(self, app: ASGIApp, *, render: Render, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, *, render: ErrorRenderer, **options: Any) -> None:
         super().__init__(app, **options)
         self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except _PreflightRefused as refused:
+        except _PreflightRejected as refused:
             error = InvalidInput(str(refused))
-            note_error(scope, error)
+            record_error(scope, error)
             await self._render(scope, error)(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
         if response.status_code != 200:
-            raise _PreflightRefused(
+            raise _PreflightRejected(
                 f"A page may not send this request: {bytes(response.body).decode()}."
                 " The operator names the origins of pages in CORS_ORIGINS."
             )
         return response
 
 
-class _PreflightRefused(Exception):
+class _PreflightRejected(Exception):
     """What a page of another origin asked to send and may not."""

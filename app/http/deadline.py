@@ -7,15 +7,15 @@ from datetime import timedelta
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import ServiceUnavailable
-from app.http.responses import Render, TrackedSend
-from app.http.state import note_error, request_state
+from app.http.responses import ErrorRenderer, TrackedSend
+from app.http.state import record_error, request_state
 
 _RETRY_AFTER_SECONDS = 5
-_QUICK = timedelta(milliseconds=20)
+_SLOW_THRESHOLD = timedelta(milliseconds=20)
 """So soon most are answered; who leaves before that is noticed when there is nothing left to save."""
 
 
-class Deadline:
+class RequestTimeoutMiddleware:
     """Cancels the app when it has not answered in time, or when the client goes away.
 
     After the deadline the client gets a ServiceUnavailable at once, also while the cancelled work
@@ -24,86 +24,86 @@ class Deadline:
     after a complete answer is not disturbed.
     """
 
-    def __init__(self, app: ASGIApp, *, timeout: timedelta, render: Render) -> None:
+    def __init__(self, app: ASGIApp, *, timeout: timedelta, render: ErrorRenderer) -> None:
         self.app = app
         self._timeout = timeout
         self._render = render
-        self._rounds: _Rounds | None = None
+        self._slow_timer: _SlowRequestTimer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        rounds = self._rounds_of(asyncio.get_running_loop())
-        exchange = _Exchange(scope, receive, send, rounds.loop)
+        rounds = self._get_slow_timer(asyncio.get_running_loop())
+        exchange = _RequestTask(scope, receive, send, rounds.loop)
         state = request_state(scope)
-        state["lift_deadline"] = exchange.lift_deadline
+        state["disable_timeout"] = exchange.disable_timeout
         rounds.add(exchange)
         try:
-            if not _announces_body(scope):
+            if not _expects_body(scope):
                 await exchange.read_ahead()
             await self.app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             exchange.raise_if_not_interrupted()
         finally:
             rounds.discard(exchange)
-            exchange.end()
+            exchange.detach()
             # Or the two would hold each other until the next look for garbage.
-            del state["lift_deadline"]
-            if exchange.watch is not None:
-                await exchange.watch.end()
+            del state["disable_timeout"]
+            if exchange.watcher is not None:
+                await exchange.watcher.close()
 
-    def _rounds_of(self, loop: asyncio.AbstractEventLoop) -> "_Rounds":
-        if self._rounds is None or self._rounds.loop is not loop:
-            self._rounds = _Rounds(loop, self._watch)
-        return self._rounds
+    def _get_slow_timer(self, loop: asyncio.AbstractEventLoop) -> "_SlowRequestTimer":
+        if self._slow_timer is None or self._slow_timer.loop is not loop:
+            self._slow_timer = _SlowRequestTimer(loop, self._start_watcher)
+        return self._slow_timer
 
-    def _watch(self, exchange: "_Exchange") -> None:
-        exchange.watch = _Watch(exchange, self._timeout, self._render)
+    def _start_watcher(self, request_task: "_RequestTask") -> None:
+        request_task.watcher = _TimeoutWatcher(request_task, self._timeout, self._render)
 
 
-def _announces_body(scope: Scope) -> bool:
+def _expects_body(scope: Scope) -> bool:
     for name, value in scope["headers"]:
         if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
             return True
     return False
 
 
-class _Rounds:
+class _SlowRequestTimer:
     """Looks round for what is not quick: one timer for a whole loop, and none while nothing runs."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, found: "Callable[[_Exchange], None]"
+        self, loop: asyncio.AbstractEventLoop, on_slow: "Callable[[_RequestTask], None]"
     ) -> None:
         self.loop = loop
-        self._found = found
-        self._exchanges: set[_Exchange] = set()
-        self._is_going = False
+        self._on_slow = on_slow
+        self._request_tasks: set[_RequestTask] = set()
+        self._is_scheduled = False
 
-    def add(self, exchange: "_Exchange") -> None:
-        self._exchanges.add(exchange)
-        if not self._is_going:
-            self._go_on()
+    def add(self, request_task: "_RequestTask") -> None:
+        self._request_tasks.add(request_task)
+        if not self._is_scheduled:
+            self._schedule()
 
-    def discard(self, exchange: "_Exchange") -> None:
-        self._exchanges.discard(exchange)
+    def discard(self, request_task: "_RequestTask") -> None:
+        self._request_tasks.discard(request_task)
 
-    def _go_on(self) -> None:
-        self._is_going = bool(self._exchanges)
-        if self._is_going:
-            self.loop.call_later(_QUICK.total_seconds(), self._look)
+    def _schedule(self) -> None:
+        self._is_scheduled = bool(self._request_tasks)
+        if self._is_scheduled:
+            self.loop.call_later(_SLOW_THRESHOLD.total_seconds(), self._report_slow)
 
-    def _look(self) -> None:
-        latest = self.loop.time() - _QUICK.total_seconds()
-        slow = {exchange for exchange in self._exchanges if exchange.started_at <= latest}
-        self._exchanges -= slow
-        self._go_on()
+    def _report_slow(self) -> None:
+        latest = self.loop.time() - _SLOW_THRESHOLD.total_seconds()
+        slow = {exchange for exchange in self._request_tasks if exchange.started_at <= latest}
+        self._request_tasks -= slow
+        self._schedule()
         for exchange in slow:
-            self._found(exchange)
+            self._on_slow(exchange)
 
 
-class _Exchange:
+class _RequestTask:
     """A request and its response as the app has them, and the task in which it answers.
 
     The task is the server's own, since one more costs as much as an answer. The body is read when
@@ -118,20 +118,20 @@ class _Exchange:
         assert task is not None  # noqa: S101 - an app runs in one
         self.scope = scope
         self.started_at = loop.time()
-        self.response = TrackedSend.around(send)
+        self.response = TrackedSend.wrap(send)
         """Past `send`, for what is to be said when the app is given up."""
-        self.has_deadline = True
-        self.watch: _Watch | None = None
+        self.is_timeout_enabled = True
+        self.watcher: _TimeoutWatcher | None = None
         """Whoever looks after it, once it is not quick."""
         self._receive = receive
-        self._ahead: Message | None = None
-        self._body_ended = asyncio.Event()
-        self._client_left = asyncio.Event()
+        self._buffered_message: Message | None = None
+        self._body_received = asyncio.Event()
+        self._disconnected = asyncio.Event()
         self._task = task
         self._is_interrupted = False
 
-    def lift_deadline(self) -> None:
-        self.has_deadline = False
+    def disable_timeout(self) -> None:
+        self.is_timeout_enabled = False
 
     async def send(self, message: Message) -> None:
         """The app's way to send, until it is given up."""
@@ -140,30 +140,30 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """The app's way to receive; once the body is complete, that the client has gone."""
-        if self._ahead is not None:
-            message, self._ahead = self._ahead, None
+        if self._buffered_message is not None:
+            message, self._buffered_message = self._buffered_message, None
             return message
-        if self._body_ended.is_set():
-            await self._client_left.wait()
+        if self._body_received.is_set():
+            await self._disconnected.wait()
             return {"type": "http.disconnect"}
-        return await self._next()
+        return await self._receive_message()
 
     async def read_ahead(self) -> None:
         """Take the one message of a request without a body, which its app may never ask for."""
-        self._ahead = await self._next()
+        self._buffered_message = await self._receive_message()
 
-    async def client_left(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Return when the client has gone, or was answered."""
-        await self._body_ended.wait()
-        while not self._client_left.is_set():
-            await self._next()
+        await self._body_received.wait()
+        while not self._disconnected.is_set():
+            await self._receive_message()
 
-    async def _next(self) -> Message:
+    async def _receive_message(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._client_left.set()
+            self._disconnected.set()
         if not message.get("more_body", False):
-            self._body_ended.set()
+            self._body_received.set()
         return message
 
     def interrupt(self) -> bool:
@@ -183,46 +183,56 @@ class _Exchange:
         # Passed on as it is, it would look like a stop of the server and stay unanswered.
         raise RuntimeError("The work of a request was cancelled from within.")
 
-    def end(self) -> None:
+    def detach(self) -> None:
         """From here on the task belongs to the server alone."""
         if self._is_interrupted:
             self._task.uncancel()
         self._is_interrupted = True
 
 
-class _Watch:
+class _TimeoutWatcher:
     """What an exchange that takes its time has beside it: its deadline, and a look for its client."""
 
-    def __init__(self, exchange: _Exchange, timeout: timedelta, render: Render) -> None:
-        self._exchange = exchange
+    def __init__(
+        self, request_task: _RequestTask, timeout: timedelta, render: ErrorRenderer
+    ) -> None:
+        self._request_task = request_task
         self._timeout = timeout
         self._render = render
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(exchange.started_at + timeout.total_seconds(), self._give_up)
-        self._looking = loop.create_task(self._look())
-        self._apology: asyncio.Task[None] | None = None
+        self._timer = loop.call_at(
+            request_task.started_at + timeout.total_seconds(), self._on_timeout
+        )
+        self._disconnect_task = loop.create_task(self._interrupt_on_disconnect())
+        self._timeout_response: asyncio.Task[None] | None = None
 
-    async def _look(self) -> None:
-        await self._exchange.client_left()
-        self._exchange.interrupt()
+    async def _interrupt_on_disconnect(self) -> None:
+        await self._request_task.wait_for_disconnect()
+        self._request_task.interrupt()
 
-    def _give_up(self) -> None:
-        exchange = self._exchange
-        if exchange.has_deadline and exchange.interrupt() and not exchange.response.has_started:
-            self._apology = asyncio.create_task(self._answer_too_late())
+    def _on_timeout(self) -> None:
+        exchange = self._request_task
+        if (
+            exchange.is_timeout_enabled
+            and exchange.interrupt()
+            and not exchange.response.has_started
+        ):
+            self._timeout_response = asyncio.create_task(self._send_timeout_response())
 
-    async def _answer_too_late(self) -> None:
-        scope = self._exchange.scope
+    async def _send_timeout_response(self) -> None:
+        scope = self._request_task.scope
         error = ServiceUnavailable(
             f"No answer within {self._timeout.total_seconds():g} s; the request was given up.",
             retry_after=_RETRY_AFTER_SECONDS,
         )
-        note_error(scope, error)
-        await self._render(scope, error)(scope, self._exchange.receive, self._exchange.response)
+        record_error(scope, error)
+        await self._render(scope, error)(
+            scope, self._request_task.receive, self._request_task.response
+        )
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         self._timer.cancel()
-        self._looking.cancel()
-        await asyncio.wait({self._looking})
-        if self._apology is not None:
-            await self._apology
+        self._disconnect_task.cancel()
+        await asyncio.wait({self._disconnect_task})
+        if self._timeout_response is not None:
+            await self._timeout_response

@@ -11,21 +11,21 @@ RawHeaders = Mapping[bytes, bytes]
 """By their names in lower case; of several with one name the first."""
 
 
-def first_headers(scope: Scope) -> RawHeaders:
+def headers_dict(scope: Scope) -> RawHeaders:
     return dict(reversed(scope["headers"]))
 
 
-def whole_header(scope: Scope, name: bytes) -> str:
+def combined_header(scope: Scope, name: bytes) -> str:
     """All lines with this name as one, which says the same (RFC 9110, 5.3); empty if there is none."""
     return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
 
 
 def bearer_token(scope: Scope) -> str | None:
     """The token of `Authorization: Bearer …`; None where the header is something else or missing."""
-    return token_of(first_headers(scope).get(b"authorization", b"").decode("latin-1"))
+    return parse_bearer(headers_dict(scope).get(b"authorization", b"").decode("latin-1"))
 
 
-def token_of(authorization: str) -> str | None:
+def parse_bearer(authorization: str) -> str | None:
     """The token of such a header's value."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.domain.errors import MASKED, InternalError, PostResultsError, RequestError
-from app.http.responses import Render, TrackedSend
-from app.http.state import note_error, request_state
+from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
+from app.http.responses import ErrorRenderer, TrackedSend
+from app.http.state import record_error, request_state
 
 
-class LastResort:
+class ErrorMiddleware:
     """Answers our own errors as they are, and everything else as a masked InternalError.
 
     What is not the caller's doing goes to `report(request_id, exception)` first. Once a response
@@ -18,7 +18,7 @@ class LastResort:
     """
 
     def __init__(
-        self, app: ASGIApp, *, render: Render, report: Callable[[str, Exception], None]
+        self, app: ASGIApp, *, render: ErrorRenderer, report: Callable[[str, Exception], None]
     ) -> None:
         self.app = app
         self._render = render
@@ -29,7 +29,7 @@ class LastResort:
             await self.app(scope, receive, send)
             return
 
-        response = TrackedSend.around(send)
+        response = TrackedSend.wrap(send)
         try:
             await self.app(scope, receive, response)
         except ClientDisconnect:
@@ -37,13 +37,13 @@ class LastResort:
         except Exception as exception:  # noqa: BLE001 - the one place that must not let any through
             if not isinstance(exception, RequestError):
                 self._report(request_state(scope)["request_id"], exception)
-            error = _as_shown(exception)
-            note_error(scope, error)
+            error = _to_public_error(exception)
+            record_error(scope, error)
             if not response.has_started:
                 await self._render(scope, error)(scope, receive, response)
 
 
-def _as_shown(exception: Exception) -> PostResultsError:
+def _to_public_error(exception: Exception) -> PostResultsError:
     if isinstance(exception, PostResultsError):
         return exception
-    return InternalError(MASKED)
+    return InternalError(MASKED_MESSAGE)

@@ -12,7 +12,7 @@ def weak_etag(data: bytes) -> str:
     return f'W/"{hashlib.sha256(data).hexdigest()[: 2 * _TAG_BYTES]}"'
 
 
-def matches(if_none_match: str | None, etag: str) -> bool:
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
     """Whether an If-None-Match header (several lines joined by commas) names this tag.
 
     Tags are compared weakly: only what stands between the quotes counts. `*` names every tag.

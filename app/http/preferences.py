@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=32)
-def preferences(header: str) -> Mapping[str, float]:
+def parse_accept(header: str) -> Mapping[str, float]:
     """What the header names, in lower case, with its weights; what is not understood is left out."""
     weights: dict[str, float] = {}
     for item in header.split(","):

@@ -8,14 +8,14 @@ from starlette.requests import Request
 
 from app.domain.errors import InvalidInput
 
-_NONE = QueryParams()
+_EMPTY = QueryParams()
 """To make one takes a while, and most requests have no parameters."""
 
 
 def read_query_string(request: Request[Any]) -> QueryParams:
     """The parameters; InvalidInput if they are not UTF-8, which would be read as something else."""
     if not request.scope["query_string"]:
-        return _NONE
+        return _EMPTY
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:

@@ -33,7 +33,7 @@ class BoundedStorage(Storage):
         if so_far := self.get(key):
             self._counts[key] = (so_far + amount, self.get_expiry(key))
         else:
-            self._make_room()
+            self._evict()
             self._counts[key] = (amount, self._now() + expiry)
         return so_far + amount
 
@@ -60,7 +60,7 @@ class BoundedStorage(Storage):
     def __len__(self) -> int:
         return len(self._counts)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         """Drop what has expired, and then the oldest until one more fits in."""
         now = self._now()
         while self._counts:

@@ -11,13 +11,13 @@ from limits.strategies import FixedWindowRateLimiter
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limit_storage import BoundedStorage
-from app.http.state import RateStatus, RequestState
+from app.http.state import RateLimitStatus, RequestState
 
 UNLIMITED = 1_000_000
 """What limit and remaining say where nothing is limited; clients expect integers."""
 
 _UNLIMITED_WINDOW_SECONDS = 60
-_IPV6_CUSTOMER_BITS = 64
+_IPV6_CLIENT_PREFIX_LENGTH = 64
 _MAX_ADDRESS_LENGTH = 64
 
 
@@ -36,29 +36,31 @@ class RateLimits:
         failed_authentications: Sequence[RateLimitItem],
         new_posts: Sequence[RateLimitItem],
         publishing: Sequence[RateLimitItem],
-        subscribing: Sequence[RateLimitItem],
+        subscriptions: Sequence[RateLimitItem],
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
-        self._requests = _Limits(requests, now)
-        self._failures = _Limits(failed_authentications if requests else (), now)
-        self._new_posts = _Limits(new_posts if requests else (), now)
-        self._publishing = _Limits(publishing if requests else (), now)
-        self._subscribing = _Limits(subscribing if requests else (), now)
+        self._requests = _LimitSet(requests, now)
+        self._failures = _LimitSet(failed_authentications if requests else (), now)
+        self._new_posts = _LimitSet(new_posts if requests else (), now)
+        self._publishing = _LimitSet(publishing if requests else (), now)
+        self._subscriptions = _LimitSet(subscriptions if requests else (), now)
 
-    def check(self, key_id: ApiKeyId, state: RequestState) -> None:
+    def charge_request(self, key_id: ApiKeyId, state: RequestState) -> None:
         """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
-        self._check(self._requests, str(key_id), state, "requests")
+        self._charge(self._requests, str(key_id), state, "requests")
 
-    def check_publishing(self, key_id: ApiKeyId, state: RequestState) -> None:
+    def charge_publishing(self, key_id: ApiKeyId, state: RequestState) -> None:
         """As `check`, for a request that does nothing but publish: it is counted by its own limit."""
-        self._check(self._publishing, str(key_id), state, "publishing requests")
+        self._charge(self._publishing, str(key_id), state, "publishing requests")
 
-    def check_subscribing(self, key_id: ApiKeyId, state: RequestState) -> None:
+    def charge_subscription(self, key_id: ApiKeyId, state: RequestState) -> None:
         """As `check`, for whoever begins to follow something; many come back together after a restart."""
-        self._check(self._subscribing, str(key_id), state, "new subscriptions")
+        self._charge(self._subscriptions, str(key_id), state, "new subscriptions")
 
-    def check_any(self, key_id: ApiKeyId, state: RequestState, *, may_follow: bool) -> None:
+    def check_all_exhausted(
+        self, key_id: ApiKeyId, state: RequestState, *, may_subscribe: bool
+    ) -> None:
         """RateLimitExceeded where a request would be refused whatever it is; counts nothing.
 
         `may_follow` tells whether it may turn out to be a subscription. The status is that of the limit on
@@ -66,13 +68,13 @@ class RateLimits:
         would lose its leases.
         """
         caller = str(key_id)
-        used_up = [each.used_up(caller) for each in (self._requests, self._publishing)]
-        if may_follow:
-            used_up.append(self._subscribing.used_up(caller))
+        used_up = [each.exhausted_limit(caller) for each in (self._requests, self._publishing)]
+        if may_subscribe:
+            used_up.append(self._subscriptions.exhausted_limit(caller))
         ordinary, publishing = used_up[:2]
         if ordinary is None or publishing is None or None in used_up:
             return
-        state["rate_status"] = ordinary.status(caller)
+        state["rate_limit_status"] = ordinary.status(caller)
         seconds = min(self._seconds_until_reset(each, caller) for each in used_up if each)
         raise RateLimitExceeded(
             f"Too many requests: {ordinary} are allowed for one API key, and {publishing} that do"
@@ -80,28 +82,28 @@ class RateLimits:
             retry_after=seconds,
         )
 
-    def check_new_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
+    def charge_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
         """Count posts that a key creates together, or raise RateLimitExceeded and note the status.
 
         BulkLimitExceeded for more than are ever allowed at once: no waiting would help.
         """
         caller = str(key_id)
-        if narrowest := self._new_posts.narrower_than(count):
+        if narrowest := self._new_posts.limit_below(count):
             raise BulkLimitExceeded(
                 f"There are {count} posts; {narrowest} are allowed for one API key.",
                 argument="posts",
             )
-        if used_up := self._new_posts.used_up(caller, count):
-            state["rate_status"] = used_up.status(caller)
-            raise self._exceeded(used_up, caller, "new posts", "one API key")
-        self._new_posts.count(caller, count)
-        if nearest := self._new_posts.nearest(caller):
-            known = state.get("rate_status")
+        if used_up := self._new_posts.exhausted_limit(caller, count):
+            state["rate_limit_status"] = used_up.status(caller)
+            raise self._rate_limit_error(used_up, caller, "new posts", "one API key")
+        self._new_posts.hit(caller, count)
+        if nearest := self._new_posts.tightest_limit(caller):
+            known = state.get("rate_limit_status")
             status = nearest.status(caller)
             if known is None or status.remaining < known.remaining:
-                state["rate_status"] = status
+                state["rate_limit_status"] = status
 
-    def check_failed_authentication(self, address: str | None, state: RequestState) -> None:
+    def charge_failed_authentication(self, address: str | None, state: RequestState) -> None:
         """Count one refused key against its address, or raise RateLimitExceeded and note the status.
 
         Only failures come here: those of one neighbour must not lock out another behind the same
@@ -109,33 +111,35 @@ class RateLimits:
         """
         if not address:
             return
-        caller = _customer(address)
-        if used_up := self._failures.used_up(caller):
-            state["rate_status"] = used_up.status(caller)
-            raise self._exceeded(used_up, caller, "refused keys", "one address")
-        self._failures.count(caller)
+        caller = _client_network(address)
+        if used_up := self._failures.exhausted_limit(caller):
+            state["rate_limit_status"] = used_up.status(caller)
+            raise self._rate_limit_error(used_up, caller, "refused keys", "one address")
+        self._failures.hit(caller)
 
-    def untouched(self) -> RateStatus:
+    def default_status(self) -> RateLimitStatus:
         """What an answer says that no key was counted for."""
         return self._status(self._requests, "")
 
-    def _check(self, limits: "_Limits", caller: str, state: RequestState, what: str) -> None:
-        if used_up := limits.used_up(caller):
-            state["rate_status"] = used_up.status(caller)
-            raise self._exceeded(used_up, caller, what, "one API key")
-        limits.count(caller)
-        state["rate_status"] = self._status(limits, caller)
+    def _charge(self, limits: "_LimitSet", caller: str, state: RequestState, subject: str) -> None:
+        if used_up := limits.exhausted_limit(caller):
+            state["rate_limit_status"] = used_up.status(caller)
+            raise self._rate_limit_error(used_up, caller, subject, "one API key")
+        limits.hit(caller)
+        state["rate_limit_status"] = self._status(limits, caller)
 
-    def _status(self, limits: "_Limits", caller: str) -> RateStatus:
-        if nearest := limits.nearest(caller):
+    def _status(self, limits: "_LimitSet", caller: str) -> RateLimitStatus:
+        if nearest := limits.tightest_limit(caller):
             return nearest.status(caller)
         resets_at = math.ceil(self._now().timestamp()) + _UNLIMITED_WINDOW_SECONDS
-        return RateStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
+        return RateLimitStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
 
-    def _exceeded(self, used_up: "_Limit", caller: str, what: str, per: str) -> RateLimitExceeded:
-        seconds = self._seconds_until_reset(used_up, caller)
+    def _rate_limit_error(
+        self, limit: "_Limit", caller: str, subject: str, scope: str
+    ) -> RateLimitExceeded:
+        seconds = self._seconds_until_reset(limit, caller)
         return RateLimitExceeded(
-            f"Too many {what}: {used_up} are allowed for {per}. Try again in {seconds} s.",
+            f"Too many {subject}: {limit} are allowed for {scope}. Try again in {seconds} s.",
             retry_after=seconds,
         )
 
@@ -143,42 +147,44 @@ class RateLimits:
         return max(1, math.ceil(limit.resets_at(caller) - self._now().timestamp()))
 
 
-class RequestCount:
+class RateLimitCharge:
     """Counts one request of a key, once: as soon as it is known what it is, and what it creates."""
 
     def __init__(self, rate_limits: RateLimits, key_id: ApiKeyId, state: RequestState) -> None:
         self._rate_limits = rate_limits
         self._key_id = key_id
         self._state = state
-        self._is_counted = False
+        self._is_charged = False
 
-    def as_unknown(self, *, may_follow: bool) -> None:
+    def precheck(self, *, may_subscribe: bool) -> None:
         """Not counted yet; RateLimitExceeded if it is one too many whatever it is."""
-        self._rate_limits.check_any(self._key_id, self._state, may_follow=may_follow)
+        self._rate_limits.check_all_exhausted(
+            self._key_id, self._state, may_subscribe=may_subscribe
+        )
 
-    def as_request(self) -> None:
+    def charge_request(self) -> None:
         """It is like any other, or was not understood; RateLimitExceeded if it is one too many."""
-        self._count(self._rate_limits.check)
+        self._charge(self._rate_limits.charge_request)
 
-    def as_publishing(self) -> None:
+    def charge_publishing(self) -> None:
         """It does nothing but publish; RateLimitExceeded if it is one too many."""
-        self._count(self._rate_limits.check_publishing)
+        self._charge(self._rate_limits.charge_publishing)
 
-    def as_subscription(self) -> None:
+    def charge_subscription(self) -> None:
         """It begins to follow something; RateLimitExceeded if it is one too many."""
-        self._count(self._rate_limits.check_subscribing)
+        self._charge(self._rate_limits.charge_subscription)
 
-    def with_new_posts(self, count: int) -> None:
+    def charge_posts(self, count: int) -> None:
         """It creates so many posts; BulkLimitExceeded or RateLimitExceeded if these are too many."""
-        self._rate_limits.check_new_posts(self._key_id, self._state, count)
+        self._rate_limits.charge_posts(self._key_id, self._state, count)
 
-    def _count(self, check: Callable[[ApiKeyId, RequestState], None]) -> None:
-        if not self._is_counted:
-            self._is_counted = True
-            check(self._key_id, self._state)
+    def _charge(self, charge: Callable[[ApiKeyId, RequestState], None]) -> None:
+        if not self._is_charged:
+            self._is_charged = True
+            charge(self._key_id, self._state)
 
 
-def rate_headers(status: RateStatus) -> Sequence[tuple[bytes, bytes]]:
+def rate_limit_headers(status: RateLimitStatus) -> Sequence[tuple[bytes, bytes]]:
     """The headers that every answer carries, as ASGI has them."""
     return (
         (b"x-ratelimit-limit", b"%d" % status.limit),
@@ -187,22 +193,22 @@ def rate_headers(status: RateStatus) -> Sequence[tuple[bytes, bytes]]:
     )
 
 
-class _Limits:
+class _LimitSet:
     """Several limits that hold at once."""
 
     def __init__(self, items: Sequence[RateLimitItem], now: Callable[[], datetime]) -> None:
         self._limits = [_Limit(item, now) for item in items]
 
-    def narrower_than(self, count: int) -> "_Limit | None":
+    def limit_below(self, count: int) -> "_Limit | None":
         """A limit that never allows so many at once, if there is one."""
         return next((limit for limit in self._limits if limit.amount < count), None)
 
-    def used_up(self, caller: str, count: int = 1) -> "_Limit | None":
+    def exhausted_limit(self, caller: str, count: int = 1) -> "_Limit | None":
         """The limit that refuses the caller so many for longest, if one does."""
-        used_up = [limit for limit in self._limits if limit.is_used_up(caller, count)]
+        used_up = [limit for limit in self._limits if limit.is_exhausted(caller, count)]
         return max(used_up, key=lambda limit: limit.resets_at(caller)) if used_up else None
 
-    def nearest(self, caller: str) -> "_Limit | None":
+    def tightest_limit(self, caller: str) -> "_Limit | None":
         """The limit that leaves the caller the fewest requests, and of equals the longest."""
         return min(
             self._limits,
@@ -210,9 +216,9 @@ class _Limits:
             default=None,
         )
 
-    def count(self, caller: str, count: int = 1) -> None:
+    def hit(self, caller: str, count: int = 1) -> None:
         for limit in self._limits:
-            limit.count(caller, count)
+            limit.hit(caller, count)
 
 
 class _Limit:
@@ -232,11 +238,11 @@ class _Limit:
     def amount(self) -> int:
         return self._item.amount
 
-    def is_used_up(self, caller: str, count: int) -> bool:
+    def is_exhausted(self, caller: str, count: int) -> bool:
         """Whether so many more are too many."""
         return not self._window.test(self._item, caller, cost=count)
 
-    def count(self, caller: str, count: int) -> None:
+    def hit(self, caller: str, count: int) -> None:
         self._window.hit(self._item, caller, cost=count)
 
     def remaining(self, caller: str) -> int:
@@ -249,16 +255,16 @@ class _Limit:
             return self._now().timestamp() + self._item.get_expiry()
         return stats.reset_time
 
-    def status(self, caller: str) -> RateStatus:
+    def status(self, caller: str) -> RateLimitStatus:
         # Rounded up: at the second that is shown, the limit is really full again.
-        return RateStatus(
+        return RateLimitStatus(
             limit=self._item.amount,
             remaining=self.remaining(caller),
             resets_at=math.ceil(self.resets_at(caller)),
         )
 
 
-def _customer(address: str) -> str:
+def _client_network(address: str) -> str:
     """Who an address stands for: one IPv4 address, or the IPv6 network that one customer gets."""
     try:
         parsed = ipaddress.ip_address(address)
@@ -268,4 +274,4 @@ def _customer(address: str) -> str:
         return str(parsed)
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _IPV6_CUSTOMER_BITS), strict=False))
+    return str(ipaddress.ip_network((int(parsed), _IPV6_CLIENT_PREFIX_LENGTH), strict=False))

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.rate_limits import RateLimits, rate_headers
+from app.http.rate_limits import RateLimits, rate_limit_headers
 from app.http.responses import TrackedSend
 from app.http.state import RequestState, request_state
-from app.observability.requests import FinishedRequest
+from app.observability.requests import RequestRecord
 
 CLIENT_CLOSED_REQUEST = 499
 """What is logged where no answer could be delivered; nobody ever receives it."""
@@ -24,11 +24,11 @@ class RequestObserver(Protocol):
 
     def request_started(self) -> None: ...
 
-    def request_finished(self, request: FinishedRequest) -> None:
+    def request_finished(self, record: RequestRecord) -> None:
         """Called exactly once for each start, also if the request failed or was given up."""
 
 
-class Requests:
+class RequestLoggingMiddleware:
     """The outermost layer: names each request, adds the headers of all answers, and reports.
 
     `random_bytes` makes the ids, `monotonic` gives seconds that only ever grow.
@@ -56,10 +56,10 @@ class Requests:
 
         request_id = new_request_id(self._random_bytes)
         scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
-        response = _Response(send, request_state(scope), self._rate_limits)
+        response = _HeaderAddingSend(send, request_state(scope), self._rate_limits)
         client_left = False
 
-        async def watched_receive() -> Message:
+        async def tracked_receive() -> Message:
             nonlocal client_left
             message = await receive()
             # Servers send the same message once the answer is out; then nobody went away.
@@ -70,12 +70,14 @@ class Requests:
         started_at = self._monotonic()
         self._observer.request_started()
         try:
-            await self.app(scope, watched_receive, response)
+            await self.app(scope, tracked_receive, response)
         finally:
             duration = timedelta(seconds=self._monotonic() - started_at)
             status = CLIENT_CLOSED_REQUEST if client_left else response.status or 500
             self._observer.request_finished(
-                _finished(scope, status=status, duration=duration, body_bytes=response.body_bytes)
+                _request_record(
+                    scope, status=status, duration=duration, body_bytes=response.body_bytes
+                )
             )
 
 
@@ -84,7 +86,7 @@ def new_request_id(random_bytes: Callable[[int], bytes]) -> str:
     return random_bytes(_REQUEST_ID_BYTES).hex()
 
 
-class _Response(TrackedSend):
+class _HeaderAddingSend(TrackedSend):
     """Has the headers of all answers."""
 
     def __init__(self, send: Send, state: RequestState, rate_limits: RateLimits) -> None:
@@ -97,17 +99,19 @@ class _Response(TrackedSend):
         message["headers"] = [
             *message.get("headers", ()),
             (b"x-request-id", self._state["request_id"].encode()),
-            *rate_headers(self._state.get("rate_status") or self._rate_limits.untouched()),
+            *rate_limit_headers(
+                self._state.get("rate_limit_status") or self._rate_limits.default_status()
+            ),
         ]
 
 
-def _finished(
+def _request_record(
     scope: Scope, *, status: int, duration: timedelta, body_bytes: int
-) -> FinishedRequest:
+) -> RequestRecord:
     state = request_state(scope)
     client = scope.get("client")
     operation_name = state.get("operation_name")
-    return FinishedRequest(
+    return RequestRecord(
         request_id=state["request_id"],
         method=scope["method"],
         route=state.get("route") or getattr(scope.get("route"), "path", None),
@@ -116,11 +120,11 @@ def _finished(
         duration=duration,
         body_bytes=body_bytes,
         client_address=client[0] if client else None,
-        door=state.get("door"),
+        api=state.get("api"),
         api_key_id=state.get("api_key_id"),
         workspace_id=state.get("workspace_id"),
         operation_name=operation_name[:_MAX_LOGGED_LENGTH] if operation_name else None,
         operation_type=state.get("operation_type"),
         error_codes=tuple(state.get("error_codes", ())),
-        is_timed=not state.get("is_untimed", False),
+        is_latency_measured=not state.get("exclude_from_latency", False),
     )

@@ -8,7 +8,7 @@ from starlette.types import Message, Scope, Send
 
 from app.domain.errors import PostResultsError
 
-Render: TypeAlias = Callable[[Scope, PostResultsError], Response]
+ErrorRenderer: TypeAlias = Callable[[Scope, PostResultsError], Response]
 """Gives an error the form of the door that the request came to."""
 
 
@@ -35,7 +35,7 @@ class TrackedSend:
         self.is_complete = False
 
     @classmethod
-    def around(cls, send: Send) -> "TrackedSend":
+    def wrap(cls, send: Send) -> "TrackedSend":
         """This channel, which remembers for one layer as well as for the next, or a new one."""
         return send if isinstance(send, cls) else cls(send)
 

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class UnderRootPath:
+class RootPathMiddleware:
     """Gives each path the prefix unless it has it, and names the prefix as the `root_path`.
 
     Must stand outside of whatever looks at paths. Servers can name a root path too, but they add it

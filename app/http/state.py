@@ -11,7 +11,7 @@ from app.domain.ids import ApiKeyId, WorkspaceId
 
 
 @dataclass(frozen=True, slots=True)
-class RateStatus:
+class RateLimitStatus:
     """How much of a rate limit is left; `resets_at` (unix seconds) is when all of it is back."""
 
     limit: int
@@ -24,22 +24,22 @@ class RequestState(TypedDict, total=False):
 
     request_id: str
     """Set by the edge before anybody else sees the request."""
-    door: str
+    api: str
     """Which API was called, such as `graphql` or `rest`: one of a handful of words."""
     route: str
     """The path template; what Starlette's router matched is taken where this is not set."""
     api_key_id: ApiKeyId
     workspace_id: WorkspaceId
-    rate_status: RateStatus
+    rate_limit_status: RateLimitStatus
     operation_name: str
     """The name that the caller gave to a GraphQL operation."""
     operation_type: str
     """`query`, `mutation` or `subscription`."""
     error_codes: list[str]
     """The codes of the errors in the answer, in lower case at every door; see `note_error`."""
-    lift_deadline: Callable[[], None]
+    disable_timeout: Callable[[], None]
     """Takes the deadline off this request, for an answer that is meant to stay open."""
-    is_untimed: bool
+    exclude_from_latency: bool
     """It waits for something to happen, or stays open: what it takes says nothing about the server."""
 
 
@@ -49,6 +49,6 @@ def request_state(scope: Scope) -> RequestState:
     return state
 
 
-def note_error(scope: Scope, error: PostResultsError) -> None:
+def record_error(scope: Scope, error: PostResultsError) -> None:
     """Note an error that is part of the answer."""
     request_state(scope).setdefault("error_codes", []).append(error.code.value)

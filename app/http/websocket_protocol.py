@@ -4,9 +4,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.protocol import State
 
-_STOPPING = 1012
+_SERVICE_RESTART = 1012
 """The registry of RFC 6455: the service is restarting, so come back."""
-_AFTER_A_STOP = 1.0
+_SHUTDOWN_CLOSE_TIMEOUT = 1.0
 """Seconds until whoever has not gone by themselves is cut off."""
 
 
@@ -18,24 +18,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     closed its side, for some time at most.
     """
 
-    _is_deaf = False
+    _is_draining = False
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_deaf:
+        if not self._is_draining:
             super().data_received(data)
 
     def handle_events(self) -> None:
         try:
             super().handle_events()
         except InvalidState:  # what could not be read came with the client's own close frame
-            self._close_in_order()
+            self._close_gracefully()
 
     def handle_ping(self) -> None:
-        if not self._is_deaf:  # it may have come with what could not be read
+        if not self._is_draining:  # it may have come with what could not be read
             super().handle_ping()
 
     def handle_parser_exception(self) -> None:
-        self._close_in_order()
+        self._close_gracefully()
 
     def shutdown(self) -> None:
         if not self.handshake_complete:
@@ -43,15 +43,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return
         self.stop_keepalive()
         if self.conn.state is State.OPEN:
-            self.conn.send_close(_STOPPING)
-            self._close_in_order()
-        self.loop.call_later(_AFTER_A_STOP, self.transport.abort)
+            self.conn.send_close(_SERVICE_RESTART)
+            self._close_gracefully()
+        self.loop.call_later(_SHUTDOWN_CLOSE_TIMEOUT, self.transport.abort)
 
-    def _close_in_order(self) -> None:
+    def _close_gracefully(self) -> None:
         """Send the close frame that was made, and see the other side off."""
         if (close := self.conn.close_sent) is None:
             raise RuntimeError("called before a close frame was made")
-        self._is_deaf = self.close_sent = True
+        self._is_draining = self.close_sent = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )

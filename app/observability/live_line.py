@@ -8,10 +8,10 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import TextIO
 
 _ERASE = "\r\x1b[K"
-_USUAL_COLUMNS = 80
+_DEFAULT_COLUMNS = 80
 
 
-class LiveLine(io.TextIOBase):
+class StatusLine(io.TextIOBase):
     """A stream onto a terminal, with a line below whatever is written to it."""
 
     def __init__(self, terminal: TextIO) -> None:
@@ -59,8 +59,8 @@ class LiveLine(io.TextIOBase):
 
     def _columns(self) -> int:
         with suppress(OSError, ValueError):
-            return os.get_terminal_size(self._terminal.fileno()).columns or _USUAL_COLUMNS
-        return _USUAL_COLUMNS
+            return os.get_terminal_size(self._terminal.fileno()).columns or _DEFAULT_COLUMNS
+        return _DEFAULT_COLUMNS
 
     def _erase(self) -> None:
         if self._is_shown:
@@ -69,12 +69,12 @@ class LiveLine(io.TextIOBase):
 
 
 @contextmanager
-def live_line() -> Iterator[LiveLine | None]:
+def open_status_line() -> Iterator[StatusLine | None]:
     """One on standard error for as long as the context lasts; None where nobody looks on."""
     if not sys.stderr.isatty():
         yield None
         return
-    line = LiveLine(sys.stderr)
+    line = StatusLine(sys.stderr)
     with redirect_stderr(line):
         try:
             yield line

@@ -11,7 +11,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.domain.times import format_instant
 
-_SECRET = re.compile(
+_SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
     r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])"  # an API key
@@ -28,7 +28,7 @@ def configure_logging(level: str, log_format: str) -> None:
     `json`, one object a line, or `console`, for people. Start uvicorn with `log_config=None`.
     """
     wanted = logging.getLevelNamesMapping()[level.upper()]
-    _use_handler(log_format)
+    _install_handler(log_format)
     logging.getLogger().setLevel(max(wanted, logging.WARNING))
     logging.getLogger("app").setLevel(wanted)
     # At debug the server's WebSocket library prints handshakes, and with them Authorization.
@@ -45,7 +45,7 @@ def configure_logging(level: str, log_format: str) -> None:
     )
 
 
-class _ToStandardError(logging.StreamHandler[TextIO]):
+class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what is standard error at the time: while a live line is shown, that is above it."""
 
     @property
@@ -57,15 +57,15 @@ class _ToStandardError(logging.StreamHandler[TextIO]):
         """It follows sys.stderr, whatever it is made with."""
 
 
-def _use_handler(log_format: str) -> None:
+def _install_handler(log_format: str) -> None:
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
             root.removeHandler(handler)
-    handler = _ToStandardError()
+    handler = _StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[_describe, *_renderers(log_format), _hide_secrets]
+            processors=[_add_log_metadata, *_renderers(log_format), _redact_secrets]
         )
     )
     root.addHandler(handler)
@@ -78,16 +78,16 @@ def _take_over_uvicorn() -> None:
         logger.propagate = True
     # Our own line per request says more, and holds no query string.
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_websocket_noise)
 
 
-def _is_of_no_socket(record: logging.LogRecord) -> bool:
+def _is_not_websocket_noise(record: logging.LogRecord) -> bool:
     """What the server tells of WebSockets, ours tell of as well; what a client sends is no failure."""
     message = record.getMessage()
-    return not message.startswith(_OF_SOCKETS) and '"WebSocket ' not in message
+    return not message.startswith(_WEBSOCKET_NOISE_PREFIXES) and '"WebSocket ' not in message
 
 
-_OF_SOCKETS = (
+_WEBSOCKET_NOISE_PREFIXES = (
     "connection open",
     "connection closed",
     "Invalid UTF-8 sequence received",
@@ -107,7 +107,7 @@ def _renderers(log_format: str) -> list[Processor]:
     ]
 
 
-def _describe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Put when, how grave and whose in front of what the line says."""
     record: logging.LogRecord = event.pop("_record")
     del event["_from_structlog"]
@@ -120,6 +120,6 @@ def _describe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     }
 
 
-def _hide_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+def _redact_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     """The net under the rule that nobody logs a secret: take out whatever looks like one."""
-    return _SECRET.sub("***", cast("str", line))
+    return _SECRET_PATTERN.sub("***", cast("str", line))

@@ -26,11 +26,11 @@ METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OPERATION_TYPES = ("query", "mutation", "subscription")
-_CODES = frozenset(code.value for code in ErrorCode)
+_ERROR_CODES = frozenset(code.value for code in ErrorCode)
 _OTHER = "other"
 _UNMATCHED = "unmatched"
 _NO_ERROR = "ok"
-_REQUEST_LABELS = ("door", "route", "method", "status")
+_REQUEST_LABELS = ("api", "route", "method", "status")
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -67,7 +67,7 @@ class Metrics:
         self._rate_limited = Counter(
             "post_results_rate_limited_requests",
             "HTTP requests that were refused because of a rate limit.",
-            ("door",),
+            ("api",),
             registry=self.registry,
         )
         self._operations = Counter(
@@ -94,10 +94,10 @@ class Metrics:
             GCCollector(registry=self.registry)
 
         # To look one up by its labels each time costs more than to count.
-        self._of_routes: dict[
+        self._route_metrics: dict[
             tuple[str | None, str | None, str, int], tuple[Counter, Histogram]
         ] = {}
-        self._of_operations: dict[tuple[str, str], Counter] = {}
+        self._operation_counters: dict[tuple[str, str], Counter] = {}
 
     def request_started(self) -> None:
         self._in_progress.inc()
@@ -105,7 +105,7 @@ class Metrics:
     def request_finished(
         self,
         *,
-        door: str | None,
+        api: str | None,
         route: str | None,
         method: str,
         status: int,
@@ -114,22 +114,22 @@ class Metrics:
         """Count an answer; `route` is a path template, never a path. None is for what is not timed."""
         self._in_progress.dec()
         method = method if method in _METHODS else _OTHER
-        requests, durations = self._of_route(door, route, method, status // 100)
+        requests, durations = self._get_route_metrics(api, route, method, status // 100)
         requests.inc()
         if seconds is not None:
             durations.observe(seconds)
         if status == 429:
-            self._rate_limited.labels(door or _UNMATCHED).inc()
+            self._rate_limited.labels(api or _UNMATCHED).inc()
 
-    def _of_route(
-        self, door: str | None, route: str | None, method: str, hundreds: int
+    def _get_route_metrics(
+        self, api: str | None, route: str | None, method: str, status_class: int
     ) -> tuple[Counter, Histogram]:
-        key = (door, route, method, hundreds)
-        found = self._of_routes.get(key)
+        key = (api, route, method, status_class)
+        found = self._route_metrics.get(key)
         if found is None:
-            labels = (door or _UNMATCHED, route or _UNMATCHED, method, f"{hundreds}xx")
+            labels = (api or _UNMATCHED, route or _UNMATCHED, method, f"{status_class}xx")
             found = self._requests.labels(*labels), self._durations.labels(*labels)
-            self._of_routes[key] = found
+            self._route_metrics[key] = found
         return found
 
     def socket_opened(self) -> None:
@@ -138,31 +138,31 @@ class Metrics:
     def socket_closed(self) -> None:
         self._sockets.dec()
 
-    def subscriptions_changed(self, by: int) -> None:
+    def subscriptions_changed(self, delta: int) -> None:
         """Count so many more, or fewer."""
-        self._subscriptions.inc(by)
+        self._subscriptions.inc(delta)
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         """Count a GraphQL operation; the code is that of its first error."""
         labels = (
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
-            _NO_ERROR if error_code is None else _known_code(error_code),
+            _NO_ERROR if error_code is None else _code_label(error_code),
         )
-        found = self._of_operations.get(labels)
+        found = self._operation_counters.get(labels)
         if found is None:
-            found = self._of_operations[labels] = self._operations.labels(*labels)
+            found = self._operation_counters[labels] = self._operations.labels(*labels)
         found.inc()
 
 
-def render_metrics(metrics: Metrics, *, overdue: int | None = None) -> bytes:
+def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> bytes:
     """All metrics as METRICS_CONTENT_TYPE; those of every process, if several share.
 
     `overdue` is how many destinations are, read just now; None, where that is not known, leaves it out.
     """
     data = CollectorRegistry()
-    if overdue is not None:
-        data.register(_Overdue(overdue))
-    return _of_processes(metrics) + generate_latest(data)
+    if overdue_count is not None:
+        data.register(_Overdue(overdue_count))
+    return _render_process_metrics(metrics) + generate_latest(data)
 
 
 class _Overdue(Collector):
@@ -180,10 +180,10 @@ class _Overdue(Collector):
         )
 
 
-def _of_processes(metrics: Metrics) -> bytes:
+def _render_process_metrics(metrics: Metrics) -> bytes:
     if not metrics.shared_directory:
         return generate_latest(metrics.registry)
-    _forget_dead_processes(Path(metrics.shared_directory))
+    _remove_dead_processes(Path(metrics.shared_directory))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, metrics.shared_directory)  # type: ignore[no-untyped-call]
     # What the library knows of a process is left out: it would be that of whichever one answers.
@@ -191,11 +191,11 @@ def _of_processes(metrics: Metrics) -> bytes:
     return generate_latest(registry)
 
 
-def _known_code(code: str) -> str:
-    return code if code in _CODES else _OTHER
+def _code_label(code: str) -> str:
+    return code if code in _ERROR_CODES else _OTHER
 
 
-def _forget_dead_processes(directory: Path) -> None:
+def _remove_dead_processes(directory: Path) -> None:
     """Take what a killed process had in progress out of the sum; its counts stay."""
     for file in directory.glob("gauge_live*_*.db"):
         process_id = int(file.stem.rpartition("_")[2])

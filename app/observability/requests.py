@@ -13,7 +13,7 @@ from app.observability.metrics import Metrics
 
 
 @dataclass(slots=True, kw_only=True)
-class FinishedRequest:
+class RequestRecord:
     """What may be told about a request: no header, no query string and nothing of the body.
 
     It is not frozen, since one is made for each request, and that takes three times as long.
@@ -29,17 +29,17 @@ class FinishedRequest:
     duration: timedelta
     body_bytes: int
     client_address: str | None
-    door: str | None
+    api: str | None
     api_key_id: ApiKeyId | None
     workspace_id: WorkspaceId | None
     operation_name: str | None
     operation_type: str | None
     error_codes: tuple[str, ...]
-    is_timed: bool
+    is_latency_measured: bool
     """Whether its duration is one to judge the server by."""
 
 
-class Observer:
+class RequestRecorder:
     """Writes one line for each request, and one with a traceback for each failure of ours."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -54,38 +54,38 @@ class Observer:
         """Tell of a failure that the caller only sees masked, or as unavailable."""
         self._logger.error("request failed", request_id=request_id, exc_info=exception)
 
-    def request_finished(self, request: FinishedRequest) -> None:
+    def request_finished(self, record: RequestRecord) -> None:
         self._metrics.request_finished(
-            door=request.door,
-            route=request.route,
-            method=request.method,
-            status=request.status,
-            seconds=request.duration.total_seconds() if request.is_timed else None,
+            api=record.api,
+            route=record.route,
+            method=record.method,
+            status=record.status,
+            seconds=record.duration.total_seconds() if record.is_latency_measured else None,
         )
-        if request.operation_type:
+        if record.operation_type:
             self._metrics.operation_finished(
-                request.operation_type, next(iter(request.error_codes), None)
+                record.operation_type, next(iter(record.error_codes), None)
             )
-        level = logging.ERROR if request.status >= 500 else logging.INFO
+        level = logging.ERROR if record.status >= 500 else logging.INFO
         if self._logger.is_enabled_for(level):  # before a line is made of it
-            self._logger.log(level, "request", **_fields(request))
+            self._logger.log(level, "request", **_log_fields(record))
 
 
-def _fields(request: FinishedRequest) -> dict[str, object]:
+def _log_fields(record: RequestRecord) -> dict[str, object]:
     fields = {
-        "request_id": request.request_id,
-        "method": request.method,
+        "request_id": record.request_id,
+        "method": record.method,
         # Percent-encoded it holds no character that could forge a line of a log.
-        "path": request.route or quote(request.path, errors="replace"),
-        "status": request.status,
-        "duration_ms": round(request.duration.total_seconds() * 1000, 1),
-        "bytes": request.body_bytes,
-        "client": request.client_address,
-        "door": request.door,
-        "api_key_id": request.api_key_id and str(request.api_key_id),
-        "workspace_id": request.workspace_id and str(request.workspace_id),
-        "operation": request.operation_name,
-        "operation_type": request.operation_type,
-        "errors": list(request.error_codes) or None,
+        "path": record.route or quote(record.path, errors="replace"),
+        "status": record.status,
+        "duration_ms": round(record.duration.total_seconds() * 1000, 1),
+        "bytes": record.body_bytes,
+        "client": record.client_address,
+        "api": record.api,
+        "api_key_id": record.api_key_id and str(record.api_key_id),
+        "workspace_id": record.workspace_id and str(record.workspace_id),
+        "operation": record.operation_name,
+        "operation_type": record.operation_type,
+        "errors": list(record.error_codes) or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -10,7 +10,7 @@ from app.observability.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedSocket:
+class SocketRecord:
     """What may be told about a WebSocket."""
 
     socket_id: str
@@ -23,7 +23,7 @@ class FinishedSocket:
     workspace_id: WorkspaceId | None
 
 
-class SocketObserver:
+class SocketRecorder:
     """Writes one line for each WebSocket, at its end."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -35,16 +35,16 @@ class SocketObserver:
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         self._metrics.operation_finished(operation_type, error_code)
 
-    def socket_closed(self, socket: FinishedSocket) -> None:
+    def socket_closed(self, record: SocketRecord) -> None:
         self._metrics.socket_closed()
         fields = {
-            "socket_id": socket.socket_id,
-            "code": socket.code,
-            "duration_ms": round(socket.duration.total_seconds() * 1000, 1),
-            "operations": socket.operations,
-            "client": socket.client_address,
-            "api_key_id": socket.api_key_id and str(socket.api_key_id),
-            "workspace_id": socket.workspace_id and str(socket.workspace_id),
+            "socket_id": record.socket_id,
+            "code": record.code,
+            "duration_ms": round(record.duration.total_seconds() * 1000, 1),
+            "operations": record.operations,
+            "client": record.client_address,
+            "api_key_id": record.api_key_id and str(record.api_key_id),
+            "workspace_id": record.workspace_id and str(record.workspace_id),
         }
         structlog.get_logger("app.sockets").info(
             "socket", **{name: value for name, value in fields.items() if value is not None}

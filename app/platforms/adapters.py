@@ -5,16 +5,16 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from app.platforms.ledger import Ledger
+from app.platforms.ledger import SandboxStore
 from app.platforms.protocol import Platform
-from app.platforms.sandbox import NAME, Sandbox
+from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.settings import SettingsError
 
 
 def check_sandbox_file(file: Path | None) -> None:
     """SettingsError, in a sentence, for one that the sandbox cannot keep its posts in."""
     try:
-        Ledger(file).check()
+        SandboxStore(file).check_access()
     except OSError as error:
         raise SettingsError(
             f"SANDBOX_FILE: {file} cannot be read and written: {error.strerror}."
@@ -27,4 +27,6 @@ def make_adapters(
     now: Callable[[], datetime],
     sleep: Callable[[float], Awaitable[None]],
 ) -> Mapping[str, Platform]:
-    return MappingProxyType({NAME: Sandbox(Ledger(sandbox_file), now=now, sleep=sleep)})
+    return MappingProxyType(
+        {PLATFORM_NAME: Sandbox(SandboxStore(sandbox_file), now=now, sleep=sleep)}
+    )

@@ -37,7 +37,7 @@ class NotPublished(Exception):
         """The platform's own answer."""
 
 
-def not_called() -> NotPublished:
+def not_called_error() -> NotPublished:
     """Of an attempt that was started when it was too late to call the platform."""
     return NotPublished(
         ErrorCategory.TRANSIENT,
@@ -46,7 +46,7 @@ def not_called() -> NotPublished:
     )
 
 
-class Deadline(Protocol):
+class LeaseDeadline(Protocol):
     """Until when a platform may be called; it moves on for as long as the worker keeps its lease."""
 
     def seconds_left(self) -> float:
@@ -55,7 +55,7 @@ class Deadline(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class PublishRequest:
     """One post for one account, as its platform is to have it."""
 
     workspace_id: WorkspaceId
@@ -70,26 +70,26 @@ class Posting:
     media_ids: Sequence[str]
     media: Sequence[object]
     reference: str | None
-    deadline: Deadline
+    deadline: LeaseDeadline
 
-    def require_time(self) -> None:
+    def check_deadline(self) -> None:
         """NotPublished once the deadline has passed; to be asked right before anything is published."""
         if self.deadline.seconds_left() <= 0:
-            raise not_called()
+            raise not_called_error()
 
 
-class Absence(StrEnum):
+class LookupMiss(StrEnum):
     """What a platform says that does not show the post."""
 
-    NOT_THERE = "not_there"
+    NOT_FOUND = "not_there"
     """It is not there, and will not appear by itself."""
-    CANNOT_SAY = "cannot_say"
+    INCONCLUSIVE = "cannot_say"
 
 
 class Platform(Protocol):
     """An adapter. It is called from several tasks at once, and must not block."""
 
-    async def publish(self, posting: Posting) -> Publication:
+    async def publish(self, request: PublishRequest) -> Publication:
         """Publish it, once, and say where it is.
 
         Raise NotPublished only where that is certain. Any other exception, a timeout included, leaves open
@@ -97,28 +97,28 @@ class Platform(Protocol):
         """
         ...
 
-    async def find(self, posting: Posting) -> Publication | Absence:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
         """Look whether it is published; an exception means that it cannot be said."""
         ...
 
 
-def make_posting(
+def make_publish_request(
     workspace_id: WorkspaceId,
     post: Post,
     destination: Destination,
     account: Account,
-    deadline: Deadline,
-) -> Posting:
+    deadline: LeaseDeadline,
+) -> PublishRequest:
     """The post as the destination's platform is to have it: with its own text, where there is one."""
     own = post.platform_content.get(destination.platform)
     said = own if isinstance(own, Mapping) else {}
-    return Posting(
+    return PublishRequest(
         workspace_id=workspace_id,
         post_id=post.id,
         destination_id=destination.id,
         account=account,
         attempt=destination.state.attempts,
-        content=post.content_on(destination.platform),
+        content=post.content_for_platform(destination.platform),
         settings={str(name): value for name, value in said.items() if name != "content"},
         media_ids=post.media_ids,
         media=post.media,

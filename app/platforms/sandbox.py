@@ -11,11 +11,11 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.domain.times import cut_to_milliseconds
-from app.platforms.ledger import Entry, Ledger
-from app.platforms.protocol import Absence, NotPublished, Posting
+from app.domain.times import truncate_to_ms
+from app.platforms.ledger import SandboxPost, SandboxStore
+from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
 
-NAME = "sandbox"
+PLATFORM_NAME = "sandbox"
 
 LATENCY = timedelta(seconds=1)
 """What every call takes."""
@@ -41,12 +41,12 @@ class Behaviour(StrEnum):
     """Publishes, but its answer never comes."""
 
 
-_WHILE = {
+_DEFAULT_DURATIONS = {
     Behaviour.SLOW: timedelta(seconds=15),
     Behaviour.RATE_LIMITED: timedelta(seconds=20),
     Behaviour.TIMES_OUT: timedelta(seconds=3),
 }
-_SECONDS = re.compile(r"(\d{1,4}(?:\.\d{1,3})?) ?s\b", re.ASCII)
+_SECONDS_PATTERN = re.compile(r"(\d{1,4}(?:\.\d{1,3})?) ?s\b", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Script:
     seconds: float
 
     @classmethod
-    def of(cls, account_name: str) -> "Script":
+    def from_account_name(cls, account_name: str) -> "Script":
         """By its name, which may tell a time, as `slow 30s`."""
         name = account_name.lower()
         behaviour = next((each for each in Behaviour if name.startswith(each)), Behaviour.SUCCEEDS)
-        told = _SECONDS.search(name)
-        usual = _WHILE.get(behaviour, timedelta())
+        told = _SECONDS_PATTERN.search(name)
+        usual = _DEFAULT_DURATIONS.get(behaviour, timedelta())
         return cls(behaviour, float(told[1]) if told else usual.total_seconds())
 
 
@@ -71,23 +71,23 @@ class Sandbox:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: SandboxStore,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
         latency: timedelta = LATENCY,
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._now = now
         self._sleep = sleep
         self._latency = latency
 
-    async def publish(self, posting: Posting) -> Publication:
+    async def publish(self, request: PublishRequest) -> Publication:
         """A TimeoutError from an account that times out: by then it has published."""
-        script = Script.of(posting.account.name)
+        script = Script.from_account_name(request.account.name)
         await self._sleep(self._latency.total_seconds())
-        if posting.attempt == 1:
-            _refuse_at_first(script)
+        if request.attempt == 1:
+            _fail_first_attempt(script)
         if script.behaviour is Behaviour.REJECTS:
             raise NotPublished(
                 ErrorCategory.CONTENT_REJECTED,
@@ -98,35 +98,35 @@ class Sandbox:
             )
         if script.behaviour is Behaviour.SLOW:
             await self._sleep(script.seconds)
-        publication = self._publish(posting)
+        publication = self._publish(request)
         if script.behaviour is Behaviour.TIMES_OUT:
             await self._sleep(script.seconds)
             raise TimeoutError("the sandbox did not answer")
         return publication
 
-    async def find(self, posting: Posting) -> Publication | Absence:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
         await self._sleep(self._latency.total_seconds())
         try:
-            entry = self._ledger.find(posting.destination_id)
+            entry = self._store.find(request.destination_id)
         except OSError:
             logger.exception("the sandbox cannot read its file")
-            return Absence.CANNOT_SAY
-        return Absence.NOT_THERE if entry is None else _publication(entry)
+            return LookupMiss.INCONCLUSIVE
+        return LookupMiss.NOT_FOUND if entry is None else _to_publication(entry)
 
-    def _publish(self, posting: Posting) -> Publication:
-        posting.require_time()
-        name = posting.account.name
-        platform_post_id = f"{posting.destination_id.hex[:12]}-{posting.attempt}"
-        entry = Entry(
-            destination_id=posting.destination_id,
+    def _publish(self, request: PublishRequest) -> Publication:
+        request.check_deadline()
+        name = request.account.name
+        platform_post_id = f"{request.destination_id.hex[:12]}-{request.attempt}"
+        entry = SandboxPost(
+            destination_id=request.destination_id,
             account=name,
-            attempt=posting.attempt,
+            attempt=request.attempt,
             platform_post_id=platform_post_id,
             platform_post_url=f"https://sandbox.example/{quote(name, safe='')}/{platform_post_id}",
-            published_at=cut_to_milliseconds(self._now()),
+            published_at=truncate_to_ms(self._now()),
         )
         try:
-            self._ledger.add(entry)
+            self._store.add(entry)
         except OSError:
             logger.exception("the sandbox cannot write its file")
             raise NotPublished(
@@ -134,10 +134,10 @@ class Sandbox:
                 "NOT_STORED",
                 "The sandbox could not store the post, so it is not published.",
             ) from None
-        return _publication(entry)
+        return _to_publication(entry)
 
 
-def _refuse_at_first(script: Script) -> None:
+def _fail_first_attempt(script: Script) -> None:
     if script.behaviour is Behaviour.RATE_LIMITED:
         raise NotPublished(
             ErrorCategory.RATE_LIMITED,
@@ -163,9 +163,9 @@ def _refuse_at_first(script: Script) -> None:
         )
 
 
-def _publication(entry: Entry) -> Publication:
+def _to_publication(post: SandboxPost) -> Publication:
     return Publication(
-        platform_post_id=entry.platform_post_id,
-        platform_post_url=entry.platform_post_url,
-        published_at=entry.published_at,
+        platform_post_id=post.platform_post_id,
+        platform_post_url=post.platform_post_url,
+        published_at=post.published_at,
     )

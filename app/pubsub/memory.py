@@ -4,22 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.protocol import Wake, wake_nobody
+from app.pubsub.protocol import WakeCallback, ignore_wake_up
 
 
-class MemoryWakeUps:
+class MemoryChangeNotifier:
     """Whoever tells wakes its own process, and no other."""
 
     def __init__(self) -> None:
-        self._wake: Wake = wake_nobody
+        self._wake: WakeCallback = ignore_wake_up
 
-    def tell(self, workspace_id: WorkspaceId) -> None:
+    def notify(self, workspace_id: WorkspaceId) -> None:
         self._wake(workspace_id)
 
     @asynccontextmanager
-    async def running(self, wake: Wake) -> AsyncIterator[None]:
+    async def listen(self, wake: WakeCallback) -> AsyncIterator[None]:
         self._wake = wake
         try:
             yield
         finally:
-            self._wake = wake_nobody
+            self._wake = ignore_wake_up

@@ -7,20 +7,20 @@ from app.domain.ids import WorkspaceId, parse_uuid
 
 CHANNEL = "post_results"
 
-MOST_NAMED = 200
+MAX_WORKSPACES_PER_PAYLOAD = 200
 """A payload must be shorter than 8,000 bytes: with more workspaces, it says that it may be any."""
 
-_ANY = ""
+_ANY_WORKSPACE = ""
 """As `NOTIFY post_results` has it, typed by hand."""
 
 
-def write_payload(workspaces: Collection[WorkspaceId]) -> str:
-    if len(workspaces) > MOST_NAMED:
-        return _ANY
+def encode_payload(workspaces: Collection[WorkspaceId]) -> str:
+    if len(workspaces) > MAX_WORKSPACES_PER_PAYLOAD:
+        return _ANY_WORKSPACE
     return ",".join(sorted(map(str, workspaces)))
 
 
-def read_payload(payload: str) -> Sequence[WorkspaceId | None]:
+def decode_payload(payload: str) -> Sequence[WorkspaceId | None]:
     """None is any workspace: also whatever is not understood, for a wake-up too many does no harm."""
     try:
         return [WorkspaceId(parse_uuid(each)) for each in payload.split(",")]

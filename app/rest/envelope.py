@@ -10,8 +10,8 @@ from starlette.types import Scope
 
 from app.domain.errors import InvalidApiKey, PostResultsError
 from app.domain.times import format_instant
-from app.http.headers import whole_header
-from app.http.not_modified import matches, weak_etag
+from app.http.headers import combined_header
+from app.http.not_modified import etag_matches, weak_etag
 from app.http.responses import BytesResponse
 from app.http.state import request_state
 from app.rest.errors import error_object
@@ -20,7 +20,7 @@ _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-def envelope_data(
+def query_response(
     request: Request, data: dict[str, Any], now: datetime, *, retry_after: int | None
 ) -> Response:
     """A success, or 304 without a body for a caller that has the same data already.
@@ -32,8 +32,8 @@ def envelope_data(
     headers = [(b"etag", etag.encode()), (b"cache-control", b"private, no-cache")]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
-    if_none_match = whole_header(request.scope, b"if-none-match")
-    if if_none_match and matches(if_none_match, etag):
+    if_none_match = combined_header(request.scope, b"if-none-match")
+    if if_none_match and etag_matches(if_none_match, etag):
         response = Response(status_code=304)
         response.raw_headers.extend(headers)
         return response
@@ -42,13 +42,15 @@ def envelope_data(
     return BytesResponse(body, 200, (_JSON, *headers))
 
 
-def envelope_done(scope: Scope, data: dict[str, Any], now: datetime, *, status: int) -> Response:
+def mutation_response(
+    scope: Scope, data: dict[str, Any], now: datetime, *, status: int
+) -> Response:
     """What a request changed; nobody keeps it, since asking again would change more."""
     body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(scope, now))
     return BytesResponse(body, status, (_JSON, _NO_STORE))
 
 
-def envelope_error(scope: Scope, error: PostResultsError, now: datetime) -> Response:
+def error_response(scope: Scope, error: PostResultsError, now: datetime) -> Response:
     """A failure, with the status and the headers that belong to it."""
     body = b'{"data":null,"error":%b,"meta":%b}' % (
         orjson.dumps(error_object(error)),

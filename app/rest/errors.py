@@ -6,10 +6,10 @@ from typing import Any
 
 from app.domain.errors import PostResultsError, concrete_errors
 
-_CLASS_OF_CODE = {error.code.name: error for error in concrete_errors()}
+_ERROR_CLASS_BY_CODE = {error.code.name: error for error in concrete_errors()}
 
-_INPUT = re.compile(r"input\.(?:filter\.)?")
-_NAMES = {
+_INPUT_PREFIX = re.compile(r"input\.(?:filter\.)?")
+_REST_NAMES = {
     "accountIds": "account_ids",
     "expectedVersion": "expected_version",
     "idempotencyKey": "Idempotency-Key",
@@ -20,7 +20,7 @@ _NAMES = {
 }
 """What errors of mutations name, and what a REST request calls it."""
 
-_NAME = re.compile(rf"(?<![\w.])(?:{'|'.join(_NAMES)})(?!\w)")
+_GRAPHQL_NAME = re.compile(rf"(?<![\w.])(?:{'|'.join(_REST_NAMES)})(?!\w)")
 """Not within a path: from there on the names are the caller's."""
 
 
@@ -28,7 +28,7 @@ def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
     """The error that the first entry of `errors` was printed from, in the words of a REST request."""
     entry = entries[0]
     extensions = entry["extensions"]
-    return _error(
+    return _build_error(
         extensions["code"],
         entry["message"],
         extensions.get("field"),
@@ -46,34 +46,34 @@ def error_object(error: PostResultsError) -> dict[str, object]:
     }
 
 
-def refusal_object(*, code: str, message: str, field: str | None) -> dict[str, object]:
+def bulk_error_object(*, code: str, message: str, field: str | None) -> dict[str, object]:
     """The `error` of one post of several."""
-    error = _error(code, message, field)
+    error = _build_error(code, message, field)
     return {"code": error.code, "message": _message(error), "details": _details(error)}
 
 
-def _error(
+def _build_error(
     code: str, message: str, field: str | None, *, retry_after: int | None = None
 ) -> PostResultsError:
-    return _CLASS_OF_CODE[code](
-        _in_rest_words(message),
-        argument=None if field is None else _in_rest_words(_INPUT.sub("", field, count=1)),
+    return _ERROR_CLASS_BY_CODE[code](
+        _to_rest_names(message),
+        argument=None if field is None else _to_rest_names(_INPUT_PREFIX.sub("", field, count=1)),
         retry_after=retry_after,
     )
 
 
-def _in_rest_words(text: str) -> str:
-    return _NAME.sub(lambda found: _NAMES[found[0]], text)
+def _to_rest_names(text: str) -> str:
+    return _GRAPHQL_NAME.sub(lambda found: _REST_NAMES[found[0]], text)
 
 
 def _message(error: PostResultsError) -> str:
     """The sentence, after the name of the parameter where it does not say the name itself."""
-    if error.argument is None or _says(error.message, error.argument):
+    if error.argument is None or _mentions(error.message, error.argument):
         return error.message
     return f"{error.argument}: {error.message}"
 
 
-def _says(message: str, name: str) -> bool:
+def _mentions(message: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) is not None
 
 

@@ -3,16 +3,16 @@
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import NotFound
 from app.domain.posts import PostStatus
-from app.rest.errors import refusal_object
-from app.rest.shapes import Found, JsonObject, shown_post, shown_result, without
+from app.rest.errors import bulk_error_object
+from app.rest.shapes import DocumentResult, JsonObject, format_post, format_result, omit
 
 
-def created(found: Found) -> JsonObject:
-    return _created(found.data["createPost"])
+def create_post_data(result: DocumentResult) -> JsonObject:
+    return _created_post(result.data["createPost"])
 
 
-def created_several(found: Found) -> JsonObject:
-    payload = found.data["createPosts"]
+def create_posts_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["createPosts"]
     results = payload["results"]
     return {
         "summary": {
@@ -20,7 +20,7 @@ def created_several(found: Found) -> JsonObject:
             "succeeded": payload["succeeded"],
             "failed": payload["failed"],
         },
-        "results": [_one_of_several(each) for each in results],
+        "results": [_bulk_entry(each) for each in results],
     }
 
 
@@ -32,28 +32,28 @@ def bulk_status(data: JsonObject) -> int:
     return 207 if summary["succeeded"] else 422
 
 
-def changed(found: Found) -> JsonObject:
-    payload = found.data["updatePost"]
-    return _post(payload) | _warnings(payload)
+def update_post_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["updatePost"]
+    return _require_post(payload) | _warnings(payload)
 
 
-def scheduled(found: Found) -> JsonObject:
-    payload = found.data["schedulePost"]
-    post = _post(payload)
-    told = {"publish_now": post["scheduled_for"] is None, "message": _when(post)}
+def schedule_post_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["schedulePost"]
+    post = _require_post(payload)
+    told = {"publish_now": post["scheduled_for"] is None, "message": _schedule_message(post)}
     return post | told | _warnings(payload)
 
 
-def deleted(found: Found) -> JsonObject:
+def delete_post_data(result: DocumentResult) -> JsonObject:
     return {
-        **found.data["deletePost"],
+        **result.data["deletePost"],
         "deleted": True,
         "message": "The post was deleted; nothing of it goes out from here.",
     }
 
 
-def retried(found: Found) -> JsonObject:
-    payload = found.data["retryPost"]
+def retry_post_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["retryPost"]
     if payload["post"] is None:  # it is a repetition
         raise NotFound("The post that was retried was deleted since, and is not found any more.")
     again = [each for each in payload["retries"] if each["refusal"] is None]
@@ -62,13 +62,13 @@ def retried(found: Found) -> JsonObject:
         "retried_count": len(again),
         "retried": len(again),
         "destinations": [
-            {**shown_result(each["destination"]), "new_status": DestinationStatus.QUEUED}
+            {**format_result(each["destination"]), "new_status": DestinationStatus.QUEUED}
             for each in again
             if each["destination"]
             is not None  # a repetition, and the post was taken off the account
         ],
         "next_step": f"Look at GET /v1/posts/{payload['post']['id']}/results for what becomes of it.",
-        "message": _queued_again(len(again)),
+        "message": _queued_message(len(again)),
         "skipped": [
             {"account_id": each["account_id"], "reason": each["refusal"].lower()}
             for each in payload["retries"]
@@ -77,14 +77,14 @@ def retried(found: Found) -> JsonObject:
     }
 
 
-def retried_failed(found: Found) -> JsonObject:
-    payload = found.data["retryDestinations"]
+def retry_destinations_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["retryDestinations"]
     again = [
-        {**without(each, "refusal"), "new_status": DestinationStatus.QUEUED}
+        {**omit(each, "refusal"), "new_status": DestinationStatus.QUEUED}
         for each in payload["retries"]
         if each["refusal"] is None
     ]
-    sentences = [_queued_again(len(again))]
+    sentences = [_queued_message(len(again))]
     refused = len(payload["retries"]) - len(again)
     if refused:
         whose = (
@@ -105,18 +105,18 @@ def retried_failed(found: Found) -> JsonObject:
     }
 
 
-def _created(payload: JsonObject) -> JsonObject:
+def _created_post(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:  # it is a repetition
         raise NotFound(
             "The post that this request created was deleted since, and is not found any more. To create"
             " another one, send another Idempotency-Key."
         )
-    post = shown_post(payload["post"])
+    post = format_post(payload["post"])
     data = {
         **post,
         "accounts_count": len(post["account_ids"]),
-        "message": _when(post),
-        "results": [without(each, "scheduled_for") for each in post["destinations"]],
+        "message": _schedule_message(post),
+        "results": [omit(each, "scheduled_for") for each in post["destinations"]],
         "post_group_id": post["post_id"],
     }
     if post["status"] == PostStatus.DRAFT:
@@ -126,17 +126,17 @@ def _created(payload: JsonObject) -> JsonObject:
     return data | _warnings(payload)
 
 
-def _one_of_several(result: JsonObject) -> JsonObject:
+def _bulk_entry(result: JsonObject) -> JsonObject:
     shown = {"index": result["index"], "ok": result["error"] is None}
     if result["error"] is not None:
-        return {**shown, "error": refusal_object(**result["error"])}
-    return {**shown, "post": result["post"] and _created(result)}
+        return {**shown, "error": bulk_error_object(**result["error"])}
+    return {**shown, "post": result["post"] and _created_post(result)}
 
 
-def _post(payload: JsonObject) -> JsonObject:
+def _require_post(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:
         raise NotFound("The post was deleted in the meantime, and is not found any more.")
-    return shown_post(payload["post"])
+    return format_post(payload["post"])
 
 
 def _warnings(payload: JsonObject) -> JsonObject:
@@ -148,7 +148,7 @@ def _warnings(payload: JsonObject) -> JsonObject:
     }
 
 
-def _when(post: JsonObject) -> str:
+def _schedule_message(post: JsonObject) -> str:
     match post["status"], post["scheduled_for"]:
         case PostStatus.DRAFT, _:
             return "The post is a draft; it waits until it is scheduled."
@@ -160,7 +160,7 @@ def _when(post: JsonObject) -> str:
             return f"The post is {status.replace('_', ' ')} by now."
 
 
-def _queued_again(count: int) -> str:
+def _queued_message(count: int) -> str:
     if count == 0:
         return "Nothing was retried."
     return f"{count} {'destination is' if count == 1 else 'destinations are'} queued again."

@@ -14,14 +14,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.domain.times import Clock
-from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLDoor
+from app.graphql.door import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLService
 from app.http.state import request_state
 from app.rest import bodies, documents, mutations, outcomes, parameters, shapes
-from app.rest.envelope import envelope_data, envelope_done, envelope_error
+from app.rest.envelope import error_response, mutation_response, query_response
 from app.rest.errors import first_error
-from app.rest.requests import Asked, Variables, Wanted, read_request
-from app.rest.shapes import Found, JsonObject
-from app.rest.waiting import when_new
+from app.rest.requests import DocumentCall, RestRequest, Variables, read_request
+from app.rest.shapes import DocumentResult, JsonObject
+from app.rest.waiting import wait_for_change
 
 PREFIXES = ("/v1", "/api/v1")
 """The documented one, and the one that existing clients send."""
@@ -30,129 +30,158 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Endpoint:
     """A method of a path, which runs a document."""
 
     method: str
     path: str
     document: str
-    wanted: Callable[[Asked], Wanted]
-    answer: Callable[[Request, Found], Response]
-    waits: bool = False
+    build_call: Callable[[RestRequest], DocumentCall]
+    build_response: Callable[[Request, DocumentResult], Response]
+    supports_long_poll: bool = False
     """Whether a client may have it held back until there is something new."""
 
 
-def read(
+def query_endpoint(
     path: str,
     document: str,
-    variables: Callable[[Request], Variables],
-    shape: Callable[[Found], JsonObject],
-    retry_after: Callable[[Found], int | None] = lambda _found: None,
+    read_variables: Callable[[Request], Variables],
+    build_data: Callable[[DocumentResult], JsonObject],
+    retry_after: Callable[[DocumentResult], int | None] = lambda _found: None,
     *,
-    waits: bool = False,
-) -> Call:
+    supports_long_poll: bool = False,
+) -> Endpoint:
     """`retry_after`, in seconds, is for an answer that will change by itself."""
 
-    def wanted(asked: Asked) -> Wanted:
-        return Wanted(variables(asked.request))
+    def build_call(rest_request: RestRequest) -> DocumentCall:
+        return DocumentCall(read_variables(rest_request.request))
 
-    def answer(request: Request, found: Found) -> Response:
-        return envelope_data(request, shape(found), found.now, retry_after=retry_after(found))
+    def build_response(request: Request, result: DocumentResult) -> Response:
+        return query_response(
+            request, build_data(result), result.now, retry_after=retry_after(result)
+        )
 
-    return Call("GET", path, document, wanted, answer, waits)
+    return Endpoint("GET", path, document, build_call, build_response, supports_long_poll)
 
 
-def write(
+def mutation_endpoint(
     method: str,
     path: str,
     document: str,
-    wanted: Callable[[Asked], Wanted],
-    shape: Callable[[Found], JsonObject],
+    build_call: Callable[[RestRequest], DocumentCall],
+    build_data: Callable[[DocumentResult], JsonObject],
     status: Callable[[JsonObject], int] = lambda _data: 200,
-) -> Call:
+) -> Endpoint:
     """`status` is that of the answer with these data."""
 
-    def answer(request: Request, found: Found) -> Response:
-        data = shape(found)
-        return envelope_done(request.scope, data, found.now, status=status(data))
+    def build_response(request: Request, result: DocumentResult) -> Response:
+        data = build_data(result)
+        return mutation_response(request.scope, data, result.now, status=status(data))
 
-    return Call(method, path, document, wanted, answer)
+    return Endpoint(method, path, document, build_call, build_response)
 
 
-CALLS = (
-    read(
+ENDPOINTS = (
+    query_endpoint(
         "/posts/{post_id}/results",
         documents.POST_RESULTS,
-        parameters.one_post,
-        shapes.results,
-        shapes.next_look,
-        waits=True,
+        parameters.post_id_variable,
+        shapes.post_results_data,
+        shapes.retry_after,
+        supports_long_poll=True,
     ),
-    write(
+    mutation_endpoint(
         "POST",
         "/posts/bulk",
         mutations.CREATE_POSTS,
-        bodies.new_posts,
-        outcomes.created_several,
+        bodies.create_posts_call,
+        outcomes.create_posts_data,
         outcomes.bulk_status,
     ),
-    write(
+    mutation_endpoint(
         "POST",
         "/posts/retry-failed",
         mutations.RETRY_DESTINATIONS,
-        bodies.retries,
-        outcomes.retried_failed,
+        bodies.retry_destinations_call,
+        outcomes.retry_destinations_data,
     ),
-    read("/posts/{post_id}", documents.POST, parameters.one_post, shapes.post),
-    write(
-        "PATCH", "/posts/{post_id}", mutations.UPDATE_POST, bodies.changed_post, outcomes.changed
+    query_endpoint(
+        "/posts/{post_id}", documents.POST, parameters.post_id_variable, shapes.post_data
     ),
-    write("DELETE", "/posts/{post_id}", mutations.DELETE_POST, bodies.deletion, outcomes.deleted),
-    write(
+    mutation_endpoint(
+        "PATCH",
+        "/posts/{post_id}",
+        mutations.UPDATE_POST,
+        bodies.update_post_call,
+        outcomes.update_post_data,
+    ),
+    mutation_endpoint(
+        "DELETE",
+        "/posts/{post_id}",
+        mutations.DELETE_POST,
+        bodies.delete_post_call,
+        outcomes.delete_post_data,
+    ),
+    mutation_endpoint(
         "POST",
         "/posts/{post_id}/schedule",
         mutations.SCHEDULE_POST,
-        bodies.submission,
-        outcomes.scheduled,
+        bodies.schedule_post_call,
+        outcomes.schedule_post_data,
     ),
-    write("POST", "/posts/{post_id}/retry", mutations.RETRY_POST, bodies.retry, outcomes.retried),
-    read("/posts", documents.POSTS, parameters.post_list, shapes.posts),
-    write(
+    mutation_endpoint(
+        "POST",
+        "/posts/{post_id}/retry",
+        mutations.RETRY_POST,
+        bodies.retry_post_call,
+        outcomes.retry_post_data,
+    ),
+    query_endpoint("/posts", documents.POSTS, parameters.post_list_variables, shapes.posts_data),
+    mutation_endpoint(
         "POST",
         "/posts",
         mutations.CREATE_POST,
-        bodies.new_post,
-        outcomes.created,
+        bodies.create_post_call,
+        outcomes.create_post_data,
         lambda _data: 201,
     ),
-    read("/accounts", documents.ACCOUNTS, parameters.nothing, shapes.accounts),
-    read("/accounts/{account_id}", documents.ACCOUNT, parameters.one_account, shapes.account),
-    read(
+    query_endpoint("/accounts", documents.ACCOUNTS, parameters.no_variables, shapes.accounts_data),
+    query_endpoint(
+        "/accounts/{account_id}",
+        documents.ACCOUNT,
+        parameters.account_id_variable,
+        shapes.account_data,
+    ),
+    query_endpoint(
         "/accounts/{account_id}/health",
         documents.ACCOUNT_HEALTH,
-        parameters.one_account,
-        shapes.account_health,
+        parameters.account_id_variable,
+        shapes.account_health_data,
     ),
-    read("/changes", documents.CHANGES, parameters.changes, shapes.changes),
-    read("/me", documents.ME, parameters.nothing, shapes.me),
-    read(
+    query_endpoint(
+        "/changes", documents.CHANGES, parameters.changes_variables, shapes.changes_data
+    ),
+    query_endpoint("/me", documents.ME, parameters.no_variables, shapes.me_data),
+    query_endpoint(
         "/analytics/summary",
         documents.ANALYTICS_SUMMARY,
-        parameters.reporting_period,
-        shapes.analytics_summary,
+        parameters.analytics_variables,
+        shapes.analytics_summary_data,
     ),
 )
 """A path that is spelt out stands before one that it would fit."""
 
 
-def rest_routes(door: GraphQLDoor, clock: Clock, *, max_body_bytes: int) -> list[Route]:
+def rest_routes(
+    graphql_service: GraphQLService, clock: Clock, *, max_body_bytes: int
+) -> list[Route]:
     """The table under each prefix; `clock` tells the time that `meta` prints."""
-    paths = dict.fromkeys(call.path for call in CALLS)
+    paths = dict.fromkeys(call.path for call in ENDPOINTS)
     methods = {
-        path: _Methods(
+        path: _MethodRouter(
             {
-                call.method: _handler(call, door, clock, max_body_bytes)
-                for call in CALLS
+                call.method: _make_handler(call, graphql_service, clock, max_body_bytes)
+                for call in ENDPOINTS
                 if call.path == path
             }
         )
@@ -161,7 +190,7 @@ def rest_routes(door: GraphQLDoor, clock: Clock, *, max_body_bytes: int) -> list
     return [Route(prefix + path, methods[path]) for prefix in PREFIXES for path in paths]
 
 
-class _Methods:
+class _MethodRouter:
     """All methods of one path; an ASGI app, so that the router gives it every method."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
@@ -177,28 +206,38 @@ class _Methods:
         await response(scope, receive, send)
 
 
-def _handler(call: Call, door: GraphQLDoor, clock: Clock, max_body_bytes: int) -> Handler:
-    allowed = QUERY_ONLY if call.method == "GET" else QUERY_AND_MUTATION
+def _make_handler(
+    endpoint: Endpoint, graphql_service: GraphQLService, clock: Clock, max_body_bytes: int
+) -> Handler:
+    allowed = QUERY_ONLY if endpoint.method == "GET" else QUERY_AND_MUTATION
 
     async def handle(request: Request) -> Response:
-        request_state(request.scope)["door"] = "rest"
-        context = await door.context_for(request)
-        context.request_count.as_request()
+        request_state(request.scope)["api"] = "rest"
+        context = await graphql_service.context_from_request(request)
+        context.rate_limit_charge.charge_request()
         asked = await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
-        wanted = call.wanted(asked)
-        if wanted.same_request is not None or wanted.refused_posts:
+        wanted = endpoint.build_call(asked)
+        if wanted.implicit_idempotency_key is not None or wanted.rejected_posts:
             context = replace(
-                context, same_request=wanted.same_request, refused_posts=wanted.refused_posts
+                context,
+                implicit_idempotency_key=wanted.implicit_idempotency_key,
+                rejected_posts=wanted.rejected_posts,
             )
 
         async def respond() -> Response:
-            answer = await door.run(context, call.document, wanted.variables, allowed=allowed)
+            answer = await graphql_service.execute(
+                context, endpoint.document, wanted.variables, allowed_types=allowed
+            )
             now = clock()
             if answer.data is None or answer.errors:
-                return envelope_error(request.scope, first_error(answer.errors), now)
-            return call.answer(request, Found(answer.data, wanted.variables, now))
+                return error_response(request.scope, first_error(answer.errors), now)
+            return endpoint.build_response(
+                request, DocumentResult(answer.data, wanted.variables, now)
+            )
 
-        wait = parameters.wait(request) if call.waits else None
-        return await (when_new(request, door, context, respond, wait) if wait else respond())
+        wait = parameters.parse_wait(request) if endpoint.supports_long_poll else None
+        return await (
+            wait_for_change(request, graphql_service, context, respond, wait) if wait else respond()
+        )
 
     return handle

@@ -21,54 +21,54 @@ NO_LIMIT = 2_147_483_647
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DocumentResult:
     """The data of a document that ran without errors, the variables it had, and when that was."""
 
     data: Mapping[str, Any]
     variables: Mapping[str, Any]
     now: datetime
 
-    def one(self, noun: str) -> JsonObject:
+    def require(self, field: str) -> JsonObject:
         """The object of this field; NotFound where it is null."""
-        found: JsonObject | None = self.data[noun]
+        found: JsonObject | None = self.data[field]
         if found is None:
-            raise NotFound(f"The {noun} was not found: this workspace has none with that id.")
+            raise NotFound(f"The {field} was not found: this workspace has none with that id.")
         return found
 
 
-def results(found: Found) -> JsonObject:
-    post = found.one("post")
+def post_results_data(result: DocumentResult) -> JsonObject:
+    post = result.require("post")
     return {
         **post,
         "post_status": post["post_status"].lower(),
         "results": [
-            without(shown_result(destination), "poll_after_seconds")
+            omit(format_result(destination), "poll_after_seconds")
             for destination in post["results"]
         ],
     }
 
 
-def next_look(found: Found) -> int | None:
+def retry_after(result: DocumentResult) -> int | None:
     """After how many seconds results may change: the first of the destinations that are not final.
 
     None where nothing changes by itself: everything is final, or the post is a draft.
     """
-    post = found.one("post")
+    post = result.require("post")
     if post["post_status"] == PostStatus.DRAFT.name:
         return None
     waits = (destination["poll_after_seconds"] for destination in post["results"])
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def post(found: Found) -> JsonObject:
-    return shown_post(found.one("post"))
+def post_data(result: DocumentResult) -> JsonObject:
+    return format_post(result.require("post"))
 
 
-def posts(found: Found) -> JsonObject:
-    page = found.data["posts"]
-    limit, offset, total = found.variables["first"], found.variables["offset"], page["total"]
+def posts_data(result: DocumentResult) -> JsonObject:
+    page = result.data["posts"]
+    limit, offset, total = result.variables["first"], result.variables["offset"], page["total"]
     return {
-        "posts": [shown_post(node) for node in page["nodes"]],
+        "posts": [format_post(node) for node in page["nodes"]],
         "pagination": {"limit": limit, "offset": offset, "total": total, **page["page"]},
         "total": total,
         "limit": limit,
@@ -76,8 +76,8 @@ def posts(found: Found) -> JsonObject:
     }
 
 
-def accounts(found: Found) -> JsonObject:
-    shaped = [_account(account) for account in found.data["accounts"]]
+def accounts_data(result: DocumentResult) -> JsonObject:
+    shaped = [_format_account(account) for account in result.data["accounts"]]
     return {
         "accounts": shaped,
         "account_ids": [account["account_id"] for account in shaped],
@@ -85,12 +85,12 @@ def accounts(found: Found) -> JsonObject:
     }
 
 
-def account(found: Found) -> JsonObject:
-    return _account(found.one("account"))
+def account_data(result: DocumentResult) -> JsonObject:
+    return _format_account(result.require("account"))
 
 
-def account_health(found: Found) -> JsonObject:
-    account = found.one("account")
+def account_health_data(result: DocumentResult) -> JsonObject:
+    account = result.require("account")
     health = account["health"]
     return {
         "account_id": account["account_id"],
@@ -110,26 +110,26 @@ def account_health(found: Found) -> JsonObject:
     }
 
 
-def changes(found: Found) -> JsonObject:
-    page = found.data["changes"]
+def changes_data(result: DocumentResult) -> JsonObject:
+    page = result.data["changes"]
     return {
         **page,
         "changes": [{**each, "type": EventKind[each["type"]].value} for each in page["changes"]],
     }
 
 
-def me(found: Found) -> JsonObject:
+def me_data(result: DocumentResult) -> JsonObject:
     """The workspace stands for the organization and for the user: a key belongs to no person."""
-    viewer = found.data["viewer"]
+    viewer = result.data["viewer"]
     api_key, workspace, stats = viewer["api_key"], viewer["workspace"], viewer["stats"]
     return {
         "api_key": {
             **api_key,
-            "scopes": _scopes(api_key["scopes"]),
+            "scopes": _scope_values(api_key["scopes"]),
             # Uses are noted with a delay; this request is one.
-            "last_used_at": api_key["last_used_at"] or format_instant(found.now),
+            "last_used_at": api_key["last_used_at"] or format_instant(result.now),
         },
-        "scopes": _scopes(viewer["scopes"]),
+        "scopes": _scope_values(viewer["scopes"]),
         "workspace": workspace,
         "user": {"id": 1, "email": "", "name": workspace["name"]},
         "organization": {
@@ -148,12 +148,12 @@ def me(found: Found) -> JsonObject:
             "storage_bytes": {"used": 0, "limit": NO_LIMIT},
             "team_seats": {"limit": NO_LIMIT},
         },
-        "stats": without(stats, "accounts"),
+        "stats": omit(stats, "accounts"),
     }
 
 
-def analytics_summary(found: Found) -> JsonObject:
-    summary = found.data["analyticsSummary"]
+def analytics_summary_data(result: DocumentResult) -> JsonObject:
+    summary = result.data["analyticsSummary"]
     return {
         "period": summary["period"].lower(),
         "range": {"from": summary["from"], "to": summary["to"]},
@@ -166,7 +166,7 @@ def analytics_summary(found: Found) -> JsonObject:
     }
 
 
-def shown_post(node: JsonObject) -> JsonObject:
+def format_post(node: JsonObject) -> JsonObject:
     shaped: JsonObject = {}
     for key, value in node.items():
         shaped[key] = value
@@ -177,22 +177,22 @@ def shown_post(node: JsonObject) -> JsonObject:
         "status": node["status"].lower(),
         "post_status": node["post_status"].lower(),
         "timezone": node["timezone"] or DEFAULT_TIMEZONE,
-        "destinations": [shown_result(destination) for destination in node["destinations"]],
+        "destinations": [format_result(destination) for destination in node["destinations"]],
     }
 
 
-def shown_result(destination: JsonObject) -> JsonObject:
+def format_result(destination: JsonObject) -> JsonObject:
     return {**destination, "status": destination["status"].lower()}
 
 
-def _account(node: JsonObject) -> JsonObject:
+def _format_account(node: JsonObject) -> JsonObject:
     health = node["health"]
     return {**node, "health": {**health, "status": health["status"].lower()}}
 
 
-def _scopes(names: Iterable[str]) -> list[str]:
+def _scope_values(names: Iterable[str]) -> list[str]:
     return [Scope[name].value for name in names]
 
 
-def without(known: JsonObject, key: str) -> JsonObject:
-    return {name: value for name, value in known.items() if name != key}
+def omit(data: JsonObject, key: str) -> JsonObject:
+    return {name: value for name, value in data.items() if name != key}

@@ -5,20 +5,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.db.access import count_waiting, posts_that_lacked_access
-from app.db.account_writes import find_connected, lock_connection
+from app.db.access import count_queued_posts, posts_failed_with_auth
+from app.db.account_writes import find_account_by_platform_user, lock_platform_account
 from app.db.engine import Database
-from app.db.workspaces import take_account_id
+from app.db.workspaces import allocate_account_id
 from app.domain import connecting
 from app.domain.access import require_access, retry_after_reconnect
 from app.domain.accounts import Account
 from app.domain.connecting import AccountChanges, NewConnection
 from app.domain.errors import Conflict, NotFound
-from app.domain.idempotency import RepetitionKey
+from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
 from app.domain.retrying import MAX_RETRIES
-from app.services.repetition import Outcome, once
-from app.services.writing import Errand, Writing, write
+from app.services.repetition import StoredOutcome, run_idempotently
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,137 +31,147 @@ class RetriedPosts:
 
 
 async def connect_account(
-    database: Database, errand: Errand, wanted: NewConnection, key: RepetitionKey | None
+    database: Database,
+    write_context: WriteContext,
+    connection: NewConnection,
+    idempotency_key: IdempotencyKey | None,
 ) -> AccountId:
     """A new account, or the one that is known as the same one of the platform, connected again.
 
     Conflict where the workspace has no number left for it.
     """
-    connecting.check_connection(wanted)
+    connecting.check_connection(connection)
 
-    async def work(writing: Writing) -> Outcome:
-        async def connect() -> Outcome:
-            known = await _known(writing, wanted)
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def connect() -> StoredOutcome:
+            known = await _find_existing_account(uow, connection)
             if known is None:
-                account_id = await _next_account_id(writing)
-                account = connecting.connect(wanted, account_id, errand.now)
+                account_id = await _allocate_account_id(uow)
+                account = connecting.connect(connection, account_id, write_context.now)
             else:
-                account = connecting.connect_again(known, wanted, errand.now)
-            await writing.save_accounts([account])
+                account = connecting.connect_existing(known, connection, write_context.now)
+            await uow.save_accounts([account])
             return {"id": account.id}
 
-        return await once(writing, key, asdict(wanted), connect)
+        return await run_idempotently(uow, idempotency_key, asdict(connection), connect)
 
-    outcome = await write(database, errand, work)
+    outcome = await run_in_transaction(database, write_context, work)
     return AccountId(outcome["id"])
 
 
 async def change_account(
-    database: Database, errand: Errand, account_id: AccountId, changes: AccountChanges
+    database: Database, write_context: WriteContext, account_id: AccountId, changes: AccountChanges
 ) -> None:
-    await _change(
+    await _apply_account_change(
         database,
-        errand,
+        write_context,
         account_id,
-        lambda account: connecting.change_account(account, changes, errand.now),
+        lambda account: connecting.change_account(account, changes, write_context.now),
     )
 
 
-async def disconnect_account(database: Database, errand: Errand, account_id: AccountId) -> int:
+async def disconnect_account(
+    database: Database, write_context: WriteContext, account_id: AccountId
+) -> int:
     """How many posts wait for the account; they fail when they are due, unless it is connected again."""
 
-    async def work(writing: Writing) -> int:
-        account = await locked_account(writing, account_id)
-        await writing.save_accounts([connecting.disconnect(account, errand.now)])
-        return await count_waiting(writing.reader, account_id)
+    async def work(uow: UnitOfWork) -> int:
+        account = await get_account_for_update(uow, account_id)
+        await uow.save_accounts([connecting.disconnect(account, write_context.now)])
+        return await count_queued_posts(uow.reader, account_id)
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def mark_reconnected(
-    database: Database, errand: Errand, account_id: AccountId, token_expires_at: datetime | None
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    token_expires_at: datetime | None,
 ) -> None:
-    await _change(
+    await _apply_account_change(
         database,
-        errand,
+        write_context,
         account_id,
-        lambda account: connecting.reconnected(account, token_expires_at, errand.now),
+        lambda account: connecting.reconnected(account, token_expires_at, write_context.now),
     )
 
 
-async def retry_what_lacked_access(
+async def retry_auth_failures(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     account_id: AccountId,
     *,
     failed_after: datetime | None,
-    key: RepetitionKey | None,
+    idempotency_key: IdempotencyKey | None,
 ) -> RetriedPosts:
     """Queue again what failed as AUTH on the account, up to MAX_RETRIES posts.
 
     AccountNeedsReconnection, and nothing is retried, while the account cannot post.
     """
 
-    async def work(writing: Writing) -> Outcome:
-        async def retry() -> Outcome:
-            found = await posts_that_lacked_access(
-                writing.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def retry() -> StoredOutcome:
+            found = await posts_failed_with_auth(
+                uow.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
             )
             ids = found[:MAX_RETRIES]
-            await writing.lock_posts(ids)
-            account = await locked_account(writing, account_id)
-            require_access(account, errand.now)
-            posts = await writing.posts(ids)
-            retried = [retry_after_reconnect(posts[each], account, errand.now) for each in ids]
+            await uow.lock_posts(ids)
+            account = await get_account_for_update(uow, account_id)
+            require_access(account, write_context.now)
+            posts = await uow.load_posts(ids)
+            retried = [
+                retry_after_reconnect(posts[each], account, write_context.now) for each in ids
+            ]
             changed = [each for each in retried if each != posts[each.id]]
-            await writing.save_posts(changed)
+            await uow.save_posts(changed)
             return {
                 "posts": [str(each.id) for each in changed],
                 "has_more": len(found) > MAX_RETRIES,
             }
 
         request = {"account": account_id, "failed_after": failed_after}
-        return await once(writing, key, request, retry)
+        return await run_idempotently(uow, idempotency_key, request, retry)
 
-    outcome = await write(database, errand, work)
+    outcome = await run_in_transaction(database, write_context, work)
     return RetriedPosts(
         tuple(PostId(UUID(each)) for each in outcome["posts"]), has_more=outcome["has_more"]
     )
 
 
-async def locked_account(writing: Writing, account_id: AccountId) -> Account:
+async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Account:
     """The account, which nobody else changes until the end; NotFound where there is none."""
-    await writing.lock_accounts([account_id])
-    account = (await writing.accounts([account_id])).get(account_id)
+    await uow.lock_accounts([account_id])
+    account = (await uow.load_accounts([account_id])).get(account_id)
     if account is None:
         raise NotFound("The account was not found: this workspace has none with that number.")
     return account
 
 
-async def _change(
+async def _apply_account_change(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     account_id: AccountId,
     change: Callable[[Account], Account],
 ) -> None:
-    async def work(writing: Writing) -> None:
-        await writing.save_accounts([change(await locked_account(writing, account_id))])
+    async def work(uow: UnitOfWork) -> None:
+        await uow.save_accounts([change(await get_account_for_update(uow, account_id))])
 
-    await write(database, errand, work)
+    await run_in_transaction(database, write_context, work)
 
 
-async def _known(writing: Writing, wanted: NewConnection) -> Account | None:
+async def _find_existing_account(uow: UnitOfWork, connection: NewConnection) -> Account | None:
     """The account that is this one of the platform, which nobody else connects until the end."""
-    if wanted.platform_user_id is None:
+    if connection.platform_user_id is None:
         return None
-    same = (wanted.platform, wanted.platform_user_id)
-    await lock_connection(writing.session, writing.errand.workspace_id, *same)
-    account_id = await find_connected(writing.reader, *same)
-    return None if account_id is None else await locked_account(writing, account_id)
+    same = (connection.platform, connection.platform_user_id)
+    await lock_platform_account(uow.session, uow.errand.workspace_id, *same)
+    account_id = await find_account_by_platform_user(uow.reader, *same)
+    return None if account_id is None else await get_account_for_update(uow, account_id)
 
 
-async def _next_account_id(writing: Writing) -> AccountId:
-    account_id = await take_account_id(writing.session, writing.errand.workspace_id)
+async def _allocate_account_id(uow: UnitOfWork) -> AccountId:
+    account_id = await allocate_account_id(uow.session, uow.errand.workspace_id)
     if account_id is None:
         raise Conflict("This workspace has no number left for another account.")
     return account_id

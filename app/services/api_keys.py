@@ -12,14 +12,14 @@ import structlog
 
 from app.db import api_keys
 from app.db.engine import Database
-from app.domain.api_keys import NewKey, Scope, is_usable, is_well_formed, key_digest, make_key
+from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
 from app.domain.errors import InvalidApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import Clock
 from app.domain.workspaces import WorkspaceKind
 
-BELIEVED_FOR = timedelta(seconds=1)
-_MOST_SEEN = 1000
+CACHE_TTL = timedelta(seconds=1)
+_MAX_CACHED_KEYS = 1000
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -46,10 +46,10 @@ class Viewer:
         return is_usable(expires_at=self.expires_at, revoked_at=None, now=now)
 
 
-_NOBODY: tuple[float, Viewer | None] = (-math.inf, None)
+_NOT_CACHED: tuple[float, Viewer | None] = (-math.inf, None)
 
 
-class Keys:
+class ApiKeyAuthenticator:
     """Recognises keys. What it has seen it may believe for a moment, which spares most requests a look."""
 
     def __init__(
@@ -58,14 +58,14 @@ class Keys:
         *,
         prefix: str,
         monotonic: Callable[[], float],
-        believed_for: timedelta = BELIEVED_FOR,
+        cache_ttl: timedelta = CACHE_TTL,
     ) -> None:
         """A key that was revoked meanwhile opens its workspace for so long."""
         self._database = database
         self._prefix = prefix
         self._monotonic = monotonic
-        self._believed_for = believed_for.total_seconds()
-        self._seen: OrderedDict[bytes, tuple[float, Viewer]] = OrderedDict()
+        self._cache_ttl = cache_ttl.total_seconds()
+        self._cache: OrderedDict[bytes, tuple[float, Viewer]] = OrderedDict()
         """By digest, with the time until which each is believed."""
 
     async def authenticate(self, token: str | None, now: datetime) -> Viewer:
@@ -79,17 +79,17 @@ class Keys:
                 f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
             )
         digest = key_digest(token)
-        until, viewer = self._seen.get(digest, _NOBODY)
+        until, viewer = self._cache.get(digest, _NOT_CACHED)
         is_believed = viewer is not None and self._monotonic() < until
         if viewer is None or not is_believed or not viewer.is_usable(now):
             viewer = await self._look_up(digest, now)
-            self._remember(digest, viewer)
+            self._cache_viewer(digest, viewer)
         return viewer
 
-    async def until_refused(self, token: str, clock: Clock, every: timedelta) -> None:
+    async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:
         """Return when a key that was let in opens nothing any more; it is looked at every so often."""
         while True:
-            await asyncio.sleep(every.total_seconds())
+            await asyncio.sleep(check_interval.total_seconds())
             try:
                 await self.authenticate(token, clock())
             except InvalidApiKey:
@@ -116,12 +116,12 @@ class Keys:
             workspace_kind=row.workspace_kind,
         )
 
-    def _remember(self, digest: bytes, viewer: Viewer) -> None:
-        if self._believed_for:
-            self._seen[digest] = (self._monotonic() + self._believed_for, viewer)
-            self._seen.move_to_end(digest)
-            if len(self._seen) > _MOST_SEEN:
-                self._seen.popitem(last=False)
+    def _cache_viewer(self, digest: bytes, viewer: Viewer) -> None:
+        if self._cache_ttl:
+            self._cache[digest] = (self._monotonic() + self._cache_ttl, viewer)
+            self._cache.move_to_end(digest)
+            if len(self._cache) > _MAX_CACHED_KEYS:
+                self._cache.popitem(last=False)
 
 
 async def create_key(
@@ -134,7 +134,7 @@ async def create_key(
     key_prefix: str,
     now: datetime,
     random_bytes: RandomBytes,
-) -> NewKey:
+) -> NewApiKey:
     """A new key; its token is in the answer and nowhere else."""
     key = make_key(key_prefix, random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
@@ -158,13 +158,13 @@ async def revoke_key(database: Database, key_id: ApiKeyId, *, now: datetime) -> 
     return await database.write(lambda session: api_keys.revoke_key(session, key_id, now))
 
 
-class KeyUsage:
+class LastUsedRecorder:
     """Remembers when keys were used, so that a read request needs no write."""
 
     def __init__(self) -> None:
         self._used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime] = {}
 
-    def note(self, viewer: Viewer, now: datetime) -> None:
+    def record(self, viewer: Viewer, now: datetime) -> None:
         self._used_at[viewer.workspace_id, viewer.key_id] = now
 
     async def flush(self, database: Database) -> None:
@@ -174,7 +174,7 @@ class KeyUsage:
         noted = self._used_at
         self._used_at = {}
         try:
-            await database.write(lambda session: api_keys.note_last_used(session, noted))
+            await database.write(lambda session: api_keys.update_last_used(session, noted))
         except BaseException:
             self._used_at = noted | self._used_at
             raise

@@ -9,11 +9,11 @@ from app.db.engine import Database
 from app.db.migrations import check_schema_version, migrate
 from app.db.turns import LOCK_FILE_SUFFIXES
 
-_PRIVATE = 0o600
+_OWNER_ONLY_MODE = 0o600
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-class BackupRefused(Exception):
+class BackupError(Exception):
     """Nothing was written; the message is a sentence for the operator."""
 
 
@@ -26,14 +26,14 @@ async def backup(
     secrets, so only its owner may read it. BackupRefused if the file exists.
     """
     await check_schema_version(database)
-    _require_new(file)
+    _require_new_file(file)
     partial = file.with_name(f".{file.name}.{random_bytes(8).hex()}.partial")
-    partial.touch(mode=_PRIVATE, exist_ok=False)
+    partial.touch(mode=_OWNER_ONLY_MODE, exist_ok=False)
     try:
-        async with Database.in_file(partial) as target:
+        async with Database.from_file(partial) as target:
             await migrate(target, now=now, random_bytes=random_bytes)
             rows = await copy_database(database, target)
-        _require_new(file)
+        _require_new_file(file)
         partial.rename(file)
     finally:
         for suffix in ("", "-wal", "-shm", *LOCK_FILE_SUFFIXES):
@@ -49,23 +49,23 @@ async def restore(
     Raises BackupRefused if the file is no backup, SchemaMismatch if it is of another version and
     TargetNotEmpty if the database has data.
     """
-    _require_sqlite(file)
-    async with Database.in_file(file) as source:
+    _require_sqlite_file(file)
+    async with Database.from_file(file) as source:
         await check_schema_version(source)
         await migrate(database, now=now, random_bytes=random_bytes)
         return await copy_database(source, database)
 
 
-def _require_new(file: Path) -> None:
+def _require_new_file(file: Path) -> None:
     if file.exists():
-        raise BackupRefused(f"{file} exists; a backup never overwrites a file.")
+        raise BackupError(f"{file} exists; a backup never overwrites a file.")
 
 
-def _require_sqlite(file: Path) -> None:
+def _require_sqlite_file(file: Path) -> None:
     try:
         with file.open("rb") as opened:
             magic = opened.read(len(_SQLITE_MAGIC))
     except OSError as error:
-        raise BackupRefused(f"{file} cannot be read: {error.strerror}.") from error
+        raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
     if magic != _SQLITE_MAGIC:
-        raise BackupRefused(f"{file} is not a backup of post-results.")
+        raise BackupError(f"{file} is not a backup of post-results.")

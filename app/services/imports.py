@@ -6,116 +6,125 @@ from functools import partial
 
 from app.db.account_writes import load_accounts
 from app.db.engine import Database, Reader
-from app.db.post_writes import load_posts, posts_of_destinations
-from app.db.workspaces import NamedWorkspace, lock_workspace, reserve_account_ids
+from app.db.post_writes import load_posts, post_ids_by_destination_id
+from app.db.workspaces import WorkspaceRef, lock_workspace, reserve_account_ids
 from app.domain.errors import InvalidInput
-from app.domain.imports.bringing_in import Effect, Known, bring_in
+from app.domain.imports.bringing_in import ImportResult, ImportState, import_record
 from app.domain.imports.merging import destination_id
-from app.domain.imports.records import PostRecord, Refusal
-from app.domain.times import cut_to_milliseconds
+from app.domain.imports.records import PostRecord, RejectedRecord
+from app.domain.times import truncate_to_ms
 from app.domain.workspaces import WorkspaceKind
-from app.services.writing import Errand, Writing, write
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 
-_BATCH_ROWS = 400
+_MAX_BATCH_ROWS = 400
 """Posts and destinations of one transaction: so few that nobody else waits for long."""
 
 
 async def import_records(
     database: Database,
-    into: NamedWorkspace,
-    records: Iterable[PostRecord | Refusal],
+    workspace: WorkspaceRef,
+    records: Iterable[PostRecord | RejectedRecord],
     *,
     now: datetime,
-) -> AsyncIterator[Effect | Refusal]:
+) -> AsyncIterator[ImportResult | RejectedRecord]:
     """What became of each record, in order, once its batch is committed.
 
     Broken off, an import can be run again: what it brought in is unchanged then. Several may run at once.
     """
-    errand = Errand(workspace_id=into.id, actor=None, operation="import", now=now)
+    errand = WriteContext(workspace_id=workspace.id, actor=None, operation="import", now=now)
     for batch in _batches(records):
-        for effect in await write(database, errand, partial(_import_batch, into, batch)):
+        for effect in await run_in_transaction(
+            database, errand, partial(_import_batch, workspace, batch)
+        ):
             yield effect
 
 
-async def rehearse_import(
+async def dry_run_import(
     database: Database,
-    into: NamedWorkspace,
-    records: Iterable[PostRecord | Refusal],
+    workspace: WorkspaceRef,
+    records: Iterable[PostRecord | RejectedRecord],
     *,
     now: datetime,
-) -> AsyncIterator[Effect | Refusal]:
+) -> AsyncIterator[ImportResult | RejectedRecord]:
     """What would become of each record; nothing is written, so every post stays in memory."""
-    known = Known(kind=into.kind, accounts={}, posts={}, owners={})
+    known = ImportState(kind=workspace.kind, accounts={}, posts={}, post_ids_by_destination={})
     for batch in _batches(records):
-        reader = database.read(into.id)
-        known.learn(await _known(reader, into.kind, batch))
+        reader = database.read(workspace.id)
+        known.merge(await _load_import_state(reader, workspace.kind, batch))
         for record in batch:
-            yield _effect(record, known, now)
+            yield _import_or_reject(record, known, now)
 
 
-def _batches(records: Iterable[PostRecord | Refusal]) -> Iterator[list[PostRecord | Refusal]]:
-    batch: list[PostRecord | Refusal] = []
+def _batches(
+    records: Iterable[PostRecord | RejectedRecord],
+) -> Iterator[list[PostRecord | RejectedRecord]]:
+    batch: list[PostRecord | RejectedRecord] = []
     rows = 0
     for record in records:
         batch.append(record)
         rows += 1 + (len(record.destinations) if isinstance(record, PostRecord) else 0)
-        if rows >= _BATCH_ROWS:
+        if rows >= _MAX_BATCH_ROWS:
             yield batch
             batch, rows = [], 0
     yield batch
 
 
 async def _import_batch(
-    into: NamedWorkspace, batch: Sequence[PostRecord | Refusal], writing: Writing
-) -> list[Effect | Refusal]:
-    about = _About(batch)
-    await writing.lock_posts(about.posts)
-    await writing.lock_accounts(about.accounts)
+    workspace: WorkspaceRef, batch: Sequence[PostRecord | RejectedRecord], uow: UnitOfWork
+) -> list[ImportResult | RejectedRecord]:
+    about = _ReferencedIds(batch)
+    await uow.lock_posts(about.post_ids)
+    await uow.lock_accounts(about.account_ids)
     # Other imports wait here, so that two never bring in the same new post or account. The workspace
     # comes last, because every writer locks in this order.
-    await lock_workspace(writing.session, into.id)
-    accounts, posts = await writing.accounts(about.accounts), await writing.posts(about.posts)
-    known = Known(
-        kind=into.kind,
+    await lock_workspace(uow.session, workspace.id)
+    accounts, posts = (
+        await uow.load_accounts(about.account_ids),
+        await uow.load_posts(about.post_ids),
+    )
+    known = ImportState(
+        kind=workspace.kind,
         accounts=dict(accounts),
         posts=dict(posts),
-        owners=await posts_of_destinations(writing.reader, about.destinations),
+        post_ids_by_destination=await post_ids_by_destination_id(uow.reader, about.destination_ids),
     )
-    effects = [_effect(record, known, writing.errand.now) for record in batch]
+    effects = [_import_or_reject(record, known, uow.errand.now) for record in batch]
     if new := known.accounts.keys() - accounts:
-        await reserve_account_ids(writing.session, into.id, up_to=max(new))
-    await writing.save_accounts(known.accounts.values())
-    await writing.save_posts(known.posts.values())
+        await reserve_account_ids(uow.session, workspace.id, highest_id=max(new))
+    await uow.save_accounts(known.accounts.values())
+    await uow.save_posts(known.posts.values())
     return effects
 
 
-class _About:
+class _ReferencedIds:
     """The ids of everything that some records are about."""
 
-    def __init__(self, batch: Sequence[PostRecord | Refusal]) -> None:
+    def __init__(self, batch: Sequence[PostRecord | RejectedRecord]) -> None:
         records = [each for each in batch if isinstance(each, PostRecord)]
         told = [(record.id, each) for record in records for each in record.destinations]
-        self.posts = {record.id for record in records}
-        self.accounts = {each.account_id for _, each in told}
-        self.destinations = {destination_id(post_id, each) for post_id, each in told}
+        self.post_ids = {record.id for record in records}
+        self.account_ids = {each.account_id for _, each in told}
+        self.destination_ids = {destination_id(post_id, each) for post_id, each in told}
 
 
-async def _known(
-    reader: Reader, kind: WorkspaceKind, batch: Sequence[PostRecord | Refusal]
-) -> Known:
-    about = _About(batch)
-    return Known(
+async def _load_import_state(
+    reader: Reader, kind: WorkspaceKind, batch: Sequence[PostRecord | RejectedRecord]
+) -> ImportState:
+    about = _ReferencedIds(batch)
+    return ImportState(
         kind=kind,
-        accounts=await load_accounts(reader, about.accounts),
-        posts=await load_posts(reader, about.posts),
-        owners=await posts_of_destinations(reader, about.destinations),
+        accounts=await load_accounts(reader, about.account_ids),
+        posts=await load_posts(reader, about.post_ids),
+        post_ids_by_destination=await post_ids_by_destination_id(reader, about.destination_ids),
     )
 
 
-def _effect(record: PostRecord | Refusal, known: Known, now: datetime) -> Effect | Refusal:
-    if isinstance(record, Refusal):
+def _import_or_reject(
+    record: PostRecord | RejectedRecord, state: ImportState, now: datetime
+) -> ImportResult | RejectedRecord:
+    if isinstance(record, RejectedRecord):
         return record
     try:
-        return bring_in(record, known, now=cut_to_milliseconds(now))
+        return import_record(record, state, now=truncate_to_ms(now))
     except InvalidInput as error:
-        return Refusal(f"post {record.id}", error.message)
+        return RejectedRecord(f"post {record.id}", error.message)

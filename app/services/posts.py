@@ -10,11 +10,11 @@ from app.domain import editing
 from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
-from app.domain.idempotency import RepetitionKey, canonical
-from app.domain.ids import AccountId, NewId, PostId
-from app.domain.posts import MAX_BULK, MAX_BULK_DESTINATIONS, Post
-from app.services.repetition import Outcome, once
-from app.services.writing import Errand, Writing, write
+from app.domain.idempotency import IdempotencyKey, canonicalize
+from app.domain.ids import AccountId, IdFactory, PostId
+from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
+from app.services.repetition import StoredOutcome, run_idempotently
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class CreatedPost:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedPost:
+class RejectedPost:
     """One of several that was not created."""
 
     code: ErrorCode
@@ -40,61 +40,65 @@ class RefusedPost:
     argument: str | None
 
     @classmethod
-    def of(cls, error: InvalidInput) -> Self:
+    def from_error(cls, error: InvalidInput) -> Self:
         return cls(error.code, error.message, error.argument)
 
 
 async def create_post(
     database: Database,
-    errand: Errand,
-    wanted: NewPost,
-    key: RepetitionKey | None,
+    write_context: WriteContext,
+    new_post: NewPost,
+    idempotency_key: IdempotencyKey | None,
     *,
-    admit: Callable[[], None],
-    new_id: NewId,
+    check_quota: Callable[[], None],
+    new_id: IdFactory,
 ) -> CreatedPost:
     """A new post, or what the first request with this key created.
 
     `admit` is asked before anything is created, and not for a repetition; it may refuse.
     """
-    editing.check_new_post(wanted)
+    editing.check_new_post(new_post)
 
-    async def work(writing: Writing) -> Outcome:
-        async def create() -> Outcome:
-            admit()
-            accounts = await writing.accounts(wanted.account_ids)
-            post = _new_post(wanted, accounts, errand, new_id)
-            await writing.save_posts([post])
-            return _outcome(post, accounts, errand)
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def create() -> StoredOutcome:
+            check_quota()
+            accounts = await uow.load_accounts(new_post.account_ids)
+            post = _build_post(new_post, accounts, write_context, new_id)
+            await uow.save_posts([post])
+            return _to_stored_outcome(post, accounts, write_context)
 
-        async def stands(outcome: Outcome) -> bool:
-            return await _any_is_there(writing, [outcome])
+        async def still_valid(outcome: StoredOutcome) -> bool:
+            return await _any_exists(uow, [outcome])
 
-        return await once(writing, key, canonical(wanted), create, stands=stands)
+        return await run_idempotently(
+            uow, idempotency_key, canonicalize(new_post), create, still_valid=still_valid
+        )
 
-    return _created(await write(database, errand, work))
+    return _parse_created(await run_in_transaction(database, write_context, work))
 
 
 async def create_posts(
     database: Database,
-    errand: Errand,
-    wanted: Sequence[NewPost | RefusedPost],
-    key: RepetitionKey | None,
+    write_context: WriteContext,
+    posts: Sequence[NewPost | RejectedPost],
+    idempotency_key: IdempotencyKey | None,
     *,
-    admit: Callable[[], None],
-    new_id: NewId,
-) -> list[CreatedPost | RefusedPost]:
+    check_quota: Callable[[], None],
+    new_id: IdFactory,
+) -> list[CreatedPost | RejectedPost]:
     """Whatever of them can be created, in one transaction; what is refused costs no other.
 
     `admit` is asked before anything is created, and not for a repetition; it may refuse them all.
     """
-    if not wanted:
-        raise InvalidInput(f"There are no posts; 1 to {MAX_BULK} are allowed.", argument="posts")
-    if len(wanted) > MAX_BULK:
-        raise BulkLimitExceeded(
-            f"There are {len(wanted)} posts; at most {MAX_BULK} are allowed.", argument="posts"
+    if not posts:
+        raise InvalidInput(
+            f"There are no posts; 1 to {MAX_BULK_POSTS} are allowed.", argument="posts"
         )
-    destinations = sum(len(each.account_ids) for each in wanted if isinstance(each, NewPost))
+    if len(posts) > MAX_BULK_POSTS:
+        raise BulkLimitExceeded(
+            f"There are {len(posts)} posts; at most {MAX_BULK_POSTS} are allowed.", argument="posts"
+        )
+    destinations = sum(len(each.account_ids) for each in posts if isinstance(each, NewPost))
     if destinations > MAX_BULK_DESTINATIONS:
         raise BulkLimitExceeded(
             f"The posts go to {destinations} accounts in all; at most {MAX_BULK_DESTINATIONS} are"
@@ -102,42 +106,46 @@ async def create_posts(
             argument="posts",
         )
 
-    checked = [_checked(each) for each in wanted]
+    checked = [_check_or_reject(each) for each in posts]
 
-    async def work(writing: Writing) -> Outcome:
-        async def create() -> Outcome:
-            admit()
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def create() -> StoredOutcome:
+            check_quota()
             named = {
                 each for post in checked if isinstance(post, NewPost) for each in post.account_ids
             }
-            accounts = await writing.accounts(named)
-            made = [_new_or_refused(each, accounts, errand, new_id) for each in checked]
-            await writing.save_posts([each for each in made if isinstance(each, Post)])
+            accounts = await uow.load_accounts(named)
+            made = [_build_or_reject(each, accounts, write_context, new_id) for each in checked]
+            await uow.save_posts([each for each in made if isinstance(each, Post)])
             outcomes = [
-                _outcome(each, accounts, errand) if isinstance(each, Post) else asdict(each)
+                _to_stored_outcome(each, accounts, write_context)
+                if isinstance(each, Post)
+                else asdict(each)
                 for each in made
             ]
             return {"posts": outcomes}
 
-        async def stands(outcome: Outcome) -> bool:
-            return await _any_is_there(writing, outcome["posts"])
+        async def still_valid(outcome: StoredOutcome) -> bool:
+            return await _any_exists(uow, outcome["posts"])
 
-        request = [canonical(each) for each in wanted]
-        return await once(writing, key, request, create, stands=stands)
+        request = [canonicalize(each) for each in posts]
+        return await run_idempotently(
+            uow, idempotency_key, request, create, still_valid=still_valid
+        )
 
-    outcome = await write(database, errand, work)
-    return [_created_or_refused(each) for each in outcome["posts"]]
+    outcome = await run_in_transaction(database, write_context, work)
+    return [_parse_created_or_rejected(each) for each in outcome["posts"]]
 
 
 async def change_post(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     post_id: PostId,
     changes: PostChanges,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
-    new_id: NewId,
+    new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
     def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
         return editing.change_post(
@@ -147,151 +155,168 @@ async def change_post(
             account_ids=account_ids,
             expected_version=expected_version,
             new_id=new_id,
-            now=errand.now,
+            now=write_context.now,
         )
 
-    return await _change(database, errand, post_id, change, naming=account_ids or ())
+    return await _apply_post_change(
+        database, write_context, post_id, change, requested_account_ids=account_ids or ()
+    )
 
 
 async def schedule_post(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     post_id: PostId,
-    when: editing.Submission,
+    schedule: editing.Schedule,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
-    new_id: NewId,
+    new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
     def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
         return editing.schedule_post(
             post,
             accounts,
-            when,
+            schedule,
             account_ids=account_ids,
             expected_version=expected_version,
             new_id=new_id,
-            now=errand.now,
+            now=write_context.now,
         )
 
-    return await _change(database, errand, post_id, change, naming=account_ids or ())
-
-
-async def cancel_post(
-    database: Database, errand: Errand, post_id: PostId, *, expected_version: int | None
-) -> None:
-    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.cancel_post(post, expected_version=expected_version, now=errand.now)
-
-    await _change(database, errand, post_id, change)
-
-
-async def delete_post(
-    database: Database, errand: Errand, post_id: PostId, *, expected_version: int | None
-) -> None:
-    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.delete_post(post, expected_version=expected_version, now=errand.now)
-
-    await _change(database, errand, post_id, change)
-
-
-async def locked_post(writing: Writing, post_id: PostId) -> Post:
-    """The post, which nobody else changes until the end; NotFound where there is none."""
-    post = await locked_record(writing, post_id)
-    if post.deleted_at is not None:
-        raise _no_such_post()
-    return post
-
-
-async def locked_record(writing: Writing, post_id: PostId) -> Post:
-    """As `locked_post`, of a deleted post too: what becomes of it on a platform stays on record."""
-    await writing.lock_posts([post_id])
-    post = (await writing.posts([post_id])).get(post_id)
-    if post is None:
-        raise _no_such_post()
-    return post
-
-
-def _no_such_post() -> NotFound:
-    return NotFound("The post was not found: this workspace has none with that id.")
-
-
-async def _change(
-    database: Database,
-    errand: Errand,
-    post_id: PostId,
-    change: Callable[[Post, Mapping[AccountId, Account]], Post],
-    *,
-    naming: Sequence[AccountId] = (),
-) -> tuple[AccountWarning, ...]:
-    editing.check_account_ids(naming)
-
-    async def work(writing: Writing) -> tuple[AccountWarning, ...]:
-        post = await locked_post(writing, post_id)
-        on = {each.account_id for each in post.destinations}
-        accounts = await writing.accounts(on | set(naming))
-        changed = change(post, accounts)
-        await writing.save_posts([changed])
-        return _warnings(changed, accounts, errand)
-
-    return await write(database, errand, work)
-
-
-def _new_post(
-    wanted: NewPost, accounts: Mapping[AccountId, Account], errand: Errand, new_id: NewId
-) -> Post:
-    return editing.create_post(
-        wanted, accounts, post_id=PostId(new_id()), new_id=new_id, now=errand.now
+    return await _apply_post_change(
+        database, write_context, post_id, change, requested_account_ids=account_ids or ()
     )
 
 
-def _checked(wanted: NewPost | RefusedPost) -> NewPost | RefusedPost:
-    if isinstance(wanted, RefusedPost):
-        return wanted
-    try:
-        editing.check_new_post(wanted)
-    except InvalidInput as error:
-        return RefusedPost.of(error)
-    return wanted
+async def cancel_post(
+    database: Database,
+    write_context: WriteContext,
+    post_id: PostId,
+    *,
+    expected_version: int | None,
+) -> None:
+    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.cancel_post(post, expected_version=expected_version, now=write_context.now)
+
+    await _apply_post_change(database, write_context, post_id, change)
 
 
-def _new_or_refused(
-    wanted: NewPost | RefusedPost,
+async def delete_post(
+    database: Database,
+    write_context: WriteContext,
+    post_id: PostId,
+    *,
+    expected_version: int | None,
+) -> None:
+    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
+        return editing.delete_post(post, expected_version=expected_version, now=write_context.now)
+
+    await _apply_post_change(database, write_context, post_id, change)
+
+
+async def get_post_for_update(uow: UnitOfWork, post_id: PostId) -> Post:
+    """The post, which nobody else changes until the end; NotFound where there is none."""
+    post = await get_post_for_update_including_deleted(uow, post_id)
+    if post.deleted_at is not None:
+        raise _post_not_found()
+    return post
+
+
+async def get_post_for_update_including_deleted(uow: UnitOfWork, post_id: PostId) -> Post:
+    """As `locked_post`, of a deleted post too: what becomes of it on a platform stays on record."""
+    await uow.lock_posts([post_id])
+    post = (await uow.load_posts([post_id])).get(post_id)
+    if post is None:
+        raise _post_not_found()
+    return post
+
+
+def _post_not_found() -> NotFound:
+    return NotFound("The post was not found: this workspace has none with that id.")
+
+
+async def _apply_post_change(
+    database: Database,
+    write_context: WriteContext,
+    post_id: PostId,
+    change: Callable[[Post, Mapping[AccountId, Account]], Post],
+    *,
+    requested_account_ids: Sequence[AccountId] = (),
+) -> tuple[AccountWarning, ...]:
+    editing.check_account_ids(requested_account_ids)
+
+    async def work(uow: UnitOfWork) -> tuple[AccountWarning, ...]:
+        post = await get_post_for_update(uow, post_id)
+        on = {each.account_id for each in post.destinations}
+        accounts = await uow.load_accounts(on | set(requested_account_ids))
+        changed = change(post, accounts)
+        await uow.save_posts([changed])
+        return _account_warnings(changed, accounts, write_context)
+
+    return await run_in_transaction(database, write_context, work)
+
+
+def _build_post(
+    new_post: NewPost,
     accounts: Mapping[AccountId, Account],
-    errand: Errand,
-    new_id: NewId,
-) -> Post | RefusedPost:
-    if isinstance(wanted, RefusedPost):
-        return wanted
+    write_context: WriteContext,
+    new_id: IdFactory,
+) -> Post:
+    return editing.create_post(
+        new_post, accounts, post_id=PostId(new_id()), new_id=new_id, now=write_context.now
+    )
+
+
+def _check_or_reject(new_post: NewPost | RejectedPost) -> NewPost | RejectedPost:
+    if isinstance(new_post, RejectedPost):
+        return new_post
     try:
-        return _new_post(wanted, accounts, errand, new_id)
+        editing.check_new_post(new_post)
     except InvalidInput as error:
-        return RefusedPost.of(error)
+        return RejectedPost.from_error(error)
+    return new_post
 
 
-def _warnings(
-    post: Post, accounts: Mapping[AccountId, Account], errand: Errand
+def _build_or_reject(
+    new_post: NewPost | RejectedPost,
+    accounts: Mapping[AccountId, Account],
+    write_context: WriteContext,
+    new_id: IdFactory,
+) -> Post | RejectedPost:
+    if isinstance(new_post, RejectedPost):
+        return new_post
+    try:
+        return _build_post(new_post, accounts, write_context, new_id)
+    except InvalidInput as error:
+        return RejectedPost.from_error(error)
+
+
+def _account_warnings(
+    post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
 ) -> tuple[AccountWarning, ...]:
     reasons = {
-        each.account_id: blocking_reason(accounts[each.account_id].connection, errand.now)
+        each.account_id: blocking_reason(accounts[each.account_id].connection, write_context.now)
         for each in post.destinations
         if not each.state.status.is_final
     }
     return tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason)
 
 
-def _outcome(post: Post, accounts: Mapping[AccountId, Account], errand: Errand) -> Outcome:
-    warnings = [asdict(each) for each in _warnings(post, accounts, errand)]
+def _to_stored_outcome(
+    post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
+) -> StoredOutcome:
+    warnings = [asdict(each) for each in _account_warnings(post, accounts, write_context)]
     return {"id": str(post.id), "warnings": warnings}
 
 
-async def _any_is_there(writing: Writing, outcomes: Sequence[Outcome]) -> bool:
+async def _any_exists(uow: UnitOfWork, outcomes: Sequence[StoredOutcome]) -> bool:
     """Whether a post that was created is not deleted."""
     ids = [PostId(UUID(each["id"])) for each in outcomes if "id" in each]
-    return any(each.deleted_at is None for each in (await writing.posts(ids)).values())
+    return any(each.deleted_at is None for each in (await uow.load_posts(ids)).values())
 
 
-def _created(outcome: Outcome) -> CreatedPost:
+def _parse_created(outcome: StoredOutcome) -> CreatedPost:
     return CreatedPost(
         PostId(UUID(outcome["id"])),
         tuple(
@@ -301,7 +326,7 @@ def _created(outcome: Outcome) -> CreatedPost:
     )
 
 
-def _created_or_refused(outcome: dict[str, Any]) -> CreatedPost | RefusedPost:
+def _parse_created_or_rejected(outcome: dict[str, Any]) -> CreatedPost | RejectedPost:
     if "id" in outcome:
-        return _created(outcome)
-    return RefusedPost(ErrorCode(outcome["code"]), outcome["message"], outcome["argument"])
+        return _parse_created(outcome)
+    return RejectedPost(ErrorCode(outcome["code"]), outcome["message"], outcome["argument"])

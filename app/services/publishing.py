@@ -6,26 +6,26 @@ from datetime import datetime, timedelta
 
 from app.db.attempts import insert_evidence, load_attempts, load_evidence, write_attempts
 from app.db.engine import Database
-from app.db.post_writes import posts_of_destinations
+from app.db.post_writes import post_ids_by_destination_id
 from app.domain import findings, publishing
 from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Failure, Publication
-from app.domain.connecting import lost_access
+from app.domain.connecting import mark_needs_reconnection
 from app.domain.destinations import Destination, DestinationState, Outcome
-from app.domain.endings import History, Receipt, Recorded, RetryRules, lease_lost
+from app.domain.endings import History, Receipt, RetryDecider, Transition, lease_lost_error
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
-from app.domain.findings import Finding, Result
-from app.domain.ids import AccountId, ApiKeyId, DestinationId, NewId, PostId, WorkspaceId
+from app.domain.findings import ExternalAttempt, VerificationFinding
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
-from app.domain.publishing import Report
+from app.domain.publishing import ReportContext
 from app.domain.transitions import extended
-from app.services.accounts import locked_account
-from app.services.posts import locked_post, locked_record
-from app.services.writing import Errand, Writing, write
+from app.services.accounts import get_account_for_update
+from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 
-Decide = Callable[[DestinationState, History], Recorded]
+TransitionFn = Callable[[DestinationState, History], Transition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,19 @@ class Publisher:
     actor: ApiKeyId | None
     """None for a worker of the operator's own."""
 
-    def errand(self, workspace_id: WorkspaceId, operation: str, now: datetime) -> Errand:
+    def write_context(
+        self, workspace_id: WorkspaceId, operation: str, now: datetime
+    ) -> WriteContext:
         """LeaseLost in a workspace that is not its own: of others it learns nothing."""
         if self.workspace_id not in (None, workspace_id):
-            raise lease_lost()
-        return Errand(workspace_id=workspace_id, actor=self.actor, operation=operation, now=now)
+            raise lease_lost_error()
+        return WriteContext(
+            workspace_id=workspace_id, actor=self.actor, operation=operation, now=now
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportResult:
     """What became of a report, and of its destination."""
 
     receipt: Receipt
@@ -58,82 +62,87 @@ async def start_attempt(
     lease: Lease,
     *,
     worker: str | None,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
-) -> tuple[Told, Attempt]:
+) -> tuple[ReportResult, Attempt]:
     """The publisher is about to call the platform; it must not, unless this succeeds."""
-    errand = publisher.errand(lease.workspace_id, "startAttempt", now)
-    report = Report(lease, new_id, errand.now)
+    errand = publisher.write_context(lease.workspace_id, "startAttempt", now)
+    report = ReportContext(lease, new_id, errand.now)
 
-    async def work(writing: Writing) -> tuple[Told, Attempt]:
-        post = await _claimed_post(writing, lease)
+    async def work(uow: UnitOfWork) -> tuple[ReportResult, Attempt]:
+        post = await _get_claimed_post(uow, lease)
         account_id = post.destination(lease.destination_id).account_id
-        account = (await writing.accounts([account_id]))[account_id]
+        account = (await uow.load_accounts([account_id]))[account_id]
         obstacle = blocking_reason(account.connection, errand.now)
         started: list[Attempt] = []
 
-        def decide(state: DestinationState, history: History) -> Recorded:
+        def decide(state: DestinationState, history: History) -> Transition:
             recorded, attempt = publishing.start_attempt(
-                state, history, report, worker=worker, obstacle=obstacle
+                state, history, report, worker=worker, blocking_reason=obstacle
             )
             started.append(attempt)
             return recorded
 
-        decided = await decide_about(writing, post, lease.destination_id, decide)
-        return _told(decided, lease.destination_id), started[-1]
+        decided = await apply_transition(uow, post, lease.destination_id, decide)
+        return _to_report_result(decided, lease.destination_id), started[-1]
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, errand, work)
 
 
 async def extend_lease(
-    database: Database, publisher: Publisher, lease: Lease, length: timedelta, *, now: datetime
+    database: Database,
+    publisher: Publisher,
+    lease: Lease,
+    lease_duration: timedelta,
+    *,
+    now: datetime,
 ) -> datetime:
     """When it ends now; it may be cut short too."""
-    errand = publisher.errand(lease.workspace_id, "extendLease", now)
-    expires_at = errand.now + length
+    errand = publisher.write_context(lease.workspace_id, "extendLease", now)
+    expires_at = errand.now + lease_duration
 
-    def decide(state: DestinationState, _history: History) -> Recorded:
+    def decide(state: DestinationState, _history: History) -> Transition:
         publishing.require_lease(state, lease, errand.now)
-        return Recorded(state=extended(state, expires_at))
+        return Transition(state=extended(state, expires_at))
 
-    await _record(database, errand, lease, decide)
+    await _apply_leased_transition(database, errand, lease, decide)
     return expires_at
 
 
 async def release_claim(
     database: Database, publisher: Publisher, lease: Lease, *, now: datetime
-) -> Told:
-    errand = publisher.errand(lease.workspace_id, "releaseClaim", now)
+) -> ReportResult:
+    errand = publisher.write_context(lease.workspace_id, "releaseClaim", now)
 
-    def decide(state: DestinationState, _history: History) -> Recorded:
-        return Recorded(state=publishing.release_claim(state, lease, errand.now))
+    def decide(state: DestinationState, _history: History) -> Transition:
+        return Transition(state=publishing.release_claim(state, lease, errand.now))
 
-    return await _record(database, errand, lease, decide)
+    return await _apply_leased_transition(database, errand, lease, decide)
 
 
 async def report_published(
     database: Database,
     publisher: Publisher,
     lease: Lease,
-    where: Publication,
+    publication: Publication,
     *,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
-) -> Told:
-    errand = publisher.errand(lease.workspace_id, "reportPublished", now)
-    report = Report(lease, new_id, errand.now)
+) -> ReportResult:
+    errand = publisher.write_context(lease.workspace_id, "reportPublished", now)
+    report = ReportContext(lease, new_id, errand.now)
 
-    def decide(state: DestinationState, history: History) -> Recorded:
-        return publishing.report_published(state, history, report, where)
+    def decide(state: DestinationState, history: History) -> Transition:
+        return publishing.report_published(state, history, report, publication)
 
-    async def work(writing: Writing) -> Told:
-        post = await _claimed_post(writing, lease)
+    async def work(uow: UnitOfWork) -> ReportResult:
+        post = await _get_claimed_post(uow, lease)
         if post.is_draft:  # taken back before the publisher said that it had started
-            post = post.sent_after_all(lease.destination_id, errand.now)
-        decided = await decide_about(writing, post, lease.destination_id, decide)
-        return _told(decided, lease.destination_id)
+            post = post.published_despite_cancel(lease.destination_id, errand.now)
+        decided = await apply_transition(uow, post, lease.destination_id, decide)
+        return _to_report_result(decided, lease.destination_id)
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, errand, work)
 
 
 async def report_failed(
@@ -141,16 +150,16 @@ async def report_failed(
     publisher: Publisher,
     lease: Lease,
     failure: Failure,
-    rules: RetryRules,
+    retry_decider: RetryDecider,
     *,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
-) -> Told:
-    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
-        return publishing.report_failed(state, history, report, failure, rules)
+) -> ReportResult:
+    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
+        return publishing.report_failed(state, history, report, failure, retry_decider)
 
-    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
-    return await _reported(database, errand, lease, decide, new_id)
+    errand = publisher.write_context(lease.workspace_id, "reportFailed", now)
+    return await _apply_report(database, errand, lease, decide, new_id)
 
 
 async def report_unknown(
@@ -159,148 +168,165 @@ async def report_unknown(
     lease: Lease,
     failure: Failure,
     *,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
-) -> Told:
+) -> ReportResult:
     """The publisher got no answer: the post may be published all the same."""
 
-    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
+    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
         return publishing.report_unknown(state, history, report, failure)
 
-    errand = publisher.errand(lease.workspace_id, "reportFailed", now)
-    return await _reported(database, errand, lease, decide, new_id)
+    errand = publisher.write_context(lease.workspace_id, "reportFailed", now)
+    return await _apply_report(database, errand, lease, decide, new_id)
 
 
 async def report_verified(
     database: Database,
     publisher: Publisher,
     lease: Lease,
-    finding: Finding,
-    where: Publication | None,
-    rules: RetryRules,
+    finding: VerificationFinding,
+    publication: Publication | None,
+    retry_decider: RetryDecider,
     *,
-    new_id: NewId,
+    new_id: IdFactory,
     now: datetime,
-) -> Told:
-    def decide(state: DestinationState, history: History, report: Report) -> Recorded:
-        return findings.report_verified(state, history, report, finding, where, rules)
+) -> ReportResult:
+    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
+        return findings.report_verified(state, history, report, finding, publication, retry_decider)
 
-    errand = publisher.errand(lease.workspace_id, "reportVerified", now)
-    return await _reported(database, errand, lease, decide, new_id)
+    errand = publisher.write_context(lease.workspace_id, "reportVerified", now)
+    return await _apply_report(database, errand, lease, decide, new_id)
 
 
 async def reconcile_destination(
-    database: Database, errand: Errand, destination_id: DestinationId, where: Publication | None
-) -> Told:
+    database: Database,
+    write_context: WriteContext,
+    destination_id: DestinationId,
+    publication: Publication | None,
+) -> ReportResult:
     """A person has looked; without a place, the post is not there. NotFound for no such destination."""
 
-    def decide(state: DestinationState, _history: History) -> Recorded:
-        return findings.reconcile(state, where, errand.now)
+    def decide(state: DestinationState, _history: History) -> Transition:
+        return findings.reconcile(state, publication, write_context.now)
 
-    async def work(writing: Writing) -> Told:
-        post = await _post_of(writing, destination_id)
+    async def work(uow: UnitOfWork) -> ReportResult:
+        post = await _get_destination_post(uow, destination_id)
         if post is None or post.deleted_at is not None:
             raise NotFound("The destination was not found: this workspace has none with that id.")
-        return _told(await decide_about(writing, post, destination_id, decide), destination_id)
+        return _to_report_result(
+            await apply_transition(uow, post, destination_id, decide), destination_id
+        )
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def record_result(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     post_id: PostId,
     account_id: AccountId,
-    result: Result,
-    rules: RetryRules,
+    result: ExternalAttempt,
+    retry_decider: RetryDecider,
     *,
-    new_id: NewId,
-) -> Told:
+    new_id: IdFactory,
+) -> ReportResult:
     """For a publisher with a queue of its own; NotFound for a post that does not go to the account."""
 
-    def decide(state: DestinationState, history: History) -> Recorded:
-        return findings.record_result(state, history, result, rules, new_id=new_id, now=errand.now)
+    def decide(state: DestinationState, history: History) -> Transition:
+        return findings.record_external_attempt(
+            state, history, result, retry_decider, new_id=new_id, now=write_context.now
+        )
 
-    async def work(writing: Writing) -> Told:
+    async def work(uow: UnitOfWork) -> ReportResult:
         is_published = result.outcome is Outcome.PUBLISHED
-        post = await (locked_record if is_published else locked_post)(writing, post_id)
+        post = await (
+            get_post_for_update_including_deleted if is_published else get_post_for_update
+        )(uow, post_id)
         if post.imported_at is not None:
             raise Conflict("The post was imported: its results come from where it is published.")
         on = {each.account_id: each.id for each in post.destinations}
         if account_id not in on:
             raise NotFound(f"The post was not found on account {account_id}.")
         if is_published and post.is_draft:  # taken back when its publisher had it already
-            post = post.sent_after_all(on[account_id], errand.now)
-        return _told(await decide_about(writing, post, on[account_id], decide), on[account_id])
+            post = post.published_despite_cancel(on[account_id], write_context.now)
+        return _to_report_result(
+            await apply_transition(uow, post, on[account_id], decide), on[account_id]
+        )
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
-async def _reported(
+async def _apply_report(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     lease: Lease,
-    decide: Callable[[DestinationState, History, Report], Recorded],
-    new_id: NewId,
-) -> Told:
-    report = Report(lease, new_id, errand.now)
-    return await _record(
-        database, errand, lease, lambda state, history: decide(state, history, report)
+    decide: Callable[[DestinationState, History, ReportContext], Transition],
+    new_id: IdFactory,
+) -> ReportResult:
+    report = ReportContext(lease, new_id, write_context.now)
+    return await _apply_leased_transition(
+        database, write_context, lease, lambda state, history: decide(state, history, report)
     )
 
 
-async def _record(database: Database, errand: Errand, lease: Lease, decide: Decide) -> Told:
-    async def work(writing: Writing) -> Told:
-        post = await _claimed_post(writing, lease)
-        decided = await decide_about(writing, post, lease.destination_id, decide)
-        return _told(decided, lease.destination_id)
+async def _apply_leased_transition(
+    database: Database, write_context: WriteContext, lease: Lease, decide: TransitionFn
+) -> ReportResult:
+    async def work(uow: UnitOfWork) -> ReportResult:
+        post = await _get_claimed_post(uow, lease)
+        decided = await apply_transition(uow, post, lease.destination_id, decide)
+        return _to_report_result(decided, lease.destination_id)
 
-    return await write(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
-async def _claimed_post(writing: Writing, lease: Lease) -> Post:
+async def _get_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
     """Locked; LeaseLost where the account was taken off the post."""
-    post = await _post_of(writing, lease.destination_id)
+    post = await _get_destination_post(uow, lease.destination_id)
     if post is None:
-        raise lease_lost()
+        raise lease_lost_error()
     return post
 
 
-async def _post_of(writing: Writing, destination_id: DestinationId) -> Post | None:
+async def _get_destination_post(uow: UnitOfWork, destination_id: DestinationId) -> Post | None:
     """Locked, as it has the destination; None if it has it no more."""
-    post_id = (await posts_of_destinations(writing.reader, [destination_id])).get(destination_id)
+    post_id = (await post_ids_by_destination_id(uow.reader, [destination_id])).get(destination_id)
     if post_id is None:
         return None
-    await writing.lock_posts([post_id])
-    post = (await writing.posts([post_id])).get(post_id)
+    await uow.lock_posts([post_id])
+    post = (await uow.load_posts([post_id])).get(post_id)
     if post is None or all(each.id != destination_id for each in post.destinations):
         return None
     return post
 
 
-async def decide_about(
-    writing: Writing, post: Post, destination_id: DestinationId, decide: Decide
+async def apply_transition(
+    uow: UnitOfWork, post: Post, destination_id: DestinationId, decide: TransitionFn
 ) -> tuple[Post, Receipt]:
     """Store what was decided about a destination of a locked post; the post as it is then."""
     destination = post.destination(destination_id)
-    attempts = await load_attempts(writing.reader, destination_id)
-    evidence = await load_evidence(writing.reader, destination_id)
+    attempts = await load_attempts(uow.reader, destination_id)
+    evidence = await load_evidence(uow.reader, destination_id)
     recorded = decide(destination.state, History(destination.platform, attempts, evidence))
-    where = (writing.session, writing.errand.workspace_id, destination_id)
-    await write_attempts(*where, recorded.attempts, before=attempts)
+    where = (uow.session, uow.errand.workspace_id, destination_id)
+    await write_attempts(*where, recorded.attempts, previous=attempts)
     if recorded.evidence is not None:
         await insert_evidence(*where, recorded.evidence)
-    after = post.with_state(destination_id, recorded.state, writing.errand.now)
-    await writing.save_posts([after])
+    after = post.with_state(destination_id, recorded.state, uow.errand.now)
+    await uow.save_posts([after])
     if recorded.receipt is Receipt.DUPLICATE and recorded.evidence is not None:
-        writing.tell_of(duplicate_event(post.id, destination, recorded.evidence))
-    if recorded.lost_access is not None:
-        account = await locked_account(writing, destination.account_id)
-        refused = lost_access(account, recorded.lost_access, writing.errand.now)
-        await writing.save_accounts([refused])
+        uow.add_event(duplicate_event(post.id, destination, recorded.evidence))
+    if recorded.auth_failed_attempt_started_at is not None:
+        account = await get_account_for_update(uow, destination.account_id)
+        refused = mark_needs_reconnection(
+            account, recorded.auth_failed_attempt_started_at, uow.errand.now
+        )
+        await uow.save_accounts([refused])
     return after, recorded.receipt
 
 
-def _told(decided: tuple[Post, Receipt], destination_id: DestinationId) -> Told:
-    post, receipt = decided
-    return Told(receipt, post.destination(destination_id))
+def _to_report_result(
+    post_and_receipt: tuple[Post, Receipt], destination_id: DestinationId
+) -> ReportResult:
+    post, receipt = post_and_receipt
+    return ReportResult(receipt, post.destination(destination_id))

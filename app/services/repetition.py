@@ -7,36 +7,36 @@ from typing import Any, TypeAlias
 
 from app.db.engine import Database
 from app.db.repetitions import (
-    find_repetition,
-    forget_expired,
-    keep_outcome,
-    lock_repetition,
-    oldest_expiries,
+    delete_expired_idempotency_keys,
+    find_expiry_cutoff,
+    find_idempotency_key,
+    lock_idempotency_key,
+    store_outcome,
 )
 from app.domain.errors import IdempotencyInProgress, IdempotencyKeyReused
-from app.domain.idempotency import RepetitionKey, fingerprint
-from app.services.writing import Writing
+from app.domain.idempotency import IdempotencyKey, fingerprint
+from app.services.writing import UnitOfWork
 
-Outcome: TypeAlias = dict[str, Any]
+StoredOutcome: TypeAlias = dict[str, Any]
 """What an operation did, in JSON: ids and refusals, from which the answer is made anew."""
 
 _RETRY_AFTER_SECONDS = 1
-_FORGOTTEN_AT_ONCE = 1000
+_PRUNE_BATCH_SIZE = 1000
 
 
-async def always(_outcome: Outcome) -> bool:
+async def always_valid(_outcome: StoredOutcome) -> bool:
     """For what stands whatever became of it."""
     return True
 
 
-async def once(
-    writing: Writing,
-    key: RepetitionKey | None,
+async def run_idempotently(
+    uow: UnitOfWork,
+    idempotency_key: IdempotencyKey | None,
     request: object,
-    work: Callable[[], Awaitable[Outcome]],
+    work: Callable[[], Awaitable[StoredOutcome]],
     *,
-    stands: Callable[[Outcome], Awaitable[bool]] = always,
-) -> Outcome:
+    still_valid: Callable[[StoredOutcome], Awaitable[bool]] = always_valid,
+) -> StoredOutcome:
     """Do the work, or tell what it did the first time; without a key, every time is the first.
 
     What it did is kept in the same transaction. Where it does not stand any more, a client that names the
@@ -44,42 +44,42 @@ async def once(
     IdempotencyInProgress while the first request runs, and IdempotencyKeyReused where that asked for
     something else.
     """
-    if key is None:
+    if idempotency_key is None:
         return await work()
-    errand = writing.errand
-    where = (writing.session, errand.workspace_id, errand.operation, key.text)
-    if not await lock_repetition(*where, wait=key.waits):
+    errand = uow.errand
+    where = (uow.session, errand.workspace_id, errand.operation, idempotency_key.text)
+    if not await lock_idempotency_key(*where, wait=idempotency_key.waits_for_first):
         raise IdempotencyInProgress(
             "A request with this idempotency key is running just now.",
             argument="idempotencyKey",
             retry_after=_RETRY_AFTER_SECONDS,
         )
     asked_for = fingerprint(request)
-    first = await find_repetition(writing.reader, errand.operation, key.text)
+    first = await find_idempotency_key(uow.reader, errand.operation, idempotency_key.text)
     if first is not None and first.expires_at > errand.now:
         if first.fingerprint != asked_for:
             raise IdempotencyKeyReused(
                 "This idempotency key was used for another request.", argument="idempotencyKey"
             )
-        outcome: Outcome = first.outcome
-        if not key.waits or await stands(outcome):
+        outcome: StoredOutcome = first.outcome
+        if not idempotency_key.waits_for_first or await still_valid(outcome):
             return outcome
     outcome = await work()
-    await keep_outcome(
+    await store_outcome(
         *where,
         fingerprint=asked_for,
         outcome=outcome,
         now=errand.now,
-        expires_at=errand.now + key.lifetime,
+        expires_at=errand.now + idempotency_key.lifetime,
     )
     return outcome
 
 
-async def forget_old_requests(database: Database, now: datetime) -> None:
+async def prune_idempotency_keys(database: Database, now: datetime) -> None:
     """Delete what no repetition is told any more, little by little; nothing is locked where there is none."""
     while True:
-        async with database.read_all_workspaces() as connection:
-            until = await oldest_expiries(connection, now, limit=_FORGOTTEN_AT_ONCE)
+        async with database.unscoped_connection() as connection:
+            until = await find_expiry_cutoff(connection, now, limit=_PRUNE_BATCH_SIZE)
         if until is None:
             return
-        await database.write(partial(forget_expired, until=until))
+        await database.write(partial(delete_expired_idempotency_keys, until=until))

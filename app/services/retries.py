@@ -10,17 +10,17 @@ from app.db.engine import Database
 from app.db.pages import Page, PageRequest
 from app.db.post_writes import load_posts
 from app.domain.accounts import Account
-from app.domain.cursors import Position
+from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
-from app.domain.idempotency import RepetitionKey, canonical
+from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post
 from app.domain.retrying import RetryDecision, RetryRefusal, retry_destinations, retry_post
 from app.domain.times import format_instant, parse_instant
-from app.services.posts import locked_post
-from app.services.repetition import Outcome, once
-from app.services.writing import Errand, Writing, write
+from app.services.posts import get_post_for_update
+from app.services.repetition import StoredOutcome, run_idempotently
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,81 +40,88 @@ class RetriedPage:
 
     retries: list[DestinationRetry]
     has_more: bool
-    end: Position | None
+    end_position: KeysetPosition | None
     """Of the last one that was looked at, to go on from; None where there was none."""
 
 
 async def retry_one_post(
     database: Database,
-    errand: Errand,
+    write_context: WriteContext,
     post_id: PostId,
     *,
-    only: Collection[AccountId] | None,
+    account_ids: Collection[AccountId] | None,
     force: bool,
-    key: RepetitionKey | None,
+    idempotency_key: IdempotencyKey | None,
 ) -> list[DestinationRetry]:
     """Retry what failed of a post, or of it on some accounts; `force` takes unknown outcomes too."""
 
-    async def work(writing: Writing) -> Outcome:
-        async def retry() -> Outcome:
-            post = await locked_post(writing, post_id)
-            accounts = await writing.accounts({each.account_id for each in post.destinations})
-            changed, decisions = retry_post(post, accounts, only=only, force=force, now=errand.now)
-            await writing.save_posts([changed])
-            return {"retries": [_told(post_id, each) for each in decisions]}
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def retry() -> StoredOutcome:
+            post = await get_post_for_update(uow, post_id)
+            accounts = await uow.load_accounts({each.account_id for each in post.destinations})
+            changed, decisions = retry_post(
+                post, accounts, account_ids=account_ids, force=force, now=write_context.now
+            )
+            await uow.save_posts([changed])
+            return {"retries": [_retry_to_json(post_id, each) for each in decisions]}
 
-        accounts = None if only is None else sorted(set(only))
+        accounts = None if account_ids is None else sorted(set(account_ids))
         request = {"post": str(post_id), "only": accounts, "force": force}
-        return await once(writing, key, request, retry)
+        return await run_idempotently(uow, idempotency_key, request, retry)
 
-    return _retries(await write(database, errand, work))
+    return _retries_from_json(await run_in_transaction(database, write_context, work))
 
 
 async def retry_matching(
     database: Database,
-    errand: Errand,
-    wanted: DestinationFilter,
+    write_context: WriteContext,
+    destination_filter: DestinationFilter,
     page: PageRequest,
-    key: RepetitionKey | None,
+    idempotency_key: IdempotencyKey | None,
 ) -> RetriedPage:
     """Retry what matches and may be retried, a page of at most MAX_RETRIES in one transaction.
 
     Only failed ones unless the filter names statuses. InvalidInput for one that everything matches.
     """
-    narrowed = _narrowed(wanted)
+    narrowed = _with_default_status(destination_filter)
 
-    async def work(writing: Writing) -> Outcome:
-        async def retry() -> Outcome:
-            found = await retry_candidates(writing.reader, narrowed, page, errand.now)
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        async def retry() -> StoredOutcome:
+            found = await retry_candidates(uow.reader, narrowed, page, write_context.now)
             post_ids = {row.post_id for row in found.rows}
-            await writing.lock_posts(post_ids)
-            posts = await writing.posts(post_ids)
-            accounts = await writing.accounts({row.account_id for row in found.rows})
-            changed, outcome = _decided(found, posts, accounts, errand)
-            await writing.save_posts(changed)
+            await uow.lock_posts(post_ids)
+            posts = await uow.load_posts(post_ids)
+            accounts = await uow.load_accounts({row.account_id for row in found.rows})
+            changed, outcome = _apply_retries(found, posts, accounts, write_context)
+            await uow.save_posts(changed)
             return outcome
 
-        return await once(writing, key, [canonical(wanted), canonical(page)], retry)
+        return await run_idempotently(
+            uow, idempotency_key, [canonicalize(destination_filter), canonicalize(page)], retry
+        )
 
-    return _page(await write(database, errand, work))
+    return _page_from_json(await run_in_transaction(database, write_context, work))
 
 
-async def rehearse_retry_matching(
-    database: Database, errand: Errand, wanted: DestinationFilter, page: PageRequest
+async def dry_run_retry_matching(
+    database: Database,
+    write_context: WriteContext,
+    destination_filter: DestinationFilter,
+    page: PageRequest,
 ) -> RetriedPage:
     """What `retry_matching` would decide now; nothing is written, and nobody waits for it."""
-    narrowed = _narrowed(wanted)
-    reader = database.read(errand.workspace_id)
-    found = await retry_candidates(reader, narrowed, page, errand.now)
+    narrowed = _with_default_status(destination_filter)
+    reader = database.read(write_context.workspace_id)
+    found = await retry_candidates(reader, narrowed, page, write_context.now)
     posts = await load_posts(reader, {row.post_id for row in found.rows})
     accounts = await load_accounts(reader, {row.account_id for row in found.rows})
-    _, outcome = _decided(found, posts, accounts, errand)
-    return _page(outcome)
+    _, outcome = _apply_retries(found, posts, accounts, write_context)
+    return _page_from_json(outcome)
 
 
-def _narrowed(wanted: DestinationFilter) -> DestinationFilter:
+def _with_default_status(destination_filter: DestinationFilter) -> DestinationFilter:
     """The filter, for failed ones unless it names statuses."""
-    criteria = asdict(wanted)
+    criteria = asdict(destination_filter)
     if criteria["overdue"] is False:  # as everything is that failed
         del criteria["overdue"]
     for name in ("status", "outcome"):
@@ -126,35 +133,39 @@ def _narrowed(wanted: DestinationFilter) -> DestinationFilter:
             " attempts.",
             argument="filter",
         )
-    return replace(wanted, status=[DestinationStatus.FAILED]) if wanted.status is None else wanted
+    return (
+        replace(destination_filter, status=[DestinationStatus.FAILED])
+        if destination_filter.status is None
+        else destination_filter
+    )
 
 
-def _decided(
-    found: Page,
+def _apply_retries(
+    candidates: Page,
     posts: Mapping[PostId, Post],
     accounts: Mapping[AccountId, Account],
-    errand: Errand,
-) -> tuple[list[Post], Outcome]:
+    write_context: WriteContext,
+) -> tuple[list[Post], StoredOutcome]:
     """The posts as they are to be saved, and what is told; what was deleted meanwhile is passed over."""
-    chosen = {row.id for row in found.rows}
+    chosen = {row.id for row in candidates.rows}
     changed: list[Post] = []
-    told: dict[DestinationId, Outcome] = {}
+    told: dict[DestinationId, StoredOutcome] = {}
     for post in posts.values():
         if post.deleted_at is None:
             after, decisions = retry_destinations(
-                post, accounts, chosen, force=False, now=errand.now
+                post, accounts, chosen, force=False, now=write_context.now
             )
             changed.append(after)
-            told |= {each.destination.id: _told(post.id, each) for each in decisions}
-    last = found.rows[-1] if found.rows else None
+            told |= {each.destination.id: _retry_to_json(post.id, each) for each in decisions}
+    last = candidates.rows[-1] if candidates.rows else None
     return changed, {
-        "retries": [told[row.id] for row in found.rows if row.id in told],
-        "has_more": found.has_next_page,
+        "retries": [told[row.id] for row in candidates.rows if row.id in told],
+        "has_more": candidates.has_next_page,
         "end": last and [format_instant(last.created_at), str(last.id)],
     }
 
 
-def _told(post_id: PostId, decision: RetryDecision) -> Outcome:
+def _retry_to_json(post_id: PostId, decision: RetryDecision) -> StoredOutcome:
     destination = decision.destination
     return {
         "destination_id": str(destination.id),
@@ -165,8 +176,8 @@ def _told(post_id: PostId, decision: RetryDecision) -> Outcome:
     }
 
 
-def _retries(outcome: Outcome) -> list[DestinationRetry]:
-    told: Sequence[Outcome] = outcome["retries"]
+def _retries_from_json(outcome: StoredOutcome) -> list[DestinationRetry]:
+    told: Sequence[StoredOutcome] = outcome["retries"]
     return [
         DestinationRetry(
             destination_id=DestinationId(UUID(each["destination_id"])),
@@ -179,10 +190,10 @@ def _retries(outcome: Outcome) -> list[DestinationRetry]:
     ]
 
 
-def _page(outcome: Outcome) -> RetriedPage:
+def _page_from_json(outcome: StoredOutcome) -> RetriedPage:
     end = outcome["end"]
     return RetriedPage(
-        retries=_retries(outcome),
+        retries=_retries_from_json(outcome),
         has_more=outcome["has_more"],
-        end=end and Position(parse_instant(end[0]), end[1]),
+        end_position=end and KeysetPosition(parse_instant(end[0]), end[1]),
     )

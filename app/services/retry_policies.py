@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.domain.errors import InvalidInput
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
-from app.domain.retry_policy_tables import read_policies
+from app.domain.retry_policy_tables import parse_policies
 from app.settings import SettingsError
 
 
@@ -14,7 +14,7 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
     if file is None:
         return DEFAULT_POLICIES
     try:
-        return read_policies(tomllib.loads(file.read_text(encoding="utf-8")))
+        return parse_policies(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         problem = f"cannot be read: {error.strerror}."
     except (ValueError, RecursionError) as error:  # of the encoding, the syntax, or a number

@@ -5,21 +5,21 @@ from contextlib import asynccontextmanager
 
 from app.db.engine import Database
 from app.db.postgresql import driver_options
-from app.pubsub.memory import MemoryWakeUps
-from app.pubsub.postgresql import PostgreSQLWakeUps
-from app.pubsub.protocol import Wake, WakeUps
+from app.pubsub.memory import MemoryChangeNotifier
+from app.pubsub.postgresql import PostgreSQLChangeNotifier
+from app.pubsub.protocol import ChangeNotifier, WakeCallback
 
 
 @asynccontextmanager
-async def telling_of_changes(database: Database, wake: Wake) -> AsyncIterator[None]:
+async def run_change_notifier(database: Database, wake: WakeCallback) -> AsyncIterator[None]:
     """Within it, this process tells of what it commits, and is woken by all on the same database who tell."""
-    wake_ups = _wake_ups(database)
-    async with wake_ups.running(wake):
-        with database.telling(wake_ups.tell):
+    wake_ups = _make_notifier(database)
+    async with wake_ups.listen(wake):
+        with database.on_commit(wake_ups.notify):
             yield
 
 
-def _wake_ups(database: Database) -> WakeUps:
+def _make_notifier(database: Database) -> ChangeNotifier:
     if database.is_sqlite:
-        return MemoryWakeUps()
-    return PostgreSQLWakeUps(driver_options(database.url, database.timeout))
+        return MemoryChangeNotifier()
+    return PostgreSQLChangeNotifier(driver_options(database.url, database.timeout))

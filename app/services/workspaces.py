@@ -24,7 +24,7 @@ async def create_workspace(
     random_bytes: RandomBytes,
 ) -> WorkspaceId | None:
     """A new workspace, a mirror if `mirror_of` names a URL; None where the name is taken."""
-    workspace_id = _new_id(random_bytes)
+    workspace_id = _new_workspace_id(random_bytes)
     made = await database.write(
         lambda session: workspaces.insert_workspace(
             session,
@@ -38,19 +38,19 @@ async def create_workspace(
     return workspace_id if made else None
 
 
-async def make_first_workspace(
+async def create_first_workspace(
     database: Database, *, key_prefix: str, now: datetime, random_bytes: RandomBytes
 ) -> str | None:
     """Where there is none yet but the demo's, a workspace with a key; the key's token, this once.
 
     Of several processes that start together one makes it; the name is unique.
     """
-    workspace_id = _new_id(random_bytes)
+    workspace_id = _new_workspace_id(random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
     key = make_key(key_prefix, random_bytes)
 
     async def work(session: WriteSession) -> bool:
-        if await workspaces.count_workspaces(session, besides=DEMO_WORKSPACE_ID):
+        if await workspaces.count_workspaces(session, excluded_id=DEMO_WORKSPACE_ID):
             return False
         if not await workspaces.insert_workspace(
             session,
@@ -76,5 +76,5 @@ async def make_first_workspace(
     return key.token if await database.write(work) else None
 
 
-def _new_id(random_bytes: RandomBytes) -> WorkspaceId:
+def _new_workspace_id(random_bytes: RandomBytes) -> WorkspaceId:
     return WorkspaceId(UUID(bytes=random_bytes(16), version=4))

@@ -13,13 +13,13 @@ from app.domain.accounts import Account
 from app.domain.events import Event, account_events, post_events
 from app.domain.ids import AccountId, ApiKeyId, PostId, WorkspaceId
 from app.domain.posts import Post
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class WriteContext:
     """Who does what, where and when."""
 
     workspace_id: WorkspaceId
@@ -31,16 +31,16 @@ class Errand:
     """Cut to milliseconds, as everything is stored."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "now", cut_to_milliseconds(self.now))
+        object.__setattr__(self, "now", truncate_to_ms(self.now))
 
 
-class Writing:
+class UnitOfWork:
     """The transaction of an errand. Posts are locked before accounts, and the workspace is last."""
 
-    def __init__(self, session: WriteSession, reader: Reader, errand: Errand) -> None:
+    def __init__(self, session: WriteSession, reader: Reader, write_context: WriteContext) -> None:
         self.session = session
         self.reader = reader
-        self.errand = errand
+        self.errand = write_context
         self._posts: dict[PostId, Post] = {}
         self._accounts: dict[AccountId, Account] = {}
         self._events: list[Event] = []
@@ -53,13 +53,13 @@ class Writing:
         """Nobody else changes those that exist until the end."""
         await lock_accounts(self.reader, ids)
 
-    async def posts(self, ids: Collection[PostId]) -> dict[PostId, Post]:
+    async def load_posts(self, ids: Collection[PostId]) -> dict[PostId, Post]:
         """Those that exist, deleted ones too; lock them before if they will be saved."""
         found = await load_posts(self.reader, ids)
         self._posts |= found
         return found
 
-    async def accounts(self, ids: Collection[AccountId]) -> dict[AccountId, Account]:
+    async def load_accounts(self, ids: Collection[AccountId]) -> dict[AccountId, Account]:
         """Those that exist; lock them before if they will be saved."""
         found = await load_accounts(self.reader, ids)
         self._accounts |= found
@@ -68,7 +68,7 @@ class Writing:
     async def save_posts(self, posts: Collection[Post]) -> None:
         """New ones, and changed ones that were locked and loaded."""
         changed = [each for each in posts if self._posts.get(each.id) != each]
-        await write_posts(self.session, self.errand.workspace_id, changed, before=self._posts)
+        await write_posts(self.session, self.errand.workspace_id, changed, previous=self._posts)
         for each in changed:
             self._events += post_events(self._posts.get(each.id), each)
             self._posts[each.id] = each
@@ -88,11 +88,11 @@ class Writing:
             self._events += account_events(self._accounts.get(each.id), each)
             self._accounts[each.id] = each
 
-    def tell_of(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """Append what no change of a state tells."""
         self._events.append(event)
 
-    async def tell(self) -> bool:
+    async def append_events(self) -> bool:
         """Append the events of everything that was saved; the last that a transaction does.
 
         Whether there is any.
@@ -108,20 +108,22 @@ class Writing:
         return bool(self._events)
 
 
-async def write(database: Database, errand: Errand, work: Callable[[Writing], Awaitable[T]]) -> T:
+async def run_in_transaction(
+    database: Database, write_context: WriteContext, work: Callable[[UnitOfWork], Awaitable[T]]
+) -> T:
     """Run an errand in one transaction; on any exception nothing is kept."""
 
     has_events = False
 
     async def transaction(session: WriteSession) -> T:
         nonlocal has_events
-        reader = database.reading_within(session, errand.workspace_id)
-        writing = Writing(session, reader, errand)
+        reader = database.reader_in(session, write_context.workspace_id)
+        writing = UnitOfWork(session, reader, write_context)
         result = await work(writing)
-        has_events = await writing.tell()
+        has_events = await writing.append_events()
         return result
 
     result = await database.write(transaction)
     if has_events:
-        database.has_committed_events(errand.workspace_id)
+        database.notify_commit(write_context.workspace_id)
     return result

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import structlog
 
-from app.services.claiming import Claim, Wish, claim_destinations, claim_verifications
-from app.worker.holds import Hold
-from app.worker.means import OPERATOR, Means
+from app.services.claiming import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.worker.holds import LeaseTimer
+from app.worker.means import OPERATOR_PUBLISHER, WorkerContext
 from app.worker.publisher import publish
 from app.worker.verifier import verify
 
-POLL = timedelta(milliseconds=500)
+POLL_INTERVAL = timedelta(milliseconds=500)
 """How often a worker with nothing to do looks for something."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -24,110 +24,124 @@ class Worker:
     """Publishes what is due, and looks at what is unknown, on the platforms that it has adapters for."""
 
     def __init__(
-        self, means: Means, *, concurrency: int, stop_within: timedelta, poll: timedelta = POLL
+        self,
+        context: WorkerContext,
+        *,
+        concurrency: int,
+        shutdown_timeout: timedelta,
+        poll_interval: timedelta = POLL_INTERVAL,
     ) -> None:
-        self._means = means
+        self._context = context
         # Each has its turn to be first, for of one free place the first one has all.
-        self._of_due, self._of_unknown = deque(means.platforms), deque(means.platforms)
+        self._publish_platforms, self._verify_platforms = (
+            deque(context.platforms),
+            deque(context.platforms),
+        )
         self._concurrency = concurrency
-        self._stop_within = stop_within
-        self._poll = poll
-        self._running: set[asyncio.Task[None]] = set()
+        self._shutdown_timeout = shutdown_timeout
+        self._poll_interval = poll_interval
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = self._is_failing = False
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         """Set by whatever is no reason to wait any longer: a free place, or a stop."""
 
     def stop(self) -> None:
         """Claim nothing more; give back what is not started, and finish what is."""
         self._is_stopping = True
-        self._news.set()
+        self._wakeup.set()
 
     async def run(self) -> None:
         """Until `stop`, and as long after it as what was started takes, up to the time for that."""
         while not self._is_stopping:
-            self._news.clear()
-            await self._fill_up()
+            self._wakeup.clear()
+            await self._fill_slots()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._poll.total_seconds())
-        await self._finish()
+                await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
+        await self._drain()
 
-    async def _fill_up(self) -> None:
+    async def _fill_slots(self) -> None:
         """Whatever happens, the next round is tried."""
         try:
-            await self._verify_what_is_unknown()
-            await self._publish_what_is_due()
+            await self._start_verifications()
+            await self._start_publishing()
             self._is_failing = False
         except Exception:
             if not self._is_failing:  # once is enough of a database that is away for hours
                 logger.warning("nothing can be claimed", exc_info=True)
             self._is_failing = True
 
-    async def _verify_what_is_unknown(self) -> None:
-        if self._free == 0:
+    async def _start_verifications(self) -> None:
+        if self._free_slots == 0:
             return
-        asked_at = self._means.edges.elapsed()
+        asked_at = self._context.runtime.monotonic()
         for claim in await claim_verifications(
-            self._means.database,
-            OPERATOR,
+            self._context.database,
+            OPERATOR_PUBLISHER,
             # Not all places, so that what is due need not wait.
-            self._wish(max(self._free // 2, 1), self._of_unknown),
-            new_id=self._means.edges.new_id,
-            now=self._means.edges.now(),
+            self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms),
+            new_id=self._context.runtime.new_id,
+            now=self._context.runtime.now(),
         ):
-            self._begin(verify(self._means, claim, self._hold(asked_at)))
+            self._start_task(verify(self._context, claim, self._make_lease_timer(asked_at)))
 
-    async def _publish_what_is_due(self) -> None:
-        if self._free == 0 or self._is_stopping:
+    async def _start_publishing(self) -> None:
+        if self._free_slots == 0 or self._is_stopping:
             return
-        asked_at = self._means.edges.elapsed()
+        asked_at = self._context.runtime.monotonic()
         for claim in await claim_destinations(
-            self._means.database,
-            OPERATOR,
-            self._wish(self._free, self._of_due),
-            new_id=self._means.edges.new_id,
-            now=self._means.edges.now(),
+            self._context.database,
+            OPERATOR_PUBLISHER,
+            self._claim_request(self._free_slots, self._publish_platforms),
+            new_id=self._context.runtime.new_id,
+            now=self._context.runtime.now(),
         ):
-            self._begin(self._publish(claim, self._hold(asked_at)))
+            self._start_task(self._publish(claim, self._make_lease_timer(asked_at)))
 
-    def _publish(self, claim: Claim, hold: Hold) -> Coroutine[None, None, None]:
-        return publish(self._means, claim, hold, is_stopping=lambda: self._is_stopping)
+    def _publish(self, claim: Claim, lease_timer: LeaseTimer) -> Coroutine[None, None, None]:
+        return publish(self._context, claim, lease_timer, is_stopping=lambda: self._is_stopping)
 
     @property
-    def _free(self) -> int:
-        return self._concurrency - len(self._running)
+    def _free_slots(self) -> int:
+        return self._concurrency - len(self._tasks)
 
-    def _wish(self, limit: int, turns: deque[str]) -> Wish:
-        turns.rotate()
-        return Wish(limit=limit, lease=self._means.lease, platforms=tuple(turns))
+    def _claim_request(self, limit: int, platforms: deque[str]) -> ClaimRequest:
+        platforms.rotate()
+        return ClaimRequest(
+            limit=limit, lease_duration=self._context.lease_duration, platforms=tuple(platforms)
+        )
 
-    def _hold(self, asked_at: float) -> Hold:
-        return Hold(self._means.lease, asked_at=asked_at, elapsed=self._means.edges.elapsed)
+    def _make_lease_timer(self, requested_at: float) -> LeaseTimer:
+        return LeaseTimer(
+            self._context.lease_duration,
+            requested_at=requested_at,
+            monotonic=self._context.runtime.monotonic,
+        )
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        self._means.tally.flying(len(self._running))
+    def _start_task(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        self._context.stats.set_in_flight(len(self._tasks))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._news.set()
-        self._means.tally.flying(len(self._running))
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wakeup.set()
+        self._context.stats.set_in_flight(len(self._tasks))
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a claim was left to its lease", exc_info=error)
 
-    async def _finish(self) -> None:
+    async def _drain(self) -> None:
         """What does not end in time is left to its lease; whoever lives then settles it as unknown."""
-        running = set(self._running)
+        running = set(self._tasks)
         if running:
-            _, late = await asyncio.wait(running, timeout=self._stop_within.total_seconds())
+            _, late = await asyncio.wait(running, timeout=self._shutdown_timeout.total_seconds())
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
 
 @asynccontextmanager
-async def working(worker: Worker) -> AsyncIterator[None]:
+async def run_in_background(worker: Worker) -> AsyncIterator[None]:
     """The worker runs from here to the end, at which it is stopped and waited for."""
     running = asyncio.create_task(worker.run())
     try:

@@ -9,62 +9,62 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from app.db.engine import Database
-from app.domain.endings import RetryRules
-from app.domain.ids import NewId
+from app.domain.endings import RetryDecider
+from app.domain.ids import IdFactory
 from app.platforms.protocol import Platform
 from app.services.publishing import Publisher
-from app.worker.tally import Tally
+from app.worker.tally import WorkerStats
 
-OPERATOR = Publisher(workspace_id=None, actor=None)
+OPERATOR_PUBLISHER = Publisher(workspace_id=None, actor=None)
 """Who publishes: a worker of the operator's own, in every workspace."""
 
-LONGEST_CALL = timedelta(minutes=10)
+PUBLISH_TIMEOUT = timedelta(minutes=10)
 """After so long an adapter is broken off, and nobody knows what came of it."""
 
-LONGEST_LOOK = timedelta(seconds=30)
+LOOKUP_TIMEOUT = timedelta(seconds=30)
 """A platform that takes longer to say whether a post is there cannot say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edges:
+class Runtime:
     """What comes from outside of the program."""
 
     now: Callable[[], datetime]
-    elapsed: Callable[[], float]
+    monotonic: Callable[[], float]
     """Seconds since some moment, whatever is done to the clock; also while the process is stopped."""
     sleep: Callable[[float], Awaitable[None]]
-    new_id: NewId
+    new_id: IdFactory
     random: Callable[[], float]
     """From 0 to below 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class WorkerContext:
     """What every claim of a worker is worked on with."""
 
     database: Database
     platforms: Mapping[str, Platform]
-    rules: RetryRules
-    edges: Edges
-    tally: Tally
-    name: str
+    retry_decider: RetryDecider
+    runtime: Runtime
+    stats: WorkerStats
+    worker_name: str
     """As the log of attempts has it."""
-    lease: timedelta
-    longest_call: timedelta = LONGEST_CALL
-    longest_look: timedelta = LONGEST_LOOK
+    lease_duration: timedelta
+    publish_timeout: timedelta = PUBLISH_TIMEOUT
+    lookup_timeout: timedelta = LOOKUP_TIMEOUT
 
 
-def real_edges(now: Callable[[], datetime]) -> Edges:
-    return Edges(
+def system_runtime(now: Callable[[], datetime]) -> Runtime:
+    return Runtime(
         now=now,
-        elapsed=_elapsed,
+        monotonic=_monotonic,
         sleep=asyncio.sleep,
         new_id=uuid4,
         random=random.SystemRandom().random,
     )
 
 
-def _elapsed() -> float:
+def _monotonic() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):  # runs on while a machine sleeps, as leases do
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

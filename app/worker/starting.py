@@ -7,35 +7,35 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 from app.db.engine import Database
-from app.domain.endings import RetryRules
+from app.domain.endings import RetryDecider
 from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
-from app.observability.live_line import live_line
+from app.observability.live_line import open_status_line
 from app.platforms.adapters import make_adapters
-from app.platforms.sandbox import NAME as SANDBOX
+from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.settings import Settings
-from app.worker.loop import Worker, working
-from app.worker.means import Means, real_edges
-from app.worker.tally import Tally
+from app.worker.loop import Worker, run_in_background
+from app.worker.means import WorkerContext, system_runtime
+from app.worker.tally import WorkerStats
 
 
 def make_worker(
-    settings: Settings, database: Database, policies: RetryPolicies, tally: Tally, now: Clock
+    settings: Settings, database: Database, policies: RetryPolicies, stats: WorkerStats, now: Clock
 ) -> Worker:
-    edges = real_edges(now)
-    means = Means(
+    edges = system_runtime(now)
+    means = WorkerContext(
         database=database,
         platforms=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=edges.sleep),
-        rules=RetryRules(policies, edges.random),
-        edges=edges,
-        tally=tally,
-        name=f"{socket.gethostname()}/{os.getpid()}",
-        lease=settings.worker_lease,
+        retry_decider=RetryDecider(policies, edges.random),
+        runtime=edges,
+        stats=stats,
+        worker_name=f"{socket.gethostname()}/{os.getpid()}",
+        lease_duration=settings.worker_lease,
     )
     return Worker(
         means,
         concurrency=settings.worker_concurrency,
-        stop_within=settings.shutdown_timeout,
+        shutdown_timeout=settings.shutdown_timeout,
     )
 
 
@@ -45,26 +45,26 @@ def describe_worker(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def worker_beside(
+async def embedded_worker(
     settings: Settings, database: Database, policies: RetryPolicies, now: Clock
 ) -> AsyncIterator[None]:
     """The worker of a server process, if the settings want one; of several processes none has a live line."""
     if not settings.with_worker:
         yield
         return
-    with watched() if settings.workers == 1 else nullcontext(Tally()) as tally:
-        async with working(make_worker(settings, database, policies, tally, now)):
+    with worker_stats() if settings.workers == 1 else nullcontext(WorkerStats()) as tally:
+        async with run_in_background(make_worker(settings, database, policies, tally, now)):
             yield
 
 
 @contextmanager
-def watched() -> Iterator[Tally]:
+def worker_stats() -> Iterator[WorkerStats]:
     """A tally; where somebody looks on, it is on a live line in place of a log line for each post."""
-    with live_line() as line:
+    with open_status_line() as line:
         if line is None:
-            yield Tally()
+            yield WorkerStats()
             return
-        tally = Tally(lambda changed: line.show(str(changed)))
+        tally = WorkerStats(lambda changed: line.show(str(changed)))
         logger = logging.getLogger("app.worker")
         level = logger.level
         if not logger.isEnabledFor(logging.DEBUG):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 
 
-class Ending(StrEnum):
+class AttemptResult(StrEnum):
     """How a call to a platform ended, and what follows from it."""
 
     PUBLISHED = "published"
@@ -17,35 +17,37 @@ class Ending(StrEnum):
     UNKNOWN = "unknown"
 
 
-def _nobody_looks(_tally: "Tally") -> None: ...
+def _ignore_change(_stats: "WorkerStats") -> None: ...
 
 
-class Tally:
+class WorkerStats:
     """Counts, and says so."""
 
-    def __init__(self, changed: Callable[["Tally"], None] = _nobody_looks) -> None:
-        self._changed = changed
-        self._endings = Counter[Ending]()
+    def __init__(self, on_change: Callable[["WorkerStats"], None] = _ignore_change) -> None:
+        self._on_change = on_change
+        self._results = Counter[AttemptResult]()
         self._in_flight = 0
 
-    def ended(self, ending: Ending) -> None:
-        self._endings[ending] += 1
-        self._changed(self)
+    def record(self, result: AttemptResult) -> None:
+        self._results[result] += 1
+        self._on_change(self)
 
-    def flying(self, count: int) -> None:
+    def set_in_flight(self, count: int) -> None:
         """So many claims are being worked on now."""
         self._in_flight = count
-        self._changed(self)
+        self._on_change(self)
 
     def __str__(self) -> str:
-        words = [f"{ending} {self._endings[ending]}" for ending in Ending]
+        words = [f"{ending} {self._results[ending]}" for ending in AttemptResult]
         return " · ".join((*words, f"in flight {self._in_flight}"))
 
 
-def ending_of(state: DestinationState) -> Ending:
+def attempt_result(state: DestinationState) -> AttemptResult:
     """Of a destination of which something was just reported."""
     if state.status is DestinationStatus.PUBLISHED:
-        return Ending.PUBLISHED
+        return AttemptResult.PUBLISHED
     if state.outcome is Outcome.UNKNOWN:
-        return Ending.UNKNOWN
-    return Ending.FAILED if state.status is DestinationStatus.FAILED else Ending.WAITING
+        return AttemptResult.UNKNOWN
+    return (
+        AttemptResult.FAILED if state.status is DestinationStatus.FAILED else AttemptResult.WAITING
+    )

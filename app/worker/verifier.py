@@ -7,79 +7,85 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
-from app.domain.findings import Finding
-from app.platforms.protocol import Absence, Posting, make_posting
+from app.domain.findings import VerificationFinding
+from app.platforms.protocol import LookupMiss, PublishRequest, make_publish_request
 from app.services.claiming import Claim
-from app.services.publishing import Told, report_verified
-from app.worker.holds import Hold
-from app.worker.insisting import insist
-from app.worker.means import OPERATOR, Means
-from app.worker.publisher import about, checked_publication
-from app.worker.tally import ending_of
+from app.services.publishing import ReportResult, report_verified
+from app.worker.holds import LeaseTimer
+from app.worker.insisting import retry_while
+from app.worker.means import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.publisher import log_fields, sanitize_publication
+from app.worker.tally import attempt_result
 
-_FINDINGS = {
-    Absence.NOT_THERE: Finding.NOT_PUBLISHED,
-    Absence.CANNOT_SAY: Finding.STILL_UNKNOWN,
+_FINDINGS_BY_MISS = {
+    LookupMiss.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
+    LookupMiss.INCONCLUSIVE: VerificationFinding.STILL_UNKNOWN,
 }
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-async def verify(means: Means, claim: Claim, hold: Hold) -> None:
+async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
     """Settle an unknown outcome, or say that it still is; where the lease ends first, nothing is said."""
-    posting = make_posting(
-        claim.lease.workspace_id, claim.post, claim.destination, claim.account, hold
+    posting = make_publish_request(
+        claim.lease.workspace_id, claim.post, claim.destination, claim.account, lease_timer
     )
-    found = await _look(means, claim, posting)
+    found = await _look_up(context, claim, posting)
     if found is None:
-        logger.info("no time to look", **about(claim))
+        logger.info("no time to look", **log_fields(claim))
         return
     where = found if isinstance(found, Publication) else None
-    finding = Finding.PUBLISHED if isinstance(found, Publication) else _FINDINGS[found]
+    finding = (
+        VerificationFinding.PUBLISHED
+        if isinstance(found, Publication)
+        else _FINDINGS_BY_MISS[found]
+    )
 
-    def report() -> Awaitable[Told]:
+    def report() -> Awaitable[ReportResult]:
         return report_verified(
-            means.database,
-            OPERATOR,
+            context.database,
+            OPERATOR_PUBLISHER,
             claim.lease,
             finding,
             where,
-            means.rules,
-            new_id=means.edges.new_id,
-            now=means.edges.now(),
+            context.retry_decider,
+            new_id=context.runtime.new_id,
+            now=context.runtime.now(),
         )
 
     try:
-        told = await insist(report, means.edges, makes_sense=lambda: hold.is_held)
+        told = await retry_while(report, context.runtime, should_retry=lambda: lease_timer.is_held)
     except RequestError as error:
-        logger.info("verification refused", **about(claim), reason=error.message)
+        logger.info("verification refused", **log_fields(claim), reason=error.message)
     except Exception:  # somebody looks again when the lease has ended
         logger.warning(
-            "verification not reported", **about(claim), finding=str(finding), exc_info=True
+            "verification not reported", **log_fields(claim), finding=str(finding), exc_info=True
         )
     else:
-        if finding is not Finding.STILL_UNKNOWN:
-            means.tally.ended(ending_of(told.destination.state))
-        logger.info("verified", **about(claim), finding=str(finding))
+        if finding is not VerificationFinding.STILL_UNKNOWN:
+            context.stats.record(attempt_result(told.destination.state))
+        logger.info("verified", **log_fields(claim), finding=str(finding))
 
 
-async def _look(means: Means, claim: Claim, posting: Posting) -> Publication | Absence | None:
+async def _look_up(
+    context: WorkerContext, claim: Claim, request: PublishRequest
+) -> Publication | LookupMiss | None:
     """None if the lease ended first: that says nothing of the platform, and anybody may look at once."""
-    platform = means.platforms[claim.destination.platform]
-    seconds_left = posting.deadline.seconds_left()
+    platform = context.platforms[claim.destination.platform]
+    seconds_left = request.deadline.seconds_left()
     if seconds_left <= 0:
         return None
     lease = asyncio.timeout(seconds_left)
     try:
-        async with lease, asyncio.timeout(means.longest_look.total_seconds()):
-            found = await platform.find(posting)
-        if isinstance(found, Absence):
+        async with lease, asyncio.timeout(context.lookup_timeout.total_seconds()):
+            found = await platform.look_up(request)
+        if isinstance(found, LookupMiss):
             return found
-        return checked_publication(found, means.edges.now())
+        return sanitize_publication(found, context.runtime.now())
     except InvalidInput:
-        logger.warning("an adapter's answer cannot be stored", **about(claim))
+        logger.warning("an adapter's answer cannot be stored", **log_fields(claim))
     except Exception:
         if lease.expired():
             return None
-        logger.warning("a look at a platform failed", **about(claim), exc_info=True)
-    return Absence.CANNOT_SAY
+        logger.warning("a look at a platform failed", **log_fields(claim), exc_info=True)
+    return LookupMiss.INCONCLUSIVE

@@ -49,7 +49,7 @@ def seed_all(urls: Mapping[str, str], drawing: seeding.Drawing) -> list[UUID]:
     ids = asyncio.run(seeding.seed(urls.values(), drawing))
     if POSTGRESQL in urls:
         url = urls[POSTGRESQL]
-        with postgres.running_scripts(url) as run:
+        with postgres.script_runner(url) as run:
             run(_SHARED_SETTINGS.format(database=make_url(url).database))
         seeding.vacuum(url)
     return ids

@@ -20,10 +20,10 @@ from app.db.demo import DemoRows
 from app.db.engine import Database, WriteSession
 from app.db.migrations import migrate
 from app.db.models import Base
-from app.domain.api_keys import NewKey, Scope, make_key
+from app.domain.api_keys import NewApiKey, Scope, make_key
 from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
 from app.domain.ids import AccountId, ApiKeyId, WorkspaceId
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 from app.domain.workspaces import WorkspaceKind
 from app.services.demo import courses
 from app.services.demo.accounts import DemoAccount
@@ -35,7 +35,7 @@ from app.services.demo.rows import demo_rows
 from app.services.demo.scene import Scene
 from app.services.demo.tries import draw_seconds, draw_uuid, failed_tries
 from tests.factories import KEY_PREFIX
-from tests.postgres import running_scripts
+from tests.postgres import script_runner
 
 WORKSPACE_ID = WorkspaceId(UUID("be9c0000-0000-4000-8000-000000000be9"))
 ACCOUNTS = 300
@@ -65,21 +65,19 @@ class Drawing:
     now: datetime
 
     @property
-    def key(self) -> NewKey:
+    def key(self) -> NewApiKey:
         """It reads them."""
         return make_key(KEY_PREFIX, Random(_SEED).randbytes)
 
     def created_at(self, depth: int) -> datetime:
         """Of the post that so many are newer than."""
-        return cut_to_milliseconds(self.now) - _LONG_AGO - (depth + 1) * _BETWEEN_POSTS
+        return truncate_to_ms(self.now) - _LONG_AGO - (depth + 1) * _BETWEEN_POSTS
 
     def batches(self, size: int) -> Iterator[DemoRows]:
         """All rows, of so many posts at a time, from the oldest to the newest; accounts come first."""
         rng = Random(_SEED)
         accounts = list(_accounts(self.created_at(self.posts) - timedelta(days=30)))
-        scene = Scene(
-            cut_to_milliseconds(self.now), {account.id: account for account in accounts}, rng
-        )
+        scene = Scene(truncate_to_ms(self.now), {account.id: account for account in accounts}, rng)
         drawn = (
             _post(scene, rng.sample(accounts, DESTINATIONS_OF_A_POST), self.created_at(depth))
             for depth in reversed(range(self.posts))
@@ -117,7 +115,7 @@ async def seed(urls: Iterable[str], drawing: Drawing) -> list[UUID]:
 
 def vacuum(postgresql_url: str) -> None:
     """What PostgreSQL would do by itself while servers are timed."""
-    with running_scripts(postgresql_url) as run:
+    with script_runner(postgresql_url) as run:
         run("VACUUM (ANALYZE)")
         run("CHECKPOINT")
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.programs import JAVASCRIPT, ROOT
-from tests.servers import DEMO_KEY, SECONDS, Server
+from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, ServerProcess
 
 
 class Operation:
@@ -59,7 +59,7 @@ class Clients:
 
     def told(self, name: str) -> Any:
         """The next of an operation, a `socket of` a client, or the `answers to` one."""
-        return self._told[name].get(timeout=SECONDS)
+        return self._told[name].get(timeout=TIMEOUT_SECONDS)
 
     def told_since(self, name: str) -> list[Any]:
         found: list[Any] = []
@@ -100,10 +100,10 @@ def clients_of(url: str) -> Iterator[Clients]:
 class Writer:
     """Whoever changes something by REST, and reads by GraphQL what was changed."""
 
-    def __init__(self, server: Server, key: str = DEMO_KEY) -> None:
+    def __init__(self, server: ServerProcess, key: str = DEMO_KEY) -> None:
         headers = {"Authorization": f"Bearer {key}"}
         self._drafts = 0
-        self._http = httpx.Client(base_url=server.url, headers=headers, timeout=SECONDS)
+        self._http = httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS)
 
     def draft(self, content: str) -> str:
         """Make a post that goes nowhere; its id."""

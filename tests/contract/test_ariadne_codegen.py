@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from app.domain.errors import concrete_errors
-from tests.programs import ROOT, run
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.programs import ROOT, run_program
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 DOCUMENTS = Path(__file__).parent / "documents.graphql"
 
@@ -64,13 +64,15 @@ print(json.dumps(asyncio.run(ask())))
 """
 
 
-def test_the_generated_client_reads_typed_values(demo_server: Server, tmp_path: Path) -> None:
+def test_the_generated_client_reads_typed_values(
+    demo_server: ServerProcess, tmp_path: Path
+) -> None:
     (tmp_path / "pyproject.toml").write_text(CONFIG)
     (tmp_path / "ask.py").write_text(PROGRAM)
 
-    run("ariadne-codegen", cwd=tmp_path)
+    run_program("ariadne-codegen", cwd=tmp_path)
     url = f"{demo_server.url}/graphql"
-    answer = json.loads(run("python", "ask.py", url, DEMO_KEY, DEMO_POST, cwd=tmp_path))
+    answer = json.loads(run_program("python", "ask.py", url, DEMO_KEY, DEMO_POST, cwd=tmp_path))
 
     assert answer == {
         "post": ["PARTIALLY_FAILED", "2026-04-15T14:30:00+00:00", []],

@@ -14,9 +14,9 @@ import pytest
 from app.db.engine import Database
 from app.services.demo import load_demo
 from app.settings import read_settings
-from tests.clients import Client, serving
+from tests.clients import Client, app_client
 from tests.factories import KEY_PREFIX, NOW
-from tests.rest.envelopes import data_of
+from tests.rest.envelopes import success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 TEXT_OR_NULL = str | None
@@ -199,18 +199,18 @@ async def demo_client(database: Database, client: Client) -> Client:
 
 
 async def test_every_answer_has_the_types_that_clients_declare(database: Database) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         demo = await demo_client(database, client)
         for path, expected in TYPES.items():
-            data = data_of(await demo.get(path))
+            data = success_data(await demo.get(path))
             assert list(misfits(data, expected)) == []
 
 
 async def test_every_time_has_milliseconds_and_ends_with_z(database: Database) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         demo = await demo_client(database, client)
         for path in TYPES:
-            found = list(instants(data_of(await demo.get(path))))
+            found = list(instants(success_data(await demo.get(path))))
             assert [text for _, text in found if not _TIME.fullmatch(text)] == []
 
 
@@ -218,12 +218,12 @@ async def test_every_time_has_milliseconds_and_ends_with_z(database: Database) -
 async def test_a_client_reaches_every_post_by_turning_pages(
     database: Database, prefix: str
 ) -> None:
-    async with serving(database) as client:
+    async with app_client(database) as client:
         demo = await demo_client(database, client)
         seen: list[str] = []
         page: dict[str, Any] = {"pagination": {"has_more": True}}
         while page["pagination"]["has_more"]:
-            page = data_of(await demo.get(f"{prefix}/posts?limit=100&offset={len(seen)}"))
+            page = success_data(await demo.get(f"{prefix}/posts?limit=100&offset={len(seen)}"))
             seen += [post["post_id"] for post in page["posts"]]
     assert len(seen) == len(set(seen)) == page["total"]
     assert page["total"] > 200

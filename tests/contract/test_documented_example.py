@@ -11,9 +11,9 @@ from app.db.engine import Database
 from app.rest.routes import PREFIXES
 from app.services.demo import load_demo
 from app.settings import read_settings
-from tests.clients import serving
+from tests.clients import app_client
 from tests.factories import KEY_PREFIX, NOW
-from tests.rest.envelopes import opened
+from tests.rest.envelopes import check_envelope
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 
@@ -85,9 +85,9 @@ async def test_the_documented_example_is_answered_as_documented(
 ) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    async with serving(database, token=token) as client:
+    async with app_client(database, token=token) as client:
         response = await client.get(f"{prefix}/posts/{POST}/results")
     expected = orjson.loads(DOCUMENTED)
-    expected["meta"] = opened(response)["meta"]
+    expected["meta"] = check_envelope(response)["meta"]
     assert response.content == orjson.dumps(expected)
     assert "Retry-After" not in response.headers

@@ -9,8 +9,8 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXTransport
 from graphql import lexicographic_sort_schema, print_schema
 
-from tests.programs import ROOT, run
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.programs import ROOT, run_program
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 CLIENTS = ["apollo", "urql", "graphql-request", "gql"]
 UNKNOWN_KEY = "pe_live_" + "0" * 32
@@ -19,14 +19,21 @@ every_client = pytest.mark.parametrize("client", CLIENTS)
 
 
 def ask(
-    server: Server, client: str, query: str, variables: dict[str, Any], *, key: str = DEMO_KEY
+    server: ServerProcess,
+    client: str,
+    query: str,
+    variables: dict[str, Any],
+    *,
+    key: str = DEMO_KEY,
 ) -> dict[str, Any]:
     """What a client gives its caller: the data, and message and extensions of each error."""
     url = f"{server.url}/graphql"
     if client == "gql":
         return _ask_by_gql(url, key, query, variables)
     question = json.dumps({"query": query, "variables": variables})
-    answer: dict[str, Any] = json.loads(run("node", "ask.mjs", client, url, key, stdin=question))
+    answer: dict[str, Any] = json.loads(
+        run_program("node", "ask.mjs", client, url, key, stdin=question)
+    )
     return answer
 
 
@@ -46,7 +53,9 @@ def _transport(url: str, key: str) -> HTTPXTransport:
 
 
 @every_client
-def test_variables_of_every_kind_reach_their_fields(demo_server: Server, client: str) -> None:
+def test_variables_of_every_kind_reach_their_fields(
+    demo_server: ServerProcess, client: str
+) -> None:
     answer = ask(
         demo_server,
         client,
@@ -102,7 +111,7 @@ def test_variables_of_every_kind_reach_their_fields(demo_server: Server, client:
 
 
 @every_client
-def test_an_error_beside_data_has_its_code(demo_server: Server, client: str) -> None:
+def test_an_error_beside_data_has_its_code(demo_server: ServerProcess, client: str) -> None:
     answer = ask(
         demo_server,
         client,
@@ -159,7 +168,7 @@ def test_an_error_beside_data_has_its_code(demo_server: Server, client: str) -> 
     ids=["value", "document", "key"],
 )
 def test_a_refusal_has_its_code(
-    demo_server: Server,
+    demo_server: ServerProcess,
     client: str,
     query: str,
     variables: dict[str, Any],
@@ -171,9 +180,9 @@ def test_a_refusal_has_its_code(
     assert answer == {"data": None, "errors": [error]}
 
 
-def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: Server) -> None:
+def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: ServerProcess) -> None:
     url = f"{demo_server.url}/graphql"
-    pages = json.loads(run("node", "apollo_pages.mjs", url, DEMO_KEY, 60))
+    pages = json.loads(run_program("node", "apollo_pages.mjs", url, DEMO_KEY, 60))
 
     expected = _all_posts(demo_server)
     assert pages == {
@@ -183,7 +192,7 @@ def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: Server) -
     }
 
 
-def _all_posts(server: Server) -> list[str]:
+def _all_posts(server: ServerProcess) -> list[str]:
     """The ids of all posts in the order in which they were created."""
     posts: list[str] = []
     while True:
@@ -194,7 +203,7 @@ def _all_posts(server: Server) -> list[str]:
             return posts
 
 
-def test_the_schema_that_a_client_fetches_is_the_published_one(demo_server: Server) -> None:
+def test_the_schema_that_a_client_fetches_is_the_published_one(demo_server: ServerProcess) -> None:
     client = Client(
         transport=_transport(f"{demo_server.url}/graphql", DEMO_KEY),
         fetch_schema_from_transport=True,

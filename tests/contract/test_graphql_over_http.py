@@ -2,14 +2,14 @@
 
 import json
 
-from tests.programs import run
-from tests.servers import DEMO_KEY, Server
+from tests.programs import run_program
+from tests.servers import DEMO_KEY, ServerProcess
 
 AUDITS = 61
 
 
-def test_every_audit_of_graphql_over_http_passes(demo_server: Server) -> None:
-    results = json.loads(run("node", "audit.mjs", f"{demo_server.url}/graphql", DEMO_KEY))
+def test_every_audit_of_graphql_over_http_passes(demo_server: ServerProcess) -> None:
+    results = json.loads(run_program("node", "audit.mjs", f"{demo_server.url}/graphql", DEMO_KEY))
 
     missed = [
         f"{each['status']} {each['id']} {each['name']}: {each['reason']}"

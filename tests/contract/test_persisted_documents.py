@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.programs import JAVASCRIPT, ROOT, npm_project, run_program
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 POST = {
     "status": "PARTIALLY_FAILED",
@@ -22,13 +22,17 @@ POST = {
 
 
 def ask(
-    server: Server, client: str, query: str, *variables: dict[str, Any], manifest: object = ""
+    server: ServerProcess,
+    client: str,
+    query: str,
+    *variables: dict[str, Any],
+    manifest: object = "",
 ) -> tuple[list[Any], list[str]]:
     """The answers of a client, each the data or the code of an error, and the requests that it sent."""
     question = json.dumps({"query": query, "variables": variables})
     url = f"{server.url}/graphql"
     printed = json.loads(
-        run("jiti", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=question)
+        run_program("jiti", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=question)
     )
     return printed["answers"], printed["requests"]
 
@@ -43,7 +47,7 @@ def ask(
     ],
 )
 def test_a_client_sends_the_text_once_and_the_hash_from_then_on(
-    demo_server: Server, client: str, hashed: str, texts: str
+    demo_server: ServerProcess, client: str, hashed: str, texts: str
 ) -> None:
     name = f"Page{uuid4().hex}"  # which the server cannot know of another test
     query = f"query {name}($first: Int) {{ posts(first: $first) {{ nodes {{ status }} }} }}"
@@ -66,9 +70,9 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ROOT / "schema.graphql",
         *(JAVASCRIPT / "trusted").iterdir(),
     )
-    run("generate-persisted-query-manifest", cwd=folder)
-    run("graphql-codegen", cwd=folder)
-    run("relay-compiler", cwd=folder)
+    run_program("generate-persisted-query-manifest", cwd=folder)
+    run_program("graphql-codegen", cwd=folder)
+    run_program("relay-compiler", cwd=folder)
     return {
         "apollo": folder / "apollo.json",
         "codegen": folder / "gql" / "persisted-documents.json",
@@ -79,20 +83,20 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def trusting_server(
     lists: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("trusting-server")
     settings = {
         "DATABASE_URL": f"sqlite:///{folder / 'demo.db'}",
         "TRUSTED_DOCUMENTS": ",".join(map(str, lists.values())),
     }
-    server = Server(folder, settings, "--demo")
-    server.greeting()
+    server = ServerProcess(folder, settings, "--demo")
+    server.wait_until_ready()
     yield server
     server.stop()
 
 
 def test_apollo_asks_by_the_ids_of_its_manifest(
-    trusting_server: Server, lists: dict[str, Path]
+    trusting_server: ServerProcess, lists: dict[str, Path]
 ) -> None:
     (operation,) = json.loads(lists["apollo"].read_text())["operations"]
     variables = {"postId": DEMO_POST}
@@ -109,7 +113,9 @@ def test_apollo_asks_by_the_ids_of_its_manifest(
     assert requests == ["POST hash: 200 data"] * 2
 
 
-def test_urql_asks_by_the_ids_of_codegen(trusting_server: Server, lists: dict[str, Path]) -> None:
+def test_urql_asks_by_the_ids_of_codegen(
+    trusting_server: ServerProcess, lists: dict[str, Path]
+) -> None:
     variables = {"postId": DEMO_POST}
     answers, requests = ask(
         trusting_server,
@@ -124,7 +130,7 @@ def test_urql_asks_by_the_ids_of_codegen(trusting_server: Server, lists: dict[st
     assert requests == ["GET hash: 200 data"] * 2
 
 
-def test_a_document_of_ones_own_is_refused_at_once(trusting_server: Server) -> None:
+def test_a_document_of_ones_own_is_refused_at_once(trusting_server: ServerProcess) -> None:
     for client in ("apollo by POST", "urql by POST"):
         answers, requests = ask(trusting_server, client, "query Own { viewer { id } }", {})
         assert answers == ["DOCUMENT_NOT_TRUSTED"]
@@ -133,7 +139,7 @@ def test_a_document_of_ones_own_is_refused_at_once(trusting_server: Server) -> N
 
 @pytest.mark.parametrize("tool", ["codegen", "relay"])
 def test_the_ids_of_other_tools_name_their_documents(
-    trusting_server: Server, lists: dict[str, Path], tool: str
+    trusting_server: ServerProcess, lists: dict[str, Path], tool: str
 ) -> None:
     (document_id,) = json.loads(lists[tool].read_text())
     variables = json.dumps({"postId": DEMO_POST})

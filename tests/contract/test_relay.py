@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run
-from tests.servers import DEMO_KEY, Server
+from tests.programs import JAVASCRIPT, ROOT, npm_project, run_program
+from tests.servers import DEMO_KEY, ServerProcess
 
 
 @pytest.fixture
@@ -14,9 +14,11 @@ def project(tmp_path: Path) -> Path:
     return npm_project(tmp_path, ROOT / "schema.graphql", *(JAVASCRIPT / "relay").iterdir())
 
 
-def test_relay_pages_and_refetches(project: Path, demo_server: Server) -> None:
-    run("relay-compiler", cwd=project)
-    answer = json.loads(run("jiti", "ask.mjs", f"{demo_server.url}/graphql", DEMO_KEY, cwd=project))
+def test_relay_pages_and_refetches(project: Path, demo_server: ServerProcess) -> None:
+    run_program("relay-compiler", cwd=project)
+    answer = json.loads(
+        run_program("jiti", "ask.mjs", f"{demo_server.url}/graphql", DEMO_KEY, cwd=project)
+    )
 
     path = "/v1/posts?status=failed,partially_failed&limit=6"
     page = demo_server.get(path, DEMO_KEY).json()["data"]["posts"]
@@ -29,5 +31,5 @@ def test_relay_pages_and_refetches(project: Path, demo_server: Server) -> None:
 def test_relay_refuses_a_document_that_the_schema_does_not_know(project: Path) -> None:
     feed = project / "src" / "Feed.js"
     feed.write_text(feed.read_text().replace("accountName\n    platform", "accountNames"))
-    printed = run("sh", "-c", "relay-compiler 2>&1", cwd=project, status=1)
+    printed = run_program("sh", "-c", "relay-compiler 2>&1", cwd=project, status=1)
     assert "The type `Account` has no field `accountNames`." in printed

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run
+from tests.programs import JAVASCRIPT, ROOT, npm_project, run_program
 
 BROKEN = '''
 """All that can be read."""
@@ -33,7 +33,7 @@ def findings(folder: Path, schema: str, *, status: int) -> list[tuple[int, str]]
     """Line and rule of whatever the rules find in a schema; the linter must end with the status."""
     npm_project(folder, JAVASCRIPT / "eslint.config.mjs")
     (folder / "schema.graphql").write_text(schema)
-    printed = run("eslint", "--format", "json", "schema.graphql", cwd=folder, status=status)
+    printed = run_program("eslint", "--format", "json", "schema.graphql", cwd=folder, status=status)
     (report,) = json.loads(printed)
     return [(each["line"], each["ruleId"].rpartition("/")[2]) for each in report["messages"]]
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT, run
-from tests.servers import DEMO_KEY, Server
+from tests.programs import ROOT, run_program
+from tests.servers import DEMO_KEY, ServerProcess
 
 
 @pytest.mark.parametrize(
     ("mode", "examples", "least"), [("positive", 50, 500), ("negative", 20, 100)]
 )
 def test_nothing_that_schemathesis_invents_fails(
-    demo_server: Server, tmp_path: Path, mode: str, examples: int, least: int
+    demo_server: ServerProcess, tmp_path: Path, mode: str, examples: int, least: int
 ) -> None:
     """Positive documents fit the schema, negative ones do not and must all be refused."""
-    printed = run(
+    printed = run_program(
         "schemathesis",
         *("--config-file", ROOT / "tests" / "contract" / "schemathesis.toml"),
         *("run", f"{demo_server.url}/graphql"),

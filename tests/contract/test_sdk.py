@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.domain.times import format_instant
-from tests.programs import run
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.programs import run_program
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 Call = tuple[str, str] | tuple[str, str, Any] | tuple[str, str, Any, Any]
 
@@ -47,34 +47,34 @@ READS: list[tuple[Call, str]] = [
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A process that serves demo data which a test may change."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}", "RATE_LIMIT": "off"}
-    server = Server(tmp_path, settings, "--demo")
+    server = ServerProcess(tmp_path, settings, "--demo")
     try:
-        server.greeting()
+        server.wait_until_ready()
         yield server
         server.stop()
     finally:
-        server.end()
+        server.kill()
 
 
-def call(server: Server, *calls: Call, key: str = DEMO_KEY) -> list[Any]:
+def call(server: ServerProcess, *calls: Call, key: str = DEMO_KEY) -> list[Any]:
     """What the SDK gives for each call, or what it raises."""
     answers: list[Any] = json.loads(
-        run("node", "sdk.mjs", server.url, key, stdin=json.dumps(calls))
+        run_program("node", "sdk.mjs", server.url, key, stdin=json.dumps(calls))
     )
     return answers
 
 
-def test_every_read_gives_what_the_api_answers(demo_server: Server) -> None:
+def test_every_read_gives_what_the_api_answers(demo_server: ServerProcess) -> None:
     answers = call(demo_server, *(each for each, _ in READS))
 
     for (_, path), answer in zip(READS, answers, strict=True):
         assert answer == demo_server.get(f"/v1{path}", DEMO_KEY).json()["data"], path
 
 
-def test_me_and_the_summary_of_a_month_are_given(demo_server: Server) -> None:
+def test_me_and_the_summary_of_a_month_are_given(demo_server: ServerProcess) -> None:
     me, month = call(demo_server, ("me", "get"), ("analytics", "summary", {"period": "month"}))
 
     assert me["workspace"]["name"] == "Demo"
@@ -84,7 +84,7 @@ def test_me_and_the_summary_of_a_month_are_given(demo_server: Server) -> None:
     assert 0 < counts["total"] == sum(counts.values()) - counts["total"]
 
 
-def test_errors_become_the_exceptions_of_the_sdk(demo_server: Server) -> None:
+def test_errors_become_the_exceptions_of_the_sdk(demo_server: ServerProcess) -> None:
     unknown = DEMO_POST.replace("f47", "000")
     missing, malformed, unserved = call(
         demo_server, ("posts", "get", unknown), ("posts", "get", "x"), ("media", "list")
@@ -109,11 +109,11 @@ def test_errors_become_the_exceptions_of_the_sdk(demo_server: Server) -> None:
         assert re.fullmatch("[0-9a-f]{8}", error["requestId"])
 
 
-def shown(server: Server, path: str) -> Any:
+def shown(server: ServerProcess, path: str) -> Any:
     return server.get(f"/v1{path}", DEMO_KEY).json()["data"]
 
 
-def test_a_post_is_created_changed_and_deleted(server: Server) -> None:
+def test_a_post_is_created_changed_and_deleted(server: ServerProcess) -> None:
     tomorrow = format_instant(datetime.now(UTC) + timedelta(days=1))
     params = {"content": "Hello", "account_ids": [2280, 2282], "timezone": "Europe/Berlin"}
     scheduled, again, old_name, now = call(
@@ -144,7 +144,7 @@ def test_a_post_is_created_changed_and_deleted(server: Server) -> None:
     assert (missing["status"], missing["code"]) == (404, "not_found")
 
 
-def test_posts_are_created_in_bulk_with_a_result_for_each(server: Server) -> None:
+def test_posts_are_created_in_bulk_with_a_result_for_each(server: ServerProcess) -> None:
     right = {"content": "Hello", "account_ids": [2280]}
     answers = call(
         server,
@@ -163,7 +163,7 @@ def test_posts_are_created_in_bulk_with_a_result_for_each(server: Server) -> Non
     assert too_many["message"] == "There are 51 posts; at most 50 are allowed."
 
 
-def test_what_failed_is_retried_one_by_one_and_all_together(server: Server) -> None:
+def test_what_failed_is_retried_one_by_one_and_all_together(server: ServerProcess) -> None:
     failed = shown(server, "/posts?status=failed,partially_failed&limit=100")["posts"]
     ids = [each["id"] for each in failed]
     answers = call(server, *(("posts", "retry", each) for each in ids))
@@ -202,7 +202,7 @@ def test_what_failed_is_retried_one_by_one_and_all_together(server: Server) -> N
     assert (refused["error"], refused["status"]) == ("ValidationError", 400)
 
 
-def test_whatever_failed_and_matches_is_retried_by_one_call(server: Server) -> None:
+def test_whatever_failed_and_matches_is_retried_by_one_call(server: ServerProcess) -> None:
     (answer,) = call(server, ("posts", "retryFailed", {"failed_after": "2020-01-01T00:00:00Z"}))
 
     assert answer["retried_count"] == len(answer["destinations"]) > 0

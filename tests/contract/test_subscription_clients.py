@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.contract.live import Clients, Writer, clients_of
-from tests.processes import forked
-from tests.servers import DEMO_POST, SECONDS, Server
+from tests.processes import fork
+from tests.servers import DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 CLIENTS = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by graphql-sse", "urql by fetch"]
 UNKNOWN_KEY = "pe_live_" + "0" * 32
@@ -43,8 +43,8 @@ class Service:
         self._settings = {"DATABASE_URL": f"sqlite:///{folder / 'live.db'}", "RATE_LIMIT": "off"}
         logs = folder / "logs"
         logs.mkdir()
-        self.server = Server(logs, self._settings, "--demo")
-        self.server.greeting()
+        self.server = ServerProcess(logs, self._settings, "--demo")
+        self.server.wait_until_ready()
         self.writer = Writer(self.server)
 
     def key_of_another_workspace(self) -> str:
@@ -53,14 +53,14 @@ class Service:
 
     def _command(self, *arguments: str) -> str:
         out, log = self._folder / "command.out", self._folder / "command.log"
-        process = forked(arguments, {**os.environ, **self._settings}, out, log)
-        assert process.wait(SECONDS) == 0, log.read_text()
+        process = fork(arguments, {**os.environ, **self._settings}, out, log)
+        assert process.wait(TIMEOUT_SECONDS) == 0, log.read_text()
         return out.read_text()
 
     def stop(self) -> None:
         self.writer.close()
         self.server.stop()
-        assert [each for each in self.server.events() if each["level"] != "info"] == []
+        assert [each for each in self.server.log_events() if each["level"] != "info"] == []
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
         service.stop()
     finally:
-        service.server.end()
+        service.server.kill()
 
 
 @pytest.fixture(scope="module")

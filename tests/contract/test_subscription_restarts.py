@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.contract.live import Operation, Writer, clients_of
-from tests.servers import Server
+from tests.servers import ServerProcess
 
 BY_SOCKET = ["graphql-ws", "graphql-ws, eager", "apollo", "urql"]
 COMING_BACK = [*BY_SOCKET, "graphql-sse", "urql by graphql-sse"]
@@ -45,9 +45,9 @@ class Scene:
         self.front = self._start()
         self._settings["PORT"] = self.front.url.rpartition(":")[2]
 
-    def _start(self, *arguments: str) -> Server:
-        server = Server(self._logs, self._settings, *arguments)
-        server.greeting()
+    def _start(self, *arguments: str) -> ServerProcess:
+        server = ServerProcess(self._logs, self._settings, *arguments)
+        server.wait_until_ready()
         return server
 
     def stop_and_start(self) -> None:
@@ -55,7 +55,7 @@ class Scene:
         self.front = self._start()
 
     def kill_and_start(self) -> None:
-        self.front.end()
+        self.front.kill()
         self.front = self._start()
 
     def stop(self) -> None:
@@ -63,14 +63,14 @@ class Scene:
         _stop(self.other)
 
     def end(self) -> None:
-        self.front.end()
-        self.other.end()
+        self.front.kill()
+        self.other.kill()
 
 
-def _stop(server: Server) -> None:
+def _stop(server: ServerProcess) -> None:
     """It must have had no trouble."""
     server.stop()
-    assert [each for each in server.events() if each["level"] != "info"] == []
+    assert [each for each in server.log_events() if each["level"] != "info"] == []
 
 
 def play(scene: Scene) -> Story:

@@ -8,13 +8,13 @@ import pytest
 from app.db.engine import Database
 from app.domain.events import Event, EventKind
 from app.domain.ids import WorkspaceId
-from app.rest.routes import CALLS, PREFIXES
-from tests.clients import serving
-from tests.db.feeds import numbered, tell
+from app.rest.routes import ENDPOINTS, PREFIXES
+from tests.clients import app_client
+from tests.db.feeds import append_test_events, numbered_events
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
-from tests.rest.envelopes import data_of, error_of
+from tests.rest.envelopes import failure_error, success_data
 
-BY_ID = [call.path for call in CALLS if call.method == "GET" and "{" in call.path]
+BY_ID = [call.path for call in ENDPOINTS if call.method == "GET" and "{" in call.path]
 FOREIGN_ACCOUNT = 2280
 
 
@@ -26,7 +26,7 @@ async def other_workspace(database: Database) -> tuple[WorkspaceId, str]:
         database, workspace, {account: published()}, content="Theirs", reference="theirs"
     )
     event = Event(kind=EventKind.POST_CREATED, post_id=post.id, account_id=account, changes={})
-    await tell(database, workspace, [event])
+    await append_test_events(database, workspace, [event])
     return workspace, str(post.id)
 
 
@@ -46,11 +46,11 @@ async def test_a_foreign_id_is_answered_like_a_missing_one(
     key = await add_api_key(database, await add_workspace(database))
     foreign = prefix + path.format(post_id=their_post, account_id=FOREIGN_ACCOUNT)
     missing = prefix + path.format(post_id=uuid4(), account_id=FOREIGN_ACCOUNT + 1)
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         answers = [await client.get(foreign), await client.get(missing)]
-        data_of(await client.with_token(their_key.token).get(foreign))
+        success_data(await client.with_token(their_key.token).get(foreign))
     for answer in answers:
-        assert error_of(answer, 404)["code"] == "not_found"
+        assert failure_error(answer, 404)["code"] == "not_found"
     assert without_meta(answers[0]) == without_meta(answers[1])
     assert answers[0].headers.keys() == answers[1].headers.keys()
 
@@ -58,12 +58,12 @@ async def test_a_foreign_id_is_answered_like_a_missing_one(
 async def test_lists_and_counts_stay_in_the_workspace(database: Database) -> None:
     await other_workspace(database)
     key = await add_api_key(database, await add_workspace(database))
-    async with serving(database, token=key.token) as client:
-        posts = data_of(await client.get("/v1/posts"))
-        accounts = data_of(await client.get("/v1/accounts"))
-        me = data_of(await client.get("/v1/me"))
-        summary = data_of(await client.get("/v1/analytics/summary?period=all"))
-        changes = data_of(await client.get("/v1/changes"))
+    async with app_client(database, token=key.token) as client:
+        posts = success_data(await client.get("/v1/posts"))
+        accounts = success_data(await client.get("/v1/accounts"))
+        me = success_data(await client.get("/v1/me"))
+        summary = success_data(await client.get("/v1/analytics/summary?period=all"))
+        changes = success_data(await client.get("/v1/changes"))
     assert (posts["posts"], posts["total"]) == ([], 0)
     assert (accounts["accounts"], accounts["total"]) == ([], 0)
     assert me["quota"]["accounts"]["used"] == 0
@@ -86,10 +86,10 @@ async def test_a_filter_finds_nothing_foreign(
 ) -> None:
     await other_workspace(database)
     key = await add_api_key(database, await add_workspace(database))
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         answers = [await client.get(f"/v1/posts?{query}") for query in (foreign, missing)]
     for answer in answers:
-        assert data_of(answer)["total"] == 0
+        assert success_data(answer)["total"] == 0
     assert without_meta(answers[0]) == without_meta(answers[1])
     assert answers[0].headers["ETag"] == answers[1].headers["ETag"]
 
@@ -100,16 +100,16 @@ async def test_the_changes_of_a_foreign_post_are_those_of_a_missing_one(
     their_workspace, their_post = await other_workspace(database)
     their_key = await add_api_key(database, their_workspace)
     workspace = await add_workspace(database)
-    await tell(database, workspace, numbered(2))
+    await append_test_events(database, workspace, numbered_events(2))
     key = await add_api_key(database, workspace)
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         answers = [
             await client.get(f"/v1/changes?post_id={post}") for post in (their_post, uuid4())
         ]
         theirs = await client.with_token(their_key.token).get(f"/v1/changes?post_id={their_post}")
-    assert len(data_of(theirs)["changes"]) == 1
+    assert len(success_data(theirs)["changes"]) == 1
     for answer in answers:
-        assert data_of(answer)["changes"] == []
+        assert success_data(answer)["changes"] == []
     assert without_meta(answers[0]) == without_meta(answers[1])
     assert answers[0].headers["ETag"] == answers[1].headers["ETag"]
 
@@ -118,16 +118,18 @@ async def test_a_foreign_cursor_is_answered_like_one_that_nobody_made(database: 
     their_workspace, _ = await other_workspace(database)
     their_key = await add_api_key(database, their_workspace)
     workspace = await add_workspace(database)
-    await tell(database, workspace, numbered(1))  # at the same time and with the same number
+    await append_test_events(
+        database, workspace, numbered_events(1)
+    )  # at the same time and with the same number
     key = await add_api_key(database, workspace)
-    async with serving(database, token=key.token) as client:
-        theirs = data_of(await client.with_token(their_key.token).get("/v1/changes"))
-        own = data_of(await client.get("/v1/changes"))
+    async with app_client(database, token=key.token) as client:
+        theirs = success_data(await client.with_token(their_key.token).get("/v1/changes"))
+        own = success_data(await client.get("/v1/changes"))
         answers = [
             await client.get(f"/v1/changes?after={cursor}")
             for cursor in (theirs["cursor"], theirs["changes"][0]["cursor"], "made-up")
         ]
     assert own["cursor"] != theirs["cursor"]
     for answer in answers:
-        assert error_of(answer, 400)["code"] == "bad_cursor"
+        assert failure_error(answer, 400)["code"] == "bad_cursor"
         assert without_meta(answer) == without_meta(answers[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import JAVASCRIPT, ROOT, check_types, npm_project, run
+from tests.programs import JAVASCRIPT, ROOT, check_types, npm_project, run_program
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path(__file__).parent / "documents.graphql",
         *(JAVASCRIPT / "typescript").iterdir(),
     )
-    run("graphql-codegen", cwd=folder)
+    run_program("graphql-codegen", cwd=folder)
     return folder
 
 

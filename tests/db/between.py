@@ -4,42 +4,44 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.db.engine import Driver
-from app.db.queries import Prepared, Record
+from app.db.queries import CompiledStatement, Record
 
 
-async def nothing() -> None:
+async def do_nothing() -> None:
     """Before a statement that is run as it is."""
 
 
 @dataclass(slots=True)
-class Between:
+class InterceptingDriver:
     """For `Database(driven_by=…)`; what is raised before a statement is raised in its place."""
 
-    before: Callable[[], Awaitable[None]] = nothing
+    before_statement: Callable[[], Awaitable[None]] = do_nothing
     count: int = 0
     """Of the statements so far."""
     running: int = 0
     """Of the statements that have not ended."""
     driver: Driver = field(init=False)
 
-    def once_before(self, number: int, work: Callable[[], Awaitable[None]]) -> None:
+    def before_nth(self, number: int, work: Callable[[], Awaitable[None]]) -> None:
         """Before the statement with this number among those to come, counted from 0."""
         at = self.count + number
 
-        async def work_if_it_is_time() -> None:
+        async def run_at_nth() -> None:
             if self.count == at:
                 await work()
 
-        self.before = work_if_it_is_time
+        self.before_statement = run_at_nth
 
-    def __call__(self, driver: Driver) -> "Between":
+    def __call__(self, driver: Driver) -> "InterceptingDriver":
         self.driver = driver
         return self
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         self.running += 1
         try:
-            await self.before()
+            await self.before_statement()
             self.count += 1
             return await self.driver.fetch(query, arguments)
         finally:

@@ -6,24 +6,24 @@ from functools import partial
 from typing import Any
 
 
-async def broken_off(work: Coroutine[Any, Any, Any], *, at: int) -> int:
+async def cancel_at_await(work: Coroutine[Any, Any, Any], *, await_number: int) -> int:
     """Run it in a task that is cancelled at this wait, or never at 0; how often it waited."""
-    steps = _CancelledAt(work, at)
+    steps = _CancelledAt(work, await_number)
 
     async def run() -> None:
         await steps
 
     await asyncio.wait([asyncio.create_task(run())])
-    return steps.waits
+    return steps.await_count
 
 
 class _CancelledAt:
     """To be awaited by a task of its own, which is cancelled at this wait."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any], wait: int) -> None:
+    def __init__(self, work: Coroutine[Any, Any, Any], cancel_at: int) -> None:
         self._work = work
-        self._wait = wait
-        self.waits = 0
+        self._cancel_at = cancel_at
+        self.await_count = 0
         """How many there were."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -34,8 +34,8 @@ class _CancelledAt:
                 what_is_waited_for = go_on()
             except StopIteration as end:
                 return end.value
-            self.waits += 1
-            if self.waits == self._wait:
+            self.await_count += 1
+            if self.await_count == self._cancel_at:
                 task = asyncio.current_task()
                 assert task is not None
                 task.cancel()

@@ -16,7 +16,7 @@ from app.db.models import (
     PublishEvidence,
     Webhook,
     WebhookDelivery,
-    WebhookDeliveryTry,
+    WebhookDeliveryAttempt,
     Workspace,
 )
 from app.domain.attempts import AttemptKind
@@ -61,7 +61,7 @@ class Ids:
     failed: DestinationId
 
 
-async def add_everything(database: Database) -> Ids:
+async def add_row_in_every_table(database: Database) -> Ids:
     """Rows in every table, of every state of a destination, in a workspace beside two others."""
     ids = Ids(
         workspace=await add_workspace(database, id=WORKSPACE, name="Everything"),
@@ -107,7 +107,7 @@ async def add_everything(database: Database) -> Ids:
     )
     for _ in range(3):
         await add_event(database, ids)
-    await _add_deliveries(database, ids)
+    await _add_evidence_and_deliveries(database, ids)
     return ids
 
 
@@ -138,7 +138,7 @@ async def add_event(database: Database, ids: Ids) -> None:
     await database.write(work)
 
 
-async def _add_deliveries(database: Database, ids: Ids) -> None:
+async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
     rows = [
         PublishEvidence(
             workspace_id=ids.workspace,
@@ -186,7 +186,7 @@ async def _add_deliveries(database: Database, ids: Ids) -> None:
             lease_expires_at=NOW + timedelta(minutes=1),
             created_at=NOW,
         ),
-        WebhookDeliveryTry(
+        WebhookDeliveryAttempt(
             workspace_id=ids.workspace,
             delivery_id=DELIVERY,
             number=1,

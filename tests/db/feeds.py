@@ -10,17 +10,17 @@ from functools import partial
 from sqlalchemy import delete, select, update
 
 from app.db.engine import Database, Reader, WriteSession
-from app.db.events import Changes, append_events, read_changes
+from app.db.events import ChangePage, append_events, read_changes
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
 from app.domain.events import ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 from tests.factories import NOW
 
-EVERYTHING = ChangeFilter()
+ALL_CHANGES = ChangeFilter()
 
 
-def numbered(count: int, content: str = "") -> list[Event]:
+def numbered_events(count: int, content: str = "") -> list[Event]:
     """So many changes of nothing, from "1" on, with that much content each."""
     return [
         Event(kind=EventKind.POST_CHANGED, changes={"content": content or str(number)})
@@ -28,12 +28,12 @@ def numbered(count: int, content: str = "") -> list[Event]:
     ]
 
 
-async def tell(
+async def append_test_events(
     database: Database,
     workspace: WorkspaceId,
     events: Sequence[Event],
     *,
-    at: datetime = NOW,
+    occurred_at: datetime = NOW,
     actor: ApiKeyId | None = None,
     operation: str = "test",
 ) -> None:
@@ -45,56 +45,56 @@ async def tell(
             events=events,
             actor=actor,
             operation=operation,
-            now=at,
+            now=occurred_at,
         )
     )
 
 
-async def tell_one_by_one(
+async def append_events_at(
     database: Database, workspace: WorkspaceId, times: Sequence[datetime]
 ) -> None:
     """An event at each of these times, in this order."""
 
     async def work(session: WriteSession) -> None:
-        for at, event in zip(times, numbered(len(times)), strict=True):
+        for at, event in zip(times, numbered_events(len(times)), strict=True):
             await append_events(session, workspace, [event], actor=None, operation="test", now=at)
 
     await database.write(work)
 
 
-async def restore(database: Database, workspace: WorkspaceId, until: int) -> None:
+async def delete_events_after(database: Database, workspace: WorkspaceId, last_seq: int) -> None:
     """As if a backup had been restored that knows nothing of what came after this number."""
 
     async def work(session: WriteSession) -> None:
         await session.execute(
-            delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > until)
+            delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > last_seq)
         )
         await session.execute(
-            update(Workspace).where(Workspace.id == workspace).values(event_seq=until)
+            update(Workspace).where(Workspace.id == workspace).values(event_seq=last_seq)
         )
 
     await database.write(work)
 
 
-async def kept_numbers(database: Database, workspace: WorkspaceId) -> list[int]:
+async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
     """Of all events that are there."""
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         found = await connection.scalars(
             select(EventRow.seq).where(EventRow.workspace_id == workspace).order_by(EventRow.seq)
         )
         return list(found)
 
 
-async def pages(
-    reader: Reader, after: FeedPosition | None, wanted: ChangeFilter, size: int
-) -> list[Changes]:
+async def read_all_pages(
+    reader: Reader, after: FeedPosition | None, change_filter: ChangeFilter, size: int
+) -> list[ChangePage]:
     """Those that somebody gets who goes on until there is no more."""
-    read: list[Changes] = []
+    read: list[ChangePage] = []
     while not read or read[-1].has_more:
-        read.append(await read_changes(reader, after, wanted, limit=size))
-        after = read[-1].until
+        read.append(await read_changes(reader, after, change_filter, limit=size))
+        after = read[-1].next_position
     return read
 
 
-def numbers_on(read: Sequence[Changes]) -> list[int]:
-    return [change.seq for page in read for change in page.found]
+def seqs_per_page(pages_read: Sequence[ChangePage]) -> list[int]:
+    return [change.seq for page in pages_read for change in page.changes]

@@ -12,7 +12,7 @@ Schema = dict[str, list[str]]
 
 
 async def read_schema(database: Database) -> Schema:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         read = _sqlite_schema if database.is_sqlite else _postgresql_schema
         schema = await read(connection)
     schema.pop("alembic_version", None)
@@ -25,12 +25,12 @@ async def _sqlite_schema(connection: AsyncConnection) -> Schema:
     )
     schema: Schema = {}
     for table, kind, sql in rows:
-        parts = _parts_of_create_table(sql) if kind == "table" else [" ".join(sql.split())]
+        parts = _split_create_table(sql) if kind == "table" else [" ".join(sql.split())]
         schema[table] = sorted([*schema.get(table, []), *parts])
     return schema
 
 
-def _parts_of_create_table(sql: str) -> list[str]:
+def _split_create_table(sql: str) -> list[str]:
     """Columns and constraints: what stands between the commas on the outermost level."""
     body = sql[sql.index("(") + 1 : sql.rindex(")")]
     parts, depth = [""], 0

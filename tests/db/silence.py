@@ -9,27 +9,29 @@ from sqlalchemy import URL, make_url
 
 
 @dataclass(slots=True)
-class Lines:
+class TcpProxy:
     """Between clients of `url` and the server; those that are open can be silenced, later ones are sound."""
 
     server: URL
     url: URL = field(init=False)
-    _open: set[int] = field(default_factory=set)
-    _silent: set[int] = field(default_factory=set)
-    _answering: set[asyncio.Task[None]] = field(default_factory=set)
+    _connections: set[int] = field(default_factory=set)
+    _silenced: set[int] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def silence(self) -> None:
-        self._silent |= self._open
+        self._silenced |= self._connections
 
-    def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._answering.add(asyncio.create_task(self._answer(reader, writer)))
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(asyncio.create_task(self._handle_connection(reader, writer)))
 
-    async def hang_up(self) -> None:
-        for each in self._answering:
+    async def close(self) -> None:
+        for each in self._tasks:
             each.cancel()
-        await asyncio.gather(*self._answering, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         host = str(self.server.host or self.server.query["host"])
         port = self.server.port or 5432
         if host.startswith("/"):
@@ -37,33 +39,33 @@ class Lines:
         else:
             beyond = await asyncio.open_connection(host, port)
         line = id(writer)
-        self._open.add(line)
+        self._connections.add(line)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, beyond[1], line))
-                group.create_task(self._pass_on(beyond[0], writer, line))
+                group.create_task(self._forward(reader, beyond[1], line))
+                group.create_task(self._forward(beyond[0], writer, line))
         finally:
-            self._open.discard(line)
+            self._connections.discard(line)
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: int
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
-                if line not in self._silent:
+                if connection not in self._silenced:
                     writer.write(data)
         finally:
             writer.close()
 
 
 @asynccontextmanager
-async def lines_to(database_url: str) -> AsyncIterator[Lines]:
-    lines = Lines(make_url(database_url))
-    listening = await asyncio.start_server(lines.answer, "127.0.0.1", 0)
+async def tcp_proxy(database_url: str) -> AsyncIterator[TcpProxy]:
+    lines = TcpProxy(make_url(database_url))
+    listening = await asyncio.start_server(lines.accept, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     lines.url = lines.server.set(host="127.0.0.1", port=port, query={})
     async with listening:
         try:
             yield lines
         finally:
-            await lines.hang_up()
+            await lines.close()

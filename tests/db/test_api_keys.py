@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from app.db.api_keys import note_last_used
+from app.db.api_keys import update_last_used
 from app.db.engine import Database
 from app.db.models import ApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -15,13 +15,13 @@ MS = timedelta(milliseconds=1)
 
 
 async def last_used_at(database: Database) -> dict[ApiKeyId, datetime | None]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(select(ApiKey.id, ApiKey.last_used_at))
         return {row.id: row.last_used_at for row in rows}
 
 
 async def note(database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]) -> None:
-    await database.write(lambda session: note_last_used(session, used_at))
+    await database.write(lambda session: update_last_used(session, used_at))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database
 from app.domain.ids import WorkspaceId
-from tests.db.breaking_off import broken_off
+from tests.db.breaking_off import cancel_at_await
 from tests.db.test_engine import a_workspace, only_on_sqlite, workspace_names
 from tests.factories import add_api_key
 
@@ -25,7 +25,7 @@ async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
                 session.add(a_workspace(each))
                 await session.flush()
 
-        return await broken_off(database.write(work), at=cancelled_at)
+        return await cancel_at_await(database.write(work), await_number=cancelled_at)
 
     await begin("once", 0)  # with a connection that is there already
     waits = await begin("whole", 0)
@@ -46,11 +46,11 @@ async def test_links_stay_checked_wherever_a_schema_change_is_broken_off(
     database: Database,
 ) -> None:
     async def change() -> None:
-        async with database.changing_schema() as connection:
+        async with database.schema_transaction() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS new (id INTEGER)"))
 
     await change()  # with a connection that is there already
-    for wait in range(1, await broken_off(change(), at=0) + 1):
-        await broken_off(change(), at=wait)
+    for wait in range(1, await cancel_at_await(change(), await_number=0) + 1):
+        await cancel_at_await(change(), await_number=wait)
         with pytest.raises(IntegrityError):
             await add_api_key(database, WorkspaceId(uuid4()))

@@ -8,7 +8,7 @@ import pytest
 from app.db.copying import TargetNotEmpty, copy_database
 from app.db.engine import Database
 from app.db.migrations import migrate
-from tests.db.contents import add_everything, all_rows
+from tests.db.contents import add_row_in_every_table, all_rows
 from tests.factories import NOW, add_api_key, add_post, add_workspace
 
 
@@ -23,8 +23,8 @@ async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[D
 async def test_a_copy_to_sqlite_and_back_has_identical_rows(
     database: Database, target: Database, tmp_path: Path
 ) -> None:
-    await add_everything(database)
-    async with Database.in_file(tmp_path / "between.db") as in_between:
+    await add_row_in_every_table(database)
+    async with Database.from_file(tmp_path / "between.db") as in_between:
         await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
         rows = await all_rows(database)
 
@@ -42,7 +42,7 @@ async def test_more_rows_than_a_batch_are_copied(database: Database, target: Dat
     await add_api_key(database, workspace_id)
     for _ in range(3):
         await add_post(database, workspace_id)
-    async with database.changing_schema() as connection:
+    async with database.schema_transaction() as connection:
         await connection.exec_driver_sql(
             "INSERT INTO idempotency_key"
             " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
@@ -60,7 +60,7 @@ async def test_more_rows_than_a_batch_are_copied(database: Database, target: Dat
 async def test_a_target_with_data_is_refused_and_left_alone(
     database: Database, target: Database
 ) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
     await add_workspace(target, name="somebody's")
     before = await all_rows(target)
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, outerjoin
 
-from app.db.confinement import within_workspace
+from app.db.confinement import restrict_to_workspace
 from app.db.engine import Database
 from app.db.models import Account, ApiKey, Destination, Post, Workspace
 from app.db.queries import AnySelect
@@ -59,12 +59,12 @@ def a_workspace(name: str) -> Workspace:
 
 
 async def workspace_names(database: Database) -> list[str]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return list(await connection.scalars(select(Workspace.name).order_by(Workspace.name)))
 
 
 async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return await connection.scalar(
             select(Workspace.event_seq).where(Workspace.id == workspace_id)
         )
@@ -73,7 +73,7 @@ async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None
 async def test_a_reader_cannot_write(database: Database) -> None:
     await add_workspace(database, name="before")
 
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         with pytest.raises(DBAPIError):
             await connection.execute(update(Workspace).values(name="after"))
     with pytest.raises(DBAPIError):
@@ -209,14 +209,14 @@ async def test_a_statement_over_the_timeout_is_unavailable(impatient: Database) 
     with pytest.raises(ServiceUnavailable):
         await impatient.write(work)
     with pytest.raises(ServiceUnavailable):
-        async with impatient.read_all_workspaces() as connection:
+        async with impatient.unscoped_connection() as connection:
             await connection.execute(FOR_A_MINUTE)
 
     assert await workspace_names(impatient) == []
 
 
 async def test_each_statement_has_the_timeout_for_itself(impatient: Database) -> None:
-    async with impatient.read_all_workspaces() as connection:
+    async with impatient.unscoped_connection() as connection:
         for _ in range(20):
             await connection.execute(counting_to(100_000))
 
@@ -228,7 +228,7 @@ async def test_a_snapshot_may_take_longer_than_a_request(impatient: Database) ->
     assert time.monotonic() - started > SHORT.total_seconds()
 
     with pytest.raises(ServiceUnavailable):
-        async with impatient.read_all_workspaces() as connection:
+        async with impatient.unscoped_connection() as connection:
             await connection.execute(FOR_A_MINUTE)
 
 
@@ -239,7 +239,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
     """However far it has come."""
 
     async def read() -> None:
-        async with single.read_all_workspaces() as connection:
+        async with single.unscoped_connection() as connection:
             await connection.execute(FOR_A_MINUTE)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
@@ -275,7 +275,7 @@ async def test_a_lock_held_for_too_long_is_unavailable(
 
 
 async def test_an_exhausted_pool_is_unavailable_and_recovers(impatient: Database) -> None:
-    async with impatient.read_all_workspaces():
+    async with impatient.unscoped_connection():
         with pytest.raises(ServiceUnavailable) as refused:
             await impatient.ping()
 
@@ -320,7 +320,7 @@ async def test_an_unreachable_file_or_port_is_unavailable(
     anyio_backend: str, tmp_path: Path
 ) -> None:
     for absent in (
-        Database.in_file(tmp_path / "no-such-folder" / "post-results.db"),
+        Database.from_file(tmp_path / "no-such-folder" / "post-results.db"),
         Database("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"),
     ):
         async with absent:
@@ -336,7 +336,7 @@ async def test_an_unreachable_file_or_port_is_unavailable(
 @only_on_postgresql
 async def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
     await database.ping()
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         await connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -379,14 +379,14 @@ async def test_a_failed_schema_change_leaves_nothing_and_links_stay_checked(
     database: Database,
 ) -> None:
     async def change_and_fail() -> None:
-        async with database.changing_schema() as connection:
+        async with database.schema_transaction() as connection:
             await connection.execute(text("CREATE TABLE half (id INTEGER)"))
             raise LookupError("half way")
 
     with pytest.raises(LookupError, match="half way"):
         await change_and_fail()
 
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         with pytest.raises(DBAPIError, match="half"):
             await connection.execute(text("SELECT * FROM half"))
     with pytest.raises(IntegrityError):
@@ -399,7 +399,7 @@ async def test_a_schema_change_that_would_break_a_link_is_undone(database: Datab
     await add_api_key(database, workspace_id)
 
     async def remove_the_workspace() -> None:
-        async with database.changing_schema() as connection:
+        async with database.schema_transaction() as connection:
             await connection.execute(text("DELETE FROM workspace"))
 
     with pytest.raises(RuntimeError, match="1 rows would refer to rows that do not exist"):
@@ -487,7 +487,7 @@ async def test_a_query_in_a_query_is_confined_as_well(
     rows = await reader.rows(statement)
     reader = database.read(theirs)
     their_rows = await reader.rows(statement)
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         only_outside = await connection.execute(statement.where(Account.workspace_id == ours))
         leaked = only_outside.all()
 
@@ -523,14 +523,14 @@ async def test_a_query_in_a_query_is_confined_as_well(
 )
 def test_what_cannot_be_confined_cannot_be_read_inside_a_workspace(statement: AnySelect) -> None:
     with pytest.raises(TypeError, match="cannot be read inside a workspace"):
-        within_workspace(statement, WorkspaceId(UUID(int=1)))
+        restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
 
 
 def test_confining_leaves_the_statement_of_the_caller_as_it_was() -> None:
     statement = select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS))
     before = str(statement)
 
-    confined = within_workspace(statement, WorkspaceId(UUID(int=1)))
+    confined = restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
 
     assert str(statement) == before
     assert str(confined).count("workspace_id = ") == 2
@@ -542,7 +542,7 @@ async def test_a_filter_that_is_given_replaces_the_workspaces(
     """So that a test of tenancy can prove that it would notice a missing filter."""
     ours, theirs = await two_tenants(database)
     async with Database(
-        database_url, confine=lambda statement, _workspace_id: statement
+        database_url, workspace_filter=lambda statement, _workspace_id: statement
     ) as open_to_all:
         rows = await open_to_all.read(ours).rows(select(Post.workspace_id))
 

@@ -29,7 +29,7 @@ from tests.db.contents import (
     PUBLISHED,
     WEBHOOK,
     WORKSPACE,
-    add_everything,
+    add_row_in_every_table,
 )
 from tests.factories import (
     NOW,
@@ -66,7 +66,7 @@ async def sound(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Da
     """A database with rows in every table, whose constraints a test may remove."""
     async with Database(empty_database_url) as opened:
         await migrate(opened, now=NOW, random_bytes=bytes)
-        await add_everything(opened)
+        await add_row_in_every_table(opened)
         yield opened
 
 
@@ -78,7 +78,7 @@ async def plant(database: Database, statement: str) -> None:
         connection.execute(statement)
         connection.close()
     else:
-        async with database.changing_schema() as writer:
+        async with database.schema_transaction() as writer:
             await writer.exec_driver_sql(DROP_CHECKS_AND_LINKS)
             await writer.exec_driver_sql(statement)
 
@@ -379,7 +379,7 @@ async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
 
     problems = await find_problems(sound)
 
-    async with sound.read_all_workspaces() as connection:
+    async with sound.unscoped_connection() as connection:
         draft_id = await connection.scalar(select(Post.id).where(Post.is_draft))
     assert problems == [
         f"Workspace {WORKSPACE}: post {POST} cannot be read: platform_content is not an object.",
@@ -408,7 +408,7 @@ async def test_a_value_that_is_missing_hides_nothing_else(sound: Database) -> No
 async def test_text_that_is_not_text_is_refused_again_after_a_check(sound: Database) -> None:
     assert await find_problems(sound) == []
 
-    async with sound.read_all_workspaces() as connection:
+    async with sound.unscoped_connection() as connection:
         with pytest.raises(DBAPIError):
             await connection.exec_driver_sql(
                 "SELECT CAST(x'ff' AS TEXT)"
@@ -579,7 +579,7 @@ async def add_destination(
 async def add_evidence(
     database: Database, workspace: WorkspaceId, destination: DestinationId
 ) -> None:
-    async with database.writing.begin() as connection:
+    async with database.write_engine.begin() as connection:
         await connection.execute(
             insert(PublishEvidence).values(
                 workspace_id=workspace,
@@ -598,7 +598,7 @@ async def test_an_event_may_be_caused_by_nobody_and_by_a_key_of_another_workspac
     sound: Database,
 ) -> None:
     key = await add_api_key(sound, await add_workspace(sound), scopes=[Scope.PUBLISH_ALL])
-    async with sound.writing.begin() as connection:
+    async with sound.write_engine.begin() as connection:
         for seq, actor in ((1, None), (2, key.id)):
             await connection.execute(
                 update(Event).where(Event.seq == seq).values(actor_key_id=actor)
@@ -674,8 +674,8 @@ async def test_where_the_version_cannot_be_read_the_check_says_so(sound: Databas
 
 async def damage(database: Database, table: str) -> None:
     """Overwrite the first page of a table in its file, and let nobody have it in memory."""
-    await database.reading.dispose()
-    await database.writing.dispose()
+    await database.read_engine.dispose()
+    await database.write_engine.dispose()
     file = Path(str(database.url.database))
     connection = sqlite3.connect(file)
     query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"

@@ -41,7 +41,7 @@ async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Da
 
 
 async def deployments(database: Database) -> list[tuple[int, bytes]]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(select(Deployment.id, Deployment.secret_key))
         return [(row.id, row.secret_key) for row in rows]
 
@@ -49,7 +49,7 @@ async def deployments(database: Database) -> list[tuple[int, bytes]]:
 async def test_a_migrated_database_has_the_tables_of_the_models(
     empty: Database, database: Database
 ) -> None:
-    async with empty.changing_schema() as connection:
+    async with empty.schema_transaction() as connection:
         await connection.run_sync(Base.metadata.create_all)
 
     assert await read_schema(database) == await read_schema(empty)
@@ -100,7 +100,7 @@ async def test_several_processes_may_migrate_at_once(
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Database) -> None:
     await migrate(empty, now=NOW, random_bytes=bytes)
-    async with empty.changing_schema() as connection:
+    async with empty.schema_transaction() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     before = await read_schema(empty)
 
@@ -111,13 +111,13 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Da
 
     assert [str(refused_start.value), str(refused_migration.value)] == [TOO_NEW, TOO_NEW]
     assert await read_schema(empty) == before
-    async with empty.read_all_workspaces() as connection:
+    async with empty.unscoped_connection() as connection:
         version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     assert version == "9999"
 
 
 async def test_a_database_of_another_program_is_refused_and_left_alone(empty: Database) -> None:
-    async with empty.changing_schema() as connection:
+    async with empty.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE post (id INTEGER)"))
 
     with pytest.raises(SchemaMismatch) as refusal:
@@ -126,7 +126,7 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(empty: Da
     assert str(refusal.value) == (
         "The database has a table post that is not ours: give post-results a database of its own."
     )
-    async with empty.read_all_workspaces() as connection:
+    async with empty.unscoped_connection() as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]
 
 
@@ -141,7 +141,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> 
 
 
 async def test_migrating_keeps_the_data(database: Database) -> None:
-    async with database.changing_schema() as connection:
+    async with database.schema_transaction() as connection:
         await connection.execute(update(Deployment).values(secret_key=b"kept"))
 
     await migrate(database, now=NOW, random_bytes=bytes)
@@ -154,7 +154,7 @@ async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
 ) -> None:
     await migrate(empty, now=NOW, random_bytes=bytes, version="0001")
     workspace, post = uuid4(), uuid4()
-    async with empty.changing_schema() as connection:
+    async with empty.schema_transaction() as connection:
         for statement in (
             f"INSERT INTO workspace VALUES ('{workspace}', 'Acme', 'local', NULL, 1, 1, '{LONG_AGO}')",
             "INSERT INTO post (workspace_id, id, content, is_draft, submitted_now, media_ids, media,"
@@ -168,7 +168,7 @@ async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
 
     await migrate(empty, now=NOW, random_bytes=bytes)
 
-    async with empty.read_all_workspaces() as connection:
+    async with empty.unscoped_connection() as connection:
         posts = await connection.execute(select(Post.content, Post.imported_at))
         assert [tuple(row) for row in posts] == [("sale", None)]
         events = await connection.execute(select(Event.seq, Event.post_id))

@@ -22,7 +22,7 @@ from app.domain.destinations import (
     Outcome,
     broken_invariants,
 )
-from tests.db.contents import add_everything
+from tests.db.contents import add_row_in_every_table
 from tests.factories import (
     NOW,
     add_account,
@@ -141,7 +141,7 @@ async def place(database: Database) -> AsyncIterator[Place]:
         "created_at": NOW,
         "updated_at": NOW,
     }
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         yield Place(connection, key)
         await connection.rollback()
 
@@ -316,7 +316,7 @@ async def test_a_word_outside_its_vocabulary_is_refused(
     account_id = await add_account(database, workspace_id)
     await add_post(database, workspace_id, {account_id: draft()})
 
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         with pytest.raises(IntegrityError, match=f"ck_destination_{column}_word"):
             await connection.exec_driver_sql(f"UPDATE destination SET {changes}")
 
@@ -354,7 +354,7 @@ async def test_a_link_into_another_workspace_cannot_be_stored(database: Database
     times = {"created_at": NOW, "updated_at": NOW}
 
     async def refused(row: Mapping[str, object]) -> None:
-        async with database.writing.connect() as connection:
+        async with database.write_engine.connect() as connection:
             with pytest.raises(IntegrityError):
                 await connection.execute(insert(Destination).values(**row, **times))
 
@@ -391,10 +391,10 @@ async def test_the_same_idempotency_key_of_two_operations_is_two(database: Datab
         for name in ("given:" + "k" * 255, of_a_body)
     ]
 
-    async with database.writing.begin() as connection:
+    async with database.write_engine.begin() as connection:
         await connection.execute(insert(IdempotencyKey), rows)
 
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         with pytest.raises(IntegrityError):
             await connection.execute(insert(IdempotencyKey), rows[:1])
 
@@ -410,8 +410,8 @@ async def test_the_same_idempotency_key_of_two_operations_is_two(database: Datab
 async def test_half_a_lease_and_a_negative_sequence_are_refused(
     database: Database, check: str, change: str
 ) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
 
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         with pytest.raises(IntegrityError, match=check):
             await connection.exec_driver_sql(change)

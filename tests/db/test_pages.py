@@ -14,11 +14,11 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Database
 from app.db.models import Post
-from app.db.pages import Direction, Order, Page, PageRequest, page_part, read_page
-from app.domain.cursors import Position
+from app.db.pages import Direction, Order, Page, PageRequest, read_page, slice_statement
+from app.domain.cursors import KeysetPosition
 from app.domain.ids import WorkspaceId
 from tests.factories import NOW, add_post, add_workspace
-from tests.graphql.statements import recorded
+from tests.graphql.statements import record_statements
 
 TIMES = [None, *(NOW + timedelta(minutes=minute) for minute in range(4))]
 ROWS = 23
@@ -38,7 +38,9 @@ class Listed:
     rows: list[tuple[UUID, datetime, datetime | None]]
     """id, created_at, scheduled_for."""
 
-    def in_order(self, column: InstrumentedAttribute[Any], direction: Direction) -> list[Position]:
+    def in_order(
+        self, column: InstrumentedAttribute[Any], direction: Direction
+    ) -> list[KeysetPosition]:
         """What the whole list must be: nulls last either way, ties by id in the same direction."""
         timed = [
             (created_at if column is Post.created_at else scheduled_for, post_id)
@@ -50,20 +52,20 @@ class Listed:
         )
         without = sorted((post_id for time, post_id in timed if time is None), reverse=descending)
         return [
-            *(Position(time, str(post_id)) for time, post_id in with_time),
-            *(Position(None, str(post_id)) for post_id in without),
+            *(KeysetPosition(time, str(post_id)) for time, post_id in with_time),
+            *(KeysetPosition(None, str(post_id)) for post_id in without),
         ]
 
     async def page(
         self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
-    ) -> tuple[list[Position], Page]:
+    ) -> tuple[list[KeysetPosition], Page]:
         order = Order(column, Post.id, direction)
         reader = self.database.read(self.workspace_id)
         statement = select(Post.id, column.label("value"))
         page = await read_page(
-            reader, lambda part: page_part(statement, order, part), {}, order, request
+            reader, lambda part: slice_statement(statement, order, part), {}, order, request
         )
-        return [Position(row.value, str(row.id)) for row in page.rows], page
+        return [KeysetPosition(row.value, str(row.id)) for row in page.rows], page
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
 ) -> None:
     whole = listed.in_order(column, direction)
 
-    forwards: list[Position] = []
+    forwards: list[KeysetPosition] = []
     more = True
     while more:
         after = forwards[-1] if forwards else None
@@ -100,7 +102,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
         forwards += positions
         more = page.has_next_page
 
-    backwards: list[Position] = []
+    backwards: list[KeysetPosition] = []
     more = True
     while more:
         before = backwards[0] if backwards else None
@@ -197,7 +199,7 @@ async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_r
     assert 1 < with_time < ROWS - 1
 
     async def statements(size: int, *, from_end: bool = False) -> int:
-        with recorded(listed.database) as run:
+        with record_statements(listed.database) as run:
             request = PageRequest(size=size, from_end=from_end)
             await listed.page(Post.scheduled_for, Direction.DESC, request)
         return len(run)

@@ -17,14 +17,14 @@ from app.db.engine import Database, Reader, WriteSession
 from app.db.pages import Direction, PageRequest
 from app.db.posts import PostFilter, PostSort
 from app.db.sqlite import REFRESH_STATISTICS
-from app.domain.cursors import Position
+from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
-from app.domain.events import START, ChangeFilter, EventKind, FeedPosition
+from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
 from tests.db.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
-from tests.graphql.statements import recorded
+from tests.graphql.statements import record_statements
 
 OURS, THEIRS = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 WEEK_AGO = NOW - timedelta(days=7)
@@ -52,13 +52,15 @@ DESTINATION_ORDERS = {
 }
 
 
-def posts_in(sort_by: PostSort, direction: Direction, *, after: Position | None = None) -> Query:
+def posts_in(
+    sort_by: PostSort, direction: Direction, *, after: KeysetPosition | None = None
+) -> Query:
     request = PageRequest(size=5, after=after)
     return lambda reader: posts.posts_page(reader, PostFilter(), sort_by, direction, request)
 
 
 def destinations_in(
-    sort_by: DestinationSort, direction: Direction, *, after: Position | None = None
+    sort_by: DestinationSort, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
     return lambda reader: destinations.destinations_page(
@@ -183,12 +185,15 @@ EITHER_WAY = {"attempts_by_destination_id": {"sort"}}
 UNSETTLED = "ix_destination_account_unsettled"
 ACCESS: dict[str, tuple[Query, set[str]]] = {
     "due_posts": (
-        lambda reader: access.due_posts(reader, ACCOUNT_IDS[0], NOW, limit=5),
+        lambda reader: access.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
         {UNSETTLED},
     ),
-    "count_waiting": (lambda reader: access.count_waiting(reader, ACCOUNT_IDS[0]), {UNSETTLED}),
+    "count_waiting": (
+        lambda reader: access.count_queued_posts(reader, ACCOUNT_IDS[0]),
+        {UNSETTLED},
+    ),
     "posts_that_lacked_access": (  # What is sorted are failures of one millisecond.
-        lambda reader: access.posts_that_lacked_access(
+        lambda reader: access.posts_failed_with_auth(
             reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
         ),
         {"ix_destination_account_failed", "sort", KEPT},
@@ -200,27 +205,31 @@ async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
     filled: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.read_all_workspaces() as connection:
-            await access.accounts_without_access(connection, NOW, limit=5)
+        async with filled.unscoped_connection() as connection:
+            await access.blocked_accounts_with_due(connection, NOW, limit=5)
 
     assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
 
 
 LOCKING: dict[str, tuple[Query, set[str]]] = {
     "lock_due": (
-        lambda reader: publishing.lock_due(reader, NOW, platform=None, limit=5),
+        lambda reader: publishing.lock_due_destinations(reader, NOW, platform=None, limit=5),
         {"ix_destination_claimable", "pk_post"},
     ),
     "lock_due, of a platform": (
-        lambda reader: publishing.lock_due(reader, NOW, platform="platform-1", limit=5),
+        lambda reader: publishing.lock_due_destinations(
+            reader, NOW, platform="platform-1", limit=5
+        ),
         {"ix_destination_claimable_platform", "pk_post"},
     ),
     "lock_unknown": (
-        lambda reader: publishing.lock_unknown(reader, NOW, platform=None, limit=5),
+        lambda reader: publishing.lock_unknown_outcomes(reader, NOW, platform=None, limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
     "lock_unknown, of a platform": (
-        lambda reader: publishing.lock_unknown(reader, NOW, platform="platform-1", limit=5),
+        lambda reader: publishing.lock_unknown_outcomes(
+            reader, NOW, platform="platform-1", limit=5
+        ),
         {"ix_destination_verifiable", "pk_post"},
     ),
 }
@@ -244,9 +253,14 @@ async def test_workspaces_with_something_due_cost_one_look_each(
     filled: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.read_all_workspaces() as connection:
-            await publishing.workspaces_with_due(
-                connection, NOW, platforms=platforms, only=None, after=OURS, limit=5
+        async with filled.unscoped_connection() as connection:
+            await publishing.workspaces_with_due_destinations(
+                connection,
+                NOW,
+                platforms=platforms,
+                workspace_id=None,
+                rotation_start=OURS,
+                limit=5,
             )
 
     plan = await plan_of(filled, query)
@@ -257,8 +271,8 @@ async def test_leases_that_have_ended_are_found_among_those_that_are_held(
     filled: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.read_all_workspaces() as connection:
-            await publishing.lost_leases(connection, NOW, limit=5)
+        async with filled.unscoped_connection() as connection:
+            await publishing.expired_leases(connection, NOW, limit=5)
 
     plan = await plan_of(filled, query)
     assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
@@ -285,7 +299,7 @@ async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database
 
 def _orders() -> dict[str, tuple[Query, set[str]]]:
     """Pages of the rows with the time: the first one, and one that begins in the middle."""
-    middle = Position(NOW - timedelta(days=180), str(UUID(int=2**127)))
+    middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
     orders: dict[str, tuple[Query, set[str]]] = {}
     for direction in Direction:
         for place, after in (("first", None), ("middle", middle)):
@@ -303,7 +317,7 @@ def _orders() -> dict[str, tuple[Query, set[str]]]:
 
 def _without_the_time(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Pages of the rows without the time, which follow by their id."""
-    without = Position(None, str(UUID(int=2**127)))
+    without = KeysetPosition(None, str(UUID(int=2**127)))
     return {
         "posts without a time": (
             posts_in(PostSort.SCHEDULED_FOR, Direction.DESC, after=without),
@@ -348,7 +362,7 @@ def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
         return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
 
     async def oldest(_reader: Reader) -> None:
-        async with database.read_all_workspaces() as connection:
+        async with database.unscoped_connection() as connection:
             await events.oldest_events(connection, OURS, limit=5)
 
     deleted = [EventKind.POST_DELETED]
@@ -357,11 +371,11 @@ def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "changes, newest": (events.newest_position, {"pk_event"}),
         "changes, oldest": (oldest, {"pk_event"}),
         "changes, all that follow": (
-            lambda reader: events.changes_following(reader, START, limit=5),
+            lambda reader: events.read_contiguous_changes(reader, FEED_START, limit=5),
             {"pk_event"},
         ),
         "changes, first page": (page(None), {"pk_event"}),
-        "changes, from the start": (page(START), {"pk_event"}),
+        "changes, from the start": (page(FEED_START), {"pk_event"}),
         "changes, of a type": (page(None, kinds=deleted), {"pk_event"}),
         "changes, of a post": (page(None, post_id=POST_IDS[0]), of_post),
         "changes, of a type and post": (page(None, kinds=deleted, post_id=POST_IDS[0]), of_post),
@@ -375,7 +389,7 @@ async def filled(database: Database) -> Database:
     await add_many_posts(database, THEIRS)
     tables = "account, post, destination, attempt, event"
     vacuum = [f"VACUUM (FULL) {tables}", f"VACUUM (ANALYZE) {tables}"]
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         for statement in [REFRESH_STATISTICS] if database.is_sqlite else vacuum:
             await connection.exec_driver_sql(statement)
@@ -384,23 +398,23 @@ async def filled(database: Database) -> Database:
 
 async def plan_of(database: Database, query: Query) -> set[str]:
     """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
-    with recorded(database) as statements:
+    with record_statements(database) as statements:
         await query(database.read(OURS))
-    async with database.reading.connect() as connection:
+    async with database.read_engine.connect() as connection:
         explained = [(each.text, each.arguments) for each in statements]
         return await _plan(database, connection, explained)
 
 
 async def plan_of_locking(database: Database, query: Query) -> set[str]:
     """As `plan_of`, of a query that only a write may make."""
-    with _recorded(database.writing) as statements:
+    with _recorded(database.write_engine) as statements:
 
         async def work(session: WriteSession) -> None:
-            await query(database.reading_within(session, OURS))
+            await query(database.reader_in(session, OURS))
 
         await database.write(work)
     selects = [each for each in statements if each[0].startswith("SELECT")]
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         return await _plan(database, connection, selects)
 
 

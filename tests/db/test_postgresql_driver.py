@@ -13,17 +13,17 @@ from app.db.engine import Database, Reader
 from app.db.models import Post
 from app.db.postgresql import driver_options
 from app.db.postgresql_driver import PostgreSQLDriver
-from app.db.queries import Query, prepare
+from app.db.queries import Statement, compile_statement
 from app.domain.errors import ServiceUnavailable
-from tests.db.instead import Instead
-from tests.db.silence import lines_to
+from tests.db.instead import StubDriver
+from tests.db.silence import tcp_proxy
 from tests.db.test_engine import FOR_A_MINUTE, SHORT, only_on_postgresql
 from tests.factories import add_post, add_workspace
 
 pytestmark = only_on_postgresql
 
 SIZE = 3
-COUNT = Query(select(func.count()).select_from(Post))
+COUNT = Statement(select(func.count()).select_from(Post))
 OURS = "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
 """The connections that have run the statement last."""
 
@@ -31,16 +31,18 @@ KILL = text(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activit
 
 
 @pytest.fixture
-def instead() -> Instead:
-    return Instead(None)
+def instead() -> StubDriver:
+    return StubDriver(None)
 
 
 @pytest.fixture
-async def reader(database: Database, database_url: str, instead: Instead) -> AsyncIterator[Reader]:
+async def reader(
+    database: Database, database_url: str, instead: StubDriver
+) -> AsyncIterator[Reader]:
     """Of a workspace with one post, with three connections and little patience."""
     workspace = await add_workspace(database)
     await add_post(database, workspace)
-    async with Database(database_url, pool_size=SIZE, timeout=SHORT * 5, driven_by=instead) as it:
+    async with Database(database_url, pool_size=SIZE, timeout=SHORT * 5, wrap_driver=instead) as it:
         yield it.read(workspace)
 
 
@@ -49,7 +51,7 @@ async def counts(reader: Reader, times: int) -> list[int]:
 
 
 async def kill_connections(database: Database) -> int:
-    async with database.writing.connect() as connection:
+    async with database.write_engine.connect() as connection:
         return await connection.scalar(KILL) or 0
 
 
@@ -63,7 +65,7 @@ async def test_connections_that_were_killed_in_between_cost_no_error(
 
 async def test_many_reads_at_once_share_the_connections(database: Database, reader: Reader) -> None:
     assert await counts(reader, 50) == [1] * 50
-    async with database.reading.connect() as connection:
+    async with database.read_engine.connect() as connection:
         opened = await connection.scalar(
             text(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}")
         )
@@ -71,7 +73,7 @@ async def test_many_reads_at_once_share_the_connections(database: Database, read
 
 
 async def test_what_finds_no_connection_in_time_is_unavailable(
-    reader: Reader, instead: Instead
+    reader: Reader, instead: StubDriver
 ) -> None:
     instead.sql = "SELECT pg_sleep(60)"
     async with asyncio.timeout(10):
@@ -85,7 +87,7 @@ async def test_what_finds_no_connection_in_time_is_unavailable(
 
 
 async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
-    database: Database, reader: Reader, instead: Instead
+    database: Database, reader: Reader, instead: StubDriver
 ) -> None:
     instead.sql = str(FOR_A_MINUTE)
     with pytest.raises(ServiceUnavailable):
@@ -98,7 +100,7 @@ async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
 
 @pytest.mark.parametrize("turns", [0, 1, 3, 100])
 async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
-    database: Database, reader: Reader, instead: Instead, turns: int
+    database: Database, reader: Reader, instead: StubDriver, turns: int
 ) -> None:
     """However far it has come."""
     instead.sql = "SELECT pg_sleep(60)"
@@ -115,7 +117,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
     await ended(database)
 
 
-async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
+async def test_nothing_can_be_written(reader: Reader, instead: StubDriver) -> None:
     instead.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await reader.rows(COUNT)
@@ -130,9 +132,9 @@ async def test_nothing_can_be_written(reader: Reader, instead: Instead) -> None:
 async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
     database_url: str, unused_for: timedelta, connections: int
 ) -> None:
-    query = prepare(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    query = compile_statement(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     options = driver_options(make_url(database_url), SHORT * 5)
-    driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, unused_for=unused_for)
+    driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, max_idle=unused_for)
     try:
         processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
     finally:
@@ -144,9 +146,9 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
 async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
     database_url: str,
 ) -> None:
-    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.arguments({})
-    async with lines_to(database_url) as lines, asyncio.timeout(10):
+    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    one = query.encode_arguments({})
+    async with tcp_proxy(database_url) as lines, asyncio.timeout(10):
         driver = PostgreSQLDriver(driver_options(lines.url, SHORT), size=2, timeout=SHORT)
         await driver.fetch(query, one)
         lines.silence()
@@ -164,26 +166,26 @@ async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_erro
     database_url: str,
 ) -> None:
     """As on an idle connection in the moment in which a server shuts down."""
-    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     driver = PostgreSQLDriver(
         driver_options(make_url(database_url), SHORT * 5), size=2, timeout=SHORT * 5
     )
     farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     try:
-        await driver.fetch(query, query.arguments({}))
-        assert driver._connections is not None
-        ((_, idle),) = driver._connections._free
+        await driver.fetch(query, query.encode_arguments({}))
+        assert driver._pool is not None
+        ((_, idle),) = driver._pool._idle
         idle._protocol.data_received(b"E" + (len(farewell) + 4).to_bytes(4) + farewell)
         for _ in range(3):
-            rows = await driver.fetch(query, query.arguments({}))
+            rows = await driver.fetch(query, query.encode_arguments({}))
             assert [tuple(each) for each in rows] == [(1,)]
     finally:
         await driver.close()
 
 
 async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
-    query = prepare(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.arguments({})
+    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+    one = query.encode_arguments({})
     driver = PostgreSQLDriver(driver_options(make_url(database_url), SHORT), size=2, timeout=SHORT)
     async with asyncio.timeout(10):
         for _ in range(2):
@@ -212,7 +214,7 @@ async def ended(database: Database) -> None:
 
 async def running(database: Database) -> int:
     """How many of the long statements still run."""
-    async with database.reading.connect() as connection:
+    async with database.read_engine.connect() as connection:
         found = await connection.scalar(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"

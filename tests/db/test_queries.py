@@ -10,26 +10,33 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.engine import Database
 from app.db.models import Account, Base, Destination
-from app.db.queries import AnySelect, Prepared, Query, Record, any_of, prepare
-from app.db.shapes import WHOLE, Shape, as_part
+from app.db.queries import (
+    AnySelect,
+    CompiledStatement,
+    Record,
+    Statement,
+    any_of,
+    compile_statement,
+)
+from app.db.shapes import ALL_COLUMNS, Projection, labelled_columns
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import WorkspaceId
 from app.domain.times import format_instant
-from tests.db.contents import add_everything
+from tests.db.contents import add_row_in_every_table
 from tests.db.test_engine import only_on_sqlite
 from tests.factories import NOW, add_account, add_post, add_workspace, failed, published, queued
 
 TABLES = Base.metadata.sorted_tables
 
 
-def prepared(database: Database, statement: AnySelect) -> Prepared:
-    return prepare(statement, database.reading.dialect)
+def prepared(database: Database, statement: AnySelect) -> CompiledStatement:
+    return compile_statement(statement, database.read_engine.dialect)
 
 
 async def fetched(database: Database, statement: AnySelect, **values: object) -> list[Record]:
     """What the driver has for a statement, whatever its workspace."""
     query = prepared(database, statement)
-    return list(await database.driver.fetch(query, query.arguments(values)))
+    return list(await database.driver.fetch(query, query.encode_arguments(values)))
 
 
 # Records.
@@ -37,13 +44,13 @@ async def fetched(database: Database, statement: AnySelect, **values: object) ->
 
 async def test_a_record_has_the_values_that_sqlalchemy_decodes(database: Database) -> None:
     """Every column of every table."""
-    await add_everything(database)
+    await add_row_in_every_table(database)
     for table in TABLES:
         statement = select(*table.c).order_by(*table.primary_key.columns)
-        async with database.read_all_workspaces() as connection:
+        async with database.unscoped_connection() as connection:
             expected = [dict(row._mapping) for row in await connection.execute(statement)]
         records = await fetched(database, statement)
-        decoded = [{name: getattr(each, name) for name in each.places} for each in records]
+        decoded = [{name: getattr(each, name) for name in each.indexes} for each in records]
 
         assert len(decoded) > 0
         assert [(table.name, each) for each in decoded] == [(table.name, each) for each in expected]
@@ -57,27 +64,27 @@ async def test_statements_with_the_same_columns_share_the_class_of_their_records
     database: Database,
 ) -> None:
     columns = (Account.id, Account.platform)
-    of_all = prepared(database, select(*columns)).record
-    of_some = prepared(database, select(*columns).where(Account.id == bindparam("id"))).record
+    of_all = prepared(database, select(*columns)).record_class
+    of_some = prepared(database, select(*columns).where(Account.id == bindparam("id"))).record_class
 
     assert of_some is of_all
-    assert prepared(database, select(*reversed(columns))).record is not of_all
+    assert prepared(database, select(*reversed(columns))).record_class is not of_all
 
 
 async def test_instants_and_uuids_are_spelled_without_being_decoded(database: Database) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
     for table in TABLES:
         for record in await fetched(database, select(*table.c)):
             spelled = {
-                name: (spell(record[record.places[name]]), getattr(record, name))
-                for name, spell in record.spellings.items()
-                if record[record.places[name]] is not None
+                name: (spell(record[record.indexes[name]]), getattr(record, name))
+                for name, spell in record.serializers.items()
+                if record[record.indexes[name]] is not None
             }
             assert {name: text for name, (text, _) in spelled.items()} == {
                 name: format_instant(value) if isinstance(value, datetime) else str(value)
                 for name, (_, value) in spelled.items()
             }
-            kinds = {type(getattr(record, name)) for name in record.places}
+            kinds = {type(getattr(record, name)) for name in record.indexes}
             assert bool(spelled) == bool(kinds & {datetime, UUID})
 
 
@@ -96,24 +103,30 @@ async def test_a_part_has_the_columns_of_its_own_table(database: Database) -> No
     post = await add_post(database, workspace, {account: published()})
     statement = (
         select(Destination.id, Destination.created_at)
-        .add_columns(*as_part("account", [Account.id, Account.platform, Account.created_at], WHOLE))
+        .add_columns(
+            *labelled_columns(
+                "account", [Account.id, Account.platform, Account.created_at], ALL_COLUMNS
+            )
+        )
         .join(Account, Account.id == Destination.account_id)
     )
     (record,) = await fetched(database, statement)
-    part = record.part("account")
+    part = record.related_row("account")
 
     assert part is not None
     assert (record.id, record.created_at) == (post.destinations[0], NOW)
     assert (part.id, part.platform, part.created_at) == (account, "youtube", NOW)
     assert list(part) == [record[place] for place in (2, 3, 4)]
-    assert part.spellings["created_at"](record[4]) == format_instant(NOW)
-    assert record.part("post") is None
-    assert part.part("account") is None
+    assert part.serializers["created_at"](record[4]) == format_instant(NOW)
+    assert record.related_row("post") is None
+    assert part.related_row("account") is None
 
 
 def test_only_what_is_asked_for_of_a_part_is_read_and_what_is_always_needed() -> None:
-    labels = as_part("account", [Account.id, Account.platform, Account.avatar_url], WHOLE)
-    few = Shape(frozenset({"platform"}))
+    labels = labelled_columns(
+        "account", [Account.id, Account.platform, Account.avatar_url], ALL_COLUMNS
+    )
+    few = Projection(frozenset({"platform"}))
 
     assert [each.key for each in labels] == [
         "account__id",
@@ -122,7 +135,7 @@ def test_only_what_is_asked_for_of_a_part_is_read_and_what_is_always_needed() ->
     ]
     assert [
         each.key
-        for each in as_part(
+        for each in labelled_columns(
             "account", [Account.id, Account.platform, Account.avatar_url], few, "id"
         )
     ] == ["account__id", "account__platform"]
@@ -154,14 +167,14 @@ async def test_a_column_is_compared_with_any_number_of_values(
     database: Database, column: InstrumentedAttribute[Any], values: list[Any], found: list[int]
 ) -> None:
     workspace, ids = await three_destinations(database)
-    query = Query(
+    query = Statement(
         select(Destination.id).where(any_of(column, "values")).order_by(Destination.position)
     )
     reader = database.read(workspace)
 
     rows = await reader.rows(query, values=values)
     within = await database.write(
-        lambda session: database.reading_within(session, workspace).rows(query, values=values)
+        lambda session: database.reader_in(session, workspace).rows(query, values=values)
     )
 
     assert [row.id for row in rows] == [ids[place] for place in found]
@@ -170,7 +183,7 @@ async def test_a_column_is_compared_with_any_number_of_values(
 
 async def test_a_column_is_compared_with_any_number_of_uuids(database: Database) -> None:
     workspace, ids = await three_destinations(database)
-    query = Query(select(Destination.id).where(any_of(Destination.id, "ids")))
+    query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     rows = await database.read(workspace).rows(query, ids=[ids[2], uuid4(), ids[0]])
 
@@ -180,8 +193,8 @@ async def test_a_column_is_compared_with_any_number_of_uuids(database: Database)
 async def test_null_equals_nothing_and_is_no_set_of_values(database: Database) -> None:
     workspace, _ids = await three_destinations(database)
     reader = database.read(workspace)
-    equal = Query(select(Destination.id).where(Destination.due_at == bindparam("due_at")))
-    any_ = Query(select(Destination.id).where(any_of(Destination.id, "ids")))
+    equal = Statement(select(Destination.id).where(Destination.due_at == bindparam("due_at")))
+    any_ = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     assert list(await reader.rows(equal, due_at=None)) == []
     assert list(await reader.rows(any_, ids=None)) == []
@@ -189,7 +202,7 @@ async def test_null_equals_nothing_and_is_no_set_of_values(database: Database) -
 
 
 async def test_a_value_that_is_missing_is_an_error_of_ours(database: Database) -> None:
-    query = Query(select(Destination.id).where(any_of(Destination.id, "ids")))
+    query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     with pytest.raises(KeyError, match="ids"):
         await database.read(WorkspaceId(uuid4())).rows(query)
@@ -200,7 +213,7 @@ async def test_values_of_the_statement_itself_are_ready_and_lists_are_spelled_ou
 ) -> None:
     workspace, ids = await three_destinations(database)
     statuses = [DestinationStatus.FAILED, DestinationStatus.QUEUED]
-    query = Query(
+    query = Statement(
         select(Destination.id, literal(NOW).label("now"))
         .where(Destination.status.in_(statuses), Destination.attempts >= bindparam("least"))
         .order_by(Destination.position)
@@ -232,8 +245,8 @@ async def test_an_index_serves_a_comparison_with_any_number_of_values(
     """On SQLite, SQLAlchemy writes `= 1` behind a truth, and then none does."""
     of_workspace = Destination.workspace_id == bindparam("workspace")
     query = prepared(database, select(Destination.id).where(of_workspace, any_of(column, "values")))
-    arguments = query.arguments({"workspace": WorkspaceId(uuid4()), "values": []})
-    async with database.reading.connect() as connection:
+    arguments = query.encode_arguments({"workspace": WorkspaceId(uuid4()), "values": []})
+    async with database.read_engine.connect() as connection:
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.sql}", tuple(arguments))
         plan = [str(row[-1]) for row in rows]
 

@@ -22,7 +22,7 @@ async def absent(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
     """A database whose file nobody has made, in a folder that needs care in a URL."""
     folder = tmp_path / "50% of #1?"
     folder.mkdir()
-    async with Database.in_file(folder / "absent.db") as opened:
+    async with Database.from_file(folder / "absent.db") as opened:
         yield opened
 
 
@@ -47,7 +47,7 @@ async def test_reading_does_not_make_a_file(absent: Database) -> None:
 async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Path) -> None:
     before = set(threading.enumerate())
     for _ in range(20):  # whether a thread is late is a matter of luck
-        async with Database.in_file(tmp_path / "absent.db") as absent:
+        async with Database.from_file(tmp_path / "absent.db") as absent:
             with pytest.raises(ServiceUnavailable):
                 await absent.ping()
 
@@ -56,10 +56,10 @@ async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Pat
 
 
 async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(absent: Database) -> None:
-    async with absent.changing_schema() as connection:
+    async with absent.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
-    async with absent.read_all_workspaces() as connection:
+    async with absent.unscoped_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
     assert absent.missing_file() is None
 
@@ -72,13 +72,13 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
     is_waiting = asyncio.Event()
 
     async def read() -> None:
-        async with single.read_all_workspaces() as connection:
+        async with single.unscoped_connection() as connection:
             await connection.execute(FOR_A_MINUTE)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
         await single.ping()
 
-        @event.listens_for(single.reading.sync_engine, "before_cursor_execute", once=True)
+        @event.listens_for(single.read_engine.sync_engine, "before_cursor_execute", once=True)
         def keep_the_thread_busy(connection: Connection, *_statement: object) -> None:
             driver = connection.connection.driver_connection
             assert isinstance(driver, aiosqlite.Connection)
@@ -99,7 +99,7 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
 
 async def analysed_tables(database: Database) -> set[str]:
     """The tables that the planner has statistics of."""
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
 
 

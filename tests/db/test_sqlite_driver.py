@@ -14,18 +14,18 @@ from sqlalchemy.dialects import sqlite
 
 from app.db.engine import Database
 from app.db.models import Post
-from app.db.queries import Prepared, Query, prepare
+from app.db.queries import CompiledStatement, Statement, compile_statement
 from app.db.sqlite_driver import SQLiteDriver
 from app.domain.errors import ServiceUnavailable
-from tests.db.instead import Instead
+from tests.db.instead import StubDriver
 from tests.db.test_engine import FOR_A_MINUTE, SHORT, counting_to, only_on_sqlite
 from tests.factories import add_workspace
 
-_ONE = prepare(select(literal(1)), sqlite.dialect())
+_ONE = compile_statement(select(literal(1)), sqlite.dialect())
 
 
-def statement(sql: str) -> Prepared:
-    return Prepared(sql, _ONE.record, _ONE.arguments)
+def statement(sql: str) -> CompiledStatement:
+    return CompiledStatement(sql, _ONE.record_class, _ONE.encode_arguments)
 
 
 QUICK = statement("SELECT count(*) FROM post")
@@ -62,7 +62,7 @@ def threads() -> int:
     return sum(each.name.startswith("sqlite-reads") for each in threading.enumerate())
 
 
-async def numbers(driver: SQLiteDriver, query: Prepared) -> list[tuple[object, ...]]:
+async def numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[tuple[object, ...]]:
     async with asyncio.timeout(60):
         return [tuple(row) for row in await driver.fetch(query, ())]
 
@@ -202,7 +202,7 @@ def test_a_driver_is_used_in_one_event_loop_after_the_other(file: Path) -> None:
     asyncio.run(driver.close())
 
 
-POSTS = Query(select(Post.id))
+POSTS = Statement(select(Post.id))
 
 
 @only_on_sqlite
@@ -210,8 +210,8 @@ async def test_what_runs_for_too_long_and_what_waits_behind_it_is_unavailable(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    instead = Instead(str(FOR_A_MINUTE))
-    async with Database(database_url, pool_size=1, timeout=SHORT, driven_by=instead) as impatient:
+    instead = StubDriver(str(FOR_A_MINUTE))
+    async with Database(database_url, pool_size=1, timeout=SHORT, wrap_driver=instead) as impatient:
         reader = impatient.read(workspace)
         async with asyncio.timeout(10):
             answers = await asyncio.gather(

@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import Database, WriteSession
-from app.db.turns import LOCK_FILE_SUFFIXES, FileTurns
+from app.db.turns import LOCK_FILE_SUFFIXES, FileWriteLock
 from app.domain.errors import ServiceUnavailable
 from tests.db.test_engine import only_on_sqlite
 from tests.factories import add_workspace
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 NEXT, TURN = LOCK_FILE_SUFFIXES
-LONG = timedelta(seconds=SECONDS)
+LONG = timedelta(seconds=TIMEOUT_SECONDS)
 SHORT = timedelta(milliseconds=50)
 
 HOLDER = """
@@ -39,14 +39,14 @@ def file(anyio_backend: str, tmp_path: Path) -> Path:
     return tmp_path / "post-results.db"
 
 
-def turns(file: Path, timeout: timedelta = LONG) -> FileTurns:
+def turns(file: Path, timeout: timedelta = LONG) -> FileWriteLock:
     """Those of one process: locks belong to whoever opened the file, also within a process."""
-    return FileTurns(file, timeout)
+    return FileWriteLock(file, timeout)
 
 
 async def somebody_is_next(file: Path) -> None:
     """Return when a waiter has got as far as that, so that a later one is behind it."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             with file.with_name(file.name + NEXT).open() as opened:
                 try:
@@ -60,18 +60,18 @@ async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(file: Pat
     first, second = turns(file), turns(file)
     order: list[str] = []
 
-    async def again_and_again(name: str, mine: FileTurns) -> None:
+    async def again_and_again(name: str, mine: FileWriteLock) -> None:
         while len(order) < 6:
-            await mine.take()
+            await mine.acquire()
             order.append(name)
             if len(order) < 6:
                 await somebody_is_next(file)
-            mine.leave()
+            mine.release()
 
-    await first.take()
+    await first.acquire()
     waiting = asyncio.create_task(again_and_again("second", second))
     await somebody_is_next(file)
-    first.leave()
+    first.release()
     await again_and_again("first", first)
     await waiting
 
@@ -83,61 +83,61 @@ async def test_a_process_that_is_killed_leaves(file: Path) -> None:
     holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"taken\n"
-    waiting = asyncio.create_task(turns(file).take())
+    waiting = asyncio.create_task(turns(file).acquire())
     await somebody_is_next(file)
     assert not waiting.done()
 
     holder.kill()
-    await asyncio.wait_for(waiting, SECONDS)
+    await asyncio.wait_for(waiting, TIMEOUT_SECONDS)
     await holder.wait()
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(file: Path) -> None:
     first, second, third = turns(file), turns(file), turns(file)
-    await first.take()
-    given_up = asyncio.create_task(second.take())
+    await first.acquire()
+    given_up = asyncio.create_task(second.acquire())
     await somebody_is_next(file)
     given_up.cancel()
     with suppress(asyncio.CancelledError):
         await given_up
 
-    first.leave()
+    first.release()
 
-    await third.take()
-    third.leave()
-    await second.take()
+    await third.acquire()
+    third.release()
+    await second.acquire()
 
 
 async def test_a_turn_that_does_not_come_in_time_is_given_up(file: Path) -> None:
     first, second = turns(file), turns(file, SHORT)
-    await first.take()
+    await first.acquire()
 
     with pytest.raises(TimeoutError):
-        await second.take()
-    first.leave()
+        await second.acquire()
+    first.release()
 
-    await turns(file).take()
+    await turns(file).acquire()
 
 
 async def test_leaving_twice_or_without_a_turn_does_nothing(file: Path) -> None:
     first, second = turns(file), turns(file)
-    first.leave()
-    await first.take()
-    second.leave()
-    first.leave()
-    first.leave()
-    await second.take()
+    first.release()
+    await first.acquire()
+    second.release()
+    first.release()
+    first.release()
+    await second.acquire()
 
 
 async def test_where_there_can_be_no_locks_nobody_waits(tmp_path: Path) -> None:
     absent = tmp_path / "absent" / "post-results.db"
-    await turns(absent).take()
-    await turns(absent).take()
+    await turns(absent).acquire()
+    await turns(absent).acquire()
 
     file = tmp_path / "post-results.db"
     file.with_name(file.name + TURN).mkdir()
-    await turns(file).take()
-    await turns(file).take()
+    await turns(file).acquire()
+    await turns(file).acquire()
 
 
 # Of a database.
@@ -193,12 +193,12 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usab
 ) -> None:
     file = Path(str(database.url.database))
     held = turns(file)
-    await held.take()
+    await held.acquire()
     waiting = asyncio.create_task(database.write(nothing))
     await somebody_is_next(file)
     waiting.cancel()
     await asyncio.wait([waiting])
-    held.leave()
+    held.release()
 
     await add_workspace(database, name="Acme")
     async with Database(database_url) as other:
@@ -207,7 +207,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usab
 
 @only_on_sqlite
 async def test_a_migration_holds_its_turn(database: Database, others: Database) -> None:
-    async with database.changing_schema() as connection:
+    async with database.schema_transaction() as connection:
         await connection.execute(text("SELECT 1"))
         with pytest.raises(ServiceUnavailable):
             await others.write(nothing)

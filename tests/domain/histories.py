@@ -7,25 +7,25 @@ from uuid import UUID
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
-from app.domain.endings import History, Recorded, RetryRules
+from app.domain.endings import History, RetryDecider, Transition
 from app.domain.errors import PostResultsError
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.publishing import Report
+from app.domain.publishing import ReportContext
 from app.domain.retry_policy import DEFAULT_POLICIES
-from tests.factories import LEASE, NOW
+from tests.factories import LEASE_DURATION, NOW
 
 SECOND = timedelta(seconds=1)
-DURING = NOW + 60 * SECOND
+DURING_LEASE = NOW + 60 * SECOND
 """When the leases of all states are held."""
-AFTER = NOW + LEASE
+AFTER_LEASE = NOW + LEASE_DURATION
 """When they have ended."""
-NEW = UUID(int=0xABC)
+NEW_ATTEMPT_ID = UUID(int=0xABC)
 """The id of the one new attempt."""
-TOKEN = UUID(int=0x70)
+UNUSED_LEASE_TOKEN = UUID(int=0x70)
 """Of no lease that is held."""
 
-HERE = Publication(
+PUBLICATION = Publication(
     platform_post_id="1", platform_post_url="https://x.com/1", published_at=NOW + 30 * SECOND
 )
 TIMEOUT = Failure(
@@ -33,36 +33,39 @@ TIMEOUT = Failure(
     code="TIMEOUT",
     message="The platform did not answer in time.",
 )
-NO_ANSWER = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
-OVERTAKEN = replace(
-    NO_ANSWER, message="Another publisher reported an outcome while this attempt was running."
+UNKNOWN_OUTCOME = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
+SUPERSEDED = replace(
+    UNKNOWN_OUTCOME, message="Another publisher reported an outcome while this attempt was running."
 )
-GONE = replace(
-    NO_ANSWER, message="The publisher went away before it reported what the platform answered."
+LEASE_EXPIRED = replace(
+    UNKNOWN_OUTCOME,
+    message="The publisher went away before it reported what the platform answered.",
 )
-NOT_THERE = Failure(
+NOT_PUBLISHED = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code="NOT_PUBLISHED",
     message="Somebody looked on the platform: the post is not there.",
 )
-HALFWAY = RetryRules(DEFAULT_POLICIES, lambda: 0.5)
-LOST = "The lease has ended, or somebody else has the destination by now."
+RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
 
 
-def lease(fence: int, token: UUID | None = None) -> Lease:
-    return Lease(WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), fence, token or TOKEN)
+def make_lease(fence: int, token: UUID | None = None) -> Lease:
+    return Lease(
+        WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), fence, token or UNUSED_LEASE_TOKEN
+    )
 
 
-def held(state: DestinationState) -> Lease:
+def current_lease(state: DestinationState) -> Lease:
     """The one of the state; of one that nobody holds, the last one."""
-    return lease(state.fence, state.lease_token)
+    return make_lease(state.fence, state.lease_token)
 
 
-def report(of: Lease, now: datetime = DURING) -> Report:
-    return Report(of, lambda: NEW, now)
+def report_context(lease: Lease, now: datetime = DURING_LEASE) -> ReportContext:
+    return ReportContext(lease, lambda: NEW_ATTEMPT_ID, now)
 
 
-def attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure | None) -> Attempt:
+def make_attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure | None) -> Attempt:
     """One that began when it was due, and ended a second later."""
     return Attempt(
         id=UUID(int=fence),
@@ -78,14 +81,14 @@ def attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure | Non
     )
 
 
-def history_of(state: DestinationState) -> History:
+def make_history(state: DestinationState) -> History:
     """All attempts but the last have failed; the last one ended as the state says, or runs."""
     fences = range(1, state.attempts + 1)
     if state.started_at is not None:
         fences = range(state.fence - state.attempts + 1, state.fence + 1)
     ends: dict[Outcome, tuple[Outcome, Failure | None]] = {
         Outcome.PUBLISHED: (Outcome.PUBLISHED, None),
-        Outcome.UNKNOWN: (Outcome.UNKNOWN, GONE),
+        Outcome.UNKNOWN: (Outcome.UNKNOWN, LEASE_EXPIRED),
     }
     last = ends.get(state.outcome, (Outcome.FAILED, TIMEOUT))
     if state.started_at is not None:
@@ -93,11 +96,11 @@ def history_of(state: DestinationState) -> History:
     attempts = []
     for number, fence in enumerate(fences, 1):
         end = last if number == state.attempts else (Outcome.FAILED, TIMEOUT)
-        attempts.append(attempt(number, fence=fence, outcome=end[0], failure=end[1]))
-    return History("x", attempts, evidence_of(state))
+        attempts.append(make_attempt(number, fence=fence, outcome=end[0], failure=end[1]))
+    return History("x", attempts, make_evidence(state))
 
 
-def evidence_of(state: DestinationState) -> Sequence[Evidence]:
+def make_evidence(state: DestinationState) -> Sequence[Evidence]:
     if state.published_at is None or state.settled_at is None:
         return []
     where = Publication(
@@ -110,18 +113,18 @@ def evidence_of(state: DestinationState) -> Sequence[Evidence]:
     ]
 
 
-def with_stale(state: DestinationState) -> tuple[DestinationState, History, Lease]:
+def with_lost_attempt(state: DestinationState) -> tuple[DestinationState, History, Lease]:
     """As it is after a claim more that was started and lost before, and the lease of that one."""
-    history = history_of(state)
+    history = make_history(state)
     known = [replace(each, fence=(each.fence or 0) + 1) for each in history.attempts]
-    stale = attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=GONE)
+    stale = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
     evidence = [replace(each, fence=each.fence + 1) for each in history.evidence]
     attempts = [stale, *(replace(each, number=(each.number or 0) + 1) for each in known)]
     after = replace(state, fence=state.fence + 1, attempts=state.attempts + 1)
-    return after, History("x", attempts, evidence), lease(1)
+    return after, History("x", attempts, evidence), make_lease(1)
 
 
-def free(state: DestinationState, **changes: object) -> DestinationState:
+def without_lease(state: DestinationState, **changes: object) -> DestinationState:
     """The state without a lease and whatever else ends with it."""
     nothing = dict.fromkeys(
         (
@@ -139,16 +142,18 @@ def free(state: DestinationState, **changes: object) -> DestinationState:
     return replace(state, **(nothing | changes))  # type: ignore[arg-type]
 
 
-def as_published(state: DestinationState, where: Publication, now: datetime) -> DestinationState:
+def published_state(
+    state: DestinationState, publication: Publication, now: datetime
+) -> DestinationState:
     assert state.due_at is not None
-    late = where.published_at - state.due_at
-    return free(
+    late = publication.published_at - state.due_at
+    return without_lease(
         state,
         status=DestinationStatus.PUBLISHED,
         outcome=Outcome.PUBLISHED,
-        published_at=where.published_at,
-        platform_post_id=where.platform_post_id,
-        platform_post_url=where.platform_post_url,
+        published_at=publication.published_at,
+        platform_post_id=publication.platform_post_id,
+        platform_post_url=publication.platform_post_url,
         error=None,
         error_category=None,
         error_code=None,
@@ -158,7 +163,7 @@ def as_published(state: DestinationState, where: Publication, now: datetime) -> 
     )
 
 
-def as_failed(
+def failed_state(
     state: DestinationState, failure: Failure, now: datetime, **changes: object
 ) -> DestinationState:
     assert state.due_at is not None
@@ -171,11 +176,11 @@ def as_failed(
         "settled_at": now,
         "due_day": state.due_at.date(),
     }
-    return free(state, **(facts | changes))
+    return without_lease(state, **(facts | changes))
 
 
-def as_waiting(state: DestinationState, failure: Failure, until: datetime) -> DestinationState:
-    return free(
+def retrying_state(state: DestinationState, failure: Failure, until: datetime) -> DestinationState:
+    return without_lease(
         state,
         status=DestinationStatus.QUEUED,
         outcome=Outcome.NONE,
@@ -187,7 +192,7 @@ def as_waiting(state: DestinationState, failure: Failure, until: datetime) -> De
     )
 
 
-def outcome_of(work: Callable[[], Recorded]) -> Recorded | tuple[str, str]:
+def result_or_error(work: Callable[[], Transition]) -> Transition | tuple[str, str]:
     """What is recorded, or the code and the message of the refusal."""
     try:
         return work()

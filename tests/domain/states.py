@@ -27,14 +27,14 @@ from tests.factories import (
 )
 
 MINUTE = timedelta(minutes=1)
-CREATED = NOW - timedelta(days=1)
+CREATED_AT = NOW - timedelta(days=1)
 LATER = NOW + timedelta(hours=1)
 MUCH_LATER = NOW + timedelta(days=2)
 
 UNCLASSIFIED = ErrorCategory.UNCLASSIFIED
 
 
-def _again(state: DestinationState, *, attempts: int) -> DestinationState:
+def _retrying_attempt(state: DestinationState, *, attempts: int) -> DestinationState:
     """One that is being published after so many attempts have failed."""
     return replace(
         state,
@@ -47,12 +47,12 @@ def _again(state: DestinationState, *, attempts: int) -> DestinationState:
     )
 
 
-UNTOUCHED: Mapping[str, DestinationState] = {
+NEVER_ATTEMPTED: Mapping[str, DestinationState] = {
     "queued": queued(LATER),
     "queued and once claimed": replace(queued(LATER), fence=3),
     "queued and imported": replace(queued(LATER), claimable_at=None),
 }
-WAITING: Mapping[str, DestinationState] = {
+RETRY_SCHEDULED: Mapping[str, DestinationState] = {
     "waiting": waiting_for_retry(),
     "waiting after a rate limit": waiting_for_retry(
         category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"
@@ -68,8 +68,8 @@ WAITING: Mapping[str, DestinationState] = {
 PUBLISHING: Mapping[str, DestinationState] = {
     "claimed": claimed(),
     "started": started(),
-    "claimed after a failure": _again(claimed(), attempts=1),
-    "started after several failures": _again(started(), attempts=4),
+    "claimed after a failure": _retrying_attempt(claimed(), attempts=1),
+    "started after several failures": _retrying_attempt(started(), attempts=4),
     "publishing elsewhere": replace(
         claimed(), lease_token=None, lease_expires_at=None, claimable_at=None
     ),
@@ -97,18 +97,18 @@ UNKNOWN: Mapping[str, DestinationState] = {
     "being verified": being_verified(),
 }
 SUBMITTED: Mapping[str, DestinationState] = (
-    dict(UNTOUCHED)
-    | dict(WAITING)
+    dict(NEVER_ATTEMPTED)
+    | dict(RETRY_SCHEDULED)
     | dict(PUBLISHING)
     | dict(PUBLISHED)
     | dict(FAILED)
     | dict(UNKNOWN)
 )
 """Every state of a destination whose post is no draft."""
-EVERY: Mapping[str, DestinationState] = {"draft": draft(), **SUBMITTED}
+ALL_STATES: Mapping[str, DestinationState] = {"draft": draft(), **SUBMITTED}
 
 
-def post_of(states: Sequence[DestinationState], **facts: Any) -> Post:
+def make_post(states: Sequence[DestinationState], **facts: Any) -> Post:
     """On the accounts 1, 2, …; a draft if it says nothing else and its destinations have no time."""
     defaults: dict[str, Any] = {
         "id": PostId(UUID(int=0xF)),
@@ -124,8 +124,8 @@ def post_of(states: Sequence[DestinationState], **facts: Any) -> Post:
         "version": 4,
         "deleted_at": None,
         "imported_at": None,
-        "created_at": CREATED,
-        "updated_at": CREATED,
+        "created_at": CREATED_AT,
+        "updated_at": CREATED_AT,
     }
     destinations = tuple(
         Destination(
@@ -134,15 +134,15 @@ def post_of(states: Sequence[DestinationState], **facts: Any) -> Post:
             platform="x",
             position=number - 1,
             state=state,
-            created_at=CREATED,
-            updated_at=CREATED,
+            created_at=CREATED_AT,
+            updated_at=CREATED_AT,
         )
         for number, state in enumerate(states, 1)
     )
     return Post(**(defaults | facts), destinations=destinations)
 
 
-def account(number: int, **facts: Any) -> Account:
+def make_account(number: int, **facts: Any) -> Account:
     """One that can post."""
     defaults: dict[str, Any] = {
         "platform": "x",
@@ -155,41 +155,45 @@ def account(number: int, **facts: Any) -> Account:
         "needs_reconnection_since": None,
         "token_expires_at": None,
         "token_refreshed_at": None,
-        "connected_at": CREATED,
-        "created_at": CREATED,
-        "updated_at": CREATED,
+        "connected_at": CREATED_AT,
+        "created_at": CREATED_AT,
+        "updated_at": CREATED_AT,
     }
     return Account(id=AccountId(number), **(defaults | facts))
 
 
-ACCOUNTS: Mapping[AccountId, Account] = {AccountId(each): account(each) for each in range(1, 10)}
+ACCOUNTS: Mapping[AccountId, Account] = {
+    AccountId(each): make_account(each) for each in range(1, 10)
+}
 
 
-_numbers = count(100)
+_id_sequence = count(100)
 
 
 def new_id() -> UUID:
     """One that no other thing of this run has."""
-    return UUID(int=next(_numbers))
+    return UUID(int=next(_id_sequence))
 
 
-def several(states: Mapping[str, DestinationState]) -> st.SearchStrategy[list[DestinationState]]:
+def state_lists(
+    states: Mapping[str, DestinationState],
+) -> st.SearchStrategy[list[DestinationState]]:
     """1 to 4 of them."""
     return st.lists(st.sampled_from(sorted(states)), min_size=1, max_size=4).map(
         lambda names: [states[name] for name in names]
     )
 
 
-def posts() -> st.SearchStrategy[Post]:
+def post_strategy() -> st.SearchStrategy[Post]:
     """Of this service: drafts, scheduled posts and such as go out at once, of any states."""
     drafts = st.lists(st.just(draft()), max_size=4).map(
-        lambda states: post_of(states, is_draft=True)
+        lambda states: make_post(states, is_draft=True)
     )
     submitted = st.builds(
-        lambda states, now: post_of(
+        lambda states, now: make_post(
             states, submitted_now=now, scheduled_for=None if now else LATER
         ),
-        several(SUBMITTED),
+        state_lists(SUBMITTED),
         st.booleans(),
     )
     return st.one_of(drafts, submitted, submitted, submitted)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.access import fail_without_access, require_access, retry_after_reconnect
+from app.domain.access import fail_due_on_blocked_account, require_access, retry_after_reconnect
 from app.domain.accounts import Account
 from app.domain.destinations import (
     Destination,
@@ -139,7 +139,7 @@ def test_what_is_due_fails_with_what_to_do_about_the_account(
     account: Account, message: str, state: DestinationState
 ) -> None:
     post = post_on(state, state)
-    assert fail_without_access(post, account, NOW) == with_first(
+    assert fail_due_on_blocked_account(post, account, NOW) == with_first(
         post,
         replace(
             state,
@@ -162,7 +162,7 @@ def test_what_is_not_due_is_left_alone(
     account: Account, message: str, state: DestinationState
 ) -> None:
     post = post_on(state, queued(BEFORE))
-    assert fail_without_access(post, account, NOW) is post
+    assert fail_due_on_blocked_account(post, account, NOW) is post
 
 
 @pytest.mark.parametrize("state", DUE)
@@ -171,7 +171,7 @@ def test_nothing_fails_on_an_account_that_can_post(
     account: Account, state: DestinationState
 ) -> None:
     post = post_on(state)
-    assert fail_without_access(post, account, NOW) is post
+    assert fail_due_on_blocked_account(post, account, NOW) is post
     require_access(account, NOW)
 
 

@@ -6,16 +6,16 @@ from itertools import product
 import pytest
 
 from app.domain.accounts import (
-    EXPIRES_SOON,
+    TOKEN_EXPIRY_WARNING_PERIOD,
     Connection,
     Health,
     HealthReason,
     HealthStatus,
     Readiness,
     ReadinessStatus,
+    display_label,
     health,
     readiness,
-    shown_name,
 )
 
 NOW = datetime(2026, 4, 15, 12, tzinfo=UTC)
@@ -32,8 +32,8 @@ EVERY_CONNECTION = [
             NOW - timedelta(days=1),
             NOW,
             NOW + MS,
-            NOW + EXPIRES_SOON,
-            NOW + EXPIRES_SOON + MS,
+            NOW + TOKEN_EXPIRY_WARNING_PERIOD,
+            NOW + TOKEN_EXPIRY_WARNING_PERIOD + MS,
         ),
     )
 ]
@@ -171,4 +171,6 @@ def test_an_account_always_has_a_name(
     platform_username: str | None,
     expected: str,
 ) -> None:
-    assert expected == shown_name(account_name, display_name, platform_username, 2280, "linkedin")
+    assert expected == display_label(
+        account_name, display_name, platform_username, 2280, "linkedin"
+    )

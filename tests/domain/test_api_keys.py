@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from app.domain.api_keys import (
     DEFAULT_SCOPES,
-    NewKey,
+    NewApiKey,
     Scope,
-    describe_key,
     is_usable,
     is_well_formed,
     key_digest,
+    key_from_token,
     make_key,
 )
 
@@ -30,10 +30,10 @@ def test_a_new_key_is_the_prefix_and_32_hex_digits() -> None:
         asked.append(count)
         return bytes.fromhex("0123456789abcdef" * 2)
 
-    assert make_key("pe_live_", random_bytes) == NewKey(
+    assert make_key("pe_live_", random_bytes) == NewApiKey(
         token=TOKEN,
         digest=hashlib.sha256(TOKEN.encode()).digest(),
-        shown_prefix="pe_live_0123",
+        display_prefix="pe_live_0123",
     )
     assert asked == [16]
 
@@ -42,10 +42,10 @@ def test_a_new_key_is_the_prefix_and_32_hex_digits() -> None:
 def test_every_new_key_is_well_formed_and_described_alike(secret: bytes, prefix: str) -> None:
     made = make_key(prefix, lambda count: secret[:count])
     assert is_well_formed(made.token, prefix)
-    assert describe_key(made.token, prefix) == made
+    assert key_from_token(made.token, prefix) == made
     assert made.digest == key_digest(made.token)
-    assert made.token.startswith(made.shown_prefix)
-    assert len(made.shown_prefix) == len(prefix) + 4
+    assert made.token.startswith(made.display_prefix)
+    assert len(made.display_prefix) == len(prefix) + 4
 
 
 @pytest.mark.parametrize(

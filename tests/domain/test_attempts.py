@@ -10,9 +10,9 @@ from app.domain.attempts import (
     MAX_RAW_LENGTH,
     Failure,
     Publication,
-    told_failure,
-    told_publication,
-    told_worker,
+    validate_failure,
+    validate_publication,
+    validate_worker,
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import ErrorCode, InvalidInput
@@ -30,7 +30,7 @@ def refusal_of(work: Any) -> tuple[str | None, str]:
 
 
 def test_all_that_is_told_of_a_failure_is_kept() -> None:
-    told = told_failure(
+    told = validate_failure(
         C.RATE_LIMITED,
         "Too many posts.",
         {
@@ -55,7 +55,7 @@ def test_all_that_is_told_of_a_failure_is_kept() -> None:
     "told", [{}, dict.fromkeys(("code", "http_status", "retry_after_seconds", "raw"))]
 )
 def test_without_a_code_the_category_is_it(category: ErrorCategory, told: Any) -> None:
-    assert told_failure(category, "No.", told) == Failure(
+    assert validate_failure(category, "No.", told) == Failure(
         category=category, code=category.name, message="No."
     )
 
@@ -72,7 +72,7 @@ def test_without_a_code_the_category_is_it(category: ErrorCategory, told: Any) -
 )
 def test_every_limit_may_be_reached(name: str, value: object) -> None:
     told: Any = {name: value}
-    failure = told_failure(C.TRANSIENT, "No.", told)
+    failure = validate_failure(C.TRANSIENT, "No.", told)
     kept = {
         "code": failure.code,
         "http_status": failure.http_status,
@@ -111,11 +111,11 @@ FAILURES = [
 def test_a_failure_that_cannot_be_right_is_refused(
     text: str, told: Any, argument: str, message: str
 ) -> None:
-    assert refusal_of(lambda: told_failure(C.TRANSIENT, text, told)) == (argument, message)
+    assert refusal_of(lambda: validate_failure(C.TRANSIENT, text, told)) == (argument, message)
 
 
 def test_a_long_failure_is_cut_and_what_no_engine_stores_is_replaced() -> None:
-    failure = told_failure(
+    failure = validate_failure(
         C.TRANSIENT, "no \0 answer " * 100_000, {"raw": "\ud800 answer " * 100_000}
     )
     assert failure.raw is not None
@@ -128,13 +128,13 @@ def test_a_long_failure_is_cut_and_what_no_engine_stores_is_replaced() -> None:
 
 def test_a_publication_says_where_and_since_when() -> None:
     earlier = NOW - timedelta(minutes=3)
-    assert told_publication("1", URL, earlier, NOW) == Publication(
+    assert validate_publication("1", URL, earlier, NOW) == Publication(
         platform_post_id="1", platform_post_url=URL, published_at=earlier
     )
-    assert told_publication("p" * 500, None, None, NOW) == Publication(
+    assert validate_publication("p" * 500, None, None, NOW) == Publication(
         platform_post_id="p" * 500, platform_post_url=None, published_at=NOW
     )
-    assert told_publication(None, URL, NOW + timedelta(minutes=5), NOW) == Publication(
+    assert validate_publication(None, URL, NOW + timedelta(minutes=5), NOW) == Publication(
         platform_post_id=None, platform_post_url=URL, published_at=NOW + timedelta(minutes=5)
     )
 
@@ -149,14 +149,14 @@ def test_a_url_is_mended_and_loses_its_secrets_rather_than_the_publication() -> 
         ),
         ("https://x.com/acme/status/1?s=20", "https://x.com/acme/status/1?s=20"),
     ):
-        assert told_publication(None, told, None, NOW).platform_post_url == kept
-        assert told_publication(None, kept, None, NOW).platform_post_url == kept
+        assert validate_publication(None, told, None, NOW).platform_post_url == kept
+        assert validate_publication(None, kept, None, NOW).platform_post_url == kept
 
 
 def test_the_time_of_a_publication_is_cut_to_milliseconds() -> None:
     finer = NOW + timedelta(microseconds=1999)
     for told in (None, finer):
-        found = told_publication("1", None, told, finer)
+        found = validate_publication("1", None, told, finer)
         assert found.published_at == NOW + timedelta(milliseconds=1)
 
 
@@ -208,29 +208,29 @@ PUBLICATIONS: list[tuple[Any, str, str]] = [
 def test_a_publication_that_cannot_be_right_is_refused(
     told: tuple[Any, Any, Any], argument: str, message: str
 ) -> None:
-    assert refusal_of(lambda: told_publication(*told, NOW)) == (argument, message)
+    assert refusal_of(lambda: validate_publication(*told, NOW)) == (argument, message)
 
 
 def test_a_worker_may_have_a_name_of_two_hundred_characters() -> None:
     for name in (None, "", "w" * 200, "🤖" * 200, "publisher-7f9c6d5b8d-x2x4q/17"):
-        assert told_worker(name) == name
+        assert validate_worker(name) == name
     for name, message in (
         ("w" * 201, "worker is 201 characters long; at most 200 are allowed."),
         ("\0", "worker must not contain a NUL character."),
     ):
-        assert refusal_of(lambda name=name: told_worker(name)) == ("worker", message)
+        assert refusal_of(lambda name=name: validate_worker(name)) == ("worker", message)
 
 
 KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
 
 
 def test_a_secret_that_is_told_as_a_name_is_taken_out() -> None:
-    assert told_worker(f"worker {KEY}") == "worker [redacted]"
-    assert told_worker("\x1b[31mred") == "\ufffd[31mred"
+    assert validate_worker(f"worker {KEY}") == "worker [redacted]"
+    assert validate_worker("\x1b[31mred") == "\ufffd[31mred"
     for code, kept in (
         (KEY, "[redacted]"),
         ("access_token=abc", "access_token=[redacted]"),
         ("OAuthException", "OAuthException"),
         ("invalid_token: expired", "invalid_token: expired"),
     ):
-        assert told_failure(C.AUTH, "No.", {"code": code}).code == kept
+        assert validate_failure(C.AUTH, "No.", {"code": code}).code == kept

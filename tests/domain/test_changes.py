@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from app.domain.events import (
-    START,
+    FEED_START,
     Change,
     ChangeFilter,
     Event,
@@ -19,7 +19,7 @@ from app.domain.events import (
 )
 from app.domain.ids import PostId
 from app.domain.posts import Post
-from tests.domain.states import EVERY, account, post_of, posts
+from tests.domain.states import ALL_STATES, make_account, make_post, post_strategy
 from tests.domain.test_editing import commands, outcome
 from tests.domain.test_events import facts_of
 from tests.factories import NOW, claimed, draft, failed
@@ -51,18 +51,18 @@ def told(event: Event) -> Change:
 
 
 def test_a_new_thing_is_shown_with_everything_that_is_not_internal() -> None:
-    for state in EVERY.values():
-        post, added = post_events(None, post_of([state]))
-        assert {*told(post).values} == {*SHOWN["post"].split()}
-        assert {*told(added).values} == {*SHOWN["destination"].split()}
-    (connected,) = account_events(None, account(3))
-    assert {*told(connected).values} == {*SHOWN["account"].split()}
+    for state in ALL_STATES.values():
+        post, added = post_events(None, make_post([state]))
+        assert {*told(post).public_values} == {*SHOWN["post"].split()}
+        assert {*told(added).public_values} == {*SHOWN["destination"].split()}
+    (connected,) = account_events(None, make_account(3))
+    assert {*told(connected).public_values} == {*SHOWN["account"].split()}
 
 
 def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
     state = replace(failed(attempts=2, settled_at=NOW), due_at=NOW)
-    post, added = post_events(None, post_of([state], scheduled_for=NOW, is_draft=False))
-    assert told(post).values == {
+    post, added = post_events(None, make_post([state], scheduled_for=NOW, is_draft=False))
+    assert told(post).public_values == {
         "status": "failed",
         "content": "Spring sale",
         "scheduled_for": "2026-04-15T15:00:00.000Z",
@@ -77,7 +77,7 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
         "created_at": "2026-04-14T15:00:00.000Z",
         "updated_at": "2026-04-14T15:00:00.000Z",
     }
-    assert told(added).values == {
+    assert told(added).public_values == {
         "account_id": 1,
         "platform": "x",
         "status": "failed",
@@ -94,8 +94,10 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
         "updated_at": "2026-04-14T15:00:00.000Z",
         "scheduled_for": "2026-04-15T15:00:00.000Z",
     }
-    (refreshed,) = account_events(account(3), account(3, token_refreshed_at=NOW, is_active=False))
-    assert told(refreshed).values == {
+    (refreshed,) = account_events(
+        make_account(3), make_account(3, token_refreshed_at=NOW, is_active=False)
+    )
+    assert told(refreshed).public_values == {
         "is_active": False,
         "token_last_refresh": "2026-04-15T15:00:00.000Z",
     }
@@ -105,24 +107,24 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
 def test_what_no_thing_of_its_kind_is_known_by_is_never_shown(kind: EventKind) -> None:
     noun = kind.value.partition(".")[0]
     internal = {
-        *facts_of(post_of([])),
-        *facts_of(post_of([draft()]).destinations[0]),
+        *facts_of(make_post([])),
+        *facts_of(make_post([draft()]).destinations[0]),
         *facts_of(claimed()),
-        *facts_of(account(3)),
+        *facts_of(make_account(3)),
         "is_draft",
         "secret",
     } - {*SHOWN[noun].split(), "due_at", "token_refreshed_at"}
     event = Event(kind=kind, changes=dict.fromkeys(internal, "never"))
-    assert told(event).values == {}
+    assert told(event).public_values == {}
 
 
-@given(posts(), commands())
+@given(post_strategy(), commands())
 def test_whatever_is_done_to_a_post_shows_no_token_and_no_internals(
     before: Post, named: tuple[str, Any]
 ) -> None:
     after = outcome(named[1], before)
     for event in post_events(before, after) if isinstance(after, Post) else ():
-        shown = told(event).values
+        shown = told(event).public_values
         assert {*shown} <= {*SHOWN[event.kind.value.partition(".")[0]].split()}
         same = shown.keys() & event.changes.keys()
         assert {each: shown[each] for each in same} == {each: event.changes[each] for each in same}
@@ -156,4 +158,4 @@ def test_a_filter_matches_by_type_and_post() -> None:
 def test_a_change_stands_behind_itself() -> None:
     change = told(Event(kind=EventKind.POST_CREATED, changes={}))
     assert change.position == FeedPosition(7, NOW)
-    assert FeedPosition(0, None) == START
+    assert FeedPosition(0, None) == FEED_START

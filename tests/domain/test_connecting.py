@@ -15,9 +15,9 @@ from app.domain.connecting import (
     change_account,
     check_connection,
     connect,
-    connect_again,
+    connect_existing,
     disconnect,
-    lost_access,
+    mark_needs_reconnection,
     reconnected,
 )
 from app.domain.errors import InvalidInput
@@ -82,7 +82,7 @@ def test_a_new_account_can_post_at_once() -> None:
 
 @every_account
 def test_an_account_that_is_connected_again_keeps_what_is_not_told(account: Account) -> None:
-    assert connect_again(account, replace(BARE, display_name="ACME"), NOW) == replace(
+    assert connect_existing(account, replace(BARE, display_name="ACME"), NOW) == replace(
         account,
         display_name="ACME",
         is_active=True,
@@ -103,7 +103,7 @@ def test_everything_that_is_told_replaces_what_was_known() -> None:
         avatar_url="http://example.com/",
         token_expires_at=BEFORE,
     )
-    assert connect_again(ACCOUNT, told, NOW) == replace(
+    assert connect_existing(ACCOUNT, told, NOW) == replace(
         connect(told, ACCOUNT.id, NOW), created_at=BEFORE
     )
 
@@ -142,7 +142,7 @@ def test_a_disconnected_account_is_inactive_and_nothing_else_of_it_changes(
 def test_an_account_that_the_platform_refused_needs_reconnection_from_then_on(
     account: Account,
 ) -> None:
-    changed = lost_access(account, BEFORE, NOW)
+    changed = mark_needs_reconnection(account, BEFORE, NOW)
     if account.needs_reconnection_since is not None:
         assert changed is account
     else:
@@ -152,8 +152,8 @@ def test_an_account_that_the_platform_refused_needs_reconnection_from_then_on(
 
 def test_the_refusal_of_an_access_that_was_renewed_since_says_nothing_of_the_new_one() -> None:
     renewed = reconnected(ACCOUNT, LATER, NOW)
-    assert lost_access(renewed, NOW - timedelta(milliseconds=1), LATER) is renewed
-    assert lost_access(renewed, NOW, LATER).needs_reconnection_since == LATER
+    assert mark_needs_reconnection(renewed, NOW - timedelta(milliseconds=1), LATER) is renewed
+    assert mark_needs_reconnection(renewed, NOW, LATER).needs_reconnection_since == LATER
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_where_nothing_is_new_the_same_account_comes_out(account: Account) -> No
     assert change_account(account, same, NOW) is account
     connected = reconnected(account, None, NOW)
     assert reconnected(connected, None, NOW) is connected
-    assert connect_again(connected, BARE, NOW) is connected
+    assert connect_existing(connected, BARE, NOW) is connected
 
 
 TEXTS = ["accountName", "displayName", "platformUserId", "platformUsername"]

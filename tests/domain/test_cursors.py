@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.cursors import CursorCodec, Position
+from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.errors import BadCursor
 from app.domain.ids import WorkspaceId
-from app.domain.times import FIRST_YEAR, LAST_YEAR, cut_to_milliseconds
+from app.domain.times import FIRST_YEAR, LAST_YEAR, truncate_to_ms
 
 WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 OTHER_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
 LIST = "posts:created_at:desc"
 POSTS = CursorCodec(b"secret", WORKSPACE, LIST)
-POSITION = Position(
+POSITION = KeysetPosition(
     datetime(2026, 4, 15, 14, 30, 5, 123_000, tzinfo=UTC), "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 )
 
@@ -26,9 +26,9 @@ INSTANTS = st.datetimes(
     datetime(FIRST_YEAR, 1, 1),  # noqa: DTZ001 - the strategy adds the time zone
     datetime(LAST_YEAR, 12, 31),  # noqa: DTZ001
     timezones=st.just(UTC),
-).map(cut_to_milliseconds)
+).map(truncate_to_ms)
 KEYS = st.uuids().map(str) | st.text(st.characters(codec="utf-8"))
-POSITIONS = st.builds(Position, value=st.none() | INSTANTS, key=KEYS)
+POSITIONS = st.builds(KeysetPosition, value=st.none() | INSTANTS, key=KEYS)
 ALPHABET = ascii_letters + digits + "-_"
 
 
@@ -41,18 +41,18 @@ def refuses(codec: CursorCodec, cursor: str) -> bool:
 
 
 @given(POSITIONS)
-def test_a_position_is_read_back(position: Position) -> None:
+def test_a_position_is_read_back(position: KeysetPosition) -> None:
     assert POSTS.decode(POSTS.encode(position), "after") == position
 
 
 def test_a_position_without_a_value_is_read_back() -> None:
-    position = Position(None, POSITION.key)
+    position = KeysetPosition(None, POSITION.key)
     assert POSTS.decode(POSTS.encode(position), "after") == position
     assert POSTS.encode(position) != POSTS.encode(POSITION)
 
 
 @given(POSITIONS)
-def test_a_cursor_fits_into_an_address_as_it_is(position: Position) -> None:
+def test_a_cursor_fits_into_an_address_as_it_is(position: KeysetPosition) -> None:
     assert set(POSTS.encode(position)) <= set(ALPHABET)
 
 
@@ -74,14 +74,16 @@ def test_the_same_position_always_has_the_same_cursor() -> None:
 )
 @given(position=POSITIONS)
 def test_the_cursor_of_another_list_workspace_or_secret_is_refused(
-    codec: CursorCodec, position: Position
+    codec: CursorCodec, position: KeysetPosition
 ) -> None:
     assert refuses(codec, POSTS.encode(position))
     assert refuses(POSTS, codec.encode(position))
 
 
 def test_a_cursor_with_any_character_changed_is_refused() -> None:
-    cursors = [POSTS.encode(Position(POSITION.value, POSITION.key + "x" * n)) for n in range(3)]
+    cursors = [
+        POSTS.encode(KeysetPosition(POSITION.value, POSITION.key + "x" * n)) for n in range(3)
+    ]
     assert {len(cursor) % 4 for cursor in cursors} == {0, 2, 3}
     for cursor in cursors:
         for place, character in enumerate(cursor):
@@ -92,7 +94,7 @@ def test_a_cursor_with_any_character_changed_is_refused() -> None:
 
 @given(POSITIONS, st.data())
 def test_a_cursor_with_a_character_more_or_less_is_refused(
-    position: Position, data: st.DataObject
+    position: KeysetPosition, data: st.DataObject
 ) -> None:
     cursor = POSTS.encode(position)
     place = data.draw(st.integers(0, len(cursor)))
@@ -103,7 +105,7 @@ def test_a_cursor_with_a_character_more_or_less_is_refused(
 
 
 @given(POSITIONS)
-def test_another_spelling_of_the_same_bytes_is_refused(position: Position) -> None:
+def test_another_spelling_of_the_same_bytes_is_refused(position: KeysetPosition) -> None:
     cursor = POSTS.encode(position)
     padding = "=" * (-len(cursor) % 4)
     raw = base64.urlsafe_b64decode(cursor + padding)

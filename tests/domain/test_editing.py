@@ -14,7 +14,7 @@ from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.editing import (
     NewPost,
     PostChanges,
-    Submission,
+    Schedule,
     cancel_post,
     change_post,
     check_new_post,
@@ -27,21 +27,21 @@ from app.domain.ids import AccountId, PostId
 from app.domain.posts import MAX_DESTINATIONS, Post, PostStatus
 from tests.domain.states import (
     ACCOUNTS,
-    CREATED,
-    EVERY,
+    ALL_STATES,
+    CREATED_AT,
     LATER,
     MINUTE,
     MUCH_LATER,
+    NEVER_ATTEMPTED,
     PUBLISHED,
     PUBLISHING,
+    RETRY_SCHEDULED,
     SUBMITTED,
     UNKNOWN,
-    UNTOUCHED,
-    WAITING,
-    account,
+    make_account,
+    make_post,
     new_id,
-    post_of,
-    posts,
+    post_strategy,
 )
 from tests.factories import NOW, draft, failed, published, queued
 
@@ -80,7 +80,7 @@ def schedule(
     return schedule_post(
         post,
         ACCOUNTS,
-        Submission(scheduled_for=scheduled_for, publish_now=at_once),
+        Schedule(scheduled_for=scheduled_for, publish_now=at_once),
         account_ids=None if accounts is None else [AccountId(each) for each in accounts],
         expected_version=None,
         new_id=new_id,
@@ -138,7 +138,7 @@ class Rules:
                 return ErrorCode.POST_ALREADY_PUBLISHED, None, sentence
             case "cancel" | "delete" if self.running():
                 return self.running()
-            case "cancel" if self.attempted and not self.any(UNTOUCHED, WAITING):
+            case "cancel" if self.attempted and not self.any(NEVER_ATTEMPTED, RETRY_SCHEDULED):
                 sentence = f"Nothing of the post is waiting any more; it is {status}."
                 return ErrorCode.CONFLICT, None, sentence
             case "cancel" | "delete":
@@ -165,7 +165,7 @@ class Rules:
             case "cancel" if not self.attempted:
                 return [due(state, None) for state in before]
             case "cancel":
-                waits = [name in UNTOUCHED or name in WAITING for name in self.names]
+                waits = [name in NEVER_ATTEMPTED or name in RETRY_SCHEDULED for name in self.names]
                 return [
                     taken_back(state) if each else state
                     for state, each in zip(before, waits, strict=True)
@@ -205,7 +205,7 @@ FACTS: Mapping[str, Mapping[str, object]] = {
 
 def assert_the_rules(names: Sequence[str], command: str) -> None:
     rules = Rules(names)
-    before = post_of([SUBMITTED[name] for name in names])
+    before = make_post([SUBMITTED[name] for name in names])
     got = outcome(COMMANDS[command], before)
     refusal = rules.refusal(command, before.status)
     if refusal is not None:
@@ -227,8 +227,8 @@ def assert_what_changed_is_dated(before: Post, after: Post) -> None:
     was = {each.id: each for each in before.destinations}
     for each in after.destinations:
         if each.id in was:
-            is_same = replace(each, updated_at=CREATED) == was[each.id]
-            assert each.updated_at == (CREATED if is_same else NOW)
+            is_same = replace(each, updated_at=CREATED_AT) == was[each.id]
+            assert each.updated_at == (CREATED_AT if is_same else NOW)
         else:
             assert each.created_at == each.updated_at == NOW
 
@@ -274,7 +274,7 @@ DRAFTS: Mapping[str, tuple[Sequence[DestinationState], Mapping[str, object]] | R
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_draft_and_every_command(command: str) -> None:
-    before = post_of([draft(), draft()])
+    before = make_post([draft(), draft()])
     expected = DRAFTS[command]
 
     got = outcome(COMMANDS[command], before)
@@ -296,14 +296,14 @@ def test_a_draft_and_every_command(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ALL_STATES)
 def test_a_stale_version_is_refused_before_anything_else(name: str, command: str) -> None:
-    post = post_of([EVERY[name]])
+    post = make_post([ALL_STATES[name]])
     versioned: Mapping[str, Command] = {
         "schedule": lambda post: schedule_post(
             post,
             ACCOUNTS,
-            Submission(scheduled_for=None, publish_now=True),
+            Schedule(scheduled_for=None, publish_now=True),
             account_ids=None,
             expected_version=3,
             new_id=new_id,
@@ -328,7 +328,7 @@ def test_a_stale_version_is_refused_before_anything_else(name: str, command: str
 @st.composite
 def commands(draw: st.DrawFn) -> tuple[str, Command]:
     accounts = draw(st.none() | st.lists(st.integers(1, 12), max_size=4))
-    when = draw(st.sampled_from([None, CREATED, NOW, LATER, MUCH_LATER]))
+    when = draw(st.sampled_from([None, CREATED_AT, NOW, LATER, MUCH_LATER]))
     at_once = draw(st.booleans())
     every: Mapping[str, Command] = {
         "text": lambda post: change(post, accounts, content="Another text"),
@@ -342,7 +342,7 @@ def commands(draw: st.DrawFn) -> tuple[str, Command]:
 
 
 @settings(max_examples=400)
-@given(posts(), st.lists(commands(), min_size=1, max_size=4))
+@given(post_strategy(), st.lists(commands(), min_size=1, max_size=4))
 def test_no_commands_make_an_impossible_post(
     before: Post, several: list[tuple[str, Command]]
 ) -> None:
@@ -354,11 +354,11 @@ def test_no_commands_make_an_impossible_post(
         assert after.is_draft or after.destinations or not before.destinations
         assert after is before or after.version == before.version + 1
         assert [each.position for each in after.destinations] == [*range(len(after.destinations))]
-        assert_what_changed_is_dated(before, after) if before.updated_at == CREATED else None
+        assert_what_changed_is_dated(before, after) if before.updated_at == CREATED_AT else None
         before = after
 
 
-@given(posts().filter(lambda post: post.is_draft or post.destinations))
+@given(post_strategy().filter(lambda post: post.is_draft or post.destinations))
 def test_what_changes_nothing_gives_the_same_post(before: Post) -> None:
     same = {"content": before.content, "scheduled_for": before.scheduled_for}
     ids = [each.account_id for each in before.destinations]
@@ -377,7 +377,7 @@ def test_what_changes_nothing_gives_the_same_post(before: Post) -> None:
 def test_json_that_only_python_takes_for_the_same_is_a_change(
     stored: Mapping[str, object], wanted: Mapping[str, object]
 ) -> None:
-    before = post_of([draft()], platform_content=stored)
+    before = make_post([draft()], platform_content=stored)
 
     after = change(before, platform_content=wanted)
 
@@ -390,13 +390,13 @@ def test_json_that_only_python_takes_for_the_same_is_a_change(
 
 
 @pytest.mark.parametrize("name", [*COMMANDS])
-@pytest.mark.parametrize("state", [*EVERY])
+@pytest.mark.parametrize("state", [*ALL_STATES])
 def test_what_was_imported_is_only_deleted(name: str, state: str) -> None:
-    imported = replace(post_of([EVERY[state]]), imported_at=CREATED)
+    imported = replace(make_post([ALL_STATES[state]]), imported_at=CREATED_AT)
     told = outcome(COMMANDS[name], imported)
     if name == "delete":
         own = outcome(COMMANDS[name], replace(imported, imported_at=None))
-        assert told == (replace(own, imported_at=CREATED) if isinstance(own, Post) else own)
+        assert told == (replace(own, imported_at=CREATED_AT) if isinstance(own, Post) else own)
     else:
         sentence = "The post was imported: change it in the service that publishes it."
         assert told == (ErrorCode.CONFLICT, None, sentence)
@@ -482,11 +482,11 @@ REFUSED_NEW = {
 
 @pytest.mark.parametrize(("new", "refusal"), REFUSED_NEW.values(), ids=REFUSED_NEW)
 def test_a_new_post_is_refused(new: NewPost, refusal: Refusal) -> None:
-    assert outcome(lambda _post: created(new), post_of([])) == refusal
+    assert outcome(lambda _post: created(new), make_post([])) == refusal
 
 
-UNTIMED = post_of([draft()], scheduled_for=None)
-PASSED = post_of([draft()], scheduled_for=NOW - MINUTE)
+UNTIMED = make_post([draft()], scheduled_for=None)
+PASSED = make_post([draft()], scheduled_for=NOW - MINUTE)
 REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
     "both times": (
         UNTIMED,
@@ -521,17 +521,17 @@ REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
         ),
     ),
     "no account": (
-        post_of([]),
+        make_post([]),
         schedule,
         (ErrorCode.VALIDATION_ERROR, "accountIds", "The draft has no account: pass accountIds."),
     ),
     "no account any more": (
-        post_of([queued(LATER)]),
+        make_post([queued(LATER)]),
         lambda post: change(post, []),
         (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT),
     ),
     "a change to the past": (
-        post_of([queued(LATER)]),
+        make_post([queued(LATER)]),
         lambda post: change(post, scheduled_for=NOW),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
@@ -558,7 +558,7 @@ def test_a_draft_whose_time_has_passed_is_still_edited_and_goes_out_at_once() ->
 
 
 def test_texts_that_were_right_once_stay_while_others_are_changed() -> None:
-    stored = post_of([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
+    stored = make_post([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
 
     assert change(stored, media_ids=["m1"]) is stored
     assert change(stored, reference="spring").reference == "spring"
@@ -571,8 +571,8 @@ def test_texts_that_were_right_once_stay_while_others_are_changed() -> None:
 
 
 def test_an_account_that_was_switched_off_may_stay_and_come() -> None:
-    accounts = {AccountId(1): account(1, is_active=False)}
-    post = post_of([failed()])
+    accounts = {AccountId(1): make_account(1, is_active=False)}
+    post = make_post([failed()])
 
     got = change_post(
         post,
@@ -588,7 +588,7 @@ def test_an_account_that_was_switched_off_may_stay_and_come() -> None:
 
 
 def test_published_and_failed_parts_are_not_deleted() -> None:
-    code = outcome(COMMANDS["delete"], post_of([failed(), published()]))
+    code = outcome(COMMANDS["delete"], make_post([failed(), published()]))
     assert code == (
         ErrorCode.POST_ALREADY_PUBLISHED,
         None,

@@ -18,7 +18,7 @@ from app.domain.events import Event, EventKind, account_events, duplicate_event,
 from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.retrying import retry_post
-from tests.domain.states import ACCOUNTS, SUBMITTED, account, post_of, posts
+from tests.domain.states import ACCOUNTS, SUBMITTED, make_account, make_post, post_strategy
 from tests.domain.test_editing import COMMANDS, change, commands, outcome
 from tests.factories import NOW, claimed, draft, failed, queued
 
@@ -77,7 +77,7 @@ def spelled(known: Mapping[object, Facts]) -> dict[object, str]:
     return {key: repr(sorted(facts.items())) for key, facts in known.items()}
 
 
-@given(posts())
+@given(post_strategy())
 def test_the_events_of_a_new_post_tell_all_of_it(post: Post) -> None:
     events = list(post_events(None, post))
 
@@ -94,7 +94,7 @@ def test_the_events_of_a_new_post_tell_all_of_it(post: Post) -> None:
 
 
 @settings(max_examples=200)
-@given(posts(), st.lists(commands(), min_size=1, max_size=4), st.booleans())
+@given(post_strategy(), st.lists(commands(), min_size=1, max_size=4), st.booleans())
 def test_the_events_of_any_commands_repeat_them(
     before: Post, several: list[tuple[str, Any]], retry: bool
 ) -> None:
@@ -105,20 +105,20 @@ def test_the_events_of_any_commands_repeat_them(
             known = folded(known, list(post_events(before, after)))
             before = after
     if retry and before.imported_at is None:
-        after, _ = retry_post(before, ACCOUNTS, only=None, force=True, now=NOW)
+        after, _ = retry_post(before, ACCOUNTS, account_ids=None, force=True, now=NOW)
         known = folded(known, list(post_events(before, after)))
         before = after
 
     assert spelled(known) == spelled(stored(before))
 
 
-@given(posts())
+@given(post_strategy())
 def test_nothing_is_told_where_nothing_changed(post: Post) -> None:
     assert list(post_events(post, replace(post))) == []
 
 
 def test_an_event_has_what_changed_and_nothing_else() -> None:
-    before = post_of([queued(), failed()])
+    before = make_post([queued(), failed()])
     after = change(before, content="Another text")
 
     assert list(post_events(before, after)) == [
@@ -135,14 +135,14 @@ def test_an_event_has_what_changed_and_nothing_else() -> None:
 
 
 def test_a_change_that_only_json_sees_is_told() -> None:
-    before = post_of([draft()], platform_content={"x": {"pinned": 1}})
+    before = make_post([draft()], platform_content={"x": {"pinned": 1}})
     (event,) = post_events(before, replace(before, platform_content={"x": {"pinned": True}}))
 
     assert repr(event.changes) == "{'platform_content': {'x': {'pinned': True}}}"
 
 
 def test_a_deletion_is_told_as_one_and_a_change_after_it_is_not() -> None:
-    before = post_of([queued()])
+    before = make_post([queued()])
     after = COMMANDS["delete"](before)
 
     kinds = [each.kind for each in post_events(before, after)]
@@ -153,7 +153,7 @@ def test_a_deletion_is_told_as_one_and_a_change_after_it_is_not() -> None:
 
 
 def test_a_destination_that_is_left_out_is_told_before_those_that_come() -> None:
-    before = post_of([queued(), queued()])
+    before = make_post([queued(), queued()])
     after = change(before, [9, 2])
 
     assert [
@@ -168,16 +168,16 @@ def test_a_destination_that_is_left_out_is_told_before_those_that_come() -> None
 
 def test_no_event_has_a_token() -> None:
     for state in SUBMITTED.values():
-        post = post_of([state])
+        post = make_post([state])
         for event in post_events(None, post):
             assert not TOKENS & event.changes.keys()
-    before, after = post_of([claimed()]), post_of([claimed()])
+    before, after = make_post([claimed()]), make_post([claimed()])
     assert before != after
     assert list(post_events(before, after)) == []
 
 
 def test_an_account_is_told_when_it_comes_and_what_changes_of_it() -> None:
-    before = account(3)
+    before = make_account(3)
     after = replace(before, is_active=False, token_expires_at=NOW)
 
     (connected,) = account_events(None, before)
@@ -197,7 +197,7 @@ def test_an_account_is_told_when_it_comes_and_what_changes_of_it() -> None:
 
 @pytest.mark.parametrize("url", ["https://x.com/2", None])
 def test_a_duplicate_is_told_with_the_place_of_the_second_one(url: str | None) -> None:
-    post = post_of([SUBMITTED["published"]])
+    post = make_post([SUBMITTED["published"]])
     again = Evidence(
         fence=2,
         counted=False,

@@ -9,14 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.idempotency import RepetitionKey, canonical, fingerprint, given_key, same_body_key
+from app.domain.idempotency import (
+    IdempotencyKey,
+    body_key,
+    canonicalize,
+    fingerprint,
+    parse_client_key,
+)
 from tests.domain.test_editing import wanted
 
 
 @pytest.mark.parametrize("text", ["k", "a b", "ключ-1", "x" * 255, " k "])
 def test_a_given_key_is_kept_for_a_day_and_does_not_wait(text: str) -> None:
-    assert given_key(text, "idempotencyKey") == RepetitionKey(
-        f"given:{text}", timedelta(hours=24), waits=False
+    assert parse_client_key(text, "idempotencyKey") == IdempotencyKey(
+        f"given:{text}", timedelta(hours=24), waits_for_first=False
     )
 
 
@@ -34,20 +40,20 @@ def test_a_given_key_is_kept_for_a_day_and_does_not_wait(text: str) -> None:
 )
 def test_a_key_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        given_key(text, "idempotencyKey")
+        parse_client_key(text, "idempotencyKey")
 
     assert (refused.value.message, refused.value.argument) == (message, "idempotencyKey")
 
 
 def test_a_body_is_known_for_ten_seconds_by_its_bytes_and_its_caller() -> None:
-    key = same_body_key("key-1", b'{"content": "Sale"}')
+    key = body_key("key-1", b'{"content": "Sale"}')
 
-    assert (key.lifetime, key.waits) == (timedelta(seconds=10), True)
-    assert key == same_body_key("key-1", b'{"content": "Sale"}')
+    assert (key.lifetime, key.waits_for_first) == (timedelta(seconds=10), True)
+    assert key == body_key("key-1", b'{"content": "Sale"}')
     others = [
-        same_body_key("key-2", b'{"content": "Sale"}'),
-        same_body_key("key-1", b'{"content":  "Sale"}'),
-        given_key(key.text, "idempotencyKey"),
+        body_key("key-2", b'{"content": "Sale"}'),
+        body_key("key-1", b'{"content":  "Sale"}'),
+        parse_client_key(key.text, "idempotencyKey"),
     ]
     assert key.text not in [each.text for each in others]
 
@@ -96,9 +102,9 @@ class AskedOfALaterVersion(Asked):
 
 def test_a_field_that_a_later_version_knows_changes_no_request_that_does_not_give_it() -> None:
     content: dict[str, object] = {"a": None}
-    assert canonical(Asked(None, content)) == {"content": {"a": None}}
-    assert canonical(AskedOfALaterVersion(None, content)) == canonical(Asked(None, content))
-    given = canonical(AskedOfALaterVersion([], content, datetime(2026, 5, 1, tzinfo=UTC)))
+    assert canonicalize(Asked(None, content)) == {"content": {"a": None}}
+    assert canonicalize(AskedOfALaterVersion(None, content)) == canonicalize(Asked(None, content))
+    given = canonicalize(AskedOfALaterVersion([], content, datetime(2026, 5, 1, tzinfo=UTC)))
     assert given == {"only": [], "content": {"a": None}, "later": datetime(2026, 5, 1, tzinfo=UTC)}
 
 
@@ -117,5 +123,5 @@ def test_every_field_of_a_post_counts() -> None:
         {"platform_content": {"x": {"n": True}}},
         {"reference": "r"},
     ]
-    made = {fingerprint(canonical(wanted(**each))) for each in changes}
+    made = {fingerprint(canonicalize(wanted(**each))) for each in changes}
     assert len(made) == len(changes)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
-from app.domain.leases import Lease, LeaseCodec, LeaseKind, chosen_platforms, lease_time
+from app.domain.leases import Lease, LeaseCodec, LeaseKind, parse_lease_duration, parse_platforms
 
 PUBLISHING = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 VERIFICATION = LeaseCodec(b"secret", LeaseKind.VERIFICATION)
@@ -78,7 +78,7 @@ def test_no_text_breaks_the_reading_of_a_lease(text: str) -> None:
 
 @pytest.mark.parametrize("seconds", [1, 60, 3600])
 def test_a_lease_may_last_from_a_second_to_an_hour(seconds: int) -> None:
-    assert lease_time(seconds, "leaseSeconds") == timedelta(seconds=seconds)
+    assert parse_lease_duration(seconds, "leaseSeconds") == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -93,21 +93,21 @@ def test_a_lease_may_last_from_a_second_to_an_hour(seconds: int) -> None:
 )
 def test_another_length_is_refused(seconds: int, shown: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        lease_time(seconds, "leaseSeconds")
+        parse_lease_duration(seconds, "leaseSeconds")
     assert refusal.value.argument == "leaseSeconds"
     assert refusal.value.message == f"leaseSeconds must be from 1 to 3,600; it is {shown}."
 
 
 @pytest.mark.parametrize("names", [None, ["x"], ["instagram", "my-own_platform2", "4chan"]])
 def test_any_platforms_that_accounts_can_be_on_may_be_chosen(names: list[str] | None) -> None:
-    assert chosen_platforms(names, "platforms") == names
+    assert parse_platforms(names, "platforms") == names
 
 
 @pytest.mark.parametrize("name", ["", "Instagram", " x", "x ", "é", "x\n", "ｘ", "_x"])
 def test_a_platform_that_no_account_can_be_on_is_refused_by_its_place(name: str) -> None:
     for names, argument in (([name], "platforms[0]"), (["x", name], "platforms[1]")):
         with pytest.raises(InvalidInput) as refusal:
-            chosen_platforms(names, "platforms")
+            parse_platforms(names, "platforms")
         error = refusal.value
         assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, argument)
         assert error.message == (

@@ -14,7 +14,7 @@ from app.domain.destinations import DestinationStatus
 from app.domain.ids import DestinationId
 from app.domain.posts import PostStatus, post_published_at, post_status, search_text
 from app.domain.text import fold_for_search
-from tests.domain.states import EVERY, LATER, UNTOUCHED, WAITING, post_of
+from tests.domain.states import ALL_STATES, LATER, NEVER_ATTEMPTED, RETRY_SCHEDULED, make_post
 from tests.factories import NOW, published, queued
 
 QUEUED = DestinationStatus.QUEUED
@@ -157,30 +157,30 @@ def test_the_search_text_does_not_depend_on_the_order_of_the_platforms(
     assert search_text(content, platform_content).startswith(fold_for_search(content))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ALL_STATES)
 def test_a_destination_in_another_state_is_changed_now_and_so_is_its_post(name: str) -> None:
-    before = post_of([queued(), EVERY["queued"]], scheduled_for=LATER)
+    before = make_post([queued(), ALL_STATES["queued"]], scheduled_for=LATER)
     first, second = before.destinations
 
-    after = before.with_state(second.id, EVERY[name], NOW)
+    after = before.with_state(second.id, ALL_STATES[name], NOW)
 
     if name == "queued":
         assert after is before
     else:
-        changed = replace(second, state=EVERY[name], updated_at=NOW)
+        changed = replace(second, state=ALL_STATES[name], updated_at=NOW)
         assert after == replace(before, destinations=(first, changed), updated_at=NOW)
         assert after.version == before.version
-    assert after.destination(second.id).state == EVERY[name]
+    assert after.destination(second.id).state == ALL_STATES[name]
 
 
-@pytest.mark.parametrize("name", [*UNTOUCHED, *WAITING])
+@pytest.mark.parametrize("name", [*NEVER_ATTEMPTED, *RETRY_SCHEDULED])
 def test_nobody_may_claim_what_comes_back_to_a_deleted_post(name: str) -> None:
-    before = post_of([published()], deleted_at=NOW)
+    before = make_post([published()], deleted_at=NOW)
     (only,) = before.destinations
-    after = before.with_state(only.id, EVERY[name], NOW)
-    assert after.destination(only.id).state == replace(EVERY[name], claimable_at=None)
+    after = before.with_state(only.id, ALL_STATES[name], NOW)
+    assert after.destination(only.id).state == replace(ALL_STATES[name], claimable_at=None)
 
 
 def test_a_destination_of_another_post_is_no_destination() -> None:
     with pytest.raises(KeyError):
-        post_of([queued()]).destination(DestinationId(UUID(int=77)))
+        make_post([queued()]).destination(DestinationId(UUID(int=77)))

@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
-from app.domain.endings import History, Receipt, Recorded, RetryRules
+from app.domain.endings import History, Receipt, RetryDecider, Transition
 from app.domain.errors import PostResultsError
-from app.domain.findings import Finding, Result, reconcile, record_result, report_verified
+from app.domain.findings import (
+    ExternalAttempt,
+    VerificationFinding,
+    reconcile,
+    record_external_attempt,
+    report_verified,
+)
 from app.domain.leases import Lease
 from app.domain.publishing import (
-    Report,
-    lose_lease,
+    ReportContext,
+    expire_lease,
     release_claim,
     report_failed,
     report_published,
@@ -25,12 +31,12 @@ from app.domain.publishing import (
     start_attempt,
 )
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.transitions import cancelled, claimed, retried, verifying
-from tests.domain.histories import HERE, SECOND, TIMEOUT, lease
+from app.domain.transitions import cancelled, claimed, retried, verification_claimed
+from tests.domain.histories import PUBLICATION, SECOND, TIMEOUT, make_lease
 from tests.factories import NOW, queued
 
 MINUTE = timedelta(minutes=1)
-Command = Callable[["Kept"], Recorded]
+Command = Callable[["Kept"], Transition]
 
 
 @dataclass
@@ -40,8 +46,8 @@ class Kept:
     state: DestinationState = field(default_factory=queued)
     attempts: list[Attempt] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
-    leases: list[Lease] = field(default_factory=lambda: [lease(0)])
-    looks: list[Lease] = field(default_factory=lambda: [lease(0)])
+    leases: list[Lease] = field(default_factory=lambda: [make_lease(0)])
+    looks: list[Lease] = field(default_factory=lambda: [make_lease(0)])
     now: datetime = NOW
     ids: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -52,10 +58,10 @@ class Kept:
     def new_id(self) -> UUID:
         return UUID(int=next(self.ids))
 
-    def report(self, of: Lease) -> Report:
-        return Report(of, self.new_id, self.now)
+    def report(self, of: Lease) -> ReportContext:
+        return ReportContext(of, self.new_id, self.now)
 
-    def store(self, recorded: Recorded) -> None:
+    def store(self, recorded: Transition) -> None:
         """As the database does, whose unique keys are asserted."""
         known = {each.id: each for each in self.attempts}
         for each in recorded.attempts:
@@ -67,55 +73,57 @@ class Kept:
         self.state = recorded.state
 
 
-rules = RetryRules(DEFAULT_POLICIES, lambda: 0.5)
+rules = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 
 
 def failure(category: ErrorCategory) -> Failure:
     return replace(TIMEOUT, category=category, code=category.name)
 
 
-def claim(kept: Kept) -> Recorded:
+def claim(kept: Kept) -> Transition:
     at = kept.state.claimable_at
     if at is None or at > kept.now:
-        return Recorded(state=kept.state)
-    lost = lose_lease(kept.state, kept.history, kept.now)
+        return Transition(state=kept.state)
+    lost = expire_lease(kept.state, kept.history, kept.now)
     free = lost.state if lost else kept.state
-    kept.leases.append(lease(free.fence + 1, kept.new_id()))
-    return Recorded(state=claimed(free, kept.leases[-1].token, kept.now + MINUTE))
+    kept.leases.append(make_lease(free.fence + 1, kept.new_id()))
+    return Transition(state=claimed(free, kept.leases[-1].token, kept.now + MINUTE))
 
 
-def look(kept: Kept) -> Recorded:
+def look(kept: Kept) -> Transition:
     at = kept.state.verifiable_at
     if at is None or at > kept.now:
-        return Recorded(state=kept.state)
-    kept.looks.append(lease(kept.state.fence, kept.new_id()))
-    return Recorded(state=verifying(kept.state, kept.looks[-1].token, kept.now + MINUTE))
+        return Transition(state=kept.state)
+    kept.looks.append(make_lease(kept.state.fence, kept.new_id()))
+    return Transition(
+        state=verification_claimed(kept.state, kept.looks[-1].token, kept.now + MINUTE)
+    )
 
 
-def tick(kept: Kept) -> Recorded:
-    return lose_lease(kept.state, kept.history, kept.now) or Recorded(state=kept.state)
+def tick(kept: Kept) -> Transition:
+    return expire_lease(kept.state, kept.history, kept.now) or Transition(state=kept.state)
 
 
-def by_hand(kept: Kept) -> Recorded:
+def by_hand(kept: Kept) -> Transition:
     """A cancellation of what waits, or a forced retry of what has failed."""
     match kept.state.status:
         case DestinationStatus.QUEUED:
-            return Recorded(state=cancelled(kept.state, kept.now))
+            return Transition(state=cancelled(kept.state, kept.now))
         case DestinationStatus.FAILED:
-            return Recorded(state=retried(kept.state, kept.now))
+            return Transition(state=retried(kept.state, kept.now))
         case _:
-            return Recorded(state=kept.state)
+            return Transition(state=kept.state)
 
 
 def wait(by: timedelta) -> Command:
-    def later(kept: Kept) -> Recorded:
+    def later(kept: Kept) -> Transition:
         kept.now += by
-        return Recorded(state=kept.state)
+        return Transition(state=kept.state)
 
     return later
 
 
-def of_lease(tell: Callable[[Kept, Report], Recorded]) -> st.SearchStrategy[Command]:
+def of_lease(tell: Callable[[Kept, ReportContext], Transition]) -> st.SearchStrategy[Command]:
     """By one of the latest three leases, the last one more often."""
     return st.sampled_from([-1, -1, -1, -2, -3]).map(
         lambda place: (
@@ -124,8 +132,8 @@ def of_lease(tell: Callable[[Kept, Report], Recorded]) -> st.SearchStrategy[Comm
     )
 
 
-def of_look(finding: Finding) -> st.SearchStrategy[Command]:
-    where = HERE if finding is Finding.PUBLISHED else None
+def of_look(finding: VerificationFinding) -> st.SearchStrategy[Command]:
+    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
     return st.sampled_from([-1, -1, -2]).map(
         lambda place: (
             lambda kept: report_verified(
@@ -143,15 +151,15 @@ def of_look(finding: Finding) -> st.SearchStrategy[Command]:
 def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
     return st.sampled_from(["a", "b", "c"]).map(
         lambda key: (
-            lambda kept: record_result(
+            lambda kept: record_external_attempt(
                 kept.state,
                 kept.history,
-                Result(
+                ExternalAttempt(
                     attempt_key=key,
                     worker=None,
                     started_at=kept.now,
-                    outcome=Outcome.PUBLISHED if told is HERE else Outcome.FAILED,
-                    told=told,
+                    outcome=Outcome.PUBLISHED if told is PUBLICATION else Outcome.FAILED,
+                    details=told,
                 ),
                 rules,
                 new_id=kept.new_id,
@@ -162,7 +170,7 @@ def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
 
 
 REPORTS = st.one_of(
-    of_lease(lambda kept, of: report_published(kept.state, kept.history, of, HERE)),
+    of_lease(lambda kept, of: report_published(kept.state, kept.history, of, PUBLICATION)),
     *(
         of_lease(
             lambda kept, of, category=category: report_failed(  # type: ignore[misc]
@@ -172,11 +180,13 @@ REPORTS = st.one_of(
         for category in ErrorCategory
     ),
     of_lease(lambda kept, of: report_unknown(kept.state, kept.history, of, TIMEOUT)),
-    elsewhere(HERE),
+    elsewhere(PUBLICATION),
     elsewhere(TIMEOUT),
 )
 STARTS = of_lease(
-    lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None, obstacle=None)[0]
+    lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None, blocking_reason=None)[
+        0
+    ]
 )
 COMMANDS = st.one_of(
     st.just(claim),
@@ -185,10 +195,10 @@ COMMANDS = st.one_of(
     st.sampled_from([claim, look, tick, by_hand]),
     st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait),
     of_lease(
-        lambda kept, of: Recorded(state=release_claim(kept.state, of.lease, of.now)),
+        lambda kept, of: Transition(state=release_claim(kept.state, of.lease, of.now)),
     ),
-    *map(of_look, Finding),
-    st.sampled_from([HERE, None]).map(
+    *map(of_look, VerificationFinding),
+    st.sampled_from([PUBLICATION, None]).map(
         lambda where: lambda kept: reconcile(kept.state, where, kept.now)
     ),
 )
@@ -214,7 +224,7 @@ def assert_sound(before: DestinationState, kept: Kept) -> None:
     assert len({each.fence for each in kept.evidence}) == len(kept.evidence)
 
 
-def obeyed(kept: Kept, command: Command) -> Recorded | None:
+def obeyed(kept: Kept, command: Command) -> Transition | None:
     """What was stored; None for a refusal, after which nothing has changed."""
     before = replace_lists(kept)
     try:
@@ -256,7 +266,7 @@ def test_a_start_or_a_report_that_is_repeated_changes_nothing(
 
     again = obeyed(kept, report)
 
-    assert again == Recorded(state=kept.state, receipt=Receipt.REPEATED)
+    assert again == Transition(state=kept.state, receipt=Receipt.REPEATED)
     assert replace_lists(kept) == before
 
 

@@ -8,46 +8,50 @@ import pytest
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from app.domain.endings import History, Receipt, Recorded
-from app.domain.findings import Result, record_result
+from app.domain.endings import History, Receipt, Transition
+from app.domain.findings import ExternalAttempt, record_external_attempt
 from app.domain.transitions import unknown
 from tests.domain.histories import (
-    AFTER,
-    DURING,
-    HALFWAY,
-    HERE,
-    NEW,
+    AFTER_LEASE,
+    DURING_LEASE,
+    NEW_ATTEMPT_ID,
+    PUBLICATION,
+    RETRY_CONTEXT,
     SECOND,
     TIMEOUT,
-    as_failed,
-    as_published,
-    as_waiting,
-    history_of,
-    outcome_of,
+    failed_state,
+    make_history,
+    published_state,
+    result_or_error,
+    retrying_state,
 )
-from tests.domain.states import EVERY, PUBLISHED, UNKNOWN
+from tests.domain.states import ALL_STATES, PUBLISHED, UNKNOWN
 from tests.domain.test_publishing_claims import LEASED, STARTED
 from tests.domain.test_publishing_reports import REFUSED, evidence, overtaken
 
-every_state = pytest.mark.parametrize("name", EVERY)
+every_state = pytest.mark.parametrize("name", ALL_STATES)
 LEASED_ERROR = (
     "leased",
     "Another publisher holds this destination. Try again when its lease has ended.",
 )
-BEGAN = AFTER - SECOND
+BEGAN = AFTER_LEASE - SECOND
 DRAFT_ERROR = ("conflict", "The post is a draft. Schedule it before you publish it.")
 
 
-def result(told: Publication | Failure, key: str = "job-1") -> Result:
+def result(told: Publication | Failure, key: str = "job-1") -> ExternalAttempt:
     outcome = Outcome.FAILED if isinstance(told, Failure) else Outcome.PUBLISHED
-    return Result(attempt_key=key, worker="cron", started_at=BEGAN, outcome=outcome, told=told)
+    return ExternalAttempt(
+        attempt_key=key, worker="cron", started_at=BEGAN, outcome=outcome, details=told
+    )
 
 
 def recorded(
-    state: DestinationState, history: History, of: Result, now: datetime = AFTER
-) -> Recorded | tuple[str, str]:
-    return outcome_of(
-        lambda: record_result(state, history, of, HALFWAY, new_id=lambda: NEW, now=now)
+    state: DestinationState, history: History, of: ExternalAttempt, now: datetime = AFTER_LEASE
+) -> Transition | tuple[str, str]:
+    return result_or_error(
+        lambda: record_external_attempt(
+            state, history, of, RETRY_CONTEXT, new_id=lambda: NEW_ATTEMPT_ID, now=now
+        )
     )
 
 
@@ -55,7 +59,7 @@ def logged(
     state: DestinationState, outcome: Outcome, failure: Failure | None, *, number: int | None
 ) -> Attempt:
     return Attempt(
-        id=NEW,
+        id=NEW_ATTEMPT_ID,
         kind=AttemptKind.LATE if number is None else AttemptKind.REGULAR,
         number=number,
         fence=state.fence + 1,
@@ -64,7 +68,7 @@ def logged(
         started_at=BEGAN,
         outcome=outcome,
         failure=failure,
-        finished_at=AFTER,
+        finished_at=AFTER_LEASE,
     )
 
 
@@ -78,38 +82,38 @@ def counted(state: DestinationState) -> DestinationState:
 
 
 def ended(history: History) -> list[Attempt]:
-    return [replace(each, finished_at=AFTER) for each in overtaken(history)]
+    return [replace(each, finished_at=AFTER_LEASE) for each in overtaken(history)]
 
 
 @every_state
 def test_a_publication_is_recorded_unless_somebody_holds_the_destination(name: str) -> None:
-    state, history = EVERY[name], history_of(EVERY[name])
-    told = recorded(state, history, result(HERE))
+    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
+    told = recorded(state, history, result(PUBLICATION))
 
     if name == "draft":
         assert told == DRAFT_ERROR
     elif name in PUBLISHED:
-        assert told == Recorded(
+        assert told == Transition(
             state=replace(state, fence=state.fence + 1),
             receipt=Receipt.DUPLICATE,
             attempts=(logged(state, Outcome.PUBLISHED, None, number=None),),
-            evidence=replace(evidence(state.fence + 1, counted=False), reported_at=AFTER),
+            evidence=replace(evidence(state.fence + 1, counted=False), reported_at=AFTER_LEASE),
         )
     else:
         own = logged(state, Outcome.PUBLISHED, None, number=state.attempts + 1)
-        assert told == Recorded(
-            state=as_published(counted(state), HERE, AFTER),
+        assert told == Transition(
+            state=published_state(counted(state), PUBLICATION, AFTER_LEASE),
             attempts=(*ended(history), own),
-            evidence=replace(evidence(state.fence + 1, counted=True), reported_at=AFTER),
+            evidence=replace(evidence(state.fence + 1, counted=True), reported_at=AFTER_LEASE),
         )
-    held = recorded(state, history, result(HERE), DURING)
+    held = recorded(state, history, result(PUBLICATION), DURING_LEASE)
     assert (held == LEASED_ERROR) == (name in LEASED)
 
 
 @every_state
 @pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["for now", "for good"])
 def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure) -> None:
-    state, history = EVERY[name], history_of(EVERY[name])
+    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     told = recorded(state, history, result(failure))
 
     if name == "draft":
@@ -126,33 +130,33 @@ def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure
         since = state.round_started_at
         earlier = [each for each in history.attempts if each.outcome is Outcome.FAILED]
         failures = 1 + sum(since is not None and each.started_at >= since for each in earlier)
-        until = AFTER + 15 * 2 ** (failures - 1) * SECOND
+        until = AFTER_LEASE + 15 * 2 ** (failures - 1) * SECOND
         own = logged(state, Outcome.FAILED, failure, number=state.attempts + 1)
-        assert told == Recorded(
-            state=as_failed(before, failure, AFTER)
+        assert told == Transition(
+            state=failed_state(before, failure, AFTER_LEASE)
             if is_spent
             # Elsewhere it may have been tried before its time; here it is not.
-            else as_waiting(before, failure, max(until, state.due_at or until)),
+            else retrying_state(before, failure, max(until, state.due_at or until)),
             attempts=(*ended(history), own),
         )
         assert len(ended(history)) == (name in STARTED)
-    held = recorded(state, history, result(failure), DURING)
+    held = recorded(state, history, result(failure), DURING_LEASE)
     assert (held == LEASED_ERROR) == (name in LEASED)
 
 
 @every_state
-@pytest.mark.parametrize("told", [HERE, TIMEOUT], ids=["published", "failed"])
+@pytest.mark.parametrize("told", [PUBLICATION, TIMEOUT], ids=["published", "failed"])
 def test_an_attempt_that_is_known_is_not_recorded_again(
     name: str, told: Publication | Failure
 ) -> None:
-    state = EVERY[name]
-    outcome = Outcome.PUBLISHED if told is HERE else Outcome.FAILED
+    state = ALL_STATES[name]
+    outcome = Outcome.PUBLISHED if told is PUBLICATION else Outcome.FAILED
     known = replace(logged(state, outcome, None, number=1), fence=1)
-    history = replace(history_of(state), attempts=[known])
-    other = TIMEOUT if told is HERE else HERE
+    history = replace(make_history(state), attempts=[known])
+    other = TIMEOUT if told is PUBLICATION else PUBLICATION
 
-    for now in (DURING, AFTER):
-        assert recorded(state, history, result(told), now) == Recorded(
+    for now in (DURING_LEASE, AFTER_LEASE):
+        assert recorded(state, history, result(told), now) == Transition(
             state=state, receipt=Receipt.REPEATED
         )
         assert recorded(state, history, result(other), now) == (
@@ -162,34 +166,34 @@ def test_an_attempt_that_is_known_is_not_recorded_again(
 
 
 def test_another_key_is_another_attempt() -> None:
-    state = EVERY["queued"]
+    state = ALL_STATES["queued"]
     once = recorded(state, History("x", [], []), result(TIMEOUT, "a"))
-    assert isinstance(once, Recorded)
-    twice = recorded(once.state, History("x", once.attempts, []), result(HERE, "b"))
-    assert isinstance(twice, Recorded)
+    assert isinstance(once, Transition)
+    twice = recorded(once.state, History("x", once.attempts, []), result(PUBLICATION, "b"))
+    assert isinstance(twice, Transition)
     assert (twice.state.attempts, twice.state.fence) == (2, 2)
     assert [each.number for each in (*once.attempts, *twice.attempts)] == [1, 2]
 
 
 def test_an_attempt_that_began_in_the_publishers_future_does_not_end_before() -> None:
-    ahead = replace(result(HERE), started_at=AFTER + timedelta(minutes=1))
-    told = recorded(EVERY["queued"], History("x", [], []), ahead)
-    assert isinstance(told, Recorded)
-    assert [each.finished_at for each in told.attempts] == [AFTER + timedelta(minutes=1)]
+    ahead = replace(result(PUBLICATION), started_at=AFTER_LEASE + timedelta(minutes=1))
+    told = recorded(ALL_STATES["queued"], History("x", [], []), ahead)
+    assert isinstance(told, Transition)
+    assert [each.finished_at for each in told.attempts] == [AFTER_LEASE + timedelta(minutes=1)]
 
 
 def test_a_recorded_result_has_the_id_that_was_made_for_it() -> None:
-    told = recorded(EVERY["queued"], History("x", [], []), result(HERE))
-    assert isinstance(told, Recorded)
+    told = recorded(ALL_STATES["queued"], History("x", [], []), result(PUBLICATION))
+    assert isinstance(told, Transition)
     assert [each.id for each in told.attempts] == [UUID(int=0xABC)]
 
 
 @pytest.mark.parametrize("name", ["waiting", "retried by hand", "waiting after several failures"])
 def test_what_failed_before_another_attempt_began_is_only_logged(name: str) -> None:
-    state, history = EVERY[name], history_of(EVERY[name])
+    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     older = replace(result(REFUSED), started_at=history.attempts[-1].started_at - SECOND)
 
-    assert recorded(state, history, older) == Recorded(
+    assert recorded(state, history, older) == Transition(
         state=replace(state, fence=state.fence + 1),
         receipt=Receipt.LATE,
         attempts=(
@@ -201,31 +205,35 @@ def test_what_failed_before_another_attempt_began_is_only_logged(name: str) -> N
 
 
 def test_a_result_that_its_publisher_does_not_know_is_looked_at_first() -> None:
-    state = EVERY["waiting"]
+    state = ALL_STATES["waiting"]
     guess = replace(result(TIMEOUT), outcome=Outcome.UNKNOWN)
     failure = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
 
-    told = recorded(state, history_of(state), guess)
+    told = recorded(state, make_history(state), guess)
 
-    assert told == Recorded(
-        state=unknown(counted(state), failure, AFTER),
+    assert told == Transition(
+        state=unknown(counted(state), failure, AFTER_LEASE),
         attempts=(logged(state, Outcome.UNKNOWN, failure, number=state.attempts + 1),),
     )
 
 
 def test_a_publisher_may_find_later_where_its_attempt_has_published() -> None:
-    state = EVERY["waiting"]
-    first = recorded(state, history_of(state), replace(result(TIMEOUT), outcome=Outcome.UNKNOWN))
-    assert isinstance(first, Recorded)
-    history = replace(history_of(state), attempts=[*history_of(state).attempts, *first.attempts])
+    state = ALL_STATES["waiting"]
+    first = recorded(state, make_history(state), replace(result(TIMEOUT), outcome=Outcome.UNKNOWN))
+    assert isinstance(first, Transition)
+    history = replace(
+        make_history(state), attempts=[*make_history(state).attempts, *first.attempts]
+    )
 
-    found = recorded(first.state, history, result(HERE))
+    found = recorded(first.state, history, result(PUBLICATION))
 
-    seen = replace(evidence(first.state.fence, counted=True), reported_at=AFTER)
-    assert found == Recorded(state=as_published(first.state, HERE, AFTER), evidence=seen)
-    assert isinstance(found, Recorded)
+    seen = replace(evidence(first.state.fence, counted=True), reported_at=AFTER_LEASE)
+    assert found == Transition(
+        state=published_state(first.state, PUBLICATION, AFTER_LEASE), evidence=seen
+    )
+    assert isinstance(found, Transition)
     known = replace(history, evidence=[seen])
-    assert recorded(found.state, known, result(HERE)) == Recorded(
+    assert recorded(found.state, known, result(PUBLICATION)) == Transition(
         state=found.state, receipt=Receipt.REPEATED
     )
     assert recorded(first.state, history, result(REFUSED)) == (

@@ -8,19 +8,19 @@ import pytest
 
 from app.domain.attempts import Failure
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
-from app.domain.endings import History, RetryRules
-from app.domain.publishing import Report, report_failed, start_attempt
+from app.domain.endings import History, RetryDecider
+from app.domain.publishing import ReportContext, report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.transitions import claimed, retried
 from tests.domain.histories import (
-    NEW,
+    NEW_ATTEMPT_ID,
     SECOND,
-    attempt,
-    held,
-    history_of,
-    report,
+    current_lease,
+    make_attempt,
+    make_history,
+    report_context,
 )
-from tests.domain.states import EVERY
+from tests.domain.states import ALL_STATES
 from tests.factories import NOW, queued
 
 HOUR = timedelta(hours=1)
@@ -45,17 +45,21 @@ def after_failures(
     told: list[tuple[int, timedelta | None]] = []
     now = NOW
     for category in categories:
-        state = claimed(state, NEW, now + HOUR)
+        state = claimed(state, NEW_ATTEMPT_ID, now + HOUR)
         begun, running = start_attempt(
-            state, history, Report(held(state), lambda: NEW, now), worker=None, obstacle=None
+            state,
+            history,
+            ReportContext(current_lease(state), lambda: NEW_ATTEMPT_ID, now),
+            worker=None,
+            blocking_reason=None,
         )
         history = replace(history, attempts=[*history.attempts, running])
         ended = report_failed(
             begun.state,
             history,
-            report(held(state), now),
+            report_context(current_lease(state), now),
             failure(category, retry_after),
-            RetryRules(policies, lambda: random),
+            RetryDecider(policies, lambda: random),
         )
         state = ended.state
         history = replace(history, attempts=[*history.attempts[:-1], *ended.attempts])
@@ -127,34 +131,44 @@ def test_rate_limits_end_after_three_days() -> None:
 
 
 def test_a_retry_that_would_come_after_the_age_limit_is_not_made() -> None:
-    started = EVERY["started"]
+    started = ALL_STATES["started"]
     for age, waits in ((timedelta(hours=24) - 15 * SECOND, True), (timedelta(hours=24), False)):
         state = replace(started, round_started_at=NOW - age)
         told = report_failed(
             state,
-            history_of(state),
-            report(held(state), NOW),
+            make_history(state),
+            report_context(current_lease(state), NOW),
             failure(C.TRANSIENT),
-            RetryRules(DEFAULT_POLICIES, lambda: 0.5),
+            RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
         )
         assert (told.state.status is DestinationStatus.QUEUED) == waits
 
 
 def test_a_manual_retry_begins_the_limits_and_the_waits_anew() -> None:
-    spent: DestinationState = EVERY["failed after several attempts"]
+    spent: DestinationState = ALL_STATES["failed after several attempts"]
     later = NOW + 2 * HOUR
-    state = claimed(retried(spent, later), NEW, later + HOUR)
-    history = history_of(spent)
+    state = claimed(retried(spent, later), NEW_ATTEMPT_ID, later + HOUR)
+    history = make_history(spent)
     _, running = start_attempt(
-        state, history, report(held(state), later), worker=None, obstacle=None
+        state,
+        history,
+        report_context(current_lease(state), later),
+        worker=None,
+        blocking_reason=None,
     )
-    begun, _ = start_attempt(state, history, report(held(state), later), worker=None, obstacle=None)
+    begun, _ = start_attempt(
+        state,
+        history,
+        report_context(current_lease(state), later),
+        worker=None,
+        blocking_reason=None,
+    )
     told = report_failed(
         begun.state,
         replace(history, attempts=[*history.attempts, running]),
-        report(held(state), later),
+        report_context(current_lease(state), later),
         failure(C.TRANSIENT),
-        RetryRules(DEFAULT_POLICIES, lambda: 0.5),
+        RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
     )
     assert (told.state.attempts, told.state.round_attempts) == (6, 1)
     assert told.state.next_retry_at == later + 15 * SECOND
@@ -162,7 +176,7 @@ def test_a_manual_retry_begins_the_limits_and_the_waits_anew() -> None:
 
 def test_a_platform_may_have_policies_of_its_own() -> None:
     policies = RetryPolicies(
-        DEFAULT_POLICIES.of_categories,
+        DEFAULT_POLICIES.by_category,
         {
             "x": {C.PERMANENT: RetryPolicy(max_attempts=2)},
             "y": {C.TRANSIENT: RetryPolicy(max_attempts=1)},
@@ -173,6 +187,6 @@ def test_a_platform_may_have_policies_of_its_own() -> None:
 
 
 def test_what_nobody_knows_the_end_of_is_no_failure_for_the_waits() -> None:
-    lost = attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=failure(C.UNCLASSIFIED))
-    refused = attempt(2, fence=2, outcome=Outcome.FAILED, failure=failure(C.TRANSIENT))
-    assert History("x", [lost, refused], []).failures_since(NOW) == 1
+    lost = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=failure(C.UNCLASSIFIED))
+    refused = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=failure(C.TRANSIENT))
+    assert History("x", [lost, refused], []).count_failures_since(NOW) == 1

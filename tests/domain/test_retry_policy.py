@@ -14,7 +14,7 @@ from app.domain.retry_policy import (
     RetryPolicy,
     RetrySchedule,
     next_retry,
-    schedule,
+    preview_schedule,
 )
 
 NOON = datetime(2026, 4, 15, 12, tzinfo=UTC)
@@ -23,8 +23,8 @@ HOUR = timedelta(hours=1)
 ALMOST_ALL = 1 - 2**-53
 """The largest number that random() gives."""
 
-TRANSIENT = DEFAULT_POLICIES.of("x", ErrorCategory.TRANSIENT)
-RATE_LIMITED = DEFAULT_POLICIES.of("x", ErrorCategory.RATE_LIMITED)
+TRANSIENT = DEFAULT_POLICIES.policy_for("x", ErrorCategory.TRANSIENT)
+RATE_LIMITED = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED)
 
 
 def seconds(number: float) -> timedelta:
@@ -44,7 +44,9 @@ def wait(
     at = next_retry(
         policy,
         failures=failures,
-        counted=(failures if policy.counts_attempts else 0) if counted is None else counted,
+        counted_attempts=(failures if policy.counts_attempts else 0)
+        if counted is None
+        else counted,
         round_started_at=NOON - age,
         retry_after=retry_after,
         random=lambda: random,
@@ -55,7 +57,7 @@ def wait(
 
 @pytest.mark.parametrize("category", [ErrorCategory.TRANSIENT, ErrorCategory.UNCLASSIFIED])
 def test_a_passing_fault_is_retried_four_times_with_growing_delays(category: ErrorCategory) -> None:
-    policy = DEFAULT_POLICIES.of("x", category)
+    policy = DEFAULT_POLICIES.policy_for("x", category)
     assert [wait(policy, failures=each) for each in range(1, 7)] == [
         seconds(15),
         seconds(30),
@@ -128,9 +130,9 @@ def test_a_rate_limit_is_not_counted_and_final_after_three_days() -> None:
     "category", [ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED, ErrorCategory.PERMANENT]
 )
 def test_what_somebody_has_to_change_first_is_final_at_once(category: ErrorCategory) -> None:
-    policy = DEFAULT_POLICIES.of("x", category)
+    policy = DEFAULT_POLICIES.policy_for("x", category)
     assert wait(policy, random=0) is None
-    assert schedule(policy, None) == RetrySchedule((), continues=False)
+    assert preview_schedule(policy, None) == RetrySchedule((), continues=False)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +154,11 @@ def planned(*waits: tuple[float, float], continues: bool = False) -> RetrySchedu
 
 
 def test_a_schedule_has_every_wait() -> None:
-    assert schedule(TRANSIENT, HOUR) == planned((0, 30), (0, 60), (0, 120), (0, 240))
+    assert preview_schedule(TRANSIENT, HOUR) == planned((0, 30), (0, 60), (0, 120), (0, 240))
 
 
 def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() -> None:
-    assert schedule(RATE_LIMITED, None) == planned(
+    assert preview_schedule(RATE_LIMITED, None) == planned(
         (1, 30),
         (1, 60),
         (1, 120),
@@ -167,19 +169,22 @@ def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() ->
         (1, 3600),
         continues=True,
     )
-    assert schedule(RATE_LIMITED, seconds(600)).waits[4:6] == (
+    assert preview_schedule(RATE_LIMITED, seconds(600)).waits[4:6] == (
         PlannedWait(seconds(600), seconds(600)),
         PlannedWait(seconds(600), seconds(960)),
     )
     steady = replace(RATE_LIMITED, factor=1)
-    assert schedule(steady, None) == planned((1, 30), continues=True)
+    assert preview_schedule(steady, None) == planned((1, 30), continues=True)
     crawling = replace(RATE_LIMITED, factor=1.0001)
-    assert (len(schedule(crawling, None).waits), schedule(crawling, None).continues) == (100, True)
+    assert (
+        len(preview_schedule(crawling, None).waits),
+        preview_schedule(crawling, None).continues,
+    ) == (100, True)
 
 
 def test_a_schedule_leaves_out_what_always_comes_too_late() -> None:
-    assert schedule(RATE_LIMITED, timedelta(days=9)) == planned(*[(86400, 86400)] * 3)
-    assert schedule(replace(RATE_LIMITED, max_age=HOUR), timedelta(days=9)) == planned()
+    assert preview_schedule(RATE_LIMITED, timedelta(days=9)) == planned(*[(86400, 86400)] * 3)
+    assert preview_schedule(replace(RATE_LIMITED, max_age=HOUR), timedelta(days=9)) == planned()
 
 
 # What holds for every policy.
@@ -236,12 +241,12 @@ def test_a_retry_is_within_every_bound(
             random=random,
         )
         assert soonest is not None
-        assert policy.is_spent(counted) or age + soonest > policy.max_age
+        assert policy.is_exhausted(counted) or age + soonest > policy.max_age
         return
     assert not (policy.counts_attempts and counted >= policy.max_attempts)
     assert age + found <= policy.max_age
     assert found % MILLISECOND == timedelta()
-    longest = min(policy.cap, policy.longest_backoff(failures))
+    longest = min(policy.cap, policy.max_backoff(failures))
     if not policy.heeds_retry_after:
         assert timedelta() <= found <= longest
         return
@@ -252,9 +257,9 @@ def test_a_retry_is_within_every_bound(
 
 @given(policies(), st.integers(1, 200))
 def test_backoffs_grow_from_the_base_to_the_cap(policy: RetryPolicy, failures: int) -> None:
-    backoff, longer = policy.longest_backoff(failures), policy.longest_backoff(failures + 1)
+    backoff, longer = policy.max_backoff(failures), policy.max_backoff(failures + 1)
     assert policy.base <= backoff <= longer <= policy.cap
-    assert policy.longest_backoff(1) == policy.base
+    assert policy.max_backoff(1) == policy.base
     if longer < policy.cap:
         assert abs(longer - backoff * policy.factor) <= timedelta(microseconds=1)
 
@@ -263,7 +268,7 @@ def test_backoffs_grow_from_the_base_to_the_cap(policy: RetryPolicy, failures: i
 def test_a_schedule_tells_what_next_retry_does(
     policy: RetryPolicy, number: int, random: float, retry_after: timedelta | None
 ) -> None:
-    told = schedule(policy, retry_after)
+    told = preview_schedule(policy, retry_after)
     found = wait(
         replace(policy, max_age=timedelta(days=10**6)),
         failures=number + 1,

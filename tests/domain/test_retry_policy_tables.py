@@ -8,12 +8,12 @@ import pytest
 
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.retry_policy import DEFAULT_POLICIES, FINAL, RetryPolicies, RetryPolicy
-from app.domain.retry_policy_tables import read_policies
+from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, RetryPolicy
+from app.domain.retry_policy_tables import parse_policies
 
 
 def policies(text: str) -> RetryPolicies:
-    return read_policies(tomllib.loads(text))
+    return parse_policies(tomllib.loads(text))
 
 
 def refusal(text: str) -> tuple[str | None, str]:
@@ -26,7 +26,7 @@ def refusal(text: str) -> tuple[str | None, str]:
 def test_what_says_nothing_leaves_the_defaults(text: str) -> None:
     found = policies(text)
     for category in ErrorCategory:
-        assert found.of("x", category) == DEFAULT_POLICIES.of("x", category)
+        assert found.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
 
 
 def test_tables_change_the_defaults_key_by_key() -> None:
@@ -64,17 +64,19 @@ def test_tables_change_the_defaults_key_by_key() -> None:
         min_wait=timedelta(seconds=2),
         max_wait=timedelta(seconds=4),
     )
-    limited = DEFAULT_POLICIES.of("x", ErrorCategory.RATE_LIMITED)
-    assert found.of("x", ErrorCategory.TRANSIENT) == transient
-    assert found.of("instagram", ErrorCategory.TRANSIENT) == on_instagram
-    assert found.of("Instagram", ErrorCategory.TRANSIENT) == transient
-    assert found.of("instagram", ErrorCategory.PERMANENT) == replace(FINAL, max_attempts=2)
-    assert found.of("x", ErrorCategory.PERMANENT) == FINAL
-    assert found.of("instagram", ErrorCategory.UNCLASSIFIED) == RetryPolicy()
-    assert found.of("my.own", ErrorCategory.RATE_LIMITED) == replace(
+    limited = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED)
+    assert found.policy_for("x", ErrorCategory.TRANSIENT) == transient
+    assert found.policy_for("instagram", ErrorCategory.TRANSIENT) == on_instagram
+    assert found.policy_for("Instagram", ErrorCategory.TRANSIENT) == transient
+    assert found.policy_for("instagram", ErrorCategory.PERMANENT) == replace(
+        NO_RETRY, max_attempts=2
+    )
+    assert found.policy_for("x", ErrorCategory.PERMANENT) == NO_RETRY
+    assert found.policy_for("instagram", ErrorCategory.UNCLASSIFIED) == RetryPolicy()
+    assert found.policy_for("my.own", ErrorCategory.RATE_LIMITED) == replace(
         limited, counts_attempts=True, factor=1.5
     )
-    assert found.of("instagram", ErrorCategory.RATE_LIMITED) == limited
+    assert found.policy_for("instagram", ErrorCategory.RATE_LIMITED) == limited
 
 
 KEYS = (

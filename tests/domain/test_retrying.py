@@ -21,24 +21,24 @@ from app.domain.retrying import (
 )
 from tests.domain.states import (
     ACCOUNTS,
-    EVERY,
+    ALL_STATES,
     FAILED,
     PUBLISHED,
     PUBLISHING,
     SUBMITTED,
     UNKNOWN,
-    account,
-    post_of,
-    posts,
+    make_account,
+    make_post,
+    post_strategy,
 )
 from tests.factories import NOW
 
 ACCOUNT_STATES = {
-    "can post": (account(1), True),
-    "has a token that expires soon": (account(1, token_expires_at=NOW.replace(hour=16)), True),
-    "is switched off": (account(1, is_active=False), False),
-    "needs reconnection": (account(1, needs_reconnection_since=NOW), False),
-    "has an expired token": (account(1, token_expires_at=NOW), False),
+    "can post": (make_account(1), True),
+    "has a token that expires soon": (make_account(1, token_expires_at=NOW.replace(hour=16)), True),
+    "is switched off": (make_account(1, is_active=False), False),
+    "needs reconnection": (make_account(1, needs_reconnection_since=NOW), False),
+    "has an expired token": (make_account(1, token_expires_at=NOW), False),
 }
 
 
@@ -55,12 +55,12 @@ def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
 
 
 @pytest.mark.parametrize(("of", "can_post"), ACCOUNT_STATES.values(), ids=ACCOUNT_STATES)
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ALL_STATES)
 def test_every_state_is_retried_or_refused_with_its_reason(
     name: str, of: Account, can_post: bool
 ) -> None:
     for force in (False, True):
-        refusal = retry_refusal(EVERY[name], of, force=force, now=NOW)
+        refusal = retry_refusal(ALL_STATES[name], of, force=force, now=NOW)
         assert refusal == refusal_by_the_rules(name, can_post, force)
 
 
@@ -83,9 +83,9 @@ def again(state: DestinationState) -> DestinationState:
 
 def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None:
     for names in product(SUBMITTED, repeat=2):
-        before = post_of([SUBMITTED[name] for name in names])
+        before = make_post([SUBMITTED[name] for name in names])
 
-        after, decisions = retry_post(before, ACCOUNTS, only=None, force=False, now=NOW)
+        after, decisions = retry_post(before, ACCOUNTS, account_ids=None, force=False, now=NOW)
 
         expected = [refusal_by_the_rules(name, can_post=True, force=False) for name in names]
         assert [each.refusal for each in decisions] == expected
@@ -105,17 +105,19 @@ def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None
 
 
 def test_some_accounts_alone_are_looked_at() -> None:
-    before = post_of([FAILED["failed as transient"]] * 3)
+    before = make_post([FAILED["failed as transient"]] * 3)
 
-    after, decisions = retry_post(before, ACCOUNTS, only=[AccountId(2)], force=False, now=NOW)
+    after, decisions = retry_post(
+        before, ACCOUNTS, account_ids=[AccountId(2)], force=False, now=NOW
+    )
 
     assert [each.destination.account_id for each in decisions] == [2]
     assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
-    assert retry_post(before, ACCOUNTS, only=[], force=False, now=NOW) == (before, [])
+    assert retry_post(before, ACCOUNTS, account_ids=[], force=False, now=NOW) == (before, [])
 
 
 def test_only_the_chosen_are_decided_and_changed() -> None:
-    before = post_of([FAILED["failed as transient"]] * 3)
+    before = make_post([FAILED["failed as transient"]] * 3)
     chosen = {before.destinations[1].id, DestinationId(UUID(int=77))}
     known = {AccountId(2): ACCOUNTS[AccountId(2)]}
 
@@ -126,31 +128,31 @@ def test_only_the_chosen_are_decided_and_changed() -> None:
 
 
 def test_an_imported_post_is_not_retried_here() -> None:
-    imported = replace(post_of([FAILED["failed as transient"]]), imported_at=NOW)
+    imported = replace(make_post([FAILED["failed as transient"]]), imported_at=NOW)
     with pytest.raises(Conflict) as refused:
-        retry_post(imported, ACCOUNTS, only=None, force=True, now=NOW)
+        retry_post(imported, ACCOUNTS, account_ids=None, force=True, now=NOW)
     assert refused.value.message == (
         "The post was imported: retry it in the service that publishes it."
     )
 
 
 def test_an_account_that_the_post_does_not_go_to_is_refused() -> None:
-    before = post_of([FAILED["failed as transient"]])
+    before = make_post([FAILED["failed as transient"]])
 
     with pytest.raises(InvalidInput) as refused:
-        retry_post(before, ACCOUNTS, only=[AccountId(9), AccountId(7)], force=True, now=NOW)
+        retry_post(before, ACCOUNTS, account_ids=[AccountId(9), AccountId(7)], force=True, now=NOW)
 
     error = refused.value
     assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "accountIds")
     assert error.message == "The post does not go to account 7."
 
 
-@given(posts().filter(lambda post: post.imported_at is None), st.booleans())
+@given(post_strategy().filter(lambda post: post.imported_at is None), st.booleans())
 def test_a_retry_never_makes_an_impossible_state_and_the_second_has_nothing_to_do(
     before: Post, force: bool
 ) -> None:
-    once, _ = retry_post(before, ACCOUNTS, only=None, force=force, now=NOW)
-    twice, decisions = retry_post(once, ACCOUNTS, only=None, force=force, now=NOW)
+    once, _ = retry_post(before, ACCOUNTS, account_ids=None, force=force, now=NOW)
+    twice, decisions = retry_post(once, ACCOUNTS, account_ids=None, force=force, now=NOW)
 
     assert twice is once
     assert None not in [each.refusal for each in decisions]

@@ -6,35 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.signing import Seal
+from app.domain.signing import Signer
 
-SEAL = Seal(b"secret", "purpose:")
+SEAL = Signer(b"secret", "purpose:")
 
 
 @given(st.binary(max_size=100))
 def test_what_was_closed_is_opened_whatever_it_is(payload: bytes) -> None:
-    assert SEAL.open(SEAL.close(payload)) == payload
-    assert Seal(b"secret", "purpose:").close(payload) == SEAL.close(payload)
+    assert SEAL.unsign(SEAL.sign(payload)) == payload
+    assert Signer(b"secret", "purpose:").sign(payload) == SEAL.sign(payload)
 
 
-@pytest.mark.parametrize("other", [Seal(b"secret", "other:"), Seal(b"Secret", "purpose:")])
+@pytest.mark.parametrize("other", [Signer(b"secret", "other:"), Signer(b"Secret", "purpose:")])
 @given(payload=st.binary(max_size=30))
-def test_another_purpose_or_secret_opens_nothing(other: Seal, payload: bytes) -> None:
-    assert other.open(SEAL.close(payload)) is None
-    assert SEAL.open(other.close(payload)) is None
+def test_another_purpose_or_secret_opens_nothing(other: Signer, payload: bytes) -> None:
+    assert other.unsign(SEAL.sign(payload)) is None
+    assert SEAL.unsign(other.sign(payload)) is None
 
 
 @given(st.binary(max_size=30), st.integers(0, 7), st.data())
 def test_a_text_with_any_bit_changed_is_not_opened(
     payload: bytes, bit: int, data: st.DataObject
 ) -> None:
-    text = SEAL.close(payload)
+    text = SEAL.sign(payload)
     raw = bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     place = data.draw(st.integers(0, len(raw) - 1))
     raw[place] ^= 1 << bit
-    assert SEAL.open(base64.urlsafe_b64encode(raw).decode().rstrip("=")) is None
+    assert SEAL.unsign(base64.urlsafe_b64encode(raw).decode().rstrip("=")) is None
 
 
 @given(st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_no_other_text_is_opened(text: str) -> None:
-    assert SEAL.open(text) is None
+    assert SEAL.unsign(text) is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.text import check_text, check_url, encoded_url, fold_for_search
+from app.domain.text import check_text, check_url, fold_for_search, percent_encode_url
 
 STORABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
@@ -117,15 +117,15 @@ ENCODED = {
 
 @pytest.mark.parametrize(("url", "expected"), ENCODED.items())
 def test_what_never_stands_in_a_url_is_encoded_from_its_path_on(url: str, expected: str) -> None:
-    assert encoded_url(url) == expected
-    assert check_url(expected, "url") == encoded_url(expected) == expected
+    assert percent_encode_url(url) == expected
+    assert check_url(expected, "url") == percent_encode_url(expected) == expected
 
 
 @pytest.mark.parametrize(
     "url", ["", "javascript:alert('<b>')", "https://<b>", "https://exa mple.com", "a b"]
 )
 def test_what_leads_nowhere_is_not_made_a_url(url: str) -> None:
-    assert encoded_url(url) == url
+    assert percent_encode_url(url) == url
 
 
 @pytest.mark.parametrize(

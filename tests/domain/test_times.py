@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.times import cut_to_milliseconds, format_instant, parse_instant
+from app.domain.times import format_instant, parse_instant, truncate_to_ms
 
 NOT_AN_INSTANT = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
@@ -139,12 +139,12 @@ def test_no_text_breaks_the_reading_of_a_time(text: str) -> None:
         instant = parse_instant(text)
     except InvalidInput:
         return
-    assert instant == cut_to_milliseconds(instant)
+    assert instant == truncate_to_ms(instant)
 
 
 @given(INSTANTS)
 def test_what_is_printed_is_read_back(instant: datetime) -> None:
-    assert parse_instant(format_instant(instant)) == cut_to_milliseconds(instant)
+    assert parse_instant(format_instant(instant)) == truncate_to_ms(instant)
 
 
 @given(INSTANTS)
@@ -157,25 +157,25 @@ def test_what_is_read_is_printed_as_it_was(instant: datetime) -> None:
 @given(INSTANTS)
 def test_every_spelling_of_an_offset_names_the_same_instant(instant: datetime) -> None:
     spelled = instant.isoformat(timespec="microseconds")
-    assert parse_instant(spelled) == cut_to_milliseconds(instant)
-    assert parse_instant(spelled.replace("T", " ")) == cut_to_milliseconds(instant)
+    assert parse_instant(spelled) == truncate_to_ms(instant)
+    assert parse_instant(spelled.replace("T", " ")) == truncate_to_ms(instant)
 
 
 @given(INSTANTS)
 def test_cutting_takes_less_than_a_millisecond_and_never_adds(instant: datetime) -> None:
-    cut = cut_to_milliseconds(instant)
+    cut = truncate_to_ms(instant)
     assert timedelta(0) <= instant - cut < timedelta(milliseconds=1)
     assert cut.microsecond % 1000 == 0
     assert cut.tzinfo is UTC
-    assert cut_to_milliseconds(cut) == cut
+    assert truncate_to_ms(cut) == cut
 
 
 @given(INSTANTS)
 def test_printing_cuts_and_never_rounds(instant: datetime) -> None:
-    assert format_instant(instant) == format_instant(cut_to_milliseconds(instant))
+    assert format_instant(instant) == format_instant(truncate_to_ms(instant))
 
 
 @given(INSTANTS, INSTANTS)
 def test_printed_times_sort_like_the_instants(one: datetime, other: datetime) -> None:
-    before = cut_to_milliseconds(one) < cut_to_milliseconds(other)
+    before = truncate_to_ms(one) < truncate_to_ms(other)
     assert before == (format_instant(one) < format_instant(other))

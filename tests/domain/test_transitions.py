@@ -16,22 +16,30 @@ from app.domain.destinations import (
 )
 from app.domain.transitions import (
     DRAFT,
+    auth_failed,
     cancelled,
-    planned,
     published,
     queued,
+    rescheduled,
     retried,
-    suspended,
-    unverified,
-    verifying,
-    without_access,
+    unclaimable,
+    verification_claimed,
+    verification_inconclusive,
 )
 from tests import factories
-from tests.domain.histories import HERE, TOKEN
-from tests.domain.states import EVERY, FAILED, LATER, MUCH_LATER, UNKNOWN, UNTOUCHED, WAITING
+from tests.domain.histories import PUBLICATION, UNUSED_LEASE_TOKEN
+from tests.domain.states import (
+    ALL_STATES,
+    FAILED,
+    LATER,
+    MUCH_LATER,
+    NEVER_ATTEMPTED,
+    RETRY_SCHEDULED,
+    UNKNOWN,
+)
 from tests.factories import NOW
 
-QUEUED = {**UNTOUCHED, **WAITING}
+QUEUED = {**NEVER_ATTEMPTED, **RETRY_SCHEDULED}
 
 
 def test_a_draft_and_a_submitted_one_are_those_of_the_factories() -> None:
@@ -39,22 +47,22 @@ def test_a_draft_and_a_submitted_one_are_those_of_the_factories() -> None:
     assert queued(LATER) == factories.queued(LATER)
 
 
-@pytest.mark.parametrize("name", ["draft", *UNTOUCHED, "cancelled before it went out"])
+@pytest.mark.parametrize("name", ["draft", *NEVER_ATTEMPTED, "cancelled before it went out"])
 @pytest.mark.parametrize("due_at", [None, NOW, MUCH_LATER])
 def test_one_that_was_never_attempted_is_planned_for_any_time_and_its_claims_go_on(
     name: str, due_at: datetime | None
 ) -> None:
-    state = EVERY[name]
+    state = ALL_STATES[name]
     assert state.attempts == 0
     fresh = DRAFT if due_at is None else queued(due_at)
-    assert planned(state, due_at) == replace(fresh, fence=state.fence)
+    assert rescheduled(state, due_at) == replace(fresh, fence=state.fence)
 
 
 @pytest.mark.parametrize("name", ["draft", *QUEUED, *FAILED, *UNKNOWN, "published"])
 def test_a_suspended_one_is_the_same_but_for_claims(name: str) -> None:
-    state = EVERY[name]
-    assert suspended(state) == replace(state, claimable_at=None)
-    assert suspended(suspended(state)) == suspended(state)
+    state = ALL_STATES[name]
+    assert unclaimable(state) == replace(state, claimable_at=None)
+    assert unclaimable(unclaimable(state)) == unclaimable(state)
 
 
 @pytest.mark.parametrize("state", QUEUED.values(), ids=QUEUED)
@@ -77,7 +85,7 @@ def test_a_queued_one_is_cancelled(state: DestinationState) -> None:
 @pytest.mark.parametrize("state", QUEUED.values(), ids=QUEUED)
 def test_a_queued_one_whose_account_cannot_post_fails_with_auth(state: DestinationState) -> None:
     assert state.due_at is not None
-    assert without_access(state, "Reconnect the account to post.", NOW) == replace(
+    assert auth_failed(state, "Reconnect the account to post.", NOW) == replace(
         state,
         status=DestinationStatus.FAILED,
         outcome=Outcome.FAILED,
@@ -113,21 +121,21 @@ def test_a_failed_one_is_queued_again_in_a_new_round(state: DestinationState) ->
 
 @pytest.mark.parametrize("state", UNKNOWN.values(), ids=UNKNOWN)
 def test_an_unknown_one_stays_so_until_somebody_can_tell(state: DestinationState) -> None:
-    looked_at = verifying(state, TOKEN, LATER)
-    assert looked_at == replace(state, verification_token=TOKEN, verifiable_at=LATER)
-    assert unverified(looked_at, MUCH_LATER) == replace(
+    looked_at = verification_claimed(state, UNUSED_LEASE_TOKEN, LATER)
+    assert looked_at == replace(state, verification_token=UNUSED_LEASE_TOKEN, verifiable_at=LATER)
+    assert verification_inconclusive(looked_at, MUCH_LATER) == replace(
         state, verification_token=None, verifiable_at=MUCH_LATER
     )
 
 
 def test_a_draft_cannot_be_published() -> None:
     with pytest.raises(ValueError, match="a draft cannot be published"):
-        published(DRAFT, HERE, NOW)
+        published(DRAFT, PUBLICATION, NOW)
 
 
 FAILS: Mapping[str, Callable[[DestinationState], DestinationState]] = {
     "cancelled": lambda state: cancelled(state, NOW),
-    "without access": lambda state: without_access(state, "Reconnect it.", NOW),
+    "without access": lambda state: auth_failed(state, "Reconnect it.", NOW),
 }
 
 

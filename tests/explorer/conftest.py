@@ -33,4 +33,4 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     own = Own(tmp_path_factory.mktemp("own-server"))
     yield own
     own.server.stop()
-    assert [each for each in own.server.events() if each["level"] != "info"] == []
+    assert [each for each in own.server.log_events() if each["level"] != "info"] == []

@@ -6,9 +6,9 @@ import json
 import pytest
 from playwright.async_api import Browser, Route, expect
 
-from app.services.api_keys import BELIEVED_FOR
+from app.services.api_keys import CACHE_TTL
 from tests.explorer.visits import Own, visiting
-from tests.servers import DEMO_KEY, DEMO_POST, Server
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("built_page")
 
 
 async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     for path in ("/graphql", "/graphiql"):
         async with visiting(browser, demo_server.url + path) as visit:
@@ -29,7 +29,7 @@ async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
 
 
 async def test_an_outside_request_would_be_refused_and_noticed(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     async with visiting(browser, f"{demo_server.url}/graphiql") as visit:
         refused = await visit.page.evaluate(
@@ -41,7 +41,7 @@ async def test_an_outside_request_would_be_refused_and_noticed(
 
 
 async def test_the_usual_questions_are_written_and_each_gets_its_answer(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
     async with visiting(browser, url, timezone_id="America/New_York") as visit:
@@ -75,7 +75,7 @@ async def test_the_usual_questions_are_written_and_each_gets_its_answer(
         assert account["health"]["status"] == "HEALTHY"
 
 
-async def test_docs_explorer_and_history_open(browser: Browser, demo_server: Server) -> None:
+async def test_docs_explorer_and_history_open(browser: Browser, demo_server: ServerProcess) -> None:
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
         page = visit.page
         await visit.has_schema()
@@ -112,7 +112,7 @@ async def test_a_key_survives_a_reload_and_nothing_else(browser: Browser, own: O
 
 
 async def test_a_wrong_key_is_said_to_be_wrong_and_asks_nothing_else(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
     async with visiting(browser, url, problems=(UNAUTHORIZED,)) as visit:
@@ -149,7 +149,7 @@ async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_wrong(
         await visit.key.fill(key)
         await visit.has_schema()
         own.command("keys", "revoke", row.split()[0])
-        await asyncio.sleep(BELIEVED_FOR.total_seconds())
+        await asyncio.sleep(CACHE_TTL.total_seconds())
         await visit.run()
         await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
 
@@ -171,7 +171,7 @@ async def test_a_late_refusal_of_one_key_is_not_said_of_the_next(
         await visit.key.fill(key)
         await visit.has_schema()
         own.command("keys", "revoke", row.split()[0])
-        await asyncio.sleep(BELIEVED_FOR.total_seconds())
+        await asyncio.sleep(CACHE_TTL.total_seconds())
         await visit.page.route("**/graphql", answer_late)
         await visit.page.get_by_role("button", name="Execute query").click()
         await visit.key.fill(own.key)
@@ -183,7 +183,7 @@ async def test_a_late_refusal_of_one_key_is_not_said_of_the_next(
 
 
 async def test_a_demo_gives_its_key_again_to_whoever_has_none(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
         await visit.key.fill("")
@@ -193,7 +193,7 @@ async def test_a_demo_gives_its_key_again_to_whoever_has_none(
 
 
 async def test_there_is_no_other_place_for_a_key_from_where_it_would_be_kept(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
         await visit.has_schema()
@@ -202,7 +202,7 @@ async def test_there_is_no_other_place_for_a_key_from_where_it_would_be_kept(
 
 
 async def test_all_that_is_said_of_a_key_can_be_read_in_a_narrow_window(
-    browser: Browser, demo_server: Server
+    browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
     async with visiting(browser, url, viewport={"width": 360, "height": 640}) as visit:
@@ -213,7 +213,9 @@ async def test_all_that_is_said_of_a_key_can_be_read_in_a_narrow_window(
             assert box["x"] + box["width"] <= 360
 
 
-async def test_the_same_data_can_be_had_by_rest(browser: Browser, demo_server: Server) -> None:
+async def test_the_same_data_can_be_had_by_rest(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
     path = f"/v1/posts/{DEMO_POST}/results"
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
         await visit.has_schema()
@@ -257,7 +259,9 @@ REST_CALLS = [
 NO_REST_CALLS = ["{ destinations { totalCount } }", '{ posts(after: "x") { totalCount } }', "{ po"]
 
 
-async def test_the_rest_call_follows_what_is_written(browser: Browser, demo_server: Server) -> None:
+async def test_the_rest_call_follows_what_is_written(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
     async with visiting(browser, f"{demo_server.url}/graphql") as visit:
         await visit.has_schema()
         link = visit.page.locator(".rest-link")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, WebSocket, expect
 
-from app.services.api_keys import BELIEVED_FOR
+from app.services.api_keys import CACHE_TTL
 from tests.contract.live import Writer
 from tests.explorer.visits import Own, Visit, visiting
 
@@ -135,7 +135,7 @@ async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_refused(
         await visit.key.fill(key)
         await visit.has_schema()
         own.command("keys", "revoke", row.split()[0])
-        await asyncio.sleep(BELIEVED_FOR.total_seconds())
+        await asyncio.sleep(CACHE_TTL.total_seconds())
         await visit.page.get_by_role("tab", name="WhatHappens").click()
         await live.run()
         await live.shows(REFUSED)

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from app.explorer.page import BUILT
+from app.explorer.page import STATIC_DIR
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,11 +37,12 @@ def test_a_wheel_has_the_page_and_not_its_source(tmp_path: Path) -> None:
         }
 
     modules = {
-        f"{name}.py": (BUILT.parent / f"{name}.py").read_bytes() for name in ("__init__", "page")
+        f"{name}.py": (STATIC_DIR.parent / f"{name}.py").read_bytes()
+        for name in ("__init__", "page")
     }
     built = {
-        str(file.relative_to(BUILT.parent)): file.read_bytes()
-        for file in BUILT.rglob("*")
+        str(file.relative_to(STATIC_DIR.parent)): file.read_bytes()
+        for file in STATIC_DIR.rglob("*")
         if file.is_file()
     }
     assert files == modules | built

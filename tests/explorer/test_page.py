@@ -16,9 +16,9 @@ from starlette.routing import Router
 from starlette.types import Message
 
 from app.db.engine import Database
-from app.explorer.page import BUILT, Explorer
-from tests.clients import UNLIMITED, serving
-from tests.http.asgi import Client, RecordingObserver, edge, http_client, http_scope
+from app.explorer.page import STATIC_DIR, GraphiQLPage
+from tests.clients import UNLIMITED_SETTINGS, app_client
+from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
 from tests.programs import ROOT
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -52,8 +52,8 @@ def observer() -> RecordingObserver:
 async def client(
     anyio_backend: str, built: Path, observer: RecordingObserver
 ) -> AsyncIterator[httpx.AsyncClient]:
-    explorer = Explorer(key_prefix="<pe>", demo_key="", trusted_only=False, built=built)
-    async with http_client(edge(Router(routes=explorer.routes), observer)) as client:
+    explorer = GraphiQLPage(key_prefix="<pe>", demo_key="", trusted_only=False, static_dir=built)
+    async with http_client(build_middleware(Router(routes=explorer.routes), observer)) as client:
         yield client
 
 
@@ -71,7 +71,7 @@ async def test_the_page_lets_a_browser_ask_nobody_but_this_server(
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["vary"] == "Accept"
-    assert [(each.door, each.route) for each in observer.finished] == [("explorer", "/graphiql")]
+    assert [(each.api, each.route) for each in observer.finished] == [("explorer", "/graphiql")]
 
 
 async def test_the_page_can_be_asked_for_without_its_body(client: httpx.AsyncClient) -> None:
@@ -114,20 +114,20 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert [(each.door, each.route) for each in observer.finished] == [
+    assert [(each.api, each.route) for each in observer.finished] == [
         ("explorer", "/graphiql/assets/{name}")
     ]
 
 
 async def test_a_file_may_take_its_time_on_a_slow_line(built: Path) -> None:
-    class SlowClient(Client):
+    class SlowClient(ASGIClient):
         async def send(self, message: Message) -> None:
             await asyncio.sleep(0.3)
             await super().send(message)
 
-    explorer = Explorer(key_prefix="", demo_key="", trusted_only=False, built=built)
+    explorer = GraphiQLPage(key_prefix="", demo_key="", trusted_only=False, static_dir=built)
     timeout = timedelta(seconds=0.5)
-    app = edge(Router(routes=explorer.routes), RecordingObserver(), timeout=timeout)
+    app = build_middleware(Router(routes=explorer.routes), RecordingObserver(), timeout=timeout)
     client = SlowClient()
     await app(http_scope(path="/graphiql/assets/main-1A.js"), client.receive, client.send)
 
@@ -187,15 +187,19 @@ def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
 
 
 async def test_a_demo_puts_its_key_into_the_page(built: Path) -> None:
-    explorer = Explorer(key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, built=built)
-    assert explorer.page().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
+    explorer = GraphiQLPage(
+        key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, static_dir=built
+    )
+    assert explorer.render().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
 
 
 async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others(
     built: Path,
 ) -> None:
-    explorer = Explorer(key_prefix="pe_live_", demo_key="", trusted_only=True, built=built)
-    async with http_client(edge(Router(routes=explorer.routes), RecordingObserver())) as client:
+    explorer = GraphiQLPage(key_prefix="pe_live_", demo_key="", trusted_only=True, static_dir=built)
+    async with http_client(
+        build_middleware(Router(routes=explorer.routes), RecordingObserver())
+    ) as client:
         response = await client.get("/graphiql")
 
     assert response.status_code == 404
@@ -213,7 +217,7 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
 @pytest.mark.usefixtures("built_page")
 class TestInTheService:
     async def test_a_browser_gets_the_page_where_programs_post(self, database: Database) -> None:
-        async with serving(database) as client:
+        async with app_client(database) as client:
             at_graphql = await client.get("/graphql", headers=BROWSER)
             at_its_own = await client.get("/graphiql")
 
@@ -221,26 +225,30 @@ class TestInTheService:
         assert at_graphql.headers["content-security-policy"] == POLICY
 
     async def test_everything_that_was_built_can_be_had(self, database: Database) -> None:
-        names = [each.name for each in (BUILT / "assets").iterdir() if each.suffix != ".br"]
+        names = [each.name for each in (STATIC_DIR / "assets").iterdir() if each.suffix != ".br"]
         names = [name for name in names if not name.endswith(".gz")]
         assert len(names) > 5
-        async with serving(database) as client:
+        async with app_client(database) as client:
             for name in names:
                 response = await client.get(f"/graphiql/assets/{name}")
                 assert response.status_code == 200
                 assert response.headers["content-encoding"] == "gzip"
-                assert response.content == (BUILT / "assets" / name).read_bytes()
+                assert response.content == (STATIC_DIR / "assets" / name).read_bytes()
 
     async def test_only_a_demo_gives_its_key_away(self, database: Database) -> None:
-        settings = replace(UNLIMITED, demo_api_key=DEMO_KEY)
+        settings = replace(UNLIMITED_SETTINGS, demo_api_key=DEMO_KEY)
         for demo in (False, True):
-            async with serving(database, settings=replace(settings, demo=demo)) as client:
+            async with app_client(database, settings=replace(settings, demo=demo)) as client:
                 assert (DEMO_KEY in (await client.get("/graphiql")).text) is demo
 
 
 async def test_without_a_build_the_page_says_how_to_make_one(tmp_path: Path) -> None:
-    explorer = Explorer(key_prefix="pe_live_", demo_key="", trusted_only=False, built=tmp_path)
-    async with http_client(edge(Router(routes=explorer.routes), RecordingObserver())) as client:
+    explorer = GraphiQLPage(
+        key_prefix="pe_live_", demo_key="", trusted_only=False, static_dir=tmp_path
+    )
+    async with http_client(
+        build_middleware(Router(routes=explorer.routes), RecordingObserver())
+    ) as client:
         response = await client.get("/graphiql")
 
     assert response.status_code == 503

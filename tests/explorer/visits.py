@@ -18,8 +18,8 @@ from playwright.async_api import (
     expect,
 )
 
-from tests.processes import forked
-from tests.servers import SECONDS, Server
+from tests.processes import fork
+from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
 TRIES = 3
 
@@ -37,21 +37,21 @@ class Own:
         self._folder = folder
         self._logs = folder / "logs"
         self._logs.mkdir()
-        self.server = Server(self._logs, self._environment)
-        lines = self.server.greeting()
+        self.server = ServerProcess(self._logs, self._environment)
+        lines = self.server.wait_until_ready()
         self.url = self.server.url
         self.key = lines[5].split()[-1]
         self._environment["PORT"] = str(urlsplit(self.url).port)
 
     def start_again(self) -> None:
         """After it was stopped, at the same address."""
-        self.server = Server(self._logs, self._environment)
-        self.server.greeting()
+        self.server = ServerProcess(self._logs, self._environment)
+        self.server.wait_until_ready()
 
     def command(self, *arguments: str) -> str:
         out, log = self._folder / "command.out", self._folder / "command.log"
-        process = forked(arguments, {**os.environ, **self._environment}, out, log)
-        assert process.wait(SECONDS) == 0
+        process = fork(arguments, {**os.environ, **self._environment}, out, log)
+        assert process.wait(TIMEOUT_SECONDS) == 0
         return out.read_text()
 
 

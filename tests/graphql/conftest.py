@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.db.engine import Database
-from tests.graphql.following import Live, living
+from tests.graphql.following import LiveTenant, open_live_tenant
 
 
 @pytest.fixture
-async def live(database: Database) -> AsyncIterator[Live]:
-    async with living(database) as tenant:
+async def live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
+    async with open_live_tenant(database) as tenant:
         yield tenant

@@ -48,7 +48,7 @@ FRAGMENTS = ("A", "B", "C", "D")
 VARIABLES = ("$n: Int", "$m: Int = 7", "$ids: [ID!] = []", "$on: Boolean!", "$off: Boolean!")
 
 _TYPE_CONDITIONS = ("Query", "Post", "Account", "Node", "PostConnection", "__Type", "Nowhere")
-_SIZES = ("0", "1", "3", "100", "101", "-1", "null", "$n", "$m", "$missing", '"3"')
+_PAGE_SIZES = ("0", "1", "3", "100", "101", "-1", "null", "$n", "$m", "$missing", '"3"')
 _IDS = ('["a", "b"]', "[]", '"a"', "$ids", '["a", $n]')
 _DIRECTIVES = (
     "",
@@ -62,7 +62,7 @@ _DIRECTIVES = (
 )
 
 
-def operation_of(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
+def get_operation(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
     """The operation of that name, or the first."""
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode) and (
@@ -73,7 +73,7 @@ def operation_of(document: DocumentNode, name: str | None = None) -> OperationDe
 
 
 @st.composite
-def documents(draw: st.DrawFn, *, with_cycles: bool) -> str:
+def document_strategy(draw: st.DrawFn, *, with_cycles: bool) -> str:
     """A text that parses, with an operation and four fragments; seldom a valid one.
 
     Without cycles, a fragment only spreads later ones and an unknown one.
@@ -126,7 +126,7 @@ def _fields(
         arguments = [f"ids: {draw(st.sampled_from(_IDS))}"]
     else:
         for argument in draw(st.sampled_from(((), ("first",), ("last",), ("first", "last")))):
-            arguments.append(f"{argument}: {draw(st.sampled_from(_SIZES))}")
+            arguments.append(f"{argument}: {draw(st.sampled_from(_PAGE_SIZES))}")
     given = f"({', '.join(arguments)})" if arguments else ""
     type_ = get_named_type(known[name].type) if name in known else SCHEMA.get_type("__Type")
     body = ""

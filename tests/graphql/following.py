@@ -9,12 +9,12 @@ from starlette.applications import Starlette
 
 from app.db.engine import Database
 from app.domain.ids import AccountId, WorkspaceId
-from tests.clients import Client, reaching, started
+from tests.clients import Client, app_lifespan, client_for
 from tests.factories import add_account, add_api_key, add_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
+class LiveTenant:
     database: Database
     workspace: WorkspaceId
     account: AccountId
@@ -33,13 +33,13 @@ class Live:
 
 
 @asynccontextmanager
-async def living(database: Database) -> AsyncIterator[Live]:
+async def open_live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
     """With one account, and a key that may do there whatever most keys may."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
     key = await add_api_key(database, workspace)
-    async with started(database) as app, reaching(app, token=key.token) as client:
-        yield Live(
+    async with app_lifespan(database) as app, client_for(app, token=key.token) as client:
+        yield LiveTenant(
             database=database,
             workspace=workspace,
             account=account,
@@ -49,13 +49,13 @@ async def living(database: Database) -> AsyncIterator[Live]:
         )
 
 
-def working() -> list[str]:
+def running_tasks() -> list[str]:
     """What the tasks do that run now, but for the server's own rounds."""
     names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
     return sorted(name for name in names if name not in ("_repeat", "Event.wait"))
 
 
-async def until_followed(client: Client, count: int) -> None:
+async def wait_for_subscriptions(client: Client, count: int) -> None:
     """Wait until so many subscriptions have begun, as the metrics tell."""
     async with asyncio.timeout(10):
         expected = f"subscriptions_open {count:.1f}"

@@ -21,29 +21,29 @@ from graphql import (
     is_required_input_field,
 )
 
-Fill = Callable[[str, GraphQLInputType], object]
+ValueFactory = Callable[[str, GraphQLInputType], object]
 """A value that is required beside the one a question is about, given its name and type."""
 
 
-class Question(NamedTuple):
+class GeneratedQuery(NamedTuple):
     document: str
     variables: dict[str, object]
 
 
-class Step(NamedTuple):
+class PathStep(NamedTuple):
     """One field on the way from the root; `on` narrows what it is a field of, where that is open."""
 
     name: str
     field: GraphQLField
-    on: str | None = None
+    type_condition: str | None = None
 
 
 @dataclass(frozen=True)
-class Place:
+class ArgumentPosition:
     """An argument of a field, or an input field inside of one."""
 
     operation: OperationType
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     """From the root to the field."""
     owner: str
     """The type that has the field."""
@@ -59,74 +59,80 @@ class Place:
         return self.names[-1]
 
     @property
-    def takes_a_list(self) -> bool:
+    def takes_list(self) -> bool:
         return isinstance(get_nullable_type(self.type), GraphQLList)
 
 
-def places(schema: GraphQLSchema) -> Iterator[Place]:
+def argument_positions(schema: GraphQLSchema) -> Iterator[ArgumentPosition]:
     """Every place of every field that can be reached, once, from the first root that leads there."""
     seen: set[str] = set()
     for operation in OperationType:
         for owner, steps in _reachable_fields(schema, schema.get_root_type(operation), seen):
             for name, argument in steps[-1].field.args.items():
-                for names, type_ in _leaves((name,), argument.type, ()):
-                    yield Place(operation, steps, owner, names, type_)
+                for names, type_ in _leaf_paths((name,), argument.type, ()):
+                    yield ArgumentPosition(operation, steps, owner, names, type_)
 
 
-def ask(schema: GraphQLSchema, place: Place, value: object, fill: Fill) -> Question:
+def build_query(
+    schema: GraphQLSchema, position: ArgumentPosition, value: object, make_value: ValueFactory
+) -> GeneratedQuery:
     """Ask the field for everything below it, with the value in the place."""
     variables: dict[str, tuple[GraphQLInputType, object]] = {}
-    body = _everything(schema, place.steps[-1].field.type)
-    for step in reversed(place.steps):
-        asked = place.names if step is place.steps[-1] else ()
+    body = _select_all(schema, position.steps[-1].field.type)
+    for step in reversed(position.steps):
+        asked = position.names if step is position.steps[-1] else ()
         given = []
         for name, argument in step.field.args.items():
             if asked[:1] == (name,):
-                content = _around(argument.type, asked[1:], value, fill)
+                content = _wrap_in_inputs(argument.type, asked[1:], value, make_value)
             elif is_required_argument(argument):
-                content = _required(name, argument.type, fill)
+                content = _required_value(name, argument.type, make_value)
             else:
                 continue
             given.append(f"{name}: $v{len(variables)}")
             variables[f"v{len(variables)}"] = argument.type, content
         arguments = f"({', '.join(given)})" if given else ""
         body = f"{step.name}{arguments} {body}"
-        body = f"{{ {body} }}" if step.on is None else f"{{ ... on {step.on} {{ {body} }} }}"
+        body = (
+            f"{{ {body} }}"
+            if step.type_condition is None
+            else f"{{ ... on {step.type_condition} {{ {body} }} }}"
+        )
     declared = ", ".join(f"${name}: {type_}" for name, (type_, _) in variables.items())
-    return Question(
-        f"{place.operation.value} ({declared}) {body}",
+    return GeneratedQuery(
+        f"{position.operation.value} ({declared}) {body}",
         {name: content for name, (_, content) in variables.items()},
     )
 
 
-def unconditional(schema: GraphQLSchema) -> Question:
+def build_argumentless_query(schema: GraphQLSchema) -> GeneratedQuery:
     """Ask for everything that a query can have without giving a single value."""
     assert schema.query_type is not None
-    return Question(_everything(schema, schema.query_type), {})
+    return GeneratedQuery(_select_all(schema, schema.query_type), {})
 
 
 def _reachable_fields(
-    schema: GraphQLSchema, root: GraphQLObjectType | None, seen: set[str]
-) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    schema: GraphQLSchema, root: GraphQLObjectType | None, visited: set[str]
+) -> Iterator[tuple[str, tuple[PathStep, ...]]]:
     """The fields of each type that was not seen yet, with the type's name, by the shortest way."""
     if root is None:
         return
-    pending: deque[tuple[GraphQLObjectType, tuple[Step, ...], str | None]] = deque(
+    pending: deque[tuple[GraphQLObjectType, tuple[PathStep, ...], str | None]] = deque(
         [(root, (), None)]
     )
     while pending:
         parent, way, on = pending.popleft()
         for name, field in parent.fields.items():
-            steps = (*way, Step(name, field, on))
+            steps = (*way, PathStep(name, field, on))
             yield parent.name, steps
             is_open = is_abstract_type(get_named_type(field.type))
-            for type_ in _objects(schema, field.type):
-                if type_.name not in seen:
-                    seen.add(type_.name)
+            for type_ in _object_types(schema, field.type):
+                if type_.name not in visited:
+                    visited.add(type_.name)
                     pending.append((type_, steps, type_.name if is_open else None))
 
 
-def _objects(schema: GraphQLSchema, type_: GraphQLOutputType) -> list[GraphQLObjectType]:
+def _object_types(schema: GraphQLSchema, type_: GraphQLOutputType) -> list[GraphQLObjectType]:
     """What a field of that type can return; nothing for a scalar or an enum."""
     named = get_named_type(type_)
     if isinstance(named, GraphQLObjectType):
@@ -134,7 +140,7 @@ def _objects(schema: GraphQLSchema, type_: GraphQLOutputType) -> list[GraphQLObj
     return list(schema.get_possible_types(named)) if is_abstract_type(named) else []
 
 
-def _leaves(
+def _leaf_paths(
     names: tuple[str, ...], type_: GraphQLInputType, inside: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], GraphQLInputType]]:
     named = get_named_type(type_)
@@ -142,43 +148,45 @@ def _leaves(
         yield names, type_
     elif named.name not in inside:
         for name, field in named.fields.items():
-            yield from _leaves((*names, name), field.type, (*inside, named.name))
+            yield from _leaf_paths((*names, name), field.type, (*inside, named.name))
 
 
-def _around(type_: GraphQLInputType, names: tuple[str, ...], value: object, fill: Fill) -> object:
+def _wrap_in_inputs(
+    type_: GraphQLInputType, names: tuple[str, ...], value: object, make_value: ValueFactory
+) -> object:
     """The value, inside of the input objects that lead to it and need more than it."""
     if not names:
         return value
     named = get_named_type(type_)
     assert isinstance(named, GraphQLInputObjectType)
-    inner = _around(named.fields[names[0]].type, names[1:], value, fill)
-    return _in_list(type_, {**_required_fields(named, fill), names[0]: inner})
+    inner = _wrap_in_inputs(named.fields[names[0]].type, names[1:], value, make_value)
+    return _wrap_in_list(type_, {**_required_fields(named, make_value), names[0]: inner})
 
 
-def _required(name: str, type_: GraphQLInputType, fill: Fill) -> object:
+def _required_value(name: str, type_: GraphQLInputType, make_value: ValueFactory) -> object:
     named = get_named_type(type_)
     if isinstance(named, GraphQLInputObjectType):
-        return _in_list(type_, _required_fields(named, fill))
-    return _in_list(type_, fill(name, type_))
+        return _wrap_in_list(type_, _required_fields(named, make_value))
+    return _wrap_in_list(type_, make_value(name, type_))
 
 
-def _required_fields(type_: GraphQLInputObjectType, fill: Fill) -> dict[str, object]:
+def _required_fields(type_: GraphQLInputObjectType, make_value: ValueFactory) -> dict[str, object]:
     return {
-        name: _required(name, field.type, fill)
+        name: _required_value(name, field.type, make_value)
         for name, field in type_.fields.items()
         if is_required_input_field(field)
     }
 
 
-def _in_list(type_: GraphQLInputType, content: object) -> object:
+def _wrap_in_list(type_: GraphQLInputType, content: object) -> object:
     return [content] if isinstance(get_nullable_type(type_), GraphQLList) else content
 
 
-def _everything(
+def _select_all(
     schema: GraphQLSchema, type_: GraphQLOutputType, inside: tuple[str, ...] = ()
 ) -> str:
     """The selection of all that needs no argument; no type is selected inside of itself again."""
-    objects = _objects(schema, type_)
+    objects = _object_types(schema, type_)
     if not objects:
         return ""
     is_open = is_abstract_type(get_named_type(type_))
@@ -189,7 +197,7 @@ def _everything(
         # Fields of one name and different types must not meet: those of each object are renamed.
         alias = f"{each.name}_{{}}: " if is_open else ""
         fields = [
-            f"{alias.format(name)}{name} {_everything(schema, field.type, (*inside, each.name))}"
+            f"{alias.format(name)}{name} {_select_all(schema, field.type, (*inside, each.name))}"
             for name, field in each.fields.items()
             if not any(is_required_argument(argument) for argument in field.args.values())
             # A connection has its objects twice, and once is slow enough.

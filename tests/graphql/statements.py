@@ -9,26 +9,28 @@ from typing import Any
 from sqlalchemy import event
 
 from app.db.engine import Database, Driver
-from app.db.queries import Prepared, Record
+from app.db.queries import CompiledStatement, Record
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class RecordedStatement:
     text: str
     arguments: Any
     """As the driver takes them."""
-    prepared: Prepared | None
+    prepared: CompiledStatement | None
     """What it was run from; None for one that SQLAlchemy ran."""
 
 
-class Watched:
+class RecordingDriver:
     """A driver whose statements can be recorded."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
-        _note(Statement(query.sql, tuple(arguments), query))
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        _record(RecordedStatement(query.sql, tuple(arguments), query))
         return await self._driver.fetch(query, arguments)
 
     async def close(self) -> None:
@@ -36,31 +38,33 @@ class Watched:
 
 
 @contextmanager
-def recorded(database: Database) -> Iterator[list[Statement]]:
+def record_statements(database: Database) -> Iterator[list[RecordedStatement]]:
     """Everything that a watched database reads meanwhile, except the look-up of the API key.
 
     What a server reads on its own, beside the one who records, is left out too.
     """
-    assert isinstance(database.driver, Watched)
-    statements: list[Statement] = []
+    assert isinstance(database.driver, RecordingDriver)
+    statements: list[RecordedStatement] = []
 
-    def note(_c: Any, _cursor: Any, text: str, parameters: Any, *_rest: Any) -> None:
-        _note(Statement(text, parameters, None))
+    def record(_c: Any, _cursor: Any, text: str, parameters: Any, *_rest: Any) -> None:
+        _record(RecordedStatement(text, parameters, None))
 
-    engine = database.reading.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    before = _recorded_for.set(statements)
+    engine = database.read_engine.sync_engine
+    event.listen(engine, "before_cursor_execute", record)
+    before = _current_recording.set(statements)
     try:
         yield statements
     finally:
-        _recorded_for.reset(before)
-        event.remove(engine, "before_cursor_execute", note)
+        _current_recording.reset(before)
+        event.remove(engine, "before_cursor_execute", record)
 
 
-def _note(statement: Statement) -> None:
-    statements = _recorded_for.get()
+def _record(statement: RecordedStatement) -> None:
+    statements = _current_recording.get()
     if statements is not None and "api_key.digest" not in statement.text:
         statements.append(statement)
 
 
-_recorded_for: ContextVar[list[Statement] | None] = ContextVar("recorded_for", default=None)
+_current_recording: ContextVar[list[RecordedStatement] | None] = ContextVar(
+    "recorded_for", default=None
+)

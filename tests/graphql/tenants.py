@@ -7,7 +7,7 @@ from app.db.engine import Database
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
-from tests.db.feeds import tell
+from tests.db.feeds import append_test_events
 from tests.factories import (
     NOW,
     add_account,
@@ -25,8 +25,8 @@ from tests.factories import (
     waiting_for_retry,
 )
 
-OWN = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
-FOREIGN = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
+OWN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
+FOREIGN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
 
 SHARED_POST = UUID("5ba6ed00-0000-4000-8000-000000000001")
 SHARED_DESTINATIONS = (
@@ -45,24 +45,28 @@ FOREIGN_REFERENCE = "only-there"
 FOREIGN_CODE = "ONLY_THERE"
 
 
-async def add_own(database: Database) -> str:
+async def add_own_workspace(database: Database) -> str:
     """The workspace that asks; the token of its key."""
-    await add_workspace(database, id=OWN)
-    await _add_shared(database, OWN, mark="own")
+    await add_workspace(database, id=OWN_WORKSPACE)
+    await _add_shared(database, OWN_WORKSPACE, suffix="own")
     # A key that was used just now is not changed by being used again.
-    return (await add_api_key(database, OWN, last_used_at=NOW)).token
+    return (await add_api_key(database, OWN_WORKSPACE, last_used_at=NOW)).token
 
 
-async def add_foreign(database: Database) -> str:
+async def add_foreign_workspace(database: Database) -> str:
     """The other workspace: all that the first one has, in other states, and more; its token."""
-    await add_workspace(database, id=FOREIGN)
-    await _add_shared(database, FOREIGN, mark="foreign")
+    await add_workspace(database, id=FOREIGN_WORKSPACE)
+    await _add_shared(database, FOREIGN_WORKSPACE, suffix="foreign")
     account = await add_account(
-        database, FOREIGN, id=FOREIGN_ACCOUNT, platform=FOREIGN_PLATFORM, account_name=FOREIGN_WORD
+        database,
+        FOREIGN_WORKSPACE,
+        id=FOREIGN_ACCOUNT,
+        platform=FOREIGN_PLATFORM,
+        account_name=FOREIGN_WORD,
     )
     await add_post(
         database,
-        FOREIGN,
+        FOREIGN_WORKSPACE,
         {account: failed(code=FOREIGN_CODE, category=ErrorCategory.PERMANENT)},
         id=FOREIGN_POST,
         destination_ids=[FOREIGN_DESTINATION],
@@ -71,27 +75,32 @@ async def add_foreign(database: Database) -> str:
         created_at=NOW + timedelta(hours=1),
     )
     for state in (queued(NOW - timedelta(hours=1)), unknown(), claimed(), started(), published()):
-        await add_post(database, FOREIGN, {account: state})
+        await add_post(database, FOREIGN_WORKSPACE, {account: state})
     foreign_post = PostId(FOREIGN_POST)
-    await tell(
-        database, FOREIGN, [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, changes={})]
+    await append_test_events(
+        database,
+        FOREIGN_WORKSPACE,
+        [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, changes={})],
     )
-    return (await add_api_key(database, FOREIGN)).token
+    return (await add_api_key(database, FOREIGN_WORKSPACE)).token
 
 
-async def _add_shared(database: Database, workspace: WorkspaceId, *, mark: str) -> None:
+async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str) -> None:
     """What both have under the same ids; `mark` stands where a mix-up of rows would show it."""
-    first = await add_account(database, workspace, id=SHARED_ACCOUNT, display_name=mark)
+    first = await add_account(database, workspace, id=SHARED_ACCOUNT, display_name=suffix)
     second = await add_account(database, workspace, platform="x", account_name=None)
     post = await add_post(
         database,
         workspace,
-        {first: published(platform_post_url=f"https://{mark}.example"), second: failed(error=mark)},
+        {
+            first: published(platform_post_url=f"https://{suffix}.example"),
+            second: failed(error=suffix),
+        },
         id=SHARED_POST,
         destination_ids=SHARED_DESTINATIONS,
         content="Spring sale",
         reference="spring",
-        media_ids=[mark],
+        media_ids=[suffix],
     )
     await add_attempt(
         database,
@@ -99,7 +108,7 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, mark: str) 
         post.destinations[1],
         id=SHARED_ATTEMPT,
         outcome=Outcome.FAILED,
-        message=mark,
+        message=suffix,
     )
     await add_post(database, workspace, {first: draft()}, is_draft=True)
     await add_post(
@@ -113,9 +122,9 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, mark: str) 
         post_id=PostId(SHARED_POST),
         destination_id=DestinationId(SHARED_DESTINATIONS[0]),
         account_id=AccountId(SHARED_ACCOUNT),
-        changes={"error": mark},
+        changes={"error": suffix},
     )
     of_account = Event(
         kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), changes={}
     )
-    await tell(database, workspace, [of_destination, of_account])
+    await append_test_events(database, workspace, [of_destination, of_account])

@@ -11,10 +11,10 @@ import pytest
 from app.db.engine import Database
 from app.domain.api_keys import Scope
 from app.domain.ids import WorkspaceId
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.schema import core_schema, create_schema
 from app.main import create_app
 from app.settings import GraphQLLimits, read_settings
-from tests.clients import Client, serving
+from tests.clients import Client, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 
 TYPENAME = {"data": {"__typename": "Query"}}
@@ -61,7 +61,7 @@ async def test_without_a_working_key_nothing_is_answered(
     database: Database, authorization: str | None, message: str
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
-    async with serving(database) as client:
+    async with app_client(database) as client:
         for method, options in (
             ("GET", {"params": {"query": "{ __typename }"}}),
             ("POST", {"json": {"query": "{ __typename }"}}),
@@ -78,7 +78,7 @@ async def test_a_key_is_sent_as_a_bearer_token(
     database: Database, workspace: WorkspaceId, scheme: str
 ) -> None:
     key = await add_api_key(database, workspace)
-    async with serving(database) as client:
+    async with app_client(database) as client:
         response = await typename(client, Authorization=f"{scheme} {key.token}")
     assert (response.status_code, response.json()) == (200, TYPENAME)
 
@@ -90,7 +90,7 @@ async def test_unknown_revoked_and_expired_keys_are_refused_alike(
     revoked = await add_api_key(database, workspace, revoked_at=NOW + moment)
     expired = await add_api_key(database, workspace, expires_at=NOW)
     expiring = await add_api_key(database, workspace, expires_at=NOW + moment)
-    async with serving(database) as client:
+    async with app_client(database) as client:
         refused = [
             await typename(client.with_token(token))
             for token in ("pe_live_" + "0" * 32, revoked.token, expired.token)
@@ -122,8 +122,8 @@ async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
 ) -> None:
     await add_account(database, workspace, id=1)
     key = await add_api_key(database, workspace, scopes=[Scope.PUBLISH])
-    async with serving(database, token=key.token) as client:
-        answer = await client.answer(
+    async with app_client(database, token=key.token) as client:
+        answer = await client.execute(
             "{ viewer { scopes stats { accounts } } errorCatalog(part: REQUEST) { code }"
             f" {' '.join(NEEDING_READ)} }}"
         )
@@ -139,7 +139,7 @@ async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
     assert refused == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
         (name, "INSUFFICIENT_SCOPE", message) for name in answer["data"]
     }
-    schema = core_schema(make_schema(GraphQLLimits()))
+    schema = core_schema(create_schema(GraphQLLimits()))
     assert schema.query_type is not None
     assert set(schema.query_type.fields) == {*answer["data"], "viewer", "errorCatalog"}
 
@@ -157,7 +157,7 @@ async def test_a_key_may_ask_so_often_and_sees_how_often_still(
 ) -> None:
     one, other = [await add_api_key(database, workspace) for _ in range(2)]
     settings = read_settings({"RATE_LIMIT": "3/minute;5/hour"})
-    async with serving(database, token=one.token, settings=settings) as client:
+    async with app_client(database, token=one.token, settings=settings) as client:
         answers = [await typename(client) for _ in range(4)]
         of_other = await typename(client.with_token(other.token))
         without = await typename(client.with_token(None))
@@ -185,7 +185,7 @@ async def test_what_is_refused_for_its_content_counts_and_what_has_no_key_does_n
 ) -> None:
     key = await add_api_key(database, workspace)
     settings = read_settings({"RATE_LIMIT": "3/minute"})
-    async with serving(database, token=key.token, settings=settings) as client:
+    async with app_client(database, token=key.token, settings=settings) as client:
         counted = [
             await client.request("POST", "/graphql", content=b"no JSON"),
             await client.request("POST", "/graphql", json=[]),
@@ -201,7 +201,7 @@ async def test_nothing_is_limited_where_limits_are_off(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         for _ in range(30):
             await typename(client.with_token("pe_live_" + "0" * 32))
         response = await typename(client)

@@ -162,4 +162,8 @@ async def test_an_empty_workspace_counts_nothing(acme: Tenant) -> None:
 async def test_an_impossible_period_is_refused(
     acme: Tenant, arguments: dict[str, Any], field: str, message: str
 ) -> None:
-    assert await acme.client.refusal(SUMMARY, **arguments) == ("VALIDATION_ERROR", field, message)
+    assert await acme.client.expect_error(SUMMARY, **arguments) == (
+        "VALIDATION_ERROR",
+        field,
+        message,
+    )

@@ -119,7 +119,7 @@ TIME_FORM = (
 async def test_a_bad_literal_is_refused_with_its_place(
     acme: Tenant, arguments: str, code: str, field: str, message: str
 ) -> None:
-    refusal = await acme.client.refusal(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
+    refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
     assert refusal == (code, field, message)
 
 
@@ -134,7 +134,7 @@ async def test_a_bad_literal_is_refused_with_its_place(
     ],
 )
 async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, place: str) -> None:
-    assert await acme.client.refusal(document) == (
+    assert await acme.client.expect_error(document) == (
         "INVALID_ID",
         place.removesuffix("[0]"),
         f"{place}: {UUID_FORM}",
@@ -257,14 +257,14 @@ async def test_a_bad_variable_is_refused_with_its_place(
     message: str,
 ) -> None:
     given = argument if "$" in argument else f"{argument}: $value"
-    refusal = await acme.client.refusal(
+    refusal = await acme.client.expect_error(
         f"query ($value: {type_}) {{ posts({given}) {{ nodes {{ id }} }} }}", value=value
     )
     assert refusal == (code, field, message)
 
 
 async def test_a_variable_with_a_malformed_uuid_is_an_invalid_id(acme: Tenant) -> None:
-    refusal = await acme.client.refusal(
+    refusal = await acme.client.expect_error(
         "query ($ids: [UUID!]) { destinations(filter: {postId: $ids}) { nodes { id } } }",
         ids=["f47ac10b-58cc-4372-a567-0e02b2c3d479", "x"],
     )
@@ -276,7 +276,7 @@ async def test_a_variable_with_a_malformed_uuid_is_an_invalid_id(acme: Tenant) -
 
 
 async def test_every_bad_variable_is_reported(acme: Tenant) -> None:
-    answer = await acme.client.answer(
+    answer = await acme.client.execute(
         "query ($a: Int!, $filter: PostFilter)"
         " { account(accountId: $a) { id } posts(filter: $filter) { nodes { id } } }",
         filter={"status": "DONE", "search": 5},
@@ -303,7 +303,7 @@ async def test_every_bad_variable_is_reported(acme: Tenant) -> None:
 async def test_too_many_values_are_refused_before_any_is_looked_at(
     acme: Tenant, document: str, variables: dict[str, Any], field: str, length: int
 ) -> None:
-    assert await acme.client.refusal(document, **variables) == (
+    assert await acme.client.expect_error(document, **variables) == (
         "LIMIT_EXCEEDED",
         field,
         f"{field} has {length} values; at most 100 are allowed.",
@@ -313,7 +313,7 @@ async def test_too_many_values_are_refused_before_any_is_looked_at(
 async def test_of_what_is_wrong_with_one_literal_the_first_five_are_told(acme: Tenant) -> None:
     members = " ".join(f"unknown{number}: 1" for number in range(90))
 
-    answer = await acme.client.answer(f"{{ posts(filter: {{{members}}}) {{ totalCount }} }}")
+    answer = await acme.client.execute(f"{{ posts(filter: {{{members}}}) {{ totalCount }} }}")
 
     assert [error["extensions"] for error in answer["errors"]] == [
         {"code": "VALIDATION_ERROR", "field": "filter"}

@@ -10,12 +10,12 @@ from sqlalchemy import update
 
 from app.db.engine import Database, WriteSession
 from app.db.models import Post
-from app.domain.cursors import CursorCodec, Position
+from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import Event, EventKind
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from app.settings import read_settings
-from tests.clients import Client, serving
-from tests.db.feeds import numbered, tell
+from tests.clients import Client, app_client
+from tests.db.feeds import append_test_events, numbered_events
 from tests.factories import (
     NOW,
     add_account,
@@ -24,7 +24,7 @@ from tests.factories import (
     add_workspace,
     failed,
 )
-from tests.graphql.statements import recorded
+from tests.graphql.statements import record_statements
 
 POST = PostId(UUID("0b1e7a30-0000-4000-8000-000000000001"))
 DESTINATION = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000000a"))
@@ -63,7 +63,7 @@ async def serving_with(
 ) -> AsyncIterator[Client]:
     token = (await add_api_key(database, workspace)).token
     chosen = read_settings({"RATE_LIMIT": "off", **settings})
-    async with serving(database, token=token, settings=chosen) as made:
+    async with app_client(database, token=token, settings=chosen) as made:
         yield made
 
 
@@ -80,8 +80,8 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
 
 async def twice(client: Client, document: str, **variables: Any) -> Any:
     """The answer to a document, which is the same when it is known."""
-    first = await client.answer(document, **variables)
-    assert await client.answer(document, **variables) == first
+    first = await client.execute(document, **variables)
+    assert await client.execute(document, **variables) == first
     return first
 
 
@@ -98,8 +98,10 @@ def about(*, post: PostId | None = None, destination: DestinationId | None = Non
 async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
-    await tell(database, workspace, [about(post=POST)], actor=KEY, operation="updatePost")
-    await tell(
+    await append_test_events(
+        database, workspace, [about(post=POST)], actor=KEY, operation="updatePost"
+    )
+    await append_test_events(
         database,
         workspace,
         [
@@ -110,7 +112,7 @@ async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
         operation="loseLease",
     )
     codec = CursorCodec(bytes(32), workspace, "changes")
-    cursors = [codec.encode(Position(NOW, str(seq))) for seq in range(1, 5)]
+    cursors = [codec.encode(KeysetPosition(NOW, str(seq))) for seq in range(1, 5)]
     post = {
         "postId": str(POST),
         "content": "Spring sale starts today",
@@ -199,7 +201,9 @@ async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
 async def test_of_a_deleted_post_the_changes_stay_and_nothing_else(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
-    await tell(database, workspace, [about(post=POST), about(post=POST, destination=DESTINATION)])
+    await append_test_events(
+        database, workspace, [about(post=POST), about(post=POST, destination=DESTINATION)]
+    )
 
     async def delete(session: WriteSession) -> None:
         await session.execute(update(Post).where(Post.id == POST).values(deleted_at=NOW))
@@ -220,7 +224,9 @@ async def test_of_a_deleted_post_the_changes_stay_and_nothing_else(
 async def test_every_type_of_the_feed_is_one_of_the_schema_and_can_be_asked_for(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
-    await tell(database, workspace, [Event(kind=kind, changes={}) for kind in EventKind])
+    await append_test_events(
+        database, workspace, [Event(kind=kind, changes={}) for kind in EventKind]
+    )
     document = """query ($types: [ChangeType!], $after: String) {
         changes(types: $types, after: $after) { nodes { type } hasNextPage endCursor latestCursor } }"""
     names = [kind.name for kind in EventKind]
@@ -249,7 +255,7 @@ async def test_every_type_of_the_feed_is_one_of_the_schema_and_can_be_asked_for(
 async def test_pages_are_of_the_size_that_is_asked_for(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
-    await tell(database, workspace, numbered(101))
+    await append_test_events(database, workspace, numbered_events(101))
     document = """query ($first: Int, $after: String) {
         changes(first: $first, after: $after) { nodes { values cursor } hasNextPage endCursor } }"""
     for first, size in ((None, 20), (1, 1), (100, 100)):
@@ -268,10 +274,10 @@ async def test_whatever_the_changes_are_about_is_read_in_one_statement_for_each_
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
     events = [about(post=POST, destination=DESTINATION)] * 30 + [about(post=POST)] * 30
-    await tell(database, workspace, events)
+    await append_test_events(database, workspace, events)
     document = """{ changes(first: 100) { nodes {
         post { content } destination { error } account { accountName } } } }"""
-    with recorded(database) as statements:
+    with record_statements(database) as statements:
         await client.query(document)
     # The newest change and the page; then posts, destinations and accounts.
     assert len(statements) == 2 + 3
@@ -281,7 +287,7 @@ async def test_whatever_the_changes_are_about_is_read_in_one_statement_for_each_
 async def test_changes_count_among_the_entries_of_an_answer(
     database: Database, workspace: WorkspaceId, is_fast: str
 ) -> None:
-    await tell(database, workspace, numbered(3))
+    await append_test_events(database, workspace, numbered_events(3))
     document = "{ a: changes { endCursor } b: changes(first: 2) { nodes { values } } }"
     answers = []
     for limit in ("5", "4"):

@@ -3,7 +3,7 @@
 from app.domain.api_keys import Scope
 from app.domain.events import EventKind
 from tests.clients import Tenant
-from tests.db.feeds import numbered, tell
+from tests.db.feeds import append_test_events, numbered_events
 from tests.factories import add_api_key, add_post, add_workspace
 
 TYPES = ", ".join(kind.name for kind in EventKind)
@@ -42,11 +42,11 @@ REFUSED = {
 
 
 async def test_what_cannot_be_asked_is_refused_by_its_argument(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
     for arguments, refusal in REFUSED.items():
         document = f"{{ changes({arguments}) {{ endCursor }} }}"
-        assert await acme.client.refusal(document) == refusal
-    unknown = await acme.client.refusal(
+        assert await acme.client.expect_error(document) == refusal
+    unknown = await acme.client.expect_error(
         "query ($types: [ChangeType!]) { changes(types: $types) { endCursor } }", types=["X"]
     )
     assert unknown[:2] == ("VALIDATION_ERROR", "types")
@@ -56,7 +56,7 @@ async def test_cursors_of_other_lists_and_workspaces_are_none_of_this_one(acme: 
     await add_post(acme.database, acme.workspace)
     other = await add_workspace(acme.database)
     for workspace in (acme.workspace, other):
-        await tell(acme.database, workspace, numbered(1))
+        await append_test_events(acme.database, workspace, numbered_events(1))
     ask = "query ($after: String) { changes(after: $after) { endCursor nodes { cursor } } }"
     key = await add_api_key(acme.database, other)
     theirs = (await acme.client.with_token(key.token).query(ask))["changes"]
@@ -70,10 +70,10 @@ async def test_cursors_of_other_lists_and_workspaces_are_none_of_this_one(acme: 
         own["endCursor"][1:],
         own["endCursor"] + "=",
     ):
-        refusal = await acme.client.refusal(ask, after=bad)
+        refusal = await acme.client.expect_error(ask, after=bad)
         assert refusal == ("BAD_CURSOR", "after", BAD_CURSOR)
     of_posts = "query ($after: String) { posts(after: $after) { totalCount } }"
-    assert (await acme.client.refusal(of_posts, after=own["endCursor"]))[:2] == (
+    assert (await acme.client.expect_error(of_posts, after=own["endCursor"]))[:2] == (
         "BAD_CURSOR",
         "after",
     )
@@ -82,5 +82,5 @@ async def test_cursors_of_other_lists_and_workspaces_are_none_of_this_one(acme: 
 async def test_a_key_that_may_not_read_gets_no_changes(acme: Tenant) -> None:
     scopes = [scope for scope in Scope if scope is not Scope.READ]
     key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
-    code, _, _ = await acme.client.with_token(key.token).refusal("{ changes { endCursor } }")
+    code, _, _ = await acme.client.with_token(key.token).expect_error("{ changes { endCursor } }")
     assert code == "INSUFFICIENT_SCOPE"

@@ -10,7 +10,7 @@ import pytest
 from app.db.engine import Database
 from app.domain.destinations import DestinationState
 from app.settings import read_settings
-from tests.clients import Client, Tenant, serving
+from tests.clients import Client, Tenant, app_client
 from tests.factories import (
     NOW,
     add_account,
@@ -22,7 +22,7 @@ from tests.factories import (
     queued,
     waiting_for_retry,
 )
-from tests.graphql.statements import recorded
+from tests.graphql.statements import record_statements
 
 MINUTE = timedelta(minutes=1)
 
@@ -244,7 +244,7 @@ async def test_a_row_that_comes_or_goes_disturbs_no_other_page(acme: Tenant) -> 
 async def test_an_impossible_page_size_is_refused(
     acme: Tenant, root: str, arguments: str, field: str, message: str
 ) -> None:
-    refusal = await acme.client.refusal(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
+    refusal = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
     assert refusal == ("VALIDATION_ERROR", field, message)
 
 
@@ -259,7 +259,7 @@ async def test_an_impossible_page_size_is_refused(
     ],
 )
 async def test_an_impossible_offset_is_refused(acme: Tenant, arguments: str, message: str) -> None:
-    refusal = await acme.client.refusal(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
+    refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
     assert refusal == ("VALIDATION_ERROR", "offset", message)
 
 
@@ -275,7 +275,7 @@ def bad_cursor(argument: str) -> tuple[str, str, str]:
 async def refused(client: Client, root: str, cursor: str, order: str = "") -> bool:
     """Whether a cursor is refused as `after` and as `before`, each by its name."""
     for argument in ("after", "before"):
-        refusal = await client.refusal(
+        refusal = await client.expect_error(
             f"query ($cursor: String) {{ {root}({order} {argument}: $cursor) {{ nodes {{ id }} }} }}",
             cursor=cursor,
         )
@@ -326,31 +326,31 @@ async def test_a_cursor_outlives_the_server_but_not_its_secret_key(database: Dat
     key = await add_api_key(database, workspace)
     await add_post(database, workspace)
     document = "query ($cursor: String) { posts(after: $cursor) { edges { cursor } } }"
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         cursor = (await client.query(document))["posts"]["edges"][0]["cursor"]
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         assert await client.query(document, cursor=cursor) == {"posts": {"edges": []}}
     own_secret = read_settings({"RATE_LIMIT": "off", "SECRET_KEY": "sixteen letters!"})
-    async with serving(database, token=key.token, settings=own_secret) as client:
-        assert await client.refusal(document, cursor=cursor) == bad_cursor("after")
+    async with app_client(database, token=key.token, settings=own_secret) as client:
+        assert await client.expect_error(document, cursor=cursor) == bad_cursor("after")
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
 async def test_the_total_is_counted_only_when_it_is_asked_for(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         await acme.client.query(
             f"{{ {root}(first: 2) {{ nodes {{ id }} pageInfo {{ endCursor }} }} }}"
         )
     assert len(statements) == 1
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         data = await acme.client.query(
             f"query ($no: Boolean!) {{ {root}(first: 2) {{ totalCount @include(if: $no) }} }}",
             no=False,
         )
     assert data == {root: {}}
     assert len(statements) == 1
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         data = await acme.client.query(
             f"{{ {root}(first: 2) {{ totalCount ...T nodes {{ __typename }} }} }}"
             f" fragment T on {root.capitalize()[:-1]}Connection {{ total: totalCount }}"

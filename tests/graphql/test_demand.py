@@ -28,22 +28,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import LimitExceeded
-from app.graphql.demand import Demand, demand_of
-from app.graphql.limits import CEILING
+from app.graphql.demand import QueryCost, analyze_cost
+from app.graphql.limits import MAX_COUNT
 from app.settings import GraphQLLimits
-from tests.graphql.documents import SCHEMA, documents, operation_of
+from tests.graphql.documents import SCHEMA, document_strategy, get_operation
 
 LIMITS = GraphQLLimits()
 
 
-def demand(query: str, operation_name: str | None = None) -> Demand:
+def demand(query: str, operation_name: str | None = None) -> QueryCost:
     document = parse(query)
-    return demand_of(SCHEMA, document, operation_of(document, operation_name))
+    return analyze_cost(SCHEMA, document, get_operation(document, operation_name))
 
 
 def count(query: str, **variables: object) -> int:
     """The nodes of a query, with the variables coerced as they are for its execution."""
-    definitions = operation_of(parse(query)).variable_definitions or ()
+    definitions = get_operation(parse(query)).variable_definitions or ()
     values = get_variable_values(SCHEMA, definitions, variables)
     assert isinstance(values, VariableValues)
     return demand(query).count_nodes(values.coerced)
@@ -52,8 +52,8 @@ def count(query: str, **variables: object) -> int:
 def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
     asked = demand(query)
     try:
-        asked.refuse_long_lists(variables, LIMITS.ids)
-        asked.refuse_excess(variables, LIMITS)
+        asked.check_list_sizes(variables, LIMITS.ids)
+        asked.check_node_limit(variables, LIMITS)
     except LimitExceeded as error:
         return error.message, error.argument
     return None
@@ -245,9 +245,9 @@ def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
 def test_counting_stops_at_the_ceiling() -> None:
     levels = "posts { nodes { account { " * 60 + "id" + " } } }" * 60
     asked = demand("{ node(id: 1) { ... on Account { " + levels + " } } }")
-    assert asked.count_nodes({}) == CEILING
+    assert asked.count_nodes({}) == MAX_COUNT
     with pytest.raises(LimitExceeded) as refused:
-        asked.refuse_excess({}, LIMITS)
+        asked.check_node_limit({}, LIMITS)
     assert refused.value.message == (
         "The document asks for at least 1000000000 nodes; at most 2000 are allowed."
     )
@@ -274,10 +274,10 @@ def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
     query = f"query ($n: Int, $m: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}"
     at_the_limit = demand(query)
     assert at_the_limit.count_nodes({"n": 80, "m": 24}) == 80 + 80 * 24 == 2000
-    at_the_limit.refuse_excess({"n": 80, "m": 24}, LIMITS)
+    at_the_limit.check_node_limit({"n": 80, "m": 24}, LIMITS)
     one_more = query[:-1] + " b: accounts(first: 1) { totalCount } }"
     with pytest.raises(LimitExceeded) as refused:
-        demand(one_more).refuse_excess({"n": 80, "m": 24}, LIMITS)
+        demand(one_more).check_node_limit({"n": 80, "m": 24}, LIMITS)
     assert refused.value.message == ("The document asks for 2001 nodes; at most 2000 are allowed.")
     assert refused.value.argument is None
 
@@ -360,21 +360,21 @@ def filled(shape: object, values: list[str]) -> object:
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
     long_list = ["1"] * 101
     query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
-    demand(query, "A").refuse_long_lists({"unused": long_list}, LIMITS.ids)
+    demand(query, "A").check_list_sizes({"unused": long_list}, LIMITS.ids)
     with pytest.raises(LimitExceeded):
-        demand(query, "B").refuse_long_lists({"unused": long_list}, LIMITS.ids)
+        demand(query, "B").check_list_sizes({"unused": long_list}, LIMITS.ids)
 
 
 def test_other_limits_are_kept_as_they_are_set() -> None:
     query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
-    demand(query).refuse_excess({}, replace(LIMITS, nodes=3))
-    demand(query).refuse_long_lists({}, 3)
+    demand(query).check_node_limit({}, replace(LIMITS, nodes=3))
+    demand(query).check_list_sizes({}, 3)
     with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
-        demand(query).refuse_long_lists({}, 2)
+        demand(query).check_list_sizes({}, 2)
     with pytest.raises(
         LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
     ):
-        demand(query).refuse_excess({}, replace(LIMITS, nodes=2))
+        demand(query).check_node_limit({}, replace(LIMITS, nodes=2))
 
 
 # Against an implementation that expands every fragment
@@ -440,7 +440,7 @@ def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) 
                     nodes += visit(selection.selection_set, inner, multiplied)
         return nodes
 
-    return visit(operation_of(document).selection_set, SCHEMA.query_type, 1)
+    return visit(get_operation(document).selection_set, SCHEMA.query_type, 1)
 
 
 VARIABLES = st.fixed_dictionaries(
@@ -452,17 +452,17 @@ VARIABLES = st.fixed_dictionaries(
 )
 
 
-@given(documents(with_cycles=False), VARIABLES)
+@given(document_strategy(with_cycles=False), VARIABLES)
 def test_the_count_is_that_of_the_expanded_operation(
     query: str, variables: dict[str, object]
 ) -> None:
     document = parse(query)
-    asked = demand_of(SCHEMA, document, operation_of(document))
-    assert asked.count_nodes(variables) == min(count_by_expanding(document, variables), CEILING)
+    asked = analyze_cost(SCHEMA, document, get_operation(document))
+    assert asked.count_nodes(variables) == min(count_by_expanding(document, variables), MAX_COUNT)
 
 
-@given(documents(with_cycles=True), VARIABLES)
+@given(document_strategy(with_cycles=True), VARIABLES)
 def test_every_document_that_parses_can_be_counted(
     query: str, variables: dict[str, object]
 ) -> None:
-    assert 0 <= demand(query).count_nodes(variables) <= CEILING
+    assert 0 <= demand(query).count_nodes(variables) <= MAX_COUNT

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.ids import WorkspaceId
-from app.graphql.documents import RecentTexts, make_documents
-from app.graphql.schema import make_schema
+from app.graphql.documents import DocumentCache, create_document_store
+from app.graphql.schema import create_schema
 from app.settings import Settings, SettingsError, read_settings
-from tests.clients import UNLIMITED, Client, Tenant, serving
+from tests.clients import UNLIMITED_SETTINGS, Client, Tenant, app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace
 
 TYPENAME = {"data": {"__typename": "Query"}}
@@ -65,10 +65,10 @@ async def send(
 
 
 @asynccontextmanager
-async def served(acme: Tenant, settings: Settings = UNLIMITED) -> AsyncIterator[Client]:
+async def served(acme: Tenant, settings: Settings = UNLIMITED_SETTINGS) -> AsyncIterator[Client]:
     """A client of the same tenant, asking another process, which has these settings."""
     key = await add_api_key(acme.database, acme.workspace)
-    async with serving(acme.database, token=key.token, settings=settings) as client:
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
         yield client
 
 
@@ -346,7 +346,7 @@ KEYS = [(workspace, name) for workspace in WORKSPACES for name in "ab"]
 def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
     max_bytes: int, steps: list[tuple[bool, tuple[WorkspaceId, str], str]]
 ) -> None:
-    recent = RecentTexts(max_bytes)
+    recent = DocumentCache(max_bytes)
     model: OrderedDict[tuple[WorkspaceId, str], str] = OrderedDict()
 
     def size(*texts: str) -> int:
@@ -363,13 +363,13 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
             model.move_to_end(key)
         while size(*model.values()) > max_bytes:
             model.popitem(last=False)
-        assert recent.bytes == size(*model.values())
+        assert recent.size_bytes == size(*model.values())
     assert {key: recent.get(key) for key in KEYS} == {key: model.get(key) for key in KEYS}
 
 
 @pytest.mark.parametrize("is_sent_again", [False, True])
 def test_a_text_that_was_used_outlives_an_older_one_that_was_not(is_sent_again: bool) -> None:
-    recent = RecentTexts(1300)
+    recent = DocumentCache(1300)
     for key in KEYS[:2]:
         recent.put(key, "x" * 100)
     if is_sent_again:
@@ -383,7 +383,7 @@ def test_a_text_that_was_used_outlives_an_older_one_that_was_not(is_sent_again: 
 
 def test_what_is_kept_takes_no_more_memory_than_it_may() -> None:
     tracemalloc.start()
-    recent = RecentTexts(2**20)
+    recent = DocumentCache(2**20)
     for number in range(5000):
         text = f"{{ a{number} }}"
         recent.put((WorkspaceId(UUID(sha256(text)[:32])), sha256(text)), text)
@@ -394,14 +394,14 @@ def test_what_is_kept_takes_no_more_memory_than_it_may() -> None:
 
 
 def test_a_text_that_can_never_fit_displaces_nothing() -> None:
-    recent = RecentTexts(2000)
+    recent = DocumentCache(2000)
     key, other = ((WORKSPACES[0], name) for name in "ab")
     recent.put(key, "x" * 100)
-    kept = recent.bytes
+    kept = recent.size_bytes
     recent.put(other, "x" * 2000)
 
     assert (recent.get(key), recent.get(other)) == ("x" * 100, None)
-    assert recent.bytes == kept == 600
+    assert recent.size_bytes == kept == 600
 
 
 # Trusted documents.
@@ -641,7 +641,7 @@ def test_a_list_that_cannot_be_kept_stops_the_start(
 ) -> None:
     settings = trusting(tmp_path, PLAIN, content)
     with pytest.raises(SettingsError) as caught:
-        make_documents(settings, make_schema(settings.graphql))
+        create_document_store(settings, create_schema(settings.graphql))
     assert str(caught.value) == f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} {problem}"
 
 
@@ -650,13 +650,13 @@ def test_a_list_that_is_not_json_stops_the_start(tmp_path: Path, content: bytes)
     settings = trusting(tmp_path, content)
     start = f"TRUSTED_DOCUMENTS: {tmp_path / '0.json'} is not JSON: "
     with pytest.raises(SettingsError, match=f"{re.escape(start)}.+ at line 1, column [1-8]\\.$"):
-        make_documents(settings, make_schema(settings.graphql))
+        create_document_store(settings, create_schema(settings.graphql))
 
 
 def test_two_files_that_give_an_id_to_different_texts_stop_the_start(tmp_path: Path) -> None:
     settings = trusting(tmp_path, PLAIN, {"total-1": PAGE})
     with pytest.raises(SettingsError) as caught:
-        make_documents(settings, make_schema(settings.graphql))
+        create_document_store(settings, create_schema(settings.graphql))
     assert str(caught.value) == (
         f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} gives the id total-1 to another document than"
         " before."
@@ -670,17 +670,17 @@ def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, r
     path = tmp_path / name
     settings = read_settings({"TRUSTED_DOCUMENTS": str(path)})
     with pytest.raises(SettingsError) as caught:
-        make_documents(settings, make_schema(settings.graphql))
+        create_document_store(settings, create_schema(settings.graphql))
     assert str(caught.value) == f"TRUSTED_DOCUMENTS: {path} cannot be read: {reason}."
 
 
 def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
     settings = trusting(tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"})
-    make_documents(settings, make_schema(settings.graphql))
+    create_document_store(settings, create_schema(settings.graphql))
     tight = trusting(
         tmp_path,
         {"x": "query Two { posts { totalCount } accounts { id } }"},
         GRAPHQL_MAX_ROOT_FIELDS="1",
     )
     with pytest.raises(SettingsError, match="that cannot run: The document has 2 root fields; at"):
-        make_documents(tight, make_schema(tight.graphql))
+        create_document_store(tight, create_schema(tight.graphql))

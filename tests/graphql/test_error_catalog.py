@@ -5,7 +5,7 @@ import pytest
 from app.db.engine import Database
 from app.domain.diagnosis import ADVICE
 from app.domain.errors import concrete_errors
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import add_api_key, add_workspace
 
 CATALOG = """
@@ -62,5 +62,5 @@ async def test_no_code_stands_twice_in_the_catalog(acme: Tenant) -> None:
 
 async def test_the_catalog_needs_a_key_but_no_scope(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database), scopes=[])
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         assert await client.query(CATALOG) == {"errorCatalog": REQUEST + PUBLISHING}

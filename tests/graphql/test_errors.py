@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 import structlog.testing
 
-from app.db.confinement import Workspace, within_workspace
+from app.db.confinement import WorkspaceIdOrParam, restrict_to_workspace
 from app.db.engine import Database, Driver
-from app.db.queries import AnySelect, Prepared, Record
+from app.db.queries import AnySelect, CompiledStatement, Record
 from app.domain.errors import ErrorCode
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import (
     add_account,
     add_api_key,
@@ -120,7 +120,7 @@ INTERNAL = re.compile(
 async def test_a_bad_document_is_refused_with_a_code_and_nothing_internal(
     acme: Tenant, code: str, document: str, variables: dict[str, Any]
 ) -> None:
-    answer = await acme.client.answer(document, **variables)
+    answer = await acme.client.execute(document, **variables)
     assert not any((answer.get("data") or {}).values())
     assert {error["extensions"]["code"] for error in answer["errors"]} == {code}
     assert code in ErrorCode.__members__
@@ -154,14 +154,14 @@ async def test_a_bad_document_is_refused_with_a_code_and_nothing_internal(
 async def test_what_is_long_is_not_sent_back_whole(
     acme: Tenant, document: str, code: str, message: str
 ) -> None:
-    answer = await acme.client.answer(document)
+    answer = await acme.client.execute(document)
 
     (error,) = answer["errors"]
     assert (error["message"], error["extensions"]["code"]) == (message, code)
 
 
 async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -> None:
-    answer = await acme.client.answer(
+    answer = await acme.client.execute(
         "{\n  small: posts(first: 1) { nodes { id } }\n  big: posts(first: 101) { nodes { id } } }"
     )
     assert answer == {
@@ -184,8 +184,8 @@ class Broken:
         self._error = error
         self._tables = set(tables)
 
-    def __call__(self, statement: AnySelect, workspace: Workspace) -> AnySelect:
-        confined = within_workspace(statement, workspace)
+    def __call__(self, statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
+        confined = restrict_to_workspace(statement, workspace)
         read = (
             rf"(FROM|JOIN) {each}\b" if each == "account" else rf"FROM {each}\b"
             for each in self._tables
@@ -203,7 +203,9 @@ class BrokenDriver:
         self._error = error
         self._words = words
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         if self._words in query.sql.replace("\n", " "):
             raise self._error
         return await self._driver.fetch(query, arguments)
@@ -253,10 +255,10 @@ async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
 ) -> None:
     token = await prepared(database)
     failure = RuntimeError("SELECT secret FROM /app/db/posts.py")
-    broken = Database(database_url, confine=Broken(failure, "post"))
-    async with broken, serving(broken, token=token) as client:
+    broken = Database(database_url, workspace_filter=Broken(failure, "post"))
+    async with broken, app_client(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.answer("{ posts { nodes { id } } viewer { scopes } }")
+            answer = await client.execute("{ posts { nodes { id } } viewer { scopes } }")
     assert answer["data"] == {
         "posts": None,
         "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
@@ -290,9 +292,9 @@ async def test_a_part_that_fails_leaves_the_rest(
         "post": {"content": "Kept"},
     }
     document = f"{{ destinations {{ nodes {{ {selection} }} }} errorCatalog {{ code }} }}"
-    broken = Database(database_url, confine=Broken(RuntimeError("broken"), table))
-    async with broken, serving(broken, token=token) as client:
-        answer = await client.answer(document)
+    broken = Database(database_url, workspace_filter=Broken(RuntimeError("broken"), table))
+    async with broken, app_client(broken, token=token) as client:
+        answer = await client.execute(document)
     assert len(answer["data"]["errorCatalog"]) > 0
     if kept:
         assert answer["data"]["destinations"] == {"nodes": [whole | lost]}
@@ -306,14 +308,14 @@ async def test_a_part_that_fails_leaves_the_rest(
 async def test_a_total_that_fails_leaves_the_page(database: Database, database_url: str) -> None:
     token = await prepared(database)
 
-    def uncounted(statement: AnySelect, workspace: Workspace) -> AnySelect:
+    def uncounted(statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
         if "count(" in str(statement):
             raise RuntimeError("broken")
-        return within_workspace(statement, workspace)
+        return restrict_to_workspace(statement, workspace)
 
-    broken = Database(database_url, confine=uncounted)
-    async with broken, serving(broken, token=token) as client:
-        answer = await client.answer("{ posts { totalCount nodes { content } } }")
+    broken = Database(database_url, workspace_filter=uncounted)
+    async with broken, app_client(broken, token=token) as client:
+        answer = await client.execute("{ posts { totalCount nodes { content } } }")
     assert answer["data"] == {"posts": {"totalCount": None, "nodes": [{"content": "Kept"}]}}
     (error,) = answer["errors"]
     assert masked(error)["path"] == ["posts", "totalCount"]
@@ -339,10 +341,10 @@ async def test_no_way_in_takes_its_neighbours_down(
 ) -> None:
     token = await prepared(database)
     broken = Database(
-        database_url, confine=Broken(RuntimeError("x"), "post", "destination", "account")
+        database_url, workspace_filter=Broken(RuntimeError("x"), "post", "destination", "account")
     )
-    async with broken, serving(broken, token=token) as client:
-        answer = await client.answer(document)
+    async with broken, app_client(broken, token=token) as client:
+        answer = await client.execute(document)
     assert answer["data"]["viewer"]["scopes"] == ["READ", "WRITE", "PUBLISH"]
     (error,) = answer["errors"]
     masked(error)
@@ -354,11 +356,11 @@ async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
     token = await prepared(database)
     failure = locked_on_sqlite() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
     broken = Database(
-        database_url, driven_by=lambda driver: BrokenDriver(driver, failure, "FROM post ")
+        database_url, wrap_driver=lambda driver: BrokenDriver(driver, failure, "FROM post ")
     )
-    async with broken, serving(broken, token=token) as client:
+    async with broken, app_client(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.answer("{ posts { nodes { id } } }")
+            answer = await client.execute("{ posts { nodes { id } } }")
     assert answer["data"] == {"posts": None}
     (error,) = answer["errors"]
     assert error["message"] == ("The database did not answer in time. Try again in a moment.")

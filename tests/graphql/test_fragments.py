@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.graphql.fragments import inner_first
+from app.graphql.fragments import topological_order
 
 GRAPHS = st.dictionaries(
     st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdefgh"), max_size=4)
@@ -12,25 +12,25 @@ GRAPHS = st.dictionaries(
 
 def test_a_fragment_follows_those_it_spreads() -> None:
     spreads = {"a": ["b", "c"], "b": ["d"], "c": ["d", "b"], "d": []}
-    assert inner_first(spreads) == ["d", "b", "c", "a"]
+    assert topological_order(spreads) == ["d", "b", "c", "a"]
 
 
 def test_unknown_fragments_are_left_out() -> None:
-    assert inner_first({"a": ["nowhere"]}) == ["a"]
+    assert topological_order({"a": ["nowhere"]}) == ["a"]
 
 
 def test_a_cycle_is_ordered_all_the_same() -> None:
-    assert sorted(inner_first({"a": ["b"], "b": ["a", "b"]})) == ["a", "b"]
+    assert sorted(topological_order({"a": ["b"], "b": ["a", "b"]})) == ["a", "b"]
 
 
 def test_a_chain_may_be_long() -> None:
     spreads = {str(i): [str(i + 1)] for i in range(100_000)}
-    assert inner_first(spreads) == [str(i) for i in reversed(range(100_000))]
+    assert topological_order(spreads) == [str(i) for i in reversed(range(100_000))]
 
 
 @given(GRAPHS)
 def test_every_fragment_comes_once(spreads: dict[str, list[str]]) -> None:
-    assert sorted(inner_first(spreads)) == sorted(spreads)
+    assert sorted(topological_order(spreads)) == sorted(spreads)
 
 
 @given(GRAPHS)
@@ -40,7 +40,7 @@ def test_without_cycles_every_fragment_follows_those_it_spreads(
     acyclic = {
         name: [inner for inner in inners if inner > name] for name, inners in spreads.items()
     }
-    ordered = inner_first(acyclic)
+    ordered = topological_order(acyclic)
     for name, inners in acyclic.items():
         for inner in set(inners) & set(acyclic):
             assert ordered.index(inner) < ordered.index(name)

@@ -13,11 +13,11 @@ from graphql import (
 )
 
 from app.db.engine import Database
-from app.graphql.schema import make_schema, print_sdl
+from app.graphql.schema import create_schema, print_sdl
 from app.main import create_app
 from app.settings import GraphQLLimits
 from tests import clients
-from tests.clients import Client, serving
+from tests.clients import Client, app_client
 from tests.factories import NOW, add_api_key, add_workspace
 from tests.http import asgi
 
@@ -32,7 +32,7 @@ TYPENAME = {"data": {"__typename": "Query"}}
 async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client]:
     """A client that may read its empty workspace."""
     key = await add_api_key(database, await add_workspace(database))
-    async with serving(database, token=key.token) as opened:
+    async with app_client(database, token=key.token) as opened:
         yield opened
 
 
@@ -106,7 +106,7 @@ async def test_the_answer_has_the_media_type_that_is_preferred(
 
 async def test_accept_may_be_spread_over_several_headers_or_be_missing(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
-    app = create_app(clients.UNLIMITED, clock=lambda: NOW, database=database)
+    app = create_app(clients.UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
     sent = [
         (b"authorization", f"Bearer {key.token}".encode()),
         (b"content-type", b"application/json"),
@@ -116,7 +116,7 @@ async def test_accept_may_be_spread_over_several_headers_or_be_missing(database:
     answered_as = []
     async with app.router.lifespan_context(app):
         for headers in (sent, [*sent, *spread]):
-            caller = asgi.Client(b'{"query": "{ __typename }"}')
+            caller = asgi.ASGIClient(b'{"query": "{ __typename }"}')
             scope = asgi.http_scope("POST", "/graphql", headers)
             await app(scope, caller.receive, caller.send)
             assert (caller.status, orjson.loads(caller.body)) == (200, TYPENAME)
@@ -433,4 +433,4 @@ async def test_the_schema_can_be_asked_for(client: Client) -> None:
     introspection = await client.query(get_introspection_query(specified_by_url=True))
 
     read_back = lexicographic_sort_schema(build_client_schema(introspection))  # type: ignore[arg-type]
-    assert print_schema(read_back) + "\n" == print_sdl(make_schema(GraphQLLimits()))
+    assert print_schema(read_back) + "\n" == print_sdl(create_schema(GraphQLLimits()))

@@ -21,16 +21,22 @@ from graphql import (
 from hypothesis import given
 
 from app.domain.errors import LimitExceeded, ParseFailed
-from app.graphql.limits import CEILING, Measure, measure, parse_within, refuse_excess
+from app.graphql.limits import (
+    MAX_COUNT,
+    DocumentStats,
+    collect_stats,
+    enforce_limits,
+    parse_document,
+)
 from app.settings import GraphQLLimits
-from tests.graphql.documents import FRAGMENTS, documents
+from tests.graphql.documents import FRAGMENTS, document_strategy
 
 LIMITS = GraphQLLimits()
-NOTHING = Measure(
+NOTHING = DocumentStats(
     operations=0,
     depth=0,
     introspection_depth=0,
-    introspection_lists=0,
+    introspection_list_depth=0,
     fields=0,
     aliases=0,
     root_fields=0,
@@ -49,7 +55,7 @@ FULL_INTROSPECTION = get_introspection_query(
 
 def refusal(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
     try:
-        refuse_excess(measure(parse_within(query, limits)), limits)
+        enforce_limits(collect_stats(parse_document(query, limits)), limits)
     except LimitExceeded as error:
         return error.message
     return None
@@ -63,11 +69,11 @@ def nested(levels: int, name: str = "a") -> str:
 
 
 def test_a_document_is_parsed() -> None:
-    assert parse_within("{ version }", LIMITS) == parse("{ version }")
+    assert parse_document("{ version }", LIMITS) == parse("{ version }")
 
 
 def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
-    document = parse_within("{" + " a" * 1998 + "}", LIMITS)
+    document = parse_document("{" + " a" * 1998 + "}", LIMITS)
     assert document.token_count == 2000
 
 
@@ -78,7 +84,7 @@ def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
 )
 def test_a_token_more_than_allowed_is_refused(query: str) -> None:
     with pytest.raises(LimitExceeded) as refused:
-        parse_within(query, LIMITS)
+        parse_document(query, LIMITS)
     assert refused.value.message == "The document has more than 2000 tokens, which is the limit."
 
 
@@ -96,7 +102,7 @@ def test_a_token_more_than_allowed_is_refused(query: str) -> None:
 )
 def test_a_document_too_deep_for_the_parser_is_refused_as_too_deep(query: str) -> None:
     with pytest.raises(LimitExceeded) as refused:
-        parse_within(query, LIMITS)
+        parse_document(query, LIMITS)
     assert refused.value.message == (
         "The document is nested too deeply to be read; at most 15 levels of fields are allowed."
     )
@@ -120,7 +126,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
     query: str, message: str, location: SourceLocation | None
 ) -> None:
     with pytest.raises(GraphQLError) as refused:
-        parse_within(query, LIMITS)
+        parse_document(query, LIMITS)
     error = refused.value
     assert error.message == message
     assert isinstance(error.original_error, ParseFailed)
@@ -159,7 +165,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
                 NOTHING,
                 depth=1,
                 introspection_depth=4,
-                introspection_lists=2,
+                introspection_list_depth=2,
                 fields=5,
                 root_fields=1,
             ),
@@ -170,7 +176,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
                 NOTHING,
                 depth=1,
                 introspection_depth=3,
-                introspection_lists=1,
+                introspection_list_depth=1,
                 fields=5,
                 root_fields=2,
             ),
@@ -181,37 +187,41 @@ def test_a_fault_in_the_syntax_keeps_its_location(
         ),
     ],
 )
-def test_one_operation_is_measured(query: str, expected: Measure) -> None:
-    assert measure(parse(query)) == replace(expected, operations=1)
+def test_one_operation_is_measured(query: str, expected: DocumentStats) -> None:
+    assert collect_stats(parse(query)) == replace(expected, operations=1)
 
 
 def test_of_several_operations_the_heaviest_counts_for_each_number() -> None:
     document = parse(
         "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }"
     )
-    assert measure(document) == replace(
+    assert collect_stats(document) == replace(
         NOTHING, operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
     )
 
 
 def test_a_fragment_that_nobody_spreads_counts_because_it_is_validated() -> None:
     document = parse("{ a } fragment Idle on Query { x: b @d c { d { e } } f }")
-    assert measure(document) == replace(
+    assert collect_stats(document) == replace(
         NOTHING, operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
     )
 
 
 def test_a_document_without_operations_is_measured() -> None:
-    assert measure(parse("type A { b: Int } fragment F on A { b }")) == replace(NOTHING, fields=1)
+    assert collect_stats(parse("type A { b: Int } fragment F on A { b }")) == replace(
+        NOTHING, fields=1
+    )
 
 
 def test_fragments_that_share_a_name_count_together() -> None:
     document = parse("{ ...F } fragment F on Query { a } fragment F on Query { b { c } }")
-    assert measure(document) == replace(NOTHING, operations=1, depth=2, fields=3, root_fields=2)
+    assert collect_stats(document) == replace(
+        NOTHING, operations=1, depth=2, fields=3, root_fields=2
+    )
 
 
 def test_unknown_fragments_count_nothing() -> None:
-    assert measure(parse("{ a { ...Nowhere } ...Nowhere }")) == replace(
+    assert collect_stats(parse("{ a { ...Nowhere } ...Nowhere }")) == replace(
         NOTHING, operations=1, depth=1, fields=1, root_fields=1
     )
 
@@ -225,12 +235,12 @@ def test_unknown_fragments_count_nothing() -> None:
     ],
 )
 def test_a_cycle_of_fragments_is_gone_through_once(query: str, fields: int) -> None:
-    assert measure(parse(query)).fields == fields
+    assert collect_stats(parse(query)).fields == fields
 
 
 def test_a_chain_of_fragments_as_long_as_the_document_is_measured() -> None:
     chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
-    assert measure(parse("{ ...F0 }" + chain)) == replace(
+    assert collect_stats(parse("{ ...F0 }" + chain)) == replace(
         NOTHING, operations=1, depth=10_000, fields=10_000, root_fields=1
     )
 
@@ -243,7 +253,7 @@ def ladder(rungs: int) -> str:
 
 
 def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
-    assert measure(parse(ladder(20))) == replace(
+    assert collect_stats(parse(ladder(20))) == replace(
         NOTHING,
         operations=1,
         depth=20,
@@ -255,11 +265,11 @@ def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
 
 
 def test_counting_stops_at_the_ceiling() -> None:
-    measured = measure(parse(ladder(2000)))
-    assert (measured.fields, measured.aliases, measured.directives) == (CEILING,) * 3
+    measured = collect_stats(parse(ladder(2000)))
+    assert (measured.fields, measured.aliases, measured.directives) == (MAX_COUNT,) * 3
     unlimited_depth = replace(LIMITS, depth=3000)
     with pytest.raises(LimitExceeded) as refused:
-        refuse_excess(measured, unlimited_depth)
+        enforce_limits(measured, unlimited_depth)
     assert refused.value.message == (
         "The document has at least 1000000000 fields; at most 500 are allowed."
     )
@@ -267,7 +277,7 @@ def test_counting_stops_at_the_ceiling() -> None:
 
 def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
     fragments = "".join(f"fragment F{i} on Q {{ a ...F{i + 1} ...F{i + 1} }}" for i in range(99))
-    assert measure(parse("{ ...F0 }" + fragments)).root_fields == CEILING
+    assert collect_stats(parse("{ ...F0 }" + fragments)).root_fields == MAX_COUNT
 
 
 # The limits
@@ -363,9 +373,14 @@ def test_the_introspection_of_every_tool_is_allowed(query: str) -> None:
 
 
 def test_the_full_introspection_leaves_room_below_the_limits() -> None:
-    measured = measure(parse_within(FULL_INTROSPECTION, LIMITS))
+    measured = collect_stats(parse_document(FULL_INTROSPECTION, LIMITS))
     assert replace(measured, fields=0) == replace(
-        NOTHING, operations=1, depth=1, introspection_depth=14, introspection_lists=1, root_fields=1
+        NOTHING,
+        operations=1,
+        depth=1,
+        introspection_depth=14,
+        introspection_list_depth=1,
+        root_fields=1,
     )
     assert measured.fields <= LIMITS.fields / 2
 
@@ -425,7 +440,7 @@ def segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
     return found
 
 
-def measure_by_expanding(document: DocumentNode) -> Measure:
+def measure_by_expanding(document: DocumentNode) -> DocumentStats:
     operations = [
         expand(document, definition)
         for definition in document.definitions
@@ -437,11 +452,11 @@ def measure_by_expanding(document: DocumentNode) -> Measure:
     paths = [segments(path) for operation in operations for path in operation.fields]
     introspections = [segment for _, *below in paths for segment in below]
     lists = ("fields", "inputFields", "interfaces", "possibleTypes")
-    return Measure(
+    return DocumentStats(
         operations=len(operations),
         depth=max((len(path[0]) for path in paths), default=0),
         introspection_depth=max(map(len, introspections), default=0),
-        introspection_lists=max(
+        introspection_list_depth=max(
             (sum(name in lists for name in names) for names in introspections), default=0
         ),
         fields=max(len(one.fields) for one in (*operations, *fragments)),
@@ -451,14 +466,14 @@ def measure_by_expanding(document: DocumentNode) -> Measure:
     )
 
 
-@given(documents(with_cycles=False))
+@given(document_strategy(with_cycles=False))
 def test_the_measure_is_that_of_the_expanded_document(query: str) -> None:
     document = parse(query)
-    assert measure(document) == measure_by_expanding(document)
+    assert collect_stats(document) == measure_by_expanding(document)
 
 
-@given(documents(with_cycles=True))
+@given(document_strategy(with_cycles=True))
 def test_every_document_that_parses_can_be_measured(query: str) -> None:
-    measured = measure(parse(query))
+    measured = collect_stats(parse(query))
     assert measured.operations == 1
-    assert 0 <= measured.root_fields <= measured.fields <= CEILING
+    assert 0 <= measured.root_fields <= measured.fields <= MAX_COUNT

@@ -11,9 +11,9 @@ from app.db.engine import Database
 from app.db.models import Account
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
-from app.graphql.loaders import KEYS_PER_STATEMENT, ListEntries, Loaders
+from app.graphql.loaders import KEYS_PER_STATEMENT, ListSizeLimit, Loaders
 from app.settings import read_settings
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import (
     NOW,
     add_account,
@@ -24,9 +24,9 @@ from tests.factories import (
     failed,
     published,
 )
-from tests.graphql.statements import Watched, recorded
+from tests.graphql.statements import RecordingDriver, record_statements
 from tests.graphql.test_query import node_id
-from tests.rest.envelopes import data_of
+from tests.rest.envelopes import success_data
 
 PAGE = """
 {
@@ -67,7 +67,7 @@ async def test_a_page_of_posts_is_two_statements_however_long_it_is(
     acme: Tenant, count: int
 ) -> None:
     ids = await add_posts(acme, count)
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         data = await acme.client.query(PAGE)
     nodes = data["posts"]["nodes"]
     assert [node["postId"] for node in nodes] == ids
@@ -99,7 +99,7 @@ async def test_a_page_of_posts_is_two_statements_however_long_it_is(
 )
 async def test_children_are_read_together(acme: Tenant, document: str, count: int) -> None:
     await add_posts(acme, 6)
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         await acme.client.query(document)
     assert len(statements) == count
 
@@ -112,7 +112,7 @@ async def test_nodes_of_one_type_are_read_together(acme: Tenant) -> None:
         *(node_id("Post", key) for key in posts),
         *(node_id("Account", number) for number in range(1, 5)),
     ]
-    with recorded(acme.database) as statements:
+    with record_statements(acme.database) as statements:
         data = await acme.client.query(
             "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*ids, *ids]
         )
@@ -136,20 +136,20 @@ async def test_every_statement_is_made_once_and_kept(acme: Tenant) -> None:
         }
     """
     token = (await add_api_key(acme.database, acme.workspace)).token
-    new = Database(acme.database.url, driven_by=Watched)
-    async with new, serving(new, token=token) as client:
+    new = Database(acme.database.url, wrap_driver=RecordingDriver)
+    async with new, app_client(new, token=token) as client:
         await client.query(document)
-        with recorded(new) as statements:
+        with record_statements(new) as statements:
             data = await client.query(document)
         made = {each.prepared for each in statements}
-        with recorded(new) as statements:
+        with record_statements(new) as statements:
             data = await client.query(document)
         assert {each.prepared for each in statements} == made
         cursor = data["posts"]["pageInfo"]["endCursor"]
-        with recorded(new) as statements:
+        with record_statements(new) as statements:
             await client.query(document, after=cursor)
         made = {each.prepared for each in statements}
-        with recorded(new) as statements:
+        with record_statements(new) as statements:
             await client.query(document, after=cursor)
         assert {each.prepared for each in statements} == made
 
@@ -201,7 +201,7 @@ async def test_one_connection_is_enough_for_many_requests_at_once(
         "viewer": {"stats": {"totalPosts": 1}},
     }
     narrow = Database(database_url, pool_size=1)
-    async with narrow, serving(narrow, token=key.token) as client:
+    async with narrow, app_client(narrow, token=key.token) as client:
         answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
     assert answers == [expected] * 20
 
@@ -233,8 +233,8 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
                 "FAST_PATH": is_fast,
             }
         )
-        async with serving(database, token=token, settings=settings) as client:
-            answers += [await client.answer(document) for _ in range(2)]
+        async with app_client(database, token=token, settings=settings) as client:
+            answers += [await client.execute(document) for _ in range(2)]
     whole, again, *refused = answers
 
     assert whole == again
@@ -255,8 +255,8 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
 async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:
     token = await token_of_a_post_on_two_accounts(database)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    async with serving(database, token=token, settings=settings) as client:
-        page = data_of(await client.get("/v1/posts"))
+    async with app_client(database, token=token, settings=settings) as client:
+        page = success_data(await client.get("/v1/posts"))
 
     assert [len(post["destinations"]) for post in page["posts"]] == [2]
 
@@ -269,7 +269,7 @@ async def token_of_a_post_on_two_accounts(database: Database) -> str:
 
 
 def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
-    return Loaders(lambda: database.read(workspace), lambda: NOW, ListEntries(None))
+    return Loaders(lambda: database.read(workspace), lambda: NOW, ListSizeLimit(None))
 
 
 async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
@@ -279,7 +279,7 @@ async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
     attempt = await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
     keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
     keys[-1] = post.destinations[0]
-    with recorded(database) as statements:
+    with record_statements(database) as statements:
         loaded = await loaders(database, workspace).attempts_by_destination_id.load_many(keys)
     assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
     assert len(loaded) == len(keys)
@@ -304,7 +304,7 @@ async def test_a_loader_asks_for_each_key_once(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
     by_id = loaders(database, workspace).accounts_by_id
-    with recorded(database) as statements:
+    with record_statements(database) as statements:
         rows = await by_id.load_many([account, AccountId(account + 1), account])
     assert [None if row is None else row.id for row in rows] == [account, None, account]
     assert len(statements) == 1

@@ -14,14 +14,14 @@ from graphql import (
     parse,
 )
 
-from app.db.shapes import Shape
+from app.db.shapes import Projection
 from app.graphql.context import Info
-from app.graphql.execution.remembered import Remembered
-from app.graphql.lookahead import shape_of
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.execution.remembered import OperationMemo
+from app.graphql.lookahead import selected_projection
+from app.graphql.schema import core_schema, create_schema
 from app.settings import GraphQLLimits
 
-SCHEMA = core_schema(make_schema(GraphQLLimits()))
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
 
 NODES = (("nodes",), ("edges", "node"))
 
@@ -49,18 +49,18 @@ def info_of(document: str) -> Info:
     return cast("Info", SimpleNamespace(_raw_info=core))
 
 
-def looked_at(document: str) -> Shape:
+def looked_at(document: str) -> Projection:
     paths = NODES if document.startswith("{ posts") else ()
-    return shape_of(info_of(document), *paths)
+    return selected_projection(info_of(document), *paths)
 
 
-def shape(*columns: str, **along: Shape) -> Shape:
-    return Shape(frozenset(columns), along)
+def shape(*columns: str, **along: Projection) -> Projection:
+    return Projection(frozenset(columns), along)
 
 
 NAME = ("id", "platform", "account_name", "display_name", "platform_username")
 CONNECTION = ("is_active", "needs_reconnection_since", "token_expires_at")
-POSTS: Mapping[str, tuple[str, Shape]] = {
+POSTS: Mapping[str, tuple[str, Projection]] = {
     "columns": ("{ post { postId scheduledFor } }", shape("id", "scheduled_for")),
     "nothing but the type": ("{ post { __typename } }", shape()),
     "an id": ("{ post { id } }", shape("id")),
@@ -129,24 +129,26 @@ POSTS: Mapping[str, tuple[str, Shape]] = {
 
 
 @pytest.mark.parametrize(("document", "expected"), POSTS.values(), ids=POSTS)
-def test_what_a_document_asks_for_is_read_and_nothing_else(document: str, expected: Shape) -> None:
+def test_what_a_document_asks_for_is_read_and_nothing_else(
+    document: str, expected: Projection
+) -> None:
     assert looked_at(document) == expected
 
 
 def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
     info = info_of("{ post { content } }")
-    kept = Remembered(info._raw_info.operation, most=2)
-    shape = shape_of(info)
+    kept = OperationMemo(info._raw_info.operation, max_entries=2)
+    shape = selected_projection(info)
 
-    assert shape_of(info) is shape
+    assert selected_projection(info) is shape
     del kept
-    assert shape_of(info) is not shape
-    assert shape_of(info) == shape
+    assert selected_projection(info) is not shape
+    assert selected_projection(info) == shape
 
 
 def test_what_is_remembered_of_an_operation_is_bounded() -> None:
     """What stands under conditions may be asked for in a new way each time."""
-    kept = Remembered(info_of("{ post { content } }")._raw_info.operation, most=3)
+    kept = OperationMemo(info_of("{ post { content } }")._raw_info.operation, max_entries=3)
     made: list[int] = []
 
     def make(key: int) -> int:
@@ -154,7 +156,7 @@ def test_what_is_remembered_of_an_operation_is_bounded() -> None:
         return key
 
     for key in (1, 2, 3, 1, 2, 3, 4, 4, 3):
-        assert kept.get(key, partial(make, key)) == key
+        assert kept.get_or_compute(key, partial(make, key)) == key
 
     assert made == [1, 2, 3, 4, 3]
 

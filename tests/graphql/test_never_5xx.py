@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from app.db.engine import Database
 from app.domain.errors import RequestError, concrete_errors
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.schema import core_schema, create_schema
 from app.settings import GraphQLLimits
-from tests.clients import Client, serving
+from tests.clients import Client, app_client
 from tests.factories import (
     add_account,
     add_api_key,
@@ -35,10 +35,10 @@ from tests.factories import (
     failed,
     published,
 )
-from tests.graphql.questions import Place, places
-from tests.graphql.questions import ask as question_about
+from tests.graphql.questions import ArgumentPosition, argument_positions
+from tests.graphql.questions import build_query as question_about
 
-SCHEMA = core_schema(make_schema(GraphQLLimits()))
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
 CODES = {error.code.name for error in concrete_errors(RequestError)}
 INTERNAL = re.compile(r"Traceback|sqlalchemy|sqlite|asyncpg|psycopg|/app/|\.py|SELECT")
 
@@ -58,7 +58,7 @@ async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client
     post = await add_post(database, workspace, {one: published(), other: failed()})
     await add_attempt(database, workspace, post.destinations[0])
     key = await add_api_key(database, workspace)
-    async with serving(database, token=key.token) as opened:
+    async with app_client(database, token=key.token) as opened:
         yield opened
 
 
@@ -277,11 +277,11 @@ VARIABLE_VALUES = JSON_VALUES | st.sampled_from(
 
 @bounded
 @given(
-    st.sampled_from(list(places(SCHEMA))),
+    st.sampled_from(list(argument_positions(SCHEMA))),
     VARIABLE_VALUES | st.lists(VARIABLE_VALUES, max_size=3),
 )
 async def test_any_value_is_answered_in_any_place(
-    client: Client, place: Place, value: object
+    client: Client, place: ArgumentPosition, value: object
 ) -> None:
     question = question_about(SCHEMA, place, value, lambda _name, _type: None)
     await ask(client, question.document, question.variables)

@@ -10,7 +10,7 @@ from app.db.attempts import load_attempts
 from app.db.engine import Database
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import (
     NOW,
     add_account,
@@ -55,7 +55,7 @@ async def test_a_post_is_returned_with_everything_it_was_given(database: Databas
         version=3,
         updated_at=NOW + timedelta(seconds=9),
     )
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         data = await client.query(
             "query ($id: UUID!) { post(postId: $id) { id postId status content scheduledFor"
             " timezone mediaIds media platformContent reference publishedAt version createdAt"
@@ -128,7 +128,7 @@ async def test_a_failed_destination_says_what_happened_and_what_to_do(database: 
         worker=None,
         started_at=NOW + timedelta(minutes=1),
     )
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         data = await client.query(
             "{ destinations { nodes { id destinationId postId accountId accountName platform status"
             " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
@@ -504,9 +504,9 @@ async def test_what_does_not_exist_is_null(acme: Tenant) -> None:
 )
 async def test_a_malformed_id_is_refused(acme: Tenant, malformed: str) -> None:
     message = "The id is not one that this API returned in a field named `id`."
-    node = await acme.client.refusal("query ($id: ID!) { node(id: $id) { id } }", id=malformed)
+    node = await acme.client.expect_error("query ($id: ID!) { node(id: $id) { id } }", id=malformed)
     assert node == ("INVALID_ID", "id", message)
-    nodes = await acme.client.refusal(
+    nodes = await acme.client.expect_error(
         "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }",
         ids=[node_id("Account", 1), malformed],
     )
@@ -517,7 +517,7 @@ async def test_at_most_a_hundred_ids_may_be_asked_for(acme: Tenant) -> None:
     document = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
     ids = [node_id("Account", number) for number in range(1, 102)]
     assert await acme.client.query(document, ids=ids[:100]) == {"nodes": [None] * 100}
-    assert await acme.client.refusal(document, ids=ids) == (
+    assert await acme.client.expect_error(document, ids=ids) == (
         "LIMIT_EXCEEDED",
         "ids",
         "ids has 101 values; at most 100 are allowed.",
@@ -526,7 +526,7 @@ async def test_at_most_a_hundred_ids_may_be_asked_for(acme: Tenant) -> None:
 
 @pytest.mark.parametrize("account_id", [0, -1])
 async def test_an_account_number_out_of_range_is_refused(acme: Tenant, account_id: int) -> None:
-    refusal = await acme.client.refusal(
+    refusal = await acme.client.expect_error(
         "query ($id: Int!) { account(accountId: $id) { id } }", id=account_id
     )
     assert refusal == (

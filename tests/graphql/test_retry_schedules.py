@@ -65,12 +65,12 @@ async def test_what_is_final_at_once_is_not_retried(acme: Tenant, category: str)
 
 async def test_a_wrong_argument_is_named(acme: Tenant) -> None:
     right = {"platform": "x", "category": "AUTH"}
-    assert await acme.client.refusal(DOCUMENT, **right | {"platform": "a\0b"}) == (
+    assert await acme.client.expect_error(DOCUMENT, **right | {"platform": "a\0b"}) == (
         "VALIDATION_ERROR",
         "platform",
         "platform must not contain a NUL character.",
     )
-    assert await acme.client.refusal(DOCUMENT, **right, retryAfterSeconds=-1) == (
+    assert await acme.client.expect_error(DOCUMENT, **right, retryAfterSeconds=-1) == (
         "VALIDATION_ERROR",
         "retryAfterSeconds",
         "retryAfterSeconds must not be negative; it is -1.",
@@ -81,7 +81,7 @@ async def test_a_wrong_argument_is_named(acme: Tenant) -> None:
 async def test_it_needs_the_scope_to_read(acme: Tenant) -> None:
     writer = await add_api_key(acme.database, acme.workspace, scopes=[Scope.WRITE])
     client = acme.client.with_token(writer.token)
-    assert await client.refusal(DOCUMENT, platform="x", category="AUTH") == (
+    assert await client.expect_error(DOCUMENT, platform="x", category="AUTH") == (
         "INSUFFICIENT_SCOPE",
         None,
         "This needs an API key with the scope read.",

@@ -19,11 +19,11 @@ from graphql import (
     validate_schema,
 )
 
-from app.graphql.schema import core_schema, make_schema, print_sdl
+from app.graphql.schema import core_schema, create_schema, print_sdl
 from app.settings import GraphQLLimits
 
 COMMITTED = Path(__file__).parent.parent.parent / "schema.graphql"
-SCHEMA = make_schema(GraphQLLimits())
+SCHEMA = create_schema(GraphQLLimits())
 SDL = print_sdl(SCHEMA)
 PRINTED = build_schema(SDL)
 
@@ -88,7 +88,7 @@ def test_the_committed_schema_is_the_one_of_the_code() -> None:
 
 
 def test_the_schema_is_printed_alike_every_time() -> None:
-    assert print_sdl(make_schema(GraphQLLimits())) == SDL
+    assert print_sdl(create_schema(GraphQLLimits())) == SDL
 
 
 def test_the_schema_is_valid_and_has_these_ways_in() -> None:

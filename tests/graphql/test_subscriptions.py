@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from app.db.engine import Database
-from app.db.events import forget_events
+from app.db.events import delete_events
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
-from tests.db.between import Between
+from tests.db.between import InterceptingDriver
 from tests.factories import add_account, add_api_key, add_workspace
-from tests.graphql.following import Live, living, until_followed
-from tests.graphql.sockets.client import Socket, opened
+from tests.graphql.following import LiveTenant, open_live_tenant, wait_for_subscriptions
+from tests.graphql.sockets.client import WebSocketClient, connect_and_init
 
 CHANGES = """
 subscription ($after: String, $types: [ChangeType!], $postId: UUID) {
@@ -42,20 +42,20 @@ subscription ($filter: DestinationFilter, $after: String) {
 """
 
 
-async def latest_cursor(live: Live) -> str:
+async def latest_cursor(live: LiveTenant) -> str:
     data = await live.client.query("{ changes(first: 1) { latestCursor } }")
     cursor: str = data["changes"]["latestCursor"]
     return cursor
 
 
-async def update(live: Live, post_id: str, content: str) -> None:
+async def update(live: LiveTenant, post_id: str, content: str) -> None:
     await live.client.query(
         "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
         input={"postId": post_id, "content": content},
     )
 
 
-async def record(live: Live, post_id: str, outcome: str, **more: Any) -> None:
+async def record(live: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
     await live.client.query(
         "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
         input={
@@ -68,22 +68,22 @@ async def record(live: Live, post_id: str, outcome: str, **more: Any) -> None:
     )
 
 
-async def told(socket: Socket, field: str, count: int) -> list[dict[str, Any]]:
+async def told(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
     """So many answers of operation `a`, none of which has an error."""
-    answers = [await socket.next("a") for _ in range(count)]
+    answers = [await socket.next_payload("a") for _ in range(count)]
     assert all(each.keys() == {"data"} for each in answers), answers
     return [each["data"][field] for each in answers]
 
 
 async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_twice(
-    live: Live,
+    live: LiveTenant,
 ) -> None:
     after: str | None = await latest_cursor(live)
     posts: list[str] = []
     seen: list[tuple[str, str]] = []
     for _ in range(3):
         posts += [await live.create_post() for _ in range(2)]  # while nobody follows
-        async with opened(live.app, live.token) as socket:
+        async with connect_and_init(live.app, live.token) as socket:
             socket.subscribe("a", CHANGES, after=after)
             for each in await told(socket, "changes", 4):
                 seen.append((each["type"], each["postId"]))
@@ -93,7 +93,7 @@ async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_
                 seen.append((each["type"], each["postId"]))
                 after = each["cursor"]
             await asyncio.sleep(0)
-        async with opened(live.app, live.token) as socket:
+        async with connect_and_init(live.app, live.token) as socket:
             socket.subscribe("a", CHANGES, after=after)
             (last,) = await told(socket, "changes", 1)
             seen.append((last["type"], last["postId"]))
@@ -104,10 +104,10 @@ async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_
     assert after == await latest_cursor(live)
 
 
-async def test_changes_are_told_by_type_and_by_post(live: Live) -> None:
+async def test_changes_are_told_by_type_and_by_post(live: LiveTenant) -> None:
     one, other = await live.create_post(), await live.create_post()
     after = await latest_cursor(live)
-    async with opened(live.app, live.token) as socket:
+    async with connect_and_init(live.app, live.token) as socket:
         socket.subscribe("a", CHANGES, after=after, types=["POST_CHANGED"], postId=other)
         await update(live, one, "first")
         await update(live, other, "second")
@@ -121,11 +121,11 @@ async def test_changes_are_told_by_type_and_by_post(live: Live) -> None:
         ]
 
 
-async def test_of_a_post_everything_is_told_until_it_is_deleted(live: Live) -> None:
+async def test_of_a_post_everything_is_told_until_it_is_deleted(live: LiveTenant) -> None:
     post_id = await live.create_post()
     after = await latest_cursor(live)
     await live.create_post()
-    async with opened(live.app, live.token) as socket:
+    async with connect_and_init(live.app, live.token) as socket:
         socket.subscribe("a", POST_CHANGED, postId=post_id, after=after)
         await update(live, post_id, "other")
         (changed,) = await told(socket, "postChanged", 1)
@@ -135,14 +135,16 @@ async def test_of_a_post_everything_is_told_until_it_is_deleted(live: Live) -> N
         await live.client.request("DELETE", f"/v1/posts/{post_id}")
         kinds = [each["change"]["type"] for each in await told(socket, "postChanged", 2)]
         assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
-    async with opened(
+    async with connect_and_init(
         live.app, live.token
     ) as socket:  # it can be followed as long as it is told of
         socket.subscribe("a", POST_CHANGED, postId=post_id, after=changed["cursor"])
         assert [each["post"] for each in await told(socket, "postChanged", 2)] == [None, None]
 
 
-async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(live: Live) -> None:
+async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
+    live: LiveTenant,
+) -> None:
     after = await latest_cursor(live)
     fails, goes_out = await live.create_post(), await live.create_post()
     await record(live, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
@@ -151,7 +153,7 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(l
         "mutation ($input: RetryPostInput!) { retryPost(input: $input) { post { status } } }",
         input={"postId": fails},
     )
-    async with opened(live.app, live.token) as socket:
+    async with connect_and_init(live.app, live.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after, filter={"status": ["FAILED"]})
         (failed,) = await told(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": fails}
@@ -175,11 +177,11 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(l
     ],
 )
 async def test_what_a_change_says_itself_decides(
-    live: Live, wanted: dict[str, Any], kinds: list[str]
+    live: LiveTenant, wanted: dict[str, Any], kinds: list[str]
 ) -> None:
     after = await latest_cursor(live)
     await record(live, await live.create_post(), "PUBLISHED", platformPostUrl="https://x.example/1")
-    async with opened(live.app, live.token) as socket:
+    async with connect_and_init(live.app, live.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after, filter=wanted)
         answers = await told(socket, "destinationChanged", len(kinds))
         assert [each["change"]["type"] for each in answers] == kinds
@@ -188,12 +190,12 @@ async def test_what_a_change_says_itself_decides(
 
 
 async def test_without_a_filter_all_destinations_are_told_also_those_that_are_gone(
-    live: Live,
+    live: LiveTenant,
 ) -> None:
     second = await add_account(live.database, live.workspace)
     post_id = await live.create_post()
     after = await latest_cursor(live)
-    async with opened(live.app, live.token) as socket:
+    async with connect_and_init(live.app, live.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after)
         await live.client.query(
             "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
@@ -205,38 +207,43 @@ async def test_without_a_filter_all_destinations_are_told_also_those_that_are_go
 
 
 @pytest.mark.parametrize("query", [CHANGES, DESTINATION_CHANGED])
-async def test_a_cursor_that_is_too_old_asks_for_a_new_start(live: Live, query: str) -> None:
+async def test_a_cursor_that_is_too_old_asks_for_a_new_start(live: LiveTenant, query: str) -> None:
     after = await latest_cursor(live)
     await live.create_post()
     first = (await live.client.query("{ changes(first: 1) { endCursor } }"))["changes"]["endCursor"]
     await live.create_post()
-    await live.database.write(partial(forget_events, workspace_id=live.workspace, until=2))
-    async with opened(live.app, live.token) as socket:
+    await live.database.write(partial(delete_events, workspace_id=live.workspace, last_seq=2))
+    async with connect_and_init(live.app, live.token) as socket:
         for cursor in (after, first):
             socket.subscribe("a", query, after=cursor)
-            assert await socket.error("a") == (
+            assert await socket.next_error("a") == (
                 "RESYNC_REQUIRED",
                 "after",
                 "The changes after this cursor are not kept any more. Read anew what you need, and go on"
                 " from the latest cursor.",
             )
         socket.subscribe("a", query, after=await latest_cursor(live))
-        await until_followed(live.client, 1)
+        await wait_for_subscriptions(live.client, 1)
 
 
-async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(live: Live) -> None:
+async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(
+    live: LiveTenant,
+) -> None:
     elsewhere = await add_workspace(live.database)
     await add_account(live.database, elsewhere)
     key = await add_api_key(live.database, elsewhere)
     own = await live.create_post()
-    async with opened(live.app, live.token) as ours, opened(live.app, key.token) as theirs:
+    async with (
+        connect_and_init(live.app, live.token) as ours,
+        connect_and_init(live.app, key.token) as theirs,
+    ):
         ours.subscribe("a", CHANGES)
         theirs.subscribe("a", CHANGES)
         theirs.subscribe("b", POST_CHANGED, postId=own)
-        assert (await theirs.error("b"))[0] == "NOT_FOUND"
+        assert (await theirs.next_error("b"))[0] == "NOT_FOUND"
         theirs.subscribe("c", CHANGES, after=await latest_cursor(live))
-        assert (await theirs.error("c"))[:2] == ("BAD_CURSOR", "after")
-        await until_followed(live.client, 2)
+        assert (await theirs.next_error("c"))[:2] == ("BAD_CURSOR", "after")
+        await wait_for_subscriptions(live.client, 2)
         post_id = await live.create_post()
         assert [each["postId"] for each in await told(ours, "changes", 2)] == 2 * [post_id]
         theirs.subscribe("d", "{ __typename }")
@@ -244,33 +251,33 @@ async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(liv
 
 
 @asynccontextmanager
-async def driven(url: str, between: Between) -> AsyncIterator[Live]:
+async def driven(url: str, between: InterceptingDriver) -> AsyncIterator[LiveTenant]:
     """A tenant whose database runs what `between` lets it."""
-    async with Database(url, driven_by=between) as database, living(database) as tenant:
+    async with Database(url, wrap_driver=between) as database, open_live_tenant(database) as tenant:
         yield tenant
 
 
 async def test_what_is_the_same_for_many_is_read_once(database_url: str) -> None:
-    between = Between()
+    between = InterceptingDriver()
     async with driven(database_url, between) as live:
         counts = []
         for subscribers in (1, 8):
-            async with opened(live.app, live.token) as socket:
+            async with connect_and_init(live.app, live.token) as socket:
                 for number in range(subscribers):
                     socket.subscribe(str(number), CHANGES)
-                await until_followed(live.client, subscribers)
+                await wait_for_subscriptions(live.client, subscribers)
                 await asyncio.sleep(0.3)  # until the reader looks again
                 before = between.count
                 await live.create_post()
                 answers = [await socket.receive() for _ in range(2 * subscribers)]
                 counts.append(between.count - before)
                 assert {each["type"] for each in answers} == {"next"}
-            await until_followed(live.client, 0)
+            await wait_for_subscriptions(live.client, 0)
         assert abs(counts[1] - counts[0]) <= 2  # the reader may have looked once more meanwhile
 
 
 async def test_while_the_database_is_away_changes_wait_and_none_is_lost(database_url: str) -> None:
-    between = Between()
+    between = InterceptingDriver()
     left = 6
 
     async def fail() -> None:
@@ -280,13 +287,16 @@ async def test_while_the_database_is_away_changes_wait_and_none_is_lost(database
             raise ServiceUnavailable("away")
 
     def goes_away(_: WorkspaceId) -> None:
-        between.before = fail
+        between.before_statement = fail
 
-    async with driven(database_url, between) as live, opened(live.app, live.token) as socket:
+    async with (
+        driven(database_url, between) as live,
+        connect_and_init(live.app, live.token) as socket,
+    ):
         socket.subscribe("a", CHANGES)
-        await until_followed(live.client, 1)
-        with live.database.telling(goes_away):
-            answer = await live.client.answer(
+        await wait_for_subscriptions(live.client, 1)
+        with live.database.on_commit(goes_away):
+            answer = await live.client.execute(
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
                 input={"content": "hello", "accountIds": [live.account]},
             )

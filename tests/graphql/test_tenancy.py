@@ -28,14 +28,19 @@ from app.db.engine import Database
 from app.domain.ids import DestinationId, NodeKind, encode_node_id
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.schema import core_schema, create_schema
 from app.settings import GraphQLLimits, Settings, read_settings
-from tests.clients import Client, serving
+from tests.clients import Client, app_client
 from tests.db.contents import all_rows
 from tests.factories import NOW
-from tests.graphql.questions import Place, Question, ask, places, unconditional
+from tests.graphql.questions import (
+    ArgumentPosition,
+    GeneratedQuery,
+    argument_positions,
+    build_argumentless_query,
+    build_query,
+)
 from tests.graphql.tenants import (
-    FOREIGN,
     FOREIGN_ACCOUNT,
     FOREIGN_CODE,
     FOREIGN_DESTINATION,
@@ -43,15 +48,16 @@ from tests.graphql.tenants import (
     FOREIGN_POST,
     FOREIGN_REFERENCE,
     FOREIGN_WORD,
-    OWN,
+    FOREIGN_WORKSPACE,
+    OWN_WORKSPACE,
     SHARED_ACCOUNT,
     SHARED_DESTINATIONS,
     SHARED_POST,
-    add_foreign,
-    add_own,
+    add_foreign_workspace,
+    add_own_workspace,
 )
 
-SCHEMA = core_schema(make_schema(GraphQLLimits()))
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
 NO_LIMITS = {
     "RATE_LIMIT": "off",
     "GRAPHQL_MAX_FIELDS": "100000",
@@ -98,9 +104,9 @@ def tokens(kind: LeaseKind) -> Known:
         *(
             codec.encode(Lease(workspace, DestinationId(destination), 1, UUID(int=1)))
             for workspace, destination in (
-                (OWN, SHARED_DESTINATIONS[0]),
-                (FOREIGN, FOREIGN_DESTINATION),
-                (OWN, NOWHERE),
+                (OWN_WORKSPACE, SHARED_DESTINATIONS[0]),
+                (FOREIGN_WORKSPACE, FOREIGN_DESTINATION),
+                (OWN_WORKSPACE, NOWHERE),
             )
         )
     )
@@ -139,11 +145,11 @@ PLAIN: dict[str, tuple[object, ...]] = {
 values of every enum, of Boolean and of DateTime."""
 
 
-def asked_places() -> Iterator[Place]:
+def asked_places() -> Iterator[ArgumentPosition]:
     """Of everything that reads; what changes something has a matrix of its own."""
     return (
         place
-        for place in places(SCHEMA)
+        for place in argument_positions(SCHEMA)
         if place.operation is OperationType.QUERY and str(place) not in WITHOUT_ROWS
     )
 
@@ -193,7 +199,7 @@ class Cell(NamedTuple):
     nowhere: Answer
 
 
-async def answer(client: Client, question: Question) -> Answer:
+async def answer(client: Client, question: GeneratedQuery) -> Answer:
     asked = {"query": question.document, "variables": question.variables}
     response = await client.request("POST", "/graphql", json=asked)
     return Answer(response.status_code, response.content)
@@ -210,9 +216,9 @@ async def cells(own: Client, foreign: Client) -> AsyncIterator[Cell]:
         else:
             triples = list(known_values(place.name, place.type, str(place)))
         for known in triples:
-            for variant in variants(known, takes_a_list=place.takes_a_list):
+            for variant in variants(known, takes_a_list=place.takes_list):
                 own_answer, *others = [
-                    await answer(own, ask(SCHEMA, place, value, fill)) for value in variant
+                    await answer(own, build_query(SCHEMA, place, value, fill)) for value in variant
                 ]
                 assert own_answer not in others, f"{place} finds nothing at all"
                 yield Cell(str(place), *others)
@@ -225,9 +231,9 @@ def variants(known: Known, *, takes_a_list: bool) -> list[tuple[object, ...]]:
     return [tuple([value] for value in known), tuple([known.nowhere, value] for value in known)]
 
 
-async def end_cursor(client: Client, place: Place) -> str:
+async def end_cursor(client: Client, place: ArgumentPosition) -> str:
     """A cursor of the list that takes the cursors of this place, made for this client."""
-    _, body = await answer(client, ask(SCHEMA, place, None, fill))
+    _, body = await answer(client, build_query(SCHEMA, place, None, fill))
     return next(cursors_in(orjson.loads(body)))
 
 
@@ -244,7 +250,7 @@ def cursors_in(value: object) -> Iterator[str]:
 
 def unconfined(database_url: str) -> Database:
     """A database whose reads are not confined to a workspace."""
-    return Database(database_url, confine=lambda statement, workspace_id: statement)
+    return Database(database_url, workspace_filter=lambda statement, workspace_id: statement)
 
 
 @pytest.fixture(params=["yes", "no"], ids=["fast", "plain"])
@@ -256,8 +262,8 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 @asynccontextmanager
 async def both(database: Database, settings: Settings) -> AsyncIterator[tuple[Client, Client]]:
     """Clients of the two workspaces."""
-    own, foreign = await add_own(database), await add_foreign(database)
-    async with database, serving(database, token=own, settings=settings) as client:
+    own, foreign = await add_own_workspace(database), await add_foreign_workspace(database)
+    async with database, app_client(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
 
 
@@ -298,7 +304,7 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         type Subscription { changes(after: String): Post }
         """
     )
-    found = {str(place): place for place in places(grown)}
+    found = {str(place): place for place in argument_positions(grown)}
     assert list(found) == [
         "Post.comments(filter.authorName)",
         "Post.comments(filter.isHidden)",
@@ -316,9 +322,9 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {place} ")):
             known_values(place.name, place.type, str(place))
     with pytest.raises(LookupError, match="does not know how to fill webhookId "):
-        ask(grown, found["Mutation.retry(input.postId)"], str(NOWHERE), fill)
+        build_query(grown, found["Mutation.retry(input.postId)"], str(NOWHERE), fill)
 
-    question = ask(grown, found["Author.posts(postId)"], str(NOWHERE), fill)
+    question = build_query(grown, found["Author.posts(postId)"], str(NOWHERE), fill)
     assert validate(grown, parse(question.document)) == []
     assert question == (
         "query ($v0: UUID!) { post { comments { node { ... on Author { posts(postId: $v0)"
@@ -341,11 +347,11 @@ CUSTOM_PERIOD = """query ($from: DateTime) {
 }"""
 
 
-def all_questions() -> dict[str, Question]:
+def all_questions() -> dict[str, GeneratedQuery]:
     """Every question there is, with every value that is known for its place."""
     questions = {
-        "what needs no value": unconditional(SCHEMA),
-        "a custom period": Question(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
+        "what needs no value": build_argumentless_query(SCHEMA),
+        "a custom period": GeneratedQuery(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
     }
     for place in asked_places():
         values = plain_values(place.name, place.type)
@@ -353,18 +359,20 @@ def all_questions() -> dict[str, Question]:
             found = known_values(place.name, place.type, str(place))
             values = tuple(value for known in found for value in known)
         for value in values or ():
-            given = [value] if place.takes_a_list else value
-            questions[f"{place} = {value}"] = ask(SCHEMA, place, given, fill)
+            given = [value] if place.takes_list else value
+            questions[f"{place} = {value}"] = build_query(SCHEMA, place, given, fill)
     return questions
 
 
 async def before_and_after(
-    database: Database, settings: Settings, questions: Mapping[str, Question]
+    database: Database, settings: Settings, questions: Mapping[str, GeneratedQuery]
 ) -> tuple[dict[str, Answer], dict[str, Answer]]:
     """The answers of a workspace while it is alone, and when there is another one beside it."""
-    async with serving(database, token=await add_own(database), settings=settings) as client:
+    async with app_client(
+        database, token=await add_own_workspace(database), settings=settings
+    ) as client:
         before = {name: await answer(client, each) for name, each in questions.items()}
-        await add_foreign(database)
+        await add_foreign_workspace(database)
         after = {name: await answer(client, each) for name, each in questions.items()}
     return before, after
 
@@ -436,9 +444,11 @@ NEW_VALUES = {
 """What is stored as it is given, or compared with what its own post or workspace has."""
 
 
-def changing_places() -> list[Place]:
+def changing_places() -> list[ArgumentPosition]:
     """The places of mutations whose values name something."""
-    found = [place for place in places(SCHEMA) if place.operation is OperationType.MUTATION]
+    found = [
+        place for place in argument_positions(SCHEMA) if place.operation is OperationType.MUTATION
+    ]
     unknown = [
         place
         for place in found
@@ -457,15 +467,17 @@ async def changes(client: Client) -> AsyncIterator[Cell]:
         ((_, *strange),) = NAMED_BY_CHANGES[meaning(place.name, place.type)]
         answers = []
         for value in strange:
-            given = [value] if place.takes_a_list else value
-            status, body = await answer(client, with_content(ask(SCHEMA, place, given, fill)))
+            given = [value] if place.takes_list else value
+            status, body = await answer(
+                client, with_content(build_query(SCHEMA, place, given, fill))
+            )
             # Errors repeat what they refuse, and say where that stood.
             shown = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
             answers.append(Answer(status, shown))
         yield Cell(str(place), *answers)
 
 
-def with_content(question: Question) -> Question:
+def with_content(question: GeneratedQuery) -> GeneratedQuery:
     """A new post is refused for want of content before anybody looks at its accounts, a publication
     for want of a place."""
     (given,) = question.variables.values()
@@ -488,7 +500,7 @@ async def test_no_change_reaches_or_tells_of_another_workspace(
             assert cell.foreign == cell.nowhere, cell.place
         after = await all_rows(database)
 
-    assert rows_of(FOREIGN, after) == rows_of(FOREIGN, before)
+    assert rows_of(FOREIGN_WORKSPACE, after) == rows_of(FOREIGN_WORKSPACE, before)
 
 
 def rows_of(workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, list[Any]]:

@@ -1,8 +1,8 @@
 """Answers that are held back, or stay open, by their own nature: counted, but no sign of a slow server."""
 
 from tests.clients import Client
-from tests.graphql.following import Live, until_followed
-from tests.graphql.streams.client import asking
+from tests.graphql.following import LiveTenant, wait_for_subscriptions
+from tests.graphql.streams.client import open_stream
 
 RESULTS = "/v1/posts/{post_id}/results"
 CLAIM = """
@@ -30,7 +30,7 @@ async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
     return counted, timed
 
 
-async def test_results_are_timed_unless_they_were_waited_for(live: Live) -> None:
+async def test_results_are_timed_unless_they_were_waited_for(live: LiveTenant) -> None:
     path = f"/v1/posts/{await live.create_post()}/results"
     assert (await live.client.get(path)).status_code == 200
     assert await counted_and_timed(live.client, RESULTS) == (1, 1)
@@ -39,7 +39,7 @@ async def test_results_are_timed_unless_they_were_waited_for(live: Live) -> None
     assert await counted_and_timed(live.client, RESULTS) == (2, 1)
 
 
-async def test_claims_are_timed_unless_they_were_waited_for(live: Live) -> None:
+async def test_claims_are_timed_unless_they_were_waited_for(live: LiveTenant) -> None:
     nothing: dict[str, object] = {"claimDestinations": {"claims": []}}
     assert await live.client.query(CLAIM, wait=0) == nothing
     assert await counted_and_timed(live.client, "/graphql") == (1, 1)
@@ -48,11 +48,11 @@ async def test_claims_are_timed_unless_they_were_waited_for(live: Live) -> None:
     assert await counted_and_timed(live.client, "/graphql") == (2, 1)
 
 
-async def test_a_stream_of_events_is_not_timed(live: Live) -> None:
-    async with asking(live.app, live.token, "subscription { changes { type } }") as events:
-        await events.started()
-        await until_followed(live.client, 1)
+async def test_a_stream_of_events_is_not_timed(live: LiveTenant) -> None:
+    async with open_stream(live.app, live.token, "subscription { changes { type } }") as events:
+        await events.wait_started()
+        await wait_for_subscriptions(live.client, 1)
         await live.create_post()
-    await until_followed(live.client, 0)
+    await wait_for_subscriptions(live.client, 0)
     # Its own, and the one that made the post.
     assert await counted_and_timed(live.client, "/graphql") == (2, 1)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from app.db.engine import Database
 from app.domain.api_keys import Scope
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
 
 DAYS = timedelta(days=1)
@@ -23,7 +23,7 @@ async def test_the_viewer_is_the_key_and_its_workspace(database: Database) -> No
         expires_at=NOW + 30 * DAYS,
         last_used_at=NOW - 1 * DAYS,
     )
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         data = await client.query(
             "{ viewer { apiKey { keyId keyPrefix name scopes createdAt lastUsedAt expiresAt }"
             " scopes workspace { workspaceId name kind } } }"
@@ -73,8 +73,8 @@ async def test_the_totals_leave_out_deleted_posts_and_nothing_else(acme: Tenant)
 async def test_who_may_not_read_still_learns_who_they_are(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, scopes=[Scope.PUBLISH])
-    async with serving(database, token=key.token) as client:
-        answer = await client.answer("{ viewer { scopes stats { accounts } } accounts { id } }")
+    async with app_client(database, token=key.token) as client:
+        answer = await client.execute("{ viewer { scopes stats { accounts } } accounts { id } }")
     assert answer["data"] == {"viewer": {"scopes": ["PUBLISH"], "stats": None}, "accounts": None}
     assert sorted(
         (error["path"], error["message"], error["extensions"]) for error in answer["errors"]

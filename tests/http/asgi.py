@@ -15,16 +15,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Scope
 
 from app.domain.errors import PostResultsError
-from app.http.cors import with_cors
-from app.http.deadline import Deadline
-from app.http.last_resort import LastResort
+from app.http.cors import add_cors
+from app.http.deadline import RequestTimeoutMiddleware
+from app.http.last_resort import ErrorMiddleware
 from app.http.rate_limits import RateLimits
-from app.http.requests import Requests
+from app.http.requests import RequestLoggingMiddleware
 from app.http.state import request_state
-from app.observability.requests import FinishedRequest
+from app.observability.requests import RequestRecord
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
-LONG = timedelta(minutes=5)
+LONG_TIMEOUT = timedelta(minutes=5)
 NO_TIME = timedelta(0)
 
 
@@ -41,18 +41,18 @@ def http_scope(
     }
 
 
-class Client:
+class ASGIClient:
     """Gives its body piece by piece, then waits: until it has its answer, or until it leaves."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces or (b"",))
         self._is_over = asyncio.Event()
-        self.was_answered = asyncio.Event()
+        self.has_response = asyncio.Event()
         self.sent: list[Message] = []
         """What the app sent so far."""
         self.pieces_taken = 0
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self._is_over.set()
 
     async def receive(self) -> Message:
@@ -67,7 +67,7 @@ class Client:
         self.sent.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self._is_over.set()
-            self.was_answered.set()
+            self.has_response.set()
 
     @property
     def status(self) -> int | None:
@@ -83,20 +83,20 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.started = 0
-        self.finished: list[FinishedRequest] = []
+        self.finished: list[RequestRecord] = []
         self.failures: list[tuple[str, Exception]] = []
 
     def request_started(self) -> None:
         self.started += 1
 
-    def request_finished(self, request: FinishedRequest) -> None:
+    def request_finished(self, request: RequestRecord) -> None:
         self.finished.append(request)
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         self.failures.append((request_id, exception))
 
 
-def render(scope: Scope, error: PostResultsError) -> Response:
+def render_error(scope: Scope, error: PostResultsError) -> Response:
     """An error in a form that no door has."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONResponse(
@@ -106,13 +106,13 @@ def render(scope: Scope, error: PostResultsError) -> Response:
     )
 
 
-def counting_bytes() -> Callable[[int], bytes]:
+def sequential_random_bytes() -> Callable[[int], bytes]:
     """Randomness that counts from 1."""
     numbers = count(1)
     return lambda length: next(numbers).to_bytes(length, "big")
 
 
-def ticking(step: float = 0.25) -> Callable[[], float]:
+def stepping_clock(step: float = 0.25) -> Callable[[], float]:
     """A clock that grows by the same step whenever it is read."""
     ticks = count()
     return lambda: next(ticks) * step
@@ -121,14 +121,14 @@ def ticking(step: float = 0.25) -> Callable[[], float]:
 Arguments = TypeVarTuple("Arguments")
 
 
-class Hourglass(asyncio.SelectorEventLoop):
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop in which nobody waits: when there is nothing to do, it is at once as late as it will be."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.timers = 0
         """How many were set so far."""
-        super().__init__(_Unwaiting(self))
+        super().__init__(_VirtualTimeSelector(self))
 
     def time(self) -> float:
         return self.seconds
@@ -144,17 +144,17 @@ class Hourglass(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
-class _Unwaiting(selectors.DefaultSelector):
-    def __init__(self, hourglass: Hourglass) -> None:
+class _VirtualTimeSelector(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__()
-        self._hourglass = hourglass
+        self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._hourglass.seconds += timeout or 0
+        self._loop.seconds += timeout or 0
         return super().select(0)
 
 
-def rate_limits(
+def make_rate_limits(
     requests: Sequence[RateLimitItem] = (), failed_authentications: Sequence[RateLimitItem] = ()
 ) -> RateLimits:
     return RateLimits(
@@ -162,28 +162,28 @@ def rate_limits(
         failed_authentications=failed_authentications,
         new_posts=(),
         publishing=(),
-        subscribing=(),
+        subscriptions=(),
         now=lambda: NOW,
     )
 
 
-def edge(
+def build_middleware(
     app: ASGIApp,
     observer: RecordingObserver,
     *,
     limits: RateLimits | None = None,
     origins: Sequence[str] = (),
-    timeout: timedelta = LONG,
-) -> Requests:
+    timeout: timedelta = LONG_TIMEOUT,
+) -> RequestLoggingMiddleware:
     """The whole edge around an app, composed as its package says."""
-    inner = Deadline(app, timeout=timeout, render=render)
-    safe = LastResort(inner, render=render, report=observer.request_failed)
-    return Requests(
-        with_cors(safe, origins, render),
+    inner = RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
+    safe = ErrorMiddleware(inner, render=render_error, report=observer.request_failed)
+    return RequestLoggingMiddleware(
+        add_cors(safe, origins, render_error),
         observer=observer,
-        rate_limits=limits or rate_limits(),
-        random_bytes=counting_bytes(),
-        monotonic=ticking(),
+        rate_limits=limits or make_rate_limits(),
+        random_bytes=sequential_random_bytes(),
+        monotonic=stepping_clock(),
     )
 
 

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http.body import read_body
-from tests.http.asgi import LONG, RecordingObserver, edge
+from tests.http.asgi import LONG_TIMEOUT, RecordingObserver, build_middleware
 
 MEBIBYTE = 1024 * 1024
 SOON = timedelta(milliseconds=50)
@@ -82,7 +82,10 @@ async def test_the_work_ends_when_the_socket_closes(http: str, has_body: bool) -
         finally:
             was_cancelled.set()
 
-    async with served(edge(works, observer), http) as port, connection(port) as (_, writer):
+    async with (
+        served(build_middleware(works, observer), http) as port,
+        connection(port) as (_, writer),
+    ):
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
         writer.write(head + (b"Content-Length: 3\r\n\r\nabc" if has_body else b"\r\n"))
         await is_running.wait()
@@ -98,7 +101,7 @@ async def test_a_body_that_stops_half_way_meets_the_deadline(http: str) -> None:
     observer = RecordingObserver()
 
     async with (
-        served(edge(echo, observer, timeout=SOON), http) as port,
+        served(build_middleware(echo, observer, timeout=SOON), http) as port,
         connection(port) as (reader, writer),
     ):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
@@ -121,9 +124,11 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
             raise LookupError("half-way")
         await asyncio.Event().wait()
 
-    timeout = SOON if ending == "deadline" else LONG
+    timeout = SOON if ending == "deadline" else LONG_TIMEOUT
     async with (
-        served(edge(StreamingResponse(pieces()), observer, timeout=timeout), http) as port,
+        served(
+            build_middleware(StreamingResponse(pieces()), observer, timeout=timeout), http
+        ) as port,
         httpx.AsyncClient() as client,
     ):
         with pytest.raises(httpx.RemoteProtocolError):
@@ -142,7 +147,7 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(http:
             yield piece
 
     async with (
-        served(edge(echo, RecordingObserver()), http) as port,
+        served(build_middleware(echo, RecordingObserver()), http) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         statuses = [
@@ -162,7 +167,7 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(http:
 
 async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(http: str) -> None:
     async with (
-        served(edge(echo, RecordingObserver()), http) as port,
+        served(build_middleware(echo, RecordingObserver()), http) as port,
         connection(port) as (reader, writer),
     ):
         writer.write(
@@ -176,7 +181,7 @@ async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(h
 async def test_one_connection_serves_many_requests(http: str) -> None:
     observer = RecordingObserver()
     async with (
-        served(edge(echo, observer), http) as port,
+        served(build_middleware(echo, observer), http) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         answers = [

@@ -9,18 +9,18 @@ from starlette.requests import ClientDisconnect, Request
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object, require_json
 from app.http.headers import RawHeaders
-from tests.http.asgi import Client, http_scope
+from tests.http.asgi import ASGIClient, http_scope
 
 MEBIBYTE = 1024 * 1024
 
 
-def request_of(client: Client, content_length: str | None = None) -> Request:
+def request_of(client: ASGIClient, content_length: str | None = None) -> Request:
     headers = [(b"content-length", content_length.encode())] if content_length else []
     return Request(http_scope("POST", headers=headers), client.receive)
 
 
 async def test_a_body_of_exactly_the_limit_is_read_whole() -> None:
-    client = Client(b"a" * (MEBIBYTE - 1), b"b")
+    client = ASGIClient(b"a" * (MEBIBYTE - 1), b"b")
 
     body = await read_body(request_of(client, str(MEBIBYTE)), MEBIBYTE)
 
@@ -29,7 +29,7 @@ async def test_a_body_of_exactly_the_limit_is_read_whole() -> None:
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"identity, gzip"])
 async def test_a_compressed_body_is_refused_unread(coding: bytes) -> None:
-    client = Client(b"{}")
+    client = ASGIClient(b"{}")
     request = Request(http_scope("POST", headers=[(b"content-encoding", coding)]), client.receive)
 
     with pytest.raises(UnsupportedMediaType) as refusal:
@@ -40,7 +40,7 @@ async def test_a_compressed_body_is_refused_unread(coding: bytes) -> None:
 
 
 async def test_a_body_that_announces_too_much_is_refused_unread() -> None:
-    client = Client(b"a" * (MEBIBYTE + 1))
+    client = ASGIClient(b"a" * (MEBIBYTE + 1))
 
     with pytest.raises(BodyTooLarge) as refusal:
         await read_body(request_of(client, str(MEBIBYTE + 1)), MEBIBYTE)
@@ -55,7 +55,7 @@ async def test_a_body_that_announces_too_much_is_refused_unread() -> None:
 async def test_a_body_that_announces_something_else_is_read_no_further_than_the_limit(
     content_length: str | None,
 ) -> None:
-    client = Client(b"a" * MEBIBYTE, b"b", b"never read")
+    client = ASGIClient(b"a" * MEBIBYTE, b"b", b"never read")
 
     with pytest.raises(BodyTooLarge):
         await read_body(request_of(client, content_length), MEBIBYTE)
@@ -64,12 +64,12 @@ async def test_a_body_that_announces_something_else_is_read_no_further_than_the_
 
 
 async def test_a_request_without_a_body_has_an_empty_one() -> None:
-    assert await read_body(request_of(Client()), MEBIBYTE) == b""
+    assert await read_body(request_of(ASGIClient()), MEBIBYTE) == b""
 
 
 async def test_a_client_that_leaves_during_its_body_is_not_an_empty_body() -> None:
-    client = Client(b"half", b"the other half")
-    client.leave()
+    client = ASGIClient(b"half", b"the other half")
+    client.disconnect()
 
     with pytest.raises(ClientDisconnect):
         await read_body(request_of(client), MEBIBYTE)

@@ -9,8 +9,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.http.cors import with_cors
-from tests.http.asgi import NO_TIME, RecordingObserver, edge, http_client, rate_limits, render
+from app.http.cors import add_cors
+from tests.http.asgi import (
+    NO_TIME,
+    RecordingObserver,
+    build_middleware,
+    http_client,
+    make_rate_limits,
+    render_error,
+)
 
 ORIGIN = "https://app.example.com"
 CORS_HEADERS = "access-control-"
@@ -41,10 +48,10 @@ async def never(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 async def test_a_preflight_is_answered_without_a_key_and_without_counting(method: str) -> None:
     observer = RecordingObserver()
-    limited = rate_limits(limits.parse_many("2/minute"))
+    limited = make_rate_limits(limits.parse_many("2/minute"))
     headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
-    app = edge(never, observer, limits=limited, origins=[ORIGIN])
+    app = build_middleware(never, observer, limits=limited, origins=[ORIGIN])
     response = await preflight(app, ORIGIN, method, headers)
 
     assert response.status_code == 200
@@ -74,7 +81,9 @@ async def test_a_preflight_for_anything_else_is_refused(
     origin: str, method: str, header: str, refused: str
 ) -> None:
     observer = RecordingObserver()
-    response = await preflight(edge(never, observer, origins=[ORIGIN]), origin, method, header)
+    response = await preflight(
+        build_middleware(never, observer, origins=[ORIGIN]), origin, method, header
+    )
 
     assert response.status_code == 400
     assert response.json() == {
@@ -108,7 +117,7 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
     [(PlainTextResponse("hello"), 200), (refusing, 401), (exceeding, 429), (failing, 500)],
 )
 async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -> None:
-    async with http_client(edge(app, RecordingObserver(), origins=[ORIGIN])) as client:
+    async with http_client(build_middleware(app, RecordingObserver(), origins=[ORIGIN])) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 
     assert response.status_code == status
@@ -123,7 +132,7 @@ async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -
 
 
 async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
-    app = edge(slow, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
+    app = build_middleware(slow, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
     async with http_client(app) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 
@@ -132,7 +141,7 @@ async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
 
 
 async def test_pages_of_other_origins_may_not_read_an_answer() -> None:
-    app = edge(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
+    app = build_middleware(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
     async with http_client(app) as client:
         response = await client.get("/", headers={"Origin": "https://evil.example.com"})
 
@@ -141,7 +150,7 @@ async def test_pages_of_other_origins_may_not_read_an_answer() -> None:
 
 async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
     async with http_client(
-        edge(PlainTextResponse(""), RecordingObserver(), origins=["*"])
+        build_middleware(PlainTextResponse(""), RecordingObserver(), origins=["*"])
     ) as client:
         response = await client.get("/", headers={"Origin": ORIGIN, "Cookie": "a=b"})
 
@@ -151,9 +160,9 @@ async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
 
 async def test_without_origins_there_are_no_cors_headers() -> None:
     app: Response = PlainTextResponse("hello")
-    assert with_cors(app, (), render) is app
+    assert add_cors(app, (), render_error) is app
 
-    async with http_client(edge(app, RecordingObserver())) as client:
+    async with http_client(build_middleware(app, RecordingObserver())) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 
     assert cors_headers(response) == {}

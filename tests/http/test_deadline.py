@@ -12,9 +12,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.deadline import Deadline
+from app.http.deadline import RequestTimeoutMiddleware
 from app.http.state import request_state
-from tests.http.asgi import LONG, NO_TIME, Client, Hourglass, http_scope, render
+from tests.http.asgi import (
+    LONG_TIMEOUT,
+    NO_TIME,
+    ASGIClient,
+    VirtualTimeLoop,
+    http_scope,
+    render_error,
+)
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
 TOO_LATE = {
@@ -48,20 +55,20 @@ class Work:
             self.cleaned_up.set()
 
 
-def deadline(app: ASGIApp, timeout: timedelta = LONG) -> Deadline:
-    return Deadline(app, timeout=timeout, render=render)
+def deadline(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
+    return RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
 
 
 async def test_an_answer_in_time_goes_through_unchanged() -> None:
-    client = Client()
+    client = ASGIClient()
 
     await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
 
-    assert (client.status, client.body, client.was_answered.is_set()) == (200, b"hello", True)
+    assert (client.status, client.body, client.has_response.is_set()) == (200, b"hello", True)
 
 
 async def test_after_the_deadline_the_work_is_cancelled_and_the_client_told() -> None:
-    client = Client()
+    client = ASGIClient()
     work = Work()
     scope = http_scope()
 
@@ -75,7 +82,7 @@ async def test_after_the_deadline_the_work_is_cancelled_and_the_client_told() ->
 
 
 async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() -> None:
-    client = Client()
+    client = ASGIClient()
     clean_up = asyncio.Event()
 
     async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +94,7 @@ async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() ->
     request = asyncio.create_task(
         deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, client.send)
     )
-    await client.was_answered.wait()
+    await client.has_response.wait()
 
     assert client.status == 503
     assert not request.done()
@@ -96,14 +103,14 @@ async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() ->
 
 
 async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
-    client = Client()
+    client = ASGIClient()
     cleaned_up = []
 
     async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            await client.was_answered.wait()
+            await client.has_response.wait()
             await asyncio.sleep(0.001)
             cleaned_up.append(True)
 
@@ -117,7 +124,7 @@ async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
 
 
 async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -131,17 +138,17 @@ async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
 
 
 async def test_a_started_response_is_left_incomplete_after_the_deadline() -> None:
-    client = Client()
+    client = ASGIClient()
     work = Work(starts_response=True)
 
     await deadline(work, NO_TIME)(http_scope(), client.receive, client.send)
 
     assert work.was_cancelled
-    assert (client.status, client.body, client.was_answered.is_set()) == (200, b"beginning", False)
+    assert (client.status, client.body, client.has_response.is_set()) == (200, b"beginning", False)
 
 
 async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -156,10 +163,10 @@ async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
 
 
 async def test_a_lifted_deadline_does_not_end_the_work() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def stays_open(scope: Scope, receive: Receive, send: Send) -> None:
-        request_state(scope)["lift_deadline"]()
+        request_state(scope)["disable_timeout"]()
         await asyncio.sleep(0.01)
         await PlainTextResponse("in my own time")(scope, receive, send)
 
@@ -169,12 +176,12 @@ async def test_a_lifted_deadline_does_not_end_the_work() -> None:
 
 
 async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
-    client = Client()
+    client = ASGIClient()
     work = Work()
     request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
     await work.is_running.wait()
 
-    client.leave()
+    client.disconnect()
     await request
 
     assert work.was_cancelled
@@ -183,14 +190,14 @@ async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
 
 
 async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
-    client = Client()
+    client = ASGIClient()
     work = Work(starts_response=True)
     scope = http_scope()
     request = asyncio.create_task(deadline(work)(scope, client.receive, client.send))
     await work.is_running.wait()
-    request_state(scope)["lift_deadline"]()
+    request_state(scope)["disable_timeout"]()
 
-    client.leave()
+    client.disconnect()
     await request
 
     assert work.was_cancelled
@@ -198,7 +205,7 @@ async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
 
 
 async def test_a_client_that_leaves_after_sending_a_body_ends_the_work() -> None:
-    client = Client(b"half", b"half")
+    client = ASGIClient(b"half", b"half")
     work = Work()
 
     async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,14 +216,14 @@ async def test_a_client_that_leaves_after_sending_a_body_ends_the_work() -> None
     request = asyncio.create_task(deadline(reads_first)(scope, client.receive, client.send))
     await work.is_running.wait()
 
-    client.leave()
+    client.disconnect()
     await request
 
     assert work.was_cancelled
 
 
 async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
-    client = Client(b"one", b"two", b"three")
+    client = ASGIClient(b"one", b"two", b"three")
     received: list[Message] = []
 
     async def listens(scope: Scope, receive: Receive, send: Send) -> None:
@@ -237,7 +244,7 @@ async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
 
 
 async def test_a_request_without_a_body_still_delivers_its_one_message() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
         body = await Request(scope, receive).body()
@@ -249,7 +256,7 @@ async def test_a_request_without_a_body_still_delivers_its_one_message() -> None
 
 
 async def test_a_body_that_no_header_announces_is_delivered_whole() -> None:
-    client = Client(b"un", b"announced")
+    client = ASGIClient(b"un", b"announced")
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
@@ -260,7 +267,7 @@ async def test_a_body_that_no_header_announces_is_delivered_whole() -> None:
 
 
 async def test_a_body_is_not_read_for_an_app_that_does_not_ask_for_it() -> None:
-    client = Client(b"never", b"read")
+    client = ASGIClient(b"never", b"read")
     scope = http_scope("POST", headers=[(b"content-length", b"9")])
 
     await deadline(PlainTextResponse("refused"))(scope, client.receive, client.send)
@@ -270,7 +277,7 @@ async def test_a_body_is_not_read_for_an_app_that_does_not_ask_for_it() -> None:
 
 
 async def test_a_body_that_never_ends_meets_the_deadline() -> None:
-    client = Client(b"first", b"never sent")
+    client = ASGIClient(b"first", b"never sent")
     scope = http_scope("POST", headers=WITH_BODY)
 
     async def receive() -> Message:
@@ -287,7 +294,7 @@ async def test_a_body_that_never_ends_meets_the_deadline() -> None:
 
 
 async def test_a_streamed_answer_is_delivered_whole() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in (b"a", b"b", b"c"):
@@ -296,17 +303,17 @@ async def test_a_streamed_answer_is_delivered_whole() -> None:
 
     await deadline(StreamingResponse(pieces()))(http_scope(), client.receive, client.send)
 
-    assert (client.body, client.was_answered.is_set()) == (b"abc", True)
+    assert (client.body, client.has_response.is_set()) == (b"abc", True)
 
 
 async def test_work_after_a_complete_answer_is_not_disturbed() -> None:
-    client = Client()
+    client = ASGIClient()
     finished = []
 
     async def afterwards() -> None:
         for _ in range(5):
             await asyncio.sleep(0.002)
-        finished.append(client.was_answered.is_set())
+        finished.append(client.has_response.is_set())
 
     response = PlainTextResponse("done", background=BackgroundTask(afterwards))
     await deadline(response, timedelta(milliseconds=5))(http_scope(), client.receive, client.send)
@@ -315,7 +322,7 @@ async def test_work_after_a_complete_answer_is_not_disturbed() -> None:
 
 
 async def test_an_exception_of_the_app_comes_through() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("as it is")
@@ -325,7 +332,7 @@ async def test_an_exception_of_the_app_comes_through() -> None:
 
 
 async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> None:
-    client = Client()
+    client = ASGIClient()
 
     async def cancels_itself(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
@@ -335,7 +342,7 @@ async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> N
 
 
 async def test_a_server_that_stops_the_request_stops_its_work() -> None:
-    client = Client()
+    client = ASGIClient()
     work = Work()
     request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
     await work.is_running.wait()
@@ -350,7 +357,7 @@ async def test_a_server_that_stops_the_request_stops_its_work() -> None:
 
 @pytest.mark.parametrize("headers", [[], WITH_BODY])
 async def test_nothing_is_left_running_after_a_request(headers: list[tuple[bytes, bytes]]) -> None:
-    client = Client()
+    client = ASGIClient()
     before = asyncio.all_tasks()
 
     scope = http_scope("POST", headers=headers)
@@ -361,7 +368,7 @@ async def test_nothing_is_left_running_after_a_request(headers: list[tuple[bytes
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
 async def test_other_scopes_pass_through(kind: str) -> None:
-    client = Client()
+    client = ASGIClient()
     passed: list[object] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -384,7 +391,7 @@ def answering_after(seconds: float) -> ASGIApp:
 async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float]:
     """The status, and at which second of the loop it was there; the request begins after some."""
     await asyncio.sleep(after)
-    client = Client()
+    client = ASGIClient()
     await app(http_scope(), client.receive, client.send)
     return client.status, round(asyncio.get_running_loop().time(), 6)
 
@@ -405,7 +412,7 @@ def test_an_answer_has_until_the_deadline_and_no_longer(
 ) -> None:
     app = deadline(answering_after(works_for), timedelta(seconds=timeout))
 
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(answered(app)) == expected
 
 
@@ -416,13 +423,13 @@ def test_each_of_many_requests_has_its_own_deadline() -> None:
     async def all_at_once() -> list[tuple[int | None, float]]:
         return await asyncio.gather(*(answered(app, after=start) for start in starts))
 
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(all_at_once()) == [(503, round(start + 0.5, 6)) for start in starts]
 
 
 def test_quick_requests_have_one_timer_among_them_and_none_afterwards() -> None:
     app = deadline(PlainTextResponse("hello"))
-    hourglass = Hourglass()
+    hourglass = VirtualTimeLoop()
 
     async def one_after_another() -> None:
         for _ in range(1000):
@@ -436,23 +443,23 @@ def test_quick_requests_have_one_timer_among_them_and_none_afterwards() -> None:
 
 
 def test_a_client_that_left_is_noticed_as_soon_as_its_request_is_not_quick() -> None:
-    client = Client()
+    client = ASGIClient()
     client_left_at = 0.005
     work = Work()
 
     async def leaves() -> float:
         loop = asyncio.get_running_loop()
-        loop.call_later(client_left_at, client.leave)
+        loop.call_later(client_left_at, client.disconnect)
         await deadline(work)(http_scope(), client.receive, client.send)
         return loop.time()
 
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(leaves()) == 0.02
     assert work.was_cancelled
 
 
 def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_comes() -> None:
-    client = Client(b"half", b"half")
+    client = ASGIClient(b"half", b"half")
     work = Work()
 
     async def receive() -> Message:
@@ -461,7 +468,7 @@ def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_com
 
     async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
         assert await Request(scope, receive).body() == b"halfhalf"
-        client.leave()
+        client.disconnect()
         await work(scope, receive, send)
 
     async def asks() -> float:
@@ -469,7 +476,7 @@ def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_com
         await deadline(reads_first)(scope, receive, client.send)
         return round(asyncio.get_running_loop().time(), 6)
 
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(asks()) == 0.9
     assert work.was_cancelled
 
@@ -482,9 +489,9 @@ def test_requests_of_a_new_loop_have_deadlines_after_one_that_ended_in_the_middl
         await asyncio.sleep(0.01)
         assert not request.done()
 
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(begins_one())
-    with asyncio.Runner(loop_factory=Hourglass) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(answered(app)) == (503, 0.1)
 
 

@@ -1,6 +1,6 @@
 """Looking up the headers of a request, of which several may have one name."""
 
-from app.http.headers import first_headers, whole_header
+from app.http.headers import combined_header, headers_dict
 from tests.http.asgi import http_scope
 
 SCOPE = http_scope(
@@ -9,10 +9,10 @@ SCOPE = http_scope(
 
 
 def test_of_several_with_one_name_the_first_counts() -> None:
-    assert first_headers(SCOPE) == {b"accept": b"text/html", b"x": b"\xe9"}
+    assert headers_dict(SCOPE) == {b"accept": b"text/html", b"x": b"\xe9"}
 
 
 def test_all_lines_of_a_header_are_one_list() -> None:
-    assert whole_header(SCOPE, b"accept") == "text/html,*/*;q=0.1"
-    assert whole_header(SCOPE, b"x") == "é"
-    assert whole_header(SCOPE, b"cookie") == ""
+    assert combined_header(SCOPE, b"accept") == "text/html,*/*;q=0.1"
+    assert combined_header(SCOPE, b"x") == "é"
+    assert combined_header(SCOPE, b"cookie") == ""

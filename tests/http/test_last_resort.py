@@ -13,9 +13,9 @@ from app.domain.errors import (
     RateLimitExceeded,
     ServiceUnavailable,
 )
-from app.http.last_resort import LastResort
+from app.http.last_resort import ErrorMiddleware
 from app.http.state import request_state
-from tests.http.asgi import Client, RecordingObserver, http_scope, render
+from tests.http.asgi import ASGIClient, RecordingObserver, http_scope, render_error
 
 MASKED = {
     "code": "internal_error",
@@ -35,10 +35,10 @@ def raising(error: Exception, *, after: bytes | None = None) -> ASGIApp:
     return app
 
 
-async def answer_to(app: ASGIApp, observer: RecordingObserver) -> tuple[Client, Scope]:
-    client = Client()
+async def answer_to(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
+    client = ASGIClient()
     scope = http_scope()
-    last_resort = LastResort(app, render=render, report=observer.request_failed)
+    last_resort = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
     await last_resort(scope, client.receive, client.send)
     return client, scope
 
@@ -61,7 +61,7 @@ async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete()
     client, scope = await answer_to(raising(error, after=b"beginning"), observer)
 
     assert (client.status, client.body) == (200, b"beginning")
-    assert not client.was_answered.is_set()
+    assert not client.has_response.is_set()
     assert observer.failures == [("0000cafe", error)]
     assert request_state(scope)["error_codes"] == ["internal_error"]
 

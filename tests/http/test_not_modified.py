@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.http.not_modified import matches, weak_etag
+from app.http.not_modified import etag_matches, weak_etag
 
 
 def test_the_tag_of_equal_bytes_is_equal_and_weak() -> None:
@@ -25,7 +25,7 @@ def test_the_tag_of_equal_bytes_is_equal_and_weak() -> None:
     ],
 )
 def test_a_header_that_names_the_tag_matches(if_none_match: str) -> None:
-    assert matches(if_none_match, 'W/"tag"')
+    assert etag_matches(if_none_match, 'W/"tag"')
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_a_header_that_names_the_tag_matches(if_none_match: str) -> None:
     ],
 )
 def test_a_header_that_does_not_name_the_tag_does_not_match(if_none_match: str | None) -> None:
-    assert not matches(if_none_match, 'W/"tag"')
+    assert not etag_matches(if_none_match, 'W/"tag"')
 
 
 def test_an_own_tag_matches_itself() -> None:
-    assert matches(weak_etag(b""), weak_etag(b""))
+    assert etag_matches(weak_etag(b""), weak_etag(b""))

@@ -6,15 +6,15 @@ import pytest
 
 from app.domain.errors import RateLimitExceeded, ServiceUnavailable
 from app.domain.ids import ApiKeyId
-from app.http.places import Places
+from app.http.places import ConcurrencyLimiter
 
 ONE, OTHER, THIRD = (ApiKeyId(UUID(int=number)) for number in range(3))
 
 
 def test_a_key_may_have_so_many_and_gets_a_place_back_when_it_leaves() -> None:
-    places = Places("subscriptions", in_all=9, per_key=2)
-    with places.taken(ONE), places.taken(ONE):
-        for take in (places.check, lambda key: places.taken(key).__enter__()):
+    places = ConcurrencyLimiter("subscriptions", max_total=9, max_per_key=2)
+    with places.acquire(ONE), places.acquire(ONE):
+        for take in (places.check, lambda key: places.acquire(key).__enter__()):
             with pytest.raises(RateLimitExceeded) as refusal:
                 take(ONE)
             assert refusal.value.message == (
@@ -26,8 +26,8 @@ def test_a_key_may_have_so_many_and_gets_a_place_back_when_it_leaves() -> None:
 
 
 def test_all_keys_together_may_have_so_many() -> None:
-    places = Places("WebSockets", in_all=2, per_key=2)
-    with places.taken(ONE), places.taken(OTHER):
+    places = ConcurrencyLimiter("WebSockets", max_total=2, max_per_key=2)
+    with places.acquire(ONE), places.acquire(OTHER):
         with pytest.raises(ServiceUnavailable) as refusal:
             places.check(THIRD)
         assert refusal.value.message == (
@@ -39,7 +39,7 @@ def test_all_keys_together_may_have_so_many() -> None:
 
 def test_it_is_told_how_many_there_are_also_after_a_failure() -> None:
     told: list[int] = []
-    places = Places("subscriptions", in_all=9, per_key=9, count=told.append)
-    with pytest.raises(LookupError), places.taken(ONE), places.taken(ONE):
+    places = ConcurrencyLimiter("subscriptions", max_total=9, max_per_key=9, on_change=told.append)
+    with pytest.raises(LookupError), places.acquire(ONE), places.acquire(ONE):
         raise LookupError
     assert told == [1, 1, -1, -1]

@@ -10,8 +10,8 @@ import pytest
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limit_storage import BoundedStorage
-from app.http.rate_limits import RateLimits, RequestCount, rate_headers
-from app.http.state import RateStatus, RequestState
+from app.http.rate_limits import RateLimitCharge, RateLimits, rate_limit_headers
+from app.http.state import RateLimitStatus, RequestState
 from tests.http.asgi import NOW
 
 KEY = ApiKeyId(UUID(int=1))
@@ -49,24 +49,24 @@ def made_of(
         failed_authentications=tuple(limits.parse_many(failures)) if failures else (),
         new_posts=tuple(limits.parse_many(new_posts)) if new_posts else (),
         publishing=tuple(limits.parse_many(publishing)) if publishing else (),
-        subscribing=tuple(limits.parse_many(subscribing)) if subscribing else (),
+        subscriptions=tuple(limits.parse_many(subscribing)) if subscribing else (),
         now=clock,
     )
 
 
-def status_after(rate_limits: RateLimits, requests: int, key: ApiKeyId = KEY) -> RateStatus:
+def status_after(rate_limits: RateLimits, requests: int, key: ApiKeyId = KEY) -> RateLimitStatus:
     state: RequestState = {}
     for _ in range(requests):
-        rate_limits.check(key, state)
-    return state["rate_status"]
+        rate_limits.charge_request(key, state)
+    return state["rate_limit_status"]
 
 
 def test_each_request_leaves_one_less_until_the_window_ends(clock: Clock) -> None:
     rate_limits = made_of(clock, "3/minute")
 
-    assert status_after(rate_limits, 1) == RateStatus(3, 2, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1) == RateLimitStatus(3, 2, NOW_SECONDS + 60)
     clock.pass_time(20)
-    assert status_after(rate_limits, 2) == RateStatus(3, 0, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 2) == RateLimitStatus(3, 0, NOW_SECONDS + 60)
 
 
 def test_a_request_too_many_is_refused_and_says_when_to_come_back(clock: Clock) -> None:
@@ -76,13 +76,13 @@ def test_a_request_too_many_is_refused_and_says_when_to_come_back(clock: Clock) 
     state: RequestState = {}
 
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check(KEY, state)
+        rate_limits.charge_request(KEY, state)
 
     assert refusal.value.message == (
         "Too many requests: 2 per minute are allowed for one API key. Try again in 48 s."
     )
     assert refusal.value.retry_after == 48
-    assert state["rate_status"] == RateStatus(2, 0, NOW_SECONDS + 60)
+    assert state["rate_limit_status"] == RateLimitStatus(2, 0, NOW_SECONDS + 60)
 
 
 def test_after_the_seconds_of_the_refusal_the_limit_is_full_again(clock: Clock) -> None:
@@ -90,34 +90,34 @@ def test_after_the_seconds_of_the_refusal_the_limit_is_full_again(clock: Clock) 
     status_after(rate_limits, 2)
     clock.pass_time(59.9)
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check(KEY, {})
+        rate_limits.charge_request(KEY, {})
 
     assert refusal.value.retry_after == 1
     clock.pass_time(1)
-    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 121)
+    assert status_after(rate_limits, 1) == RateLimitStatus(2, 1, NOW_SECONDS + 121)
 
 
 def test_every_key_has_a_limit_of_its_own(clock: Clock) -> None:
     rate_limits = made_of(clock, "2/minute")
     status_after(rate_limits, 2)
 
-    assert status_after(rate_limits, 1, OTHER_KEY) == RateStatus(2, 1, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1, OTHER_KEY) == RateLimitStatus(2, 1, NOW_SECONDS + 60)
 
 
 def test_of_several_limits_the_one_that_leaves_the_fewest_is_shown(clock: Clock) -> None:
     rate_limits = made_of(clock, "3/minute;5/hour")
 
-    assert status_after(rate_limits, 1) == RateStatus(3, 2, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1) == RateLimitStatus(3, 2, NOW_SECONDS + 60)
     clock.pass_time(60)
-    assert status_after(rate_limits, 2) == RateStatus(3, 1, NOW_SECONDS + 120)
+    assert status_after(rate_limits, 2) == RateLimitStatus(3, 1, NOW_SECONDS + 120)
     clock.pass_time(60)
-    assert status_after(rate_limits, 1) == RateStatus(5, 1, NOW_SECONDS + 3600)
+    assert status_after(rate_limits, 1) == RateLimitStatus(5, 1, NOW_SECONDS + 3600)
 
 
 def test_of_equally_near_limits_the_one_that_lasts_longer_is_shown(clock: Clock) -> None:
     rate_limits = made_of(clock, "2/minute;2/hour")
 
-    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 3600)
+    assert status_after(rate_limits, 1) == RateLimitStatus(2, 1, NOW_SECONDS + 3600)
 
 
 def test_when_several_limits_are_used_up_the_longest_decides(clock: Clock) -> None:
@@ -126,12 +126,12 @@ def test_when_several_limits_are_used_up_the_longest_decides(clock: Clock) -> No
     state: RequestState = {}
 
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check(KEY, state)
+        rate_limits.charge_request(KEY, state)
 
     assert refusal.value.message == (
         "Too many requests: 2 per 3 hours are allowed for one API key. Try again in 10800 s."
     )
-    assert state["rate_status"] == RateStatus(2, 0, NOW_SECONDS + 10800)
+    assert state["rate_limit_status"] == RateLimitStatus(2, 0, NOW_SECONDS + 10800)
 
 
 def test_a_refused_request_is_not_counted(clock: Clock) -> None:
@@ -139,88 +139,88 @@ def test_a_refused_request_is_not_counted(clock: Clock) -> None:
     status_after(rate_limits, 2)
     for _ in range(10):
         with pytest.raises(RateLimitExceeded):
-            rate_limits.check(KEY, {})
+            rate_limits.charge_request(KEY, {})
     clock.pass_time(60)
 
-    assert status_after(rate_limits, 2) == RateStatus(4, 0, NOW_SECONDS + 3600)
+    assert status_after(rate_limits, 2) == RateLimitStatus(4, 0, NOW_SECONDS + 3600)
 
 
 def test_each_post_of_a_bulk_is_counted_and_too_many_are_refused_together(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", new_posts="60/minute")
     state: RequestState = {}
-    rate_limits.check_new_posts(KEY, state, 50)
-    assert state["rate_status"] == RateStatus(60, 10, NOW_SECONDS + 60)
+    rate_limits.charge_posts(KEY, state, 50)
+    assert state["rate_limit_status"] == RateLimitStatus(60, 10, NOW_SECONDS + 60)
     clock.pass_time(20)
 
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_new_posts(KEY, state, 11)
+        rate_limits.charge_posts(KEY, state, 11)
 
     assert refusal.value.message == (
         "Too many new posts: 60 per minute are allowed for one API key. Try again in 40 s."
     )
     assert refusal.value.retry_after == 40
-    assert state["rate_status"] == RateStatus(60, 10, NOW_SECONDS + 60)
-    rate_limits.check_new_posts(KEY, state, 10)
-    assert state["rate_status"] == RateStatus(60, 0, NOW_SECONDS + 60)
-    rate_limits.check_new_posts(OTHER_KEY, state, 60)
+    assert state["rate_limit_status"] == RateLimitStatus(60, 10, NOW_SECONDS + 60)
+    rate_limits.charge_posts(KEY, state, 10)
+    assert state["rate_limit_status"] == RateLimitStatus(60, 0, NOW_SECONDS + 60)
+    rate_limits.charge_posts(OTHER_KEY, state, 60)
     clock.pass_time(40)
-    rate_limits.check_new_posts(KEY, state, 60)
+    rate_limits.charge_posts(KEY, state, 60)
 
 
 def test_more_new_posts_than_are_ever_allowed_are_no_matter_of_waiting(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", new_posts="10/minute;40/hour")
 
     with pytest.raises(BulkLimitExceeded) as refusal:
-        rate_limits.check_new_posts(KEY, {}, 11)
+        rate_limits.charge_posts(KEY, {}, 11)
 
     assert refusal.value.message == (
         "There are 11 posts; 10 per minute are allowed for one API key."
     )
-    rate_limits.check_new_posts(KEY, {}, 10)
+    rate_limits.charge_posts(KEY, {}, 10)
 
 
 def test_of_requests_and_new_posts_the_limit_that_leaves_the_fewest_is_shown(clock: Clock) -> None:
     rate_limits = made_of(clock, "3/minute", new_posts="5/minute")
     state: RequestState = {}
-    rate_limits.check(KEY, state)
-    rate_limits.check_new_posts(KEY, state, 1)
-    assert state["rate_status"] == RateStatus(3, 2, NOW_SECONDS + 60)
-    rate_limits.check_new_posts(KEY, state, 3)
-    assert state["rate_status"] == RateStatus(5, 1, NOW_SECONDS + 60)
+    rate_limits.charge_request(KEY, state)
+    rate_limits.charge_posts(KEY, state, 1)
+    assert state["rate_limit_status"] == RateLimitStatus(3, 2, NOW_SECONDS + 60)
+    rate_limits.charge_posts(KEY, state, 3)
+    assert state["rate_limit_status"] == RateLimitStatus(5, 1, NOW_SECONDS + 60)
 
 
 def test_untouched_limits_show_themselves_full(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute;1000/hour")
     status_after(rate_limits, 5)
 
-    assert rate_limits.untouched() == RateStatus(60, 60, NOW_SECONDS + 60)
+    assert rate_limits.default_status() == RateLimitStatus(60, 60, NOW_SECONDS + 60)
 
 
 def test_switched_off_nothing_is_limited_and_the_headers_say_so(clock: Clock) -> None:
     rate_limits = made_of(clock, "", "1/minute", "1/minute", "1/minute")
     state: RequestState = {}
     for _ in range(100):
-        rate_limits.check(KEY, state)
-        rate_limits.check_publishing(KEY, state)
-        rate_limits.check_any(KEY, state, may_follow=False)
-        rate_limits.check_new_posts(KEY, state, 50)
-        rate_limits.check_failed_authentication(ADDRESS, {})
+        rate_limits.charge_request(KEY, state)
+        rate_limits.charge_publishing(KEY, state)
+        rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
+        rate_limits.charge_posts(KEY, state, 50)
+        rate_limits.charge_failed_authentication(ADDRESS, {})
 
-    assert state["rate_status"] == rate_limits.untouched()
-    assert rate_limits.untouched() == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
+    assert state["rate_limit_status"] == rate_limits.default_status()
+    assert rate_limits.default_status() == RateLimitStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
 
 
 def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
     rate_limits = made_of(clock, "1/minute", publishing="2/minute")
     state: RequestState = {}
-    rate_limits.check(KEY, state)
+    rate_limits.charge_request(KEY, state)
     for left in (1, 0):
-        rate_limits.check_any(KEY, state, may_follow=False)
-        rate_limits.check_publishing(KEY, state)
-        assert state["rate_status"] == RateStatus(2, left, NOW_SECONDS + 60)
+        rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
+        rate_limits.charge_publishing(KEY, state)
+        assert state["rate_limit_status"] == RateLimitStatus(2, left, NOW_SECONDS + 60)
 
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_publishing(KEY, state)
+        rate_limits.charge_publishing(KEY, state)
     assert refusal.value.message == (
         "Too many publishing requests: 2 per minute are allowed for one API key. Try again in 60 s."
     )
@@ -229,15 +229,15 @@ def test_publishing_has_a_limit_of_its_own(clock: Clock) -> None:
 def test_subscriptions_have_a_limit_of_their_own(clock: Clock) -> None:
     rate_limits = made_of(clock, "1/minute", publishing="1/minute", subscribing="2/minute")
     state: RequestState = {}
-    rate_limits.check(KEY, state)
-    rate_limits.check_publishing(KEY, state)
+    rate_limits.charge_request(KEY, state)
+    rate_limits.charge_publishing(KEY, state)
     for left in (1, 0):
-        rate_limits.check_any(KEY, state, may_follow=True)
-        rate_limits.check_subscribing(KEY, state)
-        assert state["rate_status"] == RateStatus(2, left, NOW_SECONDS + 60)
+        rate_limits.check_all_exhausted(KEY, state, may_subscribe=True)
+        rate_limits.charge_subscription(KEY, state)
+        assert state["rate_limit_status"] == RateLimitStatus(2, left, NOW_SECONDS + 60)
 
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_subscribing(KEY, state)
+        rate_limits.charge_subscription(KEY, state)
     assert refusal.value.message == (
         "Too many new subscriptions: 2 per minute are allowed for one API key. Try again in 60 s."
     )
@@ -252,7 +252,7 @@ def test_subscriptions_have_a_limit_of_their_own(clock: Clock) -> None:
             "Too many requests: 1 per hour are allowed for one API key, and 2 per minute that do"
             " nothing but publish. Try again in 60 s.",
             60,
-            RateStatus(1, 0, NOW_SECONDS + 3600),
+            RateLimitStatus(1, 0, NOW_SECONDS + 3600),
         ),
         (
             "1/minute",
@@ -260,56 +260,65 @@ def test_subscriptions_have_a_limit_of_their_own(clock: Clock) -> None:
             "Too many requests: 1 per minute are allowed for one API key, and 2 per hour that do"
             " nothing but publish. Try again in 60 s.",
             60,
-            RateStatus(1, 0, NOW_SECONDS + 60),
+            RateLimitStatus(1, 0, NOW_SECONDS + 60),
         ),
     ],
 )
 def test_unread_is_refused_what_no_limit_takes_with_the_status_of_ordinary_requests(
-    clock: Clock, requests: str, publishing: str, sentence: str, seconds: int, status: RateStatus
+    clock: Clock,
+    requests: str,
+    publishing: str,
+    sentence: str,
+    seconds: int,
+    status: RateLimitStatus,
 ) -> None:
     rate_limits = made_of(clock, requests, publishing=publishing, subscribing="1/hour")
     state: RequestState = {}
-    rate_limits.check(KEY, state)
-    rate_limits.check_publishing(KEY, state)
-    rate_limits.check_any(KEY, state, may_follow=False)
-    rate_limits.check_publishing(KEY, state)
-    rate_limits.check_any(KEY, state, may_follow=True)  # it may still be a subscription
-    rate_limits.check_subscribing(KEY, {})
+    rate_limits.charge_request(KEY, state)
+    rate_limits.charge_publishing(KEY, state)
+    rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
+    rate_limits.charge_publishing(KEY, state)
+    rate_limits.check_all_exhausted(
+        KEY, state, may_subscribe=True
+    )  # it may still be a subscription
+    rate_limits.charge_subscription(KEY, {})
 
     for may_follow in (False, True):
         with pytest.raises(RateLimitExceeded) as refusal:
-            rate_limits.check_any(KEY, state, may_follow=may_follow)
+            rate_limits.check_all_exhausted(KEY, state, may_subscribe=may_follow)
         assert (refusal.value.message, refusal.value.retry_after) == (sentence, seconds)
-        assert state["rate_status"] == status
+        assert state["rate_limit_status"] == status
 
     clock.pass_time(seconds)
-    rate_limits.check_any(KEY, state, may_follow=False)  # then one of them takes requests again
+    rate_limits.check_all_exhausted(
+        KEY, state, may_subscribe=False
+    )  # then one of them takes requests again
 
 
 def test_without_a_limit_on_publishing_the_headers_say_so(clock: Clock) -> None:
     rate_limits = made_of(clock, "1/minute")
     state: RequestState = {}
     for _ in range(100):
-        rate_limits.check_publishing(KEY, state)
+        rate_limits.charge_publishing(KEY, state)
 
-    assert state["rate_status"] == RateStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
+    assert state["rate_limit_status"] == RateLimitStatus(1_000_000, 1_000_000, NOW_SECONDS + 60)
 
 
 def test_a_request_is_counted_once_as_what_it_turns_out_to_be_first(clock: Clock) -> None:
     rate_limits = made_of(clock, "9/minute", publishing="9/minute")
     state: RequestState = {}
-    count = RequestCount(rate_limits, KEY, state)
-    count.as_unknown(may_follow=True)
+    count = RateLimitCharge(rate_limits, KEY, state)
+    count.precheck(may_subscribe=True)
     assert state == {}
-    count.as_publishing()
-    count.as_request()
+    count.charge_publishing()
+    count.charge_request()
 
-    assert state["rate_status"] == RateStatus(9, 8, NOW_SECONDS + 60)
-    assert status_after(rate_limits, 1) == RateStatus(9, 8, NOW_SECONDS + 60)
+    assert state["rate_limit_status"] == RateLimitStatus(9, 8, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1) == RateLimitStatus(9, 8, NOW_SECONDS + 60)
 
 
 def test_headers_are_integers() -> None:
-    assert list(rate_headers(RateStatus(60, 59, 1776265260))) == [
+    assert list(rate_limit_headers(RateLimitStatus(60, 59, 1776265260))) == [
         (b"x-ratelimit-limit", b"60"),
         (b"x-ratelimit-remaining", b"59"),
         (b"x-ratelimit-reset", b"1776265260"),
@@ -319,34 +328,34 @@ def test_headers_are_integers() -> None:
 def test_the_reset_is_never_shown_before_it_happens(clock: Clock) -> None:
     clock.pass_time(0.001)
 
-    assert status_after(made_of(clock, "2/second"), 1) == RateStatus(2, 1, NOW_SECONDS + 2)
+    assert status_after(made_of(clock, "2/second"), 1) == RateLimitStatus(2, 1, NOW_SECONDS + 2)
 
 
 def test_an_address_that_fails_too_often_is_refused_until_its_window_ends(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", "3/minute")
     for _ in range(3):
-        rate_limits.check_failed_authentication(ADDRESS, {})
+        rate_limits.charge_failed_authentication(ADDRESS, {})
     clock.pass_time(30)
 
     state: RequestState = {}
     with pytest.raises(RateLimitExceeded) as refusal:
-        rate_limits.check_failed_authentication(ADDRESS, state)
+        rate_limits.charge_failed_authentication(ADDRESS, state)
 
-    assert state == {"rate_status": RateStatus(3, 0, NOW_SECONDS + 60)}
+    assert state == {"rate_limit_status": RateLimitStatus(3, 0, NOW_SECONDS + 60)}
     assert refusal.value.message == (
         "Too many refused keys: 3 per minute are allowed for one address. Try again in 30 s."
     )
     assert refusal.value.retry_after == 30
-    rate_limits.check_failed_authentication("203.0.113.8", {})
+    rate_limits.charge_failed_authentication("203.0.113.8", {})
     clock.pass_time(30)
-    rate_limits.check_failed_authentication(ADDRESS, {})
+    rate_limits.charge_failed_authentication(ADDRESS, {})
 
 
 def test_failures_of_an_address_take_nothing_from_a_key(clock: Clock) -> None:
     rate_limits = made_of(clock, "2/minute", "2/minute")
-    rate_limits.check_failed_authentication(ADDRESS, {})
+    rate_limits.charge_failed_authentication(ADDRESS, {})
 
-    assert status_after(rate_limits, 1) == RateStatus(2, 1, NOW_SECONDS + 60)
+    assert status_after(rate_limits, 1) == RateLimitStatus(2, 1, NOW_SECONDS + 60)
 
 
 @pytest.mark.parametrize(
@@ -361,25 +370,25 @@ def test_failures_of_an_address_take_nothing_from_a_key(clock: Clock) -> None:
 )
 def test_spellings_of_one_customer_are_one_address(clock: Clock, failed: str, refused: str) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
-    rate_limits.check_failed_authentication(failed, {})
+    rate_limits.charge_failed_authentication(failed, {})
 
     with pytest.raises(RateLimitExceeded):
-        rate_limits.check_failed_authentication(refused, {})
+        rate_limits.charge_failed_authentication(refused, {})
 
 
 @pytest.mark.parametrize("other", ["2001:db8:0:1::1", "203.0.113.8", "::1"])
 def test_other_customers_are_other_addresses(clock: Clock, other: str) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
-    rate_limits.check_failed_authentication("2001:db8::1", {})
-    rate_limits.check_failed_authentication(ADDRESS, {})
+    rate_limits.charge_failed_authentication("2001:db8::1", {})
+    rate_limits.charge_failed_authentication(ADDRESS, {})
 
-    rate_limits.check_failed_authentication(other, {})
+    rate_limits.charge_failed_authentication(other, {})
 
 
 def test_callers_that_no_network_tells_apart_are_not_limited_together(clock: Clock) -> None:
     rate_limits = made_of(clock, "60/minute", "1/minute")
     for _ in range(10):
-        rate_limits.check_failed_authentication(None, {})
+        rate_limits.charge_failed_authentication(None, {})
 
 
 def test_a_million_callers_are_held_in_bounded_memory() -> None:

@@ -17,26 +17,26 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import InvalidApiKey, NotFound
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.requests import Requests
+from app.http.requests import RequestLoggingMiddleware
 from app.http.state import request_state
-from app.observability.requests import FinishedRequest
+from app.observability.requests import RequestRecord
 from tests.http.asgi import (
-    LONG,
+    LONG_TIMEOUT,
     NOW,
-    Client,
+    ASGIClient,
     RecordingObserver,
-    edge,
+    build_middleware,
     http_client,
     http_scope,
-    rate_limits,
-    ticking,
+    make_rate_limits,
+    stepping_clock,
 )
 
 KEY_ID = ApiKeyId(UUID(int=1))
 WORKSPACE_ID = WorkspaceId(UUID(int=2))
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 RESET = str(int(NOW.timestamp()) + 60)
-LIMITED = rate_limits(limits.parse_many("2/minute"))
+LIMITED = make_rate_limits(limits.parse_many("2/minute"))
 
 
 def rate_headers(response: httpx.Response) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ async def test_the_id_of_a_request_stands_in_its_state_and_in_its_answer() -> No
         return PlainTextResponse(request.state.request_id)
 
     async with http_client(
-        edge(Starlette(routes=[Route("/", show_id)]), RecordingObserver())
+        build_middleware(Starlette(routes=[Route("/", show_id)]), RecordingObserver())
     ) as client:
         response = await client.get("/", headers={"X-Request-Id": "chosen by the caller"})
 
@@ -61,12 +61,12 @@ async def test_the_id_of_a_request_stands_in_its_state_and_in_its_answer() -> No
 
 
 async def test_two_requests_never_have_the_same_id() -> None:
-    requests = Requests(
+    requests = RequestLoggingMiddleware(
         PlainTextResponse("hello"),
         observer=RecordingObserver(),
-        rate_limits=rate_limits(),
+        rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
-        monotonic=ticking(),
+        monotonic=stepping_clock(),
     )
     async with http_client(requests) as client:
         responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
@@ -81,7 +81,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
 
     async def door(request: Request) -> Response:
         state = request_state(request.scope)
-        state["door"] = "graphql"
+        state["api"] = "graphql"
         state["api_key_id"] = KEY_ID
         state["workspace_id"] = WORKSPACE_ID
         state["operation_name"] = "Posts" * 100
@@ -90,11 +90,11 @@ async def test_everything_known_about_a_request_is_told() -> None:
         return PlainTextResponse("hello")
 
     app = Starlette(routes=[Route("/posts/{post_id}", door, methods=["POST"])])
-    async with http_client(edge(app, observer)) as client:
+    async with http_client(build_middleware(app, observer)) as client:
         await client.post("/posts/17?search=secret", headers={"Authorization": f"Bearer {TOKEN}"})
 
     assert observer.finished == [
-        FinishedRequest(
+        RequestRecord(
             request_id="00000001",
             method="POST",
             route="/posts/{post_id}",
@@ -103,13 +103,13 @@ async def test_everything_known_about_a_request_is_told() -> None:
             duration=timedelta(seconds=0.25),
             body_bytes=5,
             client_address="203.0.113.7",
-            door="graphql",
+            api="graphql",
             api_key_id=KEY_ID,
             workspace_id=WORKSPACE_ID,
             operation_name=("Posts" * 100)[:200],
             operation_type="query",
             error_codes=("not_found",),
-            is_timed=True,
+            is_latency_measured=True,
         )
     ]
     assert observer.started == 1
@@ -119,13 +119,13 @@ async def test_everything_known_about_a_request_is_told() -> None:
 
 async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
     observer = RecordingObserver()
-    client = Client()
+    client = ASGIClient()
 
     scope = http_scope("GET", "/no\nsuch path/é" + "x" * 1000)
-    await edge(PlainTextResponse("", 404), observer)(scope, client.receive, client.send)
+    await build_middleware(PlainTextResponse("", 404), observer)(scope, client.receive, client.send)
 
     assert observer.finished == [
-        FinishedRequest(
+        RequestRecord(
             request_id="00000001",
             method="GET",
             route=None,
@@ -134,13 +134,13 @@ async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
             duration=timedelta(seconds=0.25),
             body_bytes=0,
             client_address=None,
-            door=None,
+            api=None,
             api_key_id=None,
             workspace_id=None,
             operation_name=None,
             operation_type=None,
             error_codes=(),
-            is_timed=True,
+            is_latency_measured=True,
         )
     ]
 
@@ -153,7 +153,7 @@ async def test_the_route_that_a_door_notes_wins_over_the_router() -> None:
         return PlainTextResponse("hello")
 
     async with http_client(
-        edge(Starlette(routes=[Route("/{rest:path}", door)]), observer)
+        build_middleware(Starlette(routes=[Route("/{rest:path}", door)]), observer)
     ) as client:
         await client.get("/v1/posts/17")
 
@@ -163,7 +163,9 @@ async def test_the_route_that_a_door_notes_wins_over_the_router() -> None:
 async def test_all_bytes_of_a_streamed_answer_are_counted() -> None:
     observer = RecordingObserver()
 
-    async with http_client(edge(StreamingResponse(iter(["ab", "", "cde"])), observer)) as client:
+    async with http_client(
+        build_middleware(StreamingResponse(iter(["ab", "", "cde"])), observer)
+    ) as client:
         await client.get("/")
 
     assert [request.body_bytes for request in observer.finished] == [5]
@@ -206,7 +208,9 @@ async def test_every_kind_of_answer_has_the_same_headers(
         Route("/livez", hello),
     ]
     app = Starlette(routes=routes)
-    async with http_client(edge(app.router, RecordingObserver(), limits=LIMITED)) as client:
+    async with http_client(
+        build_middleware(app.router, RecordingObserver(), limits=LIMITED)
+    ) as client:
         response = await client.request(method, path)
 
     assert response.status_code == status
@@ -215,20 +219,22 @@ async def test_every_kind_of_answer_has_the_same_headers(
 
 
 async def test_without_limits_the_headers_say_a_million() -> None:
-    async with http_client(edge(PlainTextResponse("hello"), RecordingObserver())) as client:
+    async with http_client(
+        build_middleware(PlainTextResponse("hello"), RecordingObserver())
+    ) as client:
         response = await client.get("/")
 
     assert rate_headers(response) == ("1000000", "1000000", RESET)
 
 
 async def test_an_answer_to_a_key_shows_what_the_key_has_left() -> None:
-    limited = rate_limits(limits.parse_many("2/minute"))
+    limited = make_rate_limits(limits.parse_many("2/minute"))
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        limited.check(KEY_ID, request_state(scope))
+        limited.charge_request(KEY_ID, request_state(scope))
         await PlainTextResponse("hello")(scope, receive, send)
 
-    async with http_client(edge(door, RecordingObserver(), limits=limited)) as client:
+    async with http_client(build_middleware(door, RecordingObserver(), limits=limited)) as client:
         responses = [await client.get("/") for _ in range(3)]
 
     assert [response.status_code for response in responses] == [200, 200, 429]
@@ -242,16 +248,18 @@ async def test_an_answer_to_a_key_shows_what_the_key_has_left() -> None:
 
 async def test_a_client_that_went_away_is_told_as_499_and_is_no_failure() -> None:
     observer = RecordingObserver()
-    client = Client()
+    client = ASGIClient()
     is_running = asyncio.Event()
 
     async def works(scope: Scope, receive: Receive, send: Send) -> None:
         is_running.set()
         await asyncio.Event().wait()
 
-    request = asyncio.create_task(edge(works, observer)(http_scope(), client.receive, client.send))
+    request = asyncio.create_task(
+        build_middleware(works, observer)(http_scope(), client.receive, client.send)
+    )
     await is_running.wait()
-    client.leave()
+    client.disconnect()
     await request
 
     assert [finished.status for finished in observer.finished] == [499]
@@ -261,14 +269,14 @@ async def test_a_client_that_went_away_is_told_as_499_and_is_no_failure() -> Non
 
 async def test_a_client_that_went_away_while_sending_is_told_as_499_and_is_no_failure() -> None:
     observer = RecordingObserver()
-    client = Client(b"half")
-    client.leave()
+    client = ASGIClient(b"half")
+    client.disconnect()
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
 
     scope = http_scope("POST", headers=[(b"content-length", b"8")])
-    await edge(reads, observer)(scope, client.receive, client.send)
+    await build_middleware(reads, observer)(scope, client.receive, client.send)
 
     assert [finished.status for finished in observer.finished] == [499]
     assert observer.failures == []
@@ -276,28 +284,30 @@ async def test_a_client_that_went_away_while_sending_is_told_as_499_and_is_no_fa
 
 async def test_a_client_that_went_away_after_its_answer_got_its_answer() -> None:
     observer = RecordingObserver()
-    client = Client()
+    client = ASGIClient()
 
     async def listens_on(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await PlainTextResponse("hello")(scope, receive, send)
         assert await receive() == {"type": "http.disconnect"}
 
-    await edge(listens_on, observer)(http_scope(), client.receive, client.send)
+    await build_middleware(listens_on, observer)(http_scope(), client.receive, client.send)
 
     assert [finished.status for finished in observer.finished] == [200]
 
 
 async def test_a_request_that_the_server_stops_is_told() -> None:
     observer = RecordingObserver()
-    client = Client()
+    client = ASGIClient()
     is_running = asyncio.Event()
 
     async def works(scope: Scope, receive: Receive, send: Send) -> None:
         is_running.set()
         await asyncio.Event().wait()
 
-    request = asyncio.create_task(edge(works, observer)(http_scope(), client.receive, client.send))
+    request = asyncio.create_task(
+        build_middleware(works, observer)(http_scope(), client.receive, client.send)
+    )
     await is_running.wait()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -310,21 +320,21 @@ async def test_the_state_of_the_server_is_seen_and_not_changed() -> None:
     state = {"database": "opened once"}
     scope = {**http_scope(), "state": state}
     seen: list[object] = []
-    client = Client()
+    client = ASGIClient()
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["state"]["database"])
         await PlainTextResponse("hello")(scope, receive, send)
 
-    await edge(door, RecordingObserver())(scope, client.receive, client.send)
+    await build_middleware(door, RecordingObserver())(scope, client.receive, client.send)
 
     assert seen == ["opened once"]
     assert state == {"database": "opened once"}
 
 
 async def test_a_quick_request_is_no_work_for_the_garbage_collector() -> None:
-    client = Client()
-    answers = edge(PlainTextResponse("hello"), RecordingObserver())
+    client = ASGIClient()
+    answers = build_middleware(PlainTextResponse("hello"), RecordingObserver())
     gc.collect()
     gc.disable()
     try:
@@ -338,12 +348,12 @@ async def test_a_quick_request_is_no_work_for_the_garbage_collector() -> None:
 async def test_other_scopes_pass_through_untold(kind: str) -> None:
     observer = RecordingObserver()
     passed: list[object] = []
-    client = Client()
+    client = ASGIClient()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         passed.extend((scope, receive, send))
 
-    requests = edge(app, observer, origins=["*"], timeout=LONG)
+    requests = build_middleware(app, observer, origins=["*"], timeout=LONG_TIMEOUT)
     await requests({"type": kind}, client.receive, client.send)
 
     assert passed == [{"type": kind}, client.receive, client.send]

@@ -3,7 +3,7 @@
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.http.root_path import UnderRootPath
+from app.http.root_path import RootPathMiddleware
 from tests.http import asgi
 
 
@@ -14,8 +14,8 @@ async def seen(scope: Scope, root_path: str) -> Scope:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
 
-    caller = asgi.Client()
-    await UnderRootPath(app, root_path=root_path)(scope, caller.receive, caller.send)
+    caller = asgi.ASGIClient()
+    await RootPathMiddleware(app, root_path=root_path)(scope, caller.receive, caller.send)
     return scopes[0]
 
 

@@ -17,8 +17,8 @@ from app.db.workspaces import reserve_account_ids
 from app.domain.errors import PostResultsError
 from app.domain.ids import AccountId, ApiKeyId, PostId, WorkspaceId
 from app.domain.posts import Post
-from app.services.writing import Errand, Writing, write
-from tests.domain.states import account
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
+from tests.domain.states import make_account
 from tests.factories import NOW, add_api_key, add_workspace
 from tests.life import replay
 from tests.life.model import ModelPost
@@ -47,12 +47,12 @@ class Life(RuleBasedStateMachine):
         workspace = await add_workspace(self._database)
         key = await add_api_key(self._database, workspace)
 
-        async def connect(writing: Writing) -> None:
-            await reserve_account_ids(writing.session, workspace, up_to=ACCOUNTS[-1])
-            await writing.save_accounts([account(each) for each in ACCOUNTS])
+        async def connect(writing: UnitOfWork) -> None:
+            await reserve_account_ids(writing.session, workspace, highest_id=ACCOUNTS[-1])
+            await writing.save_accounts([make_account(each) for each in ACCOUNTS])
 
-        errand = Errand(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
-        await write(self._database, errand, connect)
+        errand = WriteContext(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
+        await run_in_transaction(self._database, errand, connect)
         self._seq = len(ACCOUNTS)
         return workspace, key.id
 
@@ -61,10 +61,10 @@ class Life(RuleBasedStateMachine):
 
     # What every rule does.
 
-    def errand(self, operation: str) -> Errand:
+    def errand(self, operation: str) -> WriteContext:
         """By the key and by the operator in turn."""
         actor = self.key if next(self._actors) % 2 else None
-        return Errand(
+        return WriteContext(
             workspace_id=self.workspace, actor=actor, operation=operation, now=self.model.now
         )
 
@@ -91,7 +91,7 @@ class Life(RuleBasedStateMachine):
     def soon(self, after: timedelta | None) -> datetime | None:
         return None if after is None else self.model.now + after
 
-    def told(self, errand: Errand) -> int:
+    def told(self, errand: WriteContext) -> int:
         """How many events there are since; they must be of this errand alone, without a gap."""
         events = self.run(replay.events_after(self._database, self.workspace, self._seq))
         assert [each.seq for each in events] == [*range(self._seq + 1, self._seq + 1 + len(events))]
@@ -105,7 +105,11 @@ class Life(RuleBasedStateMachine):
         return {key: post.view() for key, post in self.model.posts.items()}
 
     def compare(
-        self, errand: Errand, before: dict[PostId, object], *touched: PostId, tells: bool = False
+        self,
+        errand: WriteContext,
+        before: dict[PostId, object],
+        *touched: PostId,
+        tells: bool = False,
     ) -> None:
         """The posts are as the model has them, and events tell of a change where there was one.
 

@@ -8,14 +8,14 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from app.domain.editing import Submission
-from app.domain.idempotency import RepetitionKey, given_key
+from app.domain.editing import Schedule
+from app.domain.idempotency import IdempotencyKey, parse_client_key
 from app.domain.ids import AccountId
 from app.services import posts as service
 from app.services.retries import retry_one_post
-from app.services.writing import Writing, write
+from app.services.writing import UnitOfWork, run_in_transaction
 from tests.domain.test_editing import wanted
-from tests.factories import nobody_minds
+from tests.factories import no_quota
 from tests.life.life import ACCOUNTS, Life, which
 
 UNKNOWN = AccountId(9)
@@ -54,7 +54,7 @@ class People(Life):
         new = wanted(content=content, account_ids=on, is_draft=draft, scheduled_for=when)
         code, made = self.outcome(
             service.create_post(
-                self._database, errand, new, given(key), admit=nobody_minds, new_id=uuid4
+                self._database, errand, new, given(key), check_quota=no_quota, new_id=uuid4
             )
         )
 
@@ -133,7 +133,7 @@ class People(Life):
                 self._database,
                 errand,
                 post_id,
-                Submission(scheduled_for=when, publish_now=now),
+                Schedule(scheduled_for=when, publish_now=now),
                 account_ids=on,
                 expected_version=expected,
                 new_id=uuid4,
@@ -177,7 +177,14 @@ class People(Life):
         post_id, post = picked
         before, errand = self.views(), self.errand("retryPost")
         code, decided = self.outcome(
-            retry_one_post(self._database, errand, post_id, only=only, force=force, key=given(key))
+            retry_one_post(
+                self._database,
+                errand,
+                post_id,
+                account_ids=only,
+                force=force,
+                idempotency_key=given(key),
+            )
         )
         request = (post_id, None if only is None else tuple(sorted(only)), force)
         if (first := self.model.repeated("retryPost", key, request)) is not None:
@@ -196,16 +203,16 @@ class People(Life):
         can_post = not self.model.accounts[account_id]
         errand = self.errand("updateAccount")
 
-        async def save(writing: Writing) -> None:
+        async def save(writing: UnitOfWork) -> None:
             await writing.lock_accounts([account_id])
-            (known,) = (await writing.accounts([account_id])).values()
+            (known,) = (await writing.load_accounts([account_id])).values()
             back = replace(known, is_active=True, needs_reconnection_since=None)
             await writing.save_accounts([back if can_post else replace(known, is_active=False)])
 
-        self.run(write(self._database, errand, save))
+        self.run(run_in_transaction(self._database, errand, save))
         self.model.accounts[account_id] = can_post
         assert self.told(errand) == 1
 
 
-def given(key: str | None) -> RepetitionKey | None:
-    return None if key is None else given_key(key, "idempotencyKey")
+def given(key: str | None) -> IdempotencyKey | None:
+    return None if key is None else parse_client_key(key, "idempotencyKey")

@@ -9,21 +9,21 @@ from hypothesis.stateful import precondition, rule
 
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import ErrorCategory, Outcome
-from app.domain.endings import RetryRules
-from app.domain.findings import Finding, Result
+from app.domain.endings import RetryDecider
+from app.domain.findings import ExternalAttempt, VerificationFinding
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.services import publishing as service
-from app.services.access import fail_what_lacks_access
-from app.services.claiming import Claim, Wish, claim_destinations, claim_verifications
-from app.services.leases import settle_lost_leases
-from app.services.publishing import Publisher, Told
-from app.services.writing import Errand
+from app.services.access import fail_due_on_blocked_accounts
+from app.services.claiming import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.services.leases import settle_expired_leases
+from app.services.publishing import Publisher, ReportResult
+from app.services.writing import WriteContext
 from tests.life.life import Life, which
 from tests.life.publishing_model import Given
 
-RULES = RetryRules(DEFAULT_POLICIES, lambda: 0.5)
+RULES = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 lengths = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 limits = st.sampled_from([1, 2, 2, 9])
 COURSES = (
@@ -39,7 +39,7 @@ codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANEN
 class Publishers(Life):
     """Of the one workspace, as a key and as the operator's worker in turn."""
 
-    def asking(self, operation: str) -> tuple[Publisher, Errand]:
+    def asking(self, operation: str) -> tuple[Publisher, WriteContext]:
         errand = self.errand(operation)
         scope = None if errand.actor is None else self.workspace
         return Publisher(scope, errand.actor), errand
@@ -57,7 +57,9 @@ class Publishers(Life):
     @rule(limit=limits, length=lengths)
     def claim(self, limit: int, length: timedelta) -> None:
         before, (publisher, errand) = self.views(), self.asking("claimDestinations")
-        wish = Wish(limit=limit, lease=length, platforms=None if limit == 2 else ["x"])
+        wish = ClaimRequest(
+            limit=limit, lease_duration=length, platforms=None if limit == 2 else ["x"]
+        )
         claims = self.run(
             claim_destinations(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
         )
@@ -69,7 +71,7 @@ class Publishers(Life):
     @rule(limit=limits, length=lengths)
     def look(self, limit: int, length: timedelta) -> None:
         before, (publisher, errand) = self.views(), self.asking("claimVerifications")
-        wish = Wish(limit=limit, lease=length, platforms=None)
+        wish = ClaimRequest(limit=limit, lease_duration=length, platforms=None)
         claims = self.run(
             claim_verifications(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
         )
@@ -89,7 +91,7 @@ class Publishers(Life):
     def tell(
         self,
         operation: str,
-        ask: Callable[[Publisher], Awaitable[Told]],
+        ask: Callable[[Publisher], Awaitable[ReportResult]],
         answer: Callable[[], str],
     ) -> None:
         """The receipt or the refusal is the model's, and so is what comes of it."""
@@ -111,7 +113,7 @@ class Publishers(Life):
             lambda: self.model.start(given),
         )
 
-    async def _started(self, publisher: Publisher, lease: Lease) -> Told:
+    async def _started(self, publisher: Publisher, lease: Lease) -> ReportResult:
         told, attempt = await service.start_attempt(
             self._database, publisher, lease, worker="w", new_id=uuid4, now=self.model.now
         )
@@ -197,10 +199,10 @@ class Publishers(Life):
         )
 
     @precondition(has_looked)
-    @rule(place=which, finding=st.sampled_from(Finding))
-    def find(self, place: int, finding: Finding) -> None:
+    @rule(place=which, finding=st.sampled_from(VerificationFinding))
+    def find(self, place: int, finding: VerificationFinding) -> None:
         given = self.model.looks[-1 - place % min(len(self.model.looks), 3)]
-        where = self._here() if finding is Finding.PUBLISHED else None
+        where = self._here() if finding is VerificationFinding.PUBLISHED else None
         self.tell(
             "reportVerified",
             lambda publisher: service.report_verified(
@@ -229,7 +231,7 @@ class Publishers(Life):
             "reconcileDestination",
             lambda publisher: service.reconcile_destination(
                 self._database,
-                publisher.errand(self.workspace, "reconcileDestination", self.model.now),
+                publisher.write_context(self.workspace, "reconcileDestination", self.model.now),
                 DestinationId(at.id),
                 where,
             ),
@@ -246,18 +248,18 @@ class Publishers(Life):
         if (picked := self.picked(number)) is None:
             return
         post_id, post = picked
-        result = Result(
+        result = ExternalAttempt(
             attempt_key=key,
             worker="cron",
             started_at=self.model.now,
             outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
-            told=failure(code) if code else self._here(),
+            details=failure(code) if code else self._here(),
         )
         self.tell(
             "recordResult",
             lambda publisher: service.record_result(
                 self._database,
-                publisher.errand(self.workspace, "recordResult", self.model.now),
+                publisher.write_context(self.workspace, "recordResult", self.model.now),
                 post_id,
                 AccountId(account),
                 result,
@@ -281,7 +283,7 @@ class Publishers(Life):
                 case "settle":
                     self.settle()
                 case "found" if self.model.looks:
-                    self.find(0, Finding.NOT_PUBLISHED)
+                    self.find(0, VerificationFinding.NOT_PUBLISHED)
                 case "fail" if self.model.given:
                     self.fail(0, code, 1)
                 case "start" | "release" | "lose_track" if self.model.given:
@@ -290,19 +292,19 @@ class Publishers(Life):
     @rule()
     def settle(self) -> None:
         before = self.views()
-        self.run(settle_lost_leases(self._database, self.model.now))
+        self.run(settle_expired_leases(self._database, self.model.now))
         self.model.settle()
         self.compare(self._of_the_server("loseLease"), before)
 
     @rule()
     def fail_without_access(self) -> None:
         before = self.views()
-        self.run(fail_what_lacks_access(self._database, self.model.now))
+        self.run(fail_due_on_blocked_accounts(self._database, self.model.now))
         self.model.lacks_access()
         self.compare(self._of_the_server("failWithoutAccess"), before)
 
-    def _of_the_server(self, operation: str) -> Errand:
-        return Errand(
+    def _of_the_server(self, operation: str) -> WriteContext:
+        return WriteContext(
             workspace_id=self.workspace, actor=None, operation=operation, now=self.model.now
         )
 

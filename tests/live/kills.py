@@ -38,7 +38,7 @@ from tests.live.subscribers import (
     changes_of_post,
     changes_on_account,
 )
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 SERVERS = 2
 """On one database; who is killed, and who is asked, is another one each time."""
@@ -218,7 +218,7 @@ async def _writing(writers: Sequence[Writer]) -> AsyncIterator[None]:
 
 async def _caught_up(subscribers: Sequence[Subscriber], changes: Sequence[Change]) -> None:
     """Wait until everybody has seen their last change, or long enough; and a bit for what comes after it."""
-    ends_at = time.monotonic() + SECONDS
+    ends_at = time.monotonic() + TIMEOUT_SECONDS
     while not all(each.has_seen_all(changes) for each in subscribers):
         if time.monotonic() > ends_at:
             break

@@ -24,8 +24,8 @@ from tests.live.complaints import complaints
 from tests.live.crowd import Crowd, Plan, allow_files
 from tests.live.lateness_figures import Cost, Delivery, Figures, Shares, Times, delivery_of
 from tests.live.patient import Patient
-from tests.processes import Start, anew
-from tests.servers import SECONDS, Server
+from tests.processes import StartProcess, spawn
+from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
 CREATE = (
     "mutation($input: CreatePostInput!) { made: createPost(input: $input) { post { postId } } }"
@@ -120,12 +120,12 @@ class Meter:
         )
 
 
-async def run(url: str, logs: Path, load: Load, start: Start) -> Figures:
+async def run(url: str, logs: Path, load: Load, start: StartProcess) -> Figures:
     """On an empty database; the folder keeps the server's log."""
     token, accounts = await prepare(url, accounts=1)
-    server = Server(logs, _settings(url, load), start=start)
+    server = ServerProcess(logs, _settings(url, load), start=start)
     try:
-        server.greeting()
+        server.wait_until_ready()
         async with Patient([server.url], token) as client:
             plan = Plan(
                 url=server.url,
@@ -133,13 +133,13 @@ async def run(url: str, logs: Path, load: Load, start: Start) -> Figures:
                 connections=load.connections,
                 each=load.each,
                 as_events=load.as_events,
-                seconds=SECONDS,
+                seconds=TIMEOUT_SECONDS,
             )
             writer = Writer(client, accounts)
             measured = await _measure(server.process.pid, client, writer, plan, load)
         server.stop()
     finally:
-        server.end()
+        server.kill()
     return Figures(*measured, complaints(logs))
 
 
@@ -208,7 +208,7 @@ def new_database(engine: str, folder: Path) -> Iterator[str]:
     if engine == "sqlite":
         yield f"sqlite+aiosqlite:///{folder / 'post-results.db'}"
     else:
-        with postgres.own_server() as server, postgres.new_database(server.url) as url:
+        with postgres.local_server() as server, postgres.new_database(server.url) as url:
             yield url
 
 
@@ -247,7 +247,7 @@ def main(
         with tempfile.TemporaryDirectory() as folder, new_database(name, Path(folder)) as url:
             logs = Path(folder) / "logs"
             logs.mkdir()
-            figures = asyncio.run(run(url, logs, load, anew))
+            figures = asyncio.run(run(url, logs, load, spawn))
         click.echo("\n  ".join([f"{name}: {load}", *figures.lines()]))
         is_right = is_right and figures.delivery.is_whole and (figures.meets_the_goals or not goals)
     sys.exit(not is_right)

@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from tests import postgres
-from tests.servers import Server
+from tests.servers import ServerProcess
 
 LONGEST_ABSENCE = 2.0
 """Seconds, of a PostgreSQL that is restarted."""
@@ -36,14 +36,14 @@ class Servers:
         self._settings = [
             {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(port)} for port in ports
         ]
-        self._running: dict[int, Server] = {}
+        self._running: dict[int, ServerProcess] = {}
 
     def start(self) -> None:
         for number in range(len(self.urls)):
             self._start(number)
 
     def kill_and_start(self, number: int) -> None:
-        self._running[number].end()
+        self._running[number].kill()
         self._start(number)
 
     def stop(self) -> None:
@@ -52,11 +52,11 @@ class Servers:
 
     def end(self) -> None:
         for each in self._running.values():
-            each.end()
+            each.kill()
 
     def _start(self, number: int) -> None:
-        self._running[number] = Server(self._folder, self._settings[number])
-        self._running[number].greeting()
+        self._running[number] = ServerProcess(self._folder, self._settings[number])
+        self._running[number].wait_until_ready()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class RestartedDatabase:
 
 @contextmanager
 def restarted_postgresql(restarts: int, randomness: Random) -> Iterator[RestartedDatabase]:
-    with postgres.own_server() as server, postgres.new_database(server.url) as url:
+    with postgres.local_server() as server, postgres.new_database(server.url) as url:
         yield RestartedDatabase(
             url,
             [
@@ -85,19 +85,19 @@ def restarted_postgresql(restarts: int, randomness: Random) -> Iterator[Restarte
 
 
 def _restart(
-    server: postgres.OwnServer, stop: Callable[[postgres.OwnServer], None], seconds: float
+    server: postgres.LocalServer, stop: Callable[[postgres.LocalServer], None], seconds: float
 ) -> None:
     stop(server)
     time.sleep(seconds)
     server.start()
 
 
-def _stop_fast(server: postgres.OwnServer) -> None:
+def _stop_fast(server: postgres.LocalServer) -> None:
     """As its operator does: transactions are broken off, and clients are told."""
     server.stop()
 
 
-def _stop_at_once(server: postgres.OwnServer) -> None:
+def _stop_at_once(server: postgres.LocalServer) -> None:
     """As a crash does: it recovers at its start."""
     pid = int(Path(asyncio.run(_data_folder(server.url)), "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 _AGAIN = {"IDEMPOTENCY_IN_PROGRESS", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"}
 _PAUSE = 0.1
@@ -28,7 +28,7 @@ class Patient:
         self._urls = cycle(urls)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=None),
         )
 
@@ -40,7 +40,7 @@ class Patient:
 
     async def ask(self, document: str, **variables: Any) -> dict[str, Any]:
         """The data. What is stale at a repetition was done the first time, and then there is none."""
-        ends_at = time.monotonic() + SECONDS
+        ends_at = time.monotonic() + TIMEOUT_SECONDS
         for tries in count():
             answer = await self._answer({"query": document, "variables": variables})
             codes = {each["extensions"]["code"] for each in answer.get("errors", [])}

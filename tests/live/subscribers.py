@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
 PAUSE = 0.1
 """Seconds at most, until somebody who was cut off comes back, and between two questions for a page."""
@@ -133,7 +133,7 @@ async def by_socket(url: str, token: str, wish: Wish, after: str) -> Cursors:
     protocol = Subprotocol("graphql-transport-ws")
     # Without a bound to its queue: with a full one, it would not see that its close is answered.
     async with connect(
-        where, subprotocols=[protocol], open_timeout=SECONDS, max_queue=None
+        where, subprotocols=[protocol], open_timeout=TIMEOUT_SECONDS, max_queue=None
     ) as socket:
         payload: Any = {"Authorization": f"Bearer {token}"}
         await socket.send(json.dumps({"type": "connection_init", "payload": payload}))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.lateness import Load, run
-from tests.processes import forked
+from tests.processes import fork
 
 
 @pytest.mark.parametrize("as_events", [False, True])
@@ -21,7 +21,7 @@ async def test_each_change_reaches_everybody_once(
         processes=2,
     )
 
-    figures = await run(database_url, tmp_path, load, forked)
+    figures = await run(database_url, tmp_path, load, fork)
 
     delivery = figures.delivery
     assert (delivery.missing, delivery.twice, delivery.disordered) == (0, 0, 0)

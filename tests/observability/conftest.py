@@ -8,7 +8,7 @@ import structlog
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     names = ("", "app", "alembic", "uvicorn", "uvicorn.error", "uvicorn.access")
     before = [
         (logger, logger.level, logger.handlers[:], logger.propagate, logger.disabled)

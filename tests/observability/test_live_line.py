@@ -5,7 +5,7 @@ import logging
 import sys
 from contextlib import redirect_stderr
 
-from app.observability.live_line import LiveLine, live_line
+from app.observability.live_line import StatusLine, open_status_line
 from app.observability.logs import configure_logging
 
 ERASE = "\r\x1b[K"
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 def test_the_line_is_drawn_over_the_one_before_and_cut() -> None:
     terminal = Terminal()
-    line = LiveLine(terminal)
+    line = StatusLine(terminal)
     line.show("one")
     line.show("x" * 100)
 
@@ -27,7 +27,7 @@ def test_the_line_is_drawn_over_the_one_before_and_cut() -> None:
 
 def test_whatever_is_written_stands_above_it() -> None:
     terminal = Terminal()
-    line = LiveLine(terminal)
+    line = StatusLine(terminal)
     line.write("before\n")
     line.show("one")
     line.write("a part ")
@@ -44,7 +44,7 @@ def test_log_lines_stand_above_it() -> None:
     terminal = Terminal()
     with redirect_stderr(terminal):
         configure_logging("info", "json")
-        with live_line() as line:
+        with open_status_line() as line:
             assert line is not None
             line.show("one")
             logging.getLogger("app").info("told")
@@ -58,6 +58,6 @@ def test_log_lines_stand_above_it() -> None:
 
 def test_without_a_terminal_there_is_none() -> None:
     stream = io.StringIO()
-    with redirect_stderr(stream), live_line() as line:
+    with redirect_stderr(stream), open_status_line() as line:
         assert line is None
     assert stream.getvalue() == ""

@@ -40,7 +40,7 @@ def names(text: bytes) -> set[str]:
 
 
 def count(metrics: Metrics, **request: object) -> None:
-    facts = {"door": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
+    facts = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
     metrics.request_started()
     metrics.request_finished(**{**facts, **request})  # type: ignore[arg-type]
 
@@ -49,7 +49,7 @@ def test_two_apps_in_one_process_count_for_themselves() -> None:
     one, other = Metrics(), Metrics()
     count(one)
 
-    labels = {"door": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
+    labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
     counted = ("post_results_http_requests_total", frozenset(labels.items()))
     assert samples(render_metrics(one))[counted] == 1
     assert counted not in samples(render_metrics(other))
@@ -73,8 +73,8 @@ def test_refusals_for_a_rate_limit_are_counted() -> None:
 
     found = samples(render_metrics(metrics))
     name = "post_results_rate_limited_requests_total"
-    assert found[name, frozenset({("door", "rest")})] == 1
-    assert found[name, frozenset({("door", "unmatched")})] == 1
+    assert found[name, frozenset({("api", "rest")})] == 1
+    assert found[name, frozenset({("api", "unmatched")})] == 1
 
 
 def test_whatever_a_caller_invents_falls_under_one_label() -> None:
@@ -84,7 +84,7 @@ def test_whatever_a_caller_invents_falls_under_one_label() -> None:
         metrics.operation_finished(f"type{number}", f"CODE{number}")
 
     found = samples(render_metrics(metrics))
-    labels = {"door": "rest", "route": "unmatched", "method": "other", "status": "2xx"}
+    labels = {"api": "rest", "route": "unmatched", "method": "other", "status": "2xx"}
     assert found["post_results_http_requests_total", frozenset(labels.items())] == 100
     operation = frozenset({("type", "other"), ("code", "other")})
     assert found["post_results_graphql_operations_total", operation] == 100
@@ -120,8 +120,8 @@ def test_what_is_overdue_is_shown_as_it_was_read_and_by_whichever_process(
 
     gauge = ("post_results_destinations_overdue", frozenset[tuple[str, str]]())
     for count in (7, 0):
-        assert samples(render_metrics(metrics, overdue=count))[gauge] == count
-    assert gauge not in samples(render_metrics(metrics, overdue=None))
+        assert samples(render_metrics(metrics, overdue_count=count))[gauge] == count
+    assert gauge not in samples(render_metrics(metrics, overdue_count=None))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,7 +135,7 @@ def test_any_process_shows_the_sum_of_all(tmp_path: Path) -> None:
     worker(2, "dies")
     found = samples(worker(1, "shows"))
 
-    labels = {"door": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
+    labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
     of_all = frozenset(labels.items())
     assert found["post_results_http_requests_total", of_all] == 6
     assert found["post_results_http_request_duration_seconds_count", of_all] == 6

@@ -11,16 +11,16 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.last_resort import LastResort
-from app.http.requests import Requests
+from app.http.last_resort import ErrorMiddleware
+from app.http.requests import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import FinishedRequest, Observer
-from tests.http.asgi import http_client, rate_limits, render, ticking
+from app.observability.requests import RequestRecord, RequestRecorder
+from tests.http.asgi import http_client, make_rate_limits, render_error, stepping_clock
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
-READ = FinishedRequest(
+READ = RequestRecord(
     request_id="0000cafe",
     method="POST",
     route="/graphql",
@@ -29,16 +29,16 @@ READ = FinishedRequest(
     duration=timedelta(microseconds=12_345),
     body_bytes=512,
     client_address="203.0.113.7",
-    door="graphql",
+    api="graphql",
     api_key_id=ApiKeyId(UUID(int=1)),
     workspace_id=WorkspaceId(UUID(int=2)),
     operation_name="Posts",
     operation_type="query",
     error_codes=("not_found", "bad_cursor"),
-    is_timed=True,
+    is_latency_measured=True,
 )
 
-UNMATCHED = FinishedRequest(
+UNMATCHED = RequestRecord(
     request_id="0000beef",
     method="BREW",
     route=None,
@@ -47,19 +47,19 @@ UNMATCHED = FinishedRequest(
     duration=timedelta(0),
     body_bytes=0,
     client_address=None,
-    door=None,
+    api=None,
     api_key_id=None,
     workspace_id=None,
     operation_name=None,
     operation_type=None,
     error_codes=(),
-    is_timed=True,
+    is_latency_measured=True,
 )
 
 
-def told_of(*requests: FinishedRequest) -> Metrics:
+def told_of(*requests: RequestRecord) -> Metrics:
     metrics = Metrics()
-    observer = Observer(metrics)
+    observer = RequestRecorder(metrics)
     for request in requests:
         observer.request_started()
         observer.request_finished(request)
@@ -88,7 +88,7 @@ def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixtu
             "duration_ms": 12.3,
             "bytes": 512,
             "client": "203.0.113.7",
-            "door": "graphql",
+            "api": "graphql",
             "api_key_id": "00000000-0000-0000-0000-000000000001",
             "workspace_id": "00000000-0000-0000-0000-000000000002",
             "operation": "Posts",
@@ -112,17 +112,17 @@ async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("info", "json")
-    observer = Observer(Metrics())
+    observer = RequestRecorder(Metrics())
 
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("internals")
 
-    requests = Requests(
-        LastResort(fails, render=render, report=observer.request_failed),
+    requests = RequestLoggingMiddleware(
+        ErrorMiddleware(fails, render=render_error, report=observer.request_failed),
         observer=observer,
-        rate_limits=rate_limits(),
+        rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
-        monotonic=ticking(),
+        monotonic=stepping_clock(),
     )
     async with http_client(requests) as client:
         response = await client.get(
@@ -141,11 +141,11 @@ async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
 
 
 def test_requests_are_counted_and_timed_by_what_they_were() -> None:
-    held_back = replace(READ, duration=timedelta(seconds=30), is_timed=False)
+    held_back = replace(READ, duration=timedelta(seconds=30), is_latency_measured=False)
     registry = told_of(READ, READ, UNMATCHED, held_back).registry
 
-    read = {"door": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
-    unmatched = {"door": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
+    read = {"api": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
+    unmatched = {"api": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
     counts = "post_results_http_requests_total"
     durations = "post_results_http_request_duration_seconds"
     assert registry.get_sample_value(counts, read) == 3
@@ -181,12 +181,12 @@ async def test_the_door_of_a_request_is_told_by_the_real_observer(
 ) -> None:
     configure_logging("info", "json")
     metrics = Metrics()
-    requests = Requests(
+    requests = RequestLoggingMiddleware(
         PlainTextResponse("hello"),
-        observer=Observer(metrics),
-        rate_limits=rate_limits(),
+        observer=RequestRecorder(metrics),
+        rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
-        monotonic=ticking(),
+        monotonic=stepping_clock(),
     )
     async with http_client(requests) as client:
         await client.get("/anything?at=all")

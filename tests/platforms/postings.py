@@ -7,7 +7,7 @@ from app.domain.accounts import Account
 from app.domain.destinations import Destination
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
-from app.platforms.protocol import Posting, make_posting
+from app.platforms.protocol import PublishRequest, make_publish_request
 from tests.factories import NOW, started
 
 WORKSPACE = WorkspaceId(UUID(int=1))
@@ -57,18 +57,20 @@ POST = Post(
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedDeadline:
     """A deadline that never comes nearer."""
 
-    left: float
+    remaining: float
 
     def seconds_left(self) -> float:
-        return self.left
+        return self.remaining
 
 
-def posting(
-    account_name: str = "succeeds", *, attempt: int = 1, deadline: Fixed | None = None
-) -> Posting:
+def publish_request(
+    account_name: str = "succeeds", *, attempt: int = 1, deadline: FixedDeadline | None = None
+) -> PublishRequest:
     account = replace(ACCOUNT, account_name=account_name)
-    made = make_posting(WORKSPACE, POST, DESTINATION, account, deadline or Fixed(60))
+    made = make_publish_request(
+        WORKSPACE, POST, DESTINATION, account, deadline or FixedDeadline(60)
+    )
     return replace(made, attempt=attempt)

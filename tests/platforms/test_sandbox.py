@@ -8,11 +8,11 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.platforms.ledger import Ledger
-from app.platforms.protocol import Absence, NotPublished
+from app.platforms.ledger import SandboxStore
+from app.platforms.protocol import LookupMiss, NotPublished
 from app.platforms.sandbox import Behaviour, Sandbox, Script
 from tests.factories import NOW
-from tests.platforms.postings import DESTINATION, Fixed, posting
+from tests.platforms.postings import DESTINATION, FixedDeadline, publish_request
 
 
 class Recording:
@@ -20,7 +20,7 @@ class Recording:
 
     def __init__(self, file: Path | None = None) -> None:
         self.slept: list[float] = []
-        self.ledger = Ledger(file)
+        self.ledger = SandboxStore(file)
         self.sandbox = Sandbox(self.ledger, now=lambda: NOW, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
@@ -44,7 +44,7 @@ class Recording:
     ],
 )
 def test_an_accounts_name_is_its_script(name: str, behaviour: Behaviour, seconds: float) -> None:
-    assert Script.of(name) == Script(behaviour, seconds)
+    assert Script.from_account_name(name) == Script(behaviour, seconds)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_what_is_published_is_in_the_ledger(
     name: str, attempt: int, slept: list[float]
 ) -> None:
     made = Recording()
-    publication = await made.sandbox.publish(posting(name, attempt=attempt))
+    publication = await made.sandbox.publish(publish_request(name, attempt=attempt))
 
     platform_post_id = f"d1e2f3a4b5c6-{attempt}"
     assert publication == Publication(
@@ -69,9 +69,9 @@ async def test_what_is_published_is_in_the_ledger(
         platform_post_url=f"https://sandbox.example/{name}/{platform_post_id}",
         published_at=NOW,
     )
-    (entry,) = made.ledger.entries()
+    (entry,) = made.ledger.posts()
     assert (entry.destination_id, entry.account, entry.attempt) == (DESTINATION.id, name, attempt)
-    assert await made.sandbox.find(posting(name, attempt=attempt)) == publication
+    assert await made.sandbox.look_up(publish_request(name, attempt=attempt)) == publication
     assert made.slept == [*slept, 1]
 
 
@@ -96,31 +96,31 @@ async def test_what_is_refused_is_not_in_the_ledger(
 ) -> None:
     made = Recording()
     with pytest.raises(NotPublished) as refused:
-        await made.sandbox.publish(posting(name, attempt=attempt))
+        await made.sandbox.publish(publish_request(name, attempt=attempt))
 
     told = refused.value
     assert (told.category, told.code, told.http_status) == (category, code, http_status)
     assert told.retry_after == (None if retry_after is None else timedelta(seconds=retry_after))
-    assert made.ledger.entries() == ()
-    assert await made.sandbox.find(posting(name)) is Absence.NOT_THERE
+    assert made.ledger.posts() == ()
+    assert await made.sandbox.look_up(publish_request(name)) is LookupMiss.NOT_FOUND
 
 
 async def test_one_that_times_out_has_published_before() -> None:
     made = Recording()
     with pytest.raises(TimeoutError, match="the sandbox did not answer"):
-        await made.sandbox.publish(posting("times-out"))
+        await made.sandbox.publish(publish_request("times-out"))
 
     assert made.slept == [1, 3]
-    assert len(made.ledger.entries()) == 1
-    assert isinstance(await made.sandbox.find(posting("times-out")), Publication)
+    assert len(made.ledger.posts()) == 1
+    assert isinstance(await made.sandbox.look_up(publish_request("times-out")), Publication)
 
 
 async def test_after_the_deadline_nothing_is_published() -> None:
     made = Recording()
     with pytest.raises(NotPublished, match="did not call the platform"):
-        await made.sandbox.publish(posting("slow", deadline=Fixed(-1)))
+        await made.sandbox.publish(publish_request("slow", deadline=FixedDeadline(-1)))
 
-    assert made.ledger.entries() == ()
+    assert made.ledger.posts() == ()
 
 
 async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
@@ -128,7 +128,7 @@ async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
 ) -> None:
     made = Recording(tmp_path)
     with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as refused:
-        await made.sandbox.publish(posting("succeeds"))
+        await made.sandbox.publish(publish_request("succeeds"))
 
     told = refused.value
     assert (told.category, told.code) == (ErrorCategory.TRANSIENT, "NOT_STORED")
@@ -142,7 +142,7 @@ async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
 async def test_without_its_file_it_cannot_say_what_is_published(tmp_path: Path) -> None:
     made = Recording(tmp_path)
     with structlog.testing.capture_logs() as logs:
-        assert await made.sandbox.find(posting("succeeds")) is Absence.CANNOT_SAY
+        assert await made.sandbox.look_up(publish_request("succeeds")) is LookupMiss.INCONCLUSIVE
 
     assert [(each["event"], each["log_level"]) for each in logs] == [
         ("the sandbox cannot read its file", "error")

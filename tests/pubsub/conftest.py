@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests import postgres
-from tests.pubsub.psql import Psql, psql_of
+from tests.pubsub.psql import PostgresSession, open_session
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,6 @@ def url(postgresql_server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def psql(anyio_backend: str, url: str) -> AsyncIterator[Psql]:
-    async with psql_of(url) as prompt:
+async def postgres_session(anyio_backend: str, url: str) -> AsyncIterator[PostgresSession]:
+    async with open_session(url) as prompt:
         yield prompt

@@ -3,20 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.pubsub.postgresql import PostgreSQLWakeUps
-from tests.pubsub.psql import options_for
-from tests.pubsub.woken import Woken
+from app.pubsub.postgresql import PostgreSQLChangeNotifier
+from tests.pubsub.psql import connection_options
+from tests.pubsub.woken import RecordedWakeUps
 
 
-def wake_ups_of(url: str, name: str = "post-results") -> PostgreSQLWakeUps:
+def make_notifier(url: str, name: str = "post-results") -> PostgreSQLChangeNotifier:
     """With a connection of that name."""
-    return PostgreSQLWakeUps(options_for(url, name))
+    return PostgreSQLChangeNotifier(connection_options(url, name))
 
 
 @asynccontextmanager
-async def listening(wake_ups: PostgreSQLWakeUps) -> AsyncIterator[Woken]:
+async def start_listening(notifier: PostgreSQLChangeNotifier) -> AsyncIterator[RecordedWakeUps]:
     """It is connected for the first time; whoever is woken from now on."""
-    woken = Woken()
-    async with wake_ups.running(woken):
-        assert await woken.by() is None
+    woken = RecordedWakeUps()
+    async with notifier.listen(woken):
+        assert await woken.next_wake_up() is None
         yield woken

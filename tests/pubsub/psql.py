@@ -11,38 +11,38 @@ from sqlalchemy import make_url
 
 from app.db.postgresql import driver_options
 from app.pubsub.notifications import CHANNEL
-from tests.pubsub.woken import SECONDS
+from tests.pubsub.woken import TIMEOUT_SECONDS
 
 Options = dict[str, Any]
 
 
-def options_for(url: str, name: str = "post-results") -> Options:
+def connection_options(url: str, name: str = "post-results") -> Options:
     """What the service opens a connection with, but for the connection's name."""
     options = driver_options(make_url(url), timedelta(seconds=5))
     options["server_settings"]["application_name"] = name
     return options
 
 
-class Psql:
+class PostgresSession:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self._payloads: asyncio.Queue[str] = asyncio.Queue()
 
     async def listen(self) -> None:
-        await self._connection.add_listener(CHANNEL, self._hear)
+        await self._connection.add_listener(CHANNEL, self._on_notification)
 
-    async def payload(self) -> str:
+    async def next_payload(self) -> str:
         """Of the next notification; waits for it."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._payloads.get()
 
-    def payloads_so_far(self) -> list[str]:
+    def drain_payloads(self) -> list[str]:
         return [self._payloads.get_nowait() for _ in range(self._payloads.qsize())]
 
     async def notify(self, payload: str) -> None:
         await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
 
-    async def processes(self, name: str) -> set[int]:
+    async def backend_pids(self, name: str) -> set[int]:
         """Of the server, for connections of that name."""
         found = await self._connection.fetch(
             "SELECT pid FROM pg_stat_activity"
@@ -51,25 +51,25 @@ class Psql:
         )
         return {each["pid"] for each in found}
 
-    async def kill(self, name: str) -> None:
+    async def terminate_backend(self, name: str) -> None:
         """The one connection of that name."""
-        (process,) = await self.processes(name)
+        (process,) = await self.backend_pids(name)
         await self._connection.execute("SELECT pg_terminate_backend($1, 5000)", process)
 
-    async def until_gone(self, name: str) -> None:
+    async def wait_until_disconnected(self, name: str) -> None:
         """The server notices a moment later that somebody hung up."""
-        async with asyncio.timeout(SECONDS):
-            while await self.processes(name):  # noqa: ASYNC110 - there is no event to wait for
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while await self.backend_pids(name):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.005)
 
-    def _hear(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+    def _on_notification(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         self._payloads.put_nowait(payload)
 
 
 @asynccontextmanager
-async def psql_of(url: str) -> AsyncIterator[Psql]:
-    connection = await asyncpg.connect(**options_for(url, "psql"))
+async def open_session(url: str) -> AsyncIterator[PostgresSession]:
+    connection = await asyncpg.connect(**connection_options(url, "psql"))
     try:
-        yield Psql(connection)
+        yield PostgresSession(connection)
     finally:
         await connection.close()

@@ -3,13 +3,13 @@
 from uuid import UUID
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.memory import MemoryWakeUps
-from tests.pubsub.woken import Woken
+from app.pubsub.memory import MemoryChangeNotifier
+from tests.pubsub.woken import RecordedWakeUps
 
 
 async def test_no_other_process_is_woken() -> None:
-    ours, theirs = MemoryWakeUps(), MemoryWakeUps()
-    woken = Woken()
-    async with ours.running(Woken()), theirs.running(woken):
-        ours.tell(WorkspaceId(UUID(int=1)))
-    assert woken.so_far() == []
+    ours, theirs = MemoryChangeNotifier(), MemoryChangeNotifier()
+    woken = RecordedWakeUps()
+    async with ours.listen(RecordedWakeUps()), theirs.listen(woken):
+        ours.notify(WorkspaceId(UUID(int=1)))
+    assert woken.drain() == []

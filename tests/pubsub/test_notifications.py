@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.notifications import MOST_NAMED, read_payload, write_payload
+from app.pubsub.notifications import MAX_WORKSPACES_PER_PAYLOAD, decode_payload, encode_payload
 
 FIRST = WorkspaceId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
 SECOND = WorkspaceId(UUID("07a5e8f2-3c11-4a52-9d0b-6a7e5a3b2c1d"))
@@ -25,18 +25,18 @@ def numbered(count: int) -> set[WorkspaceId]:
             {FIRST, SECOND},
             "07a5e8f2-3c11-4a52-9d0b-6a7e5a3b2c1d,f47ac10b-58cc-4372-a567-0e02b2c3d479",
         ),
-        (numbered(MOST_NAMED + 1), ""),
+        (numbered(MAX_WORKSPACES_PER_PAYLOAD + 1), ""),
     ],
 )
 def test_it_names_the_workspaces_or_says_any(workspaces: set[WorkspaceId], payload: str) -> None:
-    assert write_payload(workspaces) == payload
+    assert encode_payload(workspaces) == payload
 
 
-@pytest.mark.parametrize("count", [1, 2, MOST_NAMED])
+@pytest.mark.parametrize("count", [1, 2, MAX_WORKSPACES_PER_PAYLOAD])
 def test_what_is_named_is_read_again(count: int) -> None:
-    payload = write_payload(numbered(count))
+    payload = encode_payload(numbered(count))
 
-    assert read_payload(payload) == sorted(numbered(count))
+    assert decode_payload(payload) == sorted(numbered(count))
     assert len(payload.encode()) < 8000
 
 
@@ -55,9 +55,9 @@ def test_what_is_named_is_read_again(count: int) -> None:
     ],
 )
 def test_whatever_is_no_list_of_ids_is_any_workspace(payload: str) -> None:
-    assert read_payload(payload) == [None]
+    assert decode_payload(payload) == [None]
 
 
 @given(st.text())
 def test_no_text_is_an_error(payload: str) -> None:
-    assert read_payload(payload) == [None]
+    assert decode_payload(payload) == [None]

@@ -8,134 +8,139 @@ import pytest
 import structlog
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.notifications import MOST_NAMED, write_payload
-from app.pubsub.postgresql import GAP
-from tests.pubsub.listening import listening, wake_ups_of
-from tests.pubsub.psql import Psql
+from app.pubsub.notifications import MAX_WORKSPACES_PER_PAYLOAD, encode_payload
+from app.pubsub.postgresql import MIN_NOTIFY_INTERVAL
+from tests.pubsub.listening import make_notifier, start_listening
+from tests.pubsub.psql import PostgresSession
 
 FIRST, SECOND, THIRD = WORKSPACES = [WorkspaceId(UUID(int=number)) for number in (1, 2, 3)]
 
 
 async def test_each_wakes_the_other(url: str) -> None:
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    async with listening(a) as by_a, listening(b) as by_b:
-        a.tell(FIRST)
-        assert await by_b.by() == FIRST
-        b.tell(SECOND)
-        assert [await by_a.by() for _ in range(2)] == [FIRST, SECOND]
+    a, b = make_notifier(url), make_notifier(url)
+    async with start_listening(a) as by_a, start_listening(b) as by_b:
+        a.notify(FIRST)
+        assert await by_b.next_wake_up() == FIRST
+        b.notify(SECOND)
+        assert [await by_a.next_wake_up() for _ in range(2)] == [FIRST, SECOND]
 
 
 async def test_nobody_hears_of_its_own_again(url: str) -> None:
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    async with listening(a) as by_a, listening(b) as by_b:
-        a.tell(FIRST)
-        assert await by_b.by() == FIRST
-        b.tell(SECOND)  # is sent, and so heard, after what was told by a
-        assert [await by_a.by() for _ in range(2)] == [FIRST, SECOND]
-        assert (by_a.so_far(), by_b.so_far()) == ([], [SECOND])
+    a, b = make_notifier(url), make_notifier(url)
+    async with start_listening(a) as by_a, start_listening(b) as by_b:
+        a.notify(FIRST)
+        assert await by_b.next_wake_up() == FIRST
+        b.notify(SECOND)  # is sent, and so heard, after what was told by a
+        assert [await by_a.next_wake_up() for _ in range(2)] == [FIRST, SECOND]
+        assert (by_a.drain(), by_b.drain()) == ([], [SECOND])
 
 
-async def test_a_burst_is_one_notification(url: str, psql: Psql) -> None:
+async def test_a_burst_is_one_notification(url: str, psql: PostgresSession) -> None:
     await psql.listen()
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    async with listening(a) as by_a, listening(b) as by_b:
+    a, b = make_notifier(url), make_notifier(url)
+    async with start_listening(a) as by_a, start_listening(b) as by_b:
         told = WORKSPACES * 333 + [FIRST]
         for each in told:
-            a.tell(each)
-        assert by_a.so_far() == told
-        assert [await by_b.by() for _ in range(3)] == WORKSPACES
-        assert await psql.payload() == write_payload(WORKSPACES)
+            a.notify(each)
+        assert by_a.drain() == told
+        assert [await by_b.next_wake_up() for _ in range(3)] == WORKSPACES
+        assert await psql.next_payload() == encode_payload(WORKSPACES)
         await psql.notify("the last one")
-        assert await psql.payload() == "the last one"
+        assert await psql.next_payload() == "the last one"
 
 
 async def test_under_many_writers_notifications_are_few_and_nothing_told_is_lost(
-    url: str, psql: Psql
+    url: str, psql: PostgresSession
 ) -> None:
     await psql.listen()
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    told = [WorkspaceId(UUID(int=number)) for number in range(MOST_NAMED)]
-    async with listening(a), listening(b) as by_b:
+    a, b = make_notifier(url), make_notifier(url)
+    told = [WorkspaceId(UUID(int=number)) for number in range(MAX_WORKSPACES_PER_PAYLOAD)]
+    async with start_listening(a), start_listening(b) as by_b:
         began = time.monotonic()
         for each in told:
-            a.tell(each)
+            a.notify(each)
             await asyncio.sleep(0.001)
-        assert [await by_b.by() for _ in told] == told
-        assert len(psql.payloads_so_far()) <= 2 + (time.monotonic() - began) / GAP.total_seconds()
+        assert [await by_b.next_wake_up() for _ in told] == told
+        assert (
+            len(psql.drain_payloads())
+            <= 2 + (time.monotonic() - began) / MIN_NOTIFY_INTERVAL.total_seconds()
+        )
 
 
 @pytest.mark.parametrize("turns", range(10))
 async def test_what_is_told_while_a_notification_is_sent_goes_into_the_next(
-    url: str, psql: Psql, turns: int
+    url: str, psql: PostgresSession, turns: int
 ) -> None:
     await psql.listen()
-    a = wake_ups_of(url)
-    async with listening(a):
-        a.tell(FIRST)
+    a = make_notifier(url)
+    async with start_listening(a):
+        a.notify(FIRST)
         for _ in range(turns):
             await asyncio.sleep(0)
         for each in (SECOND, THIRD, SECOND):
-            a.tell(each)
-        first = await psql.payload()
-        if first == write_payload([FIRST]):
-            assert await psql.payload() == write_payload([SECOND, THIRD])
+            a.notify(each)
+        first = await psql.next_payload()
+        if first == encode_payload([FIRST]):
+            assert await psql.next_payload() == encode_payload([SECOND, THIRD])
         else:  # it was not being sent yet
-            assert first == write_payload(WORKSPACES)
+            assert first == encode_payload(WORKSPACES)
 
 
 async def test_more_than_can_be_named_may_be_any(url: str) -> None:
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    async with listening(a) as by_a, listening(b) as by_b:
-        many = [WorkspaceId(UUID(int=number)) for number in range(5 * MOST_NAMED)]
+    a, b = make_notifier(url), make_notifier(url)
+    async with start_listening(a) as by_a, start_listening(b) as by_b:
+        many = [WorkspaceId(UUID(int=number)) for number in range(5 * MAX_WORKSPACES_PER_PAYLOAD)]
         for each in many:
-            a.tell(each)
-        assert await by_b.by() is None
-        a.tell(FIRST)
-        assert await by_b.by() == FIRST
-        assert by_a.so_far() == [*many, FIRST]
+            a.notify(each)
+        assert await by_b.next_wake_up() is None
+        a.notify(FIRST)
+        assert await by_b.next_wake_up() == FIRST
+        assert by_a.drain() == [*many, FIRST]
 
 
 @pytest.mark.parametrize("payload", ["", "*", "x" * 7999, f"{FIRST},", "Zoë “☃” 🎉", "'; DROP"])
 async def test_a_notification_of_somebody_else_breaks_nothing(
-    url: str, psql: Psql, payload: str
+    url: str, psql: PostgresSession, payload: str
 ) -> None:
-    a, b = wake_ups_of(url), wake_ups_of(url)
+    a, b = make_notifier(url), make_notifier(url)
     with structlog.testing.capture_logs() as logs:
-        async with listening(a) as by_a, listening(b):
+        async with start_listening(a) as by_a, start_listening(b):
             await psql.notify(payload)
-            assert await by_a.by() is None
-            b.tell(FIRST)
-            assert await by_a.by() == FIRST
+            assert await by_a.next_wake_up() is None
+            b.notify(FIRST)
+            assert await by_a.next_wake_up() == FIRST
     assert logs == []
 
 
 async def test_what_was_told_before_it_ran_is_sent(url: str) -> None:
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    a.tell(FIRST)
-    async with listening(b) as by_b, listening(a):
-        assert await by_b.by() == FIRST
+    a, b = make_notifier(url), make_notifier(url)
+    a.notify(FIRST)
+    async with start_listening(b) as by_b, start_listening(a):
+        assert await by_b.next_wake_up() == FIRST
 
 
 @pytest.mark.parametrize("turns", range(10))
 async def test_what_is_told_right_before_the_end_is_sent(url: str, turns: int) -> None:
     """Also while the notification of what was told before is on its way."""
-    a, b = wake_ups_of(url), wake_ups_of(url)
-    async with listening(b) as by_b:
-        async with listening(a):
-            await asyncio.sleep(3 * GAP.total_seconds())  # so that the next is sent at once
-            a.tell(FIRST)
+    a, b = make_notifier(url), make_notifier(url)
+    async with start_listening(b) as by_b:
+        async with start_listening(a):
+            await asyncio.sleep(
+                3 * MIN_NOTIFY_INTERVAL.total_seconds()
+            )  # so that the next is sent at once
+            a.notify(FIRST)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            a.tell(SECOND)
-        assert [await by_b.by() for _ in range(2)] == [FIRST, SECOND]
+            a.notify(SECOND)
+        assert [await by_b.next_wake_up() for _ in range(2)] == [FIRST, SECOND]
 
 
-async def test_it_has_one_connection_and_none_at_the_end(url: str, psql: Psql) -> None:
-    a = wake_ups_of(url, "counted")
+async def test_it_has_one_connection_and_none_at_the_end(url: str, psql: PostgresSession) -> None:
+    a = make_notifier(url, "counted")
     tasks = asyncio.all_tasks()
-    async with listening(a):
+    async with start_listening(a):
         for each in WORKSPACES:
-            a.tell(each)
-        assert len(await psql.processes("counted")) == 1
-    await psql.until_gone("counted")
+            a.notify(each)
+        assert len(await psql.backend_pids("counted")) == 1
+    await psql.wait_until_disconnected("counted")
     assert asyncio.all_tasks() == tasks

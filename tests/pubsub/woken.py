@@ -4,11 +4,11 @@ import asyncio
 
 from app.domain.ids import WorkspaceId
 
-SECONDS = 10
+TIMEOUT_SECONDS = 10
 """Nothing that a test waits for takes so long."""
 
 
-class Woken:
+class RecordedWakeUps:
     """A `Wake`."""
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class Woken:
     def __call__(self, workspace_id: WorkspaceId | None) -> None:
         self._unread.put_nowait(workspace_id)
 
-    async def by(self) -> WorkspaceId | None:
+    async def next_wake_up(self) -> WorkspaceId | None:
         """What it was woken by next; waits for it."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._unread.get()
 
-    def so_far(self) -> list[WorkspaceId | None]:
+    def drain(self) -> list[WorkspaceId | None]:
         """What it was woken by, as far as nobody has asked."""
         return [self._unread.get_nowait() for _ in range(self._unread.qsize())]

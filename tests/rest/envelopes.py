@@ -9,17 +9,17 @@ from app.domain.times import format_instant
 from tests.factories import NOW
 
 
-def data_of(response: httpx.Response) -> Any:
+def success_data(response: httpx.Response) -> Any:
     """The data of a success."""
-    body = opened(response)
+    body = check_envelope(response)
     assert response.status_code == 200, body
     assert body["error"] is None
     return body["data"]
 
 
-def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
+def failure_error(response: httpx.Response, status: int) -> dict[str, Any]:
     """The error of a failure with this status."""
-    body = opened(response)
+    body = check_envelope(response)
     assert response.status_code == status, body
     assert body["data"] is None
     assert list(body["error"]) == ["message", "code", "retryable", "details"]
@@ -28,7 +28,7 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
     return error
 
 
-def opened(response: httpx.Response) -> dict[str, Any]:
+def check_envelope(response: httpx.Response) -> dict[str, Any]:
     """The whole body, after everything that all envelopes have in common."""
     assert response.headers["Content-Type"] == "application/json"
     body: dict[str, Any] = response.json()
@@ -40,6 +40,6 @@ def opened(response: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def printed(value: object) -> str:
+def ordered_json(value: object) -> str:
     """JSON in which the order of keys counts, to compare with."""
     return json.dumps(value, indent=1)

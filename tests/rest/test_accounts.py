@@ -8,7 +8,7 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, failed, published, queued
-from tests.rest.envelopes import data_of, error_of, printed
+from tests.rest.envelopes import failure_error, ordered_json, success_data
 
 DAY = timedelta(days=1)
 
@@ -27,7 +27,7 @@ async def test_an_account_is_shown_with_all_its_names(acme: Tenant) -> None:
         created_at=NOW - 30 * DAY,
     )
     response = await acme.client.get(f"/v1/accounts/{account}")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "id": 2280,
             "account_id": 2280,
@@ -47,16 +47,16 @@ async def test_an_account_is_shown_with_all_its_names(acme: Tenant) -> None:
 async def test_accounts_are_listed_by_their_numbers(acme: Tenant) -> None:
     for number in (12, 3, 7):
         await add_account(acme.database, acme.workspace, id=number)
-    data = data_of(await acme.client.get("/v1/accounts"))
+    data = success_data(await acme.client.get("/v1/accounts"))
     assert list(data) == ["accounts", "account_ids", "total"]
     assert [account["id"] for account in data["accounts"]] == [3, 7, 12]
     assert (data["account_ids"], data["total"]) == ([3, 7, 12], 3)
-    alone = data_of(await acme.client.get("/v1/accounts/7"))
-    assert printed(data["accounts"][1]) == printed(alone)
+    alone = success_data(await acme.client.get("/v1/accounts/7"))
+    assert ordered_json(data["accounts"][1]) == ordered_json(alone)
 
 
 async def test_no_accounts_are_an_empty_list(acme: Tenant) -> None:
-    assert data_of(await acme.client.get("/v1/accounts")) == {
+    assert success_data(await acme.client.get("/v1/accounts")) == {
         "accounts": [],
         "account_ids": [],
         "total": 0,
@@ -75,7 +75,7 @@ async def test_an_account_that_cannot_post_says_what_to_do(
     acme: Tenant, row: dict[str, Any], status: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **row)
-    health = data_of(await acme.client.get(f"/v1/accounts/{account}"))["health"]
+    health = success_data(await acme.client.get(f"/v1/accounts/{account}"))["health"]
     assert (health["status"], health["can_post"]) == (status, False)
     assert health["message"].endswith("to post.")
 
@@ -84,7 +84,7 @@ async def test_an_account_without_a_name_is_shown_by_its_number(acme: Tenant) ->
     account = await add_account(
         acme.database, acme.workspace, id=5, platform="x", account_name=None
     )
-    data = data_of(await acme.client.get(f"/v1/accounts/{account}"))
+    data = success_data(await acme.client.get(f"/v1/accounts/{account}"))
     assert data["account_name"] == "x account 5"
     assert data["platform_username"] is data["display_name"] is None
 
@@ -111,7 +111,7 @@ async def test_health_is_computed_from_access_and_outcomes(acme: Tenant) -> None
     ):
         await add_post(acme.database, acme.workspace, {account: state})
     response = await acme.client.get(f"/v1/accounts/{account}/health")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "account_id": 2285,
             "platform": "linkedin",
@@ -142,7 +142,7 @@ async def test_health_is_computed_from_access_and_outcomes(acme: Tenant) -> None
 
 async def test_a_new_account_is_healthy(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    data = success_data(await acme.client.get(f"/v1/accounts/{account}/health"))
     assert (data["status"], data["can_post"], data["reasons"]) == ("healthy", True, [])
     assert data["activity"] == {
         "last_published_at": None,
@@ -160,7 +160,7 @@ async def test_a_broken_account_says_why_and_since_when(acme: Tenant) -> None:
         needs_reconnection_since=NOW - DAY,
         token_expires_at=NOW - DAY,
     )
-    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    data = success_data(await acme.client.get(f"/v1/accounts/{account}/health"))
     assert (data["status"], data["can_post"]) == ("broken", False)
     assert data["reasons"] == ["account_inactive", "needs_reconnection", "token_expired"]
     assert (data["is_active"], data["needs_reconnection"]) == (False, True)
@@ -179,13 +179,13 @@ async def test_the_platforms_id_of_an_account_is_never_null(
     acme: Tenant, row: dict[str, Any], shown: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **row)
-    data = data_of(await acme.client.get(f"/v1/accounts/{account}/health"))
+    data = success_data(await acme.client.get(f"/v1/accounts/{account}/health"))
     assert data["platform_account_id"] == shown
 
 
 @pytest.mark.parametrize("path", ["/v1/accounts/77", "/v1/accounts/77/health"])
 async def test_an_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
-    assert printed(error_of(await acme.client.get(path), 404)) == printed(
+    assert ordered_json(failure_error(await acme.client.get(path), 404)) == ordered_json(
         {
             "message": "The account was not found: this workspace has none with that id.",
             "code": "not_found",

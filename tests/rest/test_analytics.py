@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, draft, failed, published, queued, started
-from tests.rest.envelopes import data_of, error_of, printed
+from tests.rest.envelopes import failure_error, ordered_json, success_data
 
 DAY = timedelta(days=1)
 
@@ -25,7 +25,7 @@ async def test_a_summary_counts_posts_and_destinations(acme: Tenant) -> None:
     await add_post(acme.database, acme.workspace, {x: draft()}, is_draft=True)
     await add_post(acme.database, acme.workspace, {x: failed()}, created_at=NOW - 31 * DAY)
     response = await acme.client.get("/v1/analytics/summary")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "period": "month",
             "range": {"from": "2026-03-16T15:00:00.000Z", "to": "2026-04-15T15:00:00.000Z"},
@@ -83,9 +83,9 @@ async def test_a_period_says_what_it_covers(
 ) -> None:
     for age in (0, 6, 29, 400):
         await add_post(acme.database, acme.workspace, created_at=NOW - age * DAY)
-    data = data_of(await acme.client.get(f"/v1/analytics/summary?{query}"))
+    data = success_data(await acme.client.get(f"/v1/analytics/summary?{query}"))
     assert (data["period"], data["posts"]["total"]) == (period, total)
-    assert printed(data["range"]) == printed({"from": start, "to": end})
+    assert ordered_json(data["range"]) == ordered_json({"from": start, "to": end})
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_a_period_says_what_it_covers(
 async def test_an_impossible_period_is_refused(
     acme: Tenant, query: str, field: str, message: str
 ) -> None:
-    error = error_of(await acme.client.get(f"/v1/analytics/summary?{query}"), 400)
+    error = failure_error(await acme.client.get(f"/v1/analytics/summary?{query}"), 400)
     assert error == {
         "message": message,
         "code": "validation_error",

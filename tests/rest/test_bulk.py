@@ -7,8 +7,8 @@ import pytest
 from app.rest.routes import PREFIXES
 from tests.clients import Tenant
 from tests.factories import NOW, add_account
-from tests.rest.envelopes import data_of, printed
-from tests.rest.writing import PAST, SOON, done, refused, wrong
+from tests.rest.envelopes import ordered_json, success_data
+from tests.rest.writing import PAST, SOON, expect_error, expect_success, non_retryable_error
 
 DRAFT = {"content": "Idea", "draft": True}
 
@@ -25,20 +25,20 @@ async def test_all_that_are_right_are_created(acme: Tenant, account: int, prefix
         {"content": "Two", "draft": True},
     ]
 
-    data = await done(acme, "POST", f"{prefix}/posts/bulk", {"posts": wanted}, status=201)
+    data = await expect_success(acme, "POST", f"{prefix}/posts/bulk", {"posts": wanted}, status=201)
 
     assert list(data) == ["summary", "results"]
-    assert printed(data["summary"]) == printed({"total": 2, "succeeded": 2, "failed": 0})
+    assert ordered_json(data["summary"]) == ordered_json({"total": 2, "succeeded": 2, "failed": 0})
     assert [list(each) for each in data["results"]] == [["index", "ok", "post"]] * 2
     assert [(each["index"], each["ok"]) for each in data["results"]] == [(0, True), (1, True)]
     posts = [each["post"] for each in data["results"]]
     assert [each["content"] for each in posts] == ["One", "Two"]
     alone = [
-        await done(acme, "POST", "/v1/posts", each, status=201, X_Allow_Duplicate="1")
+        await expect_success(acme, "POST", "/v1/posts", each, status=201, X_Allow_Duplicate="1")
         for each in wanted
     ]
     assert [list(each) for each in posts] == [list(each) for each in alone]
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 4
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 4
 
 
 async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
@@ -61,7 +61,7 @@ async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
         None,
     ]
 
-    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": wanted}, status=207)
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": wanted}, status=207)
 
     assert data["summary"] == {"total": 13, "succeeded": 3, "failed": 10}
     results = data["results"]
@@ -104,28 +104,28 @@ async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
             ]
         },
     ]
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 3
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 3
 
 
 @pytest.mark.parametrize(
     "posts", [[{"content": ""}], [5], [{"content": 5}, {"content": "One", "account_ids": [99]}]]
 )
 async def test_where_none_is_right_the_status_says_so(acme: Tenant, posts: list[Any]) -> None:
-    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=422)
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=422)
 
     assert data["summary"] == {"total": len(posts), "succeeded": 0, "failed": len(posts)}
     assert [each["ok"] for each in data["results"]] == [False] * len(posts)
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
 async def test_fifty_posts_are_created_and_fifty_one_are_not(acme: Tenant) -> None:
     posts = [DRAFT] * 50
-    data = await done(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
     assert data["summary"]["succeeded"] == 50
 
     for more in ([DRAFT] * 51, [5] * 2000):
-        error = await refused(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
-        assert error == wrong(
+        error = await expect_error(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
+        assert error == non_retryable_error(
             "bulk_limit_exceeded",
             "posts",
             f"There are {len(more)} posts; at most 50 are allowed.",
@@ -134,6 +134,6 @@ async def test_fifty_posts_are_created_and_fifty_one_are_not(acme: Tenant) -> No
 
 @pytest.mark.parametrize("body", [None, {}, {"posts": []}, {"posts": None}, {"posts": DRAFT}])
 async def test_no_list_of_posts_is_refused(acme: Tenant, body: dict[str, Any] | None) -> None:
-    assert await refused(acme, "POST", "/v1/posts/bulk", body, status=400) == wrong(
-        "validation_error", "posts", "posts must be a list of 1 to 50 posts."
-    )
+    assert await expect_error(
+        acme, "POST", "/v1/posts/bulk", body, status=400
+    ) == non_retryable_error("validation_error", "posts", "posts must be a list of 1 to 50 posts.")

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_post, published, started
-from tests.rest.envelopes import data_of, opened
+from tests.rest.envelopes import check_envelope, success_data
 
 VARYING = ("X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
@@ -30,7 +30,7 @@ async def test_an_answer_may_be_kept_by_its_owner_and_is_checked_every_time(
 async def test_the_tag_covers_the_data_and_not_the_meta(acme: Tenant, results: str) -> None:
     first = await acme.client.get(results)
     second = await acme.client.get(results)
-    assert opened(first)["meta"] != opened(second)["meta"]
+    assert check_envelope(first)["meta"] != check_envelope(second)["meta"]
     assert first.headers["ETag"] == second.headers["ETag"]
 
 
@@ -49,7 +49,7 @@ async def test_a_client_that_has_the_data_gets_304_without_a_body(
 
 async def test_a_client_with_other_data_gets_the_answer(acme: Tenant, results: str) -> None:
     response = await acme.client.get(results, headers={"If-None-Match": 'W/"0", "1"'})
-    assert data_of(response)["post_status"] == "publishing"
+    assert success_data(response)["post_status"] == "publishing"
 
 
 async def test_a_change_changes_the_tag(acme: Tenant, results: str) -> None:
@@ -57,7 +57,7 @@ async def test_a_change_changes_the_tag(acme: Tenant, results: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: published()})
     response = await acme.client.get("/v1/posts", headers={"If-None-Match": known})
-    assert data_of(response)["total"] == 2
+    assert success_data(response)["total"] == 2
     assert response.headers["ETag"] != known
 
 
@@ -65,7 +65,7 @@ async def test_a_later_request_for_the_same_data_is_304_too(acme: Tenant, result
     key = await add_api_key(acme.database, acme.workspace)
     known = (await acme.client.get("/v1/accounts")).headers["ETag"]
     later = NOW + timedelta(days=1)
-    async with serving(acme.database, token=key.token, now=later) as client:
+    async with app_client(acme.database, token=key.token, now=later) as client:
         response = await client.get("/v1/accounts", headers={"If-None-Match": known})
     assert response.status_code == 304
 

@@ -9,17 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.attempts import Evidence, Publication
-from app.domain.cursors import CursorCodec, Position
+from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import Event, account_events, duplicate_event, post_events
 from app.domain.ids import ApiKeyId, PostId
 from app.domain.times import format_instant
 from tests.clients import Tenant
-from tests.db.feeds import tell
-from tests.domain.states import LATER, account, post_of
+from tests.db.feeds import append_test_events
+from tests.domain.states import LATER, make_account, make_post
 from tests.domain.test_editing import COMMANDS, change
 from tests.factories import NOW, add_account, add_post, queued
-from tests.rest.envelopes import data_of, printed
-from tests.rest.writing import done_data, send
+from tests.rest.envelopes import ordered_json, success_data
+from tests.rest.writing import send_json, uncached_data
 
 POST = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
 KEY = ApiKeyId(UUID("0a1b2c3d-0000-4000-8000-000000000001"))
@@ -31,15 +31,17 @@ AN_HOUR_LATER = "2026-04-15T16:00:00.000Z"
 
 def every_kind() -> Iterable[Event]:
     """As the domain tells of a post on two accounts, and of one of them."""
-    post = post_of([queued(LATER), queued(LATER)], id=POST)
+    post = make_post([queued(LATER), queued(LATER)], id=POST)
     yield from post_events(None, post)
     yield from post_events(post, change(post, [1], content="Wörter 🎉"))
     again = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
     evidence = Evidence(fence=2, counted=False, publication=again, reported_at=NOW)
     yield duplicate_event(POST, post.destinations[0], evidence)
     yield from post_events(post, COMMANDS["delete"](post))
-    yield from account_events(None, account(2))
-    yield from account_events(account(2), account(2, token_refreshed_at=NOW, is_active=False))
+    yield from account_events(None, make_account(2))
+    yield from account_events(
+        make_account(2), make_account(2, token_refreshed_at=NOW, is_active=False)
+    )
 
 
 def of_post(type_: str, **values: object) -> dict[str, Any]:
@@ -156,22 +158,22 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
     for number in (1, 2):
         await add_account(acme.database, acme.workspace, id=number, platform="x")
     await add_post(acme.database, acme.workspace, id=POST)
-    await tell(
+    await append_test_events(
         acme.database,
         acme.workspace,
         list(every_kind()),
-        at=HAPPENED_AT,
+        occurred_at=HAPPENED_AT,
         actor=KEY,
         operation="createPost",
     )
     codec = CursorCodec(bytes(32), acme.workspace, "changes")
     cursors = [
-        codec.encode(Position(HAPPENED_AT, str(seq))) for seq in range(1, len(EVERY_KIND) + 1)
+        codec.encode(KeysetPosition(HAPPENED_AT, str(seq))) for seq in range(1, len(EVERY_KIND) + 1)
     ]
 
-    data = data_of(await acme.client.get("/v1/changes"))
+    data = success_data(await acme.client.get("/v1/changes"))
 
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {
             "changes": [
                 {"cursor": cursor, **each} for cursor, each in zip(cursors, EVERY_KIND, strict=True)
@@ -184,22 +186,24 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
 
 
 async def test_where_nothing_has_happened_there_is_a_cursor_to_go_on_from(acme: Tenant) -> None:
-    cursor = CursorCodec(bytes(32), acme.workspace, "changes").encode(Position(None, "0"))
-    assert printed(data_of(await acme.client.get("/v1/changes"))) == printed(
+    cursor = CursorCodec(bytes(32), acme.workspace, "changes").encode(KeysetPosition(None, "0"))
+    assert ordered_json(success_data(await acme.client.get("/v1/changes"))) == ordered_json(
         {"changes": [], "cursor": cursor, "has_more": False, "latest_cursor": cursor}
     )
 
 
 async def test_what_is_done_is_told_with_who_did_it(acme: Tenant) -> None:
     on = await add_account(acme.database, acme.workspace)
-    me = data_of(await acme.client.get("/v1/me"))["api_key"]["id"]
-    start = data_of(await acme.client.get("/v1/changes"))["latest_cursor"]
+    me = success_data(await acme.client.get("/v1/me"))["api_key"]["id"]
+    start = success_data(await acme.client.get("/v1/changes"))["latest_cursor"]
     body = {"content": "Sale", "account_ids": [on]}
-    post = done_data(await send(acme, "POST", "/v1/posts", body), 201)
-    done_data(await send(acme, "PATCH", f"/v1/posts/{post['id']}", {"content": "Else"}), 200)
-    done_data(await send(acme, "DELETE", f"/v1/posts/{post['id']}"), 200)
+    post = uncached_data(await send_json(acme, "POST", "/v1/posts", body), 201)
+    uncached_data(
+        await send_json(acme, "PATCH", f"/v1/posts/{post['id']}", {"content": "Else"}), 200
+    )
+    uncached_data(await send_json(acme, "DELETE", f"/v1/posts/{post['id']}"), 200)
 
-    told = data_of(await acme.client.get(f"/v1/changes?after={start}"))["changes"]
+    told = success_data(await acme.client.get(f"/v1/changes?after={start}"))["changes"]
 
     assert [(each["type"], each["operation"]) for each in told] == [
         ("post.created", "createPost"),

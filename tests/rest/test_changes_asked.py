@@ -5,15 +5,15 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from app.db.events import forget_events
+from app.db.events import delete_events
 from app.domain.api_keys import Scope
 from app.domain.events import Event, EventKind
-from tests.clients import Client, Tenant, serving
+from tests.clients import Client, Tenant, app_client
 from tests.db.contents import all_rows
-from tests.db.feeds import numbered, restore, tell
+from tests.db.feeds import append_test_events, delete_events_after, numbered_events
 from tests.factories import NOW, add_api_key, add_post
-from tests.rest.envelopes import data_of, error_of, opened, printed
-from tests.rest.writing import wrong
+from tests.rest.envelopes import check_envelope, failure_error, ordered_json, success_data
+from tests.rest.writing import non_retryable_error
 
 UUID_FORM = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
@@ -29,7 +29,7 @@ RESYNC = (
 
 
 async def ask(client: Client, query: str = "") -> dict[str, Any]:
-    data: dict[str, Any] = data_of(await client.get(f"/v1/changes?{query}"))
+    data: dict[str, Any] = success_data(await client.get(f"/v1/changes?{query}"))
     return data
 
 
@@ -38,7 +38,7 @@ def contents(data: dict[str, Any]) -> list[str]:
 
 
 async def test_pages_follow_each_other_until_there_is_no_more(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(105))
+    await append_test_events(acme.database, acme.workspace, numbered_events(105))
     expected = [str(number) for number in range(1, 106)]
     for query, size in (("", 20), ("limit=1", 1), ("limit=7", 7), ("limit=100", 100)):
         data = await ask(acme.client, query)
@@ -83,7 +83,7 @@ async def test_what_is_asked_for_is_what_is_told(acme: Tenant) -> None:
         (EventKind.POST_DELETED, post),
     )
     events = [Event(kind=kind, post_id=of, changes={}) for kind, of in kinds]
-    await tell(acme.database, acme.workspace, events)
+    await append_test_events(acme.database, acme.workspace, events)
     names = dict(zip([kind.value for kind, _ in kinds], "abcd", strict=True))
     whole = await ask(acme.client)
 
@@ -105,10 +105,10 @@ KINDS = (
 
 
 async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
     refusals = {
         **{
-            f"limit={limit}": wrong(
+            f"limit={limit}": non_retryable_error(
                 "validation_error",
                 "limit",
                 f"limit must be a whole number from 1 to 100; it is '{limit}'.",
@@ -116,7 +116,7 @@ async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
             for limit in ("0", "101", "-1", "1.0", "all")
         },
         **{
-            f"types={types}": wrong(
+            f"types={types}": non_retryable_error(
                 "validation_error", "types", f"types must be one of {KINDS}; it is '{word}'."
             )
             for types, word in (
@@ -127,23 +127,25 @@ async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
             )
         },
         **{
-            f"post_id={id_}": wrong("invalid_id", "post_id", f"post_id: {UUID_FORM}", UUID_FORM)
+            f"post_id={id_}": non_retryable_error(
+                "invalid_id", "post_id", f"post_id: {UUID_FORM}", UUID_FORM
+            )
             for id_ in ("x", "f47ac10b58cc4372a5670e02b2c3d479", "1")
         },
         **{
-            f"after={cursor}": wrong("bad_cursor", "after", BAD_CURSOR)
+            f"after={cursor}": non_retryable_error("bad_cursor", "after", BAD_CURSOR)
             for cursor in ("x", "0", "%00", "%C3%A9", "A" * 5000, "null", "%F0%9F%8E%89")
         },
     }
     before = await all_rows(acme.database)
     for query, refusal in refusals.items():
-        error = error_of(await acme.client.get(f"/v1/changes?{query}"), 400)
-        assert (query, printed(error)) == (query, printed(refusal))
+        error = failure_error(await acme.client.get(f"/v1/changes?{query}"), 400)
+        assert (query, ordered_json(error)) == (query, ordered_json(refusal))
     assert await all_rows(acme.database) == before
 
 
 async def test_cursors_that_are_changed_or_of_another_list_are_refused(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(2))
+    await append_test_events(acme.database, acme.workspace, numbered_events(2))
     await add_post(acme.database, acme.workspace)
     cursor = (await ask(acme.client))["cursor"]
     lists = await acme.client.query(
@@ -152,22 +154,24 @@ async def test_cursors_that_are_changed_or_of_another_list_are_refused(acme: Ten
     )
     of_others = [each["pageInfo"]["endCursor"] for each in lists.values()]
     for bad in (*of_others, cursor[:-1], f"{cursor}=", cursor[::-1], f"{cursor}A", f" {cursor}"):
-        error = error_of(await acme.client.get(f"/v1/changes?after={bad}"), 400)
-        assert error == wrong("bad_cursor", "after", BAD_CURSOR)
+        error = failure_error(await acme.client.get(f"/v1/changes?after={bad}"), 400)
+        assert error == non_retryable_error("bad_cursor", "after", BAD_CURSOR)
 
 
 async def resync_is_required(tenant: Tenant, cursor: str) -> bool:
     """At both doors, each with the whole refusal."""
-    answer = await tenant.client.answer(
+    answer = await tenant.client.execute(
         "query ($after: String) { changes(after: $after) { endCursor } }", after=cursor
     )
     response = await tenant.client.get(f"/v1/changes?after={cursor}")
     if response.status_code == 200:
-        assert answer == {"data": {"changes": {"endCursor": data_of(response)["cursor"]}}}
+        assert answer == {"data": {"changes": {"endCursor": success_data(response)["cursor"]}}}
         return False
-    error = error_of(response, 410)
-    assert printed(error) == printed(wrong("resync_required", "after", RESYNC))
-    assert opened(response)["error"] == error
+    error = failure_error(response, 410)
+    assert ordered_json(error) == ordered_json(
+        non_retryable_error("resync_required", "after", RESYNC)
+    )
+    assert check_envelope(response)["error"] == error
     assert response.headers["Cache-Control"] == "no-store"
     (refusal,) = answer["errors"]
     assert answer["data"] == {"changes": None}
@@ -178,11 +182,11 @@ async def resync_is_required(tenant: Tenant, cursor: str) -> bool:
 
 async def test_where_changes_are_forgotten_all_must_be_read_anew(acme: Tenant) -> None:
     start = (await ask(acme.client))["cursor"]
-    await tell(acme.database, acme.workspace, numbered(4))
+    await append_test_events(acme.database, acme.workspace, numbered_events(4))
     cursors = [start, *(each["cursor"] for each in (await ask(acme.client))["changes"])]
     assert [await resync_is_required(acme, each) for each in cursors] == [False] * 5
 
-    await acme.database.write(partial(forget_events, workspace_id=acme.workspace, until=2))
+    await acme.database.write(partial(delete_events, workspace_id=acme.workspace, last_seq=2))
 
     before = await all_rows(acme.database)
     assert [await resync_is_required(acme, each) for each in cursors] == [
@@ -197,14 +201,18 @@ async def test_where_changes_are_forgotten_all_must_be_read_anew(acme: Tenant) -
 async def test_a_cursor_from_before_a_backup_was_restored_is_of_another_history(
     acme: Tenant,
 ) -> None:
-    await tell(acme.database, acme.workspace, numbered(1))
-    await tell(acme.database, acme.workspace, numbered(2), at=NOW + timedelta(seconds=1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
+    await append_test_events(
+        acme.database, acme.workspace, numbered_events(2), occurred_at=NOW + timedelta(seconds=1)
+    )
     cursors = [each["cursor"] for each in (await ask(acme.client))["changes"]]
-    await restore(acme.database, acme.workspace, until=1)
+    await delete_events_after(acme.database, acme.workspace, last_seq=1)
     for _ in range(3):
         required = [await resync_is_required(acme, each) for each in cursors]
         assert required == [False, True, True]
-        await tell(acme.database, acme.workspace, numbered(1), at=NOW + timedelta(hours=1))
+        await append_test_events(
+            acme.database, acme.workspace, numbered_events(1), occurred_at=NOW + timedelta(hours=1)
+        )
 
 
 async def test_cursors_of_one_door_are_good_at_the_other(acme: Tenant) -> None:
@@ -213,7 +221,7 @@ async def test_cursors_of_one_door_are_good_at_the_other(acme: Tenant) -> None:
         " { nodes { cursor values } endCursor latestCursor } }"
     )
     start = (await ask(acme.client))["latest_cursor"]
-    await tell(acme.database, acme.workspace, numbered(7))
+    await append_test_events(acme.database, acme.workspace, numbered_events(7))
     graphql = (await acme.client.query(document, after=start))["changes"]
     rest = await ask(acme.client, f"limit=2&after={start}")
     assert graphql["nodes"] == [
@@ -235,21 +243,21 @@ async def test_a_key_that_may_not_read_is_told_so(acme: Tenant) -> None:
     reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
     for path in ("/v1/changes", "/api/v1/changes"):
         response = await acme.client.with_token(unfit.token).get(path)
-        assert error_of(response, 403)["code"] == "insufficient_scope"
+        assert failure_error(response, 403)["code"] == "insufficient_scope"
         response = await acme.client.with_token(None).get(path)
-        assert error_of(response, 401)["code"] == "invalid_api_key"
-        data_of(await acme.client.with_token(reader.token).get(path))
+        assert failure_error(response, 401)["code"] == "invalid_api_key"
+        success_data(await acme.client.with_token(reader.token).get(path))
 
 
 async def test_other_methods_are_not_allowed(acme: Tenant) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         response = await acme.client.request(method, "/v1/changes")
-        assert error_of(response, 405)["code"] == "method_not_allowed"
+        assert failure_error(response, 405)["code"] == "method_not_allowed"
         assert response.headers["Allow"] == "GET, HEAD"
 
 
 async def test_who_has_the_page_already_is_told_so_until_something_happens(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
     first = await acme.client.get("/v1/changes")
     known = {"If-None-Match": first.headers["ETag"]}
     again = await acme.client.get("/v1/changes", headers=known)
@@ -258,21 +266,21 @@ async def test_who_has_the_page_already_is_told_so_until_something_happens(acme:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["ETag"] == first.headers["ETag"]
 
-    await tell(acme.database, acme.workspace, numbered(1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
 
     changed = await acme.client.get("/v1/changes", headers=known)
-    assert len(data_of(changed)["changes"]) == 2
+    assert len(success_data(changed)["changes"]) == 2
     assert changed.headers["ETag"] != first.headers["ETag"]
     # Also where nothing new is wanted, for then the cursor is another one.
     nothing = [await acme.client.get("/v1/changes?types=post.deleted")]
-    await tell(acme.database, acme.workspace, numbered(1))
+    await append_test_events(acme.database, acme.workspace, numbered_events(1))
     nothing.append(await acme.client.get("/v1/changes?types=post.deleted"))
     assert nothing[0].headers["ETag"] != nothing[1].headers["ETag"]
 
 
 async def test_a_later_service_on_the_same_database_takes_the_same_cursors(acme: Tenant) -> None:
-    await tell(acme.database, acme.workspace, numbered(3))
+    await append_test_events(acme.database, acme.workspace, numbered_events(3))
     cursor = (await ask(acme.client))["changes"][0]["cursor"]
     key = await add_api_key(acme.database, acme.workspace)
-    async with serving(acme.database, token=key.token) as client:
+    async with app_client(acme.database, token=key.token) as client:
         assert contents(await ask(client, f"after={cursor}")) == ["2", "3"]

@@ -25,21 +25,21 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelopes import data_of, printed
-from tests.rest.writing import LATER, PAST, SOON, done, refused, wrong
+from tests.rest.envelopes import ordered_json, success_data
+from tests.rest.writing import LATER, PAST, SOON, expect_error, expect_success, non_retryable_error
 
-NOT_FOUND = wrong(
+NOT_FOUND = non_retryable_error(
     "not_found", None, "The post was not found: this workspace has none with that id."
 )
-BEING_PUBLISHED = wrong(
+BEING_PUBLISHED = non_retryable_error(
     "conflict", None, "The post is being published just now. Try again when that has ended."
 )
-NOBODY_KNOWS = wrong(
+NOBODY_KNOWS = non_retryable_error(
     "conflict",
     None,
     "Nobody knows whether the post was published. Look on the platform and record what you found.",
 )
-STALE = wrong(
+STALE = non_retryable_error(
     "stale_version",
     "expected_version",
     "expected_version: The post is at version 1, not 2: somebody else changed it.",
@@ -81,7 +81,7 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
     acme: Tenant, idea: str, account: AccountId, prefix: str
 ) -> None:
     path = idea.replace("/v1", prefix)
-    before = data_of(await acme.client.get(path))
+    before = success_data(await acme.client.get(path))
     changes = {
         "content": "Bigger sale",
         "account_ids": [account],
@@ -91,14 +91,14 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         "platform_content": {"x": {"content": "Sale!"}},
     }
 
-    data = await done(acme, "PATCH", path, changes)
+    data = await expect_success(acme, "PATCH", path, changes)
 
     (destination,) = data["destinations"]
     assert (destination["account_id"], destination["scheduled_for"]) == (account, None)
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {**before, **changes, "destinations": [destination], "updated_at": data["updated_at"]}
     )
-    assert printed(data) == printed(data_of(await acme.client.get(path)))
+    assert ordered_json(data) == ordered_json(success_data(await acme.client.get(path)))
     assert await version(acme, path) == 2
 
 
@@ -127,7 +127,7 @@ async def test_null_empties_what_it_names(
         platform_content={"x": {"content": "Sale!"}},
     )
 
-    data = await done(acme, "PATCH", f"/v1/posts/{post.id}", changes)
+    data = await expect_success(acme, "PATCH", f"/v1/posts/{post.id}", changes)
 
     assert data[key] == value
     assert await version(acme, f"/v1/posts/{post.id}") == 2
@@ -136,9 +136,9 @@ async def test_null_empties_what_it_names(
 @pytest.mark.parametrize("name", ["scheduled_for", "scheduled_at", "account_ids", "publish_now"])
 async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId, name: str) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
-    post = await done(acme, "POST", "/v1/posts", body, status=201)
+    post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
-    data = await done(acme, "PATCH", f"/v1/posts/{post['id']}", {name: None})
+    data = await expect_success(acme, "PATCH", f"/v1/posts/{post['id']}", {name: None})
 
     assert (data["status"], data["scheduled_for"]) == ("scheduled", LATER)
     assert data["account_ids"] == [account]
@@ -149,7 +149,7 @@ async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
     acme: Tenant, account: AccountId, method: str
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
-    post = await done(acme, "POST", "/v1/posts", body, status=201)
+    post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
     many = {"content": "Sale", "account_ids": [*range(1, 40_001)]}
     path = f"/v1/posts/{post['id']}" if method == "PATCH" else "/v1/posts"
 
@@ -163,9 +163,9 @@ async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
 
 async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: AccountId) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
-    post = await done(acme, "POST", "/v1/posts", body, status=201)
+    post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
-    data = await done(
+    data = await expect_success(
         acme, "PATCH", f"/v1/posts/{post['id']}", {"publish_now": True, "scheduled_for": None}
     )
 
@@ -180,16 +180,22 @@ async def test_a_patch_that_names_nothing_changes_nothing(
     acme: Tenant, plan: str, body: dict[str, Any] | None
 ) -> None:
     before = await all_rows(acme.database)
-    assert await done(acme, "PATCH", plan, body) == data_of(await acme.client.get(plan))
+    assert await expect_success(acme, "PATCH", plan, body) == success_data(
+        await acme.client.get(plan)
+    )
     assert await all_rows(acme.database) == before
 
 
 CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
-    ({"content": 5}, 400, wrong("validation_error", "content", "content must be a string.")),
+    (
+        {"content": 5},
+        400,
+        non_retryable_error("validation_error", "content", "content must be a string."),
+    ),
     (
         {"content": ""},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "content",
             "The post is empty: it needs content, media, or content for a platform.",
@@ -198,7 +204,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"account_ids": []},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "account_ids",
             "account_ids: A post that is not a draft needs at least one account.",
@@ -208,7 +214,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"account_ids": [99]},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "account_ids",
             "account_ids: There is no account 99 in this workspace.",
@@ -218,7 +224,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"account_ids": [2280, 2280]},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "account_ids",
             "account_ids: Account 2280 is there twice.",
@@ -228,7 +234,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"scheduled_for": PAST},
         400,
-        wrong(
+        non_retryable_error(
             "past_schedule_time",
             "scheduled_for",
             "scheduled_for: The time is not in the future.",
@@ -238,7 +244,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"timezone": "CEST"},
         400,
-        wrong(
+        non_retryable_error(
             "invalid_timezone",
             "timezone",
             "timezone: There is no such time zone.",
@@ -248,7 +254,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"media_ids": ["a\0"]},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "media_ids[0]",
             "media_ids[0] must not contain a NUL character.",
@@ -257,7 +263,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"media": []},
         400,
-        wrong(
+        non_retryable_error(
             "invalid_field_name",
             "media",
             "media is not a field of a post; use media_ids, a list of ids.",
@@ -266,7 +272,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"post_id": "x", "media_id": "m"},
         400,
-        wrong(
+        non_retryable_error(
             "invalid_field_name",
             "media_id",
             "media_id is not a field of a post; use media_ids, a list of ids.",
@@ -275,7 +281,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"content": "Other", "draft": False},
         400,
-        wrong(
+        non_retryable_error(
             "invalid_field_name",
             "draft",
             "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
@@ -285,12 +291,14 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"content": "Other", "expected_version": "1"},
         400,
-        wrong("validation_error", "expected_version", "expected_version must be a whole number."),
+        non_retryable_error(
+            "validation_error", "expected_version", "expected_version must be a whole number."
+        ),
     ),
     (
         {"content": "Other", "expected_version": 2**31},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "expected_version",
             "expected_version must be a whole number from 1 to 2147483647.",
@@ -305,12 +313,14 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
 async def test_a_patch_that_is_wrong_is_refused_by_name(
     acme: Tenant, plan: str, changes: dict[str, Any], status: int, error: dict[str, Any]
 ) -> None:
-    assert printed(await refused(acme, "PATCH", plan, changes, status=status)) == printed(error)
+    assert ordered_json(
+        await expect_error(acme, "PATCH", plan, changes, status=status)
+    ) == ordered_json(error)
 
 
 async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: str) -> None:
-    await done(acme, "PATCH", plan, {"content": "Other", "expected_version": 1})
-    error = await refused(
+    await expect_success(acme, "PATCH", plan, {"content": "Other", "expected_version": 1})
+    error = await expect_error(
         acme, "PATCH", plan, {"content": "Third", "expected_version": 1}, status=409
     )
     assert error["code"] == "stale_version"
@@ -321,7 +331,7 @@ async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: st
     [
         (
             published(),
-            wrong(
+            non_retryable_error(
                 "conflict",
                 None,
                 "The post was published on a platform and cannot be changed any more.",
@@ -336,7 +346,7 @@ async def test_what_may_be_out_already_cannot_be_changed(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
     path = await path_of(acme, state)
-    assert await refused(acme, "PATCH", path, {"content": "Other"}, status=409) == error
+    assert await expect_error(acme, "PATCH", path, {"content": "Other"}, status=409) == error
 
 
 @pytest.mark.parametrize("state", [queued(), failed(), waiting_for_retry()])
@@ -346,9 +356,9 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
     path = await path_of(acme, state)
     post_id = path.rpartition("/")[2]
 
-    data = await done(acme, "DELETE", path)
+    data = await expect_success(acme, "DELETE", path)
 
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {
             "post_id": post_id,
             "id": post_id,
@@ -357,8 +367,8 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
         }
     )
     for method, sub in (("GET", ""), ("GET", "/results"), ("DELETE", ""), ("PATCH", "")):
-        assert await refused(acme, method, path + sub, status=404) == NOT_FOUND
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0
+        assert await expect_error(acme, method, path + sub, status=404) == NOT_FOUND
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
 @pytest.mark.parametrize(
@@ -366,7 +376,7 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
     [
         (
             published(),
-            wrong(
+            non_retryable_error(
                 "post_already_published",
                 None,
                 "The post was published on a platform and cannot be deleted here.",
@@ -381,12 +391,12 @@ async def test_what_may_be_out_already_stays_on_record(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
     path = await path_of(acme, state)
-    assert await refused(acme, "DELETE", path, status=409) == error
+    assert await expect_error(acme, "DELETE", path, status=409) == error
 
 
 async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, plan: str) -> None:
-    assert await refused(acme, "DELETE", plan, {"expected_version": 2}, status=409) == STALE
-    await done(acme, "DELETE", plan, {"expected_version": 1})
+    assert await expect_error(acme, "DELETE", plan, {"expected_version": 2}, status=409) == STALE
+    await expect_success(acme, "DELETE", plan, {"expected_version": 1})
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -408,12 +418,12 @@ async def test_a_draft_is_scheduled_or_goes_out_at_once(
 ) -> None:
     path = idea.replace("/v1", prefix)
 
-    data = await done(acme, "POST", f"{path}/schedule", when)
+    data = await expect_success(acme, "POST", f"{path}/schedule", when)
 
-    shown = data_of(await acme.client.get(path))
+    shown = success_data(await acme.client.get(path))
     message = f"The post goes out at {LATER}." if scheduled_for else "The post goes out now."
     assert (shown["status"], shown["scheduled_for"]) == (status, scheduled_for)
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {**shown, "publish_now": scheduled_for is None, "message": message}
     )
 
@@ -430,8 +440,8 @@ async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
         }
     ]
 
-    changed = await done(acme, "PATCH", idea, {"account_ids": [expired]})
-    scheduled = await done(acme, "POST", f"{idea}/schedule", {"scheduled_for": LATER})
+    changed = await expect_success(acme, "PATCH", idea, {"account_ids": [expired]})
+    scheduled = await expect_success(acme, "POST", f"{idea}/schedule", {"scheduled_for": LATER})
 
     assert changed["warnings"] == scheduled["warnings"] == warnings
 
@@ -441,14 +451,16 @@ async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
 ) -> None:
     other = await add_account(acme.database, acme.workspace)
     body = {"content": "Sale", "draft": True, "scheduled_for": SOON, "account_ids": [account]}
-    post = await done(acme, "POST", "/v1/posts", body, status=201)
+    post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
     path = f"/v1/posts/{post['id']}/schedule"
 
-    data = await done(acme, "POST", path, {"account_ids": [other], "expected_version": 1})
+    data = await expect_success(acme, "POST", path, {"account_ids": [other], "expected_version": 1})
 
     assert (data["status"], data["scheduled_for"]) == ("scheduled", SOON)
     assert data["account_ids"] == [other]
-    assert await refused(acme, "POST", path, {"publish_now": True}, status=409) == wrong(
+    assert await expect_error(
+        acme, "POST", path, {"publish_now": True}, status=409
+    ) == non_retryable_error(
         "conflict", None, "Only a draft can be scheduled; this post is scheduled."
     )
 
@@ -457,7 +469,7 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         None,
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "scheduled_for",
             "The draft has no time yet: pass scheduled_for or publish_now.",
@@ -466,7 +478,7 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"scheduled_for": LATER, "publish_now": True},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "scheduled_for",
             "Pass either scheduled_for or publish_now, not both.",
@@ -475,7 +487,7 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"scheduled_for": PAST},
         400,
-        wrong(
+        non_retryable_error(
             "past_schedule_time",
             "scheduled_for",
             "scheduled_for: The time is not in the future.",
@@ -485,12 +497,14 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"publish_now": True, "account_ids": []},
         400,
-        wrong("validation_error", "account_ids", "The draft has no account: pass account_ids."),
+        non_retryable_error(
+            "validation_error", "account_ids", "The draft has no account: pass account_ids."
+        ),
     ),
     (
         {"publish_now": True, "account_ids": [99]},
         400,
-        wrong(
+        non_retryable_error(
             "validation_error",
             "account_ids",
             "account_ids: There is no account 99 in this workspace.",
@@ -500,7 +514,9 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"publish_now": "now"},
         400,
-        wrong("validation_error", "publish_now", "publish_now must be true or false."),
+        non_retryable_error(
+            "validation_error", "publish_now", "publish_now must be true or false."
+        ),
     ),
     ({"publish_now": True, "expected_version": 2}, 409, STALE),
 ]
@@ -512,8 +528,8 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
 async def test_a_submission_that_is_wrong_is_refused_by_name(
     acme: Tenant, idea: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
 ) -> None:
-    told = await refused(acme, "POST", f"{idea}/schedule", body, status=status)
-    assert printed(told) == printed(error)
+    told = await expect_error(acme, "POST", f"{idea}/schedule", body, status=status)
+    assert ordered_json(told) == ordered_json(error)
 
 
 EVERY_CHANGE = [
@@ -530,7 +546,7 @@ async def test_a_foreign_post_is_answered_like_a_missing_one(
 ) -> None:
     theirs = await foreign_post(acme)
     errors = [
-        await refused(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
+        await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
         for post_id in (theirs.id, uuid4())
     ]
     assert errors == [NOT_FOUND, NOT_FOUND]
@@ -547,9 +563,9 @@ async def foreign_post(acme: Tenant) -> AddedPost:
 async def test_a_malformed_id_is_refused(
     acme: Tenant, method: str, sub: str, body: dict[str, Any] | None, post_id: str
 ) -> None:
-    error = await refused(acme, method, f"/v1/posts/{post_id}{sub}", body, status=400)
-    assert printed(error) == printed(
-        wrong(
+    error = await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=400)
+    assert ordered_json(error) == ordered_json(
+        non_retryable_error(
             "invalid_id",
             "post_id",
             "post_id: The id must be a UUID in its 36-character form,"

@@ -7,10 +7,19 @@ import pytest
 
 from app.domain.api_keys import Scope
 from app.rest.routes import PREFIXES
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
-from tests.rest.envelopes import data_of, error_of, printed
-from tests.rest.writing import LATER, PAST, SOON, done, done_data, refused, send, wrong
+from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.writing import (
+    LATER,
+    PAST,
+    SOON,
+    expect_error,
+    expect_success,
+    non_retryable_error,
+    send_json,
+    uncached_data,
+)
 
 CREATED_AT = "2026-04-15T15:00:00.000Z"
 
@@ -57,11 +66,11 @@ async def test_a_post_is_created_and_shown_with_its_results(
         "reference": "spring",
     }
 
-    data = await done(acme, "POST", f"{prefix}/posts", body, status=201)
+    data = await expect_success(acme, "POST", f"{prefix}/posts", body, status=201)
 
     results = [result(data, account, "instagram"), result(data, other, "x")]
     post_id = data["post_id"]
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {
             "post_id": post_id,
             "id": post_id,
@@ -84,8 +93,8 @@ async def test_a_post_is_created_and_shown_with_its_results(
             "post_group_id": post_id,
         }
     )
-    shown = data_of(await acme.client.get(f"{prefix}/posts?reference=spring"))["posts"]
-    assert printed(shown) == printed([{key: data[key] for key in shown[0]}])
+    shown = success_data(await acme.client.get(f"{prefix}/posts?reference=spring"))["posts"]
+    assert ordered_json(shown) == ordered_json([{key: data[key] for key in shown[0]}])
 
 
 @pytest.mark.parametrize("more", [{}, {"publish_now": True}, {"publish_now": False}])
@@ -94,7 +103,7 @@ async def test_without_a_time_it_goes_out_at_once(
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **more}
 
-    data = await done(acme, "POST", "/v1/posts", body, status=201)
+    data = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
     assert (data["status"], data["scheduled_for"], data["timezone"]) == ("publishing", None, "UTC")
     assert data["message"] == "The post goes out now."
@@ -103,7 +112,9 @@ async def test_without_a_time_it_goes_out_at_once(
 
 
 async def test_a_draft_says_what_comes_next(acme: Tenant) -> None:
-    data = await done(acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201)
+    data = await expect_success(
+        acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201
+    )
 
     assert list(data)[-5:] == [
         "accounts_count",
@@ -124,7 +135,7 @@ async def test_an_account_that_cannot_post_is_a_warning(acme: Tenant, account: i
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
     body = {"content": "Sale", "account_ids": [account, expired], "scheduled_for": SOON}
 
-    data = await done(acme, "POST", "/v1/posts", body, status=201)
+    data = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
     assert list(data)[-1] == "warnings"
     assert data["warnings"] == [
@@ -153,7 +164,7 @@ async def test_the_old_name_of_the_time_counts_and_what_is_unknown_does_not(
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
-    data = await done(acme, "POST", "/v1/posts", body, status=201)
+    data = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
     assert (data["status"], data["scheduled_for"]) == ("scheduled", SOON)
 
@@ -164,7 +175,9 @@ async def test_the_old_name_of_the_time_counts_and_what_is_unknown_does_not(
 async def test_media_or_a_platforms_own_text_are_content_enough(
     acme: Tenant, account: int, body: dict[str, Any]
 ) -> None:
-    data = await done(acme, "POST", "/v1/posts", {**body, "account_ids": [account]}, status=201)
+    data = await expect_success(
+        acme, "POST", "/v1/posts", {**body, "account_ids": [account]}, status=201
+    )
 
     assert data["content"] == ""
 
@@ -178,12 +191,12 @@ ACCOUNT_ID = "An account id is a whole number from 1 to 2147483647."
 
 
 def invalid(field: str, message: str, detail: str | None = None) -> dict[str, Any]:
-    return wrong("validation_error", field, message, detail)
+    return non_retryable_error("validation_error", field, message, detail)
 
 
 def named(code: str, field: str, message: str) -> dict[str, Any]:
     """An error whose sentence does not say the name of the member."""
-    return wrong(code, field, f"{field}: {message}", message)
+    return non_retryable_error(code, field, f"{field}: {message}", message)
 
 
 WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -313,7 +326,7 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     *(
         (
             {name: value},
-            wrong(
+            non_retryable_error(
                 "invalid_field_name",
                 name,
                 f"{name} is not a field of a post; use media_ids, a list of ids.",
@@ -335,20 +348,22 @@ async def test_a_body_that_is_wrong_is_refused_by_name(
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
-    assert printed(await refused(acme, "POST", "/v1/posts", body, status=400)) == printed(error)
+    assert ordered_json(
+        await expect_error(acme, "POST", "/v1/posts", body, status=400)
+    ) == ordered_json(error)
 
 
 async def test_a_foreign_account_is_as_good_as_none(acme: Tenant) -> None:
     other = await add_workspace(acme.database)
     foreign = await add_account(acme.database, other, id=2285)
     errors = [
-        await refused(
+        await expect_error(
             acme, "POST", "/v1/posts", {"content": "Sale", "account_ids": [number]}, status=400
         )
         for number in (foreign, 2286)
     ]
 
-    assert printed(errors[0]).replace("2285", "2286") == printed(errors[1])
+    assert ordered_json(errors[0]).replace("2285", "2286") == ordered_json(errors[1])
 
 
 @pytest.mark.parametrize(
@@ -401,10 +416,10 @@ async def test_what_is_no_json_object_is_refused(
 ) -> None:
     response = await acme.client.request("POST", "/v1/posts", content=body, headers=headers)
 
-    error = error_of(response, status)
+    error = failure_error(response, status)
     assert error["code"] == (code or "unsupported_media_type")
     assert message in (None, error["message"])
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
 @pytest.mark.parametrize("content_type", ["application/json", 'Application/JSON; charset="UTF-8"'])
@@ -416,20 +431,22 @@ async def test_json_in_utf_8_is_taken(acme: Tenant, content_type: str) -> None:
         headers={"Content-Type": content_type},
     )
 
-    assert done_data(response, 201)["content"] == "Übermorgen"
+    assert uncached_data(response, 201)["content"] == "Übermorgen"
 
 
 async def test_a_key_that_may_only_write_creates_posts(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.WRITE])
     writer = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
 
-    await done(writer, "POST", "/v1/posts", {"content": "Sale", "draft": True}, status=201)
+    await expect_success(
+        writer, "POST", "/v1/posts", {"content": "Sale", "draft": True}, status=201
+    )
 
 
 async def test_a_post_may_have_five_hundred_accounts(acme: Tenant) -> None:
     accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
 
-    data = await done(
+    data = await expect_success(
         acme, "POST", "/v1/posts", {"content": "Sale", "account_ids": accounts}, status=201
     )
 
@@ -440,8 +457,8 @@ async def test_a_time_is_in_the_future_by_the_clock_of_the_server(acme: Tenant) 
     account = await add_account(acme.database, acme.workspace)
     key = await add_api_key(acme.database, acme.workspace)
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": SOON}
-    async with serving(acme.database, token=key.token, now=NOW + timedelta(hours=1)) as client:
-        response = await send(
+    async with app_client(acme.database, token=key.token, now=NOW + timedelta(hours=1)) as client:
+        response = await send_json(
             Tenant(acme.database, acme.workspace, client), "POST", "/v1/posts", body
         )
 

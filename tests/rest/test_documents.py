@@ -5,15 +5,15 @@ from uuid import uuid4
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
-from app.graphql.limits import measure, parse_within, refuse_excess
-from app.graphql.schema import core_schema, make_schema
-from app.rest.routes import CALLS, Call
+from app.graphql.limits import collect_stats, enforce_limits, parse_document
+from app.graphql.schema import core_schema, create_schema
+from app.rest.routes import ENDPOINTS, Endpoint
 from app.settings import GraphQLLimits, SettingsError, read_settings
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.factories import add_account, add_accounts, add_api_key, add_post, draft
-from tests.rest.envelopes import data_of
+from tests.rest.envelopes import success_data
 
-SCHEMA = core_schema(make_schema(GraphQLLimits()))
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
 LOWEST = {
     "GRAPHQL_MAX_DEPTH": 5,
     "GRAPHQL_MAX_TOKENS": 200,
@@ -33,18 +33,18 @@ TIGHTEST = read_settings(
 )
 
 
-def named(call: Call) -> str:
+def named(call: Endpoint) -> str:
     return f"{call.method} {call.path}"
 
 
-@pytest.mark.parametrize("call", CALLS, ids=named)
-def test_every_document_is_valid(call: Call) -> None:
+@pytest.mark.parametrize("call", ENDPOINTS, ids=named)
+def test_every_document_is_valid(call: Endpoint) -> None:
     assert validate(SCHEMA, parse(call.document)) == []
 
 
-@pytest.mark.parametrize("call", CALLS, ids=named)
+@pytest.mark.parametrize("call", ENDPOINTS, ids=named)
 def test_every_document_is_one_named_operation_that_only_reads_where_the_method_does(
-    call: Call,
+    call: Endpoint,
 ) -> None:
     operations = [
         definition
@@ -56,9 +56,9 @@ def test_every_document_is_one_named_operation_that_only_reads_where_the_method_
     assert operations[0].name is not None
 
 
-@pytest.mark.parametrize("call", CALLS, ids=named)
-def test_every_document_keeps_the_tightest_limits_that_can_be_set(call: Call) -> None:
-    refuse_excess(measure(parse_within(call.document, TIGHTEST.graphql)), TIGHTEST.graphql)
+@pytest.mark.parametrize("call", ENDPOINTS, ids=named)
+def test_every_document_keeps_the_tightest_limits_that_can_be_set(call: Endpoint) -> None:
+    enforce_limits(collect_stats(parse_document(call.document, TIGHTEST.graphql)), TIGHTEST.graphql)
 
 
 @pytest.mark.parametrize(("variable", "lowest"), LOWEST.items())
@@ -73,8 +73,8 @@ async def test_a_full_page_and_a_full_filter_keep_the_tightest_limits(acme: Tena
         await add_post(acme.database, acme.workspace, {account: draft()})
     key = await add_api_key(acme.database, acme.workspace)
     platforms = ",".join(["instagram", *(f"p{number}" for number in range(99))])
-    async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
-        page = data_of(await client.get(f"/v1/posts?limit=100&platform={platforms}"))
+    async with app_client(acme.database, token=key.token, settings=TIGHTEST) as client:
+        page = success_data(await client.get(f"/v1/posts?limit=100&platform={platforms}"))
 
     assert (len(page["posts"]), page["total"]) == (100, 101)
 
@@ -88,7 +88,7 @@ async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acm
         "platform_content": {"x": {"settings": settings}},
     }
     key = await add_api_key(acme.database, acme.workspace)
-    async with serving(acme.database, token=key.token, settings=TIGHTEST) as client:
+    async with app_client(acme.database, token=key.token, settings=TIGHTEST) as client:
         posts = [post] * 9 + [{**post, "account_ids": accounts[:2]}] * 41
         made = await client.request("POST", "/v1/posts/bulk", json={"posts": posts})
         post_ids = [str(uuid4()) for _ in range(200)]
@@ -97,8 +97,8 @@ async def test_a_full_bulk_and_a_full_list_of_posts_keep_the_tightest_limits(acm
         )
 
     assert made.json()["data"]["summary"] == {"total": 50, "succeeded": 50, "failed": 0}
-    assert data_of(retried)["retried_count"] == 0
+    assert success_data(retried)["retried_count"] == 0
 
 
 def test_no_document_is_used_twice() -> None:
-    assert len({call.document for call in CALLS}) == len(CALLS)
+    assert len({call.document for call in ENDPOINTS}) == len(ENDPOINTS)

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from app.db.engine import Database
 from app.domain.api_keys import Scope
-from tests.clients import serving
+from tests.clients import app_client
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace
-from tests.rest.envelopes import data_of, error_of, printed
+from tests.rest.envelopes import failure_error, ordered_json, success_data
 
 WORKSPACE = UUID("0b1e7a30-0000-4000-8000-000000000001")
 KEY = UUID("0b1e7a30-0000-4000-8000-000000000002")
@@ -30,9 +30,9 @@ async def test_me_is_the_key_its_workspace_and_what_is_in_it(database: Database)
         await add_account(database, workspace, id=number, is_active=number == 1)
     for age in (0, 29, 31):
         await add_post(database, workspace, created_at=NOW - age * DAY)
-    async with serving(database, token=key.token) as client:
+    async with app_client(database, token=key.token) as client:
         response = await client.get("/v1/me")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "api_key": {
                 "id": str(KEY),
@@ -71,8 +71,8 @@ async def test_me_is_the_key_its_workspace_and_what_is_in_it(database: Database)
 async def test_a_key_that_was_never_used_is_used_now(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, last_used_at=None)
-    async with serving(database, token=key.token) as client:
-        data = data_of(await client.get("/v1/me"))
+    async with app_client(database, token=key.token) as client:
+        data = success_data(await client.get("/v1/me"))
     assert data["api_key"]["last_used_at"] == "2026-04-15T15:00:00.000Z"
     assert data["api_key"]["expires_at"] is None
 
@@ -80,7 +80,7 @@ async def test_a_key_that_was_never_used_is_used_now(database: Database) -> None
 async def test_me_needs_a_key_that_may_read(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, scopes=[Scope.PUBLISH])
-    async with serving(database, token=key.token) as client:
-        error = error_of(await client.get("/v1/me"), 403)
+    async with app_client(database, token=key.token) as client:
+        error = failure_error(await client.get("/v1/me"), 403)
     assert error["code"] == "insufficient_scope"
     assert "scope read" in error["message"]

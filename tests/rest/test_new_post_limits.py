@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.settings import read_settings
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.db.contents import all_rows
 from tests.factories import NOW, add_api_key
-from tests.rest.envelopes import error_of, printed
-from tests.rest.writing import done_data, send, wrong
+from tests.rest.envelopes import failure_error, ordered_json
+from tests.rest.writing import non_retryable_error, send_json, uncached_data
 
 DRAFT = {"content": "Idea", "draft": True}
 CREATE = "mutation($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }"
@@ -23,34 +23,36 @@ async def limited(acme: Tenant) -> AsyncIterator[Tenant]:
     """A client that may create five posts a minute."""
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"CREATE_RATE_LIMIT": "5/minute"})
-    async with serving(acme.database, token=key.token, settings=settings) as client:
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
         yield Tenant(acme.database, acme.workspace, client)
 
 
 async def test_one_post_too_many_is_refused_and_says_when_to_come_back(limited: Tenant) -> None:
     for left in (4, 3):
-        response = await send(limited, "POST", "/v1/posts", {**DRAFT, "content": f"{left}"})
-        done_data(response, 201)
+        response = await send_json(limited, "POST", "/v1/posts", {**DRAFT, "content": f"{left}"})
+        uncached_data(response, 201)
         assert response.headers["X-RateLimit-Limit"] == "5"
         assert response.headers["X-RateLimit-Remaining"] == str(left)
-    response = await send(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT, {"content": 5}]})
-    assert done_data(response, 207)["summary"]["total"] == 2
+    response = await send_json(
+        limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT, {"content": 5}]}
+    )
+    assert uncached_data(response, 207)["summary"]["total"] == 2
     assert response.headers["X-RateLimit-Remaining"] == "1"
     await limited.client.query(CREATE, input={"content": "By GraphQL", "draft": True})
     before = await all_rows(limited.database)
 
     for path, body in (("/v1/posts", DRAFT), ("/v1/posts/bulk", {"posts": [DRAFT]})):
-        response = await send(limited, "POST", path, body)
-        error = error_of(response, 429)
-        assert printed(error) == printed(
-            wrong("rate_limit_exceeded", None, TOO_MANY) | {"retryable": True}
+        response = await send_json(limited, "POST", path, body)
+        error = failure_error(response, 429)
+        assert ordered_json(error) == ordered_json(
+            non_retryable_error("rate_limit_exceeded", None, TOO_MANY) | {"retryable": True}
         )
         assert response.headers["Retry-After"] == "60"
         assert response.headers["X-RateLimit-Limit"] == "5"
         assert response.headers["X-RateLimit-Remaining"] == "0"
         assert response.headers["X-RateLimit-Reset"] == RESETS_AT
     for document, given in ((CREATE, DRAFT), (CREATE_SEVERAL, {"posts": [DRAFT]})):
-        assert await limited.client.refusal(document, input=given) == (
+        assert await limited.client.expect_error(document, input=given) == (
             "RATE_LIMIT_EXCEEDED",
             None,
             TOO_MANY,
@@ -63,19 +65,21 @@ async def test_one_post_too_many_is_refused_and_says_when_to_come_back(limited: 
 async def test_a_bulk_that_would_not_fit_is_refused_whole_and_costs_nothing(
     limited: Tenant,
 ) -> None:
-    done_data(await send(limited, "POST", "/v1/posts", DRAFT), 201)
+    uncached_data(await send_json(limited, "POST", "/v1/posts", DRAFT), 201)
 
-    response = await send(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 5})
-    assert error_of(response, 429)["code"] == "rate_limit_exceeded"
+    response = await send_json(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 5})
+    assert failure_error(response, 429)["code"] == "rate_limit_exceeded"
     assert response.headers["X-RateLimit-Remaining"] == "4"
-    done_data(await send(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 4}), 201)
+    uncached_data(await send_json(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 4}), 201)
 
 
 async def test_a_bulk_that_never_fits_is_to_be_split(limited: Tenant) -> None:
     before = await all_rows(limited.database)
-    error = error_of(await send(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 6}), 400)
+    error = failure_error(
+        await send_json(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 6}), 400
+    )
     message = "There are 6 posts; 5 per minute are allowed for one API key."
-    assert error == wrong("bulk_limit_exceeded", "posts", message)
+    assert error == non_retryable_error("bulk_limit_exceeded", "posts", message)
     assert await all_rows(limited.database) == before
 
 
@@ -84,15 +88,15 @@ async def test_aliases_in_one_document_are_counted_one_by_one(limited: Tenant) -
         f'p{number}: createPost(input: {{content: "{number}", draft: true}}) {{ post {{ postId }} }}'
         for number in range(7)
     )
-    answer = await limited.client.answer(f"mutation {{ {fields} }}")
+    answer = await limited.client.execute(f"mutation {{ {fields} }}")
     assert [answer["data"][f"p{number}"] is None for number in range(7)] == [False] * 5 + [True] * 2
     assert {each["extensions"]["code"] for each in answer["errors"]} == {"RATE_LIMIT_EXCEEDED"}
 
 
 async def test_changes_and_refused_bodies_are_not_counted(limited: Tenant) -> None:
-    post = done_data(await send(limited, "POST", "/v1/posts", DRAFT), 201)
+    post = uncached_data(await send_json(limited, "POST", "/v1/posts", DRAFT), 201)
     for number in range(6):
         body = {"content": f"{number}"}
-        done_data(await send(limited, "PATCH", f"/v1/posts/{post['id']}", body), 200)
-        error_of(await send(limited, "POST", "/v1/posts", {"content": number}), 400)
-    done_data(await send(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 4}), 201)
+        uncached_data(await send_json(limited, "PATCH", f"/v1/posts/{post['id']}", body), 200)
+        failure_error(await send_json(limited, "POST", "/v1/posts", {"content": number}), 400)
+    uncached_data(await send_json(limited, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 4}), 201)

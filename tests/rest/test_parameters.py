@@ -8,7 +8,7 @@ from graphql import GraphQLEnumType, GraphQLInputObjectType
 from starlette.requests import Request
 
 from app.domain.errors import InvalidId, InvalidInput
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.schema import core_schema, create_schema
 from app.rest import parameters
 from app.settings import GraphQLLimits
 
@@ -44,19 +44,19 @@ def request(*pairs: tuple[str, str], **path: str) -> Request:
 
 def filter_of(*pairs: tuple[str, str]) -> dict[str, object]:
     """The filters that are set."""
-    variables = parameters.post_list(request(*pairs))
+    variables = parameters.post_list_variables(request(*pairs))
     assert isinstance(variables["filter"], dict)
     return {name: value for name, value in variables["filter"].items() if value is not None}
 
 
 def refused(*pairs: tuple[str, str]) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as caught:
-        parameters.post_list(request(*pairs))
+        parameters.post_list_variables(request(*pairs))
     return caught.value.argument, caught.value.message
 
 
 def test_without_parameters_a_list_is_the_first_twenty_newest() -> None:
-    assert parameters.post_list(request()) == DEFAULTS
+    assert parameters.post_list_variables(request()) == DEFAULTS
 
 
 def test_an_empty_value_is_as_good_as_none() -> None:
@@ -79,19 +79,19 @@ def test_an_empty_value_is_as_good_as_none() -> None:
         "limit",
         "offset",
     )
-    assert parameters.post_list(request(*((name, "") for name in names))) == DEFAULTS
+    assert parameters.post_list_variables(request(*((name, "") for name in names))) == DEFAULTS
 
 
 def test_a_list_of_nothing_but_commas_is_as_good_as_none() -> None:
-    assert parameters.post_list(request(("status", " , ,"))) == DEFAULTS
+    assert parameters.post_list_variables(request(("status", " , ,"))) == DEFAULTS
 
 
 def test_unknown_parameters_are_ignored() -> None:
-    assert parameters.post_list(request(("campaign_id", "7"), ("Limit", "3"))) == DEFAULTS
+    assert parameters.post_list_variables(request(("campaign_id", "7"), ("Limit", "3"))) == DEFAULTS
 
 
 def test_every_list_parameter_has_its_place() -> None:
-    assert parameters.post_list(
+    assert parameters.post_list_variables(
         request(
             ("status", "failed,draft"),
             ("platform", "x, instagram"),
@@ -145,7 +145,9 @@ def test_a_repeated_list_is_joined() -> None:
 
 
 def test_of_any_other_repeated_parameter_the_last_counts() -> None:
-    variables = parameters.post_list(request(("limit", "5"), ("limit", "7"), ("limit", "")))
+    variables = parameters.post_list_variables(
+        request(("limit", "5"), ("limit", "7"), ("limit", ""))
+    )
     assert variables == DEFAULTS | {"first": 7}
 
 
@@ -213,10 +215,10 @@ def test_a_malformed_time_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize("text", ["0", "2147483648", "-5", "abc", "1.0", "007"])
 def test_an_account_id_that_cannot_be_one_is_an_invalid_id(text: str) -> None:
     with pytest.raises(InvalidId) as caught:
-        parameters.post_list(request(("account_id", f"2280,{text}")))
+        parameters.post_list_variables(request(("account_id", f"2280,{text}")))
     assert caught.value.argument == "account_id"
     with pytest.raises(InvalidId) as caught:
-        parameters.one_account(request(account_id=text))
+        parameters.account_id_variable(request(account_id=text))
     assert caught.value.argument == "account_id"
 
 
@@ -229,11 +231,13 @@ def test_a_list_has_at_most_a_hundred_values() -> None:
 
 
 def test_an_account_id_in_a_path_is_a_number() -> None:
-    assert parameters.one_account(request(account_id="2147483647")) == {"accountId": 2**31 - 1}
+    assert parameters.account_id_variable(request(account_id="2147483647")) == {
+        "accountId": 2**31 - 1
+    }
 
 
 def test_a_post_id_in_a_path_may_be_in_either_case() -> None:
-    assert parameters.one_post(request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479")) == {
+    assert parameters.post_id_variable(request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479")) == {
         "postId": "f47ac10b-58cc-4372-a567-0e02b2c3d479"
     }
 
@@ -249,16 +253,20 @@ def test_a_post_id_in_a_path_may_be_in_either_case() -> None:
 )
 def test_a_post_id_in_any_other_spelling_is_an_invalid_id(text: str) -> None:
     with pytest.raises(InvalidId) as caught:
-        parameters.one_post(request(post_id=text))
+        parameters.post_id_variable(request(post_id=text))
     assert caught.value.argument == "post_id"
 
 
 def test_without_parameters_a_report_is_over_the_month() -> None:
-    assert parameters.reporting_period(request()) == {"period": "MONTH", "from": None, "to": None}
+    assert parameters.analytics_variables(request()) == {
+        "period": "MONTH",
+        "from": None,
+        "to": None,
+    }
 
 
 def test_a_report_may_be_over_any_period() -> None:
-    assert parameters.reporting_period(
+    assert parameters.analytics_variables(
         request(("period", "custom"), ("from", "2026-01-01"), ("to", "2026-02-01T00:00:00Z"))
     ) == {
         "period": "CUSTOM",
@@ -269,7 +277,7 @@ def test_a_report_may_be_over_any_period() -> None:
 
 def test_an_unknown_period_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parameters.reporting_period(request(("period", "year")))
+        parameters.analytics_variables(request(("period", "year")))
     assert caught.value.argument == "period"
     assert caught.value.message == (
         "period must be one of today, week, month, all, custom; it is 'year'."
@@ -278,16 +286,16 @@ def test_an_unknown_period_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("enum", "words"),
-    [("PostOrderField", parameters.SORTS), ("OrderDirection", parameters.ORDERS)],
+    [("PostOrderField", parameters.SORT_FIELDS), ("OrderDirection", parameters.SORT_DIRECTIONS)],
 )
 def test_the_words_are_those_of_the_schema(enum: str, words: tuple[str, ...]) -> None:
-    found = core_schema(make_schema(GraphQLLimits())).get_type(enum)
+    found = core_schema(create_schema(GraphQLLimits())).get_type(enum)
     assert isinstance(found, GraphQLEnumType)
     assert {name.lower() for name in found.values} == set(words)
 
 
 def test_the_filters_are_those_of_the_schema() -> None:
-    found = core_schema(make_schema(GraphQLLimits())).get_type("PostFilter")
+    found = core_schema(create_schema(GraphQLLimits())).get_type("PostFilter")
     assert isinstance(found, GraphQLInputObjectType)
     assert set(found.fields) == set(NO_FILTER)
 
@@ -297,6 +305,6 @@ def test_a_query_string_that_is_not_utf_8_is_refused(query: str) -> None:
     scope = {"type": "http", "query_string": query.encode(), "path_params": {}}
 
     with pytest.raises(InvalidInput) as refusal:
-        parameters.post_list(Request(scope))
+        parameters.post_list_variables(Request(scope))
 
     assert refusal.value.message == "The query string must be UTF-8, percent-encoded."

@@ -20,7 +20,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelopes import data_of, error_of, printed
+from tests.rest.envelopes import failure_error, ordered_json, success_data
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 FIRST = UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890")
@@ -52,7 +52,7 @@ async def test_results_say_what_became_of_the_post_on_each_account(acme: Tenant)
         destination_ids=[FIRST, SECOND],
     )
     response = await acme.client.get(f"/v1/posts/{POST}/results")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "post_id": str(POST),
             "post_status": "partially_failed",
@@ -110,7 +110,7 @@ async def test_a_post_is_shown_with_its_content_and_its_destinations(acme: Tenan
         updated_at=NOW + timedelta(milliseconds=7),
     )
     response = await acme.client.get(f"/v1/posts/{POST}")
-    assert printed(data_of(response)) == printed(
+    assert ordered_json(success_data(response)) == ordered_json(
         {
             "post_id": str(POST),
             "id": str(POST),
@@ -152,21 +152,21 @@ async def test_a_post_is_shown_with_its_content_and_its_destinations(acme: Tenan
 
 async def test_a_draft_without_accounts_is_shown_with_empty_lists(acme: Tenant) -> None:
     post = await add_post(acme.database, acme.workspace, is_draft=True, content="")
-    data = data_of(await acme.client.get(f"/v1/posts/{post.id}"))
+    data = success_data(await acme.client.get(f"/v1/posts/{post.id}"))
     assert data["status"] == data["post_status"] == "draft"
     assert (data["content"], data["timezone"]) == ("", "UTC")
     assert (data["account_ids"], data["destinations"], data["media"]) == ([], [], [])
     assert data["scheduled_for"] is None
-    results = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))
+    results = success_data(await acme.client.get(f"/v1/posts/{post.id}/results"))
     assert results == {"post_id": str(post.id), "post_status": "draft", "results": []}
 
 
 async def test_the_order_of_results_is_that_of_the_request(acme: Tenant) -> None:
     accounts = [await add_account(acme.database, acme.workspace, id=n) for n in (7, 3, 5)]
     post = await add_post(acme.database, acme.workspace, {each: queued() for each in accounts})
-    results = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
+    results = success_data(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
     assert [result["account_id"] for result in results] == [7, 3, 5]
-    data = data_of(await acme.client.get(f"/v1/posts/{post.id}"))
+    data = success_data(await acme.client.get(f"/v1/posts/{post.id}"))
     assert data["account_ids"] == [7, 3, 5]
 
 
@@ -192,7 +192,7 @@ async def test_every_state_has_a_documented_status(
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: state})
-    (result,) = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
+    (result,) = success_data(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
     assert (result["status"], result["error"], result["last_error"]) == (status, error, error)
 
 
@@ -217,14 +217,14 @@ async def test_results_in_flight_say_when_to_come_back(
     post = await add_post(acme.database, acme.workspace, destinations)
     response = await acme.client.get(f"/v1/posts/{post.id}/results")
     assert response.headers.get("Retry-After") == seconds
-    data_of(response)
+    success_data(response)
 
 
 async def test_a_draft_is_not_worth_coming_back_for(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
     response = await acme.client.get(f"/v1/posts/{post.id}/results")
-    assert data_of(response)["post_status"] == "draft"
+    assert success_data(response)["post_status"] == "draft"
     assert "Retry-After" not in response.headers
 
 
@@ -232,15 +232,15 @@ async def test_a_list_tells_its_page_and_the_total(acme: Tenant) -> None:
     posts = [
         await add_post(acme.database, acme.workspace, created_at=NOW - n * HOUR) for n in range(3)
     ]
-    data = data_of(await acme.client.get("/v1/posts?limit=2"))
+    data = success_data(await acme.client.get("/v1/posts?limit=2"))
     assert list(data) == ["posts", "pagination", "total", "limit", "offset"]
     assert [post["id"] for post in data["posts"]] == [str(posts[0].id), str(posts[1].id)]
-    assert printed(data["pagination"]) == printed(
+    assert ordered_json(data["pagination"]) == ordered_json(
         {"limit": 2, "offset": 0, "total": 3, "has_more": True}
     )
     assert (data["total"], data["limit"], data["offset"]) == (3, 2, 0)
 
-    rest = data_of(await acme.client.get("/v1/posts?limit=2&offset=2"))
+    rest = success_data(await acme.client.get("/v1/posts?limit=2&offset=2"))
     assert [post["id"] for post in rest["posts"]] == [str(posts[2].id)]
     assert rest["pagination"] == {"limit": 2, "offset": 2, "total": 3, "has_more": False}
     assert (rest["total"], rest["limit"], rest["offset"]) == (3, 2, 2)
@@ -249,12 +249,14 @@ async def test_a_list_tells_its_page_and_the_total(acme: Tenant) -> None:
 async def test_an_entry_of_a_list_is_the_post_as_it_is_shown_alone(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: published()})
-    (entry,) = data_of(await acme.client.get("/v1/posts"))["posts"]
-    assert printed(entry) == printed(data_of(await acme.client.get(f"/v1/posts/{post.id}")))
+    (entry,) = success_data(await acme.client.get("/v1/posts"))["posts"]
+    assert ordered_json(entry) == ordered_json(
+        success_data(await acme.client.get(f"/v1/posts/{post.id}"))
+    )
 
 
 async def test_an_empty_list_is_a_list(acme: Tenant) -> None:
-    assert data_of(await acme.client.get("/v1/posts")) == {
+    assert success_data(await acme.client.get("/v1/posts")) == {
         "posts": [],
         "pagination": {"limit": 20, "offset": 0, "total": 0, "has_more": False},
         "total": 0,
@@ -316,7 +318,7 @@ async def test_a_list_is_filtered_and_ordered(acme: Tenant, query: str, names: l
         ),
     }
     name_of = {str(post.id): name for name, post in posts.items()}
-    data = data_of(await acme.client.get(f"/v1/posts?{query}"))
+    data = success_data(await acme.client.get(f"/v1/posts?{query}"))
     if "sort=published_at" in query:  # the two without a time come last, in the order of their ids
         assert name_of[data["posts"][0]["id"]] == names[0]
         assert data["total"] == len(names)
@@ -339,7 +341,7 @@ async def test_a_list_is_filtered_and_ordered(acme: Tenant, query: str, names: l
 async def test_a_bad_parameter_is_refused_by_name(
     acme: Tenant, query: str, field: str, message: str | None
 ) -> None:
-    error = error_of(await acme.client.get(f"/v1/posts?{query}"), 400)
+    error = failure_error(await acme.client.get(f"/v1/posts?{query}"), 400)
     assert error["code"] == "validation_error"
     (detail,) = error["details"]["validation_errors"]
     assert detail["field"] == field
@@ -349,8 +351,8 @@ async def test_a_bad_parameter_is_refused_by_name(
 
 
 async def test_a_bad_account_id_in_a_filter_is_an_invalid_id(acme: Tenant) -> None:
-    error = error_of(await acme.client.get("/v1/posts?account_id=first"), 400)
-    assert printed(error) == printed(
+    error = failure_error(await acme.client.get("/v1/posts?account_id=first"), 400)
+    assert ordered_json(error) == ordered_json(
         {
             "message": "account_id: An account id is a whole number from 1 to 2147483647.",
             "code": "invalid_id",
@@ -370,7 +372,7 @@ async def test_a_bad_account_id_in_a_filter_is_an_invalid_id(acme: Tenant) -> No
 async def test_a_deleted_post_is_not_found(acme: Tenant) -> None:
     post = await add_post(acme.database, acme.workspace, deleted_at=NOW)
     for path in (f"/v1/posts/{post.id}", f"/v1/posts/{post.id}/results"):
-        assert printed(error_of(await acme.client.get(path), 404)) == printed(
+        assert ordered_json(failure_error(await acme.client.get(path), 404)) == ordered_json(
             {
                 "message": "The post was not found: this workspace has none with that id.",
                 "code": "not_found",
@@ -378,4 +380,4 @@ async def test_a_deleted_post_is_not_found(acme: Tenant) -> None:
                 "details": None,
             }
         )
-    assert data_of(await acme.client.get("/v1/posts"))["total"] == 0
+    assert success_data(await acme.client.get("/v1/posts"))["total"] == 0

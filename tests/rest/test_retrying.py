@@ -25,8 +25,8 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelopes import data_of, printed
-from tests.rest.writing import done, refused, send, wrong
+from tests.rest.envelopes import ordered_json, success_data
+from tests.rest.writing import expect_error, expect_success, non_retryable_error, send_json
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 DESTINATIONS = [UUID(int=number) for number in range(1, 4)]
@@ -64,9 +64,9 @@ async def test_what_failed_is_queued_again_and_the_rest_is_skipped(
         destination_ids=DESTINATIONS,
     )
 
-    data = await done(acme, "POST", f"{prefix}/posts/{POST}/retry")
+    data = await expect_success(acme, "POST", f"{prefix}/posts/{POST}/retry")
 
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {
             "post_id": str(POST),
             "id": str(POST),
@@ -99,7 +99,7 @@ async def test_what_failed_is_queued_again_and_the_rest_is_skipped(
             ],
         }
     )
-    results = data_of(await acme.client.get(f"{prefix}/posts/{POST}/results"))["results"]
+    results = success_data(await acme.client.get(f"{prefix}/posts/{POST}/results"))["results"]
     assert [each["status"] for each in results] == ["queued", "published", "failed"]
 
 
@@ -119,7 +119,7 @@ async def test_nothing_to_retry_is_told_with_the_reasons(
     post = await post_of(acme, state)
     before = await all_rows(acme.database)
 
-    data = await done(acme, "POST", f"/v1/posts/{post.id}/retry")
+    data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry")
 
     assert (data["retried_count"], data["retried"], data["destinations"]) == (0, 0, [])
     assert data["message"] == NOTHING
@@ -130,11 +130,11 @@ async def test_nothing_to_retry_is_told_with_the_reasons(
 async def test_only_the_accounts_that_are_named_are_looked_at(acme: Tenant) -> None:
     post = await post_of(acme, failed(), failed(), published())
 
-    data = await done(acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": [3, 2]})
+    data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": [3, 2]})
 
     assert [each["account_id"] for each in data["destinations"]] == [2]
     assert data["skipped"] == [{"account_id": 3, "reason": "already_published"}]
-    results = data_of(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
+    results = success_data(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
     assert [each["status"] for each in results] == ["failed", "queued", "published"]
 
 
@@ -142,7 +142,7 @@ async def test_only_the_accounts_that_are_named_are_looked_at(acme: Tenant) -> N
 async def test_a_retry_may_name_nothing(acme: Tenant, body: dict[str, Any]) -> None:
     post = await post_of(acme, failed(), failed(), unknown())
 
-    data = await done(acme, "POST", f"/v1/posts/{post.id}/retry", body)
+    data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", body)
 
     assert (data["retried"], data["message"]) == (2, "2 destinations are queued again.")
     assert [each["reason"] for each in data["skipped"]] == ["outcome_unknown"]
@@ -163,23 +163,23 @@ async def test_accounts_that_are_none_of_the_post_are_refused(
     post = await post_of(acme, failed())
     told = message if message.startswith(field) else f"{field}: {message}"
 
-    error = await refused(
+    error = await expect_error(
         acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": account_ids}, status=400
     )
 
-    assert error == wrong(code, field, told, message)
+    assert error == non_retryable_error(code, field, told, message)
 
 
 async def test_a_retry_with_a_key_is_made_once(acme: Tenant) -> None:
     post = await post_of(acme, failed())
     path = f"/v1/posts/{post.id}/retry"
-    first = await done(acme, "POST", path, Idempotency_Key="k1")
-    again = await done(acme, "POST", path, Idempotency_Key="k1")
-    later = await done(acme, "POST", path)
+    first = await expect_success(acme, "POST", path, Idempotency_Key="k1")
+    again = await expect_success(acme, "POST", path, Idempotency_Key="k1")
+    later = await expect_success(acme, "POST", path)
 
-    assert printed(again) == printed(first)
+    assert ordered_json(again) == ordered_json(first)
     assert (first["retried"], later["retried"]) == (1, 0)
-    error = await refused(
+    error = await expect_error(
         acme, "POST", path, {"account_ids": [1]}, status=422, Idempotency_Key="k1"
     )
     assert error["code"] == "idempotency_key_reused"
@@ -188,23 +188,23 @@ async def test_a_retry_with_a_key_is_made_once(acme: Tenant) -> None:
 async def test_a_repeated_retry_shows_what_the_post_still_has(acme: Tenant) -> None:
     post = await post_of(acme, failed(attempts=0), failed(attempts=0))
     path = f"/v1/posts/{post.id}"
-    first = await done(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
+    first = await expect_success(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
     kept = first["destinations"][1]
-    await done(acme, "PATCH", path, {"account_ids": [kept["account_id"]]})
+    await expect_success(acme, "PATCH", path, {"account_ids": [kept["account_id"]]})
 
-    again = await done(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
+    again = await expect_success(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
 
-    assert printed(again) == printed({**first, "destinations": [kept]})
-    await done(acme, "DELETE", path)
-    error = await refused(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
-    assert error == wrong(
+    assert ordered_json(again) == ordered_json({**first, "destinations": [kept]})
+    await expect_success(acme, "DELETE", path)
+    error = await expect_error(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
+    assert error == non_retryable_error(
         "not_found", None, "The post that was retried was deleted since, and is not found any more."
     )
 
 
 async def test_an_imported_post_is_retried_where_it_came_from(acme: Tenant) -> None:
     post = await post_of(acme, failed(), imported_at=NOW)
-    error = await refused(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
+    error = await expect_error(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
     assert error["code"] == "conflict"
 
 
@@ -260,11 +260,11 @@ async def test_whatever_failed_and_matches_is_queued_again(
     which: list[int],
     refusals: int,
 ) -> None:
-    data = await done(acme, "POST", f"{prefix}/posts/retry-failed", body)
+    data = await expect_success(acme, "POST", f"{prefix}/posts/retry-failed", body)
 
     count = len(which)
     sentence = f"{count} destination{' is' if count == 1 else 's are'} queued again."
-    assert printed(data) == printed(
+    assert ordered_json(data) == ordered_json(
         {
             "retried_count": count,
             "destinations": [
@@ -279,7 +279,7 @@ async def test_whatever_failed_and_matches_is_queued_again(
             "message": (sentence if which else NOTHING) + (REFUSED if refusals else ""),
         }
     )
-    again = await done(acme, "POST", f"{prefix}/posts/retry-failed", body)
+    again = await expect_success(acme, "POST", f"{prefix}/posts/retry-failed", body)
     assert (again["retried_count"], again["destinations"]) == (0, [])
 
 
@@ -290,12 +290,12 @@ async def test_posts_are_named_by_their_ids_and_unknown_ones_match_nothing(
     wanted = [third, first.upper(), expired, foreign, *(str(uuid4()) for _ in range(196))]
     assert len(wanted) == 200
 
-    data = await done(acme, "POST", "/v1/posts/retry-failed", {"post_ids": wanted})
+    data = await expect_success(acme, "POST", "/v1/posts/retry-failed", {"post_ids": wanted})
 
     assert [each["post_id"] for each in data["destinations"]] == [first, third]
     unknown = {"post_ids": [str(uuid4()), foreign]}
     before = await all_rows(acme.database)
-    data = await done(acme, "POST", "/v1/posts/retry-failed", unknown)
+    data = await expect_success(acme, "POST", "/v1/posts/retry-failed", unknown)
     assert data == {"retried_count": 0, "destinations": [], "message": NOTHING}
     assert await all_rows(acme.database) == before
 
@@ -307,18 +307,20 @@ async def test_more_than_one_call_retries_say_how_to_reach_the_rest(acme: Tenant
         await add_post(acme.database, acme.workspace, never_sent)
     body = {"max_attempts": 0}
 
-    data = await done(acme, "POST", "/v1/posts/retry-failed", body)
+    data = await expect_success(acme, "POST", "/v1/posts/retry-failed", body)
 
     assert data["retried_count"] == len(data["destinations"]) == 500
     assert data["message"] == (
         "500 destinations are queued again. Older ones match too; send the request again with this after."
     )
-    data = await done(acme, "POST", "/v1/posts/retry-failed", {**body, "after": data["after"]})
+    data = await expect_success(
+        acme, "POST", "/v1/posts/retry-failed", {**body, "after": data["after"]}
+    )
     assert "after" not in data
     assert data["message"] == "1 destination is queued again."
 
 
-NO_FILTER = wrong(
+NO_FILTER = non_retryable_error(
     "validation_error",
     None,
     "At least one is needed of post_ids, account_id, platform, failed_after, failed_before and"
@@ -330,7 +332,7 @@ NO_FILTER = wrong(
 async def test_no_filter_is_refused(
     acme: Tenant, failures: list[AddedPost], body: dict[str, Any] | None
 ) -> None:
-    assert await refused(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
+    assert await expect_error(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
 
 
 @pytest.mark.parametrize(
@@ -394,23 +396,25 @@ async def test_a_filter_that_is_wrong_is_refused_by_name(
     message: str,
 ) -> None:
     told = message if message.startswith(field) else f"{field}: {message}"
-    error = await refused(
+    error = await expect_error(
         acme, "POST", "/v1/posts/retry-failed", {"platform": "instagram", **body}, status=400
     )
-    assert printed(error) == printed(wrong(code, field, told, message))
+    assert ordered_json(error) == ordered_json(non_retryable_error(code, field, told, message))
 
 
 async def test_a_retry_of_whatever_matches_is_made_once_with_a_key(
     acme: Tenant, failures: list[AddedPost]
 ) -> None:
     path, body = "/v1/posts/retry-failed", {"account_id": 1}
-    first = await done(acme, "POST", path, body, Idempotency_Key="k1")
+    first = await expect_success(acme, "POST", path, body, Idempotency_Key="k1")
     assert first["retried_count"] == 1
-    again = await send(acme, "POST", path, body, Idempotency_Key="k1")
-    assert printed(again.json()["data"]) == printed(first)
-    error = await refused(acme, "POST", path, {"account_id": 2}, status=422, Idempotency_Key="k1")
+    again = await send_json(acme, "POST", path, body, Idempotency_Key="k1")
+    assert ordered_json(again.json()["data"]) == ordered_json(first)
+    error = await expect_error(
+        acme, "POST", path, {"account_id": 2}, status=422, Idempotency_Key="k1"
+    )
     assert error["code"] == "idempotency_key_reused"
-    error = await refused(acme, "POST", path, body, status=400, Idempotency_Key=" ")
+    error = await expect_error(acme, "POST", path, body, status=400, Idempotency_Key=" ")
     assert error["details"]["validation_errors"][0]["field"] == "Idempotency-Key"
 
 

@@ -9,12 +9,12 @@ import pytest
 from app.db.engine import Database
 from app.domain.times import format_instant
 from app.services.demo import DEMO_WORKSPACE_ID, load_demo
-from app.services.leases import settle_lost_leases
-from tests.clients import Tenant, serving
+from app.services.leases import settle_expired_leases
+from tests.clients import Tenant, app_client
 from tests.db.contents import all_rows
 from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft
-from tests.rest.envelopes import data_of, error_of, printed
-from tests.rest.writing import done, done_data, send
+from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.writing import expect_success, send_json, uncached_data
 from tests.servers import DEMO_KEY
 
 KEPT = ("content", "account_ids", "scheduled_for", "timezone", "media_ids", "platform_content")
@@ -24,8 +24,8 @@ NOW_TEXT = format_instant(NOW)
 @pytest.fixture
 async def demo(database: Database) -> AsyncIterator[Tenant]:
     await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
-    await settle_lost_leases(database, NOW)  # which the server would do at some time of a test
-    async with serving(database, token=DEMO_KEY) as client:
+    await settle_expired_leases(database, NOW)  # which the server would do at some time of a test
+    async with app_client(database, token=DEMO_KEY) as client:
         yield Tenant(database, DEMO_WORKSPACE_ID, client)
 
 
@@ -37,7 +37,7 @@ async def demo_posts(demo: Tenant) -> list[dict[str, object]]:
         await demo.client.get(f"/v1/posts?limit={limit}&status={status}")
         for status, limit in limits.items()
     ]
-    return [post for answer in answers for post in data_of(answer)["posts"]]
+    return [post for answer in answers for post in success_data(answer)["posts"]]
 
 
 async def stored(demo: Tenant) -> dict[str, Any]:
@@ -52,13 +52,13 @@ async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo: Tenant) 
     before = await stored(demo)
     statuses: Counter[int] = Counter()
     for post in posts:
-        response = await send(demo, "PATCH", f"/v1/posts/{post['id']}", post)
+        response = await send_json(demo, "PATCH", f"/v1/posts/{post['id']}", post)
         statuses[response.status_code] += 1
         if response.status_code == 409:
-            assert error_of(response, 409)["code"] == "conflict"
+            assert failure_error(response, 409)["code"] == "conflict"
         else:
-            shown = {k: v for k, v in done_data(response, 200).items() if k != "warnings"}
-            assert printed(shown) == printed(post)
+            shown = {k: v for k, v in uncached_data(response, 200).items() if k != "warnings"}
+            assert ordered_json(shown) == ordered_json(post)
     assert await stored(demo) == before
     assert statuses[200] > 10
     assert statuses[409] > 10
@@ -66,33 +66,35 @@ async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo: Tenant) 
 
 async def test_every_demo_post_makes_another_one_like_it(demo: Tenant) -> None:
     posts = await demo_posts(demo)
-    before = data_of(await demo.client.get("/v1/posts"))["total"]
+    before = success_data(await demo.client.get("/v1/posts"))["total"]
     made: Counter[str] = Counter()
     for post in posts:
-        response = await send(demo, "POST", "/v1/posts", post)
+        response = await send_json(demo, "POST", "/v1/posts", post)
         if post["scheduled_for"] is not None and str(post["scheduled_for"]) <= NOW_TEXT:
-            assert error_of(response, 400)["code"] == "past_schedule_time"
+            assert failure_error(response, 400)["code"] == "past_schedule_time"
             made["past"] += 1
             continue
-        copy = done_data(response, 201)
+        copy = uncached_data(response, 201)
         assert copy["id"] != post["id"]
-        assert printed([copy[key] for key in KEPT]) == printed([post[key] for key in KEPT])
+        assert ordered_json([copy[key] for key in KEPT]) == ordered_json(
+            [post[key] for key in KEPT]
+        )
         assert (copy["status"] == "draft") is (post["status"] == "draft")
         made[copy["status"]] += 1
     assert set(made) == {"past", "draft", "scheduled", "publishing"}
-    total = data_of(await demo.client.get("/v1/posts"))["total"]
+    total = success_data(await demo.client.get("/v1/posts"))["total"]
     assert total == before + len(posts) - made["past"]
 
 
 async def test_a_draft_that_comes_back_goes_out_only_where_it_is_told_to(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     added = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
-    post = data_of(await acme.client.get(f"/v1/posts/{added.id}"))
+    post = success_data(await acme.client.get(f"/v1/posts/{added.id}"))
 
-    copy = await done(acme, "POST", "/v1/posts", post, status=201)
-    told = await done(acme, "POST", "/v1/posts", {**post, "draft": False}, status=201)
+    copy = await expect_success(acme, "POST", "/v1/posts", post, status=201)
+    told = await expect_success(acme, "POST", "/v1/posts", {**post, "draft": False}, status=201)
 
-    now = await done(acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201)
+    now = await expect_success(acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201)
 
     assert (copy["status"], told["status"]) == ("draft", "publishing")
     assert now["status"] == "publishing"
@@ -102,19 +104,21 @@ async def test_media_that_come_back_are_not_the_new_posts(acme: Tenant) -> None:
     added = await add_post(
         acme.database, acme.workspace, is_draft=True, media=[{"url": "https://example.com/1.png"}]
     )
-    post = data_of(await acme.client.get(f"/v1/posts/{added.id}"))
+    post = success_data(await acme.client.get(f"/v1/posts/{added.id}"))
 
-    assert await done(acme, "PATCH", f"/v1/posts/{added.id}", post) == post
-    copy = await done(acme, "POST", "/v1/posts", post, status=201)
+    assert await expect_success(acme, "PATCH", f"/v1/posts/{added.id}", post) == post
+    copy = await expect_success(acme, "POST", "/v1/posts", post, status=201)
 
     assert copy["media"] == []
 
 
 async def test_the_answer_to_a_creation_may_be_sent_back_too(acme: Tenant) -> None:
-    first = await done(acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201)
+    first = await expect_success(
+        acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201
+    )
 
-    second = await done(acme, "POST", "/v1/posts", first, status=201)
-    changed = await done(acme, "PATCH", f"/v1/posts/{second['id']}", first)
+    second = await expect_success(acme, "POST", "/v1/posts", first, status=201)
+    changed = await expect_success(acme, "PATCH", f"/v1/posts/{second['id']}", first)
 
     assert (second["content"], second["status"]) == ("Idea", "draft")
     assert changed["id"] == second["id"] != first["id"]
@@ -134,7 +138,7 @@ async def test_the_time_zone_that_is_assumed_is_no_change(
     added = await add_post(acme.database, acme.workspace, is_draft=True, timezone=stored)
     before = await all_rows(acme.database)
 
-    data = await done(acme, "PATCH", f"/v1/posts/{added.id}", {"timezone": sent})
+    data = await expect_success(acme, "PATCH", f"/v1/posts/{added.id}", {"timezone": sent})
 
     assert data["timezone"] == shown
     assert await all_rows(acme.database) == before

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from app.domain.api_keys import Scope
-from app.rest.routes import CALLS
-from tests.clients import Tenant, serving
+from app.rest.routes import ENDPOINTS
+from tests.clients import Tenant, app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace, draft
-from tests.rest.envelopes import data_of
-from tests.rest.writing import refused, wrong
+from tests.rest.envelopes import success_data
+from tests.rest.writing import expect_error, non_retryable_error
 
 BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("POST", "/posts"): {"content": "Sale", "draft": True},
@@ -23,7 +23,7 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
 
 
 def test_every_call_that_changes_something_is_here() -> None:
-    writes = {(call.method, call.path) for call in CALLS if call.method != "GET"}
+    writes = {(call.method, call.path) for call in ENDPOINTS if call.method != "GET"}
     assert BODIES.keys() == writes
 
 
@@ -36,14 +36,14 @@ async def test_a_mirror_refuses_every_change(
     account = await add_account(acme.database, workspace)
     post = await add_post(acme.database, workspace, {account: draft()}, is_draft=True)
     key = await add_api_key(acme.database, workspace)
-    async with serving(acme.database, token=key.token) as client:
+    async with app_client(acme.database, token=key.token) as client:
         mirror = Tenant(acme.database, workspace, client)
-        error = await refused(
+        error = await expect_error(
             mirror, method, f"/v1{path.format(post_id=post.id)}", body, status=409
         )
-        assert data_of(await client.get("/v1/posts"))["total"] == 1
+        assert success_data(await client.get("/v1/posts"))["total"] == 1
 
-    assert error == wrong(
+    assert error == non_retryable_error(
         "read_only_mirror",
         None,
         "This workspace mirrors another service and cannot be changed here.",
@@ -61,6 +61,10 @@ async def test_a_key_without_the_scope_to_write_changes_nothing(
     key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
     reader = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
 
-    error = await refused(reader, method, f"/v1{path.format(post_id=post.id)}", body, status=403)
+    error = await expect_error(
+        reader, method, f"/v1{path.format(post_id=post.id)}", body, status=403
+    )
 
-    assert error == wrong("insufficient_scope", None, "This needs an API key with the scope write.")
+    assert error == non_retryable_error(
+        "insufficient_scope", None, "This needs an API key with the scope write."
+    )

@@ -7,14 +7,14 @@ import httpx
 from app.db.integrity import find_problems
 from tests.clients import Tenant
 from tests.db.contents import all_rows
-from tests.rest.envelopes import error_of, opened
+from tests.rest.envelopes import check_envelope, failure_error
 
 SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
 PAST = "2026-04-15T14:59:59.999Z"
 
 
-async def done(
+async def expect_success(
     tenant: Tenant,
     method: str,
     path: str,
@@ -25,22 +25,22 @@ async def done(
 ) -> Any:
     """The data of a request that must succeed with this status, and bring nothing out of order."""
     before = sorted(await find_problems(tenant.database))
-    data = done_data(await send(tenant, method, path, body, **headers), status)
+    data = uncached_data(await send_json(tenant, method, path, body, **headers), status)
     assert sorted(await find_problems(tenant.database)) == before
     return data
 
 
-async def refused(
+async def expect_error(
     tenant: Tenant, method: str, path: str, body: object = None, *, status: int, **headers: str
 ) -> dict[str, Any]:
     """The error of a request that must fail with this status and change nothing."""
     before = await all_rows(tenant.database)
-    error = error_of(await send(tenant, method, path, body, **headers), status)
+    error = failure_error(await send_json(tenant, method, path, body, **headers), status)
     assert await all_rows(tenant.database) == before
     return error
 
 
-async def send(
+async def send_json(
     tenant: Tenant, method: str, path: str, body: object = None, **headers: str
 ) -> httpx.Response:
     """A JSON body, or none; `_` in the name of a header stands for `-`."""
@@ -49,9 +49,9 @@ async def send(
     return await tenant.client.request(method, path, headers=named, **options)
 
 
-def done_data(response: httpx.Response, status: int) -> Any:
+def uncached_data(response: httpx.Response, status: int) -> Any:
     """The data of a change, which nobody may keep."""
-    body = opened(response)
+    body = check_envelope(response)
     assert response.status_code == status, body
     assert body["error"] is None
     assert response.headers["Cache-Control"] == "no-store"
@@ -59,7 +59,9 @@ def done_data(response: httpx.Response, status: int) -> Any:
     return body["data"]
 
 
-def wrong(code: str, field: str | None, message: str, detail: str | None = None) -> dict[str, Any]:
+def non_retryable_error(
+    code: str, field: str | None, message: str, detail: str | None = None
+) -> dict[str, Any]:
     """An error that no repetition mends; `detail` is the message where that has no name before it."""
     details = {"validation_errors": [{"field": field, "message": detail or message}]}
     return {

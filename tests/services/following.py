@@ -11,67 +11,69 @@ from app.db.engine import Database
 from app.domain.events import ChangeFilter, Event, FeedPosition
 from app.domain.ids import WorkspaceId
 from app.services import feeds
-from app.services.feeds import POLL, Feeds, Following
-from tests.db.between import Between
-from tests.db.feeds import EVERYTHING, numbered, tell
+from app.services.feeds import FEED_POLL_INTERVAL, ChangeFeed, FeedSubscription
+from tests.db.between import InterceptingDriver
+from tests.db.feeds import ALL_CHANGES, append_test_events, numbered_events
 from tests.factories import add_workspace
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 
-BY_WAKE_UPS_ALONE = timedelta(days=1)
+NO_POLLING = timedelta(days=1)
 """So seldom do readers look by themselves that whatever is told in a test, a wake-up has brought."""
 
-OFTEN = timedelta(milliseconds=5)
+SHORT_POLL_INTERVAL = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class FeedScenario:
     """A workspace, its changes, and the feeds of a process that reads them."""
 
     database: Database
     """Of the process; what it runs goes through `between`."""
-    between: Between
-    feeds: Feeds
+    interceptor: InterceptingDriver
+    feed: ChangeFeed
     workspace: WorkspaceId
 
     @asynccontextmanager
-    async def following(
+    async def subscribe(
         self, after: FeedPosition | None = None, workspace: WorkspaceId | None = None
-    ) -> AsyncIterator[Following]:
+    ) -> AsyncIterator[FeedSubscription]:
         """From a position on, or from now on."""
         followed = workspace or self.workspace
-        start = await self.feeds.start(followed, after)
-        async with self.feeds.following(followed, start) as following:
+        start = await self.feed.resolve_start_position(followed, after)
+        async with self.feed.subscribe(followed, start) as following:
             yield following
 
-    async def happen(self, count: int, content: str = "") -> None:
+    async def append_and_notify(self, count: int, content: str = "") -> None:
         """So many changes in one transaction, and a wake-up."""
-        await self.tell(*numbered(count, content))
+        await self.append(*numbered_events(count, content))
 
-    async def tell(self, *events: Event) -> None:
-        await tell(self.database, self.workspace, events)
-        self.feeds.wake(self.workspace)
+    async def append(self, *events: Event) -> None:
+        await append_test_events(self.database, self.workspace, events)
+        self.feed.wake(self.workspace)
 
-    async def quiet(self) -> int:
+    async def wait_until_idle(self) -> int:
         """Wait until nothing is read any more; how many statements there were so far."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             count = -1
-            while self.between.running or count != self.between.count:
-                count = self.between.count
+            while self.interceptor.running or count != self.interceptor.count:
+                count = self.interceptor.count
                 await asyncio.sleep(0.004)
         return count
 
 
 @asynccontextmanager
-async def scene(url: str, poll: timedelta = POLL) -> AsyncIterator[Scene]:
+async def open_feed_scenario(
+    url: str, poll: timedelta = FEED_POLL_INTERVAL
+) -> AsyncIterator[FeedScenario]:
     """Nothing has happened; at the end no task of it is left."""
-    between = Between()
-    async with Database(url, driven_by=between) as database:
+    between = InterceptingDriver()
+    async with Database(url, wrap_driver=between) as database:
         workspace = await add_workspace(database)
-        yield Scene(database, between, Feeds(database, poll=poll), workspace)
-        assert readers() == set()
+        yield FeedScenario(database, between, ChangeFeed(database, poll_interval=poll), workspace)
+        assert reader_task_names() == set()
 
 
-def readers() -> set[str]:
+def reader_task_names() -> set[str]:
     """The names of the tasks that run for feeds."""
     return {
         task.get_name()
@@ -81,16 +83,18 @@ def readers() -> set[str]:
     }
 
 
-async def take(following: Following, count: int, wanted: ChangeFilter = EVERYTHING) -> list[int]:
+async def receive_seqs(
+    subscription: FeedSubscription, count: int, change_filter: ChangeFilter = ALL_CHANGES
+) -> list[int]:
     """The numbers of so many changes or more, as they come."""
     numbers: list[int] = []
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(numbers) < count:
-            numbers += [each.seq for each in await following.changes(wanted)]
+            numbers += [each.seq for each in await subscription.next_changes(change_filter)]
     return numbers
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+async def wait_until(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not predicate():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.002)

@@ -10,27 +10,27 @@ from app.db.engine import Database
 from app.db.post_writes import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory
-from app.domain.endings import RetryRules
+from app.domain.endings import RetryDecider
 from app.domain.errors import PostResultsError
-from app.domain.findings import Finding
+from app.domain.findings import VerificationFinding
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.services import publishing as service
-from app.services.claiming import Claim, Wish, claim_destinations, claim_verifications
-from app.services.publishing import Publisher, Told
-from app.services.writing import Errand
+from app.services.claiming import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.services.publishing import Publisher, ReportResult
+from app.services.writing import WriteContext
 from tests.factories import NOW
 
 T = TypeVar("T")
 
-WORKER = Publisher(None, None)
+OPERATOR_PUBLISHER = Publisher(None, None)
 MINUTE = timedelta(minutes=1)
-RULES = RetryRules(DEFAULT_POLICIES, lambda: 0.5)
-HERE = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
+RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
 
 
-def failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
+def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
     return Failure(category=category, code=category.name, message="It said no.")
 
 
@@ -39,58 +39,70 @@ async def claim(
     limit: int = 100,
     *,
     platforms: Sequence[str] | None = None,
-    publisher: Publisher = WORKER,
+    publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    wish = Wish(limit=limit, lease=MINUTE, platforms=platforms)
+    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
     return await claim_destinations(database, publisher, wish, new_id=uuid4, now=now)
 
 
-async def look(
-    database: Database, limit: int = 100, *, publisher: Publisher = WORKER, now: datetime = NOW
+async def claim_for_verification(
+    database: Database,
+    limit: int = 100,
+    *,
+    publisher: Publisher = OPERATOR_PUBLISHER,
+    now: datetime = NOW,
 ) -> list[Claim]:
-    wish = Wish(limit=limit, lease=MINUTE, platforms=None)
+    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
     return await claim_verifications(database, publisher, wish, new_id=uuid4, now=now)
 
 
-async def start(database: Database, lease: Lease, now: datetime = NOW) -> Told:
+async def start_attempt(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
     told, _ = await service.start_attempt(
-        database, WORKER, lease, worker="w", new_id=uuid4, now=now
+        database, OPERATOR_PUBLISHER, lease, worker="w", new_id=uuid4, now=now
     )
     return told
 
 
-async def publish(database: Database, lease: Lease, now: datetime = NOW) -> Told:
-    return await service.report_published(database, WORKER, lease, HERE, new_id=uuid4, now=now)
-
-
-async def fail(
-    database: Database, lease: Lease, told: Failure | None = None, now: datetime = NOW
-) -> Told:
-    return await service.report_failed(
-        database, WORKER, lease, told or failure(), RULES, new_id=uuid4, now=now
+async def report_published(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
+    return await service.report_published(
+        database, OPERATOR_PUBLISHER, lease, PUBLICATION, new_id=uuid4, now=now
     )
 
 
-async def find(
+async def report_failed(
+    database: Database, lease: Lease, failure_details: Failure | None = None, now: datetime = NOW
+) -> ReportResult:
+    return await service.report_failed(
+        database,
+        OPERATOR_PUBLISHER,
+        lease,
+        failure_details or make_failure(),
+        RETRY_CONTEXT,
+        new_id=uuid4,
+        now=now,
+    )
+
+
+async def report_verified(
     database: Database,
     lease: Lease,
-    finding: Finding,
+    finding: VerificationFinding,
     *,
-    publisher: Publisher = WORKER,
+    publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
-) -> Told:
-    where = HERE if finding is Finding.PUBLISHED else None
+) -> ReportResult:
+    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
     return await service.report_verified(
-        database, publisher, lease, finding, where, RULES, new_id=uuid4, now=now
+        database, publisher, lease, finding, where, RETRY_CONTEXT, new_id=uuid4, now=now
     )
 
 
-def errand(workspace: WorkspaceId, now: datetime = NOW) -> Errand:
-    return Errand(workspace_id=workspace, actor=None, operation="test", now=now)
+def write_context(workspace: WorkspaceId, now: datetime = NOW) -> WriteContext:
+    return WriteContext(workspace_id=workspace, actor=None, operation="test", now=now)
 
 
-async def states(
+async def destination_states(
     database: Database, workspace: WorkspaceId, *posts: PostId
 ) -> list[DestinationState]:
     """Of the posts' destinations, in their order."""
@@ -99,7 +111,7 @@ async def states(
     return [each.state for post in posts for each in found[post].destinations]
 
 
-async def code_of(work: Awaitable[object]) -> str | None:
+async def error_code(work: Awaitable[object]) -> str | None:
     """Of the refusal; None if there was none."""
     try:
         await work
@@ -108,5 +120,5 @@ async def code_of(work: Awaitable[object]) -> str | None:
     return None
 
 
-async def at_once(works: Iterable[Awaitable[T]]) -> list[T]:
+async def run_concurrently(works: Iterable[Awaitable[T]]) -> list[T]:
     return await asyncio.gather(*works)

@@ -17,13 +17,13 @@ from app.domain.connecting import reconnected
 from app.domain.editing import NewPost
 from app.domain.ids import AccountId, WorkspaceId
 from app.services.access import (
-    POSTS_OF_A_TRANSACTION,
-    TRANSACTIONS_OF_A_CALL,
-    fail_what_lacks_access,
+    MAX_POSTS_PER_TRANSACTION,
+    MAX_TRANSACTIONS_PER_RUN,
+    fail_due_on_blocked_accounts,
 )
-from app.services.accounts import locked_account
+from app.services.accounts import get_account_for_update
 from app.services.posts import create_posts
-from app.services.writing import Errand, Writing, write
+from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
 from tests.clients import Tenant
 from tests.db.contents import all_rows
 from tests.factories import (
@@ -34,12 +34,12 @@ from tests.factories import (
     claimed,
     draft,
     failed,
-    nobody_minds,
+    no_quota,
     queued,
     started,
     waiting_for_retry,
 )
-from tests.graphql.statements import recorded
+from tests.graphql.statements import record_statements
 
 SECOND = timedelta(seconds=1)
 SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
@@ -47,7 +47,7 @@ SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to
 
 async def failures(database: Database) -> list[tuple[WorkspaceId, int, str | None]]:
     """Workspace, account and error of what failed as AUTH, in their order."""
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Destination.workspace_id, Destination.account_id, Destination.error)
             .where(Destination.error_code == "AUTH")
@@ -57,7 +57,7 @@ async def failures(database: Database) -> list[tuple[WorkspaceId, int, str | Non
 
 
 async def events(database: Database) -> list[str]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Event.kind, Event.actor_key_id, Event.payload).order_by(
                 Event.workspace_id, Event.seq
@@ -71,7 +71,9 @@ async def events(database: Database) -> list[str]:
 
 
 async def add_due_posts(tenant: Tenant, account: AccountId, count: int) -> None:
-    errand = Errand(workspace_id=tenant.workspace, actor=None, operation="createPosts", now=NOW)
+    errand = WriteContext(
+        workspace_id=tenant.workspace, actor=None, operation="createPosts", now=NOW
+    )
     wanted = NewPost(
         content="Sale",
         account_ids=[account],
@@ -85,7 +87,7 @@ async def add_due_posts(tenant: Tenant, account: AccountId, count: int) -> None:
     )
     for start in range(0, count, 50):
         posts: Sequence[NewPost] = [wanted] * min(50, count - start)
-        await create_posts(tenant.database, errand, posts, None, admit=nobody_minds, new_id=uuid4)
+        await create_posts(tenant.database, errand, posts, None, check_quota=no_quota, new_id=uuid4)
 
 
 async def test_exactly_the_accounts_that_cannot_post_fail_what_is_due(database: Database) -> None:
@@ -106,7 +108,7 @@ async def test_exactly_the_accounts_that_cannot_post_fail_what_is_due(database: 
             lost.append((workspace, account))
 
     assert len(lost) == 20
-    await fail_what_lacks_access(database, NOW)
+    await fail_due_on_blocked_accounts(database, NOW)
 
     assert [(workspace, account) for workspace, account, _ in await failures(database)] == sorted(
         lost
@@ -134,8 +136,8 @@ async def test_what_is_not_due_or_not_ours_to_publish_is_left_alone(database: Da
         await add_post(database, workspace, {account: unclaimable}, imported_at=NOW)
     before = await all_rows(database)
 
-    with recorded(database) as statements:
-        await fail_what_lacks_access(database, NOW)
+    with record_statements(database) as statements:
+        await fail_due_on_blocked_accounts(database, NOW)
 
     assert len(statements) == 1
     assert await all_rows(database) == before
@@ -143,28 +145,28 @@ async def test_what_is_not_due_or_not_ours_to_publish_is_left_alone(database: Da
 
 async def test_many_fail_in_one_call_the_longest_due_first(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace, is_active=False)
-    await add_due_posts(acme, account, POSTS_OF_A_TRANSACTION + 1)
+    await add_due_posts(acme, account, MAX_POSTS_PER_TRANSACTION + 1)
 
-    await fail_what_lacks_access(acme.database, NOW)
+    await fail_due_on_blocked_accounts(acme.database, NOW)
 
     found = await failures(acme.database)
-    assert found == [(acme.workspace, account, SWITCHED_OFF)] * (POSTS_OF_A_TRANSACTION + 1)
+    assert found == [(acme.workspace, account, SWITCHED_OFF)] * (MAX_POSTS_PER_TRANSACTION + 1)
     assert await find_problems(acme.database) == []
 
 
 async def test_a_call_ends_after_so_many_transactions_and_the_next_one_goes_on(
     acme: Tenant,
 ) -> None:
-    for _ in range(TRANSACTIONS_OF_A_CALL + 1):
+    for _ in range(MAX_TRANSACTIONS_PER_RUN + 1):
         account = await add_account(acme.database, acme.workspace, is_active=False)
         await add_post(acme.database, acme.workspace, {account: queued()})
 
     counts = []
     for _ in range(2):
-        await fail_what_lacks_access(acme.database, NOW)
+        await fail_due_on_blocked_accounts(acme.database, NOW)
         counts.append(len(await failures(acme.database)))
 
-    assert counts == [TRANSACTIONS_OF_A_CALL, TRANSACTIONS_OF_A_CALL + 1]
+    assert counts == [MAX_TRANSACTIONS_PER_RUN, MAX_TRANSACTIONS_PER_RUN + 1]
 
 
 async def test_processes_at_once_fail_each_row_once(acme: Tenant, database_url: str) -> None:
@@ -177,7 +179,7 @@ async def test_processes_at_once_fail_each_row_once(acme: Tenant, database_url: 
 
     async def process() -> None:
         async with Database(database_url, timeout=timedelta(minutes=1)) as database:
-            await fail_what_lacks_access(database, NOW)
+            await fail_due_on_blocked_accounts(database, NOW)
 
     await asyncio.gather(*(process() for _ in range(4)))
 
@@ -191,21 +193,21 @@ async def test_what_was_reconnected_in_between_does_not_fail(
 ) -> None:
     account = await add_account(acme.database, acme.workspace, needs_reconnection_since=NOW)
     await add_due_posts(acme, account, 3)
-    errand = Errand(workspace_id=acme.workspace, actor=None, operation="test", now=NOW)
+    errand = WriteContext(workspace_id=acme.workspace, actor=None, operation="test", now=NOW)
 
     async with Database(database_url) as other:
         found = asyncio.Event()
-        event.listen(other.reading.sync_engine, "after_cursor_execute", lambda *_: found.set())
+        event.listen(other.read_engine.sync_engine, "after_cursor_execute", lambda *_: found.set())
 
-        async def reconnect(writing: Writing) -> asyncio.Task[None]:
-            known = await locked_account(writing, account)
+        async def reconnect(writing: UnitOfWork) -> asyncio.Task[None]:
+            known = await get_account_for_update(writing, account)
             await writing.save_accounts([reconnected(known, None, NOW)])
-            failing = asyncio.create_task(fail_what_lacks_access(other, NOW))
+            failing = asyncio.create_task(fail_due_on_blocked_accounts(other, NOW))
             await found.wait()
             return failing
 
         async with asyncio.timeout(10):
-            await (await write(acme.database, errand, reconnect))
+            await (await run_in_transaction(acme.database, errand, reconnect))
 
     assert await failures(acme.database) == []
     assert await events(acme.database) == []

@@ -8,8 +8,8 @@ import pytest
 from app.db.engine import Database
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
-from app.services.api_keys import BELIEVED_FOR, Keys, revoke_key
-from tests.db.between import Between
+from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, revoke_key
+from tests.db.between import InterceptingDriver
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 
 SECOND = timedelta(seconds=1)
@@ -26,11 +26,11 @@ class Clock:
 
 async def test_a_revoked_key_is_believed_for_a_second_and_no_longer(database: Database) -> None:
     key, clock = await add_api_key(database, await add_workspace(database)), Clock()
-    keys = Keys(database, prefix=KEY_PREFIX, monotonic=clock)
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=clock)
     seen = await keys.authenticate(key.token, NOW)
     await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)
 
-    clock.seconds = BELIEVED_FOR.total_seconds() - 0.001
+    clock.seconds = CACHE_TTL.total_seconds() - 0.001
     assert await keys.authenticate(key.token, NOW) is seen
     clock.seconds += 0.001
     with pytest.raises(InvalidApiKey):
@@ -40,7 +40,7 @@ async def test_a_revoked_key_is_believed_for_a_second_and_no_longer(database: Da
 async def test_a_key_that_has_ended_is_not_believed(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, expires_at=NOW + SECOND)
-    keys = Keys(database, prefix=KEY_PREFIX, monotonic=Clock())
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=Clock())
     await keys.authenticate(key.token, NOW)
 
     with pytest.raises(InvalidApiKey):
@@ -49,7 +49,9 @@ async def test_a_key_that_has_ended_is_not_believed(database: Database) -> None:
 
 async def test_who_believes_nothing_looks_each_time(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
-    keys = Keys(database, prefix=KEY_PREFIX, monotonic=Clock(), believed_for=timedelta(0))
+    keys = ApiKeyAuthenticator(
+        database, prefix=KEY_PREFIX, monotonic=Clock(), cache_ttl=timedelta(0)
+    )
     seen = await keys.authenticate(key.token, NOW)
     await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)
 
@@ -60,11 +62,13 @@ async def test_who_believes_nothing_looks_each_time(database: Database) -> None:
 async def test_whoever_stays_has_to_go_when_the_key_is_revoked_and_not_when_it_cannot_be_told(
     database_url: str,
 ) -> None:
-    between = Between()
-    async with Database(database_url, driven_by=between) as database:
+    between = InterceptingDriver()
+    async with Database(database_url, wrap_driver=between) as database:
         workspace = await add_workspace(database)
         key = await add_api_key(database, workspace)
-        keys = Keys(database, prefix=KEY_PREFIX, monotonic=lambda: 0.0, believed_for=timedelta(0))
+        keys = ApiKeyAuthenticator(
+            database, prefix=KEY_PREFIX, monotonic=lambda: 0.0, cache_ttl=timedelta(0)
+        )
         failures = [ServiceUnavailable("away"), ValueError("broken")]
 
         async def fail() -> None:
@@ -72,7 +76,7 @@ async def test_whoever_stays_has_to_go_when_the_key_is_revoked_and_not_when_it_c
                 raise failures.pop()
             await revoke_key(database, key.id, now=NOW)
 
-        between.before = fail
+        between.before_statement = fail
         async with asyncio.timeout(10):
-            await keys.until_refused(key.token, lambda: NOW, timedelta(milliseconds=1))
+            await keys.wait_until_revoked(key.token, lambda: NOW, timedelta(milliseconds=1))
         assert failures == []

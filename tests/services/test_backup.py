@@ -11,8 +11,8 @@ from app.db.copying import TargetNotEmpty
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.migrations import SchemaMismatch
-from app.services.backup import BackupRefused, backup, restore
-from tests.db.contents import Ids, add_event, add_everything, all_rows
+from app.services.backup import BackupError, backup, restore
+from tests.db.contents import Ids, add_event, add_row_in_every_table, all_rows
 from tests.factories import NOW, add_post, add_workspace, queued
 
 
@@ -29,7 +29,7 @@ async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Da
 async def test_a_restored_backup_is_the_same_installation(
     database: Database, empty: Database, tmp_path: Path
 ) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
     file = tmp_path / "weekly [1] 100%?.db"
 
     backed_up = await backup(database, file, now=NOW, random_bytes=random_bytes)
@@ -42,7 +42,7 @@ async def test_a_restored_backup_is_the_same_installation(
 async def test_a_backup_is_one_private_file_and_can_be_served(
     database: Database, tmp_path: Path
 ) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
     folder = tmp_path / "backups"
     folder.mkdir()
     file = folder / "backup.db"
@@ -51,7 +51,7 @@ async def test_a_backup_is_one_private_file_and_can_be_served(
 
     assert list(folder.iterdir()) == [file]
     assert file.stat().st_mode & 0o777 == 0o600
-    async with Database.in_file(file) as served:
+    async with Database.from_file(file) as served:
         assert await all_rows(served) == await all_rows(database)
         await add_workspace(served)
 
@@ -62,7 +62,7 @@ async def test_an_existing_file_is_refused_and_left_alone(
     file = tmp_path / "backup.txt"
     file.write_text("somebody's")
 
-    with pytest.raises(BackupRefused) as refused:
+    with pytest.raises(BackupError) as refused:
         await backup(database, file, now=NOW, random_bytes=random_bytes)
 
     assert str(refused.value) == f"{file} exists; a backup never overwrites a file."
@@ -99,7 +99,7 @@ async def test_a_database_of_another_version_is_not_backed_up(
 async def test_a_backup_under_concurrent_writes_is_consistent(
     database: Database, tmp_path: Path
 ) -> None:
-    ids = await add_everything(database)
+    ids = await add_row_in_every_table(database)
     file = tmp_path / "backup.db"
     backup_ended = asyncio.Event()
 
@@ -120,7 +120,7 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     await back_up()
     rounds = await writer
 
-    async with Database.in_file(file) as copy:
+    async with Database.from_file(file) as copy:
         copied, live = await all_rows(copy), await all_rows(database)
         assert await find_problems(copy) == []
         assert await find_problems(database) == []
@@ -138,9 +138,9 @@ async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Pat
     text_file.write_text("not a database")
     absent = tmp_path / "absent.db"
 
-    with pytest.raises(BackupRefused) as not_a_backup:
+    with pytest.raises(BackupError) as not_a_backup:
         await restore(text_file, empty, now=NOW, random_bytes=random_bytes)
-    with pytest.raises(BackupRefused) as not_there:
+    with pytest.raises(BackupError) as not_there:
         await restore(absent, empty, now=NOW, random_bytes=random_bytes)
 
     assert str(not_a_backup.value) == f"{text_file} is not a backup of post-results."
@@ -153,7 +153,7 @@ async def test_a_backup_of_a_newer_version_is_refused(
 ) -> None:
     file = tmp_path / "backup.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
-    async with Database.in_file(file) as newer, newer.changing_schema() as connection:
+    async with Database.from_file(file) as newer, newer.schema_transaction() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(SchemaMismatch):
@@ -163,7 +163,7 @@ async def test_a_backup_of_a_newer_version_is_refused(
 async def test_a_database_with_data_is_not_restored_over(
     database: Database, tmp_path: Path
 ) -> None:
-    await add_everything(database)
+    await add_row_in_every_table(database)
     file = tmp_path / "backup.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
     await add_workspace(database, name="since then")

@@ -10,20 +10,20 @@ from app.db.events import check_position
 from app.db.integrity import find_problems
 from app.domain.events import FeedPosition
 from app.domain.ids import WorkspaceId
-from app.services.changes import forget_old_changes
-from tests.clients import serving
+from app.services.changes import prune_events
+from tests.clients import app_client
 from tests.db.contents import all_rows
 from tests.db.feeds import (
-    EVERYTHING,
-    kept_numbers,
-    numbered,
-    numbers_on,
-    pages,
-    tell,
-    tell_one_by_one,
+    ALL_CHANGES,
+    append_events_at,
+    append_test_events,
+    numbered_events,
+    read_all_pages,
+    seqs_per_page,
+    stored_seqs,
 )
 from tests.factories import NOW, add_workspace
-from tests.services.publishers import at_once, code_of
+from tests.services.publishers import error_code, run_concurrently
 
 KEPT_FOR = timedelta(days=30)
 MOMENT = timedelta(milliseconds=1)
@@ -32,7 +32,7 @@ YOUNG = NOW - KEPT_FOR
 
 
 async def forget(database: Database, now: datetime = NOW) -> None:
-    await forget_old_changes(database, now, kept_for=KEPT_FOR)
+    await prune_events(database, now, retention=KEPT_FOR)
 
 
 HISTORIES: list[tuple[list[datetime], list[int]]] = [
@@ -57,7 +57,7 @@ async def test_of_what_is_old_the_last_stays_and_whatever_is_behind_it(
     kept_in: dict[WorkspaceId, list[int]] = {}
     for times, kept in HISTORIES:
         workspace = await add_workspace(database)
-        await tell_one_by_one(database, workspace, times)
+        await append_events_at(database, workspace, times)
         kept_in[workspace] = kept
     before = await all_rows(database)
 
@@ -65,7 +65,7 @@ async def test_of_what_is_old_the_last_stays_and_whatever_is_behind_it(
 
     after = await all_rows(database)
     assert after["event"] == [row for row in before["event"] if row[1] in kept_in[row[0]]]
-    assert {each: await kept_numbers(database, each) for each in kept_in} == kept_in
+    assert {each: await stored_seqs(database, each) for each in kept_in} == kept_in
     assert {**after, "event": ()} == {**before, "event": ()}
     assert await find_problems(database) == []
     await forget(database)
@@ -77,34 +77,34 @@ async def test_who_looks_often_misses_nothing_where_next_to_nothing_happens(
 ) -> None:
     workspace = await add_workspace(database)
     reader = database.read(workspace)
-    await tell(database, workspace, numbered(3), at=OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
     await forget(database)
     seen_all = FeedPosition(3, OLD)
 
-    await tell(database, workspace, numbered(2))
+    await append_test_events(database, workspace, numbered_events(2))
     await forget(database)
 
-    assert numbers_on(await pages(reader, seen_all, EVERYTHING, 1)) == [4, 5]
+    assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
     later = NOW + KEPT_FOR
     await forget(database, later)
-    assert numbers_on(await pages(reader, seen_all, EVERYTHING, 1)) == [4, 5]
+    assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
     await forget(database, later + MOMENT)
-    assert await kept_numbers(database, workspace) == [5]
-    assert await code_of(check_position(reader, seen_all)) == "resync_required"
+    assert await stored_seqs(database, workspace) == [5]
+    assert await error_code(check_position(reader, seen_all)) == "resync_required"
 
 
 async def test_a_cursor_that_is_good_afterwards_misses_nothing(database: Database) -> None:
     workspace = await add_workspace(database)
     times = [OLD, OLD, OLD, YOUNG, OLD, NOW, NOW]
-    await tell_one_by_one(database, workspace, times)
+    await append_events_at(database, workspace, times)
     await forget(database)
 
     reader = database.read(workspace)
     found: list[object] = []
     for seq, at in enumerate(times, 1):
         position = FeedPosition(seq, at)
-        code = await code_of(check_position(reader, position))
-        found.append(code or numbers_on(await pages(reader, position, EVERYTHING, 2)))
+        code = await error_code(check_position(reader, position))
+        found.append(code or seqs_per_page(await read_all_pages(reader, position, ALL_CHANGES, 2)))
     assert found == [
         "resync_required",
         "resync_required",
@@ -121,15 +121,15 @@ async def test_however_many_are_old_all_of_them_go_a_thousand_at_once(
     database: Database, old: int
 ) -> None:
     workspace = await add_workspace(database)
-    await tell(database, workspace, numbered(old), at=OLD)
-    await tell(database, workspace, numbered(2), at=YOUNG)
+    await append_test_events(database, workspace, numbered_events(old), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(2), occurred_at=YOUNG)
     deleted: list[int] = []
 
     def note(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("DELETE"):
             deleted.append(getattr(cursor, "rowcount"))  # noqa: B009 - of any driver
 
-    engine = database.writing.sync_engine
+    engine = database.write_engine.sync_engine
     event.listen(engine, "after_cursor_execute", note)
     try:
         await forget(database)
@@ -138,22 +138,22 @@ async def test_however_many_are_old_all_of_them_go_a_thousand_at_once(
 
     gone = old - 1
     assert deleted == [1000] * (gone // 1000) + [gone % 1000] * bool(gone % 1000)
-    assert await kept_numbers(database, workspace) == [old, old + 1, old + 2]
+    assert await stored_seqs(database, workspace) == [old, old + 1, old + 2]
 
 
 async def test_several_processes_may_forget_at_once_while_somebody_writes(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    await tell(database, workspace, numbered(2100), at=OLD)
+    await append_test_events(database, workspace, numbered_events(2100), occurred_at=OLD)
     async with Database(database_url, timeout=timedelta(minutes=1)) as other:
-        await at_once(
+        await run_concurrently(
             [
                 *(forget(each) for each in (database, other, database, other)),
-                *(tell(other, workspace, numbered(1)) for _ in range(5)),
+                *(append_test_events(other, workspace, numbered_events(1)) for _ in range(5)),
             ]
         )
-    assert await kept_numbers(database, workspace) == list(range(2100, 2106))
+    assert await stored_seqs(database, workspace) == list(range(2100, 2106))
     assert await find_problems(database) == []
 
 
@@ -161,11 +161,11 @@ async def test_a_service_forgets_what_is_older_than_it_is_told_to_keep(
     database: Database,
 ) -> None:
     workspace = await add_workspace(database)
-    await tell(database, workspace, numbered(3), at=OLD)
-    await tell(database, workspace, numbered(3), at=NOW)
-    async with serving(database, now=YOUNG):
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=NOW)
+    async with app_client(database, now=YOUNG):
         pass
-    assert await kept_numbers(database, workspace) == [1, 2, 3, 4, 5, 6]
-    async with serving(database):
+    assert await stored_seqs(database, workspace) == [1, 2, 3, 4, 5, 6]
+    async with app_client(database):
         pass
-    assert await kept_numbers(database, workspace) == [3, 4, 5, 6]
+    assert await stored_seqs(database, workspace) == [3, 4, 5, 6]

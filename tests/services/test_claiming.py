@@ -14,7 +14,13 @@ from app.db.integrity import find_problems
 from app.domain.destinations import DestinationStatus, ErrorCategory
 from app.domain.editing import PostChanges
 from app.domain.ids import PostId, WorkspaceId
-from app.services.claiming import POLL, Claim, Wish, claim_destinations, waiting_for
+from app.services.claiming import (
+    CLAIM_POLL_INTERVAL,
+    Claim,
+    ClaimRequest,
+    claim_destinations,
+    poll_for_claims,
+)
 from app.services.posts import cancel_post, change_post, delete_post
 from app.services.publishing import Publisher
 from app.services.retries import retry_one_post
@@ -36,7 +42,15 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.services.publishers import MINUTE, at_once, claim, code_of, errand, look, states
+from tests.services.publishers import (
+    MINUTE,
+    claim,
+    claim_for_verification,
+    destination_states,
+    error_code,
+    run_concurrently,
+    write_context,
+)
 
 SECOND = timedelta(seconds=1)
 
@@ -77,7 +91,7 @@ async def test_the_longest_due_come_first_whatever_made_them_due(acme: Tenant) -
         assert (each.lease.token, each.lease.fence) == (state.lease_token, state.fence)
         assert each.lease.destination_id == each.destination.id
         assert each.account.id == account
-        assert state == (await states(acme.database, acme.workspace, each.post.id))[0]
+        assert state == (await destination_states(acme.database, acme.workspace, each.post.id))[0]
     assert await claim(acme.database) == []
 
 
@@ -136,7 +150,9 @@ async def test_what_is_due_on_an_account_that_cannot_post_fails_instead(
     claims = await claim(acme.database)
 
     assert [each.account.id for each in claims] == [can]
-    failed_one, kept, failed_too = await states(acme.database, acme.workspace, post.id, other.id)
+    failed_one, kept, failed_too = await destination_states(
+        acme.database, acme.workspace, post.id, other.id
+    )
     for state in (failed_one, failed_too):
         assert state.status is DestinationStatus.FAILED
         assert (state.error_category, state.attempts) == (ErrorCategory.AUTH, 0)
@@ -175,7 +191,7 @@ async def test_few_claims_begin_anywhere_so_that_nobody_waits_for_a_large_worksp
         (UUID(int=2**128 - 1), crowded),
     ):
         starts = iter([start])
-        wish = Wish(limit=1, lease=MINUTE, platforms=None)
+        wish = ClaimRequest(limit=1, lease_duration=MINUTE, platforms=None)
         claims = await claim_destinations(
             database,
             Publisher(None, None),
@@ -229,7 +245,7 @@ async def test_a_key_claims_and_looks_in_its_own_workspace_alone(database: Datab
 
     for claims in (
         await claim(database, publisher=publisher),
-        await look(database, publisher=publisher),
+        await claim_for_verification(database, publisher=publisher),
     ):
         assert [each.lease.workspace_id for each in claims] == [ours]
     assert {(row[0], row[3]) for row in (await all_rows(database))["event"]} == {(ours, key.id)}
@@ -272,7 +288,7 @@ async def test_a_claim_and_a_command_of_the_same_post_come_one_after_the_other(
         commands: dict[str, Callable[[PostId], Awaitable[object]]] = {
             "change": lambda post: change_post(
                 busy,
-                errand(acme.workspace),
+                write_context(acme.workspace),
                 post,
                 PostChanges(content="New"),
                 account_ids=None,
@@ -280,25 +296,30 @@ async def test_a_claim_and_a_command_of_the_same_post_come_one_after_the_other(
                 new_id=uuid4,
             ),
             "cancel": lambda post: cancel_post(
-                busy, errand(acme.workspace), post, expected_version=None
+                busy, write_context(acme.workspace), post, expected_version=None
             ),
             "delete": lambda post: delete_post(
-                busy, errand(acme.workspace), post, expected_version=None
+                busy, write_context(acme.workspace), post, expected_version=None
             ),
             "retry": lambda post: retry_one_post(
-                busy, errand(acme.workspace), post, only=None, force=False, key=None
+                busy,
+                write_context(acme.workspace),
+                post,
+                account_ids=None,
+                force=False,
+                idempotency_key=None,
             ),
         }
         work = commands[command]
         codes, claims = await asyncio.gather(
-            at_once(code_of(work(post)) for post in posts),
-            at_once(claim(busy, 3) for _ in range(4)),
+            run_concurrently(error_code(work(post)) for post in posts),
+            run_concurrently(claim(busy, 3) for _ in range(4)),
         )
 
     given = {each.post.id for some in claims for each in some}
     assert len(given) == sum(len(some) for some in claims)
     for post, code in zip(posts, codes, strict=True):
-        (state,) = await states(acme.database, acme.workspace, post)
+        (state,) = await destination_states(acme.database, acme.workspace, post)
         assert (state.lease_token is not None) == (post in given)
         if command in ("cancel", "delete"):
             assert (code is None) != (post in given)
@@ -318,7 +339,7 @@ async def test_what_somebody_is_changing_is_passed_over_and_waited_for_by_nobody
         (await add_post(acme.database, acme.workspace, {account: queued(NOW - each * SECOND)})).id
         for each in (2, 1)
     ]
-    async with acme.database.writing.begin() as connection:
+    async with acme.database.write_engine.begin() as connection:
         await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{first}' FOR UPDATE")
         async with asyncio.timeout(5):
             assert ids(await claim(acme.database)) == [second]
@@ -344,14 +365,14 @@ async def test_unknown_outcomes_are_looked_at_the_longest_unknown_first(acme: Te
     given_up = replace(being_verified(expires_at=NOW - 3 * MINUTE), settled_at=NOW)
     posts.append((await add_post(acme.database, acme.workspace, {account: given_up})).id)
 
-    claims = await look(acme.database)
+    claims = await claim_for_verification(acme.database)
 
     assert ids(claims) == [posts[each] for each in (4, 0, 2, 1)]
     for each in claims:
         state = each.destination.state
         assert each.expires_at == state.verifiable_at == NOW + MINUTE
         assert (each.lease.token, each.lease.fence) == (state.verification_token, state.fence)
-    assert ids(await look(acme.database, now=NOW + SECOND)) == [posts[3]]
+    assert ids(await claim_for_verification(acme.database, now=NOW + SECOND)) == [posts[3]]
 
 
 async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
@@ -371,11 +392,11 @@ async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
     def going_on() -> bool:
         return False
 
-    assert await waiting_for(asked, 10 * POLL, sleep, going_on) == due
+    assert await poll_for_claims(asked, 10 * CLAIM_POLL_INTERVAL, sleep, going_on) == due
     assert slept == [0.25, 0.25]
-    assert await waiting_for(asked, 3 * POLL, sleep, going_on) == []
+    assert await poll_for_claims(asked, 3 * CLAIM_POLL_INTERVAL, sleep, going_on) == []
     assert len(slept) == 5
-    assert await waiting_for(asked, timedelta(0), sleep, going_on) == []
+    assert await poll_for_claims(asked, timedelta(0), sleep, going_on) == []
     assert len(slept) == 5
 
 
@@ -389,7 +410,9 @@ async def test_who_waits_claims_nothing_more_once_it_is_to_stop() -> None:
     async def sleep(_seconds: float) -> None:
         asked.append(-1)
 
-    assert await waiting_for(nothing, 10 * POLL, sleep, lambda: -1 in asked) == []
+    assert (
+        await poll_for_claims(nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: -1 in asked) == []
+    )
     assert asked == [0, -1]
-    assert await waiting_for(nothing, 10 * POLL, sleep, lambda: True) == []
+    assert await poll_for_claims(nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: True) == []
     assert asked == [0, -1, 2]

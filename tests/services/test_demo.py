@@ -33,7 +33,7 @@ from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidApiKey
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
-from app.services.api_keys import Keys
+from app.services.api_keys import ApiKeyAuthenticator
 from app.services.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 from app.settings import SettingsError
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
@@ -53,7 +53,7 @@ async def load(database: Database, *, token: str = TOKEN, now: datetime = NOW) -
 
 
 async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return {
             table.name: list(await connection.execute(select(table).order_by(*table.primary_key)))
             for table in Base.metadata.sorted_tables
@@ -63,9 +63,9 @@ async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
 async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequence[Scope] | None:
     """What a token may do in the demo workspace; None if it does not work."""
     try:
-        viewer = await Keys(database, prefix=KEY_PREFIX, monotonic=monotonic).authenticate(
-            token, now
-        )
+        viewer = await ApiKeyAuthenticator(
+            database, prefix=KEY_PREFIX, monotonic=monotonic
+        ).authenticate(token, now)
     except InvalidApiKey:
         return None
     assert viewer.workspace_id == DEMO_WORKSPACE_ID
@@ -255,7 +255,7 @@ async def test_keys_of_other_names_and_workspaces_are_left_alone(database: Datab
         await add_api_key(database, elsewhere, name="demo"),
     ]
     await load(database, token=OTHER_TOKEN, now=LATER)
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         revoked = await connection.scalars(
             select(ApiKey.revoked_at).where(ApiKey.id.in_([key.id for key in others]))
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.accounts import ACTIVITY_WINDOW, WORRYING_PERMANENT_FAILURES
+from app.domain.accounts import ACTIVITY_WINDOW, PERMANENT_FAILURE_WARNING_THRESHOLD
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
     PERMANENT_CATEGORIES,
@@ -21,7 +21,7 @@ from app.domain.destinations import (
 )
 from app.domain.diagnosis import ADVICE, CANCELLED
 from app.domain.posts import PostStatus, post_published_at, post_status
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 from app.services.demo.loading import demo_data
 from app.services.demo.unfinished import LEASE
 from tests.factories import NOW
@@ -44,7 +44,7 @@ class Made:
 
     def __init__(self, now: datetime) -> None:
         rows = demo_data(now)
-        self.now = cut_to_milliseconds(now)
+        self.now = truncate_to_ms(now)
         self.accounts: list[Any] = [SimpleNamespace(**row) for row in rows.accounts]
         self.posts: list[Any] = [SimpleNamespace(**row) for row in rows.posts]
         self.destinations: list[Any] = [SimpleNamespace(**row) for row in rows.destinations]
@@ -259,7 +259,7 @@ def test_the_first_two_accounts_are_never_in_doubt(made: Made) -> None:
             and row.error_code != CANCELLED
             and row.settled_at >= made.now - ACTIVITY_WINDOW
         ]
-        assert len(permanent) < WORRYING_PERMANENT_FAILURES
+        assert len(permanent) < PERMANENT_FAILURE_WARNING_THRESHOLD
 
 
 def test_every_state_is_possible_and_folds_to_its_post(made: Made) -> None:
@@ -358,7 +358,7 @@ def test_all_times_are_whole_milliseconds(made: Made) -> None:
     for row in (*made.accounts, *made.posts, *made.destinations, *made.attempts, *made.evidence):
         for value in vars(row).values():
             if isinstance(value, datetime):
-                assert value == cut_to_milliseconds(value)
+                assert value == truncate_to_ms(value)
 
 
 Q, P, F = DestinationStatus.QUEUED, DestinationStatus.PUBLISHING, DestinationStatus.FAILED

@@ -9,21 +9,21 @@ import pytest
 import structlog
 
 from app.db.engine import Database
-from app.db.events import forget_events
+from app.db.events import delete_events
 from app.domain.errors import ResyncRequired, ServiceUnavailable
-from app.domain.events import START, ChangeFilter, EventKind, FeedPosition
-from tests.db.between import nothing
-from tests.db.feeds import EVERYTHING, numbered, tell
+from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
+from tests.db.between import do_nothing
+from tests.db.feeds import ALL_CHANGES, append_test_events, numbered_events
 from tests.factories import NOW
-from tests.servers import SECONDS
+from tests.servers import TIMEOUT_SECONDS
 from tests.services.following import (
-    BY_WAKE_UPS_ALONE,
-    OFTEN,
-    Scene,
-    readers,
-    scene,
-    take,
-    until,
+    NO_POLLING,
+    SHORT_POLL_INTERVAL,
+    FeedScenario,
+    open_feed_scenario,
+    reader_task_names,
+    receive_seqs,
+    wait_until,
 )
 
 KEPT = 500
@@ -31,178 +31,186 @@ AT_ONCE = 100
 
 
 @pytest.fixture
-async def woken(anyio_backend: str, database_url: str) -> AsyncIterator[Scene]:
+async def woken(anyio_backend: str, database_url: str) -> AsyncIterator[FeedScenario]:
     """Where nobody looks for changes unless there is a wake-up."""
-    async with scene(database_url, BY_WAKE_UPS_ALONE) as made:
+    async with open_feed_scenario(database_url, NO_POLLING) as made:
         yield made
 
 
-async def forget(here: Scene, until_: int) -> None:
-    await here.database.write(partial(forget_events, workspace_id=here.workspace, until=until_))
+async def forget(here: FeedScenario, until_: int) -> None:
+    await here.database.write(partial(delete_events, workspace_id=here.workspace, last_seq=until_))
 
 
-async def test_nothing_runs_on_when_the_last_follower_has_left(woken: Scene) -> None:
-    async with woken.following():
-        async with woken.following():
-            running = readers()
+async def test_nothing_runs_on_when_the_last_follower_has_left(woken: FeedScenario) -> None:
+    async with woken.subscribe():
+        async with woken.subscribe():
+            running = reader_task_names()
             assert len(running) == 1
-        assert readers() == running
-    assert readers() == set()
-    await woken.happen(1)
-    count = await woken.quiet()
-    async with woken.following() as again:
-        await woken.happen(1)
-        assert await take(again, 1) == [2]
-    assert await woken.quiet() > count
-    assert readers() == set()
+        assert reader_task_names() == running
+    assert reader_task_names() == set()
+    await woken.append_and_notify(1)
+    count = await woken.wait_until_idle()
+    async with woken.subscribe() as again:
+        await woken.append_and_notify(1)
+        assert await receive_seqs(again, 1) == [2]
+    assert await woken.wait_until_idle() > count
+    assert reader_task_names() == set()
 
 
-async def test_whoever_leaves_just_when_there_is_something_new_can_leave(woken: Scene) -> None:
+async def test_whoever_leaves_just_when_there_is_something_new_can_leave(
+    woken: FeedScenario,
+) -> None:
     """However many steps of the event loop lie between the wake-up and the end."""
 
     async def leave_after(steps: int) -> None:
-        async with woken.following():
-            await woken.quiet()
-            woken.feeds.wake(woken.workspace)
+        async with woken.subscribe():
+            await woken.wait_until_idle()
+            woken.feed.wake(woken.workspace)
             for _ in range(steps):
                 await asyncio.sleep(0)
 
     for steps in range(6):
         leaving = {asyncio.create_task(leave_after(steps))}
-        _, left_behind = await asyncio.wait(leaving, timeout=SECONDS)
+        _, left_behind = await asyncio.wait(leaving, timeout=TIMEOUT_SECONDS)
         assert left_behind == set()
 
 
 async def test_who_is_cancelled_while_it_waits_disturbs_nobody_and_can_come_again(
-    woken: Scene,
+    woken: FeedScenario,
 ) -> None:
-    async with woken.following() as leaving, woken.following() as staying:
-        tasks = [asyncio.create_task(take(each, 2)) for each in (leaving, staying)]
-        await woken.quiet()
+    async with woken.subscribe() as leaving, woken.subscribe() as staying:
+        tasks = [asyncio.create_task(receive_seqs(each, 2)) for each in (leaving, staying)]
+        await woken.wait_until_idle()
         tasks[0].cancel()
-        await woken.happen(2)
+        await woken.append_and_notify(2)
         assert await tasks[1] == [1, 2]
         assert tasks[0].cancelled()
-        assert await take(leaving, 2) == [1, 2]
+        assert await receive_seqs(leaving, 2) == [1, 2]
 
 
-async def test_who_is_cancelled_while_it_reads_for_itself_has_lost_nothing(woken: Scene) -> None:
-    await woken.happen(3)
-    async with woken.following(START) as following:
-        await woken.quiet()
+async def test_who_is_cancelled_while_it_reads_for_itself_has_lost_nothing(
+    woken: FeedScenario,
+) -> None:
+    await woken.append_and_notify(3)
+    async with woken.subscribe(FEED_START) as following:
+        await woken.wait_until_idle()
         reading = asyncio.Event()
 
         async def stay() -> None:
             reading.set()
             await asyncio.Event().wait()
 
-        woken.between.before = stay
-        task = asyncio.create_task(take(following, 3))
+        woken.interceptor.before_statement = stay
+        task = asyncio.create_task(receive_seqs(following, 3))
         await reading.wait()
         task.cancel()
         await asyncio.wait({task})
-        woken.between.before = nothing
-        assert await take(following, 3) == [1, 2, 3]
+        woken.interceptor.before_statement = do_nothing
+        assert await receive_seqs(following, 3) == [1, 2, 3]
 
 
-async def test_who_falls_far_behind_reads_what_the_others_have_not_kept(woken: Scene) -> None:
+async def test_who_falls_far_behind_reads_what_the_others_have_not_kept(
+    woken: FeedScenario,
+) -> None:
     told = 700
-    async with woken.following() as slow, woken.following() as quick, woken.following() as choosy:
-        await woken.quiet()
+    async with woken.subscribe() as slow, woken.subscribe() as quick, woken.subscribe() as choosy:
+        await woken.wait_until_idle()
         for _ in range(7):
-            await woken.happen(AT_ONCE)
-            await take(quick, AT_ONCE)
-        before = await woken.quiet()
+            await woken.append_and_notify(AT_ONCE)
+            await receive_seqs(quick, AT_ONCE)
+        before = await woken.wait_until_idle()
 
         in_parts: list[list[int]] = [[0]]
         while in_parts[-1][-1] < told:
-            in_parts.append([each.seq for each in await slow.changes(EVERYTHING)])
+            in_parts.append([each.seq for each in await slow.next_changes(ALL_CHANGES)])
 
         assert [seq for part in in_parts for seq in part] == list(range(told + 1))
         # Pages of the database, and then all that is kept.
         assert len(in_parts[-1]) == KEPT
-        assert await woken.quiet() - before == 3 * len(in_parts[1:-1])
-        await woken.happen(1)
-        assert await take(slow, 1) == await take(quick, 1) == [told + 1]
+        assert await woken.wait_until_idle() - before == 3 * len(in_parts[1:-1])
+        await woken.append_and_notify(1)
+        assert await receive_seqs(slow, 1) == await receive_seqs(quick, 1) == [told + 1]
 
         wanted = ChangeFilter(kinds=[EventKind.POST_CHANGED])
-        assert await take(choosy, told + 1, wanted) == list(range(1, told + 2))
+        assert await receive_seqs(choosy, told + 1, wanted) == list(range(1, told + 2))
 
 
-async def test_who_follows_keeps_up_with_the_reader_of_many_changes(woken: Scene) -> None:
+async def test_who_follows_keeps_up_with_the_reader_of_many_changes(woken: FeedScenario) -> None:
     """Where a read need not wait for anything, too."""
-    async with woken.following() as following:
-        before = await woken.quiet()
-        waiting = asyncio.create_task(take(following, 3 * KEPT))
-        await woken.happen(3 * KEPT)
+    async with woken.subscribe() as following:
+        before = await woken.wait_until_idle()
+        waiting = asyncio.create_task(receive_seqs(following, 3 * KEPT))
+        await woken.append_and_notify(3 * KEPT)
         assert await waiting == list(range(1, 3 * KEPT + 1))
         # It was left nothing to read for itself.
-        assert await woken.quiet() - before == 3 * KEPT // AT_ONCE + 1
+        assert await woken.wait_until_idle() - before == 3 * KEPT // AT_ONCE + 1
 
 
-async def test_who_is_just_not_too_far_behind_needs_no_database(woken: Scene) -> None:
-    async with woken.following() as slow, woken.following() as quick:
-        await woken.quiet()
-        await woken.happen(KEPT)
-        await take(quick, KEPT)
-        before = await woken.quiet()
-        assert [each.seq for each in await slow.changes(EVERYTHING)] == list(range(1, KEPT + 1))
-        assert await woken.quiet() == before
+async def test_who_is_just_not_too_far_behind_needs_no_database(woken: FeedScenario) -> None:
+    async with woken.subscribe() as slow, woken.subscribe() as quick:
+        await woken.wait_until_idle()
+        await woken.append_and_notify(KEPT)
+        await receive_seqs(quick, KEPT)
+        before = await woken.wait_until_idle()
+        assert [each.seq for each in await slow.next_changes(ALL_CHANGES)] == list(
+            range(1, KEPT + 1)
+        )
+        assert await woken.wait_until_idle() == before
 
 
-async def test_long_texts_are_not_kept_beyond_a_bound(woken: Scene) -> None:
+async def test_long_texts_are_not_kept_beyond_a_bound(woken: FeedScenario) -> None:
     """Of 4,000,000 characters, into which two of these go and three do not."""
     content = "x" * 1_500_000
     async with AsyncExitStack() as stack:
-        followers = [await stack.enter_async_context(woken.following()) for _ in range(2)]
-        await woken.quiet()
-        await woken.happen(1, content)
-        assert await take(followers[1], 1) == [1]
-        await woken.happen(2, content)
+        followers = [await stack.enter_async_context(woken.subscribe()) for _ in range(2)]
+        await woken.wait_until_idle()
+        await woken.append_and_notify(1, content)
+        assert await receive_seqs(followers[1], 1) == [1]
+        await woken.append_and_notify(2, content)
         read = []
         for each, count in zip(followers, (3, 2), strict=True):
-            before = await woken.quiet()
-            assert len(await take(each, count)) == count
-            read.append(await woken.quiet() - before)
+            before = await woken.wait_until_idle()
+            assert len(await receive_seqs(each, count)) == count
+            read.append(await woken.wait_until_idle() - before)
         assert read == [3, 0]
 
-        await woken.happen(1, 3 * content)  # which alone is too long
-        before = await woken.quiet()
+        await woken.append_and_notify(1, 3 * content)  # which alone is too long
+        before = await woken.wait_until_idle()
         for each in followers:
-            (change,) = await each.changes(EVERYTHING)
+            (change,) = await each.next_changes(ALL_CHANGES)
             assert (change.seq, change.changes) == (4, {"content": 3 * content})
-        assert await woken.quiet() - before == 2 * 3
-        await woken.happen(1)
-        before = await woken.quiet()
-        assert [await take(each, 1) for each in followers] == [[5], [5]]
-        assert await woken.quiet() == before
+        assert await woken.wait_until_idle() - before == 2 * 3
+        await woken.append_and_notify(1)
+        before = await woken.wait_until_idle()
+        assert [await receive_seqs(each, 1) for each in followers] == [[5], [5]]
+        assert await woken.wait_until_idle() == before
 
 
 async def test_while_the_database_is_away_who_follows_waits_and_then_goes_on(
     database: Database, database_url: str
 ) -> None:
-    async with scene(database_url, OFTEN) as here:
+    async with open_feed_scenario(database_url, SHORT_POLL_INTERVAL) as here:
         tries: list[None] = []
 
         async def refuse() -> None:
             tries.append(None)
             raise ConnectionRefusedError
 
-        async with here.following() as live, here.following() as behind:
+        async with here.subscribe() as live, here.subscribe() as behind:
             for first in (1, 602):
-                await tell(database, here.workspace, numbered(600))
-                assert await take(live, 600) == list(range(first, first + 600))
+                await append_test_events(database, here.workspace, numbered_events(600))
+                assert await receive_seqs(live, 600) == list(range(first, first + 600))
                 with structlog.testing.capture_logs() as logs:
                     tries.clear()
-                    here.between.before = refuse
+                    here.interceptor.before_statement = refuse
                     waiting = [
-                        asyncio.create_task(take(each, count))
+                        asyncio.create_task(receive_seqs(each, count))
                         for each, count in ((live, 1), (behind, 601))
                     ]
-                    await tell(database, here.workspace, numbered(1))
-                    await until(lambda: len(tries) > 10)
+                    await append_test_events(database, here.workspace, numbered_events(1))
+                    await wait_until(lambda: len(tries) > 10)
                     assert not any(each.done() for each in waiting)
-                    here.between.before = nothing
+                    here.interceptor.before_statement = do_nothing
                     assert await waiting[0] == [first + 600]
                     assert await waiting[1] == list(range(first, first + 601))
                 assert [(each["log_level"], each["event"]) for each in logs] == [
@@ -211,72 +219,74 @@ async def test_while_the_database_is_away_who_follows_waits_and_then_goes_on(
 
 
 async def test_who_begins_to_follow_while_the_database_is_away_is_told_so_and_leaves_nothing(
-    woken: Scene,
+    woken: FeedScenario,
 ) -> None:
     async def refuse() -> None:
         raise ConnectionRefusedError
 
-    woken.between.before = refuse
+    woken.interceptor.before_statement = refuse
     with pytest.raises(ServiceUnavailable):
-        async with woken.following():
+        async with woken.subscribe():
             pass
-    assert readers() == set()
-    woken.between.before = nothing
+    assert reader_task_names() == set()
+    woken.interceptor.before_statement = do_nothing
 
 
 async def test_where_changes_are_forgotten_before_they_were_read_all_must_read_anew(
-    woken: Scene,
+    woken: FeedScenario,
 ) -> None:
-    await woken.happen(2)
+    await woken.append_and_notify(2)
     async with AsyncExitStack() as stack:
-        torn = [await stack.enter_async_context(woken.following()) for _ in range(3)]
-        await woken.quiet()
-        waiting = [asyncio.create_task(each.changes(EVERYTHING)) for each in torn[1:]]
-        await tell(woken.database, woken.workspace, numbered(3))
+        torn = [await stack.enter_async_context(woken.subscribe()) for _ in range(3)]
+        await woken.wait_until_idle()
+        waiting = [asyncio.create_task(each.next_changes(ALL_CHANGES)) for each in torn[1:]]
+        await append_test_events(woken.database, woken.workspace, numbered_events(3))
         await forget(woken, 3)
 
-        woken.feeds.wake(woken.workspace)
+        woken.feed.wake(woken.workspace)
 
-        await asyncio.wait(waiting, timeout=SECONDS)
+        await asyncio.wait(waiting, timeout=TIMEOUT_SECONDS)
         for task in waiting:
             with pytest.raises(ResyncRequired):
                 task.result()
         for each in torn:  # also who was not waiting just then, and who asks again
             with pytest.raises(ResyncRequired):
-                await each.changes(EVERYTHING)
-        for lost in (START, FeedPosition(2, NOW), FeedPosition(3, NOW), FeedPosition(6, NOW)):
+                await each.next_changes(ALL_CHANGES)
+        for lost in (FEED_START, FeedPosition(2, NOW), FeedPosition(3, NOW), FeedPosition(6, NOW)):
             with pytest.raises(ResyncRequired):
-                async with woken.following(lost):
+                async with woken.subscribe(lost):
                     pass
         for after, numbers in ((None, [6]), (FeedPosition(4, NOW), [5, 6])):
-            async with woken.following(after) as anew:
+            async with woken.subscribe(after) as anew:
                 if after is None:
-                    await woken.happen(1)
-                assert await take(anew, len(numbers)) == numbers
-        async with woken.following() as new, woken.following() as other:
+                    await woken.append_and_notify(1)
+                assert await receive_seqs(anew, len(numbers)) == numbers
+        async with woken.subscribe() as new, woken.subscribe() as other:
             await stack.aclose()  # those who left are no burden to those who have come
-            await woken.happen(1)
-            assert await take(new, 1) == await take(other, 1) == [7]
-    assert readers() == set()
+            await woken.append_and_notify(1)
+            assert await receive_seqs(new, 1) == await receive_seqs(other, 1) == [7]
+    assert reader_task_names() == set()
 
 
 async def test_who_was_far_behind_what_is_forgotten_must_read_anew_and_the_others_go_on(
-    woken: Scene,
+    woken: FeedScenario,
 ) -> None:
-    async with woken.following() as behind, woken.following() as live:
-        await woken.happen(KEPT + 1)
-        await take(live, KEPT + 1)
+    async with woken.subscribe() as behind, woken.subscribe() as live:
+        await woken.append_and_notify(KEPT + 1)
+        await receive_seqs(live, KEPT + 1)
         await forget(woken, KEPT)
         with pytest.raises(ResyncRequired):
-            await behind.changes(EVERYTHING)
-        await woken.happen(1)
-        assert await take(live, 1) == [KEPT + 2]
+            await behind.next_changes(ALL_CHANGES)
+        await woken.append_and_notify(1)
+        assert await receive_seqs(live, 1) == [KEPT + 2]
 
 
-async def test_what_is_forgotten_after_it_was_read_is_told_nevertheless(woken: Scene) -> None:
-    async with woken.following() as slow, woken.following() as quick:
-        await woken.quiet()
-        await woken.happen(10)
-        await take(quick, 10)
+async def test_what_is_forgotten_after_it_was_read_is_told_nevertheless(
+    woken: FeedScenario,
+) -> None:
+    async with woken.subscribe() as slow, woken.subscribe() as quick:
+        await woken.wait_until_idle()
+        await woken.append_and_notify(10)
+        await receive_seqs(quick, 10)
         await forget(woken, 9)
-        assert await take(slow, 10) == list(range(1, 11))
+        assert await receive_seqs(slow, 10) == list(range(1, 11))

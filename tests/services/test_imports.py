@@ -13,19 +13,19 @@ from sqlalchemy import select
 from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.db.models import Destination
-from app.db.workspaces import NamedWorkspace
+from app.db.workspaces import WorkspaceRef
 from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import WorkspaceId
-from app.domain.imports.bringing_in import Effect
+from app.domain.imports.bringing_in import ImportResult
 from app.domain.imports.json_texts import JsonText
-from app.domain.imports.records import PostRecord, Refusal, records_in
+from app.domain.imports.records import PostRecord, RejectedRecord, parse_records
 from app.domain.workspaces import WorkspaceKind
-from app.services.access import fail_what_lacks_access
+from app.services.access import fail_due_on_blocked_accounts
 from app.services.demo import DEMO_WORKSPACE_ID, load_demo
-from app.services.imports import import_records, rehearse_import
-from app.services.leases import settle_lost_leases
-from tests.clients import Client, Tenant, serving
-from tests.db.contents import add_everything, all_rows
+from app.services.imports import dry_run_import, import_records
+from app.services.leases import settle_expired_leases
+from tests.clients import Client, Tenant, app_client
+from tests.db.contents import add_row_in_every_table, all_rows
 from tests.factories import (
     KEY_PREFIX,
     NOW,
@@ -37,7 +37,7 @@ from tests.factories import (
     queued,
     waiting_for_retry,
 )
-from tests.rest.envelopes import data_of
+from tests.rest.envelopes import success_data
 
 BAD_TIME = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
@@ -79,10 +79,10 @@ def a_post(
     }
 
 
-def records(*answers: object) -> Iterator[PostRecord | Refusal]:
+def records(*answers: object) -> Iterator[PostRecord | RejectedRecord]:
     """As they are found in a file with one answer a line."""
     for line, answer in enumerate(answers, 1):
-        yield from records_in(JsonText(line, answer))
+        yield from parse_records(JsonText(line, answer))
 
 
 async def brought_in(
@@ -90,23 +90,25 @@ async def brought_in(
     workspace: WorkspaceId,
     *answers: object,
     kind: WorkspaceKind = WorkspaceKind.LOCAL,
-) -> list[Effect | Refusal]:
+) -> list[ImportResult | RejectedRecord]:
     return await outcomes(
-        import_records(database, NamedWorkspace(workspace, kind), records(*answers), now=LATER)
+        import_records(database, WorkspaceRef(workspace, kind), records(*answers), now=LATER)
     )
 
 
 async def rehearsed(
     database: Database, workspace: WorkspaceId, *answers: object
-) -> list[Effect | Refusal]:
+) -> list[ImportResult | RejectedRecord]:
     return await outcomes(
-        rehearse_import(
-            database, NamedWorkspace(workspace, WorkspaceKind.LOCAL), records(*answers), now=LATER
+        dry_run_import(
+            database, WorkspaceRef(workspace, WorkspaceKind.LOCAL), records(*answers), now=LATER
         )
     )
 
 
-async def outcomes(effects: AsyncIterator[Effect | Refusal]) -> list[Effect | Refusal]:
+async def outcomes(
+    effects: AsyncIterator[ImportResult | RejectedRecord],
+) -> list[ImportResult | RejectedRecord]:
     return [effect async for effect in effects]
 
 
@@ -122,15 +124,15 @@ async def every_list_answer(client: Client) -> list[dict[str, Any]]:
 async def demo(database: Database) -> Database:
     """In which a server that starts finds nothing to do on its own."""
     await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
-    await settle_lost_leases(database, NOW)
-    await fail_what_lacks_access(database, NOW)
+    await settle_expired_leases(database, NOW)
+    await fail_due_on_blocked_accounts(database, NOW)
     return database
 
 
 async def test_what_a_server_answers_is_answered_again_after_its_import(demo: Database) -> None:
     workspace = await add_workspace(demo)
     key = await add_api_key(demo, workspace)
-    async with serving(demo, token=TOKEN) as client:
+    async with app_client(demo, token=TOKEN) as client:
         answers = await every_list_answer(client)
         total = answers[0]["data"]["total"]
 
@@ -139,14 +141,14 @@ async def test_what_a_server_answers_is_answered_again_after_its_import(demo: Da
         answered = await every_list_answer(client.with_token(key.token))
 
     assert total > 400
-    assert Counter(first) == {Effect.NEW: total}
-    assert Counter(again) == {Effect.UNCHANGED: total}
+    assert Counter(first) == {ImportResult.NEW: total}
+    assert Counter(again) == {ImportResult.UNCHANGED: total}
     assert [each["data"] for each in answered] == [each["data"] for each in answers]
     assert await find_problems(demo) == []
 
 
 async def test_a_server_says_nothing_new_to_itself(demo: Database) -> None:
-    async with serving(demo, token=TOKEN) as client:
+    async with app_client(demo, token=TOKEN) as client:
         lists = await every_list_answer(client)
         ids = [post["post_id"] for answer in lists for post in answer["data"]["posts"]]
         results = [(await client.get(f"/v1/posts/{each}/results")).json() for each in ids[:50]]
@@ -154,7 +156,7 @@ async def test_a_server_says_nothing_new_to_itself(demo: Database) -> None:
 
     effects = await brought_in(demo, DEMO_WORKSPACE_ID, *lists, *results)
 
-    assert Counter(effects) == {Effect.UNCHANGED: len(ids) + len(results)}
+    assert Counter(effects) == {ImportResult.UNCHANGED: len(ids) + len(results)}
     assert await all_rows(demo) == before
 
 
@@ -162,11 +164,11 @@ async def test_results_alone_make_a_post_that_its_own_answer_completes(acme: Ten
     results = {"post_id": POST, "post_status": "published", "results": [a_result()]}
 
     first = await brought_in(acme.database, acme.workspace, results)
-    bare = data_of(await acme.client.get(f"/v1/posts/{POST}"))
+    bare = success_data(await acme.client.get(f"/v1/posts/{POST}"))
     second = await brought_in(acme.database, acme.workspace, a_post(), results)
-    complete = data_of(await acme.client.get(f"/v1/posts/{POST}"))
+    complete = success_data(await acme.client.get(f"/v1/posts/{POST}"))
 
-    assert (first, second) == ([Effect.NEW], [Effect.CHANGED, Effect.UNCHANGED])
+    assert (first, second) == ([ImportResult.NEW], [ImportResult.CHANGED, ImportResult.UNCHANGED])
     destination = {
         **a_result(),
         "id": str(uuid5(UUID(POST), "7")),
@@ -208,21 +210,21 @@ async def test_a_broken_record_costs_no_other(acme: Tenant) -> None:
     effects = await brought_in(acme.database, acme.workspace, {"posts": posts}, 1)
 
     assert effects == [
-        Effect.NEW,
-        Refusal(f"post {UUID(int=2)}", "content must not contain a NUL character."),
-        Refusal(
+        ImportResult.NEW,
+        RejectedRecord(f"post {UUID(int=2)}", "content must not contain a NUL character."),
+        RejectedRecord(
             f"post {UUID(int=3)}",
             "destinations[0].platform_post_id must not contain a lone surrogate.",
         ),
-        Refusal(
+        RejectedRecord(
             f"post {UUID(int=4)}",
             "destinations[0].platform_post_url must be a URL that starts with http:// or https://.",
         ),
-        Refusal(f"post {UUID(int=5)}", "platform_content.x.n must fit into 64 bits."),
-        Effect.NEW,
-        Refusal("line 2", "It is no post, no list of posts and no results of a post."),
+        RejectedRecord(f"post {UUID(int=5)}", "platform_content.x.n must fit into 64 bits."),
+        ImportResult.NEW,
+        RejectedRecord("line 2", "It is no post, no list of posts and no results of a post."),
     ]
-    answer = data_of(await acme.client.get("/v1/posts"))
+    answer = success_data(await acme.client.get("/v1/posts"))
     assert {post["post_id"] for post in answer["posts"]} == {str(UUID(int=1)), str(UUID(int=6))}
 
 
@@ -236,12 +238,12 @@ async def test_times_at_the_ends_of_what_is_taken_are_answered_again(acme: Tenan
     ]
 
     assert await brought_in(acme.database, acme.workspace, *posts) == [
-        Effect.NEW,
-        Refusal(f"post {posts[1]['post_id']}", f"created_at: {BAD_TIME}"),
-        Refusal(f"post {posts[2]['post_id']}", f"scheduled_for: {BAD_TIME}"),
+        ImportResult.NEW,
+        RejectedRecord(f"post {posts[1]['post_id']}", f"created_at: {BAD_TIME}"),
+        RejectedRecord(f"post {posts[2]['post_id']}", f"scheduled_for: {BAD_TIME}"),
     ]
 
-    answer = data_of(await acme.client.get(f"/v1/posts/{POST}"))
+    answer = success_data(await acme.client.get(f"/v1/posts/{POST}"))
     assert {name: answer[name] for name in ("created_at", "updated_at", "scheduled_for")} == {
         **times,
         "scheduled_for": last,
@@ -269,8 +271,8 @@ async def test_a_newer_answer_changes_what_is_stored(acme: Tenant) -> None:
 
     effects = await brought_in(acme.database, acme.workspace, before, after, before)
 
-    assert effects == [Effect.NEW, Effect.CHANGED, Effect.UNCHANGED]
-    (post,) = data_of(await acme.client.get("/v1/posts?search=summer"))["posts"]
+    assert effects == [ImportResult.NEW, ImportResult.CHANGED, ImportResult.UNCHANGED]
+    (post,) = success_data(await acme.client.get("/v1/posts?search=summer"))["posts"]
     assert post["account_ids"] == [9, 10, 7]
     assert [each["status"] for each in post["destinations"]] == ["failed", "published", "published"]
     data = await acme.client.query(
@@ -313,7 +315,7 @@ async def test_unknown_accounts_are_added_as_inactive_and_their_numbers_are_take
     await brought_in(acme.database, acme.workspace, answer)
     added = await add_account(acme.database, acme.workspace)
 
-    accounts = data_of(await acme.client.get("/v1/accounts"))["accounts"]
+    accounts = success_data(await acme.client.get("/v1/accounts"))["accounts"]
     assert added == 42
     assert [(each["id"], each["account_name"], each["is_active"]) for each in accounts] == [
         (known, "@acme1", True),
@@ -334,9 +336,9 @@ async def test_an_account_on_another_platform_is_refused_but_in_a_mirror(
     mirrored = await brought_in(acme.database, mirror, a_post(), kind=WorkspaceKind.MIRROR)
 
     sentence = "In this workspace, account 7 is on another platform."
-    assert local == [Refusal(f"post {POST}", sentence)]
-    assert mirrored == [Effect.NEW]
-    assert data_of(await acme.client.get("/v1/posts"))["posts"] == []
+    assert local == [RejectedRecord(f"post {POST}", sentence)]
+    assert mirrored == [ImportResult.NEW]
+    assert success_data(await acme.client.get("/v1/posts"))["posts"] == []
     assert await find_problems(acme.database) == []
 
 
@@ -355,7 +357,7 @@ async def test_a_post_that_was_made_here_is_not_changed(
     )
 
     sentence = "It says something else than this server, which made the post or took it up itself."
-    assert effects == [Refusal(f"post {POST}", sentence)]
+    assert effects == [RejectedRecord(f"post {POST}", sentence)]
     assert await all_rows(acme.database) == before
 
 
@@ -365,7 +367,7 @@ async def test_a_post_that_was_deleted_here_stays_deleted(acme: Tenant) -> None:
 
     effects = await brought_in(acme.database, acme.workspace, a_post())
 
-    assert effects == [Refusal(f"post {POST}", "It was deleted here.")]
+    assert effects == [RejectedRecord(f"post {POST}", "It was deleted here.")]
     assert await all_rows(acme.database) == before
 
 
@@ -374,13 +376,13 @@ async def test_the_id_of_another_destination_is_refused(acme: Tenant) -> None:
     first = a_post(POST, a_result(id=taken))
     second = a_post(other, a_result(id=taken))
 
-    assert await brought_in(acme.database, acme.workspace, first) == [Effect.NEW]
+    assert await brought_in(acme.database, acme.workspace, first) == [ImportResult.NEW]
     in_another_import = await brought_in(acme.database, acme.workspace, second)
     in_the_same = await brought_in(acme.database, acme.workspace, first, second)
 
-    refusal = Refusal(f"post {other}", "It has the id of another destination.")
+    refusal = RejectedRecord(f"post {other}", "It has the id of another destination.")
     assert in_another_import == [refusal]
-    assert in_the_same == [Effect.UNCHANGED, refusal]
+    assert in_the_same == [ImportResult.UNCHANGED, refusal]
 
 
 async def test_nothing_that_was_imported_can_be_claimed(acme: Tenant) -> None:
@@ -417,7 +419,7 @@ async def test_other_workspaces_with_the_same_ids_are_left_alone(acme: Tenant) -
         acme.database, acme.workspace, a_post(content="Another", updated_at="2026-03-09T00:00:00Z")
     )
 
-    assert effects == [Effect.NEW]
+    assert effects == [ImportResult.NEW]
     after = await all_rows(acme.database)
     for table in ("post", "destination", "account", "workspace"):
         kept = [row for row in after[table] if row[0] == other]
@@ -428,15 +430,17 @@ async def test_other_workspaces_with_the_same_ids_are_left_alone(acme: Tenant) -
 async def test_without_the_wall_that_would_be_noticed(
     anyio_backend: str, database_url: str
 ) -> None:
-    async with Database(database_url, confine=lambda statement, _workspace: statement) as unwalled:
+    async with Database(
+        database_url, workspace_filter=lambda statement, _workspace: statement
+    ) as unwalled:
         workspaces = [await add_workspace(unwalled) for _ in range(2)]
         effects = [await brought_in(unwalled, each, a_post()) for each in workspaces]
 
-    assert effects == [[Effect.NEW], [Effect.UNCHANGED]]
+    assert effects == [[ImportResult.NEW], [ImportResult.UNCHANGED]]
 
 
 async def test_the_rest_of_the_database_is_left_alone(database: Database) -> None:
-    ids = await add_everything(database)
+    ids = await add_row_in_every_table(database)
     before = await all_rows(database)
 
     await brought_in(database, ids.workspace, a_post())
@@ -472,20 +476,22 @@ async def test_a_rehearsal_says_what_the_import_will_do_and_writes_nothing(acme:
     assert await all_rows(acme.database) == before
     assert await brought_in(acme.database, acme.workspace, *answers) == expected
     assert expected == [
-        Effect.UNCHANGED,
-        Effect.CHANGED,
-        *[Effect.NEW] * 499,
-        Effect.UNCHANGED,
-        Effect.CHANGED,
-        Refusal(f"post {UUID(int=3)}", "In this workspace, account 7 is on another platform."),
-        Refusal(f"post {POST}", "destinations must be a list."),
+        ImportResult.UNCHANGED,
+        ImportResult.CHANGED,
+        *[ImportResult.NEW] * 499,
+        ImportResult.UNCHANGED,
+        ImportResult.CHANGED,
+        RejectedRecord(
+            f"post {UUID(int=3)}", "In this workspace, account 7 is on another platform."
+        ),
+        RejectedRecord(f"post {POST}", "destinations must be a list."),
     ]
 
 
 async def test_an_import_that_breaks_off_is_run_again(acme: Tenant) -> None:
     answers = [a_post(str(UUID(int=number))) for number in range(1, 1001)]
 
-    def broken_off() -> Iterator[PostRecord | Refusal]:
+    def broken_off() -> Iterator[PostRecord | RejectedRecord]:
         yield from records(*answers[:700])
         raise OSError("the disk is gone")
 
@@ -493,20 +499,20 @@ async def test_an_import_that_breaks_off_is_run_again(acme: Tenant) -> None:
         await outcomes(
             import_records(
                 acme.database,
-                NamedWorkspace(acme.workspace, WorkspaceKind.LOCAL),
+                WorkspaceRef(acme.workspace, WorkspaceKind.LOCAL),
                 broken_off(),
                 now=LATER,
             )
         )
     again = await brought_in(acme.database, acme.workspace, *answers)
 
-    assert Counter(again) == {Effect.UNCHANGED: 600, Effect.NEW: 400}
+    assert Counter(again) == {ImportResult.UNCHANGED: 600, ImportResult.NEW: 400}
 
 
 async def test_imports_at_once_bring_everything_in_once(acme: Tenant, database_url: str) -> None:
     answers = [a_post(str(UUID(int=number))) for number in range(1, 601)]
 
-    async def one_of_four(number: int) -> list[Effect | Refusal]:
+    async def one_of_four(number: int) -> list[ImportResult | RejectedRecord]:
         async with Database(database_url, timeout=timedelta(minutes=1)) as database:
             order = answers if number % 2 else reversed(answers)
             return await brought_in(database, acme.workspace, *order)
@@ -514,7 +520,7 @@ async def test_imports_at_once_bring_everything_in_once(acme: Tenant, database_u
     effects = await asyncio.gather(*map(one_of_four, range(4)))
 
     counts = Counter(effect for each in effects for effect in each)
-    assert counts == {Effect.NEW: 600, Effect.UNCHANGED: 1800}
+    assert counts == {ImportResult.NEW: 600, ImportResult.UNCHANGED: 1800}
     assert await find_problems(acme.database) == []
 
 
@@ -529,4 +535,8 @@ async def test_a_post_with_as_many_destinations_as_there_may_be(acme: Tenant) ->
     )
 
     sentence = "destinations has 501 entries; at most 500 are allowed."
-    assert effects == [Effect.NEW, Effect.NEW, Refusal(f"post {UUID(int=3)}", sentence)]
+    assert effects == [
+        ImportResult.NEW,
+        ImportResult.NEW,
+        RejectedRecord(f"post {UUID(int=3)}", sentence),
+    ]

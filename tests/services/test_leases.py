@@ -12,12 +12,12 @@ from app.db.integrity import find_problems
 from app.db.models import Attempt, Destination, Event
 from app.domain.endings import Receipt
 from app.domain.errors import ServiceUnavailable
-from app.services.leases import LEASES_OF_A_CALL, settle_lost_leases
+from app.services.leases import MAX_LEASES_PER_RUN, settle_expired_leases
 from tests.clients import Tenant
 from tests.db.contents import all_rows
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
-from tests.graphql.statements import recorded
-from tests.services.publishers import MINUTE, claim, publish, start
+from tests.graphql.statements import record_statements
+from tests.services.publishers import MINUTE, claim, report_published, start_attempt
 
 SECOND = timedelta(seconds=1)
 
@@ -30,11 +30,11 @@ async def add_leases(database: Database, posts: int, *, accounts: int = 2) -> No
         await add_post(database, workspace, dict.fromkeys(on, queued()))
     for each in await claim(database):
         if each.account.id != on[0]:
-            await start(database, each.lease)
+            await start_attempt(database, each.lease)
 
 
 async def outcomes(database: Database) -> Counter[tuple[object, ...]]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Destination.status, Destination.outcome, Destination.error_code)
         )
@@ -49,7 +49,7 @@ async def test_what_was_started_is_unknown_and_the_rest_is_anybodys(database: Da
     for _ in range(2):
         await add_leases(database, 3)
 
-    await settle_lost_leases(database, NOW + MINUTE)
+    await settle_expired_leases(database, NOW + MINUTE)
 
     assert await outcomes(database) == {RELEASED: 6, UNKNOWN: 6}
     assert len(await claim(database, now=NOW + MINUTE)) == 6
@@ -62,8 +62,8 @@ async def test_nothing_is_settled_before_its_lease_ends_and_that_costs_one_state
     await add_leases(database, 3)
     before = await all_rows(database)
 
-    with recorded(database) as statements:
-        await settle_lost_leases(database, NOW + MINUTE - SECOND)
+    with record_statements(database) as statements:
+        await settle_expired_leases(database, NOW + MINUTE - SECOND)
 
     assert len(statements) == 1
     assert await all_rows(database) == before
@@ -76,12 +76,12 @@ async def test_processes_at_once_settle_each_lease_once(
 
     async def process() -> None:
         async with Database(database_url, timeout=MINUTE) as own:
-            await settle_lost_leases(own, NOW + MINUTE)
+            await settle_expired_leases(own, NOW + MINUTE)
 
     await asyncio.gather(*(process() for _ in range(4)))
 
     assert await outcomes(database) == {RELEASED: 10, UNKNOWN: 10}
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         lost = [
             row.destination_id
             for row in await connection.execute(
@@ -100,17 +100,17 @@ async def test_processes_at_once_settle_each_lease_once(
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_a_call_settles_so_many_and_the_next_one_goes_on(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    for _ in range(LEASES_OF_A_CALL + 1):
+    for _ in range(MAX_LEASES_PER_RUN + 1):
         await add_post(acme.database, acme.workspace, {account: queued()})
     for _ in range(3):
         await claim(acme.database)
 
     counts = []
     for _ in range(2):
-        await settle_lost_leases(acme.database, NOW + MINUTE)
+        await settle_expired_leases(acme.database, NOW + MINUTE)
         counts.append((await outcomes(acme.database))[RELEASED])
 
-    assert counts == [LEASES_OF_A_CALL, LEASES_OF_A_CALL + 1]
+    assert counts == [MAX_LEASES_PER_RUN, MAX_LEASES_PER_RUN + 1]
 
 
 async def test_what_is_reported_while_it_is_settled_is_not_lost(
@@ -121,14 +121,14 @@ async def test_what_is_reported_while_it_is_settled_is_not_lost(
         await add_post(acme.database, acme.workspace, {account: queued()})
     claims = await claim(acme.database)
     for each in claims:
-        await start(acme.database, each.lease)
+        await start_attempt(acme.database, each.lease)
     late = NOW + MINUTE
 
     async with Database(database_url, timeout=MINUTE, pool_size=12) as busy:
         told = await asyncio.gather(
-            *(publish(busy, each.lease, late) for each in claims),
-            settle_lost_leases(busy, late),
-            settle_lost_leases(busy, late),
+            *(report_published(busy, each.lease, late) for each in claims),
+            settle_expired_leases(busy, late),
+            settle_expired_leases(busy, late),
         )
 
     assert [each.receipt for each in told[:10] if each] == [Receipt.RECORDED] * 10
@@ -143,19 +143,19 @@ async def test_a_post_that_somebody_holds_for_too_long_holds_up_no_other(
     if database.is_sqlite:
         return
     await add_leases(database, 3)
-    async with database.writing.begin() as connection:
+    async with database.write_engine.begin() as connection:
         held = await connection.scalar(
             select(Destination.post_id).limit(1).order_by(Destination.id)
         )
         await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{held}' FOR UPDATE")
         async with Database(database_url, timeout=timedelta(seconds=1)) as impatient:
             with pytest.raises(ServiceUnavailable):
-                await settle_lost_leases(impatient, NOW + MINUTE)
+                await settle_expired_leases(impatient, NOW + MINUTE)
 
     assert await outcomes(database) == {
         RELEASED: 2,
         UNKNOWN: 2,
         ("publishing", "none", None): 2,
     }
-    await settle_lost_leases(database, NOW + MINUTE)
+    await settle_expired_leases(database, NOW + MINUTE)
     assert await outcomes(database) == {RELEASED: 3, UNKNOWN: 3}

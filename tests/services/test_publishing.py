@@ -16,33 +16,33 @@ from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.editing import PostChanges
 from app.domain.endings import Receipt
-from app.domain.findings import Finding, Result
+from app.domain.findings import ExternalAttempt, VerificationFinding
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.leases import Lease
 from app.services import publishing as service
 from app.services.claiming import Claim
-from app.services.leases import settle_lost_leases
+from app.services.leases import settle_expired_leases
 from app.services.posts import cancel_post, change_post, delete_post
 from app.services.publishing import Publisher
 from tests.clients import Tenant
 from tests.db.contents import all_rows
 from tests.factories import NOW, add_account, add_post, add_workspace, queued, unknown
 from tests.services.publishers import (
-    HERE,
     MINUTE,
-    RULES,
-    WORKER,
-    at_once,
+    OPERATOR_PUBLISHER,
+    PUBLICATION,
+    RETRY_CONTEXT,
     claim,
-    code_of,
-    errand,
-    fail,
-    failure,
-    find,
-    look,
-    publish,
-    start,
-    states,
+    claim_for_verification,
+    destination_states,
+    error_code,
+    make_failure,
+    report_failed,
+    report_published,
+    report_verified,
+    run_concurrently,
+    start_attempt,
+    write_context,
 )
 
 SECOND = timedelta(seconds=1)
@@ -70,35 +70,40 @@ async def log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
 async def test_a_post_is_claimed_started_and_published_as_its_publisher_tells(acme: Tenant) -> None:
     given = await add_claim(acme)
     told, attempt = await service.start_attempt(
-        acme.database, WORKER, given.lease, worker="w", new_id=uuid4, now=NOW + SECOND
+        acme.database, OPERATOR_PUBLISHER, given.lease, worker="w", new_id=uuid4, now=NOW + SECOND
     )
     again, same = await service.start_attempt(
-        acme.database, WORKER, given.lease, worker="other", new_id=uuid4, now=NOW + 2 * SECOND
+        acme.database,
+        OPERATOR_PUBLISHER,
+        given.lease,
+        worker="other",
+        new_id=uuid4,
+        now=NOW + 2 * SECOND,
     )
     assert (told.receipt, again.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
     assert (attempt, attempt.worker, attempt.started_at) == (same, "w", NOW + SECOND)
     extended = await service.extend_lease(
-        acme.database, WORKER, given.lease, 5 * MINUTE, now=NOW + 3 * SECOND
+        acme.database, OPERATOR_PUBLISHER, given.lease, 5 * MINUTE, now=NOW + 3 * SECOND
     )
     assert extended == NOW + 3 * SECOND + 5 * MINUTE
 
     receipts = [
-        (await publish(acme.database, given.lease, NOW + seconds * SECOND)).receipt
+        (await report_published(acme.database, given.lease, NOW + seconds * SECOND)).receipt
         for seconds in (4, 5)
     ]
 
     assert receipts == [Receipt.RECORDED, Receipt.REPEATED]
     assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
-    (state,) = await states(acme.database, acme.workspace, given.post.id)
+    (state,) = await destination_states(acme.database, acme.workspace, given.post.id)
     assert (state.status, state.published_at) == (DestinationStatus.PUBLISHED, NOW)
     assert await find_problems(acme.database) == []
 
 
 async def test_reports_at_once_are_one(acme: Tenant, database_url: str) -> None:
     given = await add_claim(acme)
-    await start(acme.database, given.lease)
+    await start_attempt(acme.database, given.lease)
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
-        told = await at_once(publish(busy, given.lease) for _ in range(8))
+        told = await run_concurrently(report_published(busy, given.lease) for _ in range(8))
     assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
     assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
     assert await find_problems(acme.database) == []
@@ -107,10 +112,10 @@ async def test_reports_at_once_are_one(acme: Tenant, database_url: str) -> None:
 async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> None:
     first = await add_claim(acme)
     (second,) = await claim(acme.database, now=NOW + MINUTE)
-    await start(acme.database, second.lease, NOW + MINUTE)
+    await start_attempt(acme.database, second.lease, NOW + MINUTE)
 
     receipts = [
-        (await publish(acme.database, lease, NOW + MINUTE)).receipt
+        (await report_published(acme.database, lease, NOW + MINUTE)).receipt
         for lease in (first.lease, second.lease, first.lease, second.lease)
     ]
 
@@ -128,7 +133,7 @@ async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> No
         ],
         key=str,
     )
-    async with acme.database.read_all_workspaces() as connection:
+    async with acme.database.unscoped_connection() as connection:
         kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
     assert kinds.count("destination.duplicated") == 1
     assert await find_problems(acme.database) == []
@@ -142,10 +147,12 @@ async def test_a_refused_access_stops_the_account_and_a_later_one_changes_nothin
         await add_post(acme.database, acme.workspace, {account: queued()})
     claims = await claim(acme.database, 2)
     for each in claims:
-        await start(acme.database, each.lease)
+        await start_attempt(acme.database, each.lease)
     for seconds, each in enumerate(claims, 1):
-        await fail(acme.database, each.lease, failure(ErrorCategory.AUTH), NOW + seconds * SECOND)
-    async with acme.database.read_all_workspaces() as connection:
+        await report_failed(
+            acme.database, each.lease, make_failure(ErrorCategory.AUTH), NOW + seconds * SECOND
+        )
+    async with acme.database.unscoped_connection() as connection:
         since = await connection.scalar(select(Account.needs_reconnection_since))
     assert since == NOW + SECOND
     assert await claim(acme.database, now=NOW + MINUTE) == []
@@ -159,17 +166,17 @@ async def test_what_was_claimed_is_not_started_once_its_account_has_lost_its_acc
     for _ in range(2):
         await add_post(acme.database, acme.workspace, {account: queued()})
     refused, waiting = await claim(acme.database)
-    await start(acme.database, refused.lease)
-    await fail(acme.database, refused.lease, failure(ErrorCategory.AUTH))
+    await start_attempt(acme.database, refused.lease)
+    await report_failed(acme.database, refused.lease, make_failure(ErrorCategory.AUTH))
     before = await all_rows(acme.database)
 
-    assert await code_of(start(acme.database, waiting.lease)) == "lease_lost"
+    assert await error_code(start_attempt(acme.database, waiting.lease)) == "lease_lost"
 
     assert await all_rows(acme.database) == before
     later = NOW + MINUTE
-    await settle_lost_leases(acme.database, later)
+    await settle_expired_leases(acme.database, later)
     assert await claim(acme.database, now=later) == []
-    (state,) = await states(acme.database, acme.workspace, waiting.post.id)
+    (state,) = await destination_states(acme.database, acme.workspace, waiting.post.id)
     assert (state.status, state.error_category, state.attempts) == (
         DestinationStatus.FAILED,
         ErrorCategory.AUTH,
@@ -187,29 +194,34 @@ async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goe
     claims = await claim(acme.database)
     (lease,) = (each.lease for each in claims if each.account.id == on[0])
     later = NOW + MINUTE
-    await settle_lost_leases(acme.database, later)
-    await cancel_post(acme.database, errand(acme.workspace, later), post.id, expected_version=None)
+    await settle_expired_leases(acme.database, later)
+    await cancel_post(
+        acme.database, write_context(acme.workspace, later), post.id, expected_version=None
+    )
     if is_deleted:
         await delete_post(
-            acme.database, errand(acme.workspace, later), post.id, expected_version=None
+            acme.database, write_context(acme.workspace, later), post.id, expected_version=None
         )
 
     if is_elsewhere:
         told = await service.record_result(
             acme.database,
-            errand(acme.workspace, later),
+            write_context(acme.workspace, later),
             post.id,
             on[0],
             published_elsewhere("job-1"),
-            RULES,
+            RETRY_CONTEXT,
             new_id=uuid4,
         )
     else:
-        told = await publish(acme.database, lease, later)
+        told = await report_published(acme.database, lease, later)
 
     assert told.receipt is Receipt.RECORDED
-    kept, other = await states(acme.database, acme.workspace, post.id)
-    assert (kept.outcome, kept.platform_post_id) == (Outcome.PUBLISHED, HERE.platform_post_id)
+    kept, other = await destination_states(acme.database, acme.workspace, post.id)
+    assert (kept.outcome, kept.platform_post_id) == (
+        Outcome.PUBLISHED,
+        PUBLICATION.platform_post_id,
+    )
     assert (other.outcome, other.error_code) == (Outcome.FAILED, "CANCELLED")
     assert await claim(acme.database, now=later + MINUTE) == []
     assert await find_problems(acme.database) == []
@@ -227,16 +239,16 @@ STEPS: dict[str, Step] = {
         database, publisher, lease, now=NOW
     ),
     "publish": lambda database, publisher, lease: service.report_published(
-        database, publisher, lease, HERE, new_id=uuid4, now=NOW
+        database, publisher, lease, PUBLICATION, new_id=uuid4, now=NOW
     ),
     "fail": lambda database, publisher, lease: service.report_failed(
-        database, publisher, lease, failure(), RULES, new_id=uuid4, now=NOW
+        database, publisher, lease, make_failure(), RETRY_CONTEXT, new_id=uuid4, now=NOW
     ),
     "unknown": lambda database, publisher, lease: service.report_unknown(
-        database, publisher, lease, failure(), new_id=uuid4, now=NOW
+        database, publisher, lease, make_failure(), new_id=uuid4, now=NOW
     ),
-    "verify": lambda database, publisher, lease: find(
-        database, lease, Finding.PUBLISHED, publisher=publisher
+    "verify": lambda database, publisher, lease: report_verified(
+        database, lease, VerificationFinding.PUBLISHED, publisher=publisher
     ),
 }
 
@@ -251,10 +263,10 @@ async def test_a_lease_of_another_workspace_or_of_nothing_is_lost(acme: Tenant, 
     nowhere = WorkspaceId(UUID(int=78))
     for publisher, lease in (
         (other, given.lease),
-        (WORKER, Lease(acme.workspace, nothing, 1, given.lease.token)),
-        (WORKER, Lease(nowhere, given.lease.destination_id, 1, given.lease.token)),
+        (OPERATOR_PUBLISHER, Lease(acme.workspace, nothing, 1, given.lease.token)),
+        (OPERATOR_PUBLISHER, Lease(nowhere, given.lease.destination_id, 1, given.lease.token)),
     ):
-        assert await code_of(step(acme.database, publisher, lease)) == "lease_lost"
+        assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
@@ -263,11 +275,11 @@ async def test_the_lease_of_an_account_that_was_taken_off_the_post_is_lost(
     acme: Tenant, step: Step
 ) -> None:
     given = await add_claim(acme)
-    await service.release_claim(acme.database, WORKER, given.lease, now=NOW)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
     other = await add_account(acme.database, acme.workspace)
     await change_post(
         acme.database,
-        errand(acme.workspace),
+        write_context(acme.workspace),
         given.post.id,
         PostChanges(),
         account_ids=[other],
@@ -276,7 +288,7 @@ async def test_the_lease_of_an_account_that_was_taken_off_the_post_is_lost(
     )
     before = await all_rows(acme.database)
 
-    assert await code_of(step(acme.database, WORKER, given.lease)) == "lease_lost"
+    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, given.lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
@@ -285,13 +297,15 @@ async def test_what_was_taken_back_before_its_start_cannot_be_started(
     acme: Tenant, command: Callable[..., Coroutine[Any, Any, object]]
 ) -> None:
     given = await add_claim(acme)
-    await service.release_claim(acme.database, WORKER, given.lease, now=NOW)
-    await command(acme.database, errand(acme.workspace), given.post.id, expected_version=None)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
+    await command(
+        acme.database, write_context(acme.workspace), given.post.id, expected_version=None
+    )
 
-    assert await code_of(start(acme.database, given.lease)) == "lease_lost"
+    assert await error_code(start_attempt(acme.database, given.lease)) == "lease_lost"
     assert await claim(acme.database, now=NOW + MINUTE) == []
     if command is delete_post:  # and yet what was published all the same is on record
-        assert (await publish(acme.database, given.lease)).receipt is Receipt.RECORDED
+        assert (await report_published(acme.database, given.lease)).receipt is Receipt.RECORDED
     assert await find_problems(acme.database) == []
 
 
@@ -299,15 +313,20 @@ async def test_an_unknown_outcome_is_looked_at_and_tried_again(acme: Tenant) -> 
     account = await add_account(acme.database, acme.workspace)
     post = (await add_post(acme.database, acme.workspace, {account: queued()})).id
     (given,) = await claim(acme.database)
-    await start(acme.database, given.lease)
-    await STEPS["unknown"](acme.database, WORKER, given.lease)
-    (looked,) = await look(acme.database)
-    assert await look(acme.database) == []
+    await start_attempt(acme.database, given.lease)
+    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
+    (looked,) = await claim_for_verification(acme.database)
+    assert await claim_for_verification(acme.database) == []
 
-    told = await find(acme.database, looked.lease, Finding.NOT_PUBLISHED)
+    told = await report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
 
     assert told.destination.state.claimable_at == NOW
-    assert await code_of(find(acme.database, looked.lease, Finding.NOT_PUBLISHED)) == "lease_lost"
+    assert (
+        await error_code(
+            report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
+        )
+        == "lease_lost"
+    )
     (again,) = await claim(acme.database)
     assert (again.post.id, again.lease.fence) == (post, 2)
     assert await find_problems(acme.database) == []
@@ -318,15 +337,15 @@ async def test_a_person_settles_an_unknown_outcome_once(acme: Tenant, is_there: 
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: queued()})
     (given,) = await claim(acme.database)
-    await start(acme.database, given.lease)
-    await STEPS["unknown"](acme.database, WORKER, given.lease)
-    where = HERE if is_there else None
-    on = (acme.database, errand(acme.workspace), given.destination.id, where)
+    await start_attempt(acme.database, given.lease)
+    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
+    where = PUBLICATION if is_there else None
+    on = (acme.database, write_context(acme.workspace), given.destination.id, where)
 
     told = await service.reconcile_destination(*on)
 
     assert told.destination.state.outcome is (Outcome.PUBLISHED if is_there else Outcome.FAILED)
-    assert await code_of(service.reconcile_destination(*on)) == "conflict"
+    assert await error_code(service.reconcile_destination(*on)) == "conflict"
     assert await find_problems(acme.database) == []
 
 
@@ -336,9 +355,9 @@ async def test_what_a_person_settles_must_be_there(acme: Tenant) -> None:
         (await add_workspace(acme.database), await _unknown(acme)),
     ):
         work = service.reconcile_destination(
-            acme.database, errand(workspace), DestinationId(destination), None
+            acme.database, write_context(workspace), DestinationId(destination), None
         )
-        assert await code_of(work) == "not_found"
+        assert await error_code(work) == "not_found"
 
 
 async def _unknown(tenant: Tenant) -> DestinationId:
@@ -346,13 +365,13 @@ async def _unknown(tenant: Tenant) -> DestinationId:
     return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
 
 
-def published_elsewhere(key: str) -> Result:
-    return Result(
+def published_elsewhere(key: str) -> ExternalAttempt:
+    return ExternalAttempt(
         attempt_key=key,
         worker="cron",
         started_at=NOW - SECOND,
         outcome=Outcome.PUBLISHED,
-        told=HERE,
+        details=PUBLICATION,
     )
 
 
@@ -364,9 +383,15 @@ async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
     result = published_elsewhere("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
-        told = await at_once(
+        told = await run_concurrently(
             service.record_result(
-                busy, errand(acme.workspace), post.id, account, result, RULES, new_id=uuid4
+                busy,
+                write_context(acme.workspace),
+                post.id,
+                account,
+                result,
+                RETRY_CONTEXT,
+                new_id=uuid4,
             )
             for _ in range(8)
         )
@@ -392,9 +417,15 @@ async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) 
     result = published_elsewhere("k")
 
     async def code(workspace: WorkspaceId, post: Any, on: int) -> str | None:
-        return await code_of(
+        return await error_code(
             service.record_result(
-                acme.database, errand(workspace), post, AccountId(on), result, RULES, new_id=uuid4
+                acme.database,
+                write_context(workspace),
+                post,
+                AccountId(on),
+                result,
+                RETRY_CONTEXT,
+                new_id=uuid4,
             )
         )
 

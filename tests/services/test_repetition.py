@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from app.db.engine import Database, WriteSession
 from app.db.models import IdempotencyKey
 from app.domain.ids import WorkspaceId
-from app.services.repetition import forget_old_requests
+from app.services.repetition import prune_idempotency_keys
 from tests.factories import NOW, add_workspace
 
 
@@ -33,7 +33,7 @@ async def keep(database: Database, workspace: WorkspaceId, *expiries: datetime) 
 
 
 async def kept(database: Database) -> list[datetime]:
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         return list(
             await connection.scalars(
                 select(IdempotencyKey.expires_at).order_by(IdempotencyKey.expires_at)
@@ -48,8 +48,8 @@ async def test_what_has_expired_is_forgotten_however_much_it_is(database: Databa
         old = [NOW - timedelta(seconds=second // 2) for second in range(1, 1300)]
         await keep(database, workspace, *old, NOW, later[number])
 
-    await forget_old_requests(database, NOW)
+    await prune_idempotency_keys(database, NOW)
 
     assert await kept(database) == later
-    await forget_old_requests(database, NOW)
+    await prune_idempotency_keys(database, NOW)
     assert await kept(database) == later

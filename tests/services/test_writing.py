@@ -13,12 +13,12 @@ from app.domain.errors import NotFound
 from app.domain.events import Event, EventKind
 from app.domain.ids import PostId, WorkspaceId
 from app.services.posts import change_post, create_post, delete_post
-from app.services.writing import Writing, write
+from app.services.writing import UnitOfWork, run_in_transaction
 from tests.db.contents import all_rows
-from tests.db.feeds import kept_numbers
+from tests.db.feeds import stored_seqs
 from tests.domain.test_editing import wanted
-from tests.factories import add_account, add_workspace, nobody_minds
-from tests.services.publishers import errand
+from tests.factories import add_account, add_workspace, no_quota
+from tests.services.publishers import write_context
 
 EVENT = Event(kind=EventKind.POST_CHANGED, changes={})
 
@@ -37,7 +37,7 @@ class Told:
 
     async def _look(self, workspace_id: WorkspaceId) -> list[int]:
         async with Database(self._url) as database:
-            return await kept_numbers(database, workspace_id)
+            return await stored_seqs(database, workspace_id)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def writer(anyio_backend: str, database_url: str) -> AsyncIterator[Databas
 @pytest.fixture
 def told(writer: Database, database_url: str) -> Iterator[Told]:
     telling = Told(database_url)
-    with writer.telling(telling):
+    with writer.on_commit(telling):
         yield telling
 
 
@@ -62,13 +62,13 @@ async def test_a_write_is_told_once_however_much_it_changed_and_when_it_can_be_r
         accounts = [await add_account(writer, workspace) for _ in range(2)]
         posts[workspace] = await create_post(
             writer,
-            errand(workspace),
+            write_context(workspace),
             wanted(account_ids=accounts),
             None,
-            admit=nobody_minds,
+            check_quota=no_quota,
             new_id=uuid4,
         )
-    await delete_post(writer, errand(first), posts[first].id, expected_version=None)
+    await delete_post(writer, write_context(first), posts[first].id, expected_version=None)
 
     assert told.of == [(first, [1, 2, 3]), (second, [1, 2, 3]), (first, [1, 2, 3, 4, 5, 6])]
 
@@ -76,10 +76,10 @@ async def test_a_write_is_told_once_however_much_it_changed_and_when_it_can_be_r
 async def test_a_write_that_changed_nothing_is_not_told(writer: Database, told: Told) -> None:
     workspace = await add_workspace(writer)
 
-    async def look(writing: Writing) -> int:
-        return len(await writing.posts([PostId(uuid4())]))
+    async def look(writing: UnitOfWork) -> int:
+        return len(await writing.load_posts([PostId(uuid4())]))
 
-    assert await write(writer, errand(workspace), look) == 0
+    assert await run_in_transaction(writer, write_context(workspace), look) == 0
     assert told.of == []
 
 
@@ -89,17 +89,17 @@ async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
     workspace = await add_workspace(writer)
     before = await all_rows(writer)
 
-    async def fail(writing: Writing) -> None:
-        writing.tell_of(EVENT)
-        await writing.tell()
+    async def fail(writing: UnitOfWork) -> None:
+        writing.add_event(EVENT)
+        await writing.append_events()
         raise NotFound("Nothing is there.")
 
     with pytest.raises(NotFound):
-        await write(writer, errand(workspace), fail)
+        await run_in_transaction(writer, write_context(workspace), fail)
     with pytest.raises(NotFound):
         await change_post(
             writer,
-            errand(workspace),
+            write_context(workspace),
             PostId(uuid4()),
             {"content": "Else"},
             account_ids=None,
@@ -107,7 +107,7 @@ async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
             new_id=uuid4,
         )
     with pytest.raises(ValueError, match="there is no workspace"):
-        await write(writer, errand(WorkspaceId(uuid4())), tell_of_one)
+        await run_in_transaction(writer, write_context(WorkspaceId(uuid4())), tell_of_one)
 
     assert told.of == []
     assert await all_rows(writer) == before
@@ -122,32 +122,32 @@ async def test_a_write_that_had_to_be_tried_again_is_told_once(
     class Serialization(Exception):
         sqlstate = "40001"
 
-    async def work(writing: Writing) -> None:
+    async def work(writing: UnitOfWork) -> None:
         tries.append(writing)
-        writing.tell_of(EVENT)
+        writing.add_event(EVENT)
         if len(tries) < 3:
             raise DBAPIError("", None, Serialization())
 
-    await write(writer, errand(workspace), work)
+    await run_in_transaction(writer, write_context(workspace), work)
 
     assert len(tries) == 3
     assert told.of == [(workspace, [1])]
 
 
-async def tell_of_one(writing: Writing) -> None:
-    writing.tell_of(EVENT)
+async def tell_of_one(writing: UnitOfWork) -> None:
+    writing.add_event(EVENT)
 
 
 async def test_all_are_told_who_wait_and_as_long_as_they_do(writer: Database) -> None:
     workspace = await add_workspace(writer)
     heard: list[str] = []
-    await write(writer, errand(workspace), tell_of_one)
-    with writer.telling(lambda _of: heard.append("first")):
-        await write(writer, errand(workspace), tell_of_one)
-        with writer.telling(lambda _of: heard.append("second")):
-            await write(writer, errand(workspace), tell_of_one)
-        await write(writer, errand(workspace), tell_of_one)
-    await write(writer, errand(workspace), tell_of_one)
+    await run_in_transaction(writer, write_context(workspace), tell_of_one)
+    with writer.on_commit(lambda _of: heard.append("first")):
+        await run_in_transaction(writer, write_context(workspace), tell_of_one)
+        with writer.on_commit(lambda _of: heard.append("second")):
+            await run_in_transaction(writer, write_context(workspace), tell_of_one)
+        await run_in_transaction(writer, write_context(workspace), tell_of_one)
+    await run_in_transaction(writer, write_context(workspace), tell_of_one)
 
     assert heard == ["first", "first", "second", "first"]
-    assert await kept_numbers(writer, workspace) == [1, 2, 3, 4, 5]
+    assert await stored_seqs(writer, workspace) == [1, 2, 3, 4, 5]

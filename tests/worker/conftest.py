@@ -10,7 +10,7 @@ from app.observability.logs import configure_logging
 
 
 @pytest.fixture(autouse=True)
-def logging_as_in_a_process() -> Iterator[None]:
+def process_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers = root.handlers[:]
     configure_logging("info", "json")

@@ -13,19 +13,19 @@ from app.db.engine import Database
 from app.db.post_writes import load_posts
 from app.domain.attempts import Attempt, AttemptKind, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
-from app.domain.endings import RetryRules
-from app.domain.ids import AccountId, DestinationId, NewId, PostId, WorkspaceId
+from app.domain.endings import RetryDecider
+from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.platforms.ledger import Ledger
-from app.platforms.protocol import Absence, Platform, Posting
-from app.platforms.sandbox import NAME, Sandbox
-from app.worker.loop import Worker, working
-from app.worker.means import Edges, Means
-from app.worker.tally import Tally
+from app.platforms.ledger import SandboxStore
+from app.platforms.protocol import LookupMiss, Platform, PublishRequest
+from app.platforms.sandbox import PLATFORM_NAME, Sandbox
+from app.worker.loop import Worker, run_in_background
+from app.worker.means import Runtime, WorkerContext
+from app.worker.tally import WorkerStats
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
 LEASE = timedelta(minutes=1)
-SECONDS = 30
+TIMEOUT_SECONDS = 30
 """How long a busy machine may take for anything here; only a failure takes so long."""
 
 SECOND = timedelta(seconds=1)
@@ -40,7 +40,7 @@ class FakeClock:
     def now(self) -> datetime:
         return NOW + timedelta(seconds=self.seconds)
 
-    def elapsed(self) -> float:
+    def monotonic(self) -> float:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -48,84 +48,84 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
-class DrivenClock(FakeClock):
+class ManualClock(FakeClock):
     """Runs only as the test sets it forward; who sleeps waits for that."""
 
     async def sleep(self, seconds: float) -> None:
         ends_at = self.seconds + seconds
-        await eventually(lambda: self.seconds >= ends_at)
+        await wait_until(lambda: self.seconds >= ends_at)
 
 
 class RealClock:
     """Begins at NOW, and runs."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.elapsed())
+        return NOW + timedelta(seconds=self.monotonic())
 
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
+    def monotonic(self) -> float:
+        return time.monotonic() - self._started_at
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
 @dataclass
-class Bench:
+class WorkerBench:
     """What a test gives its workers; each can be exchanged."""
 
     database: Database
     clock: FakeClock | RealClock = field(default_factory=FakeClock)
-    ledger: Ledger = field(default_factory=lambda: Ledger(None))
+    ledger: SandboxStore = field(default_factory=lambda: SandboxStore(None))
     lease: timedelta = LEASE
-    new_id: NewId = uuid4
+    new_id: IdFactory = uuid4
     platforms: Mapping[str, Platform] | None = None
     latency: timedelta = SECOND
     concurrency: int = 8
-    stop_within: timedelta = timedelta(seconds=10)
-    longest_call: timedelta = timedelta(seconds=SECONDS)
-    longest_look: timedelta = timedelta(seconds=SECONDS)
-    tally: Tally = field(default_factory=Tally)
+    shutdown_timeout: timedelta = timedelta(seconds=10)
+    publish_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
+    lookup_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
+    stats: WorkerStats = field(default_factory=WorkerStats)
 
     def worker(self, name: str = "worker-1") -> Worker:
         sandbox = Sandbox(
             self.ledger, now=self.clock.now, sleep=self.clock.sleep, latency=self.latency
         )
-        means = Means(
+        means = WorkerContext(
             database=self.database,
-            platforms=self.platforms or {NAME: sandbox},
-            rules=RetryRules(DEFAULT_POLICIES, lambda: 0.0),
-            edges=Edges(
+            platforms=self.platforms or {PLATFORM_NAME: sandbox},
+            retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
+            runtime=Runtime(
                 now=self.clock.now,
-                elapsed=self.clock.elapsed,
+                monotonic=self.clock.monotonic,
                 sleep=self.clock.sleep,
                 new_id=self.new_id,
                 random=lambda: 0.5,
             ),
-            tally=self.tally,
-            name=name,
-            lease=self.lease,
-            longest_call=self.longest_call,
-            longest_look=self.longest_look,
+            stats=self.stats,
+            worker_name=name,
+            lease_duration=self.lease,
+            publish_timeout=self.publish_timeout,
+            lookup_timeout=self.lookup_timeout,
         )
         return Worker(
             means,
             concurrency=self.concurrency,
-            stop_within=self.stop_within,
-            poll=timedelta(milliseconds=10),
+            shutdown_timeout=self.shutdown_timeout,
+            poll_interval=timedelta(milliseconds=10),
         )
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[Worker]:
+    async def running_worker(self) -> AsyncIterator[Worker]:
         worker = self.worker()
-        async with working(worker):
+        async with run_in_background(worker):
             yield worker
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentPost:
     """A post on one account."""
 
     database: Database
@@ -139,21 +139,21 @@ class Sent:
         posts = await load_posts(reader, [self.post])
         return posts[self.post].destination(self.id).state
 
-    async def until(self, holds: Callable[[DestinationState], bool]) -> DestinationState:
+    async def wait_until(self, predicate: Callable[[DestinationState], bool]) -> DestinationState:
         """Its state as soon as that is so."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 state = await self.state()
-                if holds(state):
+                if predicate(state):
                     return state
                 await asyncio.sleep(0.01)
 
-    async def log(self) -> Sequence[Attempt]:
+    async def attempts(self) -> Sequence[Attempt]:
         reader = self.database.read(self.workspace)
         attempts = await load_attempts(reader, self.id)
         return sorted(attempts, key=lambda each: (each.number is None, each.number))
 
-    async def short_log(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:
+    async def attempt_summaries(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:
         """Number, kind, outcome and code of each attempt."""
         return [
             (
@@ -162,39 +162,39 @@ class Sent:
                 str(each.outcome),
                 None if each.failure is None else each.failure.code,
             )
-            for each in await self.log()
+            for each in await self.attempts()
         ]
 
 
-class Scripted:
+class ScriptedPlatform:
     """A platform that answers what it is told."""
 
     def __init__(
         self,
-        answer: Publication | Exception,
-        found: Publication | Absence = Absence.CANNOT_SAY,
+        publish_result: Publication | Exception,
+        lookup_result: Publication | LookupMiss = LookupMiss.INCONCLUSIVE,
     ) -> None:
-        self.answer, self.found = answer, found
-        self.calls: list[Posting] = []
+        self.answer, self.found = publish_result, lookup_result
+        self.calls: list[PublishRequest] = []
         self.may_answer = asyncio.Event()
 
-    async def publish(self, posting: Posting) -> Publication:
-        self.calls.append(posting)
+    async def publish(self, request: PublishRequest) -> Publication:
+        self.calls.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
-    async def find(self, posting: Posting) -> Publication | Absence:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
         return self.found
 
 
-class Mute(Scripted):
+class BlockedLookupPlatform(ScriptedPlatform):
     """A platform that ends no look which was begun before the test lets it answer."""
 
-    looks = 0
+    lookups = 0
 
-    async def find(self, posting: Posting) -> Publication | Absence:
-        self.looks += 1
+    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
+        self.lookups += 1
         if not self.may_answer.is_set():
             await asyncio.Event().wait()
         return self.found
@@ -212,22 +212,22 @@ def is_unknown(state: DestinationState) -> bool:
     return state.outcome is Outcome.UNKNOWN
 
 
-def is_waiting(state: DestinationState) -> bool:
+def is_retry_scheduled(state: DestinationState) -> bool:
     return state.next_retry_at is not None
 
 
-async def send(
-    database: Database, account_name: str, *, platform: str = NAME, due_at: datetime = NOW
-) -> Sent:
+async def add_sent_post(
+    database: Database, account_name: str, *, platform: str = PLATFORM_NAME, due_at: datetime = NOW
+) -> SentPost:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, platform=platform, account_name=account_name)
     post = await add_post(database, workspace, {account: queued(due_at)}, submitted_now=True)
-    return Sent(database, workspace, account, post.id, post.destinations[0])
+    return SentPost(database, workspace, account, post.id, post.destinations[0])
 
 
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
+async def wait_until(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
-            if holds():
+            if predicate():
                 return
             await asyncio.sleep(0.01)

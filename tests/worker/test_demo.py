@@ -15,18 +15,18 @@ from app.platforms.sandbox import Behaviour
 from app.services.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
 from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
-from tests.worker.running import SECONDS, Bench, DrivenClock
+from tests.worker.running import TIMEOUT_SECONDS, ManualClock, WorkerBench
 
 Ended = tuple[str, str, str | None, int]
 
 
 async def test_they_end_in_every_way_within_two_minutes(database: Database) -> None:
-    clock = DrivenClock()
+    clock = ManualClock()
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
     await send_demo_posts(database, new_id=uuid4, now=clock.now())
-    bench = Bench(database, clock=clock)
-    async with bench.working(), asyncio.timeout(SECONDS):
+    bench = WorkerBench(database, clock=clock)
+    async with bench.running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
         while any(status in ("queued", "publishing") for _, status, _, _ in await _sent(database)):
             clock.seconds += 0.5
             await asyncio.sleep(0.02)
@@ -42,7 +42,7 @@ async def test_they_end_in_every_way_within_two_minutes(database: Database) -> N
         ("loses-token", "failed", "TOKEN_EXPIRED", 1): 1,
         ("loses-token", "failed", "AUTH", 0): 1,
     }
-    assert bench.ledger.duplicates() == 0
+    assert bench.ledger.count_duplicates() == 0
     assert await find_problems(database) == []
 
 

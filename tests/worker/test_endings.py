@@ -10,31 +10,33 @@ from app.db.engine import Database
 from app.db.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from app.platforms.protocol import Absence, NotPublished, Posting
+from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
 from app.services.accounts import mark_reconnected
-from app.services.leases import settle_lost_leases
+from app.services.leases import settle_expired_leases
 from app.services.retries import retry_one_post
-from app.services.writing import Errand
+from app.services.writing import WriteContext
 from tests.factories import NOW, failed, published
 from tests.worker.running import (
     SECOND,
-    Bench,
-    Mute,
+    BlockedLookupPlatform,
     RealClock,
-    Scripted,
-    Sent,
-    eventually,
+    ScriptedPlatform,
+    SentPost,
+    WorkerBench,
+    add_sent_post,
     is_final,
     is_published,
+    is_retry_scheduled,
     is_unknown,
-    is_waiting,
-    send,
+    wait_until,
 )
 
 REGULAR = AttemptKind.REGULAR
 
 
-def on_sandbox(sent: Sent, account: str, *, seconds: float, attempts: int = 1) -> DestinationState:
+def on_sandbox(
+    sent: SentPost, account: str, *, seconds: float, attempts: int = 1
+) -> DestinationState:
     """Published and reported so many seconds after it was due."""
     name = f"{sent.id.hex[:12]}-{attempts}"
     return published(
@@ -46,92 +48,94 @@ def on_sandbox(sent: Sent, account: str, *, seconds: float, attempts: int = 1) -
 
 
 async def test_one_that_succeeds_is_published_at_once(database: Database) -> None:
-    sent, bench = await send(database, "succeeds"), Bench(database)
-    async with bench.working():
-        state = await sent.until(is_final)
+    sent, bench = await add_sent_post(database, "succeeds"), WorkerBench(database)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state == on_sandbox(sent, "succeeds", seconds=1)
-    (attempt,) = await sent.log()
+    (attempt,) = await sent.attempts()
     assert (attempt.number, attempt.worker, attempt.outcome) == (1, "worker-1", Outcome.PUBLISHED)
     assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + SECOND)
-    assert [each.destination_id for each in bench.ledger.entries()] == [sent.id]
-    assert str(bench.tally) == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
+    assert [each.destination_id for each in bench.ledger.posts()] == [sent.id]
+    assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
     assert await find_problems(database) == []
 
 
 async def test_a_slow_one_is_published_later(database: Database) -> None:
-    sent, bench = await send(database, "slow"), Bench(database)
-    async with bench.working():
-        state = await sent.until(is_final)
+    sent, bench = await add_sent_post(database, "slow"), WorkerBench(database)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state == on_sandbox(sent, "slow", seconds=16)
-    assert len(bench.ledger.entries()) == 1
+    assert len(bench.ledger.posts()) == 1
 
 
 async def test_a_rate_limited_one_waits_as_long_as_the_platform_says(database: Database) -> None:
-    sent, bench = await send(database, "rate-limited 20s"), Bench(database)
-    async with bench.working():
-        waiting = await sent.until(is_waiting)
+    sent, bench = await add_sent_post(database, "rate-limited 20s"), WorkerBench(database)
+    async with bench.running_worker():
+        waiting = await sent.wait_until(is_retry_scheduled)
         assert waiting.next_retry_at == NOW + timedelta(seconds=21)
         assert waiting.error == "Too many posts. Try again in 20 seconds."
         assert waiting.round_attempts == 0
         await bench.clock.sleep(20)
-        state = await sent.until(is_final)
+        state = await sent.wait_until(is_final)
 
     expected = on_sandbox(sent, "rate-limited%2020s", seconds=22, attempts=2)
     assert state == replace(expected, round_attempts=1)
-    first, second = await sent.log()
+    first, second = await sent.attempts()
     assert first.failure is not None
     assert (first.failure.http_status, first.failure.retry_after) == (429, timedelta(seconds=20))
     assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.PUBLISHED)
-    assert len(bench.ledger.entries()) == 1
+    assert len(bench.ledger.posts()) == 1
 
 
 async def test_a_flaky_one_is_published_by_the_retry(database: Database) -> None:
-    sent, bench = await send(database, "flaky"), Bench(database)
-    async with bench.working():
-        state = await sent.until(is_final)
+    sent, bench = await add_sent_post(database, "flaky"), WorkerBench(database)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state == on_sandbox(sent, "flaky", seconds=2, attempts=2)
-    assert await sent.short_log() == [
+    assert await sent.attempt_summaries() == [
         (1, REGULAR, "failed", "OVERLOADED"),
         (2, REGULAR, "published", None),
     ]
-    assert str(bench.tally) == "published 1 · failed 0 · waiting 1 · unknown 0 · in flight 0"
-    assert len(bench.ledger.entries()) == 1
+    assert str(bench.stats) == "published 1 · failed 0 · waiting 1 · unknown 0 · in flight 0"
+    assert len(bench.ledger.posts()) == 1
 
 
 async def test_one_that_loses_its_token_is_published_after_reconnection(
     database: Database,
 ) -> None:
-    sent, bench = await send(database, "loses-token"), Bench(database)
-    async with bench.working():
-        lost = await sent.until(is_final)
+    sent, bench = await add_sent_post(database, "loses-token"), WorkerBench(database)
+    async with bench.running_worker():
+        lost = await sent.wait_until(is_final)
         assert lost == failed(
             error="The access to the account has ended. Reconnect it.",
             category=ErrorCategory.AUTH,
             code="TOKEN_EXPIRED",
             settled_at=NOW + SECOND,
         )
-        errand = Errand(
+        errand = WriteContext(
             workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
         )
         await mark_reconnected(database, errand, sent.account, None)
-        await retry_one_post(database, errand, sent.post, only=None, force=False, key=None)
-        state = await sent.until(is_published)
+        await retry_one_post(
+            database, errand, sent.post, account_ids=None, force=False, idempotency_key=None
+        )
+        state = await sent.wait_until(is_published)
 
     assert (state.attempts, state.published_at) == (2, NOW + 2 * SECOND)
-    assert await sent.short_log() == [
+    assert await sent.attempt_summaries() == [
         (1, REGULAR, "failed", "TOKEN_EXPIRED"),
         (2, REGULAR, "published", None),
     ]
-    assert len(bench.ledger.entries()) == 1
+    assert len(bench.ledger.posts()) == 1
 
 
 async def test_one_whose_content_is_rejected_fails_at_once(database: Database) -> None:
-    sent, bench = await send(database, "rejects"), Bench(database)
-    async with bench.working():
-        state = await sent.until(is_final)
+    sent, bench = await add_sent_post(database, "rejects"), WorkerBench(database)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state == failed(
         error="The sandbox does not take this content.",
@@ -139,39 +143,39 @@ async def test_one_whose_content_is_rejected_fails_at_once(database: Database) -
         code="CONTENT_REFUSED",
         settled_at=NOW + SECOND,
     )
-    (attempt,) = await sent.log()
+    (attempt,) = await sent.attempts()
     assert attempt.failure is not None
     assert (attempt.failure.http_status, attempt.failure.raw) == (
         422,
         '{"error": "content refused"}',
     )
-    assert bench.ledger.entries() == ()
+    assert bench.ledger.posts() == ()
 
 
 async def test_one_that_times_out_after_publishing_is_found_and_never_sent_twice(
     database: Database,
 ) -> None:
-    sent, bench = await send(database, "times-out"), Bench(database)
-    async with bench.working():
-        state = await sent.until(is_published)
+    sent, bench = await add_sent_post(database, "times-out"), WorkerBench(database)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_published)
 
     # Published after 1 s; the answer failed to come after 3 more, and the look took 1.
     assert state == replace(
         on_sandbox(sent, "times-out", seconds=1), settled_at=NOW + timedelta(seconds=5)
     )
-    assert await sent.short_log() == [(1, REGULAR, "unknown", "OUTCOME_UNKNOWN")]
-    assert str(bench.tally) == "published 1 · failed 0 · waiting 0 · unknown 1 · in flight 0"
-    assert (len(bench.ledger.entries()), bench.ledger.duplicates()) == (1, 0)
+    assert await sent.attempt_summaries() == [(1, REGULAR, "unknown", "OUTCOME_UNKNOWN")]
+    assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 1 · in flight 0"
+    assert (len(bench.ledger.posts()), bench.ledger.count_duplicates()) == (1, 0)
     assert await find_problems(database) == []
 
 
 async def test_what_cannot_be_said_stays_unknown_and_is_looked_at_later(
     database: Database,
 ) -> None:
-    sent = await send(database, "acme")
-    platform = Scripted(ConnectionResetError("token=abcdef123456"))
-    async with Bench(database, platforms={"sandbox": platform}).working():
-        state = await sent.until(
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(ConnectionResetError("token=abcdef123456"))
+    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+        state = await sent.wait_until(
             lambda state: is_unknown(state) and state.verifiable_at == NOW + timedelta(minutes=5)
         )
 
@@ -186,15 +190,15 @@ async def test_what_cannot_be_said_stays_unknown_and_is_looked_at_later(
 async def test_a_look_that_never_ends_is_broken_off_and_says_nothing_new(
     database: Database,
 ) -> None:
-    sent = await send(database, "acme")
-    bench = Bench(
+    sent = await add_sent_post(database, "acme")
+    bench = WorkerBench(
         database,
-        platforms={"sandbox": Mute(TimeoutError())},
+        platforms={"sandbox": BlockedLookupPlatform(TimeoutError())},
         clock=RealClock(),
-        longest_look=timedelta(milliseconds=10),
+        lookup_timeout=timedelta(milliseconds=10),
     )
-    async with bench.working():
-        state = await sent.until(
+    async with bench.running_worker():
+        state = await sent.wait_until(
             lambda state: (
                 state.verifiable_at is not None and state.verifiable_at > NOW + timedelta(minutes=4)
             )
@@ -206,10 +210,10 @@ async def test_a_look_that_never_ends_is_broken_off_and_says_nothing_new(
 async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(
     database: Database,
 ) -> None:
-    sent = await send(database, "acme")
-    platform = Scripted(TimeoutError(), Absence.NOT_THERE)
-    async with Bench(database, platforms={"sandbox": platform}).working():
-        state = await sent.until(lambda state: state.outcome is Outcome.FAILED)
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(TimeoutError(), LookupMiss.NOT_FOUND)
+    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+        state = await sent.wait_until(lambda state: state.outcome is Outcome.FAILED)
 
     assert [each.attempt for each in platform.calls] == [1, 2, 3, 4, 5]
     assert (state.attempts, state.error_code) == (5, "NOT_PUBLISHED")
@@ -227,23 +231,23 @@ async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(
 async def test_what_an_adapter_says_wrongly_costs_no_published_post(
     database: Database, told_id: str, told_url: str, kept_id: str | None, kept_url: str | None
 ) -> None:
-    sent = await send(database, "acme")
-    platform = Scripted(
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(
         Publication(
             platform_post_id=told_id,
             platform_post_url=told_url,
             published_at=NOW + timedelta(days=1),
         )
     )
-    async with Bench(database, platforms={"sandbox": platform}).working():
-        state = await sent.until(is_final)
+    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state == published(NOW, platform_post_id=kept_id, platform_post_url=kept_url)
 
 
 async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: Database) -> None:
-    sent = await send(database, "acme")
-    platform = Scripted(
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(
         NotPublished(
             ErrorCategory.PERMANENT,
             "\n",
@@ -253,74 +257,77 @@ async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: D
             raw="secret=12345678",
         )
     )
-    async with Bench(database, platforms={"sandbox": platform}).working():
-        state = await sent.until(is_final)
+    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+        state = await sent.wait_until(is_final)
 
-    (attempt,) = await sent.log()
+    (attempt,) = await sent.attempts()
     assert (state.error, state.error_code) == ("The platform refused the post.", "PERMANENT")
     assert attempt.failure is not None
     assert (attempt.failure.http_status, attempt.failure.raw) == (None, "secret=[redacted]")
 
 
 async def test_a_call_that_never_ends_is_broken_off_and_unknown(database: Database) -> None:
-    class Silent(Scripted):
-        async def publish(self, posting: Posting) -> Publication:
+    class Silent(ScriptedPlatform):
+        async def publish(self, posting: PublishRequest) -> Publication:
             await asyncio.Event().wait()
             raise AssertionError
 
-    sent = await send(database, "acme")
-    bench = Bench(
+    sent = await add_sent_post(database, "acme")
+    bench = WorkerBench(
         database,
         platforms={"sandbox": Silent(TimeoutError())},
-        longest_call=timedelta(milliseconds=100),
+        publish_timeout=timedelta(milliseconds=100),
     )
-    async with bench.working():
-        state = await sent.until(is_final)
+    async with bench.running_worker():
+        state = await sent.wait_until(is_final)
 
     assert state.outcome is Outcome.UNKNOWN
 
 
 async def test_only_platforms_with_an_adapter_are_touched(database: Database) -> None:
-    sent, other = await send(database, "acme"), await send(database, "acme", platform="x")
+    sent, other = (
+        await add_sent_post(database, "acme"),
+        await add_sent_post(database, "acme", platform="x"),
+    )
     before = await other.state()
-    async with Bench(database).working():
-        await sent.until(is_final)
+    async with WorkerBench(database).running_worker():
+        await sent.wait_until(is_final)
 
     assert await other.state() == before
 
 
 async def test_with_one_place_every_platform_has_its_turn(database: Database) -> None:
-    platforms = {name: Scripted(TimeoutError()) for name in ("x", "sandbox")}
+    platforms = {name: ScriptedPlatform(TimeoutError()) for name in ("x", "sandbox")}
     for name in [*platforms] * 3:
-        await send(database, "acme", platform=name)
-    async with Bench(database, platforms=platforms, concurrency=1).working():
-        await eventually(lambda: all(len(each.calls) == 3 for each in platforms.values()))
+        await add_sent_post(database, "acme", platform=name)
+    async with WorkerBench(database, platforms=platforms, concurrency=1).running_worker():
+        await wait_until(lambda: all(len(each.calls) == 3 for each in platforms.values()))
 
 
 async def test_a_lease_is_extended_for_as_long_as_a_call_takes(database: Database) -> None:
-    sent = await send(database, "slow 3s")
+    sent = await add_sent_post(database, "slow 3s")
     clock = RealClock()
     lease = timedelta(seconds=1.5)
-    bench = Bench(database, clock=clock, lease=lease, latency=timedelta())
-    async with bench.working():
+    bench = WorkerBench(database, clock=clock, lease=lease, latency=timedelta())
+    async with bench.running_worker():
         async with asyncio.timeout(30):
             while not is_final(state := await sent.state()):
-                await settle_lost_leases(database, clock.now())
+                await settle_expired_leases(database, clock.now())
                 await asyncio.sleep(0.05)
 
     assert is_published(state)
-    assert await sent.short_log() == [(1, REGULAR, "published", None)]
+    assert await sent.attempt_summaries() == [(1, REGULAR, "published", None)]
 
 
 async def test_two_workers_publish_each_post_once(database: Database) -> None:
-    bench = Bench(database, concurrency=4)
-    every = [await send(database, "succeeds") for _ in range(12)]
-    async with bench.working(), bench.working():
+    bench = WorkerBench(database, concurrency=4)
+    every = [await add_sent_post(database, "succeeds") for _ in range(12)]
+    async with bench.running_worker(), bench.running_worker():
         for sent in every:
-            await sent.until(is_final)
+            await sent.wait_until(is_final)
 
-    assert sorted(each.destination_id for each in bench.ledger.entries()) == sorted(
+    assert sorted(each.destination_id for each in bench.ledger.posts()) == sorted(
         sent.id for sent in every
     )
-    assert bench.ledger.duplicates() == 0
-    assert [len(await sent.log()) for sent in every] == [1] * 12
+    assert bench.ledger.count_duplicates() == 0
+    assert [len(await sent.attempts()) for sent in every] == [1] * 12

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.worker.holds import Hold
+from app.worker.holds import LeaseTimer
 
 
 class Elapsed:
@@ -18,7 +18,7 @@ class Elapsed:
 @pytest.mark.parametrize(("length", "held"), [(60, 55), (30, 25), (6, 5), (1.5, 1.25)])
 def test_a_lease_counts_as_lost_before_its_end(length: float, held: float) -> None:
     elapsed = Elapsed()
-    hold = Hold(timedelta(seconds=length), asked_at=100.0, elapsed=elapsed)
+    hold = LeaseTimer(timedelta(seconds=length), requested_at=100.0, monotonic=elapsed)
     assert (hold.seconds_left(), hold.is_held) == (held, True)
 
     elapsed.seconds = 100.0 + held
@@ -26,8 +26,8 @@ def test_a_lease_counts_as_lost_before_its_end(length: float, held: float) -> No
 
 
 def test_it_is_reckoned_from_before_it_was_asked_for() -> None:
-    hold = Hold(timedelta(seconds=60), asked_at=90.0, elapsed=Elapsed())
+    hold = LeaseTimer(timedelta(seconds=60), requested_at=90.0, monotonic=Elapsed())
     assert hold.seconds_left() == 45
 
-    hold.extended(99.0)
+    hold.extend(99.0)
     assert hold.seconds_left() == 54

@@ -12,23 +12,23 @@ from app.db.engine import Database, WriteSession
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
-from app.platforms.protocol import Posting
-from app.services.leases import settle_lost_leases
-from app.services.publishing import Told
+from app.platforms.protocol import PublishRequest
+from app.services.leases import settle_expired_leases
+from app.services.publishing import ReportResult
 from tests.factories import NOW, queued
 from tests.worker.running import (
     LEASE,
     SECOND,
-    Bench,
+    BlockedLookupPlatform,
     FakeClock,
-    Mute,
     RealClock,
-    Scripted,
-    eventually,
+    ScriptedPlatform,
+    WorkerBench,
+    add_sent_post,
     is_final,
     is_published,
     is_unknown,
-    send,
+    wait_until,
 )
 
 T = TypeVar("T")
@@ -37,13 +37,13 @@ REGULAR, LATE = AttemptKind.REGULAR, AttemptKind.LATE
 AT_42 = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
-class Held(Scripted):
+class Held(ScriptedPlatform):
     """A platform that publishes when the test lets it."""
 
     def __init__(self) -> None:
         super().__init__(AT_42)
 
-    async def publish(self, posting: Posting) -> Publication:
+    async def publish(self, posting: PublishRequest) -> Publication:
         self.calls.append(posting)
         await self.may_answer.wait()
         return AT_42
@@ -68,7 +68,7 @@ class FragileDatabase(Database):
         if isinstance(result, list) and result:
             self.claimed()
         told = result[0] if isinstance(result, tuple) else result
-        if isinstance(told, Told) and self.was_told is not None:
+        if isinstance(told, ReportResult) and self.was_told is not None:
             hook, self.was_told = self.was_told, None
             await hook()
         return result
@@ -78,11 +78,11 @@ class FragileDatabase(Database):
 
 
 async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
-    sent, platform = await send(database, "acme"), Held()
-    async with Bench(database, platforms={"sandbox": platform}).working() as worker:
-        await eventually(lambda: len(platform.calls) == 1)
+    sent, platform = await add_sent_post(database, "acme"), Held()
+    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker() as worker:
+        await wait_until(lambda: len(platform.calls) == 1)
         worker.stop()
-        late = await send(database, "late")
+        late = await add_sent_post(database, "late")
         await asyncio.sleep(0.1)
         assert (await sent.state()).attempts == 1
         platform.may_answer.set()
@@ -93,28 +93,30 @@ async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
 
 async def test_a_stop_gives_back_what_is_not_started(database_url: str) -> None:
     async with FragileDatabase(database_url) as database:
-        sent, platform = await send(database, "acme"), Held()
-        bench = Bench(database, platforms={"sandbox": platform})
+        sent, platform = await add_sent_post(database, "acme"), Held()
+        bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
             worker = bench.worker()
             database.claimed = worker.stop
             await worker.run()
 
         assert platform.calls == []
-        assert (await sent.state(), await sent.log()) == (replace(queued(), fence=1), [])
+        assert (await sent.state(), await sent.attempts()) == (replace(queued(), fence=1), [])
         assert [each["event"] for each in logs] == ["released"]
 
 
 async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Database) -> None:
-    sent, platform = await send(database, "acme"), Held()
-    bench = Bench(database, platforms={"sandbox": platform}, stop_within=timedelta(milliseconds=50))
-    async with bench.working():
-        await eventually(lambda: len(platform.calls) == 1)
+    sent, platform = await add_sent_post(database, "acme"), Held()
+    bench = WorkerBench(
+        database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
+    )
+    async with bench.running_worker():
+        await wait_until(lambda: len(platform.calls) == 1)
 
     state = await sent.state()
     assert (state.attempts, state.outcome, state.started_at) == (1, Outcome.NONE, NOW)
     assert state.lease_expires_at == NOW + bench.lease
-    await settle_lost_leases(database, NOW + bench.lease)
+    await settle_expired_leases(database, NOW + bench.lease)
     assert is_unknown(await sent.state())
 
 
@@ -122,16 +124,16 @@ async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop
     database_url: str,
 ) -> None:
     async with FragileDatabase(database_url) as database:
-        sent, platform = await send(database, "acme"), Held()
-        bench = Bench(
-            database, platforms={"sandbox": platform}, stop_within=timedelta(milliseconds=50)
+        sent, platform = await add_sent_post(database, "acme"), Held()
+        bench = WorkerBench(
+            database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
         )
         with structlog.testing.capture_logs() as logs:
-            async with bench.working():
-                await eventually(lambda: len(platform.calls) == 1)
+            async with bench.running_worker():
+                await wait_until(lambda: len(platform.calls) == 1)
                 database.is_away = True
                 platform.may_answer.set()
-                await eventually(lambda: database.refused > 1)
+                await wait_until(lambda: database.refused > 1)
 
     (line,) = (each for each in logs if each["log_level"] == "error")
     assert line["event"] == "not reported before the stop"
@@ -148,20 +150,20 @@ async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_u
 
         async def stand_still() -> None:
             clock.seconds += 61
-            await settle_lost_leases(database, clock.now())
+            await settle_expired_leases(database, clock.now())
 
         database.was_told = stand_still
-        sent, bench = await send(database, "acme"), Bench(database, clock=clock)
-        async with bench.working():
-            state = await sent.until(is_published)
+        sent, bench = await add_sent_post(database, "acme"), WorkerBench(database, clock=clock)
+        async with bench.running_worker():
+            state = await sent.wait_until(is_published)
 
         assert state.attempts == 2
-        assert await sent.short_log() == [
+        assert await sent.attempt_summaries() == [
             (1, REGULAR, "unknown", "OUTCOME_UNKNOWN"),
             (2, REGULAR, "published", None),
             (None, LATE, "failed", "NOT_CALLED"),
         ]
-        assert [each.attempt for each in bench.ledger.entries()] == [2]
+        assert [each.attempt for each in bench.ledger.posts()] == [2]
 
 
 async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_url: str) -> None:
@@ -173,9 +175,11 @@ async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_ur
             database.claimed = lambda: None
 
         database.claimed = stand_still
-        sent, platform = await send(database, "acme"), Scripted(AT_42)
-        async with Bench(database, platforms={"sandbox": platform}, clock=clock).working():
-            state = await sent.until(is_final)
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+        async with WorkerBench(
+            database, platforms={"sandbox": platform}, clock=clock
+        ).running_worker():
+            state = await sent.wait_until(is_final)
 
         assert (state.fence, state.attempts, len(platform.calls)) == (2, 1, 1)
 
@@ -194,15 +198,18 @@ async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_t
             database.claimed = stand_still
 
         database.claimed = next_is_the_look
-        sent, platform = await send(database, "acme"), Scripted(TimeoutError(), AT_42)
-        bench = Bench(database, platforms={"sandbox": platform}, clock=clock)
+        sent, platform = (
+            await add_sent_post(database, "acme"),
+            ScriptedPlatform(TimeoutError(), AT_42),
+        )
+        bench = WorkerBench(database, platforms={"sandbox": platform}, clock=clock)
         with structlog.testing.capture_logs() as logs:
-            async with bench.working():
-                await eventually(lambda: "no time to look" in [each["event"] for each in logs])
+            async with bench.running_worker():
+                await wait_until(lambda: "no time to look" in [each["event"] for each in logs])
                 state = await sent.state()
                 assert (state.outcome, state.verifiable_at) == (Outcome.UNKNOWN, NOW + LEASE)
                 clock.seconds += 4
-                state = await sent.until(is_published)
+                state = await sent.wait_until(is_published)
 
     assert (state.platform_post_id, state.settled_at) == ("42", NOW + LEASE)
 
@@ -210,14 +217,17 @@ async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_t
 async def test_a_look_that_outlasts_its_lease_says_nothing_and_is_followed_by_another(
     database: Database,
 ) -> None:
-    sent, platform = await send(database, "acme"), Mute(TimeoutError(), AT_42)
-    bench = Bench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
-    async with bench.working():
-        await eventually(lambda: platform.looks == 1)
+    sent, platform = (
+        await add_sent_post(database, "acme"),
+        BlockedLookupPlatform(TimeoutError(), AT_42),
+    )
+    bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
+    async with bench.running_worker():
+        await wait_until(lambda: platform.lookups == 1)
         platform.may_answer.set()
-        await sent.until(is_published)
+        await sent.wait_until(is_published)
 
-    assert (platform.looks, len(platform.calls)) == (2, 1)
+    assert (platform.lookups, len(platform.calls)) == (2, 1)
 
 
 # The database is away.
@@ -227,16 +237,16 @@ async def test_what_was_published_while_the_database_was_away_is_reported_afterw
     database_url: str,
 ) -> None:
     async with FragileDatabase(database_url) as database:
-        sent, platform = await send(database, "acme"), Held()
-        bench = Bench(database, platforms={"sandbox": platform})
+        sent, platform = await add_sent_post(database, "acme"), Held()
+        bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
-            async with bench.working():
-                await eventually(lambda: len(platform.calls) == 1)
+            async with bench.running_worker():
+                await wait_until(lambda: len(platform.calls) == 1)
                 database.is_away = True
                 platform.may_answer.set()
-                await eventually(lambda: database.refused > 20)
+                await wait_until(lambda: database.refused > 20)
                 database.is_away = False
-                state = await sent.until(is_final)
+                state = await sent.wait_until(is_final)
 
         assert (state.outcome, state.platform_post_id) == (Outcome.PUBLISHED, "42")
         assert len(platform.calls) == 1
@@ -246,19 +256,19 @@ async def test_what_was_published_while_the_database_was_away_is_reported_afterw
 
 async def test_no_platform_is_called_while_the_start_cannot_be_stored(database_url: str) -> None:
     async with FragileDatabase(database_url) as database:
-        sent, platform = await send(database, "acme"), Scripted(AT_42)
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
 
         async def answer_is_lost() -> None:
             database.is_away = True
             raise ServiceUnavailable("The connection broke.")
 
         database.was_told = answer_is_lost
-        bench = Bench(database, platforms={"sandbox": platform}, clock=RealClock())
-        async with bench.working():
-            await eventually(lambda: database.refused > 3)
+        bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock())
+        async with bench.running_worker():
+            await wait_until(lambda: database.refused > 3)
             assert platform.calls == []
             database.is_away = False
-            state = await sent.until(is_final)
+            state = await sent.wait_until(is_final)
 
         assert (state.outcome, state.attempts, len(platform.calls)) == (Outcome.PUBLISHED, 1, 1)
 
@@ -268,17 +278,19 @@ async def test_a_start_that_nobody_confirmed_in_time_is_told_as_not_called(
 ) -> None:
     clock = FakeClock()
     async with FragileDatabase(database_url) as database:
-        sent, platform = await send(database, "acme"), Scripted(AT_42)
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
 
         async def answer_is_lost() -> None:
             clock.seconds += 56  # within the lease, but within its margin too
             raise ServiceUnavailable("The connection broke.")
 
         database.was_told = answer_is_lost
-        async with Bench(database, platforms={"sandbox": platform}, clock=clock).working():
-            state = await sent.until(is_final)
+        async with WorkerBench(
+            database, platforms={"sandbox": platform}, clock=clock
+        ).running_worker():
+            state = await sent.wait_until(is_final)
 
-        assert await sent.short_log() == [
+        assert await sent.attempt_summaries() == [
             (1, REGULAR, "failed", "NOT_CALLED"),
             (2, REGULAR, "published", None),
         ]

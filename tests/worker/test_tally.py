@@ -3,17 +3,17 @@
 import pytest
 
 from app.domain.destinations import DestinationState
-from app.worker.tally import Ending, Tally, ending_of
+from app.worker.tally import AttemptResult, WorkerStats, attempt_result
 from tests.factories import failed, published, unknown, waiting_for_retry
 
 
 def test_every_change_is_told() -> None:
     told: list[str] = []
-    tally = Tally(lambda changed: told.append(str(changed)))
-    tally.flying(2)
-    tally.ended(Ending.WAITING)
-    tally.ended(Ending.PUBLISHED)
-    tally.flying(0)
+    tally = WorkerStats(lambda changed: told.append(str(changed)))
+    tally.set_in_flight(2)
+    tally.record(AttemptResult.WAITING)
+    tally.record(AttemptResult.PUBLISHED)
+    tally.set_in_flight(0)
 
     assert told == [
         "published 0 · failed 0 · waiting 0 · unknown 0 · in flight 2",
@@ -26,11 +26,11 @@ def test_every_change_is_told() -> None:
 @pytest.mark.parametrize(
     ("state", "ending"),
     [
-        (published(), Ending.PUBLISHED),
-        (failed(), Ending.FAILED),
-        (waiting_for_retry(), Ending.WAITING),
-        (unknown(), Ending.UNKNOWN),
+        (published(), AttemptResult.PUBLISHED),
+        (failed(), AttemptResult.FAILED),
+        (waiting_for_retry(), AttemptResult.WAITING),
+        (unknown(), AttemptResult.UNKNOWN),
     ],
 )
-def test_a_state_says_how_it_ended(state: DestinationState, ending: Ending) -> None:
-    assert ending_of(state) is ending
+def test_a_state_says_how_it_ended(state: DestinationState, ending: AttemptResult) -> None:
+    assert attempt_result(state) is ending

@@ -37,7 +37,7 @@ async def migrate(
     Also makes the installation's one row. SchemaMismatch, and nothing changed, if a newer version
     of the code has been here, or another program.
     """
-    async with database.changing_schema() as connection:
+    async with database.schema_transaction() as connection:
         await connection.run_sync(_upgrade, version)
         await connection.run_sync(_describe_deployment, now, random_bytes)
 
@@ -49,7 +49,7 @@ async def check_schema_version(database: Database) -> None:
             f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
             " make one."
         )
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         await connection.run_sync(_require_current_version)
 
 

@@ -13,16 +13,16 @@ from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.imports.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.imports.states import (
-    Age,
-    says_the_same,
-    tells_more,
-    told_state,
+    Recency,
+    is_equivalent,
+    state_from_record,
+    supersedes,
     with_due_at,
 )
 from app.domain.posts import DEFAULT_TIMEZONE, Post, PostStatus, post_status
 
 
-def merge(known: Post | None, record: PostRecord, *, now: datetime) -> Post:
+def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
     """The post after the record; `known` itself where the record has nothing new to say.
 
     What the record leaves open stays as it is known. Else a post counts as created and changed when the
@@ -31,23 +31,23 @@ def merge(known: Post | None, record: PostRecord, *, now: datetime) -> Post:
     A failed destination never has the outcome UNKNOWN, for no answer says so. Nothing is claimable.
     """
     as_of = record.as_of or now
-    age = _age(known, record)
-    post = known or _unknown_post(record, as_of)
-    if record.details and age is not Age.OLDER:
+    age = _post_recency(current, record)
+    post = current or _placeholder_post(record, as_of)
+    if record.details and age is not Recency.OLDER:
         post = _with_details(post, record.details, as_of)
     learned_at = record.updated_at or as_of
-    accounts_are_told = known is not None and not is_only_results(known)
-    states = _states(post, record, age, learned_at, accounts_are_told=accounts_are_told)
-    status = None if _age_of_status(known, record) is Age.OLDER else record.status
+    accounts_are_told = current is not None and not has_only_results(current)
+    states = _merge_states(post, record, age, learned_at, accounts_are_known=accounts_are_told)
+    status = None if _status_recency(current, record) is Recency.OLDER else record.status
     post = _with_flags(post, status, states.values())
-    post = replace(post, destinations=tuple(_destinations(post, record, states, learned_at)))
-    if post == known:
-        return known
-    version = 1 if known is None else known.version + 1
+    post = replace(post, destinations=tuple(_merge_destinations(post, record, states, learned_at)))
+    if post == current:
+        return current
+    version = 1 if current is None else current.version + 1
     return replace(post, version=version, imported_at=now)
 
 
-def is_only_results(post: Post) -> bool:
+def has_only_results(post: Post) -> bool:
     """Whether no answer has carried the post itself yet, so that its times are those of an answer."""
     return (
         post.imported_at is not None
@@ -61,39 +61,39 @@ def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
-def _age(known: Post | None, record: PostRecord) -> Age:
+def _post_recency(current: Post | None, record: PostRecord) -> Recency:
     """By updated_at. An answer without one is older if it was given before the post's last change.
 
     A post of which only results are known has no updated_at of its own yet, so nothing is older.
     """
-    if known is None:
-        return Age.SAME
-    if record.updated_at is not None and record.updated_at > known.updated_at:
-        return Age.NEWER
+    if current is None:
+        return Recency.SAME
+    if record.updated_at is not None and record.updated_at > current.updated_at:
+        return Recency.NEWER
     told_of = record.updated_at or record.as_of
-    if told_of is None or told_of >= known.updated_at or is_only_results(known):
-        return Age.SAME
-    return Age.OLDER
+    if told_of is None or told_of >= current.updated_at or has_only_results(current):
+        return Recency.SAME
+    return Recency.OLDER
 
 
-def _age_of_status(known: Post | None, record: PostRecord) -> Age:
+def _status_recency(current: Post | None, record: PostRecord) -> Recency:
     """Against the last that is known of the post or of any of its destinations."""
-    if known is None:
-        return Age.SAME
-    return _age_since(
-        max([known.updated_at, *(each.updated_at for each in known.destinations)]), record
+    if current is None:
+        return Recency.SAME
+    return _recency_since(
+        max([current.updated_at, *(each.updated_at for each in current.destinations)]), record
     )
 
 
-def _age_since(known_at: datetime, record: PostRecord) -> Age:
+def _recency_since(last_updated_at: datetime, record: PostRecord) -> Recency:
     """By when its post last changed, or, where that is not told, by when it was answered."""
     true_at = record.updated_at or record.as_of
-    if true_at is None or true_at == known_at:
-        return Age.SAME
-    return Age.NEWER if true_at > known_at else Age.OLDER
+    if true_at is None or true_at == last_updated_at:
+        return Recency.SAME
+    return Recency.NEWER if true_at > last_updated_at else Recency.OLDER
 
 
-def _unknown_post(record: PostRecord, as_of: datetime) -> Post:
+def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
     return Post(
         id=record.id,
         content="",
@@ -124,13 +124,13 @@ def _with_details(post: Post, details: PostDetails, as_of: datetime) -> Post:
     return replace(changed, updated_at=max(post.updated_at, as_of))
 
 
-def _states(
+def _merge_states(
     post: Post,
     record: PostRecord,
-    age: Age,
+    recency: Recency,
     learned_at: datetime,
     *,
-    accounts_are_told: bool,
+    accounts_are_known: bool,
 ) -> dict[AccountId, DestinationState]:
     """By account, in order. What was tried is left out by no record, and told by every one.
 
@@ -138,57 +138,61 @@ def _states(
     such answer is known.
     """
     known = {each.account_id: each for each in post.destinations}
-    adds = not accounts_are_told or (record.details and age is not Age.OLDER)
+    adds = not accounts_are_known or (record.details and recency is not Recency.OLDER)
     told: dict[AccountId, DestinationState] = {}
     for each in record.destinations:
-        state = _state(post, known.get(each.account_id), each, record, age, learned_at)
-        if each.account_id in known or adds or not state.is_untouched:
+        state = _merge_state(post, known.get(each.account_id), each, record, recency, learned_at)
+        if each.account_id in known or adds or not state.is_unattempted:
             told[each.account_id] = state
-    if not record.details or age is Age.OLDER:
+    if not record.details or recency is Recency.OLDER:
         return {account_id: each.state for account_id, each in known.items()} | told
-    keeps = accounts_are_told and age is Age.SAME
+    keeps = accounts_are_known and recency is Recency.SAME
     return told | {
-        account_id: with_due_at(each.state, _known_due_at(post, each) or _assumed_due_at(post))
+        account_id: with_due_at(each.state, _current_due_at(post, each) or _default_due_at(post))
         for account_id, each in known.items()
-        if account_id not in told and (keeps or not each.state.is_untouched)
+        if account_id not in told and (keeps or not each.state.is_unattempted)
     }
 
 
-def _state(
+def _merge_state(
     post: Post,
-    known: Destination | None,
-    told: DestinationRecord,
+    current: Destination | None,
+    destination_record: DestinationRecord,
     record: PostRecord,
-    age: Age,
+    recency: Recency,
     learned_at: datetime,
 ) -> DestinationState:
     """With a due time, even of a draft."""
-    if known is None:
-        due_at = _told_due_at(told, record) or _assumed_due_at(post)
-        return told_state(told, None, due_at=due_at, learned_at=learned_at)
+    if current is None:
+        due_at = _recorded_due_at(destination_record, record) or _default_due_at(post)
+        return state_from_record(destination_record, None, due_at=due_at, learned_at=learned_at)
     due_at = (
-        (_told_due_at(told, record) if age is not Age.OLDER else None)
-        or _known_due_at(post, known)
-        or _assumed_due_at(post)
+        (_recorded_due_at(destination_record, record) if recency is not Recency.OLDER else None)
+        or _current_due_at(post, current)
+        or _default_due_at(post)
     )
-    state = told_state(told, known.state, due_at=due_at, learned_at=learned_at)
-    age_of_state = _age_since(known.updated_at, record)
+    state = state_from_record(
+        destination_record, current.state, due_at=due_at, learned_at=learned_at
+    )
+    age_of_state = _recency_since(current.updated_at, record)
     return (
-        state if tells_more(state, known.state, age_of_state) else with_due_at(known.state, due_at)
+        state
+        if supersedes(state, current.state, age_of_state)
+        else with_due_at(current.state, due_at)
     )
 
 
-def _told_due_at(told: DestinationRecord, record: PostRecord) -> datetime | None:
-    return told.scheduled_for or record.scheduled_for
+def _recorded_due_at(destination_record: DestinationRecord, record: PostRecord) -> datetime | None:
+    return destination_record.scheduled_for or record.scheduled_for
 
 
-def _known_due_at(post: Post, known: Destination) -> datetime | None:
+def _current_due_at(post: Post, destination: Destination) -> datetime | None:
     """None where it was assumed, for now more may be known."""
-    is_assumed = post.imported_at is not None and known.state.due_at == known.created_at
-    return None if is_assumed else known.state.due_at
+    is_assumed = post.imported_at is not None and destination.state.due_at == destination.created_at
+    return None if is_assumed else destination.state.due_at
 
 
-def _assumed_due_at(post: Post) -> datetime:
+def _default_due_at(post: Post) -> datetime:
     return post.scheduled_for or post.created_at
 
 
@@ -201,7 +205,7 @@ def _with_flags(
         (status is PostStatus.DRAFT, False),
         (False, True),
     ]
-    if not all(each.is_untouched for each in states):
+    if not all(each.is_unattempted for each in states):
         flags = [(False, submitted_now) for _, submitted_now in flags]
     fitting = (
         (is_draft, submitted_now)
@@ -216,7 +220,7 @@ def _with_flags(
     return replace(post, is_draft=is_draft, submitted_now=submitted_now)
 
 
-def _destinations(
+def _merge_destinations(
     post: Post,
     record: PostRecord,
     states: Mapping[AccountId, DestinationState],
@@ -225,7 +229,7 @@ def _destinations(
     known = {each.account_id: each for each in post.destinations}
     told = {each.account_id: each for each in record.destinations}
     for position, (account_id, state) in enumerate(states.items()):
-        due_at = None if post.is_draft else state.due_at or _assumed_due_at(post)
+        due_at = None if post.is_draft else state.due_at or _default_due_at(post)
         planned = with_due_at(state, due_at)
         destination = known.get(account_id)
         if destination is None:
@@ -238,7 +242,7 @@ def _destinations(
                 created_at=post.created_at,
                 updated_at=learned_at,
             )
-        elif says_the_same(planned, destination.state):
+        elif is_equivalent(planned, destination.state):
             yield replace(destination, position=position)
         else:
             yield replace(

@@ -14,7 +14,7 @@ from app.domain.destinations import (
 )
 from app.domain.imports.records import DestinationRecord
 
-NO_REASON = "The service that this was imported from gave no reason."
+MISSING_REASON_MESSAGE = "The service that this was imported from gave no reason."
 
 _RANKS = {
     DestinationStatus.QUEUED: 0,
@@ -25,7 +25,7 @@ _RANKS = {
 _RANK_BETWEEN_ATTEMPTS = 2
 
 
-class Age(Enum):
+class Recency(Enum):
     """Of a record, against what is known of its post."""
 
     NEWER = auto()
@@ -34,49 +34,49 @@ class Age(Enum):
     OLDER = auto()
 
 
-def told_state(
-    told: DestinationRecord,
-    known: DestinationState | None,
+def state_from_record(
+    record: DestinationRecord,
+    current: DestinationState | None,
     *,
     due_at: datetime,
     learned_at: datetime,
 ) -> DestinationState:
     """The state as it is told; what is not told of an end that is known already stays as it is known."""
-    again = known if known is not None and _is_same_end(told, known) else None
-    error = _error(told, again)
+    again = current if current is not None and _has_same_result(record, current) else None
+    error = _error_message(record, again)
     unfinished = DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=due_at,
         claimable_at=None,
-        attempts=told.attempts,
+        attempts=record.attempts,
         round_started_at=due_at,
         error=error,
         error_category=None if error is None else ErrorCategory.UNCLASSIFIED,
         error_code=None if error is None else ErrorCategory.UNCLASSIFIED.name,
     )
-    match told.status:
+    match record.status:
         case DestinationStatus.QUEUED:
-            return replace(unfinished, next_retry_at=told.next_retry_at)
+            return replace(unfinished, next_retry_at=record.next_retry_at)
         case DestinationStatus.PUBLISHING:
-            return replace(unfinished, status=told.status)
+            return replace(unfinished, status=record.status)
         case DestinationStatus.FAILED:
             return replace(
                 unfinished,
-                status=told.status,
+                status=record.status,
                 outcome=Outcome.FAILED,
                 settled_at=again.settled_at if again else learned_at,
                 due_day=due_day(due_at),
             )
         case DestinationStatus.PUBLISHED:
-            published_at = told.published_at or (again and again.published_at) or learned_at
+            published_at = record.published_at or (again and again.published_at) or learned_at
             return replace(
                 unfinished,
-                status=told.status,
+                status=record.status,
                 outcome=Outcome.PUBLISHED,
                 published_at=published_at,
-                platform_post_id=told.platform_post_id
+                platform_post_id=record.platform_post_id
                 or (again.platform_post_id if again else None),
-                platform_post_url=told.platform_post_url
+                platform_post_url=record.platform_post_url
                 or (again.platform_post_url if again else None),
                 settled_at=published_at,
                 due_day=due_day(due_at),
@@ -103,42 +103,42 @@ def with_due_at(state: DestinationState, due_at: datetime | None) -> Destination
     )
 
 
-def tells_more(new: DestinationState, known: DestinationState, age: Age) -> bool:
+def supersedes(new: DestinationState, current: DestinationState, recency: Recency) -> bool:
     """Whether the new state may follow the known one; the same again may.
 
     What happened once stays: attempts grow, and a publication is not taken back. Only what is newer tells
     of a retry by hand; else the state at the same count of attempts does not go back either.
     """
-    match age:
-        case Age.NEWER:
-            return _happened(new) >= _happened(known)
-        case Age.SAME:
-            return (*_happened(new), _rank(new)) >= (*_happened(known), _rank(known))
-        case Age.OLDER:
-            return _happened(new) > _happened(known)
+    match recency:
+        case Recency.NEWER:
+            return _progress(new) >= _progress(current)
+        case Recency.SAME:
+            return (*_progress(new), _rank(new)) >= (*_progress(current), _rank(current))
+        case Recency.OLDER:
+            return _progress(new) > _progress(current)
 
 
-def says_the_same(one: DestinationState, other: DestinationState) -> bool:
+def is_equivalent(one: DestinationState, other: DestinationState) -> bool:
     """Whether answers tell the two alike; the rest follows from it, or is known only where it happened."""
-    return _told(one) == _told(other)
+    return _comparable_fields(one) == _comparable_fields(other)
 
 
-def _is_same_end(told: DestinationRecord, known: DestinationState) -> bool:
-    return told.status is known.status and (
-        told.status is DestinationStatus.PUBLISHED or told.attempts == known.attempts
+def _has_same_result(record: DestinationRecord, current: DestinationState) -> bool:
+    return record.status is current.status and (
+        record.status is DestinationStatus.PUBLISHED or record.attempts == current.attempts
     )
 
 
-def _error(told: DestinationRecord, again: DestinationState | None) -> str | None:
-    if told.status is DestinationStatus.PUBLISHED:
+def _error_message(record: DestinationRecord, previous: DestinationState | None) -> str | None:
+    if record.status is DestinationStatus.PUBLISHED:
         return None
-    will_be_retried = told.status is DestinationStatus.QUEUED and told.next_retry_at is not None
-    if told.status is DestinationStatus.FAILED or will_be_retried:
-        return told.error or (again and again.error) or NO_REASON
-    return told.error
+    will_be_retried = record.status is DestinationStatus.QUEUED and record.next_retry_at is not None
+    if record.status is DestinationStatus.FAILED or will_be_retried:
+        return record.error or (previous and previous.error) or MISSING_REASON_MESSAGE
+    return record.error
 
 
-def _happened(state: DestinationState) -> tuple[bool, int]:
+def _progress(state: DestinationState) -> tuple[bool, int]:
     return state.status is DestinationStatus.PUBLISHED, state.attempts
 
 
@@ -148,7 +148,7 @@ def _rank(state: DestinationState) -> int:
     return _RANK_BETWEEN_ATTEMPTS if waits_for_a_retry else _RANKS[state.status]
 
 
-def _told(state: DestinationState) -> tuple[object, ...]:
+def _comparable_fields(state: DestinationState) -> tuple[object, ...]:
     return (
         state.status,
         state.due_at,

@@ -16,27 +16,27 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.graphql.execution.completion import Complete, completion
-from app.graphql.execution.remembered import once
-from app.graphql.execution.selections import Given, Selections, Surprise
+from app.graphql.execution.completion import Completer, compile_completer
+from app.graphql.execution.remembered import memoize
+from app.graphql.execution.selections import FieldCollector, Unsupported, Variables
 
-Outcome: TypeAlias = object
+RootResult: TypeAlias = object
 """What a resolver told: a value, or the exception that it ended with."""
 
 
-class Outcomes(MiddlewareManager):
+class ResolvedRootFields(MiddlewareManager):
     """Of root fields that were resolved before: graphql-core takes what they told, and asks all others."""
 
-    def __init__(self, known: Mapping[str, Outcome]) -> None:
+    def __init__(self, root_results: Mapping[str, RootResult]) -> None:
         """By response key."""
         super().__init__()
-        self._known = known
+        self._root_results = root_results
 
     def get_field_resolver(self, field_resolver: GraphQLFieldResolver) -> GraphQLFieldResolver:
         def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
             key = info.path.key
-            if info.path.prev is None and key in self._known:
-                return self._known[str(key)]
+            if info.path.prev is None and key in self._root_results:
+                return self._root_results[str(key)]
             return field_resolver(source, info, **arguments)
 
         return resolve
@@ -57,7 +57,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        complete = self._function(return_type, field_details_list)
+        complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
                 return self.context_value.list_entries.unless_failed(
@@ -80,11 +80,11 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     ) -> Any:
         named = get_nullable_type(return_type.of_type)
         if isinstance(named, GraphQLObjectType) and type(result) is list:
-            complete = self._function(named, field_details_list)
+            complete = self._get_completer(named, field_details_list)
             if complete is not None:
                 try:
                     return self.context_value.list_entries.unless_failed(
-                        _complete_each, complete, result, self.variable_values.coerced
+                        _complete_items, complete, result, self.variable_values.coerced
                     )
                 except Exception:  # noqa: BLE001, S110 - said above
                     pass
@@ -92,19 +92,23 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             return_type, field_details_list, info, path, result, position_context
         )
 
-    def _function(
-        self, named: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
-    ) -> Complete | None:
+    def _get_completer(
+        self, object_type: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
+    ) -> Completer | None:
         nodes = [each.node for each in field_details_list]
 
-        def make() -> Complete | None:
+        def compile_or_none() -> Completer | None:
             try:
-                return completion(Selections(self.schema, self.fragment_definitions), named, nodes)
-            except Surprise:
+                return compile_completer(
+                    FieldCollector(self.schema, self.fragment_definitions), object_type, nodes
+                )
+            except Unsupported:
                 return None
 
-        return once(self.operation, (named.name, *map(id, nodes)), make)
+        return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)
 
 
-def _complete_each(complete: Complete, values: Sequence[object], given: Given) -> list[object]:
-    return [complete(each, given) for each in values]
+def _complete_items(
+    completer: Completer, values: Sequence[object], variables: Variables
+) -> list[object]:
+    return [completer(each, variables) for each in values]

@@ -24,27 +24,27 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from app.graphql.context import Context, Info
-from app.graphql.execution.arguments import Arguments
-from app.graphql.execution.completion import root_completion
-from app.graphql.execution.executor import Outcome
-from app.graphql.execution.selections import Given, Selected, Selections, Surprise
+from app.graphql.execution.arguments import ArgumentBuilder
+from app.graphql.execution.completion import compile_root_completer
+from app.graphql.execution.executor import RootResult
+from app.graphql.execution.selections import FieldCollector, SelectedField, Unsupported, Variables
 from app.graphql.permissions import HasScope
-from app.graphql.rows import DEFINITION
+from app.graphql.rows import STRAWBERRY_DEFINITION
 
-_HELPERS = GraphQLResolveInfoHelpers(
+_RESOLVE_INFO_HELPERS = GraphQLResolveInfoHelpers(
     gather=lambda awaitables: asyncio.gather(*awaitables), track=lambda _awaitables: None
 )
 
 
-class Incomplete(Exception):
+class FallBackToExecutor(Exception):
     """Something went wrong; `outcomes` is what the root fields' resolvers told, by response key."""
 
-    def __init__(self, outcomes: Mapping[str, Outcome]) -> None:
+    def __init__(self, root_results: Mapping[str, RootResult]) -> None:
         super().__init__()
-        self.outcomes = outcomes
+        self.root_results = root_results
 
 
-class Plan:
+class ExecutionPlan:
     """Of one query, made once."""
 
     def __init__(
@@ -57,10 +57,10 @@ class Plan:
         """Surprise for a query that only graphql-core can run."""
         root = schema.query_type
         assert root is not None  # noqa: S101 - ours has one
-        selections = Selections(schema, fragments)
-        selected = selections.of(root, [operation.selection_set])
-        self._complete = root_completion(selections, root, selected)
-        document = _Document(schema, fragments, root, operation)
+        selections = FieldCollector(schema, fragments)
+        selected = selections.collect_fields(root, [operation.selection_set])
+        self._complete = compile_root_completer(selections, root, selected)
+        document = _OperationInfo(schema, fragments, root, operation)
         self._fields = [
             _RootField(document, converter, key, each)
             for key, each in selected.items()
@@ -69,25 +69,25 @@ class Plan:
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
         """The data; Incomplete where graphql-core has to go on."""
-        outcomes: dict[str, Outcome] = {}
+        outcomes: dict[str, RootResult] = {}
         try:
-            asked = [each for each in self._fields if each.is_asked(variables.coerced)]
-        except Surprise:
-            raise Incomplete(outcomes) from None
+            asked = [each for each in self._fields if each.is_included(variables.coerced)]
+        except Unsupported:
+            raise FallBackToExecutor(outcomes) from None
         if len(asked) == 1:
-            outcomes[asked[0].key] = await asked[0].outcome(context, variables)
+            outcomes[asked[0].key] = await asked[0].resolve(context, variables)
         else:
-            told = await asyncio.gather(*(each.outcome(context, variables) for each in asked))
+            told = await asyncio.gather(*(each.resolve(context, variables) for each in asked))
             outcomes.update(zip((each.key for each in asked), told, strict=True))
         if any(isinstance(each, Exception) for each in outcomes.values()):
-            raise Incomplete(outcomes)
+            raise FallBackToExecutor(outcomes)
         try:
-            return context.list_entries.unless_failed(self._complete, outcomes, variables.coerced)
+            return context.list_limit.rollback_on_error(self._complete, outcomes, variables.coerced)
         except Exception:  # noqa: BLE001 - whatever it is, graphql-core meets it again
-            raise Incomplete(outcomes) from None
+            raise FallBackToExecutor(outcomes) from None
 
 
-class _Document(NamedTuple):
+class _OperationInfo(NamedTuple):
     """What is the same for all fields."""
 
     schema: GraphQLSchema
@@ -99,52 +99,54 @@ class _Document(NamedTuple):
 class _RootField:
     def __init__(
         self,
-        document: _Document,
+        operation_info: _OperationInfo,
         converter: GraphQLCoreConverter,
         key: str,
-        selected: Selected,
+        selected_field: SelectedField,
     ) -> None:
         self.key = key
-        self._document = document
-        self._selected = selected
-        self._core: GraphQLField = document.root.fields[selected.name]
-        self._field: StrawberryField = self._core.extensions[DEFINITION]
-        self._path = Path(None, key, document.root.name)
+        self._operation_info = operation_info
+        self._selected_field = selected_field
+        self._core_field: GraphQLField = operation_info.root.fields[selected_field.name]
+        self._strawberry_field: StrawberryField = self._core_field.extensions[STRAWBERRY_DEFINITION]
+        self._path = Path(None, key, operation_info.root.name)
         self._info_class = converter.config.info_class
-        self._permissions = _permissions(self._field)
-        self._arguments = Arguments(converter, self._core, self._field, selected.nodes[0])
-        resolver = self._field.base_resolver
+        self._permissions = _field_permissions(self._strawberry_field)
+        self._argument_builder = ArgumentBuilder(
+            converter, self._core_field, self._strawberry_field, selected_field.nodes[0]
+        )
+        resolver = self._strawberry_field.base_resolver
         if resolver is None or resolver.root_parameter or resolver.parent_parameter:
-            raise Surprise
-        self._resolve = resolver.wrapped_func
+            raise Unsupported
+        self._resolver = resolver.wrapped_func
         self._is_async = resolver.is_async
-        self._itself = (None,) if resolver.self_parameter else ()
-        self._info_name = resolver.info_parameter.name if resolver.info_parameter else None
+        self._self_arguments = (None,) if resolver.self_parameter else ()
+        self._info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
 
-    def is_asked(self, given: Given) -> bool:
-        return all(holds(given) for holds in self._selected.conditions)
+    def is_included(self, variables: Variables) -> bool:
+        return all(holds(variables) for holds in self._selected_field.conditions)
 
-    async def outcome(self, context: Context, variables: VariableValues) -> Outcome:
+    async def resolve(self, context: Context, variables: VariableValues) -> RootResult:
         """What its resolver returns, or why it does not."""
-        info = self._info(context, variables)
+        info = self._build_info(context, variables)
         try:
             for permission in self._permissions:
                 if not permission.has_permission(None, info):
                     permission.on_unauthorized()
-            arguments = self._arguments.of(variables)
-            if self._info_name is not None:
-                arguments[self._info_name] = info
-            value = self._resolve(*self._itself, **arguments)
+            arguments = self._argument_builder.build(variables)
+            if self._info_parameter is not None:
+                arguments[self._info_parameter] = info
+            value = self._resolver(*self._self_arguments, **arguments)
             return await value if self._is_async else value
         except Exception as error:  # noqa: BLE001 - graphql-core is told of it
             return error
 
-    def _info(self, context: Context, variables: VariableValues) -> Info:
-        document = self._document
+    def _build_info(self, context: Context, variables: VariableValues) -> Info:
+        document = self._operation_info
         core = GraphQLResolveInfo(
-            self._selected.name,
-            self._selected.nodes,
-            self._core.type,
+            self._selected_field.name,
+            self._selected_field.nodes,
+            self._core_field.type,
             document.root,
             self._path,
             document.schema,
@@ -155,19 +157,19 @@ class _RootField:
             context,
             is_awaitable,
             None,
-            _HELPERS,
+            _RESOLVE_INFO_HELPERS,
         )
-        return self._info_class(_raw_info=core, _field=self._field)
+        return self._info_class(_raw_info=core, _field=self._strawberry_field)
 
 
-def _permissions(field: StrawberryField) -> list[HasScope]:
+def _field_permissions(field: StrawberryField) -> list[HasScope]:
     """Those of a field that has nothing else around its resolver."""
     found: list[HasScope] = []
     for extension in field.extensions:
         if not isinstance(extension, PermissionExtension) or extension.fail_silently:
-            raise Surprise
+            raise Unsupported
         for permission in extension.permissions:
             if not isinstance(permission, HasScope):
-                raise Surprise
+                raise Unsupported
             found.append(permission)
     return found

@@ -9,34 +9,34 @@ from graphql import OperationDefinitionNode
 T = TypeVar("T")
 
 
-class Remembered:
+class OperationMemo:
     """Belongs to one operation; whoever keeps the operation keeps this."""
 
-    def __init__(self, definition: OperationDefinitionNode, most: int) -> None:
+    def __init__(self, definition: OperationDefinitionNode, max_entries: int) -> None:
         """Keeps so many: what stands under conditions may be asked for in any number of ways."""
         self._definition = definition
-        self._most = most
-        self._made: dict[Hashable, object] = {}
-        _BY_DEFINITION[id(definition)] = self
+        self._max_entries = max_entries
+        self._values: dict[Hashable, object] = {}
+        _MEMOS_BY_DEFINITION_ID[id(definition)] = self
 
-    def is_of(self, definition: OperationDefinitionNode) -> bool:
+    def belongs_to(self, definition: OperationDefinitionNode) -> bool:
         return self._definition is definition
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What is known by the key, or is made now; keys are of fields of this operation alone."""
-        if key not in self._made:
-            if len(self._made) >= self._most:
-                self._made.clear()
-            self._made[key] = make()
-        return cast("T", self._made[key])
+        if key not in self._values:
+            if len(self._values) >= self._max_entries:
+                self._values.clear()
+            self._values[key] = compute()
+        return cast("T", self._values[key])
 
 
-_BY_DEFINITION: WeakValueDictionary[int, Remembered] = WeakValueDictionary()
+_MEMOS_BY_DEFINITION_ID: WeakValueDictionary[int, OperationMemo] = WeakValueDictionary()
 
 
-def once(definition: OperationDefinitionNode, key: Hashable, make: Callable[[], T]) -> T:
+def memoize(definition: OperationDefinitionNode, key: Hashable, compute: Callable[[], T]) -> T:
     """What was made for an operation, or is made now: for an operation that nobody keeps, each time."""
-    remembered = _BY_DEFINITION.get(id(definition))
-    if remembered is None or not remembered.is_of(definition):
-        return make()
-    return remembered.get(key, make)
+    remembered = _MEMOS_BY_DEFINITION_ID.get(id(definition))
+    if remembered is None or not remembered.belongs_to(definition):
+        return compute()
+    return remembered.get_or_compute(key, compute)

@@ -21,18 +21,18 @@ from graphql import (
 )
 
 
-class Surprise(Exception):
+class Unsupported(Exception):
     """Something that only graphql-core can answer."""
 
 
-Given = Mapping[str, object]
+Variables = Mapping[str, object]
 """The coerced values of an operation's variables."""
 
-Condition = Callable[[Given], bool]
+Condition = Callable[[Variables], bool]
 
 
 @dataclass(slots=True)
-class Selected:
+class SelectedField:
     """A response key: the nodes that ask for it, and what has to hold for it to be there."""
 
     nodes: list[FieldNode] = field(default_factory=list)
@@ -43,39 +43,39 @@ class Selected:
         return self.nodes[0].name.value
 
     @property
-    def is_sure(self) -> bool:
+    def is_unconditional(self) -> bool:
         return not self.conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Selections:
+class FieldCollector:
     """Of one operation, whose named fragments are known."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
 
-    def of(
+    def collect_fields(
         self, parent: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode | None]
-    ) -> dict[str, Selected]:
+    ) -> dict[str, SelectedField]:
         """By response key, in the order of the answer.
 
         Surprise for a key that several nodes ask for under conditions: what it holds, and where it stands,
         would depend on them.
         """
-        found: dict[str, Selected] = {}
+        found: dict[str, SelectedField] = {}
         for selection_set in selection_sets:
-            for node, conditions in self.fields(parent, selection_set):
+            for node, conditions in self.iter_fields(parent, selection_set):
                 key = (node.alias or node.name).value
                 known = found.get(key)
                 if known is None:
-                    found[key] = Selected([node], conditions)
-                elif conditions or not known.is_sure:
-                    raise Surprise
+                    found[key] = SelectedField([node], conditions)
+                elif conditions or not known.is_unconditional:
+                    raise Unsupported
                 else:
                     known.nodes.append(node)
         return found
 
-    def fields(
+    def iter_fields(
         self,
         parent: GraphQLObjectType,
         selection_set: SelectionSetNode | None,
@@ -91,15 +91,19 @@ class Selections:
                     yield selection, (*conditions, *own)
                 case FragmentSpreadNode():
                     fragment = self.fragments[selection.name.value]
-                    if self._applies(fragment.type_condition, parent):
-                        yield from self.fields(parent, fragment.selection_set, (*conditions, *own))
+                    if self._type_condition_applies(fragment.type_condition, parent):
+                        yield from self.iter_fields(
+                            parent, fragment.selection_set, (*conditions, *own)
+                        )
                 case InlineFragmentNode(type_condition=condition):
-                    if condition is None or self._applies(condition, parent):
-                        yield from self.fields(parent, selection.selection_set, (*conditions, *own))
+                    if condition is None or self._type_condition_applies(condition, parent):
+                        yield from self.iter_fields(
+                            parent, selection.selection_set, (*conditions, *own)
+                        )
                 case _:
-                    raise Surprise
+                    raise Unsupported
 
-    def _applies(self, condition: NamedTypeNode, parent: GraphQLObjectType) -> bool:
+    def _type_condition_applies(self, condition: NamedTypeNode, parent: GraphQLObjectType) -> bool:
         wanted = self.schema.get_type(condition.name.value)
         if isinstance(wanted, GraphQLInterfaceType | GraphQLUnionType):
             return self.schema.is_sub_type(wanted, parent)
@@ -112,15 +116,15 @@ def _conditions(selection: SelectionNode) -> tuple[Condition, ...] | None:
     for directive in selection.directives or ():
         wanted = {"include": True, "skip": False}.get(directive.name.value)
         if wanted is None:
-            raise Surprise
+            raise Unsupported
         match _condition_value(directive):
             case BooleanValueNode(value=value):
                 if value is not wanted:
                     return None
             case VariableNode(name=name):
-                conditions.append(_holds(name.value, wanted=wanted))
+                conditions.append(_variable_condition(name.value, expected=wanted))
             case _:
-                raise Surprise
+                raise Unsupported
     return tuple(conditions)
 
 
@@ -128,11 +132,11 @@ def _condition_value(directive: DirectiveNode) -> object:
     return next((each.value for each in directive.arguments or () if each.name.value == "if"), None)
 
 
-def _holds(variable: str, *, wanted: bool) -> Condition:
-    def holds(given: Given) -> bool:
-        value = given.get(variable)
+def _variable_condition(variable: str, *, expected: bool) -> Condition:
+    def is_satisfied(variables: Variables) -> bool:
+        value = variables.get(variable)
         if not isinstance(value, bool):  # an error, and graphql-core's to tell
-            raise Surprise
-        return value is wanted
+            raise Unsupported
+        return value is expected
 
-    return holds
+    return is_satisfied

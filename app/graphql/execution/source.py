@@ -22,122 +22,133 @@ from graphql import (
     get_nullable_type,
 )
 
-from app.graphql.execution.selections import Selected, Surprise
+from app.graphql.execution.selections import SelectedField, Unsupported
 
-_REFUSE_NULL = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
+_NULL_REJECTING_TYPES = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
 """Types whose expressions fail for None by themselves."""
 
 
 @dataclass(slots=True)
-class Source:
+class FunctionBuilder:
     """The text of a function that returns a dictionary, and the constants that it uses."""
 
-    completion: Callable[[GraphQLObjectType, Sequence[FieldNode]], Callable[..., object]]
+    compile_completer: Callable[[GraphQLObjectType, Sequence[FieldNode]], Callable[..., object]]
     """Makes the function of an object, from its type and what is selected of it."""
     _lines: list[str] = field(default_factory=list)
-    _entries: list[tuple[str, Selected, list[str], str]] = field(default_factory=list)
+    _fields: list[tuple[str, SelectedField, list[str], str]] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
     _constants: dict[str, object] = field(default_factory=dict)
-    _count: int = 0
+    _name_count: int = 0
 
-    def line(self, text: str) -> None:
+    def add_line(self, text: str) -> None:
         self._lines.append(text)
 
-    def constant(self, value: object) -> str:
-        self._count += 1
-        name = f"c{self._count}"
+    def add_constant(self, value: object) -> str:
+        self._name_count += 1
+        name = f"c{self._name_count}"
         self._constants[name] = value
         return name
 
-    def variable(self, expression: str) -> str:
+    def add_variable(self, expression: str) -> str:
         """A name for a value that is used more than once."""
-        self._count += 1
-        name = f"v{self._count}"
+        self._name_count += 1
+        name = f"v{self._name_count}"
         self._pending.append(f"{name} = {expression}")
         return name
 
-    def entry(self, key: str, selected: Selected, expression: str) -> None:
+    def add_field(self, key: str, selected_field: SelectedField, expression: str) -> None:
         """What stands under a response key, after what was computed for it."""
-        self._entries.append((key, selected, self._pending, expression))
+        self._fields.append((key, selected_field, self._pending, expression))
         self._pending = []
 
-    def function(self, parameters: str) -> Callable[..., object]:
+    def build(self, parameters: str) -> Callable[..., object]:
         """The text is made of names of ours and of quoted keys of a document that was validated."""
         lines = [*self._lines]
-        if all(selected.is_sure for _, selected, _, _ in self._entries):
-            for _, _, before, _ in self._entries:
+        if all(selected.is_unconditional for _, selected, _, _ in self._fields):
+            for _, _, before, _ in self._fields:
                 lines += before
-            entries = ((key, selected, value) for key, selected, _, value in self._entries)
-            lines.append(f"return {dictionary(entries)}")
+            entries = ((key, selected, value) for key, selected, _, value in self._fields)
+            lines.append(f"return {dict_literal(entries)}")
         else:
             lines.append("answer = {}")
-            for key, selected, before, value in self._entries:
+            for key, selected, before, value in self._fields:
                 tests = " and ".join(
-                    f"{self.constant(each)}(given)" for each in selected.conditions
+                    f"{self.add_constant(each)}(given)" for each in selected.conditions
                 )
                 lines.append(f"if {tests or 'True'}:")
                 lines += [f"    {each}" for each in (*before, f"answer[{key!r}] = {value}")]
             lines.append("return answer")
         text = f"def complete({parameters}):\n" + "".join(f"    {each}\n" for each in lines)
-        space: dict[str, Any] = {**self._constants, "fail": _fail}
+        space: dict[str, Any] = {**self._constants, "fail": _raise_unsupported}
         exec(text, space)  # noqa: S102
         return cast("Callable[..., object]", space["complete"])
 
-    def value(self, declared: GraphQLOutputType, selected: Selected, expression: str) -> str:
+    def complete_expression(
+        self, declared_type: GraphQLOutputType, selected_field: SelectedField, expression: str
+    ) -> str:
         """What is answered for the value of an expression."""
-        return self.completed(declared, selected, self.variable(expression))
+        return self.complete_variable(declared_type, selected_field, self.add_variable(expression))
 
-    def completed(self, declared: GraphQLOutputType, selected: Selected, value: str) -> str:
+    def complete_variable(
+        self, declared_type: GraphQLOutputType, selected_field: SelectedField, variable: str
+    ) -> str:
         """What is answered for the value of a name."""
-        named = get_nullable_type(declared)
-        expression = self._non_null(named, selected, value)
-        if isinstance(declared, GraphQLNonNull) and named in _REFUSE_NULL:
+        named = get_nullable_type(declared_type)
+        expression = self._complete_non_null(named, selected_field, variable)
+        if isinstance(declared_type, GraphQLNonNull) and named in _NULL_REJECTING_TYPES:
             return expression
-        return guarded(declared, value, expression)
+        return add_null_check(declared_type, variable, expression)
 
-    def _non_null(self, named: object, selected: Selected, value: str) -> str:
-        if isinstance(named, GraphQLList):
-            return self._list(named, selected, value)
-        if isinstance(named, GraphQLObjectType):
-            complete = self.constant(self.completion(named, selected.nodes))
-            return f"{complete}({value}, given)"
-        return self._leaf(named, value)
+    def _complete_non_null(
+        self, nullable_type: object, selected_field: SelectedField, variable: str
+    ) -> str:
+        if isinstance(nullable_type, GraphQLList):
+            return self._complete_list(nullable_type, selected_field, variable)
+        if isinstance(nullable_type, GraphQLObjectType):
+            complete = self.add_constant(
+                self.compile_completer(nullable_type, selected_field.nodes)
+            )
+            return f"{complete}({variable}, given)"
+        return self._complete_leaf(nullable_type, variable)
 
-    def _list(self, declared: GraphQLList[Any], selected: Selected, value: str) -> str:
-        item = declared.of_type
+    def _complete_list(
+        self, list_type: GraphQLList[Any], selected_field: SelectedField, variable: str
+    ) -> str:
+        item = list_type.of_type
         named = get_nullable_type(item)
         if isinstance(named, GraphQLList):
-            raise Surprise
-        each = guarded(item, "x", self._non_null(named, selected, "x"))
-        return f"([{each} for x in {value}] if type({value}) is list else fail())"
+            raise Unsupported
+        each = add_null_check(item, "x", self._complete_non_null(named, selected_field, "x"))
+        return f"([{each} for x in {variable}] if type({variable}) is list else fail())"
 
-    def _leaf(self, named: object, value: str) -> str:
-        if named is GraphQLString or named is GraphQLID:
-            return f"({value} if type({value}) is str else fail())"
-        if named is GraphQLInt:
+    def _complete_leaf(self, leaf_type: object, variable: str) -> str:
+        if leaf_type is GraphQLString or leaf_type is GraphQLID:
+            return f"({variable} if type({variable}) is str else fail())"
+        if leaf_type is GraphQLInt:
             return (
-                f"({value} if type({value}) is int and -(1 << 31) <= {value} < 1 << 31 else fail())"
+                f"({variable} if type({variable}) is int"
+                f" and -(1 << 31) <= {variable} < 1 << 31 else fail())"
             )
-        if named is GraphQLBoolean:
-            return f"({value} if {value} is True or {value} is False else fail())"
-        if isinstance(named, GraphQLEnumType):
-            names = {each.value: name for name, each in named.values.items()}
-            return f"{self.constant(names)}[{value}]"
-        if isinstance(named, GraphQLScalarType):
-            return f"{self.constant(named.serialize)}({value})"
-        raise Surprise
+        if leaf_type is GraphQLBoolean:
+            return f"({variable} if {variable} is True or {variable} is False else fail())"
+        if isinstance(leaf_type, GraphQLEnumType):
+            names = {each.value: name for name, each in leaf_type.values.items()}
+            return f"{self.add_constant(names)}[{variable}]"
+        if isinstance(leaf_type, GraphQLScalarType):
+            return f"{self.add_constant(leaf_type.serialize)}({variable})"
+        raise Unsupported
 
 
-def dictionary(entries: Iterable[tuple[str, Selected, str]]) -> str:
+def dict_literal(entries: Iterable[tuple[str, SelectedField, str]]) -> str:
     return "{" + ", ".join(f"{key!r}: {expression}" for key, _, expression in entries) + "}"
 
 
-def guarded(declared: GraphQLOutputType, value: str, expression: str) -> str:
+def add_null_check(declared_type: GraphQLOutputType, variable: str, expression: str) -> str:
     """Null where it may be; where it may not, the expression must fail for None by itself."""
-    if isinstance(declared, GraphQLNonNull):
-        return f"({expression} if {value} is not None else fail())"
-    return f"(None if {value} is None else {expression})"
+    if isinstance(declared_type, GraphQLNonNull):
+        return f"({expression} if {variable} is not None else fail())"
+    return f"(None if {variable} is None else {expression})"
 
 
-def _fail() -> object:
-    raise Surprise
+def _raise_unsupported() -> object:
+    raise Unsupported

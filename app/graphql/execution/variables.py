@@ -21,7 +21,7 @@ from graphql.execution.values import VariableValues, VariableValueSource, get_va
 _MAX_ERRORS = 20
 
 
-class _Plain(NamedTuple):
+class _LeafVariable(NamedTuple):
     """A variable of a leaf type and without a default, as nearly all are that clients send often."""
 
     signature: GraphQLVariableSignature
@@ -29,32 +29,34 @@ class _Plain(NamedTuple):
     coerce: Callable[[Any], object]
 
 
-class Variables:
+class VariableCoercer:
     """Declared once, given often. Where not all are plain, graphql-core does it; it says what is wrong."""
 
-    def __init__(self, schema: GraphQLSchema, declared: tuple[VariableDefinitionNode, ...]) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, definitions: tuple[VariableDefinitionNode, ...]
+    ) -> None:
         self._schema = schema
-        self._declared = declared
-        plain = [_plain(schema, each) for each in declared]
-        self._plain = [each for each in plain if each is not None]
-        self._are_plain = len(self._plain) == len(plain)
+        self._definitions = definitions
+        plain = [_leaf_variable(schema, each) for each in definitions]
+        self._leaf_variables = [each for each in plain if each is not None]
+        self._has_only_leaves = len(self._leaf_variables) == len(plain)
 
-    def coerced(self, given: Mapping[str, object]) -> VariableValues | list[GraphQLError]:
+    def coerce(self, raw_variables: Mapping[str, object]) -> VariableValues | list[GraphQLError]:
         """The values, or what is wrong with them."""
-        values = self._coerced_plain(given) if self._are_plain else None
+        values = self._coerce_leaves(raw_variables) if self._has_only_leaves else None
         if values is not None:
             return values
         return get_variable_values(
-            self._schema, self._declared, dict(given), max_errors=_MAX_ERRORS
+            self._schema, self._definitions, dict(raw_variables), max_errors=_MAX_ERRORS
         )
 
-    def _coerced_plain(self, given: Mapping[str, object]) -> VariableValues | None:
+    def _coerce_leaves(self, raw_variables: Mapping[str, object]) -> VariableValues | None:
         """None where something is wrong."""
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for signature, is_required, coerce in self._plain:
+        for signature, is_required, coerce in self._leaf_variables:
             name = signature.name
-            value = given.get(name, Undefined)
+            value = raw_variables.get(name, Undefined)
             sources[name] = VariableValueSource(signature, value)
             if value is None or value is Undefined:
                 if is_required:
@@ -71,12 +73,14 @@ class Variables:
         return VariableValues(sources, coerced)
 
 
-def _plain(schema: GraphQLSchema, declared: VariableDefinitionNode) -> _Plain | None:
-    signature = get_variable_signature(schema, declared)
-    if isinstance(signature, GraphQLError) or declared.default_value is not None:
+def _leaf_variable(
+    schema: GraphQLSchema, definition: VariableDefinitionNode
+) -> _LeafVariable | None:
+    signature = get_variable_signature(schema, definition)
+    if isinstance(signature, GraphQLError) or definition.default_value is not None:
         return None
     named = get_nullable_type(signature.type)
     if not is_leaf_type(named):
         return None
     is_required = isinstance(signature.type, GraphQLNonNull)
-    return _Plain(signature, is_required, named.coerce_input_value)
+    return _LeafVariable(signature, is_required, named.coerce_input_value)

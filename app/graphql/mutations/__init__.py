@@ -27,7 +27,7 @@ class Mutation(
     pass
 
 
-PUBLISHING_FIELDS = frozenset(
+PUBLISHING_FIELD_NAMES = frozenset(
     to_camel_case(each.python_name)
     for each in get_object_definition(PublishingMutations, strict=True).fields
 )

@@ -12,11 +12,11 @@ from app.domain.connecting import AccountChanges, NewConnection
 from app.domain.ids import AccountId, check_account_id
 from app.domain.retrying import MAX_RETRIES
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY_DESCRIPTION, write_field
 from app.graphql.types import Account
 from app.services import accounts
 
-_NUMBER = "The account's number."
+_ACCOUNT_ID_DESCRIPTION = "The account's number."
 
 
 @strawberry.input(
@@ -40,7 +40,7 @@ class ConnectAccountInput:
     token_expires_at: datetime | None = field(
         default=None, description="When its access ends; null if never or unknown."
     )
-    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY_DESCRIPTION)
 
     def to_domain(self) -> NewConnection:
         return NewConnection(
@@ -56,7 +56,7 @@ class ConnectAccountInput:
 
 @strawberry.input(description="What is to be changed; what is left out stays, and null empties it.")
 class UpdateAccountInput:
-    account_id: int = field(description=_NUMBER)
+    account_id: int = field(description=_ACCOUNT_ID_DESCRIPTION)
     account_name: str | None = field(default=UNSET, description="What people here call it.")
     display_name: str | None = field(default=UNSET, description="The name the platform shows.")
     platform_username: str | None = field(
@@ -83,12 +83,12 @@ class UpdateAccountInput:
 
 @strawberry.input(description="The account that nothing is to go out on any more.")
 class DisconnectAccountInput:
-    account_id: int = field(description=_NUMBER)
+    account_id: int = field(description=_ACCOUNT_ID_DESCRIPTION)
 
 
 @strawberry.input(description="The account that has access to its platform again.")
 class MarkReconnectedInput:
-    account_id: int = field(description=_NUMBER)
+    account_id: int = field(description=_ACCOUNT_ID_DESCRIPTION)
     token_expires_at: datetime | None = field(
         default=None, description="When the new access ends; null if never or unknown."
     )
@@ -96,12 +96,12 @@ class MarkReconnectedInput:
 
 @strawberry.input(description="The account whose posts are to be brought back.")
 class RetryAfterReconnectInput:
-    account_id: int = field(description=_NUMBER)
+    account_id: int = field(description=_ACCOUNT_ID_DESCRIPTION)
     failed_after: datetime | None = field(
         default=None,
         description="Leave alone what failed before that; without it, everything comes back.",
     )
-    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY_DESCRIPTION)
 
 
 @strawberry.type(description="The account that was connected.")
@@ -143,7 +143,7 @@ class RetryAfterReconnectPayload:
 class AccountMutations:
     @strawberry.mutation(
         description="Connect an account, or connect it again. Credentials are not kept here.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def connect_account(
         self,
@@ -153,15 +153,15 @@ class AccountMutations:
         context = info.context
         account_id = await accounts.connect_account(
             context.database,
-            context.errand("connectAccount"),
+            context.write_context("connectAccount"),
             input.to_domain(),
-            context.repetition_key(input.idempotency_key),
+            context.idempotency_key(input.idempotency_key),
         )
-        return ConnectAccountPayload(account=await _account(context, account_id))
+        return ConnectAccountPayload(account=await _load_account(context, account_id))
 
     @strawberry.mutation(
         description="Change what an account is called, or when its access ends.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def update_account(
         self,
@@ -169,15 +169,15 @@ class AccountMutations:
         input: Annotated[UpdateAccountInput, argument(description="The changes.")],  # noqa: A002
     ) -> UpdateAccountPayload | None:
         context = info.context
-        account_id = _account_id(input.account_id)
+        account_id = _check_account_id(input.account_id)
         await accounts.change_account(
-            context.database, context.errand("updateAccount"), account_id, input.to_domain()
+            context.database, context.write_context("updateAccount"), account_id, input.to_domain()
         )
-        return UpdateAccountPayload(account=await _account(context, account_id))
+        return UpdateAccountPayload(account=await _load_account(context, account_id))
 
     @strawberry.mutation(
         description="Disconnect an account: nothing goes out on it until it is connected again.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def disconnect_account(
         self,
@@ -185,18 +185,18 @@ class AccountMutations:
         input: Annotated[DisconnectAccountInput, argument(description="The account.")],  # noqa: A002
     ) -> DisconnectAccountPayload | None:
         context = info.context
-        account_id = _account_id(input.account_id)
+        account_id = _check_account_id(input.account_id)
         waiting = await accounts.disconnect_account(
-            context.database, context.errand("disconnectAccount"), account_id
+            context.database, context.write_context("disconnectAccount"), account_id
         )
         return DisconnectAccountPayload(
-            account=await _account(context, account_id), waiting_posts=waiting
+            account=await _load_account(context, account_id), waiting_posts=waiting
         )
 
     @strawberry.mutation(
         description="Say that an account has access again; what failed meanwhile comes back by"
         " retryAfterReconnect.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def mark_reconnected(
         self,
@@ -204,19 +204,19 @@ class AccountMutations:
         input: Annotated[MarkReconnectedInput, argument(description="The account.")],  # noqa: A002
     ) -> MarkReconnectedPayload | None:
         context = info.context
-        account_id = _account_id(input.account_id)
+        account_id = _check_account_id(input.account_id)
         await accounts.mark_reconnected(
             context.database,
-            context.errand("markReconnected"),
+            context.write_context("markReconnected"),
             account_id,
             input.token_expires_at,
         )
-        return MarkReconnectedPayload(account=await _account(context, account_id))
+        return MarkReconnectedPayload(account=await _load_account(context, account_id))
 
     @strawberry.mutation(
         description="Queue again whatever failed on an account with AUTH, but for what was imported."
         " ACCOUNT_NEEDS_RECONNECTION, and nothing is retried, while it cannot post.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def retry_after_reconnect(
         self,
@@ -224,26 +224,26 @@ class AccountMutations:
         input: Annotated[RetryAfterReconnectInput, argument(description="The account.")],  # noqa: A002
     ) -> RetryAfterReconnectPayload | None:
         context = info.context
-        account_id = _account_id(input.account_id)
-        retried = await accounts.retry_what_lacked_access(
+        account_id = _check_account_id(input.account_id)
+        retried = await accounts.retry_auth_failures(
             context.database,
-            context.errand("retryAfterReconnect"),
+            context.write_context("retryAfterReconnect"),
             account_id,
             failed_after=input.failed_after,
-            key=context.repetition_key(input.idempotency_key),
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return RetryAfterReconnectPayload(
-            account=await _account(context, account_id),
+            account=await _load_account(context, account_id),
             post_ids=list(retried.ids),
             retried_count=len(retried.ids),
             has_more=retried.has_more,
         )
 
 
-async def _account(context: Context, account_id: AccountId) -> Account | None:
+async def _load_account(context: Context, account_id: AccountId) -> Account | None:
     row = await context.loaders.accounts_by_id.load(account_id)
     return None if row is None else Account.from_row(row, context.clock())
 
 
-def _account_id(number: int) -> AccountId:
+def _check_account_id(number: int) -> AccountId:
     return check_account_id(number, "accountId")

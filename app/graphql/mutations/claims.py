@@ -11,22 +11,22 @@ from strawberry import argument, field
 
 from app.domain.leases import (
     DEFAULT_LEASE,
-    MAX_CHOSEN_PLATFORMS,
+    MAX_CLAIM_PLATFORMS,
     MAX_CLAIMS,
     MAX_LEASE,
     MAX_WAIT,
     LeaseKind,
-    chosen_platforms,
-    claim_limit,
-    lease_time,
-    wait_time,
+    parse_claim_limit,
+    parse_lease_duration,
+    parse_platforms,
+    parse_wait_duration,
 )
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import publishes
+from app.graphql.mutations.fields import publisher_field
 from app.graphql.scalars import Json
 from app.services import claiming
 from app.services.claiming import Claim as Given
-from app.services.claiming import Wish, waiting_for
+from app.services.claiming import ClaimRequest, poll_for_claims
 
 
 @strawberry.input(description="How much to take, of what, and for how long.")
@@ -45,15 +45,15 @@ class ClaimInput:
     )
     platforms: list[str] | None = field(
         default=None,
-        description=f"Only of these platforms, 1 to {MAX_CHOSEN_PLATFORMS}; each gets an equal share.",
+        description=f"Only of these platforms, 1 to {MAX_CLAIM_PLATFORMS}; each gets an equal share.",
     )
 
-    def to_wish(self) -> Wish:
+    def to_request(self) -> ClaimRequest:
         """InvalidInput for a number out of its range."""
-        return Wish(
-            limit=claim_limit(self.limit, "limit"),
-            lease=lease_time(self.lease_seconds, "leaseSeconds"),
-            platforms=chosen_platforms(self.platforms, "platforms"),
+        return ClaimRequest(
+            limit=parse_claim_limit(self.limit, "limit"),
+            lease_duration=parse_lease_duration(self.lease_seconds, "leaseSeconds"),
+            platforms=parse_platforms(self.platforms, "platforms"),
         )
 
 
@@ -68,7 +68,7 @@ class ClaimVerificationsInput(ClaimInput):
 
 
 @strawberry.type
-class Claimed:
+class ClaimedDestination:
     """What every claim says of its destination: all that its publisher needs, for it may read nothing."""
 
     lease_expires_at: datetime = field(description="When the lease ends.")
@@ -96,7 +96,7 @@ class Claimed:
 
 
 @strawberry.type(description="A destination that is the publisher's own until its lease ends.")
-class Claim(Claimed):
+class Claim(ClaimedDestination):
     lease_token: str = field(
         description="Proves the lease: for startAttempt and whatever follows it."
     )
@@ -105,7 +105,7 @@ class Claim(Claimed):
 @strawberry.type(
     description="A destination of unknown outcome, for the publisher to look whether it is there."
 )
-class Verification(Claimed):
+class Verification(ClaimedDestination):
     verification_token: str = field(description="Proves the lease, for reportVerified.")
     error: str | None = field(description="Why nobody knows, for a person.")
     last_started_at: datetime | None = field(
@@ -129,15 +129,15 @@ class ClaimMutations:
     @strawberry.mutation(
         description="Take what is due: nobody else gets it until the lease ends. Before the platform is"
         " called, startAttempt has to succeed; what is not started in time is given out again.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def claim_destinations(
         self,
         info: Info,
         input: Annotated[ClaimDestinationsInput, argument(description="What to take.")],  # noqa: A002
     ) -> ClaimDestinationsPayload | None:
-        context, wish = info.context, input.to_wish()
-        seal = context.leases(LeaseKind.PUBLISHING)
+        context, wish = info.context, input.to_request()
+        seal = context.lease_codec(LeaseKind.PUBLISHING)
 
         async def claim() -> list[Given]:
             return await claiming.claim_destinations(
@@ -148,22 +148,24 @@ class ClaimMutations:
                 now=context.clock(),
             )
 
-        given = await _when_there_is_something(context, input, wish, claim)
+        given = await _long_poll(context, input, wish, claim)
         return ClaimDestinationsPayload(
-            claims=[Claim(lease_token=seal.encode(each.lease), **_facts(each)) for each in given]
+            claims=[
+                Claim(lease_token=seal.encode(each.lease), **_claim_fields(each)) for each in given
+            ]
         )
 
     @strawberry.mutation(
         description="Take destinations of which nobody knows whether they were published, to look on the"
         " platform and tell by reportVerified. Nobody else gets them until the lease ends.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def claim_verifications(
         self,
         info: Info,
         input: Annotated[ClaimVerificationsInput, argument(description="What to take.")],  # noqa: A002
     ) -> ClaimVerificationsPayload | None:
-        context, wish = info.context, input.to_wish()
+        context, wish = info.context, input.to_request()
 
         async def claim() -> list[Given]:
             return await claiming.claim_verifications(
@@ -174,64 +176,64 @@ class ClaimMutations:
                 now=context.clock(),
             )
 
-        given = await _when_there_is_something(context, input, wish, claim)
-        return ClaimVerificationsPayload(claims=_verifications(context, given))
+        given = await _long_poll(context, input, wish, claim)
+        return ClaimVerificationsPayload(claims=_to_verifications(context, given))
 
 
-async def _when_there_is_something(
+async def _long_poll(
     context: Context,
-    wanted: ClaimInput,
-    wish: Wish,
+    claim_input: ClaimInput,
+    request: ClaimRequest,
     claim: Callable[[], Awaitable[list[Given]]],
 ) -> list[Given]:
-    wait = wait_time(wanted.wait_seconds, "waitSeconds")
+    wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
     # Refused now and not when the answer is made: by then it would be taken.
-    context.list_entries.add(wish.limit)
-    patience = context.patience
+    context.list_limit.add(request.limit)
+    patience = context.wait_budget
 
     async def pause(seconds: float) -> None:
-        context.state["is_untimed"] = True
+        context.state["exclude_from_latency"] = True
         await asyncio.sleep(seconds)
 
-    return await waiting_for(claim, patience.take(wait), pause, patience.is_stopping)
+    return await poll_for_claims(claim, patience.consume(wait), pause, patience.is_stopping)
 
 
-def _verifications(context: Context, given: Sequence[Given]) -> list[Verification]:
-    seal = context.leases(LeaseKind.VERIFICATION)
+def _to_verifications(context: Context, claims: Sequence[Given]) -> list[Verification]:
+    seal = context.lease_codec(LeaseKind.VERIFICATION)
     found = []
-    for each in given:
-        start = each.last_start
+    for each in claims:
+        start = each.last_attempt_start
         found.append(
             Verification(
                 verification_token=seal.encode(each.lease),
                 error=each.destination.state.error,
-                last_started_at=None if start is None else start.at,
+                last_started_at=None if start is None else start.started_at,
                 last_worker=None if start is None else start.worker,
-                **_facts(each),
+                **_claim_fields(each),
             )
         )
     return found
 
 
-def _facts(given: Given) -> dict[str, Any]:
-    post, account = given.post, given.account
+def _claim_fields(claim: Given) -> dict[str, Any]:
+    post, account = claim.post, claim.account
     return {
-        "lease_expires_at": given.expires_at,
-        "workspace_id": given.lease.workspace_id,
-        "destination_id": given.destination.id,
+        "lease_expires_at": claim.expires_at,
+        "workspace_id": claim.lease.workspace_id,
+        "destination_id": claim.destination.id,
         "post_id": post.id,
         "account_id": account.id,
-        "platform": given.destination.platform,
+        "platform": claim.destination.platform,
         "account_name": account.name,
         "platform_user_id": account.platform_user_id,
         "platform_username": account.platform_username,
-        "content": post.content_on(given.destination.platform),
+        "content": post.content_for_platform(claim.destination.platform),
         "post_content": post.content,
         "platform_content": post.platform_content,
         "media_ids": list(post.media_ids),
         "media": list(post.media),
         "reference": post.reference,
-        "scheduled_for": given.destination.state.due_at,
+        "scheduled_for": claim.destination.state.due_at,
         "timezone": post.timezone,
-        "attempts": given.destination.state.attempts,
+        "attempts": claim.destination.state.attempts,
     }

@@ -13,34 +13,38 @@ from app.domain.workspaces import WorkspaceKind
 from app.graphql.context import Info
 from app.graphql.permissions import HasScope
 
-INPUT = "input"
+INPUT_ARGUMENT = "input"
 """The one argument of each mutation."""
 
-IDEMPOTENCY_KEY = "Of this request: sent again within 24 hours, it has no second effect."
+IDEMPOTENCY_KEY_DESCRIPTION = (
+    "Of this request: sent again within 24 hours, it has no second effect."
+)
 """The description of the field of that name, in every input that has it."""
 
 
-_PUBLISHING = (Scope.PUBLISH, Scope.PUBLISH_ALL)
+_PUBLISH_SCOPES = (Scope.PUBLISH, Scope.PUBLISH_ALL)
 
 
-def changes(*scopes: Scope) -> list[FieldExtension]:
+def write_field(*scopes: Scope) -> list[FieldExtension]:
     """The `extensions=` of a field that changes something, for keys with one of the scopes."""
-    allowed = PermissionExtension([HasScope(*scopes), IsNoMirror()], use_directives=False)
-    return [allowed, NamesItsInput()]
+    allowed = PermissionExtension([HasScope(*scopes), NotMirrorWorkspace()], use_directives=False)
+    return [allowed, PrefixArgumentPath()]
 
 
-def publishes() -> list[FieldExtension]:
+def publisher_field() -> list[FieldExtension]:
     """The `extensions=` of a field of the publishing protocol: in one workspace, or over all."""
-    allowed = PermissionExtension([HasScope(*_PUBLISHING), IsPublishedFrom()], use_directives=False)
-    return [allowed, NamesItsInput()]
+    allowed = PermissionExtension(
+        [HasScope(*_PUBLISH_SCOPES), NotMirrorUnlessPublishAll()], use_directives=False
+    )
+    return [allowed, PrefixArgumentPath()]
 
 
-def publishes_here() -> list[FieldExtension]:
+def workspace_publisher_field() -> list[FieldExtension]:
     """The same, of a field that acts in the viewer's own workspace alone."""
-    return changes(*_PUBLISHING)
+    return write_field(*_PUBLISH_SCOPES)
 
 
-class IsNoMirror(BasePermission):
+class NotMirrorWorkspace(BasePermission):
     """Refuses with READ_ONLY_MIRROR in a workspace that only records what another service reports."""
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
@@ -50,7 +54,7 @@ class IsNoMirror(BasePermission):
         raise ReadOnlyMirror("This workspace mirrors another service and cannot be changed here.")
 
 
-class IsPublishedFrom(IsNoMirror):
+class NotMirrorUnlessPublishAll(NotMirrorWorkspace):
     """The same for a key of one workspace; one over all passes over the mirrors by itself."""
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
@@ -58,7 +62,7 @@ class IsPublishedFrom(IsNoMirror):
         return everywhere or super().has_permission(source, info, **kwargs)
 
 
-class NamesItsInput(FieldExtension):
+class PrefixArgumentPath(FieldExtension):
     """Tells in which argument the field is that an error names: the domain does not know of inputs."""
 
     async def resolve_async(
@@ -72,5 +76,5 @@ class NamesItsInput(FieldExtension):
             return await next_(source, info, **kwargs)
         except RequestError as error:
             if error.argument is not None:
-                error.argument = f"{INPUT}.{error.argument}"
+                error.argument = f"{INPUT_ARGUMENT}.{error.argument}"
             raise

@@ -7,21 +7,21 @@ from uuid import UUID
 import strawberry
 from strawberry import argument, field
 
-from app.domain.attempts import told_worker
+from app.domain.attempts import validate_worker
 from app.domain.destinations import DestinationStatus
 from app.domain.endings import Receipt
-from app.domain.leases import MAX_LEASE, Lease, LeaseKind, lease_time
+from app.domain.leases import MAX_LEASE, Lease, LeaseKind, parse_lease_duration
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import publishes
+from app.graphql.mutations.fields import publisher_field
 from app.services import publishing
 
-LEASE_TOKEN = "The one of the claim."
+LEASE_TOKEN_DESCRIPTION = "The one of the claim."
 """The description of `leaseToken`, in every input that has it."""
 
 
 @strawberry.input(description="The attempt that is about to be made.")
 class StartAttemptInput:
-    lease_token: str = field(description=LEASE_TOKEN)
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
     worker: str | None = field(
         default=None, description="Who makes it, in the publisher's own words, for the log."
     )
@@ -29,7 +29,7 @@ class StartAttemptInput:
 
 @strawberry.input(description="The lease that is to end later, or sooner.")
 class ExtendLeaseInput:
-    lease_token: str = field(description=LEASE_TOKEN)
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
     lease_seconds: int = field(
         description=f"How long it lasts from now on, 1 to {int(MAX_LEASE.total_seconds()):,}."
     )
@@ -37,7 +37,7 @@ class ExtendLeaseInput:
 
 @strawberry.input(description="The claim that is given back.")
 class ReleaseClaimInput:
-    lease_token: str = field(description=LEASE_TOKEN)
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
 
 
 @strawberry.type(description="The attempt: the platform may be called now.")
@@ -70,7 +70,7 @@ class LeaseMutations:
         description="Say that the platform is about to be called; do not call it unless this succeeds."
         " From here on the outcome has to be reported: once the lease ends without, it is unknown, and"
         " nobody tries again before somebody has looked.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def start_attempt(
         self,
@@ -78,8 +78,8 @@ class LeaseMutations:
         input: Annotated[StartAttemptInput, argument(description="The attempt.")],  # noqa: A002
     ) -> StartAttemptPayload | None:
         context = info.context
-        lease = publishing_lease(context, input.lease_token)
-        worker = told_worker(input.worker)
+        lease = decode_publishing_lease(context, input.lease_token)
+        worker = validate_worker(input.worker)
         told, attempt = await publishing.start_attempt(
             context.database,
             context.publisher,
@@ -98,7 +98,7 @@ class LeaseMutations:
 
     @strawberry.mutation(
         description="Keep a claim for longer, or for less long, counted from now.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def extend_lease(
         self,
@@ -106,8 +106,8 @@ class LeaseMutations:
         input: Annotated[ExtendLeaseInput, argument(description="How long.")],  # noqa: A002
     ) -> ExtendLeasePayload | None:
         context = info.context
-        lease = publishing_lease(context, input.lease_token)
-        length = lease_time(input.lease_seconds, "leaseSeconds")
+        lease = decode_publishing_lease(context, input.lease_token)
+        length = parse_lease_duration(input.lease_seconds, "leaseSeconds")
         expires_at = await publishing.extend_lease(
             context.database, context.publisher, lease, length, now=context.clock()
         )
@@ -116,7 +116,7 @@ class LeaseMutations:
     @strawberry.mutation(
         description="Give a claim back that was not started: anybody may claim it at once. CONFLICT once it"
         " was started. Sent again it is LEASE_LOST: then it was heard, or the lease has ended.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def release_claim(
         self,
@@ -124,7 +124,7 @@ class LeaseMutations:
         input: Annotated[ReleaseClaimInput, argument(description="The claim.")],  # noqa: A002
     ) -> ReleaseClaimPayload | None:
         context = info.context
-        lease = publishing_lease(context, input.lease_token)
+        lease = decode_publishing_lease(context, input.lease_token)
         told = await publishing.release_claim(
             context.database, context.publisher, lease, now=context.clock()
         )
@@ -133,6 +133,6 @@ class LeaseMutations:
         )
 
 
-def publishing_lease(context: Context, token: str) -> Lease:
+def decode_publishing_lease(context: Context, token: str) -> Lease:
     """InvalidInput for a token that was not given out with a claim."""
-    return context.leases(LeaseKind.PUBLISHING).decode(token, "leaseToken")
+    return context.lease_codec(LeaseKind.PUBLISHING).decode(token, "leaseToken")

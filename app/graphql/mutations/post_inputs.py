@@ -8,14 +8,16 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET, field
 
-from app.domain.editing import NewPost, PostChanges, Submission
+from app.domain.editing import NewPost, PostChanges, Schedule
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, check_account_id
-from app.domain.posts import MAX_BULK
-from app.graphql.mutations.fields import IDEMPOTENCY_KEY
+from app.domain.posts import MAX_BULK_POSTS
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY_DESCRIPTION
 from app.graphql.scalars import Json
 
-_VERSION = "The version that the change is meant for; STALE_VERSION if somebody was faster."
+_EXPECTED_VERSION_DESCRIPTION = (
+    "The version that the change is meant for; STALE_VERSION if somebody was faster."
+)
 
 
 @strawberry.input(description="What is to be posted.")
@@ -48,13 +50,13 @@ class PostInput:
         """InvalidInput for a value whose kind GraphQL cannot check."""
         return NewPost(
             content=self.content,
-            account_ids=chosen_accounts(self.account_ids) or [],
+            account_ids=check_account_ids(self.account_ids) or [],
             scheduled_for=self.scheduled_for,
             is_draft=self.draft,
             timezone=self.timezone,
             media_ids=self.media_ids,
             media=self.media,
-            platform_content=_object(self.platform_content),
+            platform_content=_require_object(self.platform_content),
             reference=self.reference,
         )
 
@@ -63,16 +65,16 @@ class PostInput:
 class CreatePostInput(PostInput):
     idempotency_key: str | None = field(
         default=None,
-        description=IDEMPOTENCY_KEY,
+        description=IDEMPOTENCY_KEY_DESCRIPTION,
     )
 
 
 @strawberry.input(description="Several posts, each with its own result.")
 class CreatePostsInput:
-    posts: list[PostInput] = field(description=f"1 to {MAX_BULK}.")
+    posts: list[PostInput] = field(description=f"1 to {MAX_BULK_POSTS}.")
     idempotency_key: str | None = field(
         default=None,
-        description=IDEMPOTENCY_KEY,
+        description=IDEMPOTENCY_KEY_DESCRIPTION,
     )
 
 
@@ -82,7 +84,7 @@ class CreatePostsInput:
 )
 class UpdatePostInput:
     post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
+    expected_version: int | None = field(default=None, description=_EXPECTED_VERSION_DESCRIPTION)
     content: str | None = field(default=UNSET, description="The text.")
     account_ids: list[int] | None = field(
         default=None, description="The accounts that it goes to, in order."
@@ -113,7 +115,7 @@ class UpdatePostInput:
             "media_ids": self.media_ids or [] if self.media_ids is not UNSET else UNSET,
             "media": self.media or [] if self.media is not UNSET else UNSET,
             "platform_content": (
-                UNSET if self.platform_content is UNSET else _object(self.platform_content)
+                UNSET if self.platform_content is UNSET else _require_object(self.platform_content)
             ),
             "reference": self.reference,
         }
@@ -124,7 +126,7 @@ class UpdatePostInput:
 @strawberry.input(description="When a draft goes out.")
 class SchedulePostInput:
     post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
+    expected_version: int | None = field(default=None, description=_EXPECTED_VERSION_DESCRIPTION)
     scheduled_for: datetime | None = field(
         default=None, description="The time; without it, the one that the draft has."
     )
@@ -133,23 +135,23 @@ class SchedulePostInput:
         default=None, description="The accounts that it goes to; without it, those of the draft."
     )
 
-    def to_domain(self) -> Submission:
-        return Submission(scheduled_for=self.scheduled_for, publish_now=self.publish_now)
+    def to_domain(self) -> Schedule:
+        return Schedule(scheduled_for=self.scheduled_for, publish_now=self.publish_now)
 
 
 @strawberry.input(description="The post that is not to go out.")
 class CancelPostInput:
     post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
+    expected_version: int | None = field(default=None, description=_EXPECTED_VERSION_DESCRIPTION)
 
 
 @strawberry.input(description="The post that is to be deleted.")
 class DeletePostInput:
     post_id: UUID = field(description="The post's UUID.")
-    expected_version: int | None = field(default=None, description=_VERSION)
+    expected_version: int | None = field(default=None, description=_EXPECTED_VERSION_DESCRIPTION)
 
 
-def chosen_accounts(numbers: Sequence[int] | None) -> list[AccountId] | None:
+def check_account_ids(numbers: Sequence[int] | None) -> list[AccountId] | None:
     """InvalidInput for a number that no account can have; None where none are chosen."""
     if numbers is None:
         return None
@@ -158,7 +160,7 @@ def chosen_accounts(numbers: Sequence[int] | None) -> list[AccountId] | None:
     ]
 
 
-def _object(value: Json | None) -> Mapping[str, object]:
+def _require_object(value: Json | None) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):

@@ -14,7 +14,7 @@ from app.domain.editing import NewPost
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import PostId
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import changes
+from app.graphql.mutations.fields import write_field
 from app.graphql.mutations.post_inputs import (
     CancelPostInput,
     CreatePostInput,
@@ -23,14 +23,14 @@ from app.graphql.mutations.post_inputs import (
     PostInput,
     SchedulePostInput,
     UpdatePostInput,
-    chosen_accounts,
+    check_account_ids,
 )
 from app.graphql.types import Post
 from app.services import posts
 from app.services.posts import AccountWarning as Warned
-from app.services.posts import CreatedPost, RefusedPost
+from app.services.posts import CreatedPost, RejectedPost
 
-_DELETED_SINCE = "The post that this request created was not found: it was deleted since."
+_DELETED_POST_MESSAGE = "The post that this request created was not found: it was deleted since."
 
 
 @strawberry.type(description="An account of the post that could not post if it were due now.")
@@ -40,11 +40,11 @@ class AccountWarning:
     message: str = field(description="What to do, as a sentence.")
 
     @classmethod
-    def from_service(cls, warned: Warned) -> "AccountWarning":
+    def from_service(cls, warning: Warned) -> "AccountWarning":
         return cls(
-            account_id=warned.account_id,
-            reason=warned.reason,
-            message=blocking_message(warned.reason),
+            account_id=warning.account_id,
+            reason=warning.reason,
+            message=blocking_message(warning.reason),
         )
 
 
@@ -114,7 +114,7 @@ class DeletePostPayload:
 class PostMutations:
     @strawberry.mutation(
         description="Create a post: it goes out at once, at its time, or waits as a draft.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def create_post(
         self,
@@ -125,19 +125,20 @@ class PostMutations:
         wanted = input.to_domain()
         created = await posts.create_post(
             context.database,
-            context.errand("createPost"),
+            context.write_context("createPost"),
             wanted,
-            context.repetition_key(input.idempotency_key),
-            admit=cache(partial(context.request_count.with_new_posts, 1)),
+            context.idempotency_key(input.idempotency_key),
+            check_quota=cache(partial(context.rate_limit_charge.charge_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
-            post=await _post(context, created.id), warnings=_warnings(created.warnings)
+            post=await _load_post(context, created.id),
+            warnings=_to_account_warnings(created.warnings),
         )
 
     @strawberry.mutation(
         description="Create several posts; a refused one costs no other.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def create_posts(
         self,
@@ -145,24 +146,24 @@ class PostMutations:
         input: Annotated[CreatePostsInput, argument(description="The posts.")],  # noqa: A002
     ) -> CreatePostsPayload | None:
         context = info.context
-        wanted = [_checked(each) for each in input.posts]
-        for index, error in sorted(context.refused_posts.items()):
-            wanted.insert(index, RefusedPost.of(error))
+        wanted = [_validate_post(each) for each in input.posts]
+        for index, error in sorted(context.rejected_posts.items()):
+            wanted.insert(index, RejectedPost.from_error(error))
         made = await posts.create_posts(
             context.database,
-            context.errand("createPosts"),
+            context.write_context("createPosts"),
             wanted,
-            context.repetition_key(input.idempotency_key),
-            admit=cache(partial(context.request_count.with_new_posts, len(wanted))),
+            context.idempotency_key(input.idempotency_key),
+            check_quota=cache(partial(context.rate_limit_charge.charge_posts, len(wanted))),
             new_id=context.new_id,
         )
-        results = [await _result(context, index, each) for index, each in enumerate(made)]
+        results = [await _build_result(context, index, each) for index, each in enumerate(made)]
         failed = sum(each.error is not None for each in results)
         return CreatePostsPayload(results=results, succeeded=len(results) - failed, failed=failed)
 
     @strawberry.mutation(
         description="Change a post, until anything of it was published.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def update_post(
         self,
@@ -172,20 +173,20 @@ class PostMutations:
         context = info.context
         warned = await posts.change_post(
             context.database,
-            context.errand("updatePost"),
+            context.write_context("updatePost"),
             PostId(input.post_id),
             input.to_domain(),
-            account_ids=chosen_accounts(input.account_ids),
+            account_ids=check_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
         return UpdatePostPayload(
-            post=await _post(context, input.post_id), warnings=_warnings(warned)
+            post=await _load_post(context, input.post_id), warnings=_to_account_warnings(warned)
         )
 
     @strawberry.mutation(
         description="Submit a draft, to go out at its time or at once.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def schedule_post(
         self,
@@ -195,21 +196,21 @@ class PostMutations:
         context = info.context
         warned = await posts.schedule_post(
             context.database,
-            context.errand("schedulePost"),
+            context.write_context("schedulePost"),
             PostId(input.post_id),
             input.to_domain(),
-            account_ids=chosen_accounts(input.account_ids),
+            account_ids=check_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
         return SchedulePostPayload(
-            post=await _post(context, input.post_id), warnings=_warnings(warned)
+            post=await _load_post(context, input.post_id), warnings=_to_account_warnings(warned)
         )
 
     @strawberry.mutation(
         description="Take a post back: it is a draft again, or, once something of it was attempted,"
         " the rest fails as CANCELLED.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def cancel_post(
         self,
@@ -219,15 +220,15 @@ class PostMutations:
         context = info.context
         await posts.cancel_post(
             context.database,
-            context.errand("cancelPost"),
+            context.write_context("cancelPost"),
             PostId(input.post_id),
             expected_version=input.expected_version,
         )
-        return CancelPostPayload(post=await _post(context, input.post_id))
+        return CancelPostPayload(post=await _load_post(context, input.post_id))
 
     @strawberry.mutation(
         description="Delete a post that was not published; nothing of it goes out from here any more.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def delete_post(
         self,
@@ -237,37 +238,39 @@ class PostMutations:
         context = info.context
         await posts.delete_post(
             context.database,
-            context.errand("deletePost"),
+            context.write_context("deletePost"),
             PostId(input.post_id),
             expected_version=input.expected_version,
         )
         return DeletePostPayload(post_id=input.post_id)
 
 
-async def _post(context: Context, post_id: UUID) -> Post | None:
+async def _load_post(context: Context, post_id: UUID) -> Post | None:
     row = await context.loaders.posts_by_id.load(PostId(post_id))
     return None if row is None else Post.from_row(row, context.clock())
 
 
-def _warnings(warned: Sequence[Warned]) -> list[AccountWarning]:
-    return [AccountWarning.from_service(each) for each in warned]
+def _to_account_warnings(warnings: Sequence[Warned]) -> list[AccountWarning]:
+    return [AccountWarning.from_service(each) for each in warnings]
 
 
-def _checked(wanted: PostInput) -> NewPost | RefusedPost:
+def _validate_post(post_input: PostInput) -> NewPost | RejectedPost:
     try:
-        return wanted.to_domain()
+        return post_input.to_domain()
     except InvalidInput as error:
-        return RefusedPost.of(error)
+        return RejectedPost.from_error(error)
 
 
-async def _result(
-    context: Context, index: int, made: CreatedPost | RefusedPost
+async def _build_result(
+    context: Context, index: int, outcome: CreatedPost | RejectedPost
 ) -> CreatePostResult:
-    if isinstance(made, RefusedPost):
-        refusal = PostRefusal(code=made.code, message=made.message, field=made.argument)
+    if isinstance(outcome, RejectedPost):
+        refusal = PostRefusal(code=outcome.code, message=outcome.message, field=outcome.argument)
         return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    post = await _post(context, made.id)
+    post = await _load_post(context, outcome.id)
     if post is None:  # it is a repetition
-        refusal = PostRefusal(code=ErrorCode.NOT_FOUND, message=_DELETED_SINCE, field=None)
+        refusal = PostRefusal(code=ErrorCode.NOT_FOUND, message=_DELETED_POST_MESSAGE, field=None)
         return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    return CreatePostResult(index=index, post=post, warnings=_warnings(made.warnings), error=None)
+    return CreatePostResult(
+        index=index, post=post, warnings=_to_account_warnings(outcome.warnings), error=None
+    )

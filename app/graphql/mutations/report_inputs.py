@@ -10,16 +10,16 @@ from app.domain.attempts import (
     MAX_ATTEMPT_KEY_LENGTH,
     MAX_RETRY_AFTER,
     Failure,
+    FailureDetails,
     Publication,
-    Told,
-    told_failure,
-    told_publication,
+    validate_failure,
+    validate_publication,
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.findings import Finding
+from app.domain.findings import VerificationFinding
 from app.graphql.enums import Reconciliation, ResultOutcome
-from app.graphql.mutations.leases import LEASE_TOKEN
+from app.graphql.mutations.leases import LEASE_TOKEN_DESCRIPTION
 
 
 @strawberry.input
@@ -36,21 +36,21 @@ class PublicationInput:
         default=None, description="When it appeared there; without it, now."
     )
 
-    def publication(self, now: datetime) -> Publication:
+    def to_publication(self, now: datetime) -> Publication:
         """InvalidInput for what cannot be right."""
-        return told_publication(
+        return validate_publication(
             self.platform_post_id, self.platform_post_url, self.published_at, now
         )
 
-    def publication_if(self, finding: str, now: datetime) -> Publication | None:
+    def to_publication_if_published(self, finding: str, now: datetime) -> Publication | None:
         """The publication, which belongs to PUBLISHED alone; InvalidInput for one beside another word."""
-        if finding == Finding.PUBLISHED:
-            return self.publication(now)
-        self.refuse_publication(finding)
+        if finding == VerificationFinding.PUBLISHED:
+            return self.to_publication(now)
+        self.reject_publication(finding)
         return None
 
-    def refuse_publication(self, finding: str) -> None:
-        _refuse(
+    def reject_publication(self, finding: str) -> None:
+        _reject_arguments(
             f"goes with PUBLISHED, not with {finding.upper()}.",
             platformPostUrl=self.platform_post_url,
             platformPostId=self.platform_post_id,
@@ -60,14 +60,14 @@ class PublicationInput:
 
 @strawberry.input(description="That the platform has the post.")
 class ReportPublishedInput(PublicationInput):
-    lease_token: str = field(description=LEASE_TOKEN)
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
 
 
 @strawberry.input(
     description="That the platform does not have the post, as far as the publisher knows."
 )
 class ReportFailedInput:
-    lease_token: str = field(description=LEASE_TOKEN)
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
     category: ErrorCategory = field(
         description="What kind of error it was; it decides whether and when it is tried again."
     )
@@ -94,15 +94,15 @@ class ReportFailedInput:
         " nobody tries again before somebody has looked.",
     )
 
-    def failure(self) -> Failure:
+    def to_failure(self) -> Failure:
         """InvalidInput for what cannot be right."""
-        return told_failure(self.category, self.message, _details(self))
+        return validate_failure(self.category, self.message, _failure_details(self))
 
 
 @strawberry.input(description="What was found on the platform.")
 class ReportVerifiedInput(PublicationInput):
-    verification_token: str = field(description=LEASE_TOKEN)
-    finding: Finding = field(
+    verification_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
+    finding: VerificationFinding = field(
         description="Whether the post is there. What is not there is tried again."
     )
 
@@ -146,10 +146,10 @@ class RecordResultInput(PublicationInput):
         default=None, description="Who made it, in the publisher's own words, for the log."
     )
 
-    def told(self, now: datetime) -> Publication | Failure:
+    def to_outcome(self, now: datetime) -> Publication | Failure:
         """What belongs to the outcome; InvalidInput for what belongs to another, or is missing."""
         if self.outcome is ResultOutcome.PUBLISHED:
-            _refuse(
+            _reject_arguments(
                 "does not go with PUBLISHED.",
                 category=self.category,
                 message=self.message,
@@ -158,24 +158,24 @@ class RecordResultInput(PublicationInput):
                 retryAfterSeconds=self.retry_after_seconds,
                 raw=self.raw,
             )
-            return self.publication(now)
-        self.refuse_publication(self.outcome)
+            return self.to_publication(now)
+        self.reject_publication(self.outcome)
         if self.category is None and self.outcome is ResultOutcome.FAILED:
             raise InvalidInput("category is needed with FAILED.", argument="category")
         category = self.category or ErrorCategory.UNCLASSIFIED
-        return told_failure(category, self.message or "", _details(self))
+        return validate_failure(category, self.message or "", _failure_details(self))
 
 
-def _details(given: ReportFailedInput | RecordResultInput) -> Told:
-    return Told(
-        code=given.code,
-        http_status=given.http_status,
-        retry_after_seconds=given.retry_after_seconds,
-        raw=given.raw,
+def _failure_details(report: ReportFailedInput | RecordResultInput) -> FailureDetails:
+    return FailureDetails(
+        code=report.code,
+        http_status=report.http_status,
+        retry_after_seconds=report.retry_after_seconds,
+        raw=report.raw,
     )
 
 
-def _refuse(problem: str, **given: object) -> None:
-    for name, value in given.items():
+def _reject_arguments(problem: str, **arguments: object) -> None:
+    for name, value in arguments.items():
         if value is not None:
             raise InvalidInput(f"{name} {problem}", argument=name)

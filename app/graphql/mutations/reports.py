@@ -7,16 +7,16 @@ import strawberry
 from strawberry import argument, field
 
 from app.domain.api_keys import Scope
-from app.domain.attempts import check_attempt_key, told_start, told_worker
+from app.domain.attempts import check_attempt_key, validate_started_at, validate_worker
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.endings import Receipt
-from app.domain.findings import Result
+from app.domain.findings import ExternalAttempt
 from app.domain.ids import DestinationId, PostId, check_account_id
 from app.domain.leases import LeaseKind
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 from app.graphql.context import Context, Info
-from app.graphql.mutations.fields import changes, publishes, publishes_here
-from app.graphql.mutations.leases import publishing_lease
+from app.graphql.mutations.fields import publisher_field, workspace_publisher_field, write_field
+from app.graphql.mutations.leases import decode_publishing_lease
 from app.graphql.mutations.report_inputs import (
     ReconcileDestinationInput,
     RecordResultInput,
@@ -26,11 +26,11 @@ from app.graphql.mutations.report_inputs import (
 )
 from app.graphql.types import Destination
 from app.services import publishing
-from app.services.publishing import Told
+from app.services.publishing import ReportResult
 
 
 @strawberry.type
-class Report:
+class ReportPayload:
     """What every report answers. The destination may be of a workspace that the viewer may not read."""
 
     receipt: Receipt = field(description="What became of the report.")
@@ -42,22 +42,22 @@ class Report:
 
 
 @strawberry.type(description="What became of a report.")
-class ReportPublishedPayload(Report):
+class ReportPublishedPayload(ReportPayload):
     pass
 
 
 @strawberry.type(description="What became of a report.")
-class ReportFailedPayload(Report):
+class ReportFailedPayload(ReportPayload):
     pass
 
 
 @strawberry.type(description="What became of a report.")
-class ReportVerifiedPayload(Report):
+class ReportVerifiedPayload(ReportPayload):
     pass
 
 
 @strawberry.type(description="What became of a report.")
-class RecordResultPayload(Report):
+class RecordResultPayload(ReportPayload):
     pass
 
 
@@ -71,36 +71,36 @@ class ReportMutations:
     @strawberry.mutation(
         description="Say that the platform has the post. It is kept however late it comes, and settles the"
         " destination, whoever holds it; if another report has done so before, it is a DUPLICATE.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def report_published(
         self,
         info: Info,
         input: Annotated[ReportPublishedInput, argument(description="Where it is.")],  # noqa: A002
     ) -> ReportPublishedPayload | None:
-        context, now = info.context, _now(info.context)
+        context, now = info.context, _now_in_milliseconds(info.context)
         told = await publishing.report_published(
             context.database,
             context.publisher,
-            publishing_lease(context, input.lease_token),
-            input.publication(now),
+            decode_publishing_lease(context, input.lease_token),
+            input.to_publication(now),
             new_id=context.new_id,
             now=now,
         )
-        return ReportPublishedPayload(**_facts(told))
+        return ReportPublishedPayload(**_report_fields(told))
 
     @strawberry.mutation(
         description="Say that an attempt failed; when it is tried again is decided here. Once the lease is"
         " lost it is only logged.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def report_failed(
         self,
         info: Info,
         input: Annotated[ReportFailedInput, argument(description="What went wrong.")],  # noqa: A002
     ) -> ReportFailedPayload | None:
-        context, now = info.context, _now(info.context)
-        lease, failure = publishing_lease(context, input.lease_token), input.failure()
+        context, now = info.context, _now_in_milliseconds(info.context)
+        lease, failure = decode_publishing_lease(context, input.lease_token), input.to_failure()
         if input.outcome_unknown:
             told = await publishing.report_unknown(
                 context.database,
@@ -116,67 +116,67 @@ class ReportMutations:
                 context.publisher,
                 lease,
                 failure,
-                context.retry_rules,
+                context.retry_decider,
                 new_id=context.new_id,
                 now=now,
             )
-        return ReportFailedPayload(**_facts(told))
+        return ReportFailedPayload(**_report_fields(told))
 
     @strawberry.mutation(
         description="Say what was found on the platform of an outcome that nobody knew. Sent again,"
         " PUBLISHED is REPEATED; another finding is LEASE_LOST: then it was heard, or the lease has ended.",
-        extensions=publishes(),
+        extensions=publisher_field(),
     )
     async def report_verified(
         self,
         info: Info,
         input: Annotated[ReportVerifiedInput, argument(description="The finding.")],  # noqa: A002
     ) -> ReportVerifiedPayload | None:
-        context, now = info.context, _now(info.context)
-        seal = context.leases(LeaseKind.VERIFICATION)
+        context, now = info.context, _now_in_milliseconds(info.context)
+        seal = context.lease_codec(LeaseKind.VERIFICATION)
         told = await publishing.report_verified(
             context.database,
             context.publisher,
             seal.decode(input.verification_token, "verificationToken"),
             input.finding,
-            input.publication_if(input.finding, now),
-            context.retry_rules,
+            input.to_publication_if_published(input.finding, now),
+            context.retry_decider,
             new_id=context.new_id,
             now=now,
         )
-        return ReportVerifiedPayload(**_facts(told))
+        return ReportVerifiedPayload(**_report_fields(told))
 
     @strawberry.mutation(
         description="Record an attempt of a publisher with a queue of its own, in the key's own workspace:"
         " once for each attemptKey. LEASED while another publisher holds the destination.",
-        extensions=publishes_here(),
+        extensions=workspace_publisher_field(),
     )
     async def record_result(
         self,
         info: Info,
         input: Annotated[RecordResultInput, argument(description="The attempt.")],  # noqa: A002
     ) -> RecordResultPayload | None:
-        context, now = info.context, _now(info.context)
+        context, now = info.context, _now_in_milliseconds(info.context)
         account_id = check_account_id(input.account_id, "accountId")
         check_attempt_key(input.attempt_key)
-        worker = told_worker(input.worker)
-        result = Result(
+        worker = validate_worker(input.worker)
+        result = ExternalAttempt(
             attempt_key=input.attempt_key,
             worker=worker,
-            started_at=told_start(input.started_at, now),
+            started_at=validate_started_at(input.started_at, now),
             outcome=Outcome(input.outcome.value),
-            told=input.told(now),
+            details=input.to_outcome(now),
         )
         told = await publishing.record_result(
             context.database,
-            context.errand("recordResult"),
+            context.write_context("recordResult"),
             PostId(input.post_id),
             account_id,
             result,
-            context.retry_rules,
+            context.retry_decider,
             new_id=context.new_id,
         )
-        return RecordResultPayload(**_facts(told))
+        return RecordResultPayload(**_report_fields(told))
 
 
 @strawberry.type
@@ -185,18 +185,18 @@ class ReconciliationMutations:
         description="Settle a destination of which nobody knows whether it was published, after somebody"
         " has looked on the platform. CONFLICT where the outcome is known, as it is when"
         " this is sent again.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def reconcile_destination(
         self,
         info: Info,
         input: Annotated[ReconcileDestinationInput, argument(description="The finding.")],  # noqa: A002
     ) -> ReconcileDestinationPayload | None:
-        context, now = info.context, _now(info.context)
+        context, now = info.context, _now_in_milliseconds(info.context)
         key = DestinationId(input.destination_id)
-        where = input.publication_if(input.finding, now)
+        where = input.to_publication_if_published(input.finding, now)
         await publishing.reconcile_destination(
-            context.database, context.errand("reconcileDestination"), key, where
+            context.database, context.write_context("reconcileDestination"), key, where
         )
         row = await context.loaders.destinations_by_id.load(key)
         return ReconcileDestinationPayload(
@@ -204,15 +204,15 @@ class ReconciliationMutations:
         )
 
 
-def _now(context: Context) -> datetime:
+def _now_in_milliseconds(context: Context) -> datetime:
     """As it is stored, for a time that a report does not tell."""
-    return cut_to_milliseconds(context.clock())
+    return truncate_to_ms(context.clock())
 
 
-def _facts(told: Told) -> dict[str, Any]:
-    state = told.destination.state
+def _report_fields(result: ReportResult) -> dict[str, Any]:
+    state = result.destination.state
     return {
-        "receipt": told.receipt,
+        "receipt": result.receipt,
         "status": state.status,
         "outcome": state.outcome,
         "attempts": state.attempts,

@@ -10,12 +10,12 @@ from strawberry import argument, field
 from app.db.pages import PageRequest
 from app.domain.api_keys import Scope
 from app.domain.errors import InvalidInput
-from app.domain.idempotency import RepetitionKey
+from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import DestinationId, PostId, check_account_id
 from app.domain.retrying import MAX_RETRIES, RetryRefusal
 from app.graphql.context import Context, Info
 from app.graphql.inputs import DestinationFilter
-from app.graphql.mutations.fields import IDEMPOTENCY_KEY, changes
+from app.graphql.mutations.fields import IDEMPOTENCY_KEY_DESCRIPTION, write_field
 from app.graphql.types import Destination, Post
 from app.services import retries
 from app.services.retries import DestinationRetry as Decided
@@ -33,7 +33,7 @@ class RetryPostInput:
         description="Whether to retry an unknown outcome too. The post may be there already, and would"
         " then be there twice: look on the platform first.",
     )
-    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY)
+    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY_DESCRIPTION)
 
 
 @strawberry.input(
@@ -52,7 +52,7 @@ class RetryDestinationsInput:
     )
     after: str | None = field(default=None, description="Only what comes after this endCursor.")
     idempotency_key: str | None = field(
-        default=None, description=f"{IDEMPOTENCY_KEY} A dry run needs none."
+        default=None, description=f"{IDEMPOTENCY_KEY_DESCRIPTION} A dry run needs none."
     )
 
 
@@ -69,15 +69,15 @@ class DestinationRetry:
     fix: str | None = field(description="What to do about the refusal, as a sentence.")
 
     @classmethod
-    def from_service(cls, decided: Decided) -> "DestinationRetry":
+    def from_service(cls, decision: Decided) -> "DestinationRetry":
         return cls(
-            destination_id=decided.destination_id,
-            post_id=decided.post_id,
-            account_id=decided.account_id,
-            platform=decided.platform,
-            retried=decided.refusal is None,
-            refusal=decided.refusal,
-            fix=decided.refusal and decided.refusal.fix,
+            destination_id=decision.destination_id,
+            post_id=decision.post_id,
+            account_id=decision.account_id,
+            platform=decision.platform,
+            retried=decision.refusal is None,
+            refusal=decision.refusal,
+            fix=decision.refusal and decision.refusal.fix,
         )
 
     @strawberry.field(description="The destination as it stands now.")
@@ -119,7 +119,7 @@ class RetryMutations:
     @strawberry.mutation(
         description="Retry a post where it failed: it is queued again at once, and what was published"
         " stays as it is. Attempts go on counting; their limits begin anew.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def retry_post(
         self,
@@ -130,19 +130,19 @@ class RetryMutations:
         accounts = input.account_ids
         decided = await retries.retry_one_post(
             context.database,
-            context.errand("retryPost"),
+            context.write_context("retryPost"),
             PostId(input.post_id),
-            only=None
+            account_ids=None
             if accounts is None
             else [check_account_id(each, "accountIds") for each in accounts],
             force=input.force,
-            key=context.repetition_key(input.idempotency_key),
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         row = await context.loaders.posts_by_id.load(PostId(input.post_id))
         return RetryPostPayload(
             post=None if row is None else Post.from_row(row, context.clock()),
-            retries=_retries(decided),
-            retried_count=_retried(decided),
+            retries=_to_destination_retries(decided),
+            retried_count=_count_retried(decided),
         )
 
     @strawberry.mutation(
@@ -150,7 +150,7 @@ class RetryMutations:
         " them or none. What may not be retried is refused by itself, with what to do about it; an"
         " unknown outcome always is, and only retryPost can force it. What somebody cancelled is passed"
         " over unless the filter names its code.",
-        extensions=changes(Scope.WRITE),
+        extensions=write_field(Scope.WRITE),
     )
     async def retry_destinations(
         self,
@@ -158,37 +158,37 @@ class RetryMutations:
         input: Annotated[RetryDestinationsInput, argument(description="Which ones.")],  # noqa: A002
     ) -> RetryDestinationsPayload | None:
         context = info.context
-        cursors = context.cursors("retryDestinations")
+        cursors = context.cursor_codec("retryDestinations")
         after = None if input.after is None else cursors.decode(input.after, "after")
-        page = PageRequest(size=_size(input.first), after=after)
-        key = context.repetition_key(input.idempotency_key)
-        decided = await _decided(context, input, page, key)
-        end = decided.end
+        page = PageRequest(size=_check_page_size(input.first), after=after)
+        key = context.idempotency_key(input.idempotency_key)
+        decided = await _retry_or_dry_run(context, input, page, key)
+        end = decided.end_position
         return RetryDestinationsPayload(
-            retries=_retries(decided.retries),
-            retried_count=_retried(decided.retries),
-            refused_count=len(decided.retries) - _retried(decided.retries),
+            retries=_to_destination_retries(decided.retries),
+            retried_count=_count_retried(decided.retries),
+            refused_count=len(decided.retries) - _count_retried(decided.retries),
             has_more=decided.has_more,
             end_cursor=None if end is None else cursors.encode(end),
         )
 
 
-async def _decided(
+async def _retry_or_dry_run(
     context: Context,
-    wanted: RetryDestinationsInput,
+    retry_input: RetryDestinationsInput,
     page: PageRequest,
-    key: RepetitionKey | None,
+    key: IdempotencyKey | None,
 ) -> RetriedPage:
-    matching = wanted.filter.to_query()
-    errand = context.errand("retryDestinations")
+    matching = retry_input.filter.to_db_filter()
+    errand = context.write_context("retryDestinations")
     # Refused now and not when the answer is made: by then it would have happened.
-    context.list_entries.add(page.size)
-    if wanted.dry_run:
-        return await retries.rehearse_retry_matching(context.database, errand, matching, page)
+    context.list_limit.add(page.size)
+    if retry_input.dry_run:
+        return await retries.dry_run_retry_matching(context.database, errand, matching, page)
     return await retries.retry_matching(context.database, errand, matching, page, key)
 
 
-def _size(first: int | None) -> int:
+def _check_page_size(first: int | None) -> int:
     if first is None:
         return MAX_RETRIES
     if not 1 <= first <= MAX_RETRIES:
@@ -198,9 +198,9 @@ def _size(first: int | None) -> int:
     return first
 
 
-def _retries(decided: Sequence[Decided]) -> list[DestinationRetry]:
-    return [DestinationRetry.from_service(each) for each in decided]
+def _to_destination_retries(decisions: Sequence[Decided]) -> list[DestinationRetry]:
+    return [DestinationRetry.from_service(each) for each in decisions]
 
 
-def _retried(decided: Sequence[Decided]) -> int:
-    return sum(each.refusal is None for each in decided)
+def _count_retried(decisions: Sequence[Decided]) -> int:
+    return sum(each.refusal is None for each in decisions)

@@ -32,7 +32,7 @@ class CloseCode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Init:
+class ConnectionInit:
     payload: Mapping[str, object]
 
 
@@ -57,76 +57,76 @@ class Complete:
     id: str
 
 
-Message: TypeAlias = Init | Ping | Pong | Subscribe | Complete
+ClientMessage: TypeAlias = ConnectionInit | Ping | Pong | Subscribe | Complete
 
 
-class Malformed(Exception):
+class MalformedMessage(Exception):
     """A message that the protocol does not know; says what is wrong with it."""
 
 
-def read_message(text: str) -> Message:
+def read_message(text: str) -> ClientMessage:
     """Malformed for whatever is no message of a client."""
     try:
         message = read_json_object(text.encode(errors="surrogatepass"))
     except InvalidJson as error:
-        raise Malformed(error.message.replace("The body", "The message")) from None
+        raise MalformedMessage(error.message.replace("The body", "The message")) from None
     match message.get("type"):
         case "connection_init":
-            return Init(_payload(message))
+            return ConnectionInit(_read_payload(message))
         case "ping":
-            _payload(message)
+            _read_payload(message)
             return Ping()
         case "pong":
-            _payload(message)
+            _read_payload(message)
             return Pong()
         case "subscribe":
-            return Subscribe(_id(message), _request(message))
+            return Subscribe(_read_id(message), _read_request(message))
         case "complete":
-            return Complete(_id(message))
-    raise Malformed("type must be connection_init, ping, pong, subscribe or complete.")
+            return Complete(_read_id(message))
+    raise MalformedMessage("type must be connection_init, ping, pong, subscribe or complete.")
 
 
-def _id(message: Mapping[str, object]) -> str:
+def _read_id(message: Mapping[str, object]) -> str:
     found = message.get("id")
     if not isinstance(found, str) or not found:
-        raise Malformed("id must be a string with at least one character.")
+        raise MalformedMessage("id must be a string with at least one character.")
     return found
 
 
-def _payload(message: Mapping[str, object]) -> Mapping[str, object]:
+def _read_payload(message: Mapping[str, object]) -> Mapping[str, object]:
     payload = message.get("payload")
     if payload is not None and not isinstance(payload, dict):
-        raise Malformed("payload must be a JSON object.")
+        raise MalformedMessage("payload must be a JSON object.")
     return cast("Mapping[str, object]", payload or {})
 
 
-def _request(message: Mapping[str, object]) -> OperationRequest:
+def _read_request(message: Mapping[str, object]) -> OperationRequest:
     if not isinstance(payload := message.get("payload"), dict):
-        raise Malformed("payload must be a JSON object with a query.")
+        raise MalformedMessage("payload must be a JSON object with a query.")
     try:
         return read_operation_request(payload)
     except InvalidInput as error:
-        raise Malformed(f"payload: {error.message}") from None
+        raise MalformedMessage(f"payload: {error.message}") from None
 
 
-ACK = '{"type":"connection_ack"}'
+CONNECTION_ACK = '{"type":"connection_ack"}'
 PONG = '{"type":"pong"}'
 
 
-class Replies:
+class OperationMessages:
     """What is sent to the operation with an id."""
 
     def __init__(self, operation_id: str) -> None:
-        self._start = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'
+        self._prefix = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'
 
-    def next(self, answer: str) -> str:
+    def next(self, response: str) -> str:
         """`answer` is JSON already."""
-        return f'{self._start}"next","payload":{answer}}}'
+        return f'{self._prefix}"next","payload":{response}}}'
 
     def error(self, entries: list[dict[str, Any]]) -> str:
         """The last one, of an operation that is not run, or not any further."""
-        return f'{self._start}"error","payload":{orjson.dumps(entries).decode()}}}'
+        return f'{self._prefix}"error","payload":{orjson.dumps(entries).decode()}}}'
 
     def complete(self) -> str:
         """The last one, after all that there was."""
-        return f'{self._start}"complete"}}'
+        return f'{self._prefix}"complete"}}'

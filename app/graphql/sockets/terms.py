@@ -4,27 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.graphql.documents import Documents
-from app.graphql.door import GraphQLDoor
-from app.graphql.streams.times import Times
-from app.http.places import Places
-from app.observability.sockets import SocketObserver
+from app.graphql.documents import DocumentStore
+from app.graphql.door import GraphQLService
+from app.graphql.streams.times import ConnectionTimeouts
+from app.http.places import ConcurrencyLimiter
+from app.observability.sockets import SocketRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    door: GraphQLDoor
-    documents: Documents
-    observer: SocketObserver
+class WebSocketConfig:
+    service: GraphQLService
+    document_store: DocumentStore
+    observer: SocketRecorder
     new_request_id: Callable[[], str]
-    sockets: Places
+    authenticated_limiter: ConcurrencyLimiter
     """Of those that were let in."""
-    unknown_sockets: Places
+    unauthenticated_limiter: ConcurrencyLimiter
     """Of all others, which are counted as one key's: nobody knows whose they are."""
     max_operations: int
     """That run on one socket at a time."""
     max_list_entries: int
     max_values: int
-    answer_within: timedelta
+    operation_timeout: timedelta
     """For queries and mutations, and for the begin of a subscription."""
-    times: Times
+    timeouts: ConnectionTimeouts

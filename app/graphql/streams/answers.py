@@ -6,95 +6,106 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 
-KEPT_FOR = timedelta(seconds=2)
+RESPONSE_TTL = timedelta(seconds=2)
 """An answer tells how things are: whoever comes later is told how they are then."""
-MAX_BYTES = 4 << 20
-_BYTES_BESIDE = 500
+MAX_RESPONSE_CACHE_BYTES = 4 << 20
+_ENTRY_OVERHEAD_BYTES = 500
 """What an answer takes in memory beside itself: its key and its place."""
-_MADE_AT_ONCE = 4
+_MAX_CONCURRENT = 4
 """So that all else that a server does gets its turns, however many different answers a change has."""
 
-NOTHING = ""
+SKIPPED_RESPONSE = ""
 """The answer of a change that is not to be told after all."""
 
-Key = Hashable
+ResponseKey = Hashable
 """The change, and whatever makes a difference to its answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    answer: str
-    is_sound: bool
+class ComputedResponse:
+    response: str
+    is_cacheable: bool
     """Whether nothing of it went wrong, so that others may be told the same a moment later."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    answer: str
-    until: float
-    bytes: int
+class _CacheEntry:
+    response: str
+    expires_at: float
+    size_bytes: int
 
 
-class SharedAnswers:
+class ResponseCache:
     """Whoever asks first has it made; all others wait for it, or find it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._kept: dict[Key, _Kept] = {}
+        self._entries: dict[ResponseKey, _CacheEntry] = {}
         """In the order in which they were made."""
-        self._bytes = 0
-        self._making: dict[Key, asyncio.Task[str]] = {}
-        self._turns = asyncio.Semaphore(_MADE_AT_ONCE)
+        self._size_bytes = 0
+        self._in_flight: dict[ResponseKey, asyncio.Task[str]] = {}
+        self._concurrency = asyncio.Semaphore(_MAX_CONCURRENT)
 
-    async def get(self, key: Key, make: Callable[[], Awaitable[Made]]) -> str:
+    async def get_or_compute(
+        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
+    ) -> str:
         """The answer, or why it could not be made, for everybody who waits for it alike."""
-        found = self._kept.get(key)
-        if found is not None and self._monotonic() < found.until:
-            return found.answer
-        making = self._making.get(key)
+        found = self._entries.get(key)
+        if found is not None and self._monotonic() < found.expires_at:
+            return found.response
+        making = self._in_flight.get(key)
         if making is None:
-            making = self._making[key] = asyncio.create_task(self._make(key, make))
-            making.add_done_callback(_look_at)
+            making = self._in_flight[key] = asyncio.create_task(self._compute(key, compute))
+            making.add_done_callback(_consume_exception)
         # Whoever leaves must not take it from the others.
         return await asyncio.shield(making)
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         """Leave what is being made, for nobody waits for it any more."""
-        making = set(self._making.values())
+        making = set(self._in_flight.values())
         for each in making:
             each.cancel()
         if making:
             await asyncio.wait(making)
 
-    async def _make(self, key: Key, make: Callable[[], Awaitable[Made]]) -> str:
+    async def _compute(
+        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
+    ) -> str:
         try:
-            async with self._turns:
-                made = await make()
-                if made.is_sound:
-                    self._keep(key, made.answer)
+            async with self._concurrency:
+                made = await compute()
+                if made.is_cacheable:
+                    self._store(key, made.response)
                 await asyncio.sleep(0)  # what is read at once lets nobody else have a turn
-            return made.answer
+            return made.response
         finally:
-            del self._making[key]
+            del self._in_flight[key]
 
-    def _keep(self, key: Key, answer: str) -> None:
+    def _store(self, key: ResponseKey, response: str) -> None:
         now = self._monotonic()
-        self._forget(key)
-        kept = _Kept(answer, now + KEPT_FOR.total_seconds(), sys.getsizeof(answer) + _BYTES_BESIDE)
-        self._kept[key] = kept
-        self._bytes += kept.bytes
-        while self._kept:
-            oldest = next(iter(self._kept))
-            if self._bytes <= MAX_BYTES and now < self._kept[oldest].until:
+        self._evict(key)
+        kept = _CacheEntry(
+            response,
+            now + RESPONSE_TTL.total_seconds(),
+            sys.getsizeof(response) + _ENTRY_OVERHEAD_BYTES,
+        )
+        self._entries[key] = kept
+        self._size_bytes += kept.size_bytes
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if (
+                self._size_bytes <= MAX_RESPONSE_CACHE_BYTES
+                and now < self._entries[oldest].expires_at
+            ):
                 break
-            self._forget(oldest)
+            self._evict(oldest)
 
-    def _forget(self, key: Key) -> None:
-        if forgotten := self._kept.pop(key, None):
-            self._bytes -= forgotten.bytes
+    def _evict(self, key: ResponseKey) -> None:
+        if forgotten := self._entries.pop(key, None):
+            self._size_bytes -= forgotten.size_bytes
 
 
-def _look_at(making: "asyncio.Task[str]") -> None:
+def _consume_exception(task: "asyncio.Task[str]") -> None:
     """All who waited may have left, and then nobody else asks what went wrong."""
-    if not making.cancelled():
-        making.exception()
+    if not task.cancelled():
+        task.exception()

@@ -5,26 +5,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.domain.errors import ServiceUnavailable
-from app.graphql.execution.operations import Operation
+from app.graphql.execution.operations import PreparedOperation
 
-MAX_BYTES = 128 << 20
+MAX_OPEN_DOCUMENT_BYTES = 128 << 20
 """Each takes at most some 300 bytes for a character; those who send the same text share it."""
 
 _RETRY_AFTER_SECONDS = 60
 
 
-class OpenDocuments:
+class DocumentMemoryBudget:
     """Of this process."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_OPEN_DOCUMENT_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._followers: Counter[Operation] = Counter()
-        self._bytes = 0
+        self._subscriber_counts: Counter[PreparedOperation] = Counter()
+        self._used_bytes = 0
 
-    def check(self, operation: Operation) -> None:
+    def check(self, operation: PreparedOperation) -> None:
         """ServiceUnavailable where there is no room for one more."""
-        is_new = operation not in self._followers
-        if is_new and self._bytes + operation.bytes > self._max_bytes:
+        is_new = operation not in self._subscriber_counts
+        if is_new and self._used_bytes + operation.estimated_bytes > self._max_bytes:
             raise ServiceUnavailable(
                 "This server follows by as many different documents as it may. Ask by variables for what"
                 " differs, or try again later.",
@@ -32,16 +32,16 @@ class OpenDocuments:
             )
 
     @contextmanager
-    def open(self, operation: Operation) -> Iterator[None]:
+    def reserve(self, operation: PreparedOperation) -> Iterator[None]:
         """Within it, somebody follows; as `check`."""
         self.check(operation)
-        if operation not in self._followers:
-            self._bytes += operation.bytes
-        self._followers[operation] += 1
+        if operation not in self._subscriber_counts:
+            self._used_bytes += operation.estimated_bytes
+        self._subscriber_counts[operation] += 1
         try:
             yield
         finally:
-            self._followers[operation] -= 1
-            if not self._followers[operation]:
-                del self._followers[operation]
-                self._bytes -= operation.bytes
+            self._subscriber_counts[operation] -= 1
+            if not self._subscriber_counts[operation]:
+                del self._subscriber_counts[operation]
+                self._used_bytes -= operation.estimated_bytes

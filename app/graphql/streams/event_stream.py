@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
-from app.graphql.errors import Answer, as_json, error_entry
-from app.graphql.streams.times import Times
-from app.http.state import note_error, request_state
+from app.graphql.errors import OperationResult, error_entry, to_json
+from app.graphql.streams.times import ConnectionTimeouts
+from app.http.state import record_error, request_state
 
 EVENT_STREAM = "text/event-stream"
 
@@ -26,14 +26,14 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # or nginx would keep what is small until there is more
 )
-_END_WITHIN = timedelta(seconds=1)
+_CLOSE_TIMEOUT = timedelta(seconds=1)
 _COMMENT = b":\n\n"
-_COMPLETE = b"event: complete\ndata:\n\n"
+_COMPLETE_EVENT = b"event: complete\ndata:\n\n"
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class EventStream(Response):
+class SSEResponse(Response):
     """Ends with the answers; or before, and without `complete`, so that its client comes back.
 
     It does so when one of `ends` returns: the server stops, or the client is not to be let in any more,
@@ -42,31 +42,33 @@ class EventStream(Response):
 
     def __init__(
         self,
-        answers: AsyncGenerator[str, None],
-        times: Times,
-        *ends: Callable[[], Awaitable[object]],
+        responses: AsyncGenerator[str, None],
+        timeouts: ConnectionTimeouts,
+        *stop_conditions: Callable[[], Awaitable[object]],
     ) -> None:
-        self._answers = answers
-        self._times = times
-        self._ends = ends
+        self._responses = responses
+        self._timeouts = timeouts
+        self._stop_conditions = stop_conditions
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         state = request_state(scope)
-        state["lift_deadline"]()
-        state["is_untimed"] = True
+        state["disable_timeout"]()
+        state["exclude_from_latency"] = True
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         sender = _Sender(send)
-        telling = asyncio.create_task(self._tell(sender, scope))
-        ending: set[asyncio.Future[Any]] = {asyncio.ensure_future(end()) for end in self._ends}
+        telling = asyncio.create_task(self._send_events(sender, scope))
+        ending: set[asyncio.Future[Any]] = {
+            asyncio.ensure_future(end()) for end in self._stop_conditions
+        }
         try:
-            if await self._is_over(sender, telling, ending):
+            if await self._wait_for_end(sender, telling, ending):
                 if telling.done():
                     telling.result()
                 is_taken = not sender.is_sending
                 telling.cancel()
                 await asyncio.wait({telling})
-                if is_taken and await _ended(send):
+                if is_taken and await _send_end(send):
                     return
             logger.info("event stream dropped", request_id=state["request_id"])
         finally:
@@ -74,39 +76,43 @@ class EventStream(Response):
                 each.cancel()
             await asyncio.wait({telling, *ending})
 
-    async def _tell(self, sender: "_Sender", scope: Scope) -> None:
+    async def _send_events(self, sender: "_Sender", scope: Scope) -> None:
         await sender.send(_COMMENT)  # so that the client knows at once that it is heard
-        async with aclosing(self._answers) as answers:
+        async with aclosing(self._responses) as answers:
             try:
                 async for answer in answers:
-                    await sender.send(_next(answer))
+                    await sender.send(_format_next_event(answer))
             except PostResultsError as error:
-                note_error(scope, error)
+                record_error(scope, error)
                 entry = error_entry(error, request_state(scope)["request_id"])
-                await sender.send(_next(as_json(Answer(executed=False, data=None, errors=[entry]))))
-        await sender.send(_COMPLETE)
+                await sender.send(
+                    _format_next_event(
+                        to_json(OperationResult(is_executed=False, data=None, errors=[entry]))
+                    )
+                )
+        await sender.send(_COMPLETE_EVENT)
 
-    async def _is_over(
+    async def _wait_for_end(
         self,
         sender: "_Sender",
-        telling: asyncio.Task[None],
-        ending: Set[asyncio.Future[Any]],
+        send_task: asyncio.Task[None],
+        stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
         """Wait for the end, with a comment where nothing else is sent; False if nothing can be sent."""
-        heartbeat = self._times.heartbeat.total_seconds()
-        stuck_after = self._times.stuck_after.total_seconds()
+        heartbeat = self._timeouts.heartbeat_interval.total_seconds()
+        stuck_after = self._timeouts.send_timeout.total_seconds()
         while True:
-            sent = sender.number_sent
+            sent = sender.sent_count
             done, _ = await asyncio.wait(
-                {telling, *ending},
+                {send_task, *stop_tasks},
                 timeout=min(heartbeat, stuck_after),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if done:
                 return True
-            if sender.waited() >= stuck_after:
+            if sender.stalled_seconds() >= stuck_after:
                 return False
-            if sent == sender.number_sent and not sender.is_sending:
+            if sent == sender.sent_count and not sender.is_sending:
                 try:
                     async with asyncio.timeout(stuck_after):
                         await sender.send(_COMMENT)
@@ -114,10 +120,10 @@ class EventStream(Response):
                     return False
 
 
-async def _ended(send: Send) -> bool:
+async def _send_end(send: Send) -> bool:
     """Whether the end could be sent; whoever does not read must not hold up a stop."""
     try:
-        async with asyncio.timeout(_END_WITHIN.total_seconds()):
+        async with asyncio.timeout(_CLOSE_TIMEOUT.total_seconds()):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     except TimeoutError:
         return False
@@ -129,26 +135,26 @@ class _Sender:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._began_at = 0.0
+        self._started_at = 0.0
         self.is_sending = False
-        self.number_sent = 0
+        self.sent_count = 0
 
     async def send(self, body: bytes) -> None:
-        self.is_sending, self._began_at = True, time.monotonic()
+        self.is_sending, self._started_at = True, time.monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         self.is_sending = False
-        self.number_sent += 1
+        self.sent_count += 1
 
-    def waited(self) -> float:
+    def stalled_seconds(self) -> float:
         """Seconds since what is being sent was begun; 0 where nothing is."""
-        return time.monotonic() - self._began_at if self.is_sending else 0.0
+        return time.monotonic() - self._started_at if self.is_sending else 0.0
 
 
-async def one_answer(answer: Answer) -> AsyncGenerator[str, None]:
+async def stream_single_result(result: OperationResult) -> AsyncGenerator[str, None]:
     """What has one answer, as a stream."""
-    yield as_json(answer)
+    yield to_json(result)
 
 
-def _next(answer: str) -> bytes:
+def _format_next_event(response: str) -> bytes:
     """JSON as it is printed has no line breaks."""
-    return f"event: next\ndata: {answer}\n\n".encode()
+    return f"event: next\ndata: {response}\n\n".encode()

@@ -18,102 +18,108 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from app.domain.errors import MASKED, InternalError, PostResultsError, ServiceUnavailable
+from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
 from app.graphql.context import Context
-from app.graphql.errors import Answer, as_json, public_cause
-from app.graphql.execution.operations import Operation
-from app.graphql.streams.answers import NOTHING, Made, SharedAnswers
-from app.graphql.streams.documents import OpenDocuments
-from app.graphql.subscription import Told
-from app.http.places import Places
+from app.graphql.errors import OperationResult, public_cause, to_json
+from app.graphql.execution.operations import PreparedOperation
+from app.graphql.streams.answers import SKIPPED_RESPONSE, ComputedResponse, ResponseCache
+from app.graphql.streams.documents import DocumentMemoryBudget
+from app.graphql.subscription import PendingEvent
+from app.http.places import ConcurrencyLimiter
 
-PATIENCE = timedelta(minutes=2)
+DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
 """How long a change waits for a database that is away, before its stream is given up."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
 """Seconds; each is drawn from up to its whole."""
 
-ToAnswer: TypeAlias = Callable[[Context, ExecutionResult], Answer]
+BuildResult: TypeAlias = Callable[[Context, ExecutionResult], OperationResult]
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Stream:
+class SubscriptionStream:
     """Of one subscription that has begun."""
 
     def __init__(
         self,
-        operation: Operation,
+        operation: PreparedOperation,
         text: str,
-        given: Mapping[str, object],
+        raw_variables: Mapping[str, object],
         variables: VariableValues,
         context: Context,
-        told: AsyncGenerator[Told, None],
+        pending_events: AsyncGenerator[PendingEvent, None],
         *,
-        shared: SharedAnswers,
-        places: Places,
-        documents: OpenDocuments,
-        to_answer: ToAnswer,
+        response_cache: ResponseCache,
+        subscription_limiter: ConcurrencyLimiter,
+        document_budget: DocumentMemoryBudget,
+        build_result: BuildResult,
     ) -> None:
         self._operation = operation
         self._variables = variables
         self._context = context
-        self._told = told
-        self._shared = shared
-        self._places = places
-        self._documents = documents
-        self._to_answer = to_answer
+        self._pending_events = pending_events
+        self._response_cache = response_cache
+        self._subscription_limiter = subscription_limiter
+        self._document_budget = document_budget
+        self._build_result = build_result
         viewer = context.viewer
         told_apart = {
-            name: value for name, value in given.items() if name not in operation.resuming_variables
+            name: value
+            for name, value in raw_variables.items()
+            if name not in operation.cursor_variables
         }
         asked = (str(viewer.workspace_id), viewer.scopes, text, operation.name, told_apart)
-        self._asked = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+        self._cache_key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
         """Whatever makes a difference to the answers, as something short that is soon compared."""
 
-    async def answers(self) -> AsyncGenerator[str, None]:
+    async def responses(self) -> AsyncGenerator[str, None]:
         """Each as JSON, as `Answer.body` has it.
 
         It has no end; what it breaks off with is a PostResultsError: ResyncRequired, or a failure of ours.
         """
         with (
-            self._places.taken(self._context.viewer.key_id),
-            self._documents.open(self._operation),
+            self._subscription_limiter.acquire(self._context.viewer.key_id),
+            self._document_budget.reserve(self._operation),
         ):
-            async with aclosing(self._told) as told:
+            async with aclosing(self._pending_events) as told:
                 try:
                     async for each in told:
-                        key = (each.change.seq, each.change.happened_at, self._asked)
-                        answer = await self._shared.get(key, partial(self._patiently, each))
-                        if answer != NOTHING:
+                        key = (each.event.seq, each.event.happened_at, self._cache_key)
+                        answer = await self._response_cache.get_or_compute(
+                            key, partial(self._execute_with_retry, each)
+                        )
+                        if answer != SKIPPED_RESPONSE:
                             yield answer
                 except PostResultsError:
                     raise
                 except Exception as error:
                     request_id = self._context.state["request_id"]
                     logger.exception("subscription failed", request_id=request_id)
-                    raise InternalError(MASKED) from error
+                    raise InternalError(MASKED_MESSAGE) from error
 
-    async def _patiently(self, told: Told) -> Made:
+    async def _execute_with_retry(self, event: PendingEvent) -> ComputedResponse:
         """The answer to a change, also if the database has to come back first."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
-            stop=stop_after_delay(PATIENCE),
-            wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
+            stop=stop_after_delay(DATABASE_OUTAGE_TIMEOUT),
+            wait=wait_random_exponential(
+                multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS
+            ),
             reraise=True,
         ):
             with attempt:
-                made = await self._make(told)
+                made = await self._execute_event(event)
         return made
 
-    async def _make(self, told: Told) -> Made:
+    async def _execute_event(self, event: PendingEvent) -> ComputedResponse:
         """ServiceUnavailable if anything of it could not be read."""
-        context = self._context.anew()
-        shown = await told.shown(context)
+        context = self._context.for_next_event()
+        shown = await event.resolve(context)
         if shown is None:
-            return Made(NOTHING, is_sound=True)
-        result = await self._operation.respond_to(shown, context, self._variables)
+            return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
+        result = await self._operation.execute_event(shown, context, self._variables)
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        answer = self._to_answer(context, result)
-        return Made(as_json(answer), is_sound=not answer.errors)
+        answer = self._build_result(context, result)
+        return ComputedResponse(to_json(answer), is_cacheable=not answer.errors)

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    init_within: timedelta = timedelta(seconds=10)
+class ConnectionTimeouts:
+    init_timeout: timedelta = timedelta(seconds=10)
     """A WebSocket may stay so long without saying who it is."""
-    keys_rechecked_after: timedelta = timedelta(seconds=30)
+    key_recheck_interval: timedelta = timedelta(seconds=30)
     """The key of whoever stays is looked at again so often; a revoked one ends that."""
-    stuck_after: timedelta = timedelta(seconds=30)
+    send_timeout: timedelta = timedelta(seconds=30)
     """So long nothing can be sent until whoever does not read is taken for gone."""
-    heartbeat: timedelta = timedelta(seconds=12)
+    heartbeat_interval: timedelta = timedelta(seconds=12)
     """So often something is sent in an event stream, or proxies would take it for dead."""

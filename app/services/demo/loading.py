@@ -5,11 +5,11 @@ from random import Random
 from uuid import UUID, uuid5
 
 from app.db import api_keys, workspaces
-from app.db.demo import DemoRows, insert_demo
+from app.db.demo import DemoRows, insert_demo_rows
 from app.db.engine import Database, WriteSession
-from app.domain.api_keys import DEFAULT_SCOPES, describe_key
+from app.domain.api_keys import DEFAULT_SCOPES, key_from_token
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.domain.times import cut_to_milliseconds
+from app.domain.times import truncate_to_ms
 from app.domain.workspaces import WorkspaceKind
 from app.services.demo.accounts import NEXT_ACCOUNT_ID, demo_accounts
 from app.services.demo.contents import posts_with_special_contents
@@ -39,7 +39,7 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
     several processes. DemoRefused if another workspace has the name of the demo's, SettingsError if
     the token is another workspace's.
     """
-    key = describe_key(token, key_prefix)
+    key = key_from_token(token, key_prefix)
     key_id = ApiKeyId(uuid5(DEMO_WORKSPACE_ID, key.digest.hex()))
 
     async def work(session: WriteSession) -> None:
@@ -52,13 +52,13 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
             next_account_id=NEXT_ACCOUNT_ID,
             now=now,
         ):
-            await insert_demo(session, demo_data(now))
+            await insert_demo_rows(session, demo_data(now))
         elif not await workspaces.lock_workspace(session, DEMO_WORKSPACE_ID):
             raise DemoRefused(
                 f"The demo data needs a workspace named {_WORKSPACE_NAME!r}, and there is another"
                 " one of that name. Start without --demo, or on another DATABASE_URL."
             )
-        if not await api_keys.put_key(
+        if not await api_keys.upsert_key(
             session,
             DEMO_WORKSPACE_ID,
             key_id,
@@ -75,7 +75,7 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
 
 def demo_data(now: datetime) -> DemoRows:
     """All rows of the demo workspace as of `now`; the same instant gives the same rows."""
-    now = cut_to_milliseconds(now)
+    now = truncate_to_ms(now)
     rng = Random(_SEED)  # noqa: S311 - it has to be predictable
     accounts = demo_accounts(now)
     scene = Scene(now, {account.id: account for account in accounts}, rng)

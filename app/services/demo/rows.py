@@ -7,7 +7,7 @@ from random import Random
 from uuid import UUID
 
 from app.db.demo import DemoRows
-from app.db.types import Row
+from app.db.types import ColumnValues
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState
 from app.domain.ids import DestinationId, WorkspaceId
@@ -46,7 +46,7 @@ def demo_rows(
     return rows
 
 
-def _account(workspace_id: WorkspaceId, account: DemoAccount) -> Row:
+def _account(workspace_id: WorkspaceId, account: DemoAccount) -> ColumnValues:
     return {
         "workspace_id": workspace_id,
         "id": account.id,
@@ -66,7 +66,7 @@ def _account(workspace_id: WorkspaceId, account: DemoAccount) -> Row:
     }
 
 
-def _post(workspace_id: WorkspaceId, post_id: UUID, post: DemoPost) -> Row:
+def _post(workspace_id: WorkspaceId, post_id: UUID, post: DemoPost) -> ColumnValues:
     states = [course.state for course in post.courses.values()]
     return {
         "workspace_id": workspace_id,
@@ -93,7 +93,7 @@ def _post(workspace_id: WorkspaceId, post_id: UUID, post: DemoPost) -> Row:
     }
 
 
-def _what_happened(course: Course, created_at: datetime) -> Row:
+def _what_happened(course: Course, created_at: datetime) -> ColumnValues:
     return {
         **_columns(course.state),
         "created_at": created_at,
@@ -101,14 +101,14 @@ def _what_happened(course: Course, created_at: datetime) -> Row:
     }
 
 
-def _columns(described: DestinationState | Publication) -> Row:
+def _columns(described: DestinationState | Publication) -> ColumnValues:
     # asdict copies all values deeply, which takes longer than all else of a row.
     return {each.name: getattr(described, each.name) for each in fields(described)}
 
 
 def _attempts(
     rng: Random, workspace_id: WorkspaceId, destination_id: UUID, course: Course
-) -> Iterator[Row]:
+) -> Iterator[ColumnValues]:
     number = 0
     for each in course.tries:
         regular = each.kind is AttemptKind.REGULAR
@@ -131,7 +131,7 @@ def _attempts(
         }
 
 
-def _failure(failure: Failure | None) -> Row:
+def _failure(failure: Failure | None) -> ColumnValues:
     if failure is None:
         return {"category": None, "code": None, "message": None, "retry_after_ms": None}
     wait = failure.retry_after
@@ -149,7 +149,9 @@ def _http_status(attempt: Try) -> int | None:
     return None if attempt.publication is None else 200
 
 
-def _evidence(workspace_id: WorkspaceId, destination_id: UUID, course: Course) -> Iterator[Row]:
+def _evidence(
+    workspace_id: WorkspaceId, destination_id: UUID, course: Course
+) -> Iterator[ColumnValues]:
     """Of several reports that a destination is published, the first one counts."""
     counted = True
     for each in course.tries:

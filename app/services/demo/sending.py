@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from app.db.engine import Database
 from app.domain.connecting import NewConnection
 from app.domain.editing import NewPost
-from app.domain.ids import AccountId, NewId
-from app.platforms.sandbox import NAME, Behaviour
+from app.domain.ids import AccountId, IdFactory
+from app.platforms.sandbox import PLATFORM_NAME, Behaviour
 from app.services.accounts import connect_account
 from app.services.demo.loading import DEMO_WORKSPACE_ID
 from app.services.posts import create_post
-from app.services.writing import Errand
+from app.services.writing import WriteContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ _POSTS = (
 )
 
 
-async def send_demo_posts(database: Database, *, new_id: NewId, now: datetime) -> None:
+async def send_demo_posts(database: Database, *, new_id: IdFactory, now: datetime) -> None:
     """New posts at every call. The accounts are made by the first, and connected again by the others."""
     accounts = {each: await _connect(database, each, now) for each in Behaviour}
     for each in _POSTS:
@@ -51,12 +51,12 @@ async def send_demo_posts(database: Database, *, new_id: NewId, now: datetime) -
             reference=None,
         )
         errand = _errand("createPost", now)
-        await create_post(database, errand, wanted, None, admit=lambda: None, new_id=new_id)
+        await create_post(database, errand, wanted, None, check_quota=lambda: None, new_id=new_id)
 
 
 async def _connect(database: Database, behaviour: Behaviour, now: datetime) -> AccountId:
     wanted = NewConnection(
-        platform=NAME,
+        platform=PLATFORM_NAME,
         account_name=behaviour,
         display_name=None,
         platform_user_id=behaviour,
@@ -67,5 +67,5 @@ async def _connect(database: Database, behaviour: Behaviour, now: datetime) -> A
     return await connect_account(database, _errand("connectAccount", now), wanted, None)
 
 
-def _errand(operation: str, now: datetime) -> Errand:
-    return Errand(workspace_id=DEMO_WORKSPACE_ID, actor=None, operation=operation, now=now)
+def _errand(operation: str, now: datetime) -> WriteContext:
+    return WriteContext(workspace_id=DEMO_WORKSPACE_ID, actor=None, operation=operation, now=now)

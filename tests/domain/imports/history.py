@@ -17,7 +17,7 @@ POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 
 
 @dataclass
-class SourceDestination:
+class SimulatedDestination:
     account_id: int
     scheduled_for: datetime | None
     status: str = "queued"
@@ -26,7 +26,7 @@ class SourceDestination:
     error: str | None = None
     next_retry_at: datetime | None = None
 
-    def answer(self) -> dict[str, Any]:
+    def result_entry(self) -> dict[str, Any]:
         """As results tell it."""
         is_published = self.status == "published"
         return {
@@ -45,7 +45,7 @@ class SourceDestination:
 
 
 @dataclass
-class Source:
+class SimulatedService:
     """One post of the service, which is a draft until it is scheduled.
 
     What people do always changes updated_at; where `attempts_change_posts`, what publishers do does too.
@@ -59,24 +59,24 @@ class Source:
     is_draft: bool = True
     submitted_now: bool = False
     scheduled_for: datetime | None = None
-    destinations: list[SourceDestination] = field(default_factory=list)
+    destinations: list[SimulatedDestination] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.destinations = [SourceDestination(each, None) for each in (1, 2)]
+        self.destinations = [SimulatedDestination(each, None) for each in (1, 2)]
 
-    def move(self, move: str, account: int) -> None:
+    def apply_command(self, command: str, account: int) -> None:
         """Do what the move says, where it can be done; else only time passes."""
         self.now += MINUTE
-        _MOVES[move](self, self.destinations[account % len(self.destinations)])
+        _COMMANDS[command](self, self.destinations[account % len(self.destinations)])
 
     @property
-    def untouched(self) -> bool:
+    def never_attempted(self) -> bool:
         return all(each.status == "queued" and not each.attempts for each in self.destinations)
 
-    def edited(self) -> None:
+    def mark_edited(self) -> None:
         self.updated_at = self.now
 
-    def attempted(self) -> None:
+    def mark_attempted(self) -> None:
         if self.attempts_change_posts:
             self.updated_at = self.now
 
@@ -89,11 +89,11 @@ class Source:
             return statuses.pop()
         if statuses <= {"published", "failed"}:
             return "partially_failed"
-        if self.untouched and not self.submitted_now:
+        if self.never_attempted and not self.submitted_now:
             return "scheduled"
         return "publishing"
 
-    def post_answer(self) -> dict[str, Any]:
+    def post_response(self) -> dict[str, Any]:
         data = {
             "post_id": str(POST),
             "post_status": self.status(),
@@ -102,7 +102,7 @@ class Source:
             "timezone": "UTC",
             "destinations": [
                 {
-                    **each.answer(),
+                    **each.result_entry(),
                     "scheduled_for": each.scheduled_for and format_instant(each.scheduled_for),
                 }
                 for each in self.destinations
@@ -112,16 +112,16 @@ class Source:
         }
         return self._enveloped(data)
 
-    def list_answer(self) -> dict[str, Any]:
-        answer = self.post_answer()
+    def list_response(self) -> dict[str, Any]:
+        answer = self.post_response()
         return {**answer, "data": {"posts": [answer["data"]], "total": 1}}
 
-    def results_answer(self) -> dict[str, Any]:
+    def results_response(self) -> dict[str, Any]:
         return self._enveloped(
             {
                 "post_id": str(POST),
                 "post_status": self.status(),
-                "results": [each.answer() for each in self.destinations],
+                "results": [each.result_entry() for each in self.destinations],
             }
         )
 
@@ -131,104 +131,104 @@ class Source:
         return {"data": data, "error": None, "meta": {"timestamp": timestamp}}
 
 
-def _edit(post: Source, _: SourceDestination) -> None:
-    if post.untouched:
+def _edit(post: SimulatedService, _: SimulatedDestination) -> None:
+    if post.never_attempted:
         post.content = f"Edited at {post.now}"
-        post.edited()
+        post.mark_edited()
 
 
-def _add(post: Source, _: SourceDestination) -> None:
-    if post.untouched and len(post.destinations) < 4:
+def _add(post: SimulatedService, _: SimulatedDestination) -> None:
+    if post.never_attempted and len(post.destinations) < 4:
         account_id = max(each.account_id for each in post.destinations) + 1
         due_at = post.destinations[0].scheduled_for
-        post.destinations.append(SourceDestination(account_id, due_at))
-        post.edited()
+        post.destinations.append(SimulatedDestination(account_id, due_at))
+        post.mark_edited()
 
 
-def _remove(post: Source, destination: SourceDestination) -> None:
-    if post.untouched and len(post.destinations) > 1:
+def _remove(post: SimulatedService, destination: SimulatedDestination) -> None:
+    if post.never_attempted and len(post.destinations) > 1:
         post.destinations.remove(destination)
-        post.edited()
+        post.mark_edited()
 
 
-def _reverse(post: Source, _: SourceDestination) -> None:
-    if post.untouched:
+def _reverse_destinations(post: SimulatedService, _: SimulatedDestination) -> None:
+    if post.never_attempted:
         post.destinations.reverse()
-        post.edited()
+        post.mark_edited()
 
 
-def _schedule(post: Source, _: SourceDestination) -> None:
-    if post.untouched:
+def _schedule(post: SimulatedService, _: SimulatedDestination) -> None:
+    if post.never_attempted:
         post.is_draft, post.submitted_now = False, False
         post.scheduled_for = post.now + 5 * MINUTE
-        _plan(post, post.scheduled_for)
+        _set_due_at(post, post.scheduled_for)
 
 
-def _publish_now(post: Source, _: SourceDestination) -> None:
+def _publish_now(post: SimulatedService, _: SimulatedDestination) -> None:
     if post.is_draft:
         post.is_draft, post.submitted_now = False, True
-        _plan(post, post.now)
+        _set_due_at(post, post.now)
 
 
-def _unschedule(post: Source, _: SourceDestination) -> None:
-    if post.untouched:
+def _unschedule(post: SimulatedService, _: SimulatedDestination) -> None:
+    if post.never_attempted:
         post.is_draft, post.submitted_now, post.scheduled_for = True, False, None
-        _plan(post, None)
+        _set_due_at(post, None)
 
 
-def _plan(post: Source, due_at: datetime | None) -> None:
+def _set_due_at(post: SimulatedService, due_at: datetime | None) -> None:
     for each in post.destinations:
         each.scheduled_for = due_at
-    post.edited()
+    post.mark_edited()
 
 
-def _start(post: Source, destination: SourceDestination) -> None:
+def _start(post: SimulatedService, destination: SimulatedDestination) -> None:
     if not post.is_draft and destination.status == "queued":
         destination.status = "publishing"
         destination.attempts += 1
         destination.error = destination.next_retry_at = None
-        post.attempted()
+        post.mark_attempted()
 
 
-def _wait(post: Source, destination: SourceDestination) -> None:
+def _schedule_retry(post: SimulatedService, destination: SimulatedDestination) -> None:
     if destination.status == "publishing":
         destination.status = "queued"
         destination.error = f"Failed at {post.now}"
         destination.next_retry_at = post.now + 2 * MINUTE
-        post.attempted()
+        post.mark_attempted()
 
 
-def _fail(post: Source, destination: SourceDestination) -> None:
+def _fail(post: SimulatedService, destination: SimulatedDestination) -> None:
     if destination.status == "publishing":
         destination.status, destination.error = "failed", f"Failed at {post.now}"
-        post.attempted()
+        post.mark_attempted()
 
 
-def _publish(post: Source, destination: SourceDestination) -> None:
+def _publish(post: SimulatedService, destination: SimulatedDestination) -> None:
     if destination.status == "publishing":
         destination.status, destination.published_at = "published", post.now
-        post.attempted()
+        post.mark_attempted()
 
 
-def _retry(post: Source, destination: SourceDestination) -> None:
+def _retry(post: SimulatedService, destination: SimulatedDestination) -> None:
     if destination.status == "failed":
         destination.status, destination.error = "queued", None
-        post.edited()
+        post.mark_edited()
 
 
-_MOVES: dict[str, Callable[[Source, SourceDestination], None]] = {
+_COMMANDS: dict[str, Callable[[SimulatedService, SimulatedDestination], None]] = {
     "edit": _edit,
     "add": _add,
     "remove": _remove,
-    "reverse": _reverse,
+    "reverse": _reverse_destinations,
     "schedule": _schedule,
     "publish now": _publish_now,
     "unschedule": _unschedule,
     "start": _start,
-    "wait": _wait,
+    "wait": _schedule_retry,
     "fail": _fail,
     "publish": _publish,
     "retry": _retry,
     "nothing": lambda _post, _destination: None,
 }
-MOVES: Sequence[str] = list(_MOVES)
+COMMANDS: Sequence[str] = list(_COMMANDS)

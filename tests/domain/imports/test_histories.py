@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from app.domain.destinations import Destination, DestinationStatus
 from app.domain.ids import PostId
-from app.domain.imports.bringing_in import Effect, Known, bring_in
+from app.domain.imports.bringing_in import ImportResult, ImportState, import_record
 from app.domain.imports.json_texts import JsonText
-from app.domain.imports.records import PostRecord, records_in
+from app.domain.imports.records import PostRecord, parse_records
 from app.domain.posts import Post
 from app.domain.workspaces import WorkspaceKind
-from tests.domain.imports.history import MOVES, POST, START, Source
+from tests.domain.imports.history import COMMANDS, POST, START, SimulatedService
 
 NOW = START + timedelta(days=1)
 
@@ -25,16 +25,23 @@ NOW = START + timedelta(days=1)
 @st.composite
 def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     """The answers that were taken in the course of one, in order; the last is a full one."""
-    source = Source(attempts_change_posts=draw(st.booleans()))
+    source = SimulatedService(attempts_change_posts=draw(st.booleans()))
     answers = []
-    for move in draw(st.lists(st.sampled_from(MOVES) | LIKELY, min_size=1, max_size=25)):
-        source.move(move, draw(st.integers(0, 3)))
+    for move in draw(st.lists(st.sampled_from(COMMANDS) | LIKELY, min_size=1, max_size=25)):
+        source.apply_command(move, draw(st.integers(0, 3)))
         take = draw(
-            st.sampled_from([None, Source.list_answer, Source.post_answer, Source.results_answer])
+            st.sampled_from(
+                [
+                    None,
+                    SimulatedService.list_response,
+                    SimulatedService.post_response,
+                    SimulatedService.results_response,
+                ]
+            )
         )
         if take is not None:
             answers.append(take(source))
-    return [*answers, source.list_answer()]
+    return [*answers, source.list_response()]
 
 
 LIKELY = st.sampled_from(
@@ -43,18 +50,18 @@ LIKELY = st.sampled_from(
 
 
 def records(answers: Iterable[dict[str, Any]]) -> list[PostRecord]:
-    found = chain.from_iterable(records_in(JsonText(1, answer)) for answer in answers)
+    found = chain.from_iterable(parse_records(JsonText(1, answer)) for answer in answers)
     return [each for each in found if isinstance(each, PostRecord)]
 
 
-def nothing_known() -> Known:
-    return Known(kind=WorkspaceKind.LOCAL, accounts={}, posts={}, owners={})
+def nothing_known() -> ImportState:
+    return ImportState(kind=WorkspaceKind.LOCAL, accounts={}, posts={}, post_ids_by_destination={})
 
 
-def imported(answers: list[dict[str, Any]], into: Known | None = None) -> Post:
+def imported(answers: list[dict[str, Any]], into: ImportState | None = None) -> Post:
     known = into or nothing_known()
     for record in records(answers):
-        bring_in(record, known, now=NOW)
+        import_record(record, known, now=NOW)
         assert_nothing_can_be_claimed(known.posts[PostId(POST)])
     return known.posts[PostId(POST)]
 
@@ -169,7 +176,9 @@ def test_the_second_time_nothing_is_new(answers: list[dict[str, Any]]) -> None:
     known = nothing_known()
     once = imported(answers, known)
 
-    again = [bring_in(record, known, now=NOW + timedelta(days=1)) for record in records(answers)]
+    again = [
+        import_record(record, known, now=NOW + timedelta(days=1)) for record in records(answers)
+    ]
 
-    assert Counter(again) == {Effect.UNCHANGED: len(answers)}
+    assert Counter(again) == {ImportResult.UNCHANGED: len(answers)}
     assert known.posts == {PostId(POST): once}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.imports.json_texts import MAX_TEXT_LENGTH, JsonText, NotJson, json_texts
+from app.domain.imports.json_texts import MAX_TEXT_LENGTH, JsonText, MalformedJson, iter_json_texts
 
 TOO_EARLY = "It is not JSON: it ends too early."
 TOO_LONG = "It is longer than 64 MiB."
@@ -50,8 +50,8 @@ def lines_of(stream: bytes) -> Iterator[bytes]:
         start = end
 
 
-def read(stream: bytes) -> list[JsonText | NotJson]:
-    return list(json_texts(lines_of(stream)))
+def read(stream: bytes) -> list[JsonText | MalformedJson]:
+    return list(iter_json_texts(lines_of(stream)))
 
 
 def in_pieces(stream: bytes, length: int) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def test_texts_are_found_with_the_line_on_which_they_begin(
     ],
 )
 def test_what_is_not_json_is_told_by_its_line_and_a_reason(broken: bytes, reason: str) -> None:
-    assert read(broken) == [NotJson(1, reason)]
+    assert read(broken) == [MalformedJson(1, reason)]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_broken_text_costs_no_other_that_begins_a_line(
         else each
         for each in read(stream)
     ]
-    (broken,) = (each for each in found if isinstance(each, NotJson))
+    (broken,) = (each for each in found if isinstance(each, MalformedJson))
     told = broken.reason.removeprefix("It is not JSON: ").removesuffix(".")
     assert [told if each is broken else each for each in found] == expected
 
@@ -170,22 +170,22 @@ def test_a_broken_text_over_many_lines_is_told_once() -> None:
     found = read(f'{broken}\n{{"a": "good"}}\n'.encode())
 
     assert found == [
-        NotJson(1, "It is not JSON: expecting value at line 24 column 8."),
+        MalformedJson(1, "It is not JSON: expecting value at line 24 column 8."),
         JsonText(3003, {"a": "good"}),
     ]
 
 
 def test_of_a_list_that_ends_too_early_the_entries_on_lines_of_their_own_are_found() -> None:
     found = read(b'[\n{"a":1},\n{"a":2}\n')
-    assert found == [NotJson(1, TOO_EARLY), JsonText(2, {"a": 1}), JsonText(3, {"a": 2})]
+    assert found == [MalformedJson(1, TOO_EARLY), JsonText(2, {"a": 1}), JsonText(3, {"a": 2})]
 
 
 def test_of_a_list_that_is_broken_the_entries_on_lines_of_their_own_are_found() -> None:
     found = read(b'[\n{"a":1},\n{"a":oops},\n{"a":3},\n{"a":4}\n]\n[5]}\n')
     assert found == [
-        NotJson(1, "It is not JSON: expecting value at line 3 column 6."),
+        MalformedJson(1, "It is not JSON: expecting value at line 3 column 6."),
         JsonText(2, {"a": 1}),
-        NotJson(3, "It is not JSON: expecting value at line 3 column 6."),
+        MalformedJson(3, "It is not JSON: expecting value at line 3 column 6."),
         JsonText(4, {"a": 3}),
         JsonText(5, {"a": 4}),
         JsonText(7, [5]),
@@ -195,7 +195,7 @@ def test_of_a_list_that_is_broken_the_entries_on_lines_of_their_own_are_found() 
 def test_commas_and_brackets_are_no_space_where_nothing_is_broken() -> None:
     assert read(b'{"a":1},\n{"a":2}\n') == [
         JsonText(1, {"a": 1}),
-        NotJson(1, "It is not JSON: expecting value at line 1 column 8."),
+        MalformedJson(1, "It is not JSON: expecting value at line 1 column 8."),
         JsonText(2, {"a": 2}),
     ]
 
@@ -209,11 +209,11 @@ def test_what_follows_garbage_on_its_line_is_found(page: bytes, length: int) -> 
     line_ends = page.count(b"\n")
     value: object = {"a": 3}
 
-    found = list(json_texts(in_pieces(stream, length)))
+    found = list(iter_json_texts(in_pieces(stream, length)))
 
     assert found == [
         JsonText(1, {"a": 1}),
-        NotJson(1, "It is not JSON: expecting value at line 1 column 8."),
+        MalformedJson(1, "It is not JSON: expecting value at line 1 column 8."),
         JsonText(1, [value] if page.startswith(b"[") else value),
         JsonText(2 + line_ends, [4]),
     ]
@@ -226,13 +226,13 @@ def test_what_follows_garbage_on_its_line_is_found(page: bytes, length: int) -> 
 def test_pieces_of_a_line_are_no_lines(broken: bytes, length: int) -> None:
     stream = b'{"a":1}\n' + broken + b'{"a":0}\n{"a":2}\n'
 
-    found = list(json_texts(in_pieces(stream, length)))
+    found = list(iter_json_texts(in_pieces(stream, length)))
 
     assert [each for each in found if isinstance(each, JsonText)] == [
         JsonText(1, {"a": 1}),
         JsonText(3, {"a": 2}),
     ]
-    assert [each.line for each in found if isinstance(each, NotJson)] == [2]
+    assert [each.line for each in found if isinstance(each, MalformedJson)] == [2]
 
 
 # The limit.
@@ -240,7 +240,7 @@ def test_pieces_of_a_line_are_no_lines(broken: bytes, length: int) -> None:
 
 def test_a_text_may_be_as_long_as_the_limit() -> None:
     text = b'["' + b"a" * (MAX_TEXT_LENGTH - 5) + b'"]\n'
-    (found,) = json_texts([text])
+    (found,) = iter_json_texts([text])
     assert isinstance(found, JsonText)
     assert isinstance(found.value, list)
     assert len(found.value[0]) == MAX_TEXT_LENGTH - 5
@@ -248,19 +248,19 @@ def test_a_text_may_be_as_long_as_the_limit() -> None:
 
 def test_a_longer_line_is_refused_and_read_on_after_it() -> None:
     line = b'["' + b"a" * MAX_TEXT_LENGTH + b'"]\n'
-    found = list(json_texts([*in_pieces(line, MAX_TEXT_LENGTH), b"[2]\n"]))
-    assert found == [NotJson(1, TOO_LONG), JsonText(2, [2])]
+    found = list(iter_json_texts([*in_pieces(line, MAX_TEXT_LENGTH), b"[2]\n"]))
+    assert found == [MalformedJson(1, TOO_LONG), JsonText(2, [2])]
 
 
 def test_a_longer_text_over_many_lines_is_refused_and_read_on_after_it() -> None:
     quarter = b'"' + b"a" * (MAX_TEXT_LENGTH // 4) + b'",\n'
-    found = list(json_texts([b"[\n", *[quarter] * 5, b"1]\n", b"[8]\n"]))
-    assert found == [NotJson(1, TOO_LONG), JsonText(8, [8])]
+    found = list(iter_json_texts([b"[\n", *[quarter] * 5, b"1]\n", b"[8]\n"]))
+    assert found == [MalformedJson(1, TOO_LONG), JsonText(8, [8])]
 
 
 def test_a_line_of_many_texts_may_be_longer_than_the_limit_of_one() -> None:
     text = b'["' + b"a" * (MAX_TEXT_LENGTH * 3 // 5) + b'"]'
-    found = list(json_texts([*in_pieces(text * 2, MAX_TEXT_LENGTH), b"\n[2]\n"]))
+    found = list(iter_json_texts([*in_pieces(text * 2, MAX_TEXT_LENGTH), b"\n[2]\n"]))
     assert [each.line for each in found if isinstance(each, JsonText)] == [1, 1, 2]
 
 
@@ -281,7 +281,7 @@ def characters_tried(lines: Sequence[bytes]) -> int:
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        list(json_texts(lines))
+        list(iter_json_texts(lines))
     finally:
         sys.setprofile(before)
     return tried
@@ -308,7 +308,7 @@ def test_the_work_is_linear_in_the_length_of_the_stream(stream: bytes) -> None:
 
 def test_garbage_between_the_texts_of_a_line_costs_no_more_than_its_piece() -> None:
     pieces = list(in_pieces(b'{"a":1}x' * 5000, 4096))
-    assert len(list(json_texts(pieces))) == 10_000
+    assert len(list(iter_json_texts(pieces))) == 10_000
     assert characters_tried(pieces) <= 10_000 * 2 * 4096
 
 
@@ -335,12 +335,12 @@ def test_values_written_in_any_mix_of_styles_come_back(
 ) -> None:
     stream, texts = written
     assert repr(read(stream)) == repr(texts)
-    assert repr(list(json_texts(in_pieces(stream, length)))) == repr(texts)
+    assert repr(list(iter_json_texts(in_pieces(stream, length)))) == repr(texts)
 
 
 @given(st.binary() | st.text('[]{}",:1e-nulNaI \n').map(str.encode), st.integers(1, 40))
 def test_any_bytes_are_read_without_failing_and_in_order(stream: bytes, length: int) -> None:
-    for found in (read(stream), list(json_texts(in_pieces(stream, length)))):
+    for found in (read(stream), list(iter_json_texts(in_pieces(stream, length)))):
         lines = [each.line for each in found]
         assert lines == sorted(lines)
         assert all(1 <= line <= 1 + stream.count(b"\n") for line in lines)
@@ -383,6 +383,6 @@ def test_of_objects_on_lines_of_their_own_only_the_cut_ones_are_lost(
         for number, line in enumerate(lines, 1)
         if line == written[number - 1]
     ]
-    assert {each.line for each in found if isinstance(each, NotJson)} == {
+    assert {each.line for each in found if isinstance(each, MalformedJson)} == {
         number for number, line in enumerate(lines, 1) if line not in (b"", written[number - 1])
     }

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.imports.json_texts import JsonText, NotJson
+from app.domain.imports.json_texts import JsonText, MalformedJson
 from app.domain.imports.records import (
     DestinationRecord,
     PostDetails,
     PostRecord,
-    Refusal,
-    records_in,
+    RejectedRecord,
+    parse_records,
 )
 from app.domain.posts import PostStatus
 from app.domain.times import parse_instant
@@ -96,8 +96,8 @@ def enveloped(data: object, **meta: object) -> dict[str, object]:
     return {"data": data, "error": None, "meta": {"request_id": "0a1b2c3d", **meta}}
 
 
-def records(value: object, line: int = 1) -> list[PostRecord | Refusal]:
-    return list(records_in(JsonText(line, value)))
+def records(value: object, line: int = 1) -> list[PostRecord | RejectedRecord]:
+    return list(parse_records(JsonText(line, value)))
 
 
 def record(value: object) -> PostRecord:
@@ -268,12 +268,12 @@ def test_an_envelope_without_its_meta_is_read_all_the_same(meta: object) -> None
 def test_whatever_else_comes_is_refused_by_its_place(
     answer: object, what: str, reason: str
 ) -> None:
-    assert records(answer, line=3) == [Refusal(what, reason)]
+    assert records(answer, line=3) == [RejectedRecord(what, reason)]
 
 
 def test_what_is_not_json_is_refused_with_its_reason() -> None:
-    assert list(records_in(NotJson(4, "It is nested too deeply."))) == [
-        Refusal("line 4", "It is nested too deeply.")
+    assert list(parse_records(MalformedJson(4, "It is nested too deeply."))) == [
+        RejectedRecord("line 4", "It is nested too deeply.")
     ]
 
 
@@ -330,7 +330,7 @@ def test_what_is_not_json_is_refused_with_its_reason() -> None:
 def test_a_post_with_a_bad_member_is_refused_alone(said: dict[str, Any], reason: str) -> None:
     bad = {**POST_ANSWER, "post_id": OTHER, **said}
     found = records({"posts": [POST_ANSWER, bad, RESULTS_ANSWER]})
-    assert found == [OF_POST, Refusal(f"post {OTHER}", reason), OF_RESULTS]
+    assert found == [OF_POST, RejectedRecord(f"post {OTHER}", reason), OF_RESULTS]
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_a_bad_member_of_a_destination_is_told_by_its_path(
 ) -> None:
     bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **said}]}
     found = records([RESULTS_ANSWER, bad, POST_ANSWER])
-    assert found == [OF_RESULTS, Refusal(f"post {OTHER}", reason), OF_POST]
+    assert found == [OF_RESULTS, RejectedRecord(f"post {OTHER}", reason), OF_POST]
 
 
 # What the members mean.
@@ -495,7 +495,7 @@ def test_each_detail_may_be_told_alone(name: str) -> None:
 def test_a_draft_may_lack_the_list_of_its_destinations() -> None:
     assert record({"post_id": POST, "status": "draft", "content": ""}).destinations == ()
     assert records({"post_id": POST, "status": "scheduled", "content": ""}) == [
-        Refusal(f"post {POST}", "destinations must be a list.")
+        RejectedRecord(f"post {POST}", "destinations must be a list.")
     ]
 
 
@@ -546,8 +546,8 @@ def odd_answers(draw: st.DrawFn) -> object:
 @given(ODD_VALUES | odd_answers())
 def test_any_value_is_read_or_refused_in_a_sentence(value: object) -> None:
     for found in records(value):
-        if isinstance(found, Refusal):
-            assert found.what.startswith(("line 1", "post "))
-            assert found.what.isprintable()
+        if isinstance(found, RejectedRecord):
+            assert found.label.startswith(("line 1", "post "))
+            assert found.label.isprintable()
             assert found.reason.endswith(".")
             assert found.reason.isprintable()

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from strawberry.types import get_object_definition
 
 from app.db.engine import Driver
-from app.db.queries import Prepared, Record
-from app.graphql.rows import Column, shown_as
+from app.db.queries import CompiledStatement, Record
+from app.graphql.rows import Column, field_source
 from app.graphql.types import Account, Destination, Post
 
-STRANGE: tuple[object, ...] = (
+INVALID_VALUES: tuple[object, ...] = (
     None,
     -1,
     7,
@@ -31,7 +31,7 @@ COLUMNS = sorted(
         shown.name
         for each in (Post, Destination, Account)
         for field_ in get_object_definition(each, strict=True).fields
-        if isinstance(shown := shown_as(field_), Column)
+        if isinstance(shown := field_source(field_), Column)
     }
     | {"claimable_at", "round_started_at", "started_at", "token_expires_at", "retry_after_ms"}
     | {"number", "kind", "http_status", "finished_at"}
@@ -40,49 +40,53 @@ COLUMNS = sorted(
 
 
 @dataclass(frozen=True, slots=True)
-class Breakage:
+class ColumnCorruption:
     """A column has another value in one of so many rows, in the same ones however they are read."""
 
     column: str
     value: object
-    every: int
+    row_interval: int
 
 
-_ONE = st.builds(Breakage, st.sampled_from(COLUMNS), st.sampled_from(STRANGE), st.integers(1, 4))
-BREAKAGES: st.SearchStrategy[list[Breakage]] = st.one_of(
+_SINGLE_CORRUPTION = st.builds(
+    ColumnCorruption, st.sampled_from(COLUMNS), st.sampled_from(INVALID_VALUES), st.integers(1, 4)
+)
+corruptions: st.SearchStrategy[list[ColumnCorruption]] = st.one_of(
     st.just([]),
-    st.lists(_ONE, min_size=1, max_size=3),
-    st.lists(_ONE, min_size=8, max_size=20),
-    st.lists(_ONE, min_size=8, max_size=20),
+    st.lists(_SINGLE_CORRUPTION, min_size=1, max_size=3),
+    st.lists(_SINGLE_CORRUPTION, min_size=8, max_size=20),
+    st.lists(_SINGLE_CORRUPTION, min_size=8, max_size=20),
 )
 """Mostly many, for a document shows few columns."""
 
 
 @dataclass(slots=True)
-class Breaking:
+class CorruptingDriver:
     """A driver that breaks what it has read."""
 
-    breakages: Sequence[Breakage] = ()
+    corruptions: Sequence[ColumnCorruption] = ()
     driver: Driver = field(init=False)
 
-    def __call__(self, driver: Driver) -> "Breaking":
+    def __call__(self, driver: Driver) -> "CorruptingDriver":
         self.driver = driver
         return self
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         rows = await self.driver.fetch(query, arguments)
-        return [self._broken(row) for row in rows]
+        return [self._corrupt(row) for row in rows]
 
     async def close(self) -> None:
         await self.driver.close()
 
-    def _broken(self, row: Record) -> Record:
-        known = [row.places, *(part.places for part in row.parts.values())]
+    def _corrupt(self, row: Record) -> Record:
+        known = [row.indexes, *(part.indexes for part in row.related_classes.values())]
         changed = {
             places[each.column]: each.value
-            for each in self.breakages
+            for each in self.corruptions
             for places in known
-            if each.column in places and _number(row, places) % each.every == 0
+            if each.column in places and _row_number(row, places) % each.row_interval == 0
         }
         if not changed:
             return row
@@ -90,7 +94,7 @@ class Breaking:
         return type(row)(values)  # type: ignore[call-arg]
 
 
-def _number(row: Record, places: Mapping[str, int]) -> int:
+def _row_number(row: Record, indexes: Mapping[str, int]) -> int:
     """Of a row or of one that came along, by its key: rows are not always read in the same order."""
-    key = next(name for name in ("id", "destination_id", *places) if name in places)
-    return crc32(repr(row[places[key]]).encode())
+    key = next(name for name in ("id", "destination_id", *indexes) if name in indexes)
+    return crc32(repr(row[indexes[key]]).encode())

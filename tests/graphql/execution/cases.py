@@ -24,17 +24,17 @@ from graphql import (
 )
 from hypothesis import strategies as st
 
-LEVELS = 5
-ENTRIES = 4
+MAX_DEPTH = 5
+MAX_SELECTIONS = 4
 FRAGMENTS = 3
-OFTEN = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
+PROBABILITY = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
 """Fields below which there is most to see."""
-LEFT_OUT = object()
-WRONG: tuple[object, ...] = (None, {}, [], "nope", 1.5, 2**31, True)
+OMITTED = object()
+WRONG_VALUES: tuple[object, ...] = (None, {}, [], "nope", 1.5, 2**31, True)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class QueryCase:
     """A document with values for its variables."""
 
     document: str
@@ -42,7 +42,7 @@ class Case:
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _DocumentState:
     """What has been drawn of a document so far."""
 
     schema: GraphQLSchema
@@ -52,29 +52,33 @@ class _Drawn:
     """By name: the type, and the text of the selection set."""
     count: int = 0
 
-    def number(self) -> int:
+    def next_number(self) -> int:
         self.count += 1
         return self.count
 
 
 @st.composite
-def cases(draw: st.DrawFn, schema: GraphQLSchema, values: Mapping[str, Sequence[object]]) -> Case:
+def query_cases(
+    draw: st.DrawFn, schema: GraphQLSchema, values: Mapping[str, Sequence[object]]
+) -> QueryCase:
     """A query that is valid nearly always; `values` are those of the scalars, by their names."""
-    drawn = _Drawn(schema, values)
+    drawn = _DocumentState(schema, values)
     query_type = schema.query_type
     assert query_type is not None
-    selection = _selection_set(draw, drawn, query_type, LEVELS)
+    selection = _selection_set(draw, drawn, query_type, MAX_DEPTH)
     variables = ", ".join(f"${name}: {kind}" for name, (kind, _) in drawn.variables.items())
     fragments = "".join(
         f" fragment {name} on {kind} {text}" for name, (kind, text) in drawn.fragments.items()
     )
-    given = {name: value for name, (_, value) in drawn.variables.items() if value is not LEFT_OUT}
-    return Case(f"query{f' ({variables})' if variables else ''} {selection}{fragments}", given)
+    given = {name: value for name, (_, value) in drawn.variables.items() if value is not OMITTED}
+    return QueryCase(f"query{f' ({variables})' if variables else ''} {selection}{fragments}", given)
 
 
-def _selection_set(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+def _selection_set(
+    draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, levels: int
+) -> str:
     entries = [_field(draw, drawn, parent, levels)]
-    for _ in range(draw(st.integers(0, ENTRIES))):
+    for _ in range(draw(st.integers(0, MAX_SELECTIONS))):
         kind = draw(st.sampled_from(["field"] * 6 + ["inline", "spread", "known"]))
         if kind == "field" or levels == 0:
             entries.append(_field(draw, drawn, parent, levels))
@@ -85,20 +89,20 @@ def _selection_set(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, lev
     return "{ " + " ".join(entries) + " }"
 
 
-def _field(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+def _field(draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, levels: int) -> str:
     fields = getattr(parent, "fields", {})
     names = ["__typename"] + [
         name
         for name, each in fields.items()
         if levels > 0 or not is_composite_type(get_named_type(each.type))
     ]
-    often = [each for each in names if each in OFTEN]
+    often = [each for each in names if each in PROBABILITY]
     name = draw(st.sampled_from(often * 4 + names[1:] * 2 + names))
     known: GraphQLField | None = fields.get(name)
     arguments = _arguments(draw, drawn, known.args if known else {})
     alias = draw(st.sampled_from(["", "", "", f"{name}1: ", f"{name}2: "]))
     if arguments:  # so that no two fields of one key have different ones
-        alias = f"a{drawn.number()}: "
+        alias = f"a{drawn.next_number()}: "
     inner = get_named_type(known.type) if known else None
     body = ""
     if inner is not None and is_composite_type(inner):
@@ -106,7 +110,7 @@ def _field(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int
     return f"{alias}{name}{arguments}{_directives(draw, drawn)}{body}"
 
 
-def _inline(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int) -> str:
+def _inline(draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, levels: int) -> str:
     condition = draw(st.sampled_from([None, *_conditions(drawn.schema, parent)]))
     on = "" if condition is None else f" on {condition.name}"
     inner = _selection_set(draw, drawn, condition or parent, levels - 1)
@@ -114,7 +118,7 @@ def _inline(draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: in
 
 
 def _spread(
-    draw: st.DrawFn, drawn: _Drawn, parent: GraphQLNamedType, levels: int, *, is_new: bool
+    draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, levels: int, *, is_new: bool
 ) -> str:
     conditions = _conditions(drawn.schema, parent)
     fitting = [
@@ -127,7 +131,7 @@ def _spread(
     elif len(drawn.fragments) < FRAGMENTS:
         condition = draw(st.sampled_from(conditions))
         text = _selection_set(draw, drawn, condition, levels - 1)
-        name = f"F{drawn.number()}"
+        name = f"F{drawn.next_number()}"
         drawn.fragments[name] = (condition.name, text)
     else:
         return "__typename"
@@ -142,12 +146,12 @@ def _conditions(schema: GraphQLSchema, parent: GraphQLNamedType) -> list[GraphQL
     return [parent, *parent.interfaces]
 
 
-def _directives(draw: st.DrawFn, drawn: _Drawn) -> str:
+def _directives(draw: st.DrawFn, drawn: _DocumentState) -> str:
     kinds = draw(st.sampled_from([[]] * 8 + [["include"], ["skip"], ["skip", "include"]]))
     return "".join(f" @{kind}(if: {_condition(draw, drawn)})" for kind in kinds)
 
 
-def _condition(draw: st.DrawFn, drawn: _Drawn) -> str:
+def _condition(draw: st.DrawFn, drawn: _DocumentState) -> str:
     value = draw(st.booleans())
     if draw(st.booleans()):
         return json.dumps(value)
@@ -156,9 +160,11 @@ def _condition(draw: st.DrawFn, drawn: _Drawn) -> str:
     return f"${name}"
 
 
-def _arguments(draw: st.DrawFn, drawn: _Drawn, known: Mapping[str, GraphQLArgument]) -> str:
+def _arguments(
+    draw: st.DrawFn, drawn: _DocumentState, arguments: Mapping[str, GraphQLArgument]
+) -> str:
     given = []
-    for name, argument in known.items():
+    for name, argument in arguments.items():
         if is_required_argument(argument) or draw(st.integers(0, 3)) == 0:
             value = _value(draw, drawn, argument.type, 2)
             if draw(st.integers(0, 2)) == 0:
@@ -168,25 +174,29 @@ def _arguments(draw: st.DrawFn, drawn: _Drawn, known: Mapping[str, GraphQLArgume
     return f"({', '.join(given)})" if given else ""
 
 
-def _variable(draw: st.DrawFn, drawn: _Drawn, argument: GraphQLArgument, value: Any) -> str:
+def _variable(draw: st.DrawFn, drawn: _DocumentState, argument: GraphQLArgument, value: Any) -> str:
     """Declared as the argument is or with a default, and given, left out or of a wrong kind."""
-    name, kind = f"v{drawn.number()}", str(argument.type)
+    name, kind = f"v{drawn.next_number()}", str(argument.type)
     how = draw(st.sampled_from(["given"] * 6 + ["left out", "wrong", "default", "over default"]))
     if how.endswith("default") and value is not None:
         kind = f"{kind} = {_literal(argument.type, value)}"
-    stands_for = {"left out": LEFT_OUT, "default": LEFT_OUT, "wrong": draw(st.sampled_from(WRONG))}
+    stands_for = {
+        "left out": OMITTED,
+        "default": OMITTED,
+        "wrong": draw(st.sampled_from(WRONG_VALUES)),
+    }
     drawn.variables[name] = (kind, stands_for.get(how, value))
     return name
 
 
-def _value(draw: st.DrawFn, drawn: _Drawn, kind: Any, levels: int) -> Any:
+def _value(draw: st.DrawFn, drawn: _DocumentState, kind: Any, levels: int) -> Any:
     """As JSON; null now and then where it may be."""
     if isinstance(kind, GraphQLNonNull):
         return _value_of(draw, drawn, kind.of_type, levels)
     return None if draw(st.integers(0, 9)) == 0 else _value_of(draw, drawn, kind, levels)
 
 
-def _value_of(draw: st.DrawFn, drawn: _Drawn, kind: Any, levels: int) -> Any:
+def _value_of(draw: st.DrawFn, drawn: _DocumentState, kind: Any, levels: int) -> Any:
     if isinstance(kind, GraphQLList):
         count = draw(st.integers(0, 3))
         return [_value(draw, drawn, kind.of_type, levels) for _ in range(count)]

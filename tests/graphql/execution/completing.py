@@ -4,13 +4,13 @@ from typing import cast
 
 from graphql import FieldNode, GraphQLObjectType, GraphQLSchema, OperationDefinitionNode, parse
 
-from app.graphql.execution.completion import Complete, completion
-from app.graphql.execution.selections import Selections
+from app.graphql.execution.completion import Completer, compile_completer
+from app.graphql.execution.selections import FieldCollector
 
 
-def complete(core: GraphQLSchema, parent: str, selection: str) -> Complete:
+def compile_object(core: GraphQLSchema, parent: str, selection: str) -> Completer:
     (operation,) = parse(f"{{ x {selection} }}").definitions
     assert isinstance(operation, OperationDefinitionNode)
     nodes = cast("list[FieldNode]", list(operation.selection_set.selections))
     named = cast("GraphQLObjectType", core.get_type(parent))
-    return completion(Selections(core, {}), named, nodes)
+    return compile_completer(FieldCollector(core, {}), named, nodes)

@@ -27,15 +27,15 @@ from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, encode_node_id
 from app.domain.workspaces import WorkspaceKind
-from app.graphql.context import Context, Shared
+from app.graphql.context import AppState, Context
 from app.graphql.door import QUERY_ONLY
 from app.graphql.errors import error_entries
-from app.graphql.loaders import ListEntries
-from app.graphql.schema import Refused, Schema, core_schema, make_schema
-from app.http.rate_limits import RateLimits, RequestCount
+from app.graphql.loaders import ListSizeLimit
+from app.graphql.schema import OperationRejected, Schema, core_schema, create_schema
+from app.http.rate_limits import RateLimitCharge, RateLimits
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
-from app.services.feeds import Feeds
+from app.services.feeds import ChangeFeed
 from app.services.retry_policies import load_retry_policies
 from app.settings import GraphQLLimits
 from tests.factories import (
@@ -52,13 +52,16 @@ from tests.factories import (
     started,
     waiting_for_retry,
 )
-from tests.graphql.execution.breaking import BREAKAGES, Breakage, Breaking
-from tests.graphql.execution.cases import Case, cases
+from tests.graphql.execution.breaking import ColumnCorruption, CorruptingDriver, corruptions
+from tests.graphql.execution.cases import QueryCase, query_cases
 
 LIMITS = GraphQLLimits(
     depth=30, tokens=20_000, fields=5000, aliases=500, root_fields=100, directives=500, nodes=20_000
 )
-FAST, PLAIN = make_schema(LIMITS, is_fast=True), make_schema(LIMITS, is_fast=False)
+FAST_SCHEMA, REFERENCE_SCHEMA = (
+    create_schema(LIMITS, is_fast=True),
+    create_schema(LIMITS, is_fast=False),
+)
 LIST_ENTRIES = 300
 """Few, so that the limit is met now and then."""
 
@@ -82,36 +85,36 @@ VALUES: Mapping[str, Sequence[object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class DifferentialBench:
     """A database with some rows, and what breaks them on their way."""
 
     database: Database
-    breaking: Breaking
+    corrupting_driver: CorruptingDriver
     workspace: WorkspaceId
 
     async def compare(
         self,
-        case: Case,
-        breakages: Sequence[Breakage] = (),
+        case: QueryCase,
+        corruptions: Sequence[ColumnCorruption] = (),
         scopes: Sequence[Scope] = (Scope.READ,),
     ) -> None:
         """AssertionError where the answers differ in anything, or in the order of what they have found."""
-        self.breaking.breakages = breakages
-        plain = await self._answer(PLAIN, case, scopes)
+        self.corrupting_driver.corruptions = corruptions
+        plain = await self._execute(REFERENCE_SCHEMA, case, scopes)
         # Both ways look ahead alike: what was not read for a field would be missing in both answers.
         # Only a failure of ours tells the id of the request.
-        assert breakages or b'"requestId"' not in plain, "a sound row cannot be answered with"
+        assert corruptions or b'"requestId"' not in plain, "a sound row cannot be answered with"
         for which in ("first", "next"):  # which is prepared already
-            fast = await self._answer(FAST, case, scopes)
+            fast = await self._execute(FAST_SCHEMA, case, scopes)
             assert fast == plain, f"the {which} fast answer is\n{fast!r}\nand not\n{plain!r}"
 
-    async def _answer(self, schema: Schema, case: Case, scopes: Sequence[Scope]) -> bytes:
+    async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
-        result = await run(schema, case.document, case.variables, context)
+        result = await run_query(schema, case.document, case.variables, context)
         errors = error_entries(result.errors or [], core_schema(schema), "0")
         # What is loaded side by side fails in the order in which it arrives.
         errors.sort(key=lambda each: list(map(str, each.get("path", ()))))
-        refusal = context.list_entries.refusal
+        refusal = context.list_limit.error
         answer = None if refusal else {"data": result.data, "errors": errors}
         return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
 
@@ -122,7 +125,7 @@ class Bench:
             failed_authentications=(),
             new_posts=(),
             publishing=(),
-            subscribing=(),
+            subscriptions=(),
             now=lambda: NOW,
         )
         return Context(
@@ -138,20 +141,20 @@ class Bench:
                 workspace_name="acme",
                 workspace_kind=WorkspaceKind.LOCAL,
             ),
-            shared=Shared(
+            app_state=AppState(
                 database=self.database,
                 clock=lambda: NOW,
                 new_id=lambda: UUID(int=0),
                 random=lambda: 0.5,
                 retry_policies=load_retry_policies(None),
-                feeds=Feeds(self.database),
-                longest_wait=timedelta(0),
+                change_feed=ChangeFeed(self.database),
+                max_wait=timedelta(0),
                 cursor_secret=bytes(16),
             ),
             state=state,
-            list_entries=ListEntries(LIST_ENTRIES),
+            list_limit=ListSizeLimit(LIST_ENTRIES),
             max_values=100,
-            request_count=RequestCount(limits, key_id, state),
+            rate_limit_charge=RateLimitCharge(limits, key_id, state),
         )
 
 
@@ -194,7 +197,7 @@ async def add_rows(database: Database) -> WorkspaceId:
     return workspace
 
 
-def checked(cases_: int, **options: Any) -> settings:
+def hypothesis_settings(cases_: int, **options: Any) -> settings:
     return settings(
         max_examples=cases_,
         database=None,
@@ -205,7 +208,7 @@ def checked(cases_: int, **options: Any) -> settings:
     )
 
 
-CASES = cases(core_schema(PLAIN), VALUES)
+CASES = query_cases(core_schema(REFERENCE_SCHEMA), VALUES)
 SCOPES = st.sampled_from([(Scope.READ,)] * 15 + [()])
 
 
@@ -213,13 +216,13 @@ def _drop(_logger: object, _method: str, _entry: MutableMapping[str, Any]) -> No
     raise structlog.DropEvent
 
 
-async def run(
+async def run_query(
     schema: Schema, document: str, variables: Mapping[str, object], context: Context
 ) -> ExecutionResult:
     """A query, or why it does not run."""
     try:
-        operation, coerced = schema.admit(document, variables, context, None, QUERY_ONLY)
-    except Refused as refused:
+        operation, coerced = schema.prepare(document, variables, context, None, QUERY_ONLY)
+    except OperationRejected as refused:
         return ExecutionResult(None, refused.errors)
     return await operation.execute(context, coerced)
 
@@ -232,17 +235,19 @@ def main() -> None:
     # What is broken on purpose is not worth a line each time.
     structlog.configure(processors=[_drop])
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        breaking = Breaking()
+        breaking = CorruptingDriver()
         url = f"sqlite+aiosqlite:///{Path(folder) / 'post-results.db'}"
-        database = Database(url, driven_by=breaking)
+        database = Database(url, wrap_driver=breaking)
         runner.run(migrate(database, now=NOW, random_bytes=bytes))
-        bench = Bench(database, breaking, runner.run(add_rows(database)))
+        bench = DifferentialBench(database, breaking, runner.run(add_rows(database)))
 
         @hypothesis.seed(options.seed)
-        @checked(options.cases, phases=(Phase.generate,))
-        @given(CASES, BREAKAGES, SCOPES)
-        def compare(case: Case, breakages: list[Breakage], scopes: tuple[Scope, ...]) -> None:
-            runner.run(bench.compare(case, breakages, scopes))
+        @hypothesis_settings(options.cases, phases=(Phase.generate,))
+        @given(CASES, corruptions, SCOPES)
+        def compare(
+            case: QueryCase, corruptions: list[ColumnCorruption], scopes: tuple[Scope, ...]
+        ) -> None:
+            runner.run(bench.compare(case, corruptions, scopes))
 
         try:
             compare()

@@ -11,8 +11,8 @@ from graphql.execution.values import VariableValues, get_argument_values, get_va
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
-from app.graphql.execution.arguments import Arguments
-from app.graphql.rows import DEFINITION
+from app.graphql.execution.arguments import ArgumentBuilder
+from app.graphql.rows import STRAWBERRY_DEFINITION
 from app.graphql.schema import core_schema
 
 
@@ -53,7 +53,7 @@ CORE = core_schema(SCHEMA)
 
 def asked(
     declared: str, field: str, given: Mapping[str, object]
-) -> tuple[Arguments, dict[str, Any] | GraphQLError, VariableValues]:
+) -> tuple[ArgumentBuilder, dict[str, Any] | GraphQLError, VariableValues]:
     """The arguments, what graphql-core and Strawberry make of them, and the variables."""
     declared = f"({declared})" if declared else ""
     (operation,) = parse(f"query {declared} {{ {field} }}").definitions
@@ -64,7 +64,7 @@ def asked(
     assert isinstance(variables, VariableValues)
     assert CORE.query_type is not None
     core = CORE.query_type.fields[node.name.value]
-    converter, own = SCHEMA.schema_converter, core.extensions[DEFINITION]
+    converter, own = SCHEMA.schema_converter, core.extensions[STRAWBERRY_DEFINITION]
     assert isinstance(own, StrawberryField)
     expected: dict[str, Any] | GraphQLError
     try:
@@ -76,7 +76,7 @@ def asked(
         )
     except GraphQLError as error:
         expected = error
-    return Arguments(converter, core, own, node), expected, variables
+    return ArgumentBuilder(converter, core, own, node), expected, variables
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_arguments_are_those_of_graphql_core_and_strawberry(
 ) -> None:
     arguments, expected, variables = asked(declared, field, given)
 
-    assert arguments.of(variables) == expected
-    assert arguments.of(variables) is not arguments.of(variables)
+    assert arguments.build(variables) == expected
+    assert arguments.build(variables) is not arguments.build(variables)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,6 @@ def test_what_is_wrong_with_arguments_graphql_core_says(
     assert isinstance(expected, GraphQLError)
 
     with pytest.raises(GraphQLError) as refused:
-        arguments.of(variables)
+        arguments.build(variables)
 
     assert refused.value.formatted == expected.formatted

@@ -12,12 +12,12 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from app.graphql.execution.executor import Executor
-from app.graphql.execution.selections import Surprise
-from app.graphql.loaders import ListEntries
+from app.graphql.execution.selections import Unsupported
+from app.graphql.loaders import ListSizeLimit
 from app.graphql.scalars import SCALARS
 from app.graphql.schema import core_schema
 from tests.factories import NOW
-from tests.graphql.execution.completing import complete
+from tests.graphql.execution.completing import compile_object
 
 
 @strawberry.enum
@@ -106,7 +106,7 @@ SELECTION = (
 
 
 def completed(selection: str, thing: object, given: Mapping[str, object] | None = None) -> object:
-    return complete(core_schema(FAST), "Thing", selection)(thing, given or {})
+    return compile_object(core_schema(FAST), "Thing", selection)(thing, given or {})
 
 
 def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
@@ -158,7 +158,7 @@ def test_keys_under_conditions_are_there_when_they_hold() -> None:
 
     assert completed(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
     assert completed(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
-    with pytest.raises(Surprise):
+    with pytest.raises(Unsupported):
         completed(selection, thing, {})
 
 
@@ -222,19 +222,19 @@ def test_a_strange_value_makes_a_function_fail(name: str, value: object) -> None
 
 @pytest.mark.parametrize("selection", ["{ loaded }", "{ awaited }", "{ table }", "{ told loaded }"])
 def test_what_needs_a_resolver_or_is_not_known_has_no_function(selection: str) -> None:
-    with pytest.raises(Surprise):
+    with pytest.raises(Unsupported):
         completed(selection, None)
 
 
 def test_types_that_tell_of_the_schema_have_no_function() -> None:
-    with pytest.raises(Surprise):
-        complete(core_schema(FAST), "__Type", "{ name }")
+    with pytest.raises(Unsupported):
+        compile_object(core_schema(FAST), "__Type", "{ name }")
 
 
 def executed(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
     """Data in the order of its keys, and errors."""
     context = SimpleNamespace(
-        thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListEntries(None)
+        thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListSizeLimit(None)
     )
     result = schema.execute_sync(f"{{ thing {selection} }}", context_value=context)
     errors = [each.formatted for each in result.errors or ()]

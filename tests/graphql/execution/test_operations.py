@@ -3,12 +3,12 @@
 import pytest
 from graphql import parse
 
-from app.graphql.execution.operations import Operation
-from app.graphql.schema import make_schema
+from app.graphql.execution.operations import PreparedOperation
+from app.graphql.schema import create_schema
 from app.settings import GraphQLLimits
-from tests.graphql.documents import operation_of
+from tests.graphql.documents import get_operation
 
-SCHEMA = make_schema(GraphQLLimits())
+SCHEMA = create_schema(GraphQLLimits())
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,7 @@ def test_a_variable_that_only_says_where_to_go_on_is_known(
     document: str, resuming: set[str]
 ) -> None:
     parsed = parse(document)
-    operation = Operation(SCHEMA, document, parsed, operation_of(parsed), is_fast=True)
-    assert operation.resuming_variables == resuming
+    operation = PreparedOperation(
+        SCHEMA, document, parsed, get_operation(parsed), use_fast_path=True
+    )
+    assert operation.cursor_variables == resuming

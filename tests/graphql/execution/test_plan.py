@@ -7,49 +7,59 @@ from uuid import UUID
 import pytest
 
 from app.db.engine import Database, Driver
-from app.db.queries import Prepared, Record
+from app.db.queries import CompiledStatement, Record
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
-from app.graphql.loaders import ListEntries
-from app.graphql.schema import Schema, make_schema
+from app.graphql.loaders import ListSizeLimit
+from app.graphql.schema import Schema, create_schema
 from tests.db.test_engine import only_on_sqlite
-from tests.graphql.execution.breaking import Breakage, Breaking
-from tests.graphql.execution.differential import FAST, LIMITS, PLAIN, POSTS, Bench, add_rows, run
-from tests.graphql.statements import Watched, recorded
+from tests.graphql.execution.breaking import ColumnCorruption, CorruptingDriver
+from tests.graphql.execution.differential import (
+    FAST_SCHEMA,
+    LIMITS,
+    POSTS,
+    REFERENCE_SCHEMA,
+    DifferentialBench,
+    add_rows,
+    run_query,
+)
+from tests.graphql.statements import RecordingDriver, record_statements
 
 POST = UUID(int=4)
 """With three destinations."""
 
 
 @pytest.fixture
-async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Bench]:
-    breaking = Breaking()
+async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
+    breaking = CorruptingDriver()
     async with Database(
-        database_url, driven_by=lambda driver: Watched(breaking(driver))
+        database_url, wrap_driver=lambda driver: RecordingDriver(breaking(driver))
     ) as database:
-        yield Bench(database, breaking, await add_rows(database))
+        yield DifferentialBench(database, breaking, await add_rows(database))
 
 
 async def statements_of(
-    bench: Bench,
+    bench: DifferentialBench,
     document: str,
     *,
-    breakages: Sequence[Breakage] = (),
+    breakages: Sequence[ColumnCorruption] = (),
     scopes: Sequence[Scope] = (Scope.READ,),
     entries: int | None = None,
     **variables: object,
 ) -> tuple[object, list[str], int]:
     """Of the second run: the data, what the errors say, and how many statements it took."""
-    bench.breaking.breakages = ()
-    await run(FAST, document, variables, bench.context())
-    bench.breaking.breakages = breakages
-    context = replace(bench.context(scopes), list_entries=ListEntries(entries))
-    with recorded(bench.database) as statements:
-        result = await run(FAST, document, variables, context)
+    bench.corrupting_driver.corruptions = ()
+    await run_query(FAST_SCHEMA, document, variables, bench.context())
+    bench.corrupting_driver.corruptions = breakages
+    context = replace(bench.context(scopes), list_limit=ListSizeLimit(entries))
+    with record_statements(bench.database) as statements:
+        result = await run_query(FAST_SCHEMA, document, variables, context)
     return result.data, [each.message for each in result.errors or ()], len(statements)
 
 
-async def test_it_takes_one_statement_for_a_post_and_its_destinations(bench: Bench) -> None:
+async def test_it_takes_one_statement_for_a_post_and_its_destinations(
+    bench: DifferentialBench,
+) -> None:
     data, errors, count = await statements_of(
         bench,
         "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
@@ -63,7 +73,7 @@ async def test_it_takes_one_statement_for_a_post_and_its_destinations(bench: Ben
     assert count == 1
 
 
-async def test_a_field_that_is_left_out_is_not_resolved(bench: Bench) -> None:
+async def test_a_field_that_is_left_out_is_not_resolved(bench: DifferentialBench) -> None:
     document = (
         "query ($off: Boolean!) { accounts @skip(if: $off) { accountId }"
         " posts(first: 1) @include(if: $off) { nodes { content } } }"
@@ -78,7 +88,7 @@ async def test_a_field_that_is_left_out_is_not_resolved(bench: Bench) -> None:
     )
 
 
-async def test_without_the_scope_nothing_is_read(bench: Bench) -> None:
+async def test_without_the_scope_nothing_is_read(bench: DifferentialBench) -> None:
     data, errors, count = await statements_of(
         bench, "{ accounts { accountId } viewer { apiKey { name } } }", scopes=()
     )
@@ -92,7 +102,7 @@ async def test_without_the_scope_nothing_is_read(bench: Bench) -> None:
 
 @only_on_sqlite
 async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answered(
-    bench: Bench,
+    bench: DifferentialBench,
 ) -> None:
     document = (
         "query ($id: UUID!) { post(postId: $id) { postId createdAt } accounts { accountId } }"
@@ -100,7 +110,7 @@ async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answere
 
     _, sound, expected = await statements_of(bench, document, id=str(POST))
     data, errors, count = await statements_of(
-        bench, document, breakages=[Breakage("created_at", 7, 1)], id=str(POST)
+        bench, document, breakages=[ColumnCorruption("created_at", 7, 1)], id=str(POST)
     )
 
     assert sound == []
@@ -116,21 +126,21 @@ async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answere
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize(("entries", "refused"), [(3, False), (2, True)])
 async def test_entries_are_counted_once_however_often_an_answer_is_begun(
-    bench: Bench, *, broken: bool, entries: int, refused: bool
+    bench: DifferentialBench, *, broken: bool, entries: int, refused: bool
 ) -> None:
-    context = replace(bench.context(), list_entries=ListEntries(entries))
+    context = replace(bench.context(), list_limit=ListSizeLimit(entries))
     document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
     given = {"id": str(POST)}
-    await run(FAST, document, given, bench.context())
-    bench.breaking.breakages = [Breakage("published_at", 7, 1)] if broken else []
+    await run_query(FAST_SCHEMA, document, given, bench.context())
+    bench.corrupting_driver.corruptions = [ColumnCorruption("published_at", 7, 1)] if broken else []
 
-    result = await run(FAST, document, given, context)
+    result = await run_query(FAST_SCHEMA, document, given, context)
 
-    assert (context.list_entries.refusal is not None) == refused
+    assert (context.list_limit.error is not None) == refused
     assert bool(result.errors) == (broken or refused)
 
 
-async def test_root_fields_are_resolved_side_by_side(bench: Bench) -> None:
+async def test_root_fields_are_resolved_side_by_side(bench: DifferentialBench) -> None:
     """The loaders read what both of them need in one statement."""
     first, second = POSTS[1], POSTS[2]
     document = (
@@ -162,7 +172,7 @@ async def test_root_fields_are_resolved_side_by_side(bench: Bench) -> None:
     ],
 )
 async def test_limits_hold_for_what_was_within_them_before(
-    bench: Bench,
+    bench: DifferentialBench,
     document: str,
     fitting: dict[str, object],
     excessive: dict[str, object],
@@ -170,11 +180,11 @@ async def test_limits_hold_for_what_was_within_them_before(
     *,
     is_fast: bool,
 ) -> None:
-    schema = make_schema(replace(LIMITS, nodes=2), is_fast=is_fast)
+    schema = create_schema(replace(LIMITS, nodes=2), is_fast=is_fast)
     for _ in range(2):
-        allowed = await run(schema, document, fitting, bench.context())
-        with recorded(bench.database) as statements:
-            refused = await run(schema, document, excessive, bench.context())
+        allowed = await run_query(schema, document, fitting, bench.context())
+        with record_statements(bench.database) as statements:
+            refused = await run_query(schema, document, excessive, bench.context())
 
         assert (allowed.data is None, allowed.errors) == (False, None)
         assert (refused.data, [each.message for each in refused.errors or ()]) == (None, [message])
@@ -187,7 +197,9 @@ class Uncountable:
 
     driver: Driver
 
-    async def fetch(self, query: Prepared, arguments: Sequence[object]) -> Sequence[Record]:
+    async def fetch(
+        self, query: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
         if "count(" in query.sql:
             raise TimeoutError
         return await self.driver.fetch(query, arguments)
@@ -196,14 +208,14 @@ class Uncountable:
         await self.driver.close()
 
 
-@pytest.mark.parametrize("schema", [FAST, PLAIN])
+@pytest.mark.parametrize("schema", [FAST_SCHEMA, REFERENCE_SCHEMA])
 async def test_a_total_that_cannot_be_counted_fails_alone(
     anyio_backend: str, database_url: str, schema: Schema
 ) -> None:
-    async with Database(database_url, driven_by=Uncountable) as database:
-        bench = Bench(database, Breaking(), await add_rows(database))
+    async with Database(database_url, wrap_driver=Uncountable) as database:
+        bench = DifferentialBench(database, CorruptingDriver(), await add_rows(database))
         for _ in range(2):
-            result = await run(
+            result = await run_query(
                 schema,
                 "{ posts(first: 1) { nodes { reference } of: totalCount } accounts { accountId } }",
                 {},

@@ -12,20 +12,23 @@ from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
 from app.db.models import Account, Destination
-from app.db.queries import Record, prepare
-from app.db.shapes import WHOLE, as_part
+from app.db.queries import Record, compile_statement
+from app.db.shapes import ALL_COLUMNS, labelled_columns
 from app.graphql import types
-from app.graphql.execution.selections import Surprise
-from app.graphql.schema import core_schema, make_schema
+from app.graphql.execution.selections import Unsupported
+from app.graphql.schema import core_schema, create_schema
 from app.settings import GraphQLLimits
 from tests.factories import NOW
-from tests.graphql.execution.completing import complete
+from tests.graphql.execution.completing import compile_object
 
-SCHEMA = core_schema(make_schema(GraphQLLimits()))
-DESTINATION = prepare(
-    select(*Destination.__table__.c, *as_part("account", Account.__table__.c, WHOLE)),  # type: ignore[arg-type]
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
+DESTINATION = compile_statement(
+    select(
+        *Destination.__table__.c,
+        *labelled_columns("account", Account.__table__.c, ALL_COLUMNS),  # type: ignore[arg-type]
+    ),
     sqlite.dialect(),
-).record
+).record_class
 
 TIME = "2026-04-15 15:00:00.001000"
 ID = "00000000-0000-0000-0000-000000000001"
@@ -39,10 +42,12 @@ class Row:
     account: Mapping[str, object]
 
     def record(self) -> Record:
-        values = [None] * (len(DESTINATION.places) + len(DESTINATION.parts["account"].places))
+        values = [None] * (
+            len(DESTINATION.indexes) + len(DESTINATION.related_classes["account"].indexes)
+        )
         for places, columns in (
-            (DESTINATION.places, self.columns),
-            (DESTINATION.parts["account"].places, self.account),
+            (DESTINATION.indexes, self.columns),
+            (DESTINATION.related_classes["account"].indexes, self.account),
         ):
             for name, value in columns.items():
                 values[places[name]] = cast("None", value)
@@ -79,7 +84,7 @@ OF_ROW = (
 
 def of_row(row: Row, selection: str = OF_ROW) -> object:
     value = types.Destination.from_row(row.record(), NOW)
-    return complete(SCHEMA, "Destination", selection)(value, {})
+    return compile_object(SCHEMA, "Destination", selection)(value, {})
 
 
 def test_columns_are_answered_with_from_what_the_driver_has() -> None:
@@ -146,13 +151,15 @@ def test_a_broken_column_of_what_came_along_makes_a_function_fail(
 
 @pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])
 def test_what_is_loaded_later_has_no_function(selection: str) -> None:
-    with pytest.raises(Surprise):
+    with pytest.raises(Unsupported):
         of_row(Row(COLUMNS, ACCOUNT), selection)
 
 
 def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> None:
-    alone = prepare(select(Destination.id, Destination.account_id), sqlite.dialect()).record
-    function = complete(SCHEMA, "Destination", "{ destinationId accountName }")
+    alone = compile_statement(
+        select(Destination.id, Destination.account_id), sqlite.dialect()
+    ).record_class
+    function = compile_object(SCHEMA, "Destination", "{ destinationId accountName }")
     value = types.Destination.from_row(alone((ID, 3)), NOW)  # type: ignore[call-arg]
     stored = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
 
@@ -166,7 +173,7 @@ def test_what_depends_on_the_time_goes_by_when_the_row_was_read() -> None:
     row = Row(
         {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
     )
-    function = complete(SCHEMA, "Destination", "{ isOverdue }")
+    function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
 
     told = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
 

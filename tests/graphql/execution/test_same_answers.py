@@ -8,29 +8,40 @@ from hypothesis import given
 from app.db.engine import Database
 from app.domain.api_keys import Scope
 from tests.db.test_engine import only_on_postgresql, only_on_sqlite
-from tests.graphql.execution.breaking import BREAKAGES, Breakage, Breaking
-from tests.graphql.execution.cases import Case
-from tests.graphql.execution.differential import CASES, SCOPES, Bench, add_rows, checked
+from tests.graphql.execution.breaking import ColumnCorruption, CorruptingDriver, corruptions
+from tests.graphql.execution.cases import QueryCase
+from tests.graphql.execution.differential import (
+    CASES,
+    SCOPES,
+    DifferentialBench,
+    add_rows,
+    hypothesis_settings,
+)
 
 
 @pytest.fixture
-async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Bench]:
-    breaking = Breaking()
-    async with Database(database_url, driven_by=breaking) as database:
-        yield Bench(database, breaking, await add_rows(database))
+async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
+    breaking = CorruptingDriver()
+    async with Database(database_url, wrap_driver=breaking) as database:
+        yield DifferentialBench(database, breaking, await add_rows(database))
 
 
 @only_on_sqlite
-@checked(200, derandomize=True)
-@given(CASES, BREAKAGES, SCOPES)
+@hypothesis_settings(200, derandomize=True)
+@given(CASES, corruptions, SCOPES)
 async def test_any_operation_is_answered_as_it_is_by_graphql_core(
-    bench: Bench, case: Case, breakages: list[Breakage], scopes: tuple[Scope, ...]
+    bench: DifferentialBench,
+    case: QueryCase,
+    breakages: list[ColumnCorruption],
+    scopes: tuple[Scope, ...],
 ) -> None:
     await bench.compare(case, breakages, scopes)
 
 
 @only_on_postgresql
-@checked(60, derandomize=True)
+@hypothesis_settings(60, derandomize=True)
 @given(CASES)
-async def test_any_operation_is_answered_alike_on_postgresql_too(bench: Bench, case: Case) -> None:
+async def test_any_operation_is_answered_alike_on_postgresql_too(
+    bench: DifferentialBench, case: QueryCase
+) -> None:
     await bench.compare(case)

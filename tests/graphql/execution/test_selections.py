@@ -12,7 +12,7 @@ from graphql import (
     parse,
 )
 
-from app.graphql.execution.selections import Selected, Selections, Surprise
+from app.graphql.execution.selections import FieldCollector, SelectedField, Unsupported
 
 SCHEMA = build_schema(
     """
@@ -27,7 +27,7 @@ SCHEMA = build_schema(
 )
 
 
-def selected(document: str, parent: str = "Post") -> dict[str, Selected]:
+def selected(document: str, parent: str = "Post") -> dict[str, SelectedField]:
     parsed = parse(document)
     fragments = {
         each.name.value: each
@@ -38,7 +38,7 @@ def selected(document: str, parent: str = "Post") -> dict[str, Selected]:
         each for each in parsed.definitions if isinstance(each, OperationDefinitionNode)
     )
     named = cast("GraphQLObjectType", SCHEMA.get_type(parent))
-    return Selections(SCHEMA, fragments).of(named, [operation.selection_set])
+    return FieldCollector(SCHEMA, fragments).collect_fields(named, [operation.selection_set])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_key_that_is_asked_for_twice_has_both_nodes() -> None:
     ]
 
     assert len(inner.nodes) == 3
-    assert inner.is_sure
+    assert inner.is_unconditional
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_depends_on_variables_has_a_condition_for_each(
         "query ($a: Boolean!, $b: Boolean!) { ... @include(if: $a) { id @skip(if: $b) } }"
     )["id"]
 
-    assert not found.is_sure
+    assert not found.is_unconditional
     assert [condition(given) for condition in found.conditions] == holds
 
 
@@ -107,7 +107,7 @@ def test_what_depends_on_variables_has_a_condition_for_each(
 def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object]) -> None:
     (condition,) = selected("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
 
-    with pytest.raises(Surprise):
+    with pytest.raises(Unsupported):
         condition(given)
 
 
@@ -123,5 +123,5 @@ def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object
     ],
 )
 def test_what_depends_on_more_than_each_key_alone_is_a_surprise(document: str) -> None:
-    with pytest.raises(Surprise):
+    with pytest.raises(Unsupported):
         selected(document)

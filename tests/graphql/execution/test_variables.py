@@ -6,7 +6,7 @@ import pytest
 from graphql import OperationDefinitionNode, build_schema, parse
 from graphql.execution.values import VariableValues, get_variable_values
 
-from app.graphql.execution.variables import Variables
+from app.graphql.execution.variables import VariableCoercer
 
 SCHEMA = build_schema(
     """
@@ -60,7 +60,7 @@ def test_values_and_what_is_wrong_with_them_are_those_of_graphql_core(
     definitions = operation.variable_definitions or ()
     expected = get_variable_values(SCHEMA, definitions, dict(given), max_errors=20)
 
-    coerced = Variables(SCHEMA, definitions).coerced(given)
+    coerced = VariableCoercer(SCHEMA, definitions).coerce(given)
 
     if isinstance(expected, VariableValues):
         assert isinstance(coerced, VariableValues)

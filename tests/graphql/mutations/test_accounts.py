@@ -14,7 +14,7 @@ from app.db.models import Event, Workspace
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
-from tests.clients import Client, Tenant, serving
+from tests.clients import Client, Tenant, app_client
 from tests.db.contents import all_rows
 from tests.factories import (
     NOW,
@@ -119,7 +119,7 @@ BLOCKED: list[tuple[dict[str, Any], str, str]] = [
 
 async def told_events(database: Database) -> list[tuple[str, str, int | None, set[str]]]:
     """Kind, operation, account and the names of what changed."""
-    async with database.read_all_workspaces() as connection:
+    async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Event.kind, Event.payload, Event.account_id).order_by(Event.seq)
         )
@@ -475,7 +475,7 @@ async def test_a_call_brings_five_hundred_back_and_says_that_there_are_more(acme
     for _ in range(10):
         await acme.client.query(several, input={"posts": posts})
     await acme.client.query(several, input={"posts": posts[:1]})
-    async with serving(acme.database):
+    async with app_client(acme.database):
         pass  # what is due has failed when it stops
     await made(acme, RECONNECTED, accountId=account)
 
@@ -582,7 +582,7 @@ async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, n
 
     before = await all_rows(acme.database)
     told = [
-        await acme.client.with_token(key.token).refusal(document, input=given)
+        await acme.client.with_token(key.token).expect_error(document, input=given)
         for key in (reader, mirrored)
     ]
 
@@ -647,7 +647,7 @@ async def test_a_running_service_fails_what_is_due_without_access(
     account = await add_account(acme.database, acme.workspace, **blocked)
     key = await add_api_key(acme.database, acme.workspace)
     tick = timedelta(milliseconds=10)
-    async with serving(acme.database, token=key.token, tick=tick) as client:
+    async with app_client(acme.database, token=key.token, maintenance_interval=tick) as client:
         wanted = {"content": "Sale", "accountIds": [account]}
         post_id = (await client.query(CREATE, input=wanted))["made"]["post"]["postId"]
         post = await until_failed(client, post_id)

@@ -11,7 +11,7 @@ from app.db.models import Destination
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
 from app.settings import read_settings
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.db.contents import all_rows
 from tests.factories import (
     NOW,
@@ -93,7 +93,7 @@ async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
 async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
     """Of a mutation that must change nothing."""
     before = await all_rows(tenant.database)
-    told = await tenant.client.refusal(document, input=given)
+    told = await tenant.client.expect_error(document, input=given)
     assert await all_rows(tenant.database) == before
     return told
 
@@ -527,7 +527,7 @@ async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, n
 
     before = await all_rows(acme.database)
     told = [
-        await acme.client.with_token(key.token).refusal(document, input=given)
+        await acme.client.with_token(key.token).expect_error(document, input=given)
         for key in (reader, mirrored)
     ]
 
@@ -615,11 +615,11 @@ async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
     settings = read_settings({"CREATE_RATE_LIMIT": "2/minute"})
     given = {"content": "Sale", "draft": True, "idempotencyKey": "k"}
     several = {"posts": [{"content": "Sale", "draft": True}], "idempotencyKey": "k"}
-    async with serving(acme.database, token=key.token, settings=settings) as client:
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
         for _ in range(3):
             await client.query(CREATE, input=given)
             await client.query(CREATE_SEVERAL, input=several)
-        told = await client.refusal(CREATE, input={**given, "idempotencyKey": "other"})
+        told = await client.expect_error(CREATE, input={**given, "idempotencyKey": "other"})
 
     assert told[0] == "RATE_LIMIT_EXCEEDED"
     assert len((await all_rows(acme.database))["post"]) == 2
@@ -641,8 +641,8 @@ async def test_an_answer_that_is_too_long_still_tells_what_was_changed(acme: Ten
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     given = {"content": "Sale", "accountIds": accounts}
-    async with serving(acme.database, token=key.token, settings=settings) as client:
-        answer = await client.answer(CREATE, input=given)
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
+        answer = await client.execute(CREATE, input=given)
 
     (row,) = (await all_rows(acme.database))["post"]
     post = answer["data"]["made"]["post"]

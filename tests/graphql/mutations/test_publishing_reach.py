@@ -12,7 +12,12 @@ from app.db.engine import Database
 from app.domain.api_keys import Scope
 from app.settings import read_settings
 from tests.factories import add_account, add_post, add_workspace, queued
-from tests.graphql.mutations.publishing import URL, Publisher, document, publishing
+from tests.graphql.mutations.publishing import (
+    URL,
+    PublisherClient,
+    mutation_document,
+    open_publisher,
+)
 from tests.graphql.test_access import rate, typename
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
@@ -37,47 +42,47 @@ RECONCILE = {"destinationId": DESTINATION, "finding": "NOT_PUBLISHED"}
 
 
 @pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[Publisher]:
-    async with publishing(database) as opened:
+async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
+    async with open_publisher(database) as opened:
         yield opened
 
 
-async def test_a_key_without_the_scope_may_not_publish(publisher: Publisher) -> None:
-    await publisher.post()
+async def test_a_key_without_the_scope_may_not_publish(publisher: PublisherClient) -> None:
+    await publisher.add_post()
     other = await publisher.with_key(Scope.READ, Scope.WRITE, Scope.ADMIN)
 
     for name, given in CALLS.items():
-        assert await other.refused(name, **given) == (
+        assert await other.expect_error(name, **given) == (
             "INSUFFICIENT_SCOPE",
             None,
             "This needs an API key with the scope publish or publish:all.",
         ), name
 
 
-async def test_a_key_that_may_only_publish_may_not_reconcile(publisher: Publisher) -> None:
+async def test_a_key_that_may_only_publish_may_not_reconcile(publisher: PublisherClient) -> None:
     for scope in (Scope.PUBLISH, Scope.PUBLISH_ALL):
         other = await publisher.with_key(scope)
-        assert (await other.refused("reconcileDestination", **RECONCILE))[0] == (
+        assert (await other.expect_error("reconcileDestination", **RECONCILE))[0] == (
             "INSUFFICIENT_SCOPE"
         )
 
 
-async def test_in_a_mirror_nothing_is_published(publisher: Publisher) -> None:
+async def test_in_a_mirror_nothing_is_published(publisher: PublisherClient) -> None:
     mirror = await add_workspace(publisher.database, mirror_of="https://example.com")
     account = await add_account(publisher.database, mirror)
     await add_post(publisher.database, mirror, {account: queued()})
     inside = await publisher.with_key(Scope.PUBLISH, Scope.WRITE, workspace=mirror)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL, workspace=mirror)
-    post = await publisher.post()
+    post = await publisher.add_post()
 
     for name, given in {**CALLS, "reconcileDestination": RECONCILE}.items():
-        assert (await inside.refused(name, **given))[0] == "READ_ONLY_MIRROR", name
+        assert (await inside.expect_error(name, **given))[0] == "READ_ONLY_MIRROR", name
     assert [each["postId"] for each in await everywhere.claim()] == [str(post)]
-    told = await everywhere.refused("recordResult", **CALLS["recordResult"])
+    told = await everywhere.expect_error("recordResult", **CALLS["recordResult"])
     assert told[0] == "READ_ONLY_MIRROR"
 
 
-async def three_workspaces(publisher: Publisher, *, posts: int) -> set[str]:
+async def three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
     """Each with so many posts that are due."""
     workspaces = [publisher.workspace] + [await add_workspace(publisher.database) for _ in range(2)]
     for workspace in workspaces:
@@ -87,7 +92,9 @@ async def three_workspaces(publisher: Publisher, *, posts: int) -> set[str]:
     return {str(each) for each in workspaces}
 
 
-async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(publisher: Publisher) -> None:
+async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(
+    publisher: PublisherClient,
+) -> None:
     workspaces = await three_workspaces(publisher, posts=5)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
 
@@ -98,7 +105,7 @@ async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(publisher: P
 
 
 async def test_a_key_over_all_workspaces_goes_through_the_whole_protocol(
-    publisher: Publisher,
+    publisher: PublisherClient,
 ) -> None:
     workspaces = await three_workspaces(publisher, posts=1)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
@@ -114,8 +121,8 @@ async def test_a_key_over_all_workspaces_goes_through_the_whole_protocol(
     assert await everywhere.claim() == []
 
 
-async def test_a_key_of_one_workspace_takes_nothing_of_another(publisher: Publisher) -> None:
-    await publisher.post()
+async def test_a_key_of_one_workspace_takes_nothing_of_another(publisher: PublisherClient) -> None:
+    await publisher.add_post()
     other = await publisher.with_key(
         Scope.PUBLISH, workspace=await add_workspace(publisher.database)
     )
@@ -123,20 +130,22 @@ async def test_a_key_of_one_workspace_takes_nothing_of_another(publisher: Publis
     assert await other.claim() == []
 
 
-async def test_a_foreign_lease_is_refused_for_its_workspace_alone(publisher: Publisher) -> None:
-    await publisher.post()
-    token = await publisher.started()
+async def test_a_foreign_lease_is_refused_for_its_workspace_alone(
+    publisher: PublisherClient,
+) -> None:
+    await publisher.add_post()
+    token = await publisher.start_token()
     stranger = await add_workspace(publisher.database)
     here = await publisher.with_key(Scope.PUBLISH, workspace=stranger)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL, workspace=stranger)
     given = {"leaseToken": token, "platformPostUrl": URL}
 
-    assert (await here.refused("reportPublished", **given))[0] == "LEASE_LOST"
+    assert (await here.expect_error("reportPublished", **given))[0] == "LEASE_LOST"
 
     assert (await everywhere.call("reportPublished", **given))["receipt"] == "RECORDED"
 
 
-async def send(publisher: Publisher, query: str, **given: Any) -> httpx.Response:
+async def send(publisher: PublisherClient, query: str, **given: Any) -> httpx.Response:
     return await publisher.client.request(
         "POST", "/graphql", json={"query": query, "variables": {"input": given}}
     )
@@ -157,8 +166,8 @@ LIMITS = read_settings({"RATE_LIMIT": "3/minute", "PUBLISH_RATE_LIMIT": "5/minut
 
 
 async def test_publishing_is_counted_by_its_own_limit(database: Database) -> None:
-    async with publishing(database, settings=LIMITS) as publisher:
-        claims = [await send(publisher, document("claimDestinations")) for _ in range(6)]
+    async with open_publisher(database, settings=LIMITS) as publisher:
+        claims = [await send(publisher, mutation_document("claimDestinations")) for _ in range(6)]
         others = [await typename(publisher.client) for _ in range(4)]
         last = await typename(publisher.client)
 
@@ -188,12 +197,12 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
 @pytest.mark.parametrize(
     ("query", "limit"),
     [
-        (document("startAttempt"), 5),
-        (document("recordResult"), 5),
+        (mutation_document("startAttempt"), 5),
+        (mutation_document("recordResult"), 5),
         (IN_A_FRAGMENT, 5),
         (BESIDE_ITS_TYPE, 5),
         ("mutation { __typename }", 3),
-        (document("reconcileDestination"), 3),
+        (mutation_document("reconcileDestination"), 3),
         (
             "mutation { claimDestinations(input: {}) { claims { postId } } deletePost(input:"
             ' {postId: "00000000-0000-4000-8000-00000000dead"}) { postId } }',
@@ -208,7 +217,7 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
 async def test_a_request_is_one_of_the_protocol_if_it_asks_for_nothing_else(
     database: Database, query: str, limit: int
 ) -> None:
-    async with publishing(database, settings=LIMITS) as publisher:
+    async with open_publisher(database, settings=LIMITS) as publisher:
         response = await send(publisher, query)
 
     assert rate(response)[1:3] == (limit, limit - 1)
@@ -216,8 +225,8 @@ async def test_a_request_is_one_of_the_protocol_if_it_asks_for_nothing_else(
 
 async def test_whoever_has_used_up_everything_is_refused_unread(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "1/minute", "PUBLISH_RATE_LIMIT": "1/hour"})
-    async with publishing(database, settings=settings) as publisher:
-        await send(publisher, document("claimDestinations"))
+    async with open_publisher(database, settings=settings) as publisher:
+        await send(publisher, mutation_document("claimDestinations"))
         await typename(publisher.client)
         refused = await publisher.client.request("POST", "/graphql", content=b"no JSON")
         by_rest = await publisher.client.get("/v1/me")
@@ -229,7 +238,7 @@ async def test_whoever_has_used_up_everything_is_refused_unread(database: Databa
 async def test_no_request_waits_longer_than_it_may_take(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "6", "DATABASE_TIMEOUT": "5"})
     claims = "claimDestinations(input: {waitSeconds: 20}) { claims { postId } }"
-    async with publishing(database, settings=settings) as publisher:
+    async with open_publisher(database, settings=settings) as publisher:
         async with asyncio.timeout(5):
             data = await publisher.client.query(f"mutation {{ a: {claims} b: {claims} }}")
 
@@ -238,7 +247,7 @@ async def test_no_request_waits_longer_than_it_may_take(database: Database) -> N
 
 async def test_more_entries_than_allowed_are_refused_and_not_taken(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "9"})
-    async with publishing(database, settings=settings) as publisher:
-        await publisher.post()
-        assert (await publisher.refused("claimDestinations", limit=10))[0] == "LIMIT_EXCEEDED"
+    async with open_publisher(database, settings=settings) as publisher:
+        await publisher.add_post()
+        assert (await publisher.expect_error("claimDestinations", limit=10))[0] == "LIMIT_EXCEEDED"
         assert len(await publisher.claim(limit=9)) == 1

@@ -13,9 +13,9 @@ from tests.factories import NOW, add_workspace, unknown
 from tests.graphql.mutations.publishing import (
     SECOND,
     URL,
-    Publisher,
-    at,
-    publishing,
+    PublisherClient,
+    open_publisher,
+    seconds_after_now,
 )
 
 BAD = "VALIDATION_ERROR"
@@ -26,8 +26,8 @@ FAILED = {"category": "PERMANENT", "message": "No."}
 
 
 @pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[Publisher]:
-    async with publishing(database) as opened:
+async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
+    async with open_publisher(database) as opened:
         yield opened
 
 
@@ -86,12 +86,12 @@ async def publisher(database: Database) -> AsyncIterator[Publisher]:
     ],
 )
 async def test_a_claim_out_of_its_ranges_takes_nothing(
-    publisher: Publisher, name: str, given: dict[str, Any], argument: str, message: str
+    publisher: PublisherClient, name: str, given: dict[str, Any], argument: str, message: str
 ) -> None:
-    await publisher.post()
-    await publisher.post(unknown(due_at=NOW - 3600 * SECOND))
+    await publisher.add_post()
+    await publisher.add_post(unknown(due_at=NOW - 3600 * SECOND))
 
-    assert await publisher.refused(name, **given) == (BAD, f"input.{argument}", message)
+    assert await publisher.expect_error(name, **given) == (BAD, f"input.{argument}", message)
 
 
 TOKENS = {
@@ -111,39 +111,43 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_token_that_was_not_given_out_is_none(publisher: Publisher, name: str) -> None:
-    await publisher.post()
-    token = await publisher.started()
+async def test_a_token_that_was_not_given_out_is_none(
+    publisher: PublisherClient, name: str
+) -> None:
+    await publisher.add_post()
+    token = await publisher.start_token()
     kind = LeaseKind.VERIFICATION
     lease = LeaseCodec(bytes(32), LeaseKind.PUBLISHING).decode(token, "leaseToken")
     forged = LeaseCodec(b"another secret", LeaseKind.PUBLISHING).encode(lease)
     verification = LeaseCodec(bytes(32), kind).encode(lease)
     for wrong in (*TOKENS.values(), token + "=", token[:-1], forged, verification):
-        told = await publisher.refused(name, leaseToken=wrong, **CALLS[name])
+        told = await publisher.expect_error(name, leaseToken=wrong, **CALLS[name])
         assert told == (BAD, "input.leaseToken", NO_TOKEN), wrong
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_without_a_token_nothing_is_asked(publisher: Publisher, name: str) -> None:
-    code, argument, _ = await publisher.refused(name, **CALLS[name])
+async def test_without_a_token_nothing_is_asked(publisher: PublisherClient, name: str) -> None:
+    code, argument, _ = await publisher.expect_error(name, **CALLS[name])
 
     assert (code, argument) == (BAD, "input")
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_foreign_lease_is_lost_whatever_it_is_of(publisher: Publisher, name: str) -> None:
-    await publisher.post()
+async def test_a_foreign_lease_is_lost_whatever_it_is_of(
+    publisher: PublisherClient, name: str
+) -> None:
+    await publisher.add_post()
     other = await publisher.with_key(
         Scope.PUBLISH, workspace=await add_workspace(publisher.database)
     )
-    token = await publisher.started()
+    token = await publisher.start_token()
     codec = LeaseCodec(bytes(32), LeaseKind.PUBLISHING)
     lease = codec.decode(token, "leaseToken")
     gone = Lease(
         WorkspaceId(other.workspace), DestinationId(lease.destination_id), lease.fence, lease.token
     )
     for foreign in (token, codec.encode(gone)):
-        told = await other.refused(name, leaseToken=foreign, **CALLS[name])
+        told = await other.expect_error(name, leaseToken=foreign, **CALLS[name])
         assert told == ("LEASE_LOST", None, LOST)
 
 
@@ -151,24 +155,24 @@ async def test_a_foreign_lease_is_lost_whatever_it_is_of(publisher: Publisher, n
     ("given", "argument"),
     [
         ({}, "platformPostUrl"),
-        ({"publishedAt": at(0)}, "platformPostUrl"),
+        ({"publishedAt": seconds_after_now(0)}, "platformPostUrl"),
         ({"platformPostUrl": ""}, "platformPostUrl"),
         ({"platformPostUrl": "javascript:alert(1)"}, "platformPostUrl"),
         ({"platformPostUrl": "https://x.example/" + "x" * 2000}, "platformPostUrl"),
         ({"platformPostUrl": URL, "platformPostId": " "}, "platformPostId"),
         ({"platformPostId": "x" * 501}, "platformPostId"),
         ({"platformPostId": "\0"}, "platformPostId"),
-        ({"platformPostUrl": URL, "publishedAt": at(301)}, "publishedAt"),
+        ({"platformPostUrl": URL, "publishedAt": seconds_after_now(301)}, "publishedAt"),
         ({"platformPostUrl": URL, "publishedAt": "yesterday"}, "publishedAt"),
     ],
 )
 async def test_a_publication_must_be_found_by_people(
-    publisher: Publisher, given: dict[str, Any], argument: str
+    publisher: PublisherClient, given: dict[str, Any], argument: str
 ) -> None:
-    await publisher.post()
-    token = await publisher.started()
+    await publisher.add_post()
+    token = await publisher.start_token()
 
-    code, field, _ = await publisher.refused("reportPublished", leaseToken=token, **given)
+    code, field, _ = await publisher.expect_error("reportPublished", leaseToken=token, **given)
 
     assert (code, field) == (BAD, f"input.{argument}")
 
@@ -192,12 +196,12 @@ async def test_a_publication_must_be_found_by_people(
     ],
 )
 async def test_a_failure_must_say_what_failed(
-    publisher: Publisher, given: dict[str, Any], argument: str
+    publisher: PublisherClient, given: dict[str, Any], argument: str
 ) -> None:
-    await publisher.post()
-    token = await publisher.started()
+    await publisher.add_post()
+    token = await publisher.start_token()
 
-    code, field, _ = await publisher.refused("reportFailed", leaseToken=token, **given)
+    code, field, _ = await publisher.expect_error("reportFailed", leaseToken=token, **given)
 
     assert (code, field) == (BAD, f"input{argument}")
 
@@ -212,23 +216,23 @@ async def test_a_failure_must_say_what_failed(
     ],
 )
 async def test_a_lease_is_kept_within_its_limits(
-    publisher: Publisher, name: str, given: dict[str, Any], argument: str
+    publisher: PublisherClient, name: str, given: dict[str, Any], argument: str
 ) -> None:
-    await publisher.post()
-    token = await publisher.claimed()
+    await publisher.add_post()
+    token = await publisher.claim_token()
 
-    code, field, _ = await publisher.refused(name, leaseToken=token, **given)
+    code, field, _ = await publisher.expect_error(name, leaseToken=token, **given)
 
     assert (code, field) == (BAD, f"input.{argument}")
 
 
 async def test_an_attempt_that_was_not_started_has_an_outcome_that_is_known(
-    publisher: Publisher,
+    publisher: PublisherClient,
 ) -> None:
-    await publisher.post()
-    token = await publisher.claimed()
+    await publisher.add_post()
+    token = await publisher.claim_token()
 
-    assert await publisher.refused(
+    assert await publisher.expect_error(
         "reportFailed", leaseToken=token, outcomeUnknown=True, **FAILED
     ) == (
         "CONFLICT",

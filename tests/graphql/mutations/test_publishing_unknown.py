@@ -7,9 +7,14 @@ from uuid import uuid4
 import pytest
 
 from app.db.engine import Database
-from app.services.leases import settle_lost_leases
+from app.services.leases import settle_expired_leases
 from tests.factories import add_account, draft
-from tests.graphql.mutations.publishing import URL, Publisher, at, publishing
+from tests.graphql.mutations.publishing import (
+    URL,
+    PublisherClient,
+    open_publisher,
+    seconds_after_now,
+)
 
 BAD = "VALIDATION_ERROR"
 GONE = "The publisher went away before it reported what the platform answered."
@@ -17,26 +22,28 @@ THERE = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 
 @pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[Publisher]:
-    async with publishing(database) as opened:
+async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
+    async with open_publisher(database) as opened:
         yield opened
 
 
-async def unknown_post(publisher: Publisher) -> str:
+async def unknown_post(publisher: PublisherClient) -> str:
     """The UUID of a post whose only destination is of unknown outcome, a minute after NOW."""
-    post = await publisher.post()
-    await publisher.lost()
-    await settle_lost_leases(publisher.database, publisher.clock.now)
+    post = await publisher.add_post()
+    await publisher.lost_token()
+    await settle_expired_leases(publisher.database, publisher.clock.now)
     return str(post)
 
 
-async def look(publisher: Publisher, **given: Any) -> str:
+async def look(publisher: PublisherClient, **given: Any) -> str:
     """The token of the one outcome to look into."""
     (claim,) = (await publisher.call("claimVerifications", **given))["claims"]
     return str(claim["verificationToken"])
 
 
-async def test_a_verification_tells_what_is_known_of_the_last_attempt(publisher: Publisher) -> None:
+async def test_a_verification_tells_what_is_known_of_the_last_attempt(
+    publisher: PublisherClient,
+) -> None:
     post = await unknown_post(publisher)
 
     (claim,) = (await publisher.call("claimVerifications", leaseSeconds=30))["claims"]
@@ -45,13 +52,13 @@ async def test_a_verification_tells_what_is_known_of_the_last_attempt(publisher:
     assert {name: claim[name] for name in shown} == {
         "postId": post,
         "error": GONE,
-        "lastStartedAt": at(0),
+        "lastStartedAt": seconds_after_now(0),
         "lastWorker": "w1",
         "attempts": 1,
-        "leaseExpiresAt": at(91),
+        "leaseExpiresAt": seconds_after_now(91),
     }
     assert (await publisher.call("claimVerifications"))["claims"] == []
-    publisher.clock.to(91)
+    publisher.clock.set_seconds(91)
     assert len((await publisher.call("claimVerifications", platforms=["instagram"]))["claims"]) == 1
 
 
@@ -64,7 +71,7 @@ async def test_a_verification_tells_what_is_known_of_the_last_attempt(publisher:
     ],
 )
 async def test_a_finding_settles_the_outcome_or_leaves_it(
-    publisher: Publisher, given: dict[str, Any], told: tuple[object, ...]
+    publisher: PublisherClient, given: dict[str, Any], told: tuple[object, ...]
 ) -> None:
     await unknown_post(publisher)
     token = await look(publisher)
@@ -76,14 +83,14 @@ async def test_a_finding_settles_the_outcome_or_leaves_it(
 
 
 async def test_a_publication_that_was_found_may_be_told_twice_and_nothing_else(
-    publisher: Publisher,
+    publisher: PublisherClient,
 ) -> None:
     await unknown_post(publisher)
     token = await look(publisher)
     await publisher.call("reportVerified", verificationToken=token, **THERE)
 
     again = await publisher.call("reportVerified", verificationToken=token, **THERE)
-    other = await publisher.refused(
+    other = await publisher.expect_error(
         "reportVerified", verificationToken=token, finding="NOT_PUBLISHED"
     )
 
@@ -91,13 +98,15 @@ async def test_a_publication_that_was_found_may_be_told_twice_and_nothing_else(
     assert other[0] == "LEASE_LOST"
 
 
-async def test_what_could_not_be_told_is_looked_into_again_later(publisher: Publisher) -> None:
+async def test_what_could_not_be_told_is_looked_into_again_later(
+    publisher: PublisherClient,
+) -> None:
     await unknown_post(publisher)
     token = await look(publisher)
     await publisher.call("reportVerified", verificationToken=token, finding="STILL_UNKNOWN")
 
     assert (await publisher.call("claimVerifications"))["claims"] == []
-    publisher.clock.to(61 + 300)
+    publisher.clock.set_seconds(61 + 300)
     assert await look(publisher) != token
 
 
@@ -108,13 +117,13 @@ async def test_what_could_not_be_told_is_looked_into_again_later(publisher: Publ
         ({"finding": "PUBLISHED"}, ".platformPostUrl"),
         ({"finding": "NOT_PUBLISHED", "platformPostUrl": URL}, ".platformPostUrl"),
         ({"finding": "NOT_PUBLISHED", "platformPostId": "1"}, ".platformPostId"),
-        ({"finding": "NOT_PUBLISHED", "publishedAt": at(0)}, ".publishedAt"),
+        ({"finding": "NOT_PUBLISHED", "publishedAt": seconds_after_now(0)}, ".publishedAt"),
         ({"finding": "PERHAPS"}, ".finding"),
         ({}, ""),
     ],
 )
 async def test_a_place_goes_with_a_publication_and_with_nothing_else(
-    publisher: Publisher, name: str, given: dict[str, Any], argument: str
+    publisher: PublisherClient, name: str, given: dict[str, Any], argument: str
 ) -> None:
     await unknown_post(publisher)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
@@ -123,7 +132,7 @@ async def test_a_place_goes_with_a_publication_and_with_nothing_else(
         "reconcileDestination": {"destinationId": claim["destinationId"]},
     }
 
-    code, field, _ = await publisher.refused(name, **of[name], **given)
+    code, field, _ = await publisher.expect_error(name, **of[name], **given)
 
     assert (code, field) == (BAD, f"input{argument}")
 
@@ -131,12 +140,15 @@ async def test_a_place_goes_with_a_publication_and_with_nothing_else(
 @pytest.mark.parametrize(
     ("given", "stands"),
     [
-        (THERE | {"publishedAt": at(2)}, ("PUBLISHED", "PUBLISHED", URL, at(2), None)),
+        (
+            THERE | {"publishedAt": seconds_after_now(2)},
+            ("PUBLISHED", "PUBLISHED", URL, seconds_after_now(2), None),
+        ),
         ({"finding": "NOT_PUBLISHED"}, ("FAILED", "FAILED", None, None, "NOT_PUBLISHED")),
     ],
 )
 async def test_a_person_settles_what_nobody_knew(
-    publisher: Publisher, given: dict[str, Any], stands: tuple[object, ...]
+    publisher: PublisherClient, given: dict[str, Any], stands: tuple[object, ...]
 ) -> None:
     await unknown_post(publisher)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
@@ -147,14 +159,14 @@ async def test_a_person_settles_what_nobody_knew(
 
     names = ("status", "outcome", "platformPostUrl", "publishedAt", "errorCode")
     assert tuple(answer["destination"][name] for name in names) == stands
-    told = await publisher.refused(
+    told = await publisher.expect_error(
         "reconcileDestination", destinationId=claim["destinationId"], **given
     )
     assert told[:2] == ("CONFLICT", None)
 
 
-async def test_nobody_reconciles_what_is_nowhere(publisher: Publisher) -> None:
-    told = await publisher.refused("reconcileDestination", destinationId=str(uuid4()), **THERE)
+async def test_nobody_reconciles_what_is_nowhere(publisher: PublisherClient) -> None:
+    told = await publisher.expect_error("reconcileDestination", destinationId=str(uuid4()), **THERE)
 
     assert told[:2] == ("NOT_FOUND", None)
 
@@ -170,9 +182,11 @@ def result(post: object, **given: Any) -> dict[str, Any]:
 FAILED = {"outcome": "FAILED", "category": "PERMANENT", "message": "No."}
 
 
-async def test_a_result_from_elsewhere_counts_once(publisher: Publisher) -> None:
-    post = await publisher.post()
-    given = result(post, startedAt=at(-5), worker="queue-7", publishedAt=at(-2))
+async def test_a_result_from_elsewhere_counts_once(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
+    given = result(
+        post, startedAt=seconds_after_now(-5), worker="queue-7", publishedAt=seconds_after_now(-2)
+    )
 
     told = [await publisher.call("recordResult", **given) for _ in range(2)]
 
@@ -185,32 +199,32 @@ async def test_a_result_from_elsewhere_counts_once(publisher: Publisher) -> None
         "nextRetryAt": None,
     }
     assert told == [published, published | {"receipt": "REPEATED"}]
-    stored = await publisher.log(post)
+    stored = await publisher.destination_log(post)
     (attempt,) = stored["attemptLog"]
     assert (stored["publishedAt"], attempt["startedAt"], attempt["worker"]) == (
-        at(-2),
-        at(-5),
+        seconds_after_now(-2),
+        seconds_after_now(-5),
         "queue-7",
     )
 
 
-async def test_the_same_attempt_cannot_have_ended_otherwise(publisher: Publisher) -> None:
-    post = await publisher.post()
+async def test_the_same_attempt_cannot_have_ended_otherwise(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
     told = await publisher.call("recordResult", **result(post, **FAILED))
     assert (told["status"], told["attempts"]) == ("FAILED", 1)
 
-    assert await publisher.refused("recordResult", **result(post)) == (
+    assert await publisher.expect_error("recordResult", **result(post)) == (
         "CONFLICT",
         None,
         "The attempt with this attemptKey is on record as failed already.",
     )
 
 
-async def test_no_failure_is_recorded_of_what_is_final(publisher: Publisher) -> None:
-    post = await publisher.post()
+async def test_no_failure_is_recorded_of_what_is_final(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
     await publisher.call("recordResult", **result(post))
 
-    told = await publisher.refused("recordResult", **result(post, attemptKey="2", **FAILED))
+    told = await publisher.expect_error("recordResult", **result(post, attemptKey="2", **FAILED))
 
     assert told == (
         "CONFLICT",
@@ -221,11 +235,13 @@ async def test_no_failure_is_recorded_of_what_is_final(publisher: Publisher) -> 
     assert again["receipt"] == "DUPLICATE"
 
 
-async def test_while_another_publisher_holds_it_no_result_is_taken(publisher: Publisher) -> None:
-    post = await publisher.post()
-    await publisher.claimed()
+async def test_while_another_publisher_holds_it_no_result_is_taken(
+    publisher: PublisherClient,
+) -> None:
+    post = await publisher.add_post()
+    await publisher.claim_token()
 
-    told = await publisher.refused("recordResult", **result(post))
+    told = await publisher.expect_error("recordResult", **result(post))
 
     assert told == (
         "LEASED",
@@ -235,16 +251,16 @@ async def test_while_another_publisher_holds_it_no_result_is_taken(publisher: Pu
 
 
 async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
-    publisher: Publisher,
+    publisher: PublisherClient,
 ) -> None:
-    post = await publisher.post(draft(), is_draft=True)
+    post = await publisher.add_post(draft(), is_draft=True)
     other = await add_account(publisher.database, publisher.workspace)
     for given, code in (
         (result(post, **FAILED), "CONFLICT"),
         (result(post, accountId=other, platformPostId="1"), "NOT_FOUND"),
         (result(uuid4()), "NOT_FOUND"),
     ):
-        assert (await publisher.refused("recordResult", **given))[0] == code
+        assert (await publisher.expect_error("recordResult", **given))[0] == code
 
 
 @pytest.mark.parametrize(
@@ -254,7 +270,7 @@ async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
         ({"attemptKey": "k" * 256}, "attemptKey"),
         ({"attemptKey": "a\nb"}, "attemptKey"),
         ({"worker": "w" * 201}, "worker"),
-        ({"startedAt": at(301)}, "startedAt"),
+        ({"startedAt": seconds_after_now(301)}, "startedAt"),
         ({"outcome": "PUBLISHED"}, "platformPostUrl"),
         ({"message": "No."}, "message"),
         ({"category": "AUTH"}, "category"),
@@ -268,18 +284,20 @@ async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
     ],
 )
 async def test_a_result_must_say_what_belongs_to_its_outcome(
-    publisher: Publisher, given: dict[str, Any], argument: str
+    publisher: PublisherClient, given: dict[str, Any], argument: str
 ) -> None:
-    post = await publisher.post()
+    post = await publisher.add_post()
 
-    code, field, _ = await publisher.refused("recordResult", **result(post, **given))
+    code, field, _ = await publisher.expect_error("recordResult", **result(post, **given))
 
     assert (code, field) == (BAD, f"input.{argument}")
 
 
-async def test_a_number_that_no_account_can_have_is_no_id(publisher: Publisher) -> None:
-    post = await publisher.post()
+async def test_a_number_that_no_account_can_have_is_no_id(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
 
-    told = await publisher.refused("recordResult", **result(post, accountId=0, platformPostId="1"))
+    told = await publisher.expect_error(
+        "recordResult", **result(post, accountId=0, platformPostId="1")
+    )
 
     assert told[:2] == ("INVALID_ID", "input.accountId")

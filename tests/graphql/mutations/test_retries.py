@@ -16,7 +16,7 @@ from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.retrying import RetryRefusal
 from app.domain.times import format_instant
 from app.settings import read_settings
-from tests.clients import Tenant, serving
+from tests.clients import Tenant, app_client
 from tests.db.contents import all_rows
 from tests.factories import (
     NOW,
@@ -93,14 +93,14 @@ async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
 async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
     """Of a mutation that must change nothing."""
     before = await all_rows(tenant.database)
-    told = await tenant.client.refusal(document, input=given)
+    told = await tenant.client.expect_error(document, input=given)
     assert await all_rows(tenant.database) == before
     return told
 
 
 async def events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
     """Number, kind, operation and the names of what changed."""
-    async with tenant.database.read_all_workspaces() as connection:
+    async with tenant.database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Event.seq, Event.kind, Event.payload).order_by(Event.seq)
         )
@@ -753,7 +753,7 @@ async def test_an_answer_that_would_be_too_long_is_refused_before_anything_is_re
     await add_failures(acme, 3)
     key = await add_api_key(acme.database, acme.workspace)
     few = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "2"})
-    async with serving(acme.database, token=key.token, settings=few) as client:
+    async with app_client(acme.database, token=key.token, settings=few) as client:
         tenant = Tenant(acme.database, acme.workspace, client)
         told = await refusal(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=3)
         assert told[0] == "LIMIT_EXCEEDED"
@@ -772,7 +772,7 @@ async def test_a_retried_post_is_overdue_five_minutes_after_the_retry(acme: Tena
     }"""
     five_minutes = timedelta(minutes=5)
     for now, is_overdue in ((NOW + five_minutes - MILLISECOND, False), (NOW + five_minutes, True)):
-        async with serving(acme.database, token=key.token, now=now) as client:
+        async with app_client(acme.database, token=key.token, now=now) as client:
             found = await client.query(document, overdue=is_overdue)
             assert found["destinations"] == {"totalCount": 1, "nodes": [{"isOverdue": is_overdue}]}
             other = await client.query(document, overdue=not is_overdue)

@@ -9,26 +9,26 @@ import orjson
 from starlette.types import ASGIApp, Message, Scope
 
 PROTOCOL = "graphql-transport-ws"
-WITHIN = 10.0
+TIMEOUT = 10.0
 """Seconds that a busy machine may take for anything here; only a failure takes so long."""
 
 
-class Socket:
+class WebSocketClient:
     """One connection, from the handshake to the end of the app's work on it."""
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
-        self._reads = asyncio.Event()
-        self._reads.set()
+        self._can_read = asyncio.Event()
+        self._can_read.set()
         self.was_closed_by_the_server = False
         """As after a frame that it cannot read: it says so only when the app sends something."""
         self._to_app.put_nowait({"type": "websocket.connect"})
-        self._serving = asyncio.ensure_future(app(scope, self._to_app.get, self._take))
+        self._app_task = asyncio.ensure_future(app(scope, self._to_app.get, self._handle_sent))
 
-    async def _take(self, message: Message) -> None:
+    async def _handle_sent(self, message: Message) -> None:
         if message["type"] == "websocket.send":
-            await self._reads.wait()
+            await self._can_read.wait()
             if self.was_closed_by_the_server:
                 raise RuntimeError("Unexpected ASGI message 'websocket.send'")
         if message["type"] == "websocket.close":
@@ -37,16 +37,16 @@ class Socket:
 
     def stop_reading(self) -> None:
         """As of a client whose buffers are full."""
-        self._reads.clear()
+        self._can_read.clear()
 
-    async def event(self) -> Message:
+    async def next_asgi_message(self) -> Message:
         """The next message of ASGI that the app sends."""
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(TIMEOUT):
             return await self._from_app.get()
 
-    async def accepted(self) -> str | None:
+    async def wait_accepted(self) -> str | None:
         """The subprotocol, once the handshake is over."""
-        event = await self.event()
+        event = await self.next_asgi_message()
         assert event["type"] == "websocket.accept", event
         subprotocol: str | None = event["subprotocol"]
         return subprotocol
@@ -66,26 +66,26 @@ class Socket:
 
     async def receive(self) -> dict[str, Any]:
         """The next message of the protocol."""
-        event = await self.event()
+        event = await self.next_asgi_message()
         assert event["type"] == "websocket.send", event
         message: dict[str, Any] = orjson.loads(event["text"])
         return message
 
-    async def closed(self) -> tuple[int, str]:
+    async def wait_closed(self) -> tuple[int, str]:
         """Code and reason, once the app has closed it and nothing of its work is left."""
-        event = await self.event()
+        event = await self.next_asgi_message()
         assert event["type"] == "websocket.close", event
-        await self.over()
+        await self.wait_finished()
         return event["code"], event["reason"]
 
-    async def next(self, operation_id: str) -> dict[str, Any]:
+    async def next_payload(self, operation_id: str) -> dict[str, Any]:
         """The payload of the next message, which must be for this operation."""
         message = await self.receive()
         assert (message["id"], message["type"]) == (operation_id, "next"), message
         payload: dict[str, Any] = message["payload"]
         return payload
 
-    async def error(self, operation_id: str) -> tuple[str, str | None, str]:
+    async def next_error(self, operation_id: str) -> tuple[str, str | None, str]:
         """Code, field and message of the one error that ends this operation."""
         message = await self.receive()
         assert (message["id"], message["type"]) == (operation_id, "error"), message
@@ -93,33 +93,33 @@ class Socket:
         extensions = entry["extensions"]
         return extensions["code"], extensions.get("field"), entry["message"]
 
-    def is_quiet(self) -> bool:
+    def has_no_messages(self) -> bool:
         """Whether the app has sent nothing that was not received."""
         return self._from_app.empty()
 
-    def leave(self, code: int = 1006) -> None:
+    def disconnect(self, code: int = 1006) -> None:
         """As of a connection that breaks."""
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
 
-    async def over(self) -> None:
+    async def wait_finished(self) -> None:
         """Return when the app has nothing left to do; raises what it raised."""
-        async with asyncio.timeout(WITHIN):
-            await self._serving
+        async with asyncio.timeout(TIMEOUT):
+            await self._app_task
 
-    async def end(self) -> None:
-        self.leave()
-        self._reads.set()
-        await self.over()
+    async def close(self) -> None:
+        self.disconnect()
+        self._can_read.set()
+        await self.wait_finished()
 
 
 @asynccontextmanager
-async def connecting(
+async def connect(
     app: ASGIApp,
     *,
     path: str = "/graphql",
     subprotocols: Sequence[str] = (PROTOCOL,),
     headers: Mapping[str, str] | None = None,
-) -> AsyncIterator[Socket]:
+) -> AsyncIterator[WebSocketClient]:
     """A socket whose handshake was sent."""
     raw = {"host": "test:80", **(headers or {})}
     scope = {
@@ -131,18 +131,18 @@ async def connecting(
         "client": ("192.0.2.1", 50000),
         "extensions": {"websocket.http.response": {}},
     }
-    socket = Socket(app, scope)
+    socket = WebSocketClient(app, scope)
     try:
         yield socket
     finally:
-        await socket.end()
+        await socket.close()
 
 
 @asynccontextmanager
-async def opened(app: ASGIApp, token: str) -> AsyncIterator[Socket]:
+async def connect_and_init(app: ASGIApp, token: str) -> AsyncIterator[WebSocketClient]:
     """A socket whose client was let in."""
-    async with connecting(app) as socket:
-        assert await socket.accepted() == PROTOCOL
+    async with connect(app) as socket:
+        assert await socket.wait_accepted() == PROTOCOL
         socket.send(type="connection_init", payload={"Authorization": f"Bearer {token}"})
         assert await socket.receive() == {"type": "connection_ack"}
         yield socket

@@ -9,80 +9,80 @@ import orjson
 from starlette.types import ASGIApp, Message, Scope
 
 EVENT_STREAM = "text/event-stream"
-WITHIN = 10.0
+TIMEOUT = 10.0
 """Seconds that a busy machine may take for anything here; only a failure takes so long."""
 
 
-class Events:
+class SSEClient:
     """One response, from its request to the end of the app's work on it."""
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
         self._requests = [{"type": "http.request", "body": body, "more_body": False}]
-        self._left = asyncio.Event()
-        self._reads = asyncio.Event()
-        self._reads.set()
-        self._sent: asyncio.Queue[Message] = asyncio.Queue()
-        self._serving = asyncio.ensure_future(app(scope, self._receive, self._send))
+        self._disconnected = asyncio.Event()
+        self._can_read = asyncio.Event()
+        self._can_read.set()
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._app_task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
     async def _receive(self) -> Message:
         if self._requests:
             return self._requests.pop()
-        await self._left.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        await self._reads.wait()
-        self._sent.put_nowait(message)
+        await self._can_read.wait()
+        self._messages.put_nowait(message)
 
     def stop_reading(self) -> None:
         """As of a client whose buffers are full."""
-        self._reads.clear()
+        self._can_read.clear()
 
-    def leave(self) -> None:
-        self._left.set()
+    def disconnect(self) -> None:
+        self._disconnected.set()
 
-    async def message(self) -> Message:
+    async def next_asgi_message(self) -> Message:
         """The next message of ASGI that the app sends."""
-        async with asyncio.timeout(WITHIN):
-            return await self._sent.get()
+        async with asyncio.timeout(TIMEOUT):
+            return await self._messages.get()
 
-    async def started(self) -> tuple[int, dict[str, str]]:
+    async def wait_started(self) -> tuple[int, dict[str, str]]:
         """Status and headers."""
-        start = await self.message()
+        start = await self.next_asgi_message()
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
         return start["status"], headers
 
-    async def text(self) -> str | None:
+    async def next_text(self) -> str | None:
         """What comes next; None if that is the end."""
-        message = await self.message()
+        message = await self.next_asgi_message()
         assert message["type"] == "http.response.body"
         text: str = message["body"].decode()
         return text if message["more_body"] else None
 
-    async def next(self) -> dict[str, Any]:
+    async def next_payload(self) -> dict[str, Any]:
         """The payload of the next event, which must be a `next`."""
-        text = await self.text()
+        text = await self.next_text()
         assert text is not None
         assert text.startswith("event: next\ndata: {"), text
         assert text.endswith("}\n\n"), text
         payload: dict[str, Any] = orjson.loads(text.removeprefix("event: next\ndata: "))
         return payload
 
-    async def over(self) -> None:
+    async def wait_finished(self) -> None:
         """Return when the app has nothing left to do; raises what it raised."""
-        async with asyncio.timeout(WITHIN):
-            await self._serving
+        async with asyncio.timeout(TIMEOUT):
+            await self._app_task
 
 
 @asynccontextmanager
-async def asking(
+async def open_stream(
     app: ASGIApp,
     token: str,
     query: str,
     variables: Mapping[str, object] | None = None,
     *,
     accept: str = EVENT_STREAM,
-) -> AsyncIterator[Events]:
+) -> AsyncIterator[SSEClient]:
     """A request by POST."""
     headers = {
         "host": "test:80",
@@ -100,10 +100,10 @@ async def asking(
         "client": ("192.0.2.1", 50000),
     }
     body = orjson.dumps({"query": query, "variables": dict(variables or {})})
-    events = Events(app, scope, body)
+    events = SSEClient(app, scope, body)
     try:
         yield events
     finally:
-        events.leave()
-        events._reads.set()
-        await events.over()
+        events.disconnect()
+        events._can_read.set()
+        await events.wait_finished()
