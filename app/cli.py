@@ -17,25 +17,25 @@ from typing import IO, Any, BinaryIO, TypeVar
 import click
 
 from app import __version__
-from app.db import api_keys as key_rows
-from app.db import workspaces as workspace_rows
-from app.db.copying import TargetNotEmpty
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
+from app.db.repositories import api_keys as key_rows
+from app.db.repositories import workspaces as workspace_rows
+from app.db.tools.copying import TargetNotEmpty
+from app.db.tools.integrity import find_problems
+from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
-from app.domain.imports.bringing_in import ImportResult
-from app.domain.imports.json_texts import MAX_CHUNK_LENGTH, iter_json_texts
-from app.domain.imports.records import RejectedRecord, parse_records
-from app.domain.text import check_text, check_url
+from app.domain.importing.importer import ImportResult
+from app.domain.importing.json_stream import MAX_CHUNK_LENGTH, iter_json_texts
+from app.domain.importing.records import RejectedRecord, parse_records
 from app.domain.times import format_instant
-from app.graphql.schema import create_schema, print_sdl
+from app.domain.validation.text import check_text, check_url
+from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
-from app.services.demo import DemoRefused
 from app.services.imports import dry_run_import, import_records
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table

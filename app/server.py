@@ -17,19 +17,19 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import __version__
-from app.db.engine import Database
+from app.asgi import now_utc
+from app.db.core.database import Database
 from app.db.migrations import migrate
-from app.graphql.documents import create_document_store
-from app.graphql.schema import create_schema
+from app.demo import load_demo, send_demo_posts
+from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.persisted_documents import create_document_store
 from app.http.websocket_protocol import WebSocketProtocol
-from app.main import now_utc
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
-from app.services.demo import load_demo, send_demo_posts
 from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
-from app.worker.starting import describe_worker
+from app.worker.factory import describe_worker
 
 if sys.platform != "win32":
     import resource
@@ -60,7 +60,7 @@ def serve_forever(settings: Settings) -> None:
         key = asyncio.run(_bootstrap_database(settings))
         click.echo(_startup_banner(settings, listening, key))
         config = uvicorn.Config(
-            "app.main:from_environment",
+            "app.asgi:create_app_from_env",
             factory=True,
             workers=settings.workers,
             log_config=None,

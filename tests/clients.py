@@ -10,10 +10,10 @@ import httpx
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from app.db.engine import Database
+from app.asgi import DEFAULT_CONNECTION_TIMEOUTS, create_app
+from app.db.core.database import Database
 from app.domain.ids import WorkspaceId
-from app.graphql.streams.times import ConnectionTimeouts
-from app.main import DEFAULT_CONNECTION_TIMEOUTS, create_app
+from app.graphql.timeouts import ConnectionTimeouts
 from app.settings import Settings, read_settings
 from tests.factories import NOW
 

@@ -19,14 +19,14 @@ import hypothesis
 import pytest
 import structlog
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Base
-from app.explorer.page import STATIC_DIR
+from app.web.graphiql import STATIC_DIR
 from tests import postgres
 from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_api_key, add_workspace
-from tests.graphql.statements import RecordingDriver
+from tests.recording_driver import RecordingDriver
 from tests.servers import ServerProcess
 
 ENGINES = ("sqlite", "postgresql")

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.models import Account, ApiKey, Attempt, Destination, Post, Workspace
 from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
 from app.domain.attempts import AttemptKind

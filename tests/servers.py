@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from app.settings import DEMO_KEY_SECRET
-from tests.processes import StartProcess, fork
+from tests.command_processes import StartProcess, fork
 
 DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
 DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from graphql import OperationDefinitionNode, build_schema, parse, validate
 
-from app.db.engine import Database
-from app.db.integrity import find_problems
-from app.graphql.demand import analyze_cost
-from app.graphql.limits import collect_stats, enforce_limits
+from app.db.core.database import Database
+from app.db.tools.integrity import find_problems
+from app.graphql.engine.cost import analyze_cost
+from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
-from tests.bench.growth import Growth
-from tests.bench.lineup import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
+from tests.bench.contender_list import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
 from tests.bench.load import Figures
 from tests.bench.ratio import (
     TABLE,
@@ -36,11 +35,12 @@ from tests.bench.ratio import (
 from tests.bench.report import report
 from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS, QUESTIONS
 from tests.bench.results import Results, Verdict, verdicts
-from tests.bench.runs import start_all
-from tests.bench.starting import Start
+from tests.bench.rounds import start_all
+from tests.bench.scaling import Growth
+from tests.bench.startup import Start
 from tests.bench.verification import Differs, ask_all
+from tests.external_programs import ROOT
 from tests.factories import NOW
-from tests.programs import ROOT
 
 SQLITE, POSTGRESQL = ENGINES
 

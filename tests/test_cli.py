@@ -12,14 +12,14 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import __version__
+from app.asgi import now_utc
 from app.cli import main
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.models import Account
 from app.domain.ids import WorkspaceId
-from app.main import now_utc
 from app.settings import settings_table
 from tests.clients import app_client
-from tests.db.contents import all_rows
+from tests.db.all_tables import all_rows
 from tests.factories import NOW
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"

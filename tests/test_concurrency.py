@@ -17,10 +17,9 @@ import httpx
 import pytest
 from sqlalchemy import event, text
 
-from app.db.engine import Database, WriteSession
-from app.db.integrity import find_problems
-from app.db.workspaces import WorkspaceRef
-from app.domain.editing import PostChanges
+from app.db.core.database import Database, WriteSession
+from app.db.repositories.workspaces import WorkspaceRef
+from app.db.tools.integrity import find_problems
 from app.domain.errors import (
     ErrorCode,
     NotFound,
@@ -29,17 +28,18 @@ from app.domain.errors import (
 )
 from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
-from app.domain.imports.json_texts import JsonText
-from app.domain.imports.records import parse_records
+from app.domain.importing.json_stream import JsonText
+from app.domain.importing.records import parse_records
+from app.domain.post_commands import PostChanges
 from app.domain.workspaces import WorkspaceKind
 from app.services.imports import import_records
 from app.services.posts import cancel_post, change_post, create_post, delete_post
 from app.services.retries import retry_one_post
-from app.services.writing import WriteContext
+from app.services.unit_of_work import WriteContext
 from tests.clients import Tenant
-from tests.db.contents import all_rows
-from tests.db.test_engine import only_on_postgresql
-from tests.domain.test_editing import wanted
+from tests.db.all_tables import all_rows
+from tests.db.core.test_database import only_on_postgresql
+from tests.domain.test_post_commands import wanted
 from tests.factories import (
     NOW,
     add_account,

@@ -8,16 +8,17 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from app.db.engine import Database, WriteSession
-from app.db.events import append_events, read_changes
-from app.domain.editing import PostChanges
+from app.db.core.database import Database, WriteSession
+from app.db.repositories.events import append_events, read_changes
 from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind
 from app.domain.ids import PostId, WorkspaceId
-from app.services.feeds import ChangeFeed
+from app.domain.post_commands import PostChanges
+from app.services.change_feed import ChangeFeed
 from app.services.posts import cancel_post, change_post, create_post, delete_post
-from app.services.writing import UnitOfWork, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.clients import Tenant
-from tests.db.feeds import (
+from tests.db.core.test_database import only_on_postgresql
+from tests.db.repositories.event_rows import (
     ALL_CHANGES,
     append_test_events,
     numbered_events,
@@ -25,12 +26,11 @@ from tests.db.feeds import (
     seqs_per_page,
     stored_seqs,
 )
-from tests.db.test_engine import only_on_postgresql
-from tests.domain.test_editing import wanted
+from tests.domain.test_post_commands import wanted
 from tests.factories import NOW, add_account, add_workspace, no_quota
 from tests.servers import TIMEOUT_SECONDS
-from tests.services.following import NO_POLLING
-from tests.services.publishers import write_context
+from tests.services.feed_scenario import NO_POLLING
+from tests.services.publishing_calls import write_context
 from tests.test_concurrency import PATIENT, waiting, without
 
 WRITERS = 8

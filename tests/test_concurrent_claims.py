@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.db.core.database import Database
+from app.db.tools.integrity import find_problems
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.services.claiming import ClaimRequest, claim_destinations
-from app.services.publishing import Publisher, start_attempt
-from tests.db.test_engine import only_on_postgresql
+from app.services.claims import ClaimRequest, claim_destinations
+from app.services.reports import Publisher, start_attempt
+from tests.db.core.test_database import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.test_concurrency import PATIENT, held_back, without
 

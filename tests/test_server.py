@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import text
 
 from app import __version__
-from app.db.engine import Database
+from app.asgi import now_utc
+from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.domain.times import format_instant
-from app.main import now_utc
+from tests.command_processes import StartProcess, fork, spawn
 from tests.factories import add_workspace
-from tests.processes import StartProcess, fork, spawn
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 
@@ -307,7 +307,7 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
     file.write_text('{"y": "{ nope }"}')
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: logged(server, "aborting the restart") == 1)
-    assert [each["event"] for each in server.log_events() if each["logger"] == "app.main"] == [
+    assert [each["event"] for each in server.log_events() if each["logger"] == "app.asgi"] == [
         f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot run (line 1, column 3):"
         " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.settings import (
     DEMO_KEY_SECRET,
     GraphQLLimits,

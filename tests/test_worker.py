@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 from app import __version__
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.asgi import now_utc
+from app.db.core.database import Database
+from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
-from app.main import now_utc
-from app.platforms.ledger import SandboxStore
 from app.platforms.sandbox import Behaviour
-from tests import processes
-from tests.processes import fork, spawn
+from app.platforms.sandbox_store import SandboxStore
+from tests import command_processes
+from tests.command_processes import fork, spawn
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess
-from tests.worker.running import SentPost, add_sent_post, is_published, wait_until
+from tests.worker.worker_bench import SentPost, add_sent_post, is_published, wait_until
 
 LEASE = "2"
 """Seconds; as short as a busy machine lets a worker keep it."""
@@ -62,7 +62,7 @@ def is_started(state: DestinationState) -> bool:
     return state.started_at is not None
 
 
-async def exit_code(process: processes.CommandProcess) -> int:
+async def exit_code(process: command_processes.CommandProcess) -> int:
     return await asyncio.to_thread(process.wait, TIMEOUT_SECONDS)
 
 
@@ -227,7 +227,7 @@ def _read_until(terminal: int, text: str) -> str:
     indirect=["engine"],
 )
 def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
-    empty_database_url: str, tmp_path: Path, workers: str, how: processes.StartProcess
+    empty_database_url: str, tmp_path: Path, workers: str, how: command_processes.StartProcess
 ) -> None:
     folder = tmp_path / "servers"
     folder.mkdir()

@@ -21,13 +21,13 @@ from pathlib import Path
 import click
 from sqlalchemy import func, select
 
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Attempt, Destination
+from app.db.tools.integrity import find_problems
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.ids import AccountId, WorkspaceId
-from app.platforms.ledger import SandboxStore
+from app.platforms.sandbox_store import SandboxStore
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
 from tests.servers import LoggedProcess

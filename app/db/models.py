@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.db.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
+from app.db.core.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.posts import PostStatus

@@ -8,9 +8,15 @@ from uuid import UUID
 
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.redaction import redact, redact_url
-from app.domain.text import MAX_URL_LENGTH, check_name, check_text, check_url, percent_encode_url
 from app.domain.times import truncate_to_ms
+from app.domain.validation.redaction import redact, redact_url
+from app.domain.validation.text import (
+    MAX_URL_LENGTH,
+    check_name,
+    check_text,
+    check_url,
+    percent_encode_url,
+)
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_RAW_LENGTH = 4096

@@ -14,9 +14,9 @@ from app.domain.accounts import Account
 from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
-from app.domain.json_values import json_equal
 from app.domain.posts import Post
 from app.domain.times import format_instant
+from app.domain.validation.json_values import json_equal
 
 
 class EventKind(StrEnum):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.domain.text import check_name
+from app.domain.validation.text import check_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

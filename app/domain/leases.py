@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from app.domain.connecting import check_platform
+from app.domain.account_commands import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.signing import Signer

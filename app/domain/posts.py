@@ -8,9 +8,9 @@ from typing import Protocol, Self
 
 from app.domain.destinations import Destination, DestinationState, DestinationStatus
 from app.domain.ids import DestinationId, PostId
-from app.domain.json_values import json_equal
-from app.domain.text import fold_for_search
 from app.domain.transitions import cancelled, rescheduled, unclaimable
+from app.domain.validation.json_values import json_equal
+from app.domain.validation.text import fold_for_search
 
 
 class PostStatus(StrEnum):

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import TypeVar
 
 from app.domain.destinations import ErrorCategory
-from app.domain.fields import ObjectReader
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
+from app.domain.validation.object_reader import ObjectReader
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.headers import RawHeaders, headers_dict
 from app.http.preferences import parse_parameters
+from app.http.request_headers import RawHeaders, headers_dict
 
 MAX_JSON_DEPTH = 100
 """Levels of objects and lists; more would exhaust the stack of whatever walks through them."""

@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from app.platforms.ledger import SandboxStore
 from app.platforms.protocol import Platform
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
+from app.platforms.sandbox_store import SandboxStore
 from app.settings import SettingsError
 
 

@@ -12,8 +12,8 @@ import structlog
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.times import truncate_to_ms
-from app.platforms.ledger import SandboxPost, SandboxStore
 from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
+from app.platforms.sandbox_store import SandboxPost, SandboxStore
 
 PLATFORM_NAME = "sandbox"
 

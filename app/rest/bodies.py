@@ -7,10 +7,10 @@ Unknown members are ignored, and so is what only answers have: what was read may
 from collections.abc import Callable, Iterable, Mapping
 
 from app.domain.errors import BulkLimitExceeded, InvalidFieldName, InvalidInput
-from app.domain.fields import MAX_COUNT, ObjectReader
 from app.domain.posts import MAX_BULK_POSTS, PostStatus
-from app.domain.text import MAX_SEARCH_LENGTH
 from app.domain.times import format_instant, parse_instant
+from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
+from app.domain.validation.text import MAX_SEARCH_LENGTH
 from app.rest.parameters import parse_post_id
 from app.rest.requests import DocumentCall, RestRequest
 

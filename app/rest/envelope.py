@@ -10,8 +10,8 @@ from starlette.types import Scope
 
 from app.domain.errors import InvalidApiKey, PostResultsError
 from app.domain.times import format_instant
-from app.http.headers import combined_header
-from app.http.not_modified import etag_matches, weak_etag
+from app.http.etags import etag_matches, weak_etag
+from app.http.request_headers import combined_header
 from app.http.responses import BytesResponse
 from app.http.state import request_state
 from app.rest.errors import error_object

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from app.domain.errors import InvalidInput
-from app.domain.fields import ObjectReader
 from app.domain.idempotency import IdempotencyKey, body_key
 from app.domain.ids import ApiKeyId
+from app.domain.validation.object_reader import ObjectReader
 from app.http.body import read_body, read_json_object, require_json
-from app.http.headers import headers_dict
+from app.http.request_headers import headers_dict
 
 Variables = Mapping[str, object]
 

@@ -5,20 +5,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.db.access import count_queued_posts, posts_failed_with_auth
-from app.db.account_writes import find_account_by_platform_user, lock_platform_account
-from app.db.engine import Database
-from app.db.workspaces import allocate_account_id
-from app.domain import connecting
-from app.domain.access import require_access, retry_after_reconnect
+from app.db.core.database import Database
+from app.db.repositories.account_writes import find_account_by_platform_user, lock_platform_account
+from app.db.repositories.blocked_accounts import count_queued_posts, posts_failed_with_auth
+from app.db.repositories.workspaces import allocate_account_id
+from app.domain import account_commands
+from app.domain.account_commands import AccountChanges, NewConnection
 from app.domain.accounts import Account
-from app.domain.connecting import AccountChanges, NewConnection
+from app.domain.blocked_accounts import require_access, retry_after_reconnect
 from app.domain.errors import Conflict, NotFound
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
-from app.domain.retrying import MAX_RETRIES
-from app.services.repetition import StoredOutcome, run_idempotently
-from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
+from app.domain.manual_retries import MAX_RETRIES
+from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ async def connect_account(
 
     Conflict where the workspace has no number left for it.
     """
-    connecting.check_connection(connection)
+    account_commands.check_connection(connection)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         async def connect() -> StoredOutcome:
             known = await _find_existing_account(uow, connection)
             if known is None:
                 account_id = await _allocate_account_id(uow)
-                account = connecting.connect(connection, account_id, write_context.now)
+                account = account_commands.connect(connection, account_id, write_context.now)
             else:
-                account = connecting.connect_existing(known, connection, write_context.now)
+                account = account_commands.connect_existing(known, connection, write_context.now)
             await uow.save_accounts([account])
             return {"id": account.id}
 
@@ -66,7 +66,7 @@ async def change_account(
         database,
         write_context,
         account_id,
-        lambda account: connecting.change_account(account, changes, write_context.now),
+        lambda account: account_commands.change_account(account, changes, write_context.now),
     )
 
 
@@ -77,7 +77,7 @@ async def disconnect_account(
 
     async def work(uow: UnitOfWork) -> int:
         account = await get_account_for_update(uow, account_id)
-        await uow.save_accounts([connecting.disconnect(account, write_context.now)])
+        await uow.save_accounts([account_commands.disconnect(account, write_context.now)])
         return await count_queued_posts(uow.reader, account_id)
 
     return await run_in_transaction(database, write_context, work)
@@ -93,7 +93,7 @@ async def mark_reconnected(
         database,
         write_context,
         account_id,
-        lambda account: connecting.reconnected(account, token_expires_at, write_context.now),
+        lambda account: account_commands.reconnected(account, token_expires_at, write_context.now),
     )
 
 

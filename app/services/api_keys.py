@@ -10,8 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from app.db import api_keys
-from app.db.engine import Database
+from app.db.core.database import Database
+from app.db.repositories import api_keys
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
 from app.domain.errors import InvalidApiKey
 from app.domain.ids import ApiKeyId, WorkspaceId

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from app.db.copying import copy_database
-from app.db.engine import Database
+from app.db.core.database import Database
+from app.db.core.write_lock import LOCK_FILE_SUFFIXES
 from app.db.migrations import check_schema_version, migrate
-from app.db.turns import LOCK_FILE_SUFFIXES
+from app.db.tools.copying import copy_database
 
 _OWNER_ONLY_MODE = 0o600
 _SQLITE_MAGIC = b"SQLite format 3\0"

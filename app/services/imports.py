@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from app.db.account_writes import load_accounts
-from app.db.engine import Database, Reader
-from app.db.post_writes import load_posts, post_ids_by_destination_id
-from app.db.workspaces import WorkspaceRef, lock_workspace, reserve_account_ids
+from app.db.core.database import Database, Reader
+from app.db.repositories.account_writes import load_accounts
+from app.db.repositories.post_writes import load_posts, post_ids_by_destination_id
+from app.db.repositories.workspaces import WorkspaceRef, lock_workspace, reserve_account_ids
 from app.domain.errors import InvalidInput
-from app.domain.imports.bringing_in import ImportResult, ImportState, import_record
-from app.domain.imports.merging import destination_id
-from app.domain.imports.records import PostRecord, RejectedRecord
+from app.domain.importing.importer import ImportResult, ImportState, import_record
+from app.domain.importing.merging import destination_id
+from app.domain.importing.records import PostRecord, RejectedRecord
 from app.domain.times import truncate_to_ms
 from app.domain.workspaces import WorkspaceKind
-from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 _MAX_BATCH_ROWS = 400
 """Posts and destinations of one transaction: so few that nobody else waits for long."""

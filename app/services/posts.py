@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 from uuid import UUID
 
-from app.db.engine import Database
-from app.domain import editing
+from app.db.core.database import Database
+from app.domain import post_commands
 from app.domain.accounts import Account, HealthReason, blocking_reason
-from app.domain.editing import NewPost, PostChanges
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, IdFactory, PostId
+from app.domain.post_commands import NewPost, PostChanges
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
-from app.services.repetition import StoredOutcome, run_idempotently
-from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
+from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def create_post(
 
     `admit` is asked before anything is created, and not for a repetition; it may refuse.
     """
-    editing.check_new_post(new_post)
+    post_commands.check_new_post(new_post)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         async def create() -> StoredOutcome:
@@ -148,7 +148,7 @@ async def change_post(
     new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
     def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.change_post(
+        return post_commands.change_post(
             post,
             changes,
             accounts,
@@ -167,14 +167,14 @@ async def schedule_post(
     database: Database,
     write_context: WriteContext,
     post_id: PostId,
-    schedule: editing.Schedule,
+    schedule: post_commands.Schedule,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
     new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
     def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.schedule_post(
+        return post_commands.schedule_post(
             post,
             accounts,
             schedule,
@@ -197,7 +197,9 @@ async def cancel_post(
     expected_version: int | None,
 ) -> None:
     def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.cancel_post(post, expected_version=expected_version, now=write_context.now)
+        return post_commands.cancel_post(
+            post, expected_version=expected_version, now=write_context.now
+        )
 
     await _apply_post_change(database, write_context, post_id, change)
 
@@ -210,7 +212,9 @@ async def delete_post(
     expected_version: int | None,
 ) -> None:
     def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return editing.delete_post(post, expected_version=expected_version, now=write_context.now)
+        return post_commands.delete_post(
+            post, expected_version=expected_version, now=write_context.now
+        )
 
     await _apply_post_change(database, write_context, post_id, change)
 
@@ -244,7 +248,7 @@ async def _apply_post_change(
     *,
     requested_account_ids: Sequence[AccountId] = (),
 ) -> tuple[AccountWarning, ...]:
-    editing.check_account_ids(requested_account_ids)
+    post_commands.check_account_ids(requested_account_ids)
 
     async def work(uow: UnitOfWork) -> tuple[AccountWarning, ...]:
         post = await get_post_for_update(uow, post_id)
@@ -263,7 +267,7 @@ def _build_post(
     write_context: WriteContext,
     new_id: IdFactory,
 ) -> Post:
-    return editing.create_post(
+    return post_commands.create_post(
         new_post, accounts, post_id=PostId(new_id()), new_id=new_id, now=write_context.now
     )
 
@@ -272,7 +276,7 @@ def _check_or_reject(new_post: NewPost | RejectedPost) -> NewPost | RejectedPost
     if isinstance(new_post, RejectedPost):
         return new_post
     try:
-        editing.check_new_post(new_post)
+        post_commands.check_new_post(new_post)
     except InvalidInput as error:
         return RejectedPost.from_error(error)
     return new_post

@@ -4,23 +4,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
-from app.db.account_writes import load_accounts
-from app.db.destinations import DestinationFilter, retry_candidates
-from app.db.engine import Database
-from app.db.pages import Page, PageRequest
-from app.db.post_writes import load_posts
+from app.db.core.database import Database
+from app.db.core.paging import Page, PageRequest
+from app.db.repositories.account_writes import load_accounts
+from app.db.repositories.destinations import DestinationFilter, retry_candidates
+from app.db.repositories.post_writes import load_posts
 from app.domain.accounts import Account
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.manual_retries import RetryDecision, RetryRefusal, retry_destinations, retry_post
 from app.domain.posts import Post
-from app.domain.retrying import RetryDecision, RetryRefusal, retry_destinations, retry_post
 from app.domain.times import format_instant, parse_instant
+from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update
-from app.services.repetition import StoredOutcome, run_idempotently
-from app.services.writing import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from app.db import api_keys, workspaces
-from app.db.engine import Database, WriteSession
+from app.db.core.database import Database, WriteSession
+from app.db.repositories import api_keys, workspaces
+from app.demo import DEMO_WORKSPACE_ID
 from app.domain.api_keys import Scope, make_key
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 from app.services.api_keys import RandomBytes
-from app.services.demo import DEMO_WORKSPACE_ID
 
 FIRST_WORKSPACE_NAME = "default"
 FIRST_KEY_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN)

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import structlog
 
-from app.services.claiming import Claim, ClaimRequest, claim_destinations, claim_verifications
-from app.worker.holds import LeaseTimer
-from app.worker.means import OPERATOR_PUBLISHER, WorkerContext
+from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.lease_renewal import LeaseTimer
 from app.worker.publisher import publish
 from app.worker.verifier import verify
 

@@ -8,20 +8,20 @@ from collections.abc import Callable
 import click
 
 from app import __version__
-from app.background import PERIODIC_INTERVAL, run_periodically
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
 from app.pubsub.protocol import ignore_wake_up
-from app.services.access import fail_due_on_blocked_accounts
-from app.services.leases import settle_expired_leases
+from app.services.blocked_accounts import fail_due_on_blocked_accounts
+from app.services.change_notifications import run_change_notifier
+from app.services.expired_leases import settle_expired_leases
+from app.services.periodic import PERIODIC_INTERVAL, run_periodically
 from app.services.retry_policies import load_retry_policies
-from app.services.wakeups import run_change_notifier
 from app.settings import Settings
-from app.worker.starting import describe_worker, make_worker, worker_stats
+from app.worker.factory import describe_worker, make_worker, worker_stats
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

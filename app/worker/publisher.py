@@ -17,16 +17,16 @@ from app.domain.attempts import (
 )
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import Conflict, InvalidInput, LeaseLost, RequestError
-from app.domain.redaction import redact, redact_url
 from app.domain.times import format_instant
+from app.domain.validation.redaction import redact, redact_url
 from app.platforms.protocol import (
     NotPublished,
     PublishRequest,
     make_publish_request,
     not_called_error,
 )
-from app.services.claiming import Claim
-from app.services.publishing import (
+from app.services.claims import Claim
+from app.services.reports import (
     ReportResult,
     release_claim,
     report_failed,
@@ -34,10 +34,10 @@ from app.services.publishing import (
     report_unknown,
     start_attempt,
 )
-from app.worker.holds import LeaseTimer, renew_lease
-from app.worker.insisting import always_retry, retry_while
-from app.worker.means import OPERATOR_PUBLISHER, WorkerContext
-from app.worker.tally import attempt_result
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.lease_renewal import LeaseTimer, renew_lease
+from app.worker.retry import always_retry, retry_while
+from app.worker.stats import attempt_result
 
 CallResult = Publication | NotPublished | Exception
 """How a call to a platform ended; any other exception leaves open whether it published."""

@@ -7,15 +7,15 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
-from app.domain.findings import VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupMiss, PublishRequest, make_publish_request
-from app.services.claiming import Claim
-from app.services.publishing import ReportResult, report_verified
-from app.worker.holds import LeaseTimer
-from app.worker.insisting import retry_while
-from app.worker.means import OPERATOR_PUBLISHER, WorkerContext
+from app.services.claims import Claim
+from app.services.reports import ReportResult, report_verified
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.lease_renewal import LeaseTimer
 from app.worker.publisher import log_fields, sanitize_publication
-from app.worker.tally import attempt_result
+from app.worker.retry import retry_while
+from app.worker.stats import attempt_result
 
 _FINDINGS_BY_MISS = {
     LookupMiss.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,

@@ -17,16 +17,16 @@ from uuid import UUID
 
 import click
 
-from tests.bench import machine, proc
-from tests.bench.lineup import ENGINES, FIXED_BODY, POSTGRESQL, contenders
+from tests.bench import linux_processes, machine
+from tests.bench.contender_list import ENGINES, FIXED_BODY, POSTGRESQL, contenders
 from tests.bench.load import Load
 from tests.bench.report import report
 from tests.bench.requests import QUESTIONS
 from tests.bench.results import Results, verdicts
-from tests.bench.runs import cores, databases, seed_all, some_of, start_all, time_all
+from tests.bench.rounds import cores, databases, seed_all, some_of, start_all, time_all
 from tests.bench.seeding import Drawing
 from tests.bench.servers import ServerFailed, peak_memory_mb
-from tests.bench.starting import Start, starts
+from tests.bench.startup import Start, starts
 from tests.bench.verification import Differs
 
 
@@ -49,7 +49,7 @@ def run(
     server_cpu, asking_cpu = cores()
     database_pid = machine.postgresql_pid(urls[POSTGRESQL]) if POSTGRESQL in urls else None
     if database_pid is not None:
-        proc.pin(database_pid, asking_cpu)
+        linux_processes.pin(database_pid, asking_cpu)
     ids = some_of(all_ids)
     servers = start_all(stack, chosen, bodies, token, ids, server_cpu)
     took = list(starts(servers, ids[0]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.bench import proc
+from tests.bench import linux_processes
 from tests.bench.servers import Server
 
 _SCRIPT = Path(__file__).with_name("load.lua")
@@ -93,5 +93,5 @@ def _by_wrk(server: Server, question: str, ids: Sequence[object], load: Load) ->
 
 
 def _cpu(server: Server, database_pid: int | None) -> tuple[float, float]:
-    database = 0.0 if database_pid is None else proc.cpu_seconds(database_pid)
-    return proc.cpu_seconds(server.pid), database
+    database = 0.0 if database_pid is None else linux_processes.cpu_seconds(database_pid)
+    return linux_processes.cpu_seconds(server.pid), database

@@ -16,8 +16,8 @@ from typing import TypeVar
 import asyncpg
 from sqlalchemy import make_url
 
-from tests.bench import proc
-from tests.bench.lineup import PEERS, ROOT
+from tests.bench import linux_processes
+from tests.bench.contender_list import PEERS, ROOT
 
 T = TypeVar("T")
 
@@ -51,7 +51,9 @@ def postgresql_pid(url: str) -> int | None:
 
     async def look(connection: asyncpg.Connection) -> int | None:
         backend = int(await connection.fetchval("SELECT pg_backend_pid()"))
-        return proc.parent(backend) if proc.name(backend) == "postgres" else None
+        return (
+            linux_processes.parent(backend) if linux_processes.name(backend) == "postgres" else None
+        )
 
     return asyncio.run(_connected(url, look))
 

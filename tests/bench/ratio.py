@@ -18,10 +18,10 @@ from pathlib import Path
 
 import click
 
-from tests.bench.lineup import DATA_LIMIT, OURS, SQLITE, Name, contenders
+from tests.bench.contender_list import DATA_LIMIT, OURS, SQLITE, Name, contenders
 from tests.bench.load import Figures, Load
 from tests.bench.requests import QUESTIONS
-from tests.bench.runs import cores, databases, seed_all, some_of, start_all, time_all
+from tests.bench.rounds import cores, databases, seed_all, some_of, start_all, time_all
 from tests.bench.seeding import Drawing
 from tests.bench.servers import ServerFailed
 from tests.bench.verification import Differs

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tests.bench.lineup import ENGINES, NO_ENGINE, OURS, Name
+from tests.bench.contender_list import ENGINES, NO_ENGINE, OURS, Name
 from tests.bench.requests import QUESTIONS
 from tests.bench.results import Results, Verdict
-from tests.bench.starting import Start
+from tests.bench.startup import Start
 
 _TITLES = {
     "Q1": "Q1: one post's results",

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from tests.bench.lineup import (
+from tests.bench.contender_list import (
     DATA_LIMIT,
     ENGINES,
     FIXED_BODY,

@@ -15,25 +15,25 @@ from uuid import UUID
 
 from sqlalchemy import insert, text
 
-from app.db import api_keys, workspaces
-from app.db.demo import DemoRows
-from app.db.engine import Database, WriteSession
+from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.db.models import Base
+from app.db.repositories import api_keys, workspaces
+from app.db.repositories.demo import DemoRows
+from app.demo import courses
+from app.demo.accounts import DemoAccount
+from app.demo.courses import Course, Try
+from app.demo.failures import LASTING, PASSING
+from app.demo.phrases import draw_content
+from app.demo.posts import DemoPost
+from app.demo.rows import demo_rows
+from app.demo.scene import Scene
+from app.demo.tries import draw_seconds, draw_uuid, failed_tries
 from app.domain.api_keys import NewApiKey, Scope, make_key
 from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
 from app.domain.ids import AccountId, ApiKeyId, WorkspaceId
 from app.domain.times import truncate_to_ms
 from app.domain.workspaces import WorkspaceKind
-from app.services.demo import courses
-from app.services.demo.accounts import DemoAccount
-from app.services.demo.courses import Course, Try
-from app.services.demo.failures import LASTING, PASSING
-from app.services.demo.phrases import draw_content
-from app.services.demo.posts import DemoPost
-from app.services.demo.rows import demo_rows
-from app.services.demo.scene import Scene
-from app.services.demo.tries import draw_seconds, draw_uuid, failed_tries
 from tests.factories import KEY_PREFIX
 from tests.postgres import script_runner
 

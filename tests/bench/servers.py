@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench import proc
-from tests.bench.lineup import OURS, Contender
+from tests.bench import linux_processes
+from tests.bench.contender_list import OURS, Contender
 from tests.bench.requests import Request
 
 _SECONDS_TO_START = 60
@@ -120,7 +120,7 @@ def running(
 
 
 def peak_memory_mb(server: Server) -> float:
-    return proc.peak_memory_mb(server.pid)
+    return linux_processes.peak_memory_mb(server.pid)
 
 
 def _free_port() -> int:

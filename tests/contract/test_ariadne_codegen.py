@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from app.domain.errors import concrete_errors
-from tests.programs import ROOT, run_program
+from tests.external_programs import ROOT, run_program
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 DOCUMENTS = Path(__file__).parent / "documents.graphql"

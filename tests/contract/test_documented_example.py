@@ -7,13 +7,13 @@ and `meta`, which is new every time. Three keys follow the documented ones in ev
 import orjson
 import pytest
 
-from app.db.engine import Database
-from app.rest.routes import PREFIXES
-from app.services.demo import load_demo
+from app.db.core.database import Database
+from app.demo import load_demo
+from app.rest.endpoints import PREFIXES
 from app.settings import read_settings
 from tests.clients import app_client
 from tests.factories import KEY_PREFIX, NOW
-from tests.rest.envelopes import check_envelope
+from tests.rest.envelope import check_envelope
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.db.engine import Database, WriteSession
+from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
-from app.rest.routes import ENDPOINTS, PREFIXES
+from app.rest.endpoints import ENDPOINTS, PREFIXES
 from app.settings import read_settings
 from tests.clients import app_client
 from tests.factories import (
@@ -22,7 +22,7 @@ from tests.factories import (
     add_workspace,
     started,
 )
-from tests.rest.envelopes import check_envelope, failure_error, success_data
+from tests.rest.envelope import check_envelope, failure_error, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 READS = [call for call in ENDPOINTS if call.method == "GET"]

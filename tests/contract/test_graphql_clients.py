@@ -9,7 +9,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXTransport
 from graphql import lexicographic_sort_schema, print_schema
 
-from tests.programs import ROOT, run_program
+from tests.external_programs import ROOT, run_program
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 CLIENTS = ["apollo", "urql", "graphql-request", "gql"]

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.programs import run_program
+from tests.external_programs import run_program
 from tests.servers import DEMO_KEY, ServerProcess
 
 AUDITS = 61

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run_program
+from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 POST = {

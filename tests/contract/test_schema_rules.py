@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.programs import JAVASCRIPT, ROOT, npm_project, run_program
+from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
 
 BROKEN = '''
 """All that can be read."""

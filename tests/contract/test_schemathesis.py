@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT, run_program
+from tests.external_programs import ROOT, run_program
 from tests.servers import DEMO_KEY, ServerProcess
 
 

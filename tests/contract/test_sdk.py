@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.domain.times import format_instant
-from tests.programs import run_program
+from tests.external_programs import run_program
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 Call = tuple[str, str] | tuple[str, str, Any] | tuple[str, str, Any, Any]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.live import Clients, Writer, clients_of
-from tests.processes import fork
+from tests.command_processes import fork
+from tests.contract.subscription_clients import Clients, Writer, clients_of
 from tests.servers import DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 CLIENTS = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by graphql-sse", "urql by fetch"]

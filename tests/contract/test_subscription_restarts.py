@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.live import Operation, Writer, clients_of
+from tests.contract.subscription_clients import Operation, Writer, clients_of
 from tests.servers import ServerProcess
 
 BY_SOCKET = ["graphql-ws", "graphql-ws, eager", "apollo", "urql"]

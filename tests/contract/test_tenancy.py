@@ -5,14 +5,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.domain.events import Event, EventKind
 from app.domain.ids import WorkspaceId
-from app.rest.routes import ENDPOINTS, PREFIXES
+from app.rest.endpoints import ENDPOINTS, PREFIXES
 from tests.clients import app_client
-from tests.db.feeds import append_test_events, numbered_events
+from tests.db.repositories.event_rows import append_test_events, numbered_events
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
-from tests.rest.envelopes import failure_error, success_data
+from tests.rest.envelope import failure_error, success_data
 
 BY_ID = [call.path for call in ENDPOINTS if call.method == "GET" and "{" in call.path]
 FOREIGN_ACCOUNT = 2280

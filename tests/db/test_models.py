@@ -13,7 +13,7 @@ from sqlalchemy import CheckConstraint, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.models import Base, Destination, IdempotencyKey
 from app.domain.destinations import (
     DestinationState,
@@ -22,7 +22,7 @@ from app.domain.destinations import (
     Outcome,
     broken_invariants,
 )
-from tests.db.contents import add_row_in_every_table
+from tests.db.all_tables import add_row_in_every_table
 from tests.factories import (
     NOW,
     add_account,

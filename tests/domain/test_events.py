@@ -16,10 +16,16 @@ from app.domain.attempts import Evidence, Publication
 from app.domain.destinations import Destination
 from app.domain.events import Event, EventKind, account_events, duplicate_event, post_events
 from app.domain.ids import AccountId, DestinationId
+from app.domain.manual_retries import retry_post
 from app.domain.posts import Post
-from app.domain.retrying import retry_post
-from tests.domain.states import ACCOUNTS, SUBMITTED, make_account, make_post, post_strategy
-from tests.domain.test_editing import COMMANDS, change, commands, outcome
+from tests.domain.destination_states import (
+    ACCOUNTS,
+    SUBMITTED,
+    make_account,
+    make_post,
+    post_strategy,
+)
+from tests.domain.test_post_commands import COMMANDS, change, commands, outcome
 from tests.factories import NOW, claimed, draft, failed, queued
 
 TOKENS = {"lease_token", "verification_token"}

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import DestinationId
 from app.domain.posts import PostStatus, post_published_at, post_status, search_text
-from app.domain.text import fold_for_search
-from tests.domain.states import ALL_STATES, LATER, NEVER_ATTEMPTED, RETRY_SCHEDULED, make_post
+from app.domain.validation.text import fold_for_search
+from tests.domain.destination_states import (
+    ALL_STATES,
+    LATER,
+    NEVER_ATTEMPTED,
+    RETRY_SCHEDULED,
+    make_post,
+)
 from tests.factories import NOW, published, queued
 
 QUEUED = DestinationStatus.QUEUED

@@ -27,8 +27,8 @@ from app.domain.transitions import (
     verification_inconclusive,
 )
 from tests import factories
-from tests.domain.histories import PUBLICATION, UNUSED_LEASE_TOKEN
-from tests.domain.states import (
+from tests.domain.attempt_histories import PUBLICATION, UNUSED_LEASE_TOKEN
+from tests.domain.destination_states import (
     ALL_STATES,
     FAILED,
     LATER,

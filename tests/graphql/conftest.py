@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.db.engine import Database
-from tests.graphql.following import LiveTenant, open_live_tenant
+from app.db.core.database import Database
+from tests.graphql.live_tenant import LiveTenant, open_live_tenant
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from datetime import timedelta
 from uuid import UUID
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
-from tests.db.feeds import append_test_events
+from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
     NOW,
     add_account,

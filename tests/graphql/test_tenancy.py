@@ -24,16 +24,16 @@ from graphql import (
 )
 
 import app.graphql
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.domain.ids import DestinationId, NodeKind, encode_node_id
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
-from app.graphql.schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import core_schema, create_schema
 from app.settings import GraphQLLimits, Settings, read_settings
 from tests.clients import Client, app_client
-from tests.db.contents import all_rows
+from tests.db.all_tables import all_rows
 from tests.factories import NOW
-from tests.graphql.questions import (
+from tests.graphql.generated_queries import (
     ArgumentPosition,
     GeneratedQuery,
     argument_positions,

@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Scope
 
 from app.domain.errors import PostResultsError
 from app.http.cors import add_cors
-from app.http.deadline import RequestTimeoutMiddleware
-from app.http.last_resort import ErrorMiddleware
+from app.http.error_middleware import ErrorMiddleware
 from app.http.rate_limits import RateLimits
-from app.http.requests import RequestLoggingMiddleware
+from app.http.request_logging import RequestLoggingMiddleware
 from app.http.state import request_state
+from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.observability.requests import RequestRecord
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)

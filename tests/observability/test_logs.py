@@ -11,7 +11,7 @@ import uvicorn
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.db.engine import Database, WriteSession
+from app.db.core.database import Database, WriteSession
 from app.db.models import Workspace
 from app.observability.logs import configure_logging
 from tests.factories import NOW, add_workspace

@@ -7,7 +7,7 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import AccountId
 from app.platforms.protocol import NotPublished, make_publish_request
-from tests.platforms.postings import (
+from tests.platforms.publish_requests import (
     ACCOUNT,
     DESTINATION,
     POST,

@@ -8,11 +8,11 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.platforms.ledger import SandboxStore
 from app.platforms.protocol import LookupMiss, NotPublished
 from app.platforms.sandbox import Behaviour, Sandbox, Script
+from app.platforms.sandbox_store import SandboxStore
 from tests.factories import NOW
-from tests.platforms.postings import DESTINATION, FixedDeadline, publish_request
+from tests.platforms.publish_requests import DESTINATION, FixedDeadline, publish_request
 
 
 class Recording:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests import postgres
-from tests.pubsub.psql import PostgresSession, open_session
+from tests.pubsub.postgres_session import PostgresSession, open_session
 
 
 @pytest.fixture(scope="module")

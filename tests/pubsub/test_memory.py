@@ -4,7 +4,7 @@ from uuid import UUID
 
 from app.domain.ids import WorkspaceId
 from app.pubsub.memory import MemoryChangeNotifier
-from tests.pubsub.woken import RecordedWakeUps
+from tests.pubsub.recorded_wake_ups import RecordedWakeUps
 
 
 async def test_no_other_process_is_woken() -> None:

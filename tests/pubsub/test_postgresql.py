@@ -10,8 +10,8 @@ import structlog
 from app.domain.ids import WorkspaceId
 from app.pubsub.notifications import MAX_WORKSPACES_PER_PAYLOAD, encode_payload
 from app.pubsub.postgresql import MIN_NOTIFY_INTERVAL
-from tests.pubsub.listening import make_notifier, start_listening
-from tests.pubsub.psql import PostgresSession
+from tests.pubsub.notifiers import make_notifier, start_listening
+from tests.pubsub.postgres_session import PostgresSession
 
 FIRST, SECOND, THIRD = WORKSPACES = [WorkspaceId(UUID(int=number)) for number in (1, 2, 3)]
 

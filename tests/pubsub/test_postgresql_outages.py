@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from app.domain.ids import WorkspaceId
 from app.pubsub.postgresql import SHUTDOWN_TIMEOUT, PostgreSQLChangeNotifier
 from tests import postgres
-from tests.db.silence import TcpProxy, tcp_proxy
-from tests.pubsub.listening import make_notifier, start_listening
-from tests.pubsub.psql import Options, PostgresSession, connection_options
-from tests.pubsub.woken import TIMEOUT_SECONDS, RecordedWakeUps
+from tests.pubsub.notifiers import make_notifier, start_listening
+from tests.pubsub.postgres_session import Options, PostgresSession, connection_options
+from tests.pubsub.recorded_wake_ups import TIMEOUT_SECONDS, RecordedWakeUps
+from tests.tcp_proxy import TcpProxy, tcp_proxy
 
 FIRST, SECOND = (WorkspaceId(UUID(int=number)) for number in (1, 2))
 

@@ -10,7 +10,7 @@ from app.domain.ids import WorkspaceId
 from app.pubsub.memory import MemoryChangeNotifier
 from app.pubsub.postgresql import PostgreSQLChangeNotifier
 from app.pubsub.protocol import ChangeNotifier
-from tests.pubsub.woken import RecordedWakeUps
+from tests.pubsub.recorded_wake_ups import RecordedWakeUps
 
 FIRST, SECOND = (WorkspaceId(UUID(int=number)) for number in (1, 2))
 

@@ -8,7 +8,7 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, failed, published, queued
-from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, success_data
 
 DAY = timedelta(days=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, draft, failed, published, queued, started
-from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, success_data
 
 DAY = timedelta(days=1)
 

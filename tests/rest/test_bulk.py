@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from app.rest.routes import PREFIXES
+from app.rest.endpoints import PREFIXES
 from tests.clients import Tenant
 from tests.factories import NOW, add_account
-from tests.rest.envelopes import ordered_json, success_data
-from tests.rest.writing import PAST, SOON, expect_error, expect_success, non_retryable_error
+from tests.rest.envelope import ordered_json, success_data
+from tests.rest.write_requests import PAST, SOON, expect_error, expect_success, non_retryable_error
 
 DRAFT = {"content": "Idea", "draft": True}
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_post, published, started
-from tests.rest.envelopes import check_envelope, success_data
+from tests.rest.envelope import check_envelope, success_data
 
 VARYING = ("X-Request-Id", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 

@@ -14,12 +14,12 @@ from app.domain.events import Event, account_events, duplicate_event, post_event
 from app.domain.ids import ApiKeyId, PostId
 from app.domain.times import format_instant
 from tests.clients import Tenant
-from tests.db.feeds import append_test_events
-from tests.domain.states import LATER, make_account, make_post
-from tests.domain.test_editing import COMMANDS, change
+from tests.db.repositories.event_rows import append_test_events
+from tests.domain.destination_states import LATER, make_account, make_post
+from tests.domain.test_post_commands import COMMANDS, change
 from tests.factories import NOW, add_account, add_post, queued
-from tests.rest.envelopes import ordered_json, success_data
-from tests.rest.writing import send_json, uncached_data
+from tests.rest.envelope import ordered_json, success_data
+from tests.rest.write_requests import send_json, uncached_data
 
 POST = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
 KEY = ApiKeyId(UUID("0a1b2c3d-0000-4000-8000-000000000001"))

@@ -5,13 +5,13 @@ from uuid import uuid4
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
-from app.graphql.limits import collect_stats, enforce_limits, parse_document
-from app.graphql.schema import core_schema, create_schema
-from app.rest.routes import ENDPOINTS, Endpoint
+from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
+from app.rest.endpoints import ENDPOINTS, Endpoint
 from app.settings import GraphQLLimits, SettingsError, read_settings
 from tests.clients import Tenant, app_client
 from tests.factories import add_account, add_accounts, add_api_key, add_post, draft
-from tests.rest.envelopes import success_data
+from tests.rest.envelope import success_data
 
 SCHEMA = core_schema(create_schema(GraphQLLimits()))
 LOWEST = {

@@ -10,7 +10,7 @@ from app.domain.errors import (
     RateLimitExceeded,
     concrete_errors,
 )
-from app.graphql.errors import error_entry
+from app.graphql.engine.errors import error_entry
 from app.rest.errors import error_object, first_error
 
 

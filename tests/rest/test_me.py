@@ -3,11 +3,11 @@
 from datetime import timedelta
 from uuid import UUID
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from tests.clients import app_client
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace
-from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, success_data
 
 WORKSPACE = UUID("0b1e7a30-0000-4000-8000-000000000001")
 KEY = UUID("0b1e7a30-0000-4000-8000-000000000002")

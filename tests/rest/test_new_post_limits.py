@@ -6,10 +6,10 @@ import pytest
 
 from app.settings import read_settings
 from tests.clients import Tenant, app_client
-from tests.db.contents import all_rows
+from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_api_key
-from tests.rest.envelopes import failure_error, ordered_json
-from tests.rest.writing import non_retryable_error, send_json, uncached_data
+from tests.rest.envelope import failure_error, ordered_json
+from tests.rest.write_requests import non_retryable_error, send_json, uncached_data
 
 DRAFT = {"content": "Idea", "draft": True}
 CREATE = "mutation($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }"

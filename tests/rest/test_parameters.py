@@ -8,7 +8,7 @@ from graphql import GraphQLEnumType, GraphQLInputObjectType
 from starlette.requests import Request
 
 from app.domain.errors import InvalidId, InvalidInput
-from app.graphql.schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import core_schema, create_schema
 from app.rest import parameters
 from app.settings import GraphQLLimits
 

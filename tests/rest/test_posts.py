@@ -20,7 +20,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelopes import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, success_data
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 FIRST = UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890")

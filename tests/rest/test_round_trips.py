@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from app.db.engine import Database
+from app.db.core.database import Database
+from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.times import format_instant
-from app.services.demo import DEMO_WORKSPACE_ID, load_demo
-from app.services.leases import settle_expired_leases
+from app.services.expired_leases import settle_expired_leases
 from tests.clients import Tenant, app_client
-from tests.db.contents import all_rows
+from tests.db.all_tables import all_rows
 from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft
-from tests.rest.envelopes import failure_error, ordered_json, success_data
-from tests.rest.writing import expect_success, send_json, uncached_data
+from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.write_requests import expect_success, send_json, uncached_data
 from tests.servers import DEMO_KEY
 
 KEPT = ("content", "account_ids", "scheduled_for", "timezone", "media_ids", "platform_content")

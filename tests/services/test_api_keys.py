@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, revoke_key
-from tests.db.between import InterceptingDriver
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 
 SECOND = timedelta(seconds=1)

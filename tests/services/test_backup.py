@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.db.copying import TargetNotEmpty
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch
+from app.db.tools.copying import TargetNotEmpty
+from app.db.tools.integrity import find_problems
 from app.services.backup import BackupError, backup, restore
-from tests.db.contents import Ids, add_event, add_row_in_every_table, all_rows
+from tests.db.all_tables import Ids, add_event, add_row_in_every_table, all_rows
 from tests.factories import NOW, add_post, add_workspace, queued
 
 

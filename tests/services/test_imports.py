@@ -10,22 +10,22 @@ from uuid import UUID, uuid5
 import pytest
 from sqlalchemy import select
 
-from app.db.engine import Database
-from app.db.integrity import find_problems
+from app.db.core.database import Database
 from app.db.models import Destination
-from app.db.workspaces import WorkspaceRef
+from app.db.repositories.workspaces import WorkspaceRef
+from app.db.tools.integrity import find_problems
+from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import WorkspaceId
-from app.domain.imports.bringing_in import ImportResult
-from app.domain.imports.json_texts import JsonText
-from app.domain.imports.records import PostRecord, RejectedRecord, parse_records
+from app.domain.importing.importer import ImportResult
+from app.domain.importing.json_stream import JsonText
+from app.domain.importing.records import PostRecord, RejectedRecord, parse_records
 from app.domain.workspaces import WorkspaceKind
-from app.services.access import fail_due_on_blocked_accounts
-from app.services.demo import DEMO_WORKSPACE_ID, load_demo
+from app.services.blocked_accounts import fail_due_on_blocked_accounts
+from app.services.expired_leases import settle_expired_leases
 from app.services.imports import dry_run_import, import_records
-from app.services.leases import settle_expired_leases
 from tests.clients import Client, Tenant, app_client
-from tests.db.contents import add_row_in_every_table, all_rows
+from tests.db.all_tables import add_row_in_every_table, all_rows
 from tests.factories import (
     KEY_PREFIX,
     NOW,
@@ -37,7 +37,7 @@ from tests.factories import (
     queued,
     waiting_for_retry,
 )
-from tests.rest.envelopes import success_data
+from tests.rest.envelope import success_data
 
 BAD_TIME = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"

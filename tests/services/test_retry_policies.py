@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from app.asgi import create_app
 from app.domain.destinations import ErrorCategory
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.main import create_app
 from app.services.retry_policies import load_retry_policies
 from app.settings import SettingsError, read_settings
 

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 import structlog
 
-from app.db.engine import Database, WriteSession
+from app.db.core.database import Database, WriteSession
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
 from app.platforms.protocol import PublishRequest
-from app.services.leases import settle_expired_leases
-from app.services.publishing import ReportResult
+from app.services.expired_leases import settle_expired_leases
+from app.services.reports import ReportResult
 from tests.factories import NOW, queued
-from tests.worker.running import (
+from tests.worker.worker_bench import (
     LEASE,
     SECOND,
     BlockedLookupPlatform,

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, insert, inspect, select
 
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.models import Base, Deployment
 
 SECRET_KEY_BYTES = 32

@@ -23,7 +23,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.schema.config import StrawberryConfig
 
 from app.db import models
-from app.graphql.scalars import SCALARS
+from app.graphql.schema.scalars import SCALARS
 from tests.bench.contenders.envelope import envelope
 from tests.bench.seeding import WORKSPACE_ID
 

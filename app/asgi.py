@@ -1,0 +1,361 @@
+"""The application: its doors, its edge and its life from start to stop. Listening is in app.server."""
+
+import asyncio
+import gc
+import os
+import random
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.db.core.database import Database
+from app.db.migrations import check_schema_version
+from app.db.repositories.workspaces import deployment_secret
+from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
+from app.domain.times import Clock
+from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.persisted_documents import DocumentStore, create_document_store
+from app.graphql.response_cache import ResponseCache
+from app.graphql.schema.context import AppState
+from app.graphql.service import GraphQLService
+from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
+from app.graphql.transport.websocket.config import WebSocketConfig
+from app.graphql.transport.websocket.handshake import GraphQLWebSocketEndpoint
+from app.health import probe_routes
+from app.http.concurrency import ConcurrencyLimiter
+from app.http.cors import add_cors
+from app.http.error_middleware import ErrorMiddleware
+from app.http.rate_limits import RateLimits
+from app.http.request_logging import RequestLoggingMiddleware, new_request_id
+from app.http.root_path import RootPathMiddleware
+from app.http.state import request_state
+from app.http.timeout_middleware import RequestTimeoutMiddleware
+from app.maintenance import run_maintenance
+from app.observability.logs import configure_logging
+from app.observability.metrics import Metrics
+from app.observability.requests import RequestRecorder
+from app.observability.sockets import SocketRecorder
+from app.rest.endpoints import rest_routes
+from app.rest.envelope import error_response
+from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
+from app.services.change_feed import ChangeFeed
+from app.services.change_notifications import run_change_notifier
+from app.services.periodic import PERIODIC_INTERVAL
+from app.services.retry_policies import load_retry_policies
+from app.settings import Settings, SettingsError, read_settings
+from app.shutdown import on_shutdown_signal
+from app.web.graphiql import GraphiQLPage
+from app.worker.factory import embedded_worker
+
+GRAPHQL_PATH = "/graphql"
+
+_GC_THRESHOLDS = (5_000, 20, 10)
+"""A connection that was open for long is found by none but the third; thousands may come back at once."""
+
+_UNAUTHENTICATED_SOCKET_DIVISOR = 4
+"""Of all WebSockets, a fourth may be of clients that have not said yet who they are."""
+
+DEFAULT_CONNECTION_TIMEOUTS = ConnectionTimeouts()
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+def now_utc() -> datetime:
+    """The one clock of the running service."""
+    return datetime.now(UTC)
+
+
+def create_app_from_env() -> Starlette:
+    """The application of a server process, as uvicorn's workers make it."""
+    settings = read_settings(os.environ)
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        app = create_app(settings)
+    except SettingsError as error:  # in a file that was changed while the server ran
+        logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
+        sys.exit(1)
+    _tune_gc()
+    return app
+
+
+def _tune_gc() -> None:
+    """What is there by now stays for good, and an answer makes thousands of objects that are soon gone.
+
+    With Python's own thresholds answers wait for looks at all of it again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock = now_utc,
+    database: Database | None = None,
+    maintenance_interval: timedelta = PERIODIC_INTERVAL,
+    api_key_cache_ttl: timedelta = CACHE_TTL,
+    connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
+) -> Starlette:
+    """The whole service as an ASGI app. At its stop it closes its database, but not one that was given."""
+    own_database = None
+    if database is None:
+        database = own_database = Database(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            timeout=settings.database_timeout,
+        )
+    metrics = Metrics()
+    rate_limits = RateLimits(
+        requests=settings.rate_limit,
+        failed_authentications=settings.failed_auth_rate_limit,
+        new_posts=settings.create_rate_limit,
+        publishing=settings.publish_rate_limit,
+        subscriptions=settings.subscribe_rate_limit,
+        now=clock,
+    )
+    keys = ApiKeyAuthenticator(
+        database,
+        prefix=settings.api_key_prefix,
+        monotonic=time.monotonic,
+        cache_ttl=api_key_cache_ttl,
+    )
+    door = _build_graphql_service(
+        settings, database, clock, keys, rate_limits, metrics, connection_timeouts
+    )
+    documents = create_document_store(settings, door.schema)
+    explorer = GraphiQLPage(
+        key_prefix=settings.api_key_prefix,
+        demo_key=settings.demo_key() if settings.demo else "",
+        trusted_only=documents.trusted_only,
+    )
+    observer = RequestRecorder(metrics)
+    render = _ApiErrorRenderer(clock)
+    endpoint = GraphQLEndpoint(
+        door,
+        documents,
+        graphiql_page=explorer.render,
+        max_body_bytes=settings.max_body_bytes,
+        max_list_entries=settings.graphql.list_entries,
+        max_values=settings.graphql.ids,
+    )
+    sockets = GraphQLWebSocketEndpoint(
+        _websocket_config(settings, door, documents, SocketRecorder(metrics)),
+        allowed_origins=settings.cors_origins,
+    )
+    app = Starlette(
+        routes=[
+            *explorer.routes,
+            *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
+            *probe_routes(database, metrics, clock),
+        ],
+        lifespan=partial(
+            _lifespan,
+            owned_database=own_database,
+            settings=settings,
+            graphql_service=door,
+            clock=clock,
+            maintenance_interval=maintenance_interval,
+        ),
+        exception_handlers={HTTPException: render.render_http_exception},
+        middleware=[
+            Middleware(RootPathMiddleware, root_path=settings.root_path),
+            Middleware(
+                RequestLoggingMiddleware,
+                observer=observer,
+                rate_limits=rate_limits,
+                random_bytes=secrets.token_bytes,
+                monotonic=time.monotonic,
+            ),
+            Middleware(add_cors, settings.cors_origins, render),
+            Middleware(ErrorMiddleware, render=render, report=observer.request_failed),
+            Middleware(RequestTimeoutMiddleware, timeout=settings.request_timeout, render=render),
+            Middleware(_GraphQLRouteMiddleware, http_endpoint=endpoint, websocket_endpoint=sockets),
+        ],
+    )
+    # An answer without a body would be a surprise, and a POST must not be sent twice.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _build_graphql_service(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    authenticator: ApiKeyAuthenticator,
+    rate_limits: RateLimits,
+    metrics: Metrics,
+    connection_timeouts: ConnectionTimeouts,
+) -> GraphQLService:
+    """What runs operations, for every endpoint."""
+    return GraphQLService(
+        schema=create_schema(settings.graphql, is_fast=settings.fast_path),
+        app_state=AppState(
+            database=database,
+            clock=clock,
+            new_id=uuid4,
+            random=random.random,
+            retry_policies=load_retry_policies(settings.retry_policy_file),
+            change_feed=ChangeFeed(database),
+            max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
+        ),
+        rate_limits=rate_limits,
+        authenticator=authenticator,
+        key_usage=LastUsedRecorder(),
+        subscription_limiter=ConcurrencyLimiter(
+            "subscriptions",
+            max_total=settings.max_subscriptions,
+            max_per_key=settings.max_subscriptions_per_key,
+            on_change=metrics.subscriptions_changed,
+        ),
+        timeouts=connection_timeouts,
+        response_cache=ResponseCache(time.monotonic),
+    )
+
+
+def _websocket_config(
+    settings: Settings,
+    graphql_service: GraphQLService,
+    documents: DocumentStore,
+    observer: SocketRecorder,
+) -> WebSocketConfig:
+    """Under which WebSockets are served."""
+    return WebSocketConfig(
+        service=graphql_service,
+        document_store=documents,
+        observer=observer,
+        new_request_id=lambda: new_request_id(secrets.token_bytes),
+        authenticated_limiter=ConcurrencyLimiter(
+            "WebSockets",
+            max_total=settings.max_sockets,
+            max_per_key=settings.max_subscriptions_per_key,
+        ),
+        unauthenticated_limiter=ConcurrencyLimiter(
+            "WebSockets of clients that have not said who they are",
+            max_total=max(1, settings.max_sockets // _UNAUTHENTICATED_SOCKET_DIVISOR),
+            max_per_key=settings.max_sockets,
+        ),
+        max_operations=settings.max_subscriptions_per_socket,
+        max_list_entries=settings.graphql.list_entries,
+        max_values=settings.graphql.ids,
+        operation_timeout=settings.request_timeout,
+        timeouts=graphql_service.timeouts,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(
+    _app: Starlette,
+    *,
+    owned_database: Database | None,
+    settings: Settings,
+    graphql_service: GraphQLService,
+    clock: Clock,
+    maintenance_interval: timedelta,
+) -> AsyncIterator[None]:
+    """From before the first request to after the last one."""
+    shared, database = graphql_service.app_state, graphql_service.app_state.database
+    async with owned_database or nullcontext():
+        await check_schema_version(database)
+        shared.cursor_secret = await _cursor_secret(settings, database)
+        async with (
+            run_change_notifier(database, shared.change_feed.wake),
+            run_maintenance(
+                database,
+                clock,
+                key_usage=graphql_service.key_usage,
+                event_retention=settings.changes_retention,
+                maintenance_interval=maintenance_interval,
+            ),
+            embedded_worker(settings, database, shared.retry_policies, clock),
+        ):
+            # A signal comes at any moment, also between two steps of whoever looks whether to stop.
+            stop = partial(
+                asyncio.get_running_loop().call_soon_threadsafe, shared.shutdown_event.set
+            )
+            with on_shutdown_signal(stop):
+                yield
+            await graphql_service.response_cache.close()
+
+
+def _is_graphql_path(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
+
+
+class _GraphQLRouteMiddleware:
+    """Serves the one path that most requests ask for, without a look through the table of routes."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        http_endpoint: GraphQLEndpoint,
+        websocket_endpoint: GraphQLWebSocketEndpoint,
+    ) -> None:
+        self.app = app
+        self._http_endpoint = http_endpoint
+        self._websocket_endpoint = websocket_endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _is_graphql_path(scope):
+            request_state(scope)["route"] = GRAPHQL_PATH
+            await self._http_endpoint(scope, receive, send)
+        elif scope["type"] == "websocket" and _is_graphql_path(scope):
+            await self._websocket_endpoint(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class _ApiErrorRenderer:
+    """Gives an error the form of the door that it was met at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, scope: Scope, error: PostResultsError) -> Response:
+        if _is_graphql_path(scope):
+            return graphql_error_response(scope, error)
+        return error_response(scope, error, self._clock())
+
+    def render_http_exception(self, request: Request, exception: Exception) -> Response:
+        """What Starlette's router refuses: unknown paths, and methods that a path does not have."""
+        assert isinstance(exception, HTTPException)  # noqa: S101 - registered for nothing else
+        headers = dict(exception.headers or {})
+        error: PostResultsError
+        if exception.status_code == 405:
+            # The router names the methods in the order of a set: another one in each process.
+            headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+            error = MethodNotAllowed(
+                f"{request.method} is not possible here; use {headers['Allow']}."
+            )
+        else:
+            root = request.scope.get("root_path", "")
+            error = NotFound(
+                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f" {root}/v1."
+            )
+        response = self(request.scope, error)
+        response.headers.update(headers)
+        return response
+
+
+async def _cursor_secret(settings: Settings, database: Database) -> bytes:
+    if settings.secret_key is not None:
+        return settings.secret_key.encode()
+    async with database.unscoped_connection() as connection:
+        return await deployment_secret(connection)

@@ -1,0 +1,393 @@
+"""The database: short reads in one workspace, short writes, and the one commit. No queries.
+
+Reads and writes are different types. A read sees each statement's own snapshot and cannot change
+anything; a write is one transaction that is committed here and nowhere else, and is retried as a
+whole when the database asks for it.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, Self, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy import URL, bindparam, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import DeclarativeBase
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
+from app.db.core.postgresql_driver import PostgreSQLDriver
+from app.db.core.sqlite import (
+    NO_TIME_LIMIT,
+    REFRESH_STATISTICS,
+    STATISTICS_MAX_AGE,
+    ConnectionThreads,
+    check_foreign_keys,
+    foreign_keys_disabled,
+    sqlite_read_engine,
+    sqlite_write_engine,
+)
+from app.db.core.sqlite_driver import SQLiteDriver
+from app.db.core.statements import (
+    AnyRow,
+    AnySelect,
+    CompiledStatement,
+    Record,
+    Statement,
+    compile_statement,
+)
+from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
+from app.db.core.write_lock import FileWriteLock, WriteLock
+from app.domain.errors import ServiceUnavailable
+from app.domain.ids import WorkspaceId
+
+T = TypeVar("T")
+
+WriteSession: TypeAlias = AsyncSession
+"""The transaction of one `Database.write`."""
+
+WORKSPACE_PARAM = "workspace"
+"""The parameter of every confined statement."""
+
+_MAX_WRITE_ATTEMPTS = 5
+_RETRY_AFTER_SECONDS = 2
+
+# Classes and codes of SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
+_RETRYABLE_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_CONNECTION_FAILURE_STATES = (
+    "08",
+    "28",
+    "3D",
+    "55000",
+    "57P",
+)  # lost, not let in, not there, closed to all
+_UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *_RETRYABLE_STATES)
+_SQLITE_UNAVAILABLE_ERRORS = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_CANTOPEN",
+    "SQLITE_NOTADB",
+    "SQLITE_IOERR",
+    "SQLITE_FULL",
+    "SQLITE_INTERRUPT",
+)
+
+
+class Reader:
+    """Reads of one workspace. The filter is applied to each statement, so a query cannot forget it."""
+
+    def __init__(self, workspace_id: WorkspaceId, run: "_RunStatement") -> None:
+        self._workspace_id = workspace_id
+        self._run = run
+
+    async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
+        """`values` are those that a query leaves open."""
+        return await self._run(statement, {WORKSPACE_PARAM: self._workspace_id, **values})
+
+    async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
+        """As the driver gives them; TypeError inside of a write, which has no driver of its own."""
+        rows = await self.rows(statement, **values)
+        if rows and not isinstance(rows[0], Record):
+            raise TypeError("a write reads decoded rows")
+        return cast("Sequence[Record]", rows)
+
+    async def first(self, statement: Statement | AnySelect, **values: object) -> AnyRow | None:
+        rows = await self.rows(statement, **values)
+        return rows[0] if rows else None
+
+    async def count(self, statement: Statement | AnySelect, **values: object) -> int:
+        """The one number of a `SELECT count(*)`."""
+        ((number,),) = await self.rows(statement, **values)
+        return int(number)
+
+
+_RunStatement: TypeAlias = Callable[
+    [Statement | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]
+]
+
+
+class Driver(Protocol):
+    """Runs statements that only read."""
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]: ...
+
+    async def close(self) -> None: ...
+
+
+def _identity(driver: Driver) -> Driver:
+    return driver
+
+
+class Database:
+    """Both engines behind one face; made once per process and closed at its end."""
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        pool_size: int = 5,
+        timeout: timedelta = timedelta(seconds=10),
+        workspace_filter: WorkspaceFilter = restrict_to_workspace,
+        make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
+        wrap_driver: Callable[[Driver], Driver] = _identity,
+    ) -> None:
+        """`driven_by` may put something between the reads and the driver that runs them."""
+        self._workspace_filter = workspace_filter
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._connection_threads = ConnectionThreads()
+        self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
+            WeakKeyDictionary()
+        )
+        self._unscoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
+            WeakKeyDictionary()
+        )
+        driver: SQLiteDriver | PostgreSQLDriver
+        if self.is_sqlite:
+            file = Path(str(self.url.database))
+            driver = SQLiteDriver(
+                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
+            )
+            self.read_engine = sqlite_read_engine(
+                self.url, pool_size, timeout, self._connection_threads
+            )
+            self.write_engine = sqlite_write_engine(
+                self.url, timeout, self._connection_threads, make_write_lock(file, timeout)
+            )
+        else:
+            driver = PostgreSQLDriver(
+                driver_options(self.url, timeout), size=pool_size, timeout=timeout
+            )
+            self.read_engine = postgresql_engine(self.url, pool_size, timeout, read_only=True)
+            self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
+        self.driver = wrap_driver(driver)
+        self.timeout = timeout
+        self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
+
+    @classmethod
+    def from_file(cls, file: Path) -> Self:
+        """The SQLite database in a file, whatever characters its path has."""
+        return cls(URL.create("sqlite+aiosqlite", database=str(file)))
+
+    def read(self, workspace_id: WorkspaceId) -> Reader:
+        """Reads of one workspace, each of its own instant."""
+        return Reader(workspace_id, self._fetch)
+
+    def reader_in(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
+        """Reads of one workspace inside a write, as its transaction sees it."""
+
+        async def run(
+            statement: Statement | AnySelect, values: dict[str, object]
+        ) -> Sequence[AnyRow]:
+            result = await session.execute(self._apply_workspace_filter(statement), values)
+            return result.all()
+
+        return Reader(workspace_id, run)
+
+    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
+        """The first row in whichever workspace: to find a key's own."""
+        prepared = self._unscoped_statements.get(statement)
+        if prepared is None:
+            prepared = self._unscoped_statements[statement] = self._compile(statement.statement)
+        rows = await self._run(prepared, values)
+        return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Read without a workspace, for the server itself and the operator's commands."""
+        with _translate_unavailable:
+            async with self.read_engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Read any number of statements, however long, as of one instant; for the operator."""
+        level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
+        async with self.unscoped_connection() as connection:
+            await connection.execution_options(isolation_level=level, **{NO_TIME_LIMIT: True})
+            begin = "BEGIN" if self.is_sqlite else "SET LOCAL statement_timeout = 0"
+            await connection.exec_driver_sql(begin)
+            try:
+                yield connection
+            finally:
+                if self.is_sqlite:
+                    await connection.exec_driver_sql("ROLLBACK")
+
+    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit it; on any exception nothing is kept.
+
+        `work` may run more than once, so it must have no effect but its statements.
+        """
+        with _translate_unavailable:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception(_is_retryable),
+                stop=stop_after_attempt(_MAX_WRITE_ATTEMPTS),
+                wait=wait_random_exponential(multiplier=0.02, max=0.5),
+                reraise=True,
+            ):
+                with attempt:
+                    async with AsyncSession(self.write_engine, expire_on_commit=False) as session:
+                        result = await work(session)
+                        await session.commit()
+        return result
+
+    @contextmanager
+    def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
+        """Within it, `tell` is called when there are new events in a workspace that everybody can read."""
+        self._commit_callbacks.append(callback)
+        try:
+            yield
+        finally:
+            self._commit_callbacks.remove(callback)
+
+    def notify_commit(self, workspace_id: WorkspaceId) -> None:
+        """Tell those who wait for them."""
+        for tell in self._commit_callbacks:
+            tell(workspace_id)
+
+    @asynccontextmanager
+    async def schema_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that no other process shares a schema change with; for migrations.
+
+        Foreign keys are unchecked until its end, because SQLite rebuilds a table by dropping it,
+        and a drop would delete the rows that refer to it.
+        """
+        with _translate_unavailable:
+            async with self.write_engine.connect() as connection:
+                if self.is_sqlite:
+                    await connection.execution_options(**{NO_TIME_LIMIT: True})
+                    async with foreign_keys_disabled(connection), connection.begin():
+                        yield connection
+                        await check_foreign_keys(connection)
+                else:
+                    async with connection.begin():
+                        await acquire_schema_lock(connection)
+                        yield connection
+
+    async def refresh_statistics(self) -> None:
+        """Let SQLite count again what its planner goes by; PostgreSQL sees to it by itself.
+
+        Takes the write lock, for a part of a second also where there are millions of rows.
+        ServiceUnavailable, and nothing changed, if the database is busy.
+        """
+        if self.is_sqlite:
+            await self.write(_refresh_statistics)
+
+    def missing_file(self) -> Path | None:
+        """Where the SQLite file should be that nobody has made yet; None if there is one."""
+        if not self.is_sqlite:
+            return None
+        file = Path(str(self.url.database))
+        with _translate_unavailable:  # a folder may be closed to us
+            return None if file.exists() else file
+
+    async def _fetch(
+        self, statement: Statement | AnySelect, values: Mapping[str, object]
+    ) -> Sequence[AnyRow]:
+        if not isinstance(statement, Statement):
+            return await self._run(self._compile(self._apply_workspace_filter(statement)), values)
+        prepared = self._scoped_statements.get(statement)
+        if prepared is None:
+            prepared = self._compile(self._apply_workspace_filter(statement))
+            self._scoped_statements[statement] = prepared
+        return await self._run(prepared, values)
+
+    def _apply_workspace_filter(self, query: Statement | AnySelect) -> AnySelect:
+        statement = query.statement if isinstance(query, Statement) else query
+        return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
+
+    def _compile(self, statement: AnySelect) -> CompiledStatement:
+        return compile_statement(statement, self.read_engine.dialect)
+
+    async def _run(
+        self, statement: CompiledStatement, values: Mapping[str, object]
+    ) -> Sequence[AnyRow]:
+        with _translate_unavailable:
+            return await self.driver.fetch(statement, statement.encode_arguments(values))
+
+    async def ping(self) -> None:
+        """Raise ServiceUnavailable unless a statement can be run."""
+        async with self.unscoped_connection() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        """Close every connection; whoever made a database leaves it here."""
+        await self.driver.close()
+        await self.read_engine.dispose()
+        await self.write_engine.dispose()
+        await self._connection_threads.wait_closed()
+
+
+def insert_with_on_conflict(
+    session: WriteSession, model: type[DeclarativeBase]
+) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say ON CONFLICT; each engine has its own class for it."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(model)
+    return postgresql.insert(model)
+
+
+async def _refresh_statistics(session: WriteSession) -> None:
+    await session.execute(text(REFRESH_STATISTICS))
+
+
+class _UnavailableTranslator:
+    """Turns "the database cannot answer now" into the public error; leaves mistakes as they are."""
+
+    def __enter__(self) -> None:
+        """There is nothing to set up, so that one serves all."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception) and _is_unavailable(error):
+            raise _unavailable_error() from error
+
+
+_translate_unavailable = _UnavailableTranslator()
+
+
+def _unavailable_error() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "The database did not answer in time. Try again in a moment.",
+        retry_after=_RETRY_AFTER_SECONDS,
+    )
+
+
+def _is_unavailable(error: Exception) -> bool:
+    """Of SQLAlchemy's errors and of the drivers' own."""
+    match error:
+        case PoolTimeout() | OSError():
+            return True
+        case DBAPIError():
+            return error.connection_invalidated or _has_unavailable_code(error.orig)
+        case asyncpg.InterfaceError():
+            return not isinstance(error, asyncpg.DataError)
+        case sqlite3.Error() | asyncpg.PostgresError():
+            return _has_unavailable_code(error)
+    return False
+
+
+def _has_unavailable_code(error: BaseException | None) -> bool:
+    sqlite_name = str(getattr(error, "sqlite_errorname", ""))
+    return _has_sqlstate(error, _UNAVAILABLE_STATES) or sqlite_name.startswith(
+        _SQLITE_UNAVAILABLE_ERRORS
+    )
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and _has_sqlstate(error.orig, _RETRYABLE_STATES)
+
+
+def _has_sqlstate(error: BaseException | None, prefixes: tuple[str, ...]) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith(prefixes)

@@ -1,0 +1,107 @@
+"""Workspaces and the deployment row: created and listed by the operator, over all workspaces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.core.database import WriteSession, insert_with_on_conflict
+from app.db.core.statements import AnyRow
+from app.db.models import Deployment, Workspace
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
+from app.domain.workspaces import WorkspaceKind
+
+
+async def insert_workspace(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    *,
+    name: str,
+    kind: WorkspaceKind,
+    mirror_of: str | None,
+    next_account_id: int = 1,
+    now: datetime,
+) -> bool:
+    """False, and nothing changed, where a workspace of that id or name exists already."""
+    inserted = await session.execute(
+        insert_with_on_conflict(session, Workspace)
+        .values(
+            id=workspace_id,
+            name=name,
+            kind=kind,
+            mirror_of=mirror_of,
+            event_seq=0,
+            next_account_id=next_account_id,
+            created_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(Workspace.id)
+    )
+    return inserted.first() is not None
+
+
+async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bool:
+    """Whether it exists; until the transaction ends, other calls wait here."""
+    found = await session.scalar(
+        select(Workspace.id).where(Workspace.id == workspace_id).with_for_update()
+    )
+    return found is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRef:
+    id: WorkspaceId
+    kind: WorkspaceKind
+
+
+async def find_workspace_by_name(connection: AsyncConnection, name: str) -> WorkspaceRef | None:
+    found = await connection.execute(
+        select(Workspace.id, Workspace.kind).where(Workspace.name == name)
+    )
+    row = found.first()
+    return None if row is None else WorkspaceRef(WorkspaceId(row.id), row.kind)
+
+
+async def reserve_account_ids(
+    session: WriteSession, workspace_id: WorkspaceId, *, highest_id: AccountId
+) -> None:
+    """See that no account made later gets one of these numbers; others that make one wait here."""
+    await session.execute(
+        update(Workspace)
+        .where(Workspace.id == workspace_id, Workspace.next_account_id <= highest_id)
+        .values(next_account_id=highest_id + 1)
+    )
+
+
+async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
+    """The next number for an account, or None where none is left; others that take one wait here.
+
+    The very last number is never given: the counter could not go beyond it.
+    """
+    following = await session.scalar(
+        update(Workspace)
+        .where(Workspace.id == workspace_id, Workspace.next_account_id < MAX_ACCOUNT_ID)
+        .values(next_account_id=Workspace.next_account_id + 1)
+        .returning(Workspace.next_account_id)
+    )
+    return None if following is None else AccountId(following - 1)
+
+
+async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -> int:
+    counting = select(func.count()).select_from(Workspace).where(Workspace.id != excluded_id)
+    return await session.scalar(counting) or 0
+
+
+async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:
+    result = await connection.execute(
+        select(
+            Workspace.id, Workspace.name, Workspace.kind, Workspace.mirror_of, Workspace.created_at
+        ).order_by(Workspace.created_at, Workspace.id)
+    )
+    return result.all()
+
+
+async def deployment_secret(connection: AsyncConnection) -> bytes:
+    return (await connection.execute(select(Deployment.secret_key))).scalar_one()

@@ -1,0 +1,422 @@
+"""What the rows must say together, as the domain's rules have it. Links and single values are not here.
+
+Each rule reads on, and yields a sentence for an operator of everything that contradicts it. Rows that
+cannot be read are left out. What was imported, or is kept of a mirrored service, is judged only by what
+holds of any.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import fields
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import TypeAlias
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+from sqlalchemy.orm.util import AliasedClass
+
+from app.db.core.statements import DecodedRow
+from app.db.core.tolerant_reads import (
+    has_unreadable,
+    make_tolerant,
+    stream_readable_rows,
+    stream_rows,
+    to_printable,
+)
+from app.db.models import (
+    ACCOUNT_JOIN,
+    POST_JOIN,
+    Account,
+    ApiKey,
+    Attempt,
+    Destination,
+    Event,
+    Post,
+    PublishEvidence,
+    Webhook,
+    Workspace,
+)
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    Outcome,
+    due_day,
+    lateness_ms,
+)
+from app.domain.posts import post_published_at, post_status, search_text
+from app.domain.times import format_instant
+from app.domain.workspaces import WorkspaceKind
+
+Rule: TypeAlias = Callable[[AsyncConnection], AsyncGenerator[str]]
+
+
+async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Each destination against its invariants, each post against the fold of its destinations."""
+    statement = (
+        select(
+            Workspace.kind,
+            Post.workspace_id,
+            Post.id,
+            Post.is_draft,
+            Post.submitted_now,
+            Post.status.label("post_status"),
+            Post.published_at.label("post_published_at"),
+            Destination.id.label("destination_id"),
+            Account.platform.label("account_platform"),
+            *(column.label(column.name) for column in _DESTINATION_COLUMNS),
+        )
+        .select_from(Post)
+        .join(Workspace, Workspace.id == Post.workspace_id)
+        .join(Destination, POST_JOIN, isouter=True)
+        .join(Account, ACCOUNT_JOIN, isouter=True)
+        .order_by(Post.workspace_id, Post.id, Destination.position)
+    )
+    statement = make_tolerant(statement, connection.dialect)
+    async for rows in _group_by_post(stream_rows(connection, statement)):
+        if not any(has_unreadable(row) or _has_missing_value(row) for row in rows):
+            for problem in _post_problems(rows):
+                yield problem
+
+
+_STATE_FIELDS = tuple(field.name for field in fields(DestinationState))
+_DESTINATION_COLUMNS = tuple(
+    Destination.__table__.c[name] for name in ("account_id", "platform", "position", *_STATE_FIELDS)
+)
+
+
+def _has_missing_value(row: DecodedRow) -> bool:
+    """NULL where a destination must have a value: the outer join takes it for no destination's."""
+    return row.destination_id is not None and any(
+        getattr(row, column.name) is None for column in _DESTINATION_COLUMNS if not column.nullable
+    )
+
+
+async def _group_by_post(rows: AsyncIterator[DecodedRow]) -> AsyncIterator[list[DecodedRow]]:
+    group: list[DecodedRow] = []
+    async for row in rows:
+        if group and (group[0].workspace_id, group[0].id) != (row.workspace_id, row.id):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _post_problems(rows: list[DecodedRow]) -> Iterator[str]:
+    post = rows[0]
+    name = f"Workspace {post.workspace_id}: post {post.id}"
+    destinations = [row for row in rows if row.destination_id is not None]
+    if post.kind is WorkspaceKind.LOCAL:
+        yield from _position_problems(name, [row.position for row in destinations])
+
+    states: list[DestinationState] = []
+    for row in destinations:
+        try:
+            state = _destination_state(row)
+        except ValueError as error:
+            yield f"{_destination_label(row)}: {error}."
+        else:
+            states.append(state)
+            yield from _derived_value_problems(row, state)
+    if len(states) < len(destinations):
+        return
+    status = post_status(
+        is_draft=post.is_draft, submitted_now=post.submitted_now, destinations=states
+    )
+    if post.post_status != status:
+        yield f"{name} has status {post.post_status}; its destinations make it {status}."
+    published_at = post_published_at(states)
+    if post.post_published_at != published_at:
+        yield (
+            f"{name} has published_at {_format_value(post.post_published_at)};"
+            f" its destinations make it {_format_value(published_at)}."
+        )
+
+
+def _position_problems(name: str, positions: list[int]) -> Iterator[str]:
+    if positions != list(range(len(positions))):
+        yield (
+            f"{name} has its destinations at the positions {', '.join(map(str, positions))};"
+            f" they must be 0 to {len(positions) - 1}, each once."
+        )
+
+
+def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterator[str]:
+    """What is stored beside what it follows from, and differs from that."""
+    is_final = state.outcome is not Outcome.NONE
+    day = due_day(state.due_at) if is_final and state.due_at else None
+    if state.due_day != day:
+        yield (
+            f"{_destination_label(row)} has due_day {_format_value(state.due_day)};"
+            f" its due_at makes it {_format_value(day)}."
+        )
+    late = (
+        lateness_ms(state.due_at, state.published_at)
+        if state.due_at and state.published_at
+        else None
+    )
+    if state.lateness_ms != late:
+        yield (
+            f"{_destination_label(row)} has lateness_ms {_format_value(state.lateness_ms)};"
+            f" its due_at and published_at make it {_format_value(late)}."
+        )
+    if row.kind is WorkspaceKind.LOCAL and row.account_platform not in (None, row.platform):
+        yield (
+            f"{_destination_label(row)} has platform {to_printable(row.platform)};"
+            f" its account {row.account_id} has {to_printable(row.account_platform)}."
+        )
+
+
+def _destination_label(row: DecodedRow) -> str:
+    return f"Workspace {row.workspace_id}: destination {row.destination_id}"
+
+
+def _format_value(value: datetime | date | int | None) -> str:
+    if value is None:
+        return "none"
+    return format_instant(value) if isinstance(value, datetime) else str(value)
+
+
+def _destination_state(row: DecodedRow) -> DestinationState:
+    """ValueError for a broken invariant."""
+    return DestinationState(**{name: getattr(row, name) for name in _STATE_FIELDS})
+
+
+async def _stale_search_texts(connection: AsyncConnection) -> AsyncGenerator[str]:
+    statement = select(
+        Post.workspace_id, Post.id, Post.content, Post.platform_content, Post.search_text
+    )
+    async for row in stream_readable_rows(connection, statement):
+        if row.search_text != search_text(row.content, row.platform_content):
+            yield f"Workspace {row.workspace_id}: post {row.id} is not found by its own text."
+
+
+async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Each destination against its log: how many attempts there are, and how the last one ended.
+
+    The log may be shorter than the count where nobody logged what happened elsewhere; so the last attempt
+    of the log need not be the last one.
+    """
+    regular = and_(*_destination_join(Attempt), Attempt.kind != AttemptKind.LATE)
+    other = aliased(Attempt)
+    newest_fence = (
+        select(func.max(other.fence))
+        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
+        .correlate(Destination)
+        .scalar_subquery()
+    )
+    logged = (
+        select(func.count())
+        .select_from(other)
+        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
+    )
+    statement = (
+        select(
+            Workspace.kind,
+            Post.imported_at,
+            Destination.workspace_id,
+            Destination.id.label("destination_id"),
+            Destination.attempts,
+            Destination.outcome,
+            Destination.started_at,
+            logged.correlate(Destination).scalar_subquery().label("logged"),
+            Attempt.id.label("last_id"),
+            Attempt.outcome.label("last_outcome"),
+        )
+        .select_from(Destination)
+        .join(Workspace, Workspace.id == Destination.workspace_id)
+        .join(Post, POST_JOIN)
+        .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
+    )
+    async for row in stream_readable_rows(connection, statement):
+        from_elsewhere = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None
+        if row.logged > row.attempts or (row.logged < row.attempts and not from_elsewhere):
+            yield (
+                f"{_destination_label(row)} counts {row.attempts} attempts, but {row.logged} are logged."
+            )
+        elif not from_elsewhere and row.last_id is not None and _contradicts_last_attempt(row):
+            yield (
+                f"{_destination_label(row)} has outcome {row.outcome} and started_at"
+                f" {_format_value(row.started_at)}, which cannot follow from its last attempt"
+                f" {row.last_id}, of outcome {row.last_outcome}."
+            )
+
+
+def _destination_join(
+    model: type[Attempt | PublishEvidence] | AliasedClass[Attempt],
+) -> tuple[ColumnElement[bool], ...]:
+    return (
+        model.workspace_id == Destination.workspace_id,
+        model.destination_id == Destination.id,
+    )
+
+
+def _contradicts_last_attempt(row: DecodedRow) -> bool:
+    """Whether no way leads from how the last attempt ended to where the destination is.
+
+    A destination may be published after any attempt, as the late report of an older one tells. After
+    one that failed or whose outcome is unknown, it may wait, be claimed, fail, or be cancelled. But who
+    has published stays so; what is unknown is the last attempt's outcome; and a started attempt and
+    the destination's started_at end together.
+    """
+    if row.outcome is Outcome.PUBLISHED:
+        return False
+    runs = row.last_outcome is Outcome.NONE
+    return (
+        row.last_outcome is Outcome.PUBLISHED
+        or runs != (row.started_at is not None)
+        or (row.outcome is Outcome.UNKNOWN and row.last_outcome is not Outcome.UNKNOWN)
+    )
+
+
+async def _attempts_finished_before_start(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Of local workspaces: the clock of a mirrored service is not ours to judge."""
+    statement = (
+        select(Attempt.workspace_id, Attempt.id, Attempt.started_at, Attempt.finished_at)
+        .select_from(Attempt)
+        .join(Workspace, Workspace.id == Attempt.workspace_id)
+        .where(Workspace.kind == WorkspaceKind.LOCAL, Attempt.finished_at < Attempt.started_at)
+    )
+    async for row in stream_readable_rows(connection, statement):
+        yield (
+            f"Workspace {row.workspace_id}: attempt {row.id} finished at {_format_value(row.finished_at)},"
+            f" before it started at {_format_value(row.started_at)}."
+        )
+
+
+async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Published is exactly what was reported so, by a worker or a person, and the first report counts.
+
+    The place is that of the report that counts, and no report is of a claim that was not made yet.
+    """
+    counting = and_(*_destination_join(PublishEvidence), PublishEvidence.counted)
+    other = aliased(PublishEvidence)
+    statement = (
+        select(
+            Destination.workspace_id,
+            Destination.id.label("destination_id"),
+            Destination.status,
+            Destination.fence,
+            *(getattr(Destination, name) for name in _PUBLICATION_FIELDS),
+            PublishEvidence.fence.label("counted_fence"),
+            *(
+                getattr(PublishEvidence, name).label(f"counted_{name}")
+                for name in _PUBLICATION_FIELDS
+            ),
+            select(func.max(other.fence))
+            .where(*_destination_join(other))
+            .correlate(Destination)
+            .scalar_subquery()
+            .label("last_fence"),
+        )
+        .select_from(Destination)
+        .join(Workspace, Workspace.id == Destination.workspace_id)
+        .join(Post, POST_JOIN)
+        .join(PublishEvidence, counting, isouter=True)
+        .where(Workspace.kind == WorkspaceKind.LOCAL, Post.imported_at.is_(None))
+    )
+    async for row in stream_readable_rows(connection, statement):
+        for problem in _evidence_problems(row):
+            yield f"{_destination_label(row)} {problem}"
+
+
+_PUBLICATION_FIELDS = ("platform_post_id", "platform_post_url", "published_at")
+
+
+def _evidence_problems(row: DecodedRow) -> Iterator[str]:
+    is_published = row.status is DestinationStatus.PUBLISHED
+    if row.counted_fence is None:
+        if is_published or row.last_fence is not None:
+            yield "has no evidence of its publication that counts."
+        return
+    if not is_published:
+        yield f"is {row.status.value}, though there is evidence of its publication."
+    elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _PUBLICATION_FIELDS):
+        yield "is not where, or not since when, the evidence that counts has it."
+    if row.last_fence > row.fence:
+        yield (
+            f"has had {row.fence} claims, but there is evidence of the publication by claim"
+            f" {row.last_fence}."
+        )
+
+
+async def _event_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """From the first event that is kept up to the workspace's counter, every number is there."""
+    last = func.max(Event.seq)
+    expected = last - func.min(Event.seq) + 1
+    statement = (
+        select(
+            Workspace.id,
+            Workspace.event_seq,
+            func.min(Event.seq).label("first"),
+            last.label("last"),
+            (expected - func.count()).label("missing"),
+        )
+        .select_from(Workspace)
+        .join(Event, Event.workspace_id == Workspace.id)
+        .group_by(Workspace.id, Workspace.event_seq)
+        .having((expected != func.count()) | (last != Workspace.event_seq))
+    )
+    async for row in stream_readable_rows(connection, statement):
+        yield (
+            f"Workspace {row.id}: its events run from {row.first} to {row.last} and {row.missing}"
+            f" of them are missing; they must run to {row.event_seq} without a gap."
+        )
+
+
+async def _events_with_unknown_key(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """The key may live in another workspace, so that no foreign key guards this."""
+    statement = select(Event.workspace_id, Event.seq, Event.actor_key_id).where(
+        Event.actor_key_id.is_not(None), Event.actor_key_id.not_in(select(ApiKey.id))
+    )
+    async for row in stream_readable_rows(connection, statement):
+        yield (
+            f"Workspace {row.workspace_id}: event {row.seq} was caused by the API key"
+            f" {row.actor_key_id}, which does not exist."
+        )
+
+
+async def _accounts_beyond_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
+    statement = (
+        select(Account.workspace_id, Account.id, Workspace.next_account_id)
+        .select_from(Account)
+        .join(Workspace, Workspace.id == Account.workspace_id)
+        .where(Account.id >= Workspace.next_account_id)
+    )
+    async for row in stream_readable_rows(connection, statement):
+        yield (
+            f"Workspace {row.workspace_id}: account {row.id} is not below next_account_id,"
+            f" which is {row.next_account_id}."
+        )
+
+
+async def _webhooks_beyond_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
+    statement = (
+        select(Webhook.workspace_id, Webhook.id, Webhook.fan_out_seq, Workspace.event_seq)
+        .select_from(Webhook)
+        .join(Workspace, Workspace.id == Webhook.workspace_id)
+        .where(Webhook.fan_out_seq > Workspace.event_seq)
+    )
+    async for row in stream_readable_rows(connection, statement):
+        yield (
+            f"Workspace {row.workspace_id}: webhook {row.id} has fan_out_seq {row.fan_out_seq},"
+            f" beyond the workspace's event_seq, which is {row.event_seq}."
+        )
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "posts and destinations": _inconsistent_posts,
+        "search texts": _stale_search_texts,
+        "the logs of attempts": _inconsistent_attempts,
+        "the times of attempts": _attempts_finished_before_start,
+        "publish evidence": _inconsistent_evidence,
+        "the numbers of events": _event_gaps,
+        "the causes of events": _events_with_unknown_key,
+        "the numbers of accounts": _accounts_beyond_counter,
+        "the fan-out of webhooks": _webhooks_beyond_counter,
+    }
+)
+"""Each by what it looks at, as in "the check of search texts"."""

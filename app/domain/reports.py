@@ -1,0 +1,218 @@
+"""What publishers tell of a destination, and what that makes of it. Who may ask, and storage, are elsewhere.
+
+Each is a state with its history in, and out what is to be stored, or a refusal after which nothing has
+changed. A lease is held while its token is in the state. Who has lost it gets LeaseLost, but for a report:
+that a post is published is evidence and is kept, whenever it comes; a late failure is only logged.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.accounts import HealthReason, blocking_message
+from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
+from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.diagnosis import OUTCOME_UNKNOWN
+from app.domain.errors import Conflict, LeaseLost
+from app.domain.ids import IdFactory
+from app.domain.leases import Lease
+from app.domain.settlement import (
+    History,
+    Receipt,
+    RetryDecider,
+    Transition,
+    lease_lost_error,
+    settle_failed,
+    settle_published,
+    settle_unknown,
+    superseded_attempts,
+)
+from app.domain.transitions import released, started, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """What a publisher says of a lease, and how that is logged."""
+
+    lease: Lease
+    new_id: IdFactory
+    now: datetime
+
+
+def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
+    """LeaseLost unless it is held and has not ended."""
+    if (
+        not _holds_lease(state, lease)
+        or state.lease_expires_at is None
+        or state.lease_expires_at <= now
+    ):
+        raise lease_lost_error()
+
+
+def start_attempt(
+    state: DestinationState,
+    history: History,
+    report_context: ReportContext,
+    *,
+    worker: str | None,
+    blocking_reason: HealthReason | None,
+) -> tuple[Transition, Attempt]:
+    """Log that a publisher is about to call the platform; the same attempt if it says so again.
+
+    `obstacle` is why nothing goes out on the account any more: then LeaseLost, and when the lease has
+    ended, the destination fails for it.
+    """
+    require_lease(state, report_context.lease, report_context.now)
+    running = history.attempt_by_fence(report_context.lease.fence)
+    if running is not None:
+        return Transition(state=state, receipt=Receipt.REPEATED), running
+    if blocking_reason is not None:
+        raise LeaseLost(
+            f"Nothing goes out on this account now. {blocking_message(blocking_reason)}"
+        )
+    after, attempt = _log_start(state, report_context, worker=worker)
+    return Transition(state=after, attempts=(attempt,)), attempt
+
+
+def release_claim(state: DestinationState, lease: Lease, now: datetime) -> DestinationState:
+    """Conflict once the attempt was started: what came of that has to be reported."""
+    require_lease(state, lease, now)
+    if state.started_at is not None:
+        raise Conflict("The attempt was started. Report what came of it; it cannot be released.")
+    return released(state, now)
+
+
+def expire_lease(state: DestinationState, history: History, now: datetime) -> Transition | None:
+    """What becomes of a lease that has ended: unknown once the attempt was started, else anybody's.
+
+    None where none has ended.
+    """
+    if state.lease_expires_at is None or state.lease_expires_at > now:
+        return None
+    if state.started_at is None:
+        return Transition(state=released(state, now))
+    running = history.attempt_by_fence(state.fence)
+    return Transition(
+        state=unknown(state, _LEASE_EXPIRED_FAILURE, now),
+        attempts=()
+        if running is None
+        else (running.ended(Outcome.UNKNOWN, _LEASE_EXPIRED_FAILURE, now),),
+    )
+
+
+def report_published(
+    state: DestinationState,
+    history: History,
+    report_context: ReportContext,
+    publication: Publication,
+) -> Transition:
+    """Published, whoever holds the destination by now; the first such report of a destination counts."""
+    lease = report_context.lease
+    if history.has_publication(lease.fence):
+        return Transition(state=state, receipt=Receipt.REPEATED)
+    if _holds_lease(state, lease) and state.started_at is None:
+        state, attempt = _log_start(state, report_context, worker=None)
+    else:
+        attempt = _running_or_late_attempt(history, report_context)
+    log = [attempt.ended(Outcome.PUBLISHED, None, report_context.now)]
+    if state.started_at is not None and not _holds_lease(state, lease):
+        log += superseded_attempts(state, history, report_context.now)
+    return settle_published(
+        state, publication, fence=lease.fence, ended_attempts=log, now=report_context.now
+    )
+
+
+def report_failed(
+    state: DestinationState,
+    history: History,
+    report_context: ReportContext,
+    failure: Failure,
+    retry_decider: RetryDecider,
+) -> Transition:
+    """Failed, for now or for good; of a lease that is lost, it is only logged.
+
+    Conflict if the same lease has reported a publication: that stands.
+    """
+    lease = report_context.lease
+    if not _holds_lease(state, lease):
+        return _record_late_failure(state, history, report_context, Outcome.FAILED, failure)
+    if state.started_at is None:
+        state, attempt = _log_start(state, report_context, worker=None)
+    else:
+        attempt = _running_or_late_attempt(history, report_context)
+    return settle_failed(state, history, attempt, failure, retry_decider, report_context.now)
+
+
+def report_unknown(
+    state: DestinationState, history: History, report_context: ReportContext, failure: Failure
+) -> Transition:
+    """Perhaps published, as a publisher knows that got no answer: nobody tries again before a look."""
+    if not _holds_lease(state, report_context.lease):
+        return _record_late_failure(state, history, report_context, Outcome.UNKNOWN, failure)
+    if state.started_at is None:
+        raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
+    return settle_unknown(
+        state, _running_or_late_attempt(history, report_context), failure, report_context.now
+    )
+
+
+_LEASE_EXPIRED_FAILURE = Failure(
+    category=ErrorCategory.UNCLASSIFIED,
+    code=OUTCOME_UNKNOWN,
+    message="The publisher went away before it reported what the platform answered.",
+)
+
+
+def _holds_lease(state: DestinationState, lease: Lease) -> bool:
+    return state.lease_token == lease.token
+
+
+def _log_start(
+    state: DestinationState, report_context: ReportContext, *, worker: str | None
+) -> tuple[DestinationState, Attempt]:
+    after = started(state, report_context.now)
+    attempt = Attempt(
+        id=report_context.new_id(),
+        kind=AttemptKind.REGULAR,
+        number=after.attempts,
+        fence=after.fence,
+        attempt_key=None,
+        worker=worker,
+        started_at=report_context.now,
+    )
+    return after, attempt
+
+
+def _running_or_late_attempt(history: History, report_context: ReportContext) -> Attempt:
+    """The attempt of a lease if it still runs, else a late one: how an attempt ended is written once."""
+    known = history.attempt_by_fence(report_context.lease.fence)
+    if known is not None and known.outcome is Outcome.NONE:
+        return known
+    return Attempt(
+        id=report_context.new_id(),
+        kind=AttemptKind.LATE,
+        number=None,
+        fence=report_context.lease.fence,
+        attempt_key=None,
+        worker=None if known is None else known.worker,
+        started_at=report_context.now if known is None else known.started_at,
+    )
+
+
+def _record_late_failure(
+    state: DestinationState,
+    history: History,
+    report_context: ReportContext,
+    outcome: Outcome,
+    failure: Failure,
+) -> Transition:
+    fence = report_context.lease.fence
+    if history.has_publication(fence):
+        raise Conflict("This lease has reported that the post is published; that stands.")
+    if history.attempt_by_fence(fence) is None:
+        raise lease_lost_error()
+    if history.has_report(fence, outcome):
+        return Transition(state=state, receipt=Receipt.REPEATED)
+    late = _running_or_late_attempt(history, report_context).ended(
+        outcome, failure, report_context.now
+    )
+    return Transition(state=state, receipt=Receipt.LATE, attempts=(late,))

@@ -1,0 +1,84 @@
+"""What JSON values may come in to be kept as they are given, and which are the same. Reads no text."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from app.domain.errors import InvalidInput
+from app.domain.validation.text import check_text
+
+MAX_JSON_DEPTH = 20
+"""Levels of lists and objects in a value."""
+
+MAX_JSON_TEXT_LENGTH = 100_000
+"""Code points of one string or key in a value."""
+
+_MAX_DISPLAYED_KEY_LENGTH = 40
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
+
+
+def check_json(value: object, argument: str) -> None:
+    """InvalidInput, naming the path, unless the value can be stored and printed again as it is.
+
+    A number must fit into 64 bits or be a finite fraction; a text must be one that every engine stores.
+    In the path, a key that is long or cannot be printed is … instead.
+    """
+    _check_value(value, argument, MAX_JSON_DEPTH)
+
+
+def json_equal(one: object, other: object) -> bool:
+    """Whether two values are equal as JSON; Python takes true for 1, and false for 0.
+
+    1 and 1.0 are the same: an engine may turn the one into the other.
+    """
+    match one, other:
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case Mapping(), Mapping():
+            return one.keys() == other.keys() and all(
+                json_equal(one[key], other[key]) for key in one
+            )
+        case (str(), _) | (_, str()):
+            return one == other
+        case Sequence(), Sequence():
+            return len(one) == len(other) and all(map(json_equal, one, other))
+        case _:
+            return one == other
+
+
+def _check_value(value: object, path: str, remaining_depth: int) -> None:
+    match value:
+        case None | bool():
+            return
+        case str():
+            check_text(value, path, max_length=MAX_JSON_TEXT_LENGTH)
+        case int():
+            if not _MIN_INT64 <= value <= _MAX_INT64:
+                raise InvalidInput(f"{path} must fit into 64 bits.", argument=path)
+        case float():
+            if not math.isfinite(value):
+                raise InvalidInput(f"{path} must be a finite number.", argument=path)
+        case Mapping() | Sequence() if remaining_depth == 0:
+            raise InvalidInput(
+                f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.", argument=path
+            )
+        case Mapping():
+            for key, each in value.items():
+                _check_key(key, path)
+                _check_value(each, f"{path}.{_display_key(key)}", remaining_depth - 1)
+        case Sequence():
+            for index, each in enumerate(value):
+                _check_value(each, f"{path}[{index}]", remaining_depth - 1)
+        case _:
+            raise TypeError(f"{path} is not JSON")
+
+
+def _display_key(key: str) -> str:
+    return key if key.isprintable() and len(key) <= _MAX_DISPLAYED_KEY_LENGTH else "…"
+
+
+def _check_key(key: str, path: str) -> None:
+    try:
+        check_text(key, f"A key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
+    except InvalidInput as error:
+        error.argument = path  # where it is, for the key itself is not to be shown
+        raise

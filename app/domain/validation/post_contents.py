@@ -1,0 +1,105 @@
+"""What may stand in a post: its texts, media, reference and time zone. Not where it goes, nor when."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from zoneinfo import available_timezones
+
+from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
+from app.domain.posts import MAX_CONTENT_LENGTH, MAX_NAME_LENGTH
+from app.domain.validation.json_values import check_json
+from app.domain.validation.text import check_text
+
+MAX_MEDIA = 100
+"""Entries of media_ids, and of media."""
+
+MAX_PLATFORM_CONTENT_KEYS = 50
+"""Keys of platform_content."""
+
+MAX_REFERENCE_LENGTH = 200
+
+
+def check_contents(
+    content: str,
+    *,
+    media_ids: Sequence[str],
+    media: Sequence[object],
+    platform_content: Mapping[str, object],
+) -> None:
+    """InvalidInput, or ContentTooLong, unless there is something to post that can be stored."""
+    _check_content(content, "content")
+    if len(media_ids) > MAX_MEDIA or len(media) > MAX_MEDIA:
+        raise InvalidInput(
+            f"There are {max(len(media_ids), len(media))} media; at most {MAX_MEDIA} are allowed.",
+            argument="mediaIds" if len(media_ids) > MAX_MEDIA else "media",
+        )
+    for index, media_id in enumerate(media_ids):
+        check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
+    check_json(media, "media")
+    _check_platform_content(platform_content)
+    if not (content.strip() or media_ids or media or _has_platform_text(platform_content)):
+        raise InvalidInput(
+            "The post is empty: it needs content, media, or content for a platform.",
+            argument="content",
+        )
+
+
+def check_reference(reference: str | None) -> None:
+    if reference is not None:
+        check_text(reference, "reference", max_length=MAX_REFERENCE_LENGTH)
+        if not reference:
+            raise InvalidInput("reference must not be empty.", argument="reference")
+
+
+def check_timezone(timezone: str | None) -> None:
+    """InvalidTimezone unless the IANA database has it, in its exact spelling, on every machine."""
+    if timezone is not None and timezone not in _supported_timezones():
+        raise InvalidTimezone("There is no such time zone.", argument="timezone")
+
+
+@cache
+def _supported_timezones() -> set[str]:
+    return available_timezones() - {"localtime", "Factory"}  # a machine's own, and that of none
+
+
+def _has_platform_text(platform_content: Mapping[str, object]) -> bool:
+    texts = (own.get("content") for own in platform_content.values() if isinstance(own, Mapping))
+    return any(isinstance(text, str) and text.strip() for text in texts)
+
+
+def _check_content(content: str, argument: str) -> None:
+    if len(content) > MAX_CONTENT_LENGTH:
+        raise ContentTooLong(
+            f"The text has {len(content)} characters; at most {MAX_CONTENT_LENGTH} are allowed.",
+            argument=argument,
+        )
+    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
+
+
+def _platform_content_path(platform: str) -> str:
+    """Where its content is; InvalidInput for what cannot be a platform's name."""
+    if not platform.isprintable() or not 1 <= len(platform) <= MAX_NAME_LENGTH:
+        raise InvalidInput(
+            f"platformContent has a key that is not the name of a platform: printable, 1 to"
+            f" {MAX_NAME_LENGTH} characters.",
+            argument="platformContent",
+        )
+    return f"platformContent.{platform}"
+
+
+def _check_platform_content(platform_content: Mapping[str, object]) -> None:
+    if len(platform_content) > MAX_PLATFORM_CONTENT_KEYS:
+        raise InvalidInput(
+            f"There is content for {len(platform_content)} platforms; at most {MAX_PLATFORM_CONTENT_KEYS} are"
+            " allowed.",
+            argument="platformContent",
+        )
+    for platform, own in platform_content.items():
+        path = _platform_content_path(platform)
+        if not isinstance(own, Mapping):
+            raise InvalidInput(f"{path} must be an object.", argument=path)
+        content = own.get("content")
+        if content is not None and not isinstance(content, str):
+            raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
+        # Before the other texts, for one that is too long has a code of its own.
+        _check_content(content or "", f"{path}.content")
+    check_json(platform_content, "platformContent")

@@ -1,0 +1,146 @@
+"""DataLoaders: what rows need from other tables, in one statement per batch. Named by what and key.
+
+They do not cache: a socket's context lives as long as the socket, and would serve stale rows.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from app.db.core.database import Reader
+from app.db.core.statements import AnyRow
+from app.db.repositories import accounts, attempts, destinations, posts
+from app.domain.accounts import ACTIVITY_WINDOW
+from app.domain.errors import LimitExceeded
+from app.domain.ids import AccountId, DestinationId, PostId
+
+KEYS_PER_STATEMENT = 10_000
+"""Either engine refuses a statement with more than about 32,000 parameters."""
+
+T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
+OpenReader = Callable[[], Reader]
+BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
+
+
+class ListSizeLimit:
+    """Counts the entries of the lists in an answer that have no page size, up to a limit.
+
+    A post's destinations lead to their post, and that to its destinations again: a short document
+    can ask for more than memory holds, and only the rows tell.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._count = 0
+        self.error: LimitExceeded | None = None
+        """Why the answer as a whole is refused, once it is."""
+
+    def for_next_event(self) -> "ListSizeLimit":
+        """For the next answer, with the same limit."""
+        return ListSizeLimit(self._limit)
+
+    def add(self, count: int) -> None:
+        """Count entries, or raise LimitExceeded."""
+        self._count += count
+        if self._limit is not None and self._count > self._limit:
+            self.error = self.error or LimitExceeded(
+                f"The lists in the answer have at least {self._count} entries; at most"
+                f" {self._limit} are allowed. Ask for smaller pages, or for fewer lists."
+            )
+            raise self.error
+
+    def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
+        """What a function makes of an answer; if it fails, what it counted is to be counted anew."""
+        before = self._count
+        try:
+            return complete(*arguments)
+        except Exception:
+            self._count = before
+            raise
+
+
+class Loaders:
+    """One of each, made when it is first used, sharing a way to read."""
+
+    def __init__(
+        self, open_reader: OpenReader, clock: Callable[[], datetime], list_limit: ListSizeLimit
+    ) -> None:
+        self._open_reader = open_reader
+        self._clock = clock
+        self._list_limit = list_limit
+
+    @cached_property
+    def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
+        return _to_one_loader(self._open_reader, posts.posts_by_id, "id")
+
+    @cached_property
+    def destinations_by_id(self) -> DataLoader[DestinationId, AnyRow | None]:
+        return _to_one_loader(self._open_reader, destinations.destinations_by_id, "id")
+
+    @cached_property
+    def destinations_by_post_id(self) -> DataLoader[PostId, list[AnyRow]]:
+        query = destinations.destinations_by_post_id
+        return _to_many_loader(self._open_reader, query, "post_id", self._list_limit)
+
+    @cached_property
+    def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        return _to_one_loader(self._open_reader, accounts.accounts_by_id, "id")
+
+    @cached_property
+    def activity_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        async def activity(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
+            since = self._clock() - ACTIVITY_WINDOW
+            return await accounts.activity_by_account_id(reader, ids, since)
+
+        return _to_one_loader(self._open_reader, activity, "account_id")
+
+    @cached_property
+    def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
+        query = attempts.attempts_by_destination_id
+        return _to_many_loader(self._open_reader, query, "destination_id", self._list_limit)
+
+
+def _to_one_loader(
+    open_reader: OpenReader, query: BatchQuery[Key], key_column: str
+) -> DataLoader[Key, AnyRow | None]:
+    """At most one row for each key."""
+
+    async def load(keys: list[Key]) -> list[AnyRow | None]:
+        found = {
+            getattr(row, key_column): row
+            for row in await _fetch_in_batches(open_reader, query, keys)
+        }
+        return [found.get(key) for key in keys]
+
+    return DataLoader(load_fn=load, cache=False)
+
+
+def _to_many_loader(
+    open_reader: OpenReader, query: BatchQuery[Key], key_column: str, list_limit: ListSizeLimit
+) -> DataLoader[Key, list[AnyRow]]:
+    """Any number of rows for each key, in the query's order."""
+
+    async def load(keys: list[Key]) -> list[list[AnyRow]]:
+        found: defaultdict[Key, list[AnyRow]] = defaultdict(list)
+        for row in await _fetch_in_batches(open_reader, query, keys):
+            found[getattr(row, key_column)].append(row)
+        list_limit.add(sum(len(found[key]) for key in keys))
+        return [found[key] for key in keys]
+
+    return DataLoader(load_fn=load, cache=False)
+
+
+async def _fetch_in_batches(
+    open_reader: OpenReader, query: BatchQuery[Key], keys: Iterable[Key]
+) -> Sequence[AnyRow]:
+    wanted = list(dict.fromkeys(keys))
+    rows: list[AnyRow] = []
+    reader = open_reader()
+    for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+        rows.extend(await query(reader, wanted[start : start + KEYS_PER_STATEMENT]))
+    return rows

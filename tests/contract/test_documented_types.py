@@ -1,0 +1,229 @@
+"""What clients of the documented API read, in the types that they declare for it.
+
+The shapes are those of the typed client on npm. It sends /api/v1, takes a body whose `error` is not
+null for a failure, and gives its caller `data`.
+"""
+
+import re
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any
+
+import pytest
+
+from app.db.core.database import Database
+from app.demo import load_demo
+from app.settings import read_settings
+from tests.clients import Client, app_client
+from tests.factories import KEY_PREFIX, NOW
+from tests.rest.envelope import success_data
+
+POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+TEXT_OR_NULL = str | None
+
+RESULT = {
+    "id": str,
+    "platform": str,
+    "account_id": int,
+    "account_name": TEXT_OR_NULL,
+    "social_account_id": int,
+    "status": str,
+    "published_at": TEXT_OR_NULL,
+    "platform_post_id": TEXT_OR_NULL,
+    "platform_post_url": TEXT_OR_NULL,
+    "error": TEXT_OR_NULL,
+    "last_error": TEXT_OR_NULL,
+    "attempts": int,
+    "next_retry_at": TEXT_OR_NULL,
+}
+POST_TYPE = {
+    "id": str,
+    "content": str,
+    "scheduled_for": TEXT_OR_NULL,
+    "timezone": str,
+    "post_status": str,
+    "created_at": str,
+    "updated_at": str,
+    "destinations": [RESULT],
+}
+ACCOUNT = {
+    "id": int,
+    "platform": str,
+    "account_name": str,
+    "platform_user_id": str,
+    "platform_username": str,
+    "display_name": TEXT_OR_NULL,
+    "avatar_url": TEXT_OR_NULL,
+    "is_active": bool,
+    "health": {"status": str, "can_post": bool, "message": TEXT_OR_NULL},
+}
+PAGE = {"limit": int, "offset": int, "total": int}
+USED = {"used": int, "limit": int}
+
+TYPES: dict[str, Any] = {
+    f"/api/v1/posts/{POST}/results": {
+        "post_id": str,
+        "post_status": str,
+        "results": [RESULT],
+    },
+    f"/api/v1/posts/{POST}": POST_TYPE,
+    "/api/v1/posts?limit=100": {
+        "posts": [POST_TYPE],
+        "pagination": PAGE | {"has_more": bool},
+    }
+    | PAGE,
+    "/api/v1/accounts": {"accounts": [ACCOUNT], "account_ids": [int], "total": int},
+    "/api/v1/accounts/2280": ACCOUNT,
+    "/api/v1/accounts/2285/health": {
+        "account_id": int,
+        "platform": str,
+        "account_name": str,
+        "platform_account_id": str,
+        "status": str,
+        "can_post": bool,
+        "reasons": [str],
+        "is_active": bool,
+        "needs_reconnection": bool,
+        "needs_reconnection_since": TEXT_OR_NULL,
+        "token": {
+            "expires_at": TEXT_OR_NULL,
+            "last_refresh": TEXT_OR_NULL,
+            "expired": bool,
+            "expiring_soon": bool,
+        },
+        "activity": {
+            "last_published_at": TEXT_OR_NULL,
+            "failures_last_7d": int,
+            "permanent_failures_last_7d": int,
+            "queued_count": int,
+        },
+        "connected_at": str,
+    },
+    "/api/v1/me": {
+        "api_key": {
+            "id": str,
+            "key_prefix": str,
+            "name": str,
+            "scopes": [str],
+            "last_used_at": str,
+            "created_at": str,
+            "expires_at": TEXT_OR_NULL,
+        },
+        "scopes": [str],
+        "user": {"id": int, "email": str, "name": str},
+        "organization": {
+            "id": str,
+            "name": str,
+            "subscription_plan": str,
+            "subscription_status": str,
+            "subscription_source": TEXT_OR_NULL,
+            "trial_end": TEXT_OR_NULL,
+            "current_period_end": TEXT_OR_NULL,
+            "cancel_at_period_end": bool,
+            "entitled": bool,
+        },
+        "workspace": {"id": str, "name": str},
+        "quota": {
+            "accounts": USED,
+            "ai_credits": USED | {"bonus": int},
+            "storage_bytes": USED,
+            "team_seats": {"limit": int},
+        },
+        "stats": {"posts_last_30d": int, "total_posts": int},
+    },
+    "/api/v1/analytics/summary": {
+        "period": str,
+        "range": {"from": TEXT_OR_NULL, "to": str},
+        "posts": dict.fromkeys(
+            (
+                "total",
+                "draft",
+                "scheduled",
+                "publishing",
+                "published",
+                "partially_failed",
+                "failed",
+            ),
+            int,
+        ),
+        "by_platform": [
+            {"platform": str, "total": int, "scheduled": int, "published": int, "failed": int}
+        ],
+        "metrics": dict.fromkeys(
+            ("views", "likes", "comments", "shares", "impressions", "clicks"), int
+        ),
+        "ai_credits": {"used_this_period": int, "bonus": int},
+    },
+}
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_NAMES_OF_TIMES = re.compile(r"_at$|_for$|_since$|^last_refresh$|_end$|^from$|^to$")
+
+
+def misfits(value: Any, expected: Any, place: str = "data") -> Iterator[str]:
+    """The places at which a value is not of the declared type."""
+    match expected:
+        case dict():
+            for name, inner in expected.items():
+                if name in value:
+                    yield from misfits(value[name], inner, f"{place}.{name}")
+                else:
+                    yield f"{place}.{name} is missing"
+        case [inner]:
+            for index, item in enumerate(value):
+                yield from misfits(item, inner, f"{place}[{index}]")
+        case type() | UnionType() if not isinstance(value, expected) or (
+            isinstance(value, bool) and expected is int
+        ):
+            yield f"{place} is {value!r}"
+        case _:
+            pass
+
+
+def instants(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text under a name that belongs to a time."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from instants(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from instants(inner, name)
+    elif isinstance(value, str) and _NAMES_OF_TIMES.search(name):
+        yield name, value
+
+
+async def demo_client(database: Database, client: Client) -> Client:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    return client.with_token(token)
+
+
+async def test_every_answer_has_the_types_that_clients_declare(database: Database) -> None:
+    async with app_client(database) as client:
+        demo = await demo_client(database, client)
+        for path, expected in TYPES.items():
+            data = success_data(await demo.get(path))
+            assert list(misfits(data, expected)) == []
+
+
+async def test_every_time_has_milliseconds_and_ends_with_z(database: Database) -> None:
+    async with app_client(database) as client:
+        demo = await demo_client(database, client)
+        for path in TYPES:
+            found = list(instants(success_data(await demo.get(path))))
+            assert [text for _, text in found if not _TIME.fullmatch(text)] == []
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
+async def test_a_client_reaches_every_post_by_turning_pages(
+    database: Database, prefix: str
+) -> None:
+    async with app_client(database) as client:
+        demo = await demo_client(database, client)
+        seen: list[str] = []
+        page: dict[str, Any] = {"pagination": {"has_more": True}}
+        while page["pagination"]["has_more"]:
+            page = success_data(await demo.get(f"{prefix}/posts?limit=100&offset={len(seen)}"))
+            seen += [post["post_id"] for post in page["posts"]]
+    assert len(seen) == len(set(seen)) == page["total"]
+    assert page["total"] > 200

@@ -1,0 +1,217 @@
+"""A database with a row in every table, and all rows of a database, for tests of whole databases."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.core.database import Database
+from app.db.models import (
+    Base,
+    Event,
+    IdempotencyKey,
+    PublishEvidence,
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryAttempt,
+    Workspace,
+)
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import Outcome
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    being_verified,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+WORKSPACE = UUID(int=0xA)
+KEY = UUID(int=0xB)
+POST = UUID(int=0xC)
+PUBLISHED = UUID(int=0xD1)
+FAILED = UUID(int=0xD2)
+WEBHOOK = UUID(int=0xE)
+DELIVERY = UUID(int=0xF)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Of the rows that tests turn to; their values are fixed."""
+
+    workspace: WorkspaceId
+    key: ApiKeyId
+    account: AccountId
+    post: PostId
+    published: DestinationId
+    failed: DestinationId
+
+
+async def add_row_in_every_table(database: Database) -> Ids:
+    """Rows in every table, of every state of a destination, in a workspace beside two others."""
+    ids = Ids(
+        workspace=await add_workspace(database, id=WORKSPACE, name="Everything"),
+        key=ApiKeyId(KEY),
+        account=AccountId(1),
+        post=PostId(POST),
+        published=DestinationId(PUBLISHED),
+        failed=DestinationId(FAILED),
+    )
+    await add_workspace(database, mirror_of="https://example.com")
+    await add_api_key(database, ids.workspace, id=KEY, last_used_at=NOW)
+    accounts = [await add_account(database, ids.workspace) for _ in range(4)]
+    post = await add_post(
+        database,
+        ids.workspace,
+        dict(zip(accounts, [published(), failed(), waiting_for_retry(), unknown()], strict=True)),
+        id=POST,
+        destination_ids=[PUBLISHED, FAILED],
+        content="GRÜẞE",
+        platform_content={"x": {"content": "kürzer", "settings": {"b": 1, "a": [None, 1.5]}}},
+        media_ids=["m1"],
+        reference="ref-1",
+    )
+    in_flight = await add_post(
+        database, ids.workspace, {accounts[0]: claimed(), accounts[1]: started()}
+    )
+    in_doubt = await add_post(
+        database, ids.workspace, {accounts[0]: queued(), accounts[1]: being_verified()}
+    )
+    await add_post(database, ids.workspace, {accounts[0]: draft()}, is_draft=True)
+    await add_post(database, ids.workspace, deleted_at=NOW)
+    for destination_id, outcome in (
+        (ids.published, Outcome.PUBLISHED),
+        (ids.failed, Outcome.FAILED),
+        (post.destinations[2], Outcome.FAILED),
+        (post.destinations[3], Outcome.UNKNOWN),
+        (in_flight.destinations[1], Outcome.NONE),
+        (in_doubt.destinations[1], Outcome.UNKNOWN),
+    ):
+        await add_attempt(database, ids.workspace, destination_id, outcome=outcome)
+    await add_attempt(
+        database, ids.workspace, ids.failed, kind=AttemptKind.LATE, number=None, fence=None
+    )
+    for _ in range(3):
+        await add_event(database, ids)
+    await _add_evidence_and_deliveries(database, ids)
+    return ids
+
+
+async def add_event(database: Database, ids: Ids) -> None:
+    """The next event of the workspace, with every link."""
+
+    async def work(session: AsyncSession) -> None:
+        seq = await session.scalar(
+            update(Workspace)
+            .where(Workspace.id == ids.workspace)
+            .values(event_seq=Workspace.event_seq + 1)
+            .returning(Workspace.event_seq)
+        )
+        session.add(
+            Event(
+                workspace_id=ids.workspace,
+                seq=seq,
+                kind="post.published",
+                actor_key_id=ids.key,
+                post_id=ids.post,
+                destination_id=ids.published,
+                account_id=ids.account,
+                payload={"seen": [seq]},
+                created_at=NOW,
+            )
+        )
+
+    await database.write(work)
+
+
+async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
+    rows = [
+        PublishEvidence(
+            workspace_id=ids.workspace,
+            destination_id=ids.published,
+            fence=1,
+            counted=True,
+            platform_post_id=published().platform_post_id,
+            platform_post_url=published().platform_post_url,
+            published_at=published().published_at,
+            reported_at=published().settled_at,
+        ),
+        IdempotencyKey(
+            workspace_id=ids.workspace,
+            operation="createPost",
+            key="given:k",
+            fingerprint=b"\x00\xff",
+            outcome={"postId": str(ids.post)},
+            created_at=NOW,
+            expires_at=NOW + timedelta(days=1),
+        ),
+        Webhook(
+            workspace_id=ids.workspace,
+            id=WEBHOOK,
+            url="https://example.com/hook",
+            secret="whsec_1",
+            events=["post.published"],
+            name=None,
+            description=None,
+            is_active=True,
+            fan_out_seq=1,
+            consecutive_failures=0,
+            created_at=NOW,
+            updated_at=NOW,
+        ),
+        WebhookDelivery(
+            workspace_id=ids.workspace,
+            id=DELIVERY,
+            webhook_id=WEBHOOK,
+            event_seq=1,
+            event_name="post.published",
+            body="{}",
+            tries=1,
+            next_try_at=NOW,
+            lease_token=UUID(int=0x10),
+            lease_expires_at=NOW + timedelta(minutes=1),
+            created_at=NOW,
+        ),
+        WebhookDeliveryAttempt(
+            workspace_id=ids.workspace,
+            delivery_id=DELIVERY,
+            number=1,
+            http_status=500,
+            error=None,
+            duration_ms=12,
+            tried_at=NOW,
+        ),
+    ]
+
+    async def work(session: AsyncSession) -> None:
+        for row in rows:
+            session.add(row)
+            await session.flush()
+
+    await database.write(work)
+
+
+async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table, in the order of its key; documents by their text."""
+    async with database.snapshot() as connection:
+        return {
+            table.name: [
+                tuple(repr(value) if isinstance(value, dict | list) else value for value in row)
+                for row in await connection.execute(select(table).order_by(*table.primary_key))
+            ]
+            for table in Base.metadata.sorted_tables
+        }

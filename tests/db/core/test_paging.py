@@ -1,0 +1,220 @@
+"""Keyset pages against a list sorted in Python: every window, walk and direction, ties and nulls."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.db.core.database import Database
+from app.db.core.paging import Direction, Order, Page, PageRequest, read_page, slice_statement
+from app.db.models import Post
+from app.domain.cursors import KeysetPosition
+from app.domain.ids import WorkspaceId
+from tests.factories import NOW, add_post, add_workspace
+from tests.recording_driver import record_statements
+
+TIMES = [None, *(NOW + timedelta(minutes=minute) for minute in range(4))]
+ROWS = 23
+
+both_directions = pytest.mark.parametrize("direction", list(Direction))
+both_columns = pytest.mark.parametrize(
+    "column", [Post.created_at, Post.scheduled_for], ids=["never_null", "sometimes_null"]
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Posts whose times are full of ties and nulls, in a workspace beside another one."""
+
+    database: Database
+    workspace_id: WorkspaceId
+    rows: list[tuple[UUID, datetime, datetime | None]]
+    """id, created_at, scheduled_for."""
+
+    def in_order(
+        self, column: InstrumentedAttribute[Any], direction: Direction
+    ) -> list[KeysetPosition]:
+        """What the whole list must be: nulls last either way, ties by id in the same direction."""
+        timed = [
+            (created_at if column is Post.created_at else scheduled_for, post_id)
+            for post_id, created_at, scheduled_for in self.rows
+        ]
+        descending = direction is Direction.DESC
+        with_time = sorted(
+            ((time, post_id) for time, post_id in timed if time is not None), reverse=descending
+        )
+        without = sorted((post_id for time, post_id in timed if time is None), reverse=descending)
+        return [
+            *(KeysetPosition(time, str(post_id)) for time, post_id in with_time),
+            *(KeysetPosition(None, str(post_id)) for post_id in without),
+        ]
+
+    async def page(
+        self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
+    ) -> tuple[list[KeysetPosition], Page]:
+        order = Order(column, Post.id, direction)
+        reader = self.database.read(self.workspace_id)
+        statement = select(Post.id, column.label("value"))
+        page = await read_page(
+            reader, lambda part: slice_statement(statement, order, part), {}, order, request
+        )
+        return [KeysetPosition(row.value, str(row.id)) for row in page.rows], page
+
+
+@pytest.fixture
+async def listed(database: Database) -> Listed:
+    generator = random.Random(20260415)
+    ours, theirs = await add_workspace(database), await add_workspace(database)
+    rows = []
+    for _ in range(ROWS):
+        post_id = UUID(int=generator.getrandbits(128))
+        created_at = generator.choice(TIMES[1:])
+        scheduled_for = generator.choice(TIMES)
+        assert created_at is not None
+        await add_post(
+            database, ours, id=post_id, created_at=created_at, scheduled_for=scheduled_for
+        )
+        await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
+        rows.append((post_id, created_at, scheduled_for))
+    return Listed(database, ours, rows)
+
+
+@both_directions
+@both_columns
+@pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
+async def test_walking_pages_either_way_reads_the_whole_list(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction, size: int
+) -> None:
+    whole = listed.in_order(column, direction)
+
+    forwards: list[KeysetPosition] = []
+    more = True
+    while more:
+        after = forwards[-1] if forwards else None
+        positions, page = await listed.page(column, direction, PageRequest(size=size, after=after))
+        forwards += positions
+        more = page.has_next_page
+
+    backwards: list[KeysetPosition] = []
+    more = True
+    while more:
+        before = backwards[0] if backwards else None
+        request = PageRequest(size=size, from_end=True, before=before)
+        positions, page = await listed.page(column, direction, request)
+        backwards = positions + backwards
+        more = page.has_previous_page
+
+    assert forwards == whole
+    assert backwards == whole
+
+
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    column=st.sampled_from([Post.created_at, Post.scheduled_for]),
+    direction=st.sampled_from(Direction),
+    size=st.integers(1, 8),
+    from_end=st.booleans(),
+    after=st.none() | st.integers(0, ROWS - 1),
+    before=st.none() | st.integers(0, ROWS - 1),
+)
+async def test_any_window_is_a_slice_of_the_list(
+    listed: Listed,
+    column: InstrumentedAttribute[Any],
+    direction: Direction,
+    size: int,
+    from_end: bool,
+    after: int | None,
+    before: int | None,
+) -> None:
+    whole = listed.in_order(column, direction)
+    window = whole[0 if after is None else after + 1 : before]
+    request = PageRequest(
+        size=size,
+        from_end=from_end,
+        after=None if after is None else whole[after],
+        before=None if before is None else whole[before],
+    )
+
+    positions, page = await listed.page(column, direction, request)
+
+    assert positions == (window[-size:] if from_end else window[:size])
+    if from_end:
+        assert page.has_previous_page == (len(window) > size)
+    else:
+        assert page.has_next_page == (len(window) > size)
+
+
+@both_directions
+@both_columns
+async def test_an_offset_skips_rows_of_the_list(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+) -> None:
+    whole = listed.in_order(column, direction)
+
+    for offset in (0, 7, ROWS - 2, ROWS, ROWS + 5):
+        request = PageRequest(size=4, offset=offset)
+        positions, page = await listed.page(column, direction, request)
+
+        assert positions == whole[offset : offset + 4]
+        assert page.has_next_page == (len(whole) > offset + 4)
+        assert page.has_previous_page == (offset > 0)
+
+
+@both_directions
+@both_columns
+async def test_rows_added_between_two_pages_repeat_none(
+    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+) -> None:
+    whole = listed.in_order(column, direction)
+    first, _ = await listed.page(column, direction, PageRequest(size=10))
+    for time in TIMES:
+        await add_post(
+            listed.database,
+            listed.workspace_id,
+            created_at=time or NOW,
+            scheduled_for=time,
+        )
+
+    rest, _ = await listed.page(column, direction, PageRequest(size=100, after=first[-1]))
+
+    assert [position for position in first + rest if position in whole] == whole
+    assert len(set(first + rest)) == len(first + rest)
+
+
+async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
+    listed: Listed,
+) -> None:
+    whole = listed.in_order(Post.scheduled_for, Direction.DESC)
+    with_time = sum(position.value is not None for position in whole)
+    assert 1 < with_time < ROWS - 1
+
+    async def statements(size: int, *, from_end: bool = False) -> int:
+        with record_statements(listed.database) as run:
+            request = PageRequest(size=size, from_end=from_end)
+            await listed.page(Post.scheduled_for, Direction.DESC, request)
+        return len(run)
+
+    assert await statements(with_time - 1) == 1
+    assert await statements(with_time) == 2  # The second tells whether another page follows.
+    assert await statements(ROWS - with_time - 1, from_end=True) == 1
+    assert await statements(ROWS, from_end=True) == 2
+
+
+async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
+    listed = Listed(database, await add_workspace(database), [])
+
+    for from_end in (False, True):
+        request = PageRequest(size=5, from_end=from_end)
+        _, page = await listed.page(Post.created_at, Direction.ASC, request)
+
+        assert page == Page([], has_next_page=False, has_previous_page=False)

@@ -1,0 +1,73 @@
+"""What a database's schema is, as text that can be compared: columns, CHECKs, links and indexes."""
+
+import re
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.core.database import Database
+
+Schema = dict[str, list[str]]
+"""The definitions of each table and of what belongs to it, sorted."""
+
+
+async def read_schema(database: Database) -> Schema:
+    async with database.unscoped_connection() as connection:
+        read = _sqlite_schema if database.is_sqlite else _postgresql_schema
+        schema = await read(connection)
+    schema.pop("alembic_version", None)
+    return schema
+
+
+async def _sqlite_schema(connection: AsyncConnection) -> Schema:
+    rows = await connection.execute(
+        text("SELECT tbl_name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    )
+    schema: Schema = {}
+    for table, kind, sql in rows:
+        parts = _split_create_table(sql) if kind == "table" else [" ".join(sql.split())]
+        schema[table] = sorted([*schema.get(table, []), *parts])
+    return schema
+
+
+def _split_create_table(sql: str) -> list[str]:
+    """Columns and constraints: what stands between the commas on the outermost level."""
+    body = sql[sql.index("(") + 1 : sql.rindex(")")]
+    parts, depth = [""], 0
+    for character in body:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [re.sub(r"\s+", " ", part).strip() for part in parts]
+
+
+async def _postgresql_schema(connection: AsyncConnection) -> Schema:
+    rows = await connection.execute(
+        text(
+            """
+            SELECT attrelid::regclass::text AS tbl,
+                   attname || ' ' || format_type(atttypid, atttypmod)
+                   || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+                   || COALESCE(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
+              FROM pg_attribute
+              LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+             WHERE attnum > 0 AND NOT attisdropped
+               AND attrelid IN (SELECT oid FROM pg_class
+                                 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r')
+             UNION ALL
+            SELECT conrelid::regclass::text,
+                   conname || ' ' || pg_get_constraintdef(oid)
+              FROM pg_constraint
+             WHERE connamespace = 'public'::regnamespace
+             UNION ALL
+            SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
+             ORDER BY 1, 2
+            """
+        )
+    )
+    schema: Schema = {}
+    for table, definition in rows:
+        schema.setdefault(table, []).append(definition)
+    return schema

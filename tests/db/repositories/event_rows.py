@@ -1,0 +1,100 @@
+"""Events without anything that had them happen: as many and as old as a test needs, and a feed read through.
+
+What events there are, and what they tell, is the domain's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import delete, select, update
+
+from app.db.core.database import Database, Reader, WriteSession
+from app.db.models import Event as EventRow
+from app.db.models import Workspace
+from app.db.repositories.events import ChangePage, append_events, read_changes
+from app.domain.events import ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.ids import ApiKeyId, WorkspaceId
+from tests.factories import NOW
+
+ALL_CHANGES = ChangeFilter()
+
+
+def numbered_events(count: int, content: str = "") -> list[Event]:
+    """So many changes of nothing, from "1" on, with that much content each."""
+    return [
+        Event(kind=EventKind.POST_CHANGED, changes={"content": content or str(number)})
+        for number in range(1, count + 1)
+    ]
+
+
+async def append_test_events(
+    database: Database,
+    workspace: WorkspaceId,
+    events: Sequence[Event],
+    *,
+    occurred_at: datetime = NOW,
+    actor: ApiKeyId | None = None,
+    operation: str = "test",
+) -> None:
+    """Append them in one transaction."""
+    await database.write(
+        partial(
+            append_events,
+            workspace_id=workspace,
+            events=events,
+            actor=actor,
+            operation=operation,
+            now=occurred_at,
+        )
+    )
+
+
+async def append_events_at(
+    database: Database, workspace: WorkspaceId, times: Sequence[datetime]
+) -> None:
+    """An event at each of these times, in this order."""
+
+    async def work(session: WriteSession) -> None:
+        for at, event in zip(times, numbered_events(len(times)), strict=True):
+            await append_events(session, workspace, [event], actor=None, operation="test", now=at)
+
+    await database.write(work)
+
+
+async def delete_events_after(database: Database, workspace: WorkspaceId, last_seq: int) -> None:
+    """As if a backup had been restored that knows nothing of what came after this number."""
+
+    async def work(session: WriteSession) -> None:
+        await session.execute(
+            delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > last_seq)
+        )
+        await session.execute(
+            update(Workspace).where(Workspace.id == workspace).values(event_seq=last_seq)
+        )
+
+    await database.write(work)
+
+
+async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
+    """Of all events that are there."""
+    async with database.unscoped_connection() as connection:
+        found = await connection.scalars(
+            select(EventRow.seq).where(EventRow.workspace_id == workspace).order_by(EventRow.seq)
+        )
+        return list(found)
+
+
+async def read_all_pages(
+    reader: Reader, after: FeedPosition | None, change_filter: ChangeFilter, size: int
+) -> list[ChangePage]:
+    """Those that somebody gets who goes on until there is no more."""
+    read: list[ChangePage] = []
+    while not read or read[-1].has_more:
+        read.append(await read_changes(reader, after, change_filter, limit=size))
+        after = read[-1].next_position
+    return read
+
+
+def seqs_per_page(pages_read: Sequence[ChangePage]) -> list[int]:
+    return [change.seq for page in pages_read for change in page.changes]

@@ -1,0 +1,474 @@
+"""Which indexes serve the lists, totals and loaders, as either engine itself explains its plans."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.db.core.database import Database, Reader, WriteSession
+from app.db.core.paging import Direction, PageRequest
+from app.db.core.sqlite import REFRESH_STATISTICS
+from app.db.repositories import (
+    accounts,
+    analytics,
+    attempts,
+    blocked_accounts,
+    claims,
+    destinations,
+    events,
+    posts,
+)
+from app.db.repositories.destinations import DestinationFilter, DestinationSort
+from app.db.repositories.posts import PostFilter, PostSort
+from app.domain.cursors import KeysetPosition
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.posts import PostStatus
+from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
+from tests.factories import NOW
+from tests.recording_driver import record_statements
+
+OURS, THEIRS = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
+WEEK_AGO = NOW - timedelta(days=7)
+POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
+DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
+ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
+
+Query = Callable[[Reader], Awaitable[object]]
+Statements = list[tuple[str, Any]]
+
+KEPT = "uq_post_kept"
+UNIQUE = "uq_destination_workspace_id_post_id_account_id"
+POST_ORDERS = {
+    PostSort.CREATED_AT: "ix_post_created_at",
+    PostSort.UPDATED_AT: "ix_post_updated_at",
+    PostSort.SCHEDULED_FOR: "ix_post_scheduled_for",
+    PostSort.PUBLISHED_AT: "ix_post_published_at",
+}
+DESTINATION_ORDERS = {
+    DestinationSort.CREATED_AT: "ix_destination_workspace_id_created_at_id",
+    DestinationSort.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
+    DestinationSort.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
+    DestinationSort.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
+    DestinationSort.NEXT_RETRY_AT: "ix_destination_next_retry",
+}
+
+
+def posts_in(
+    sort_by: PostSort, direction: Direction, *, after: KeysetPosition | None = None
+) -> Query:
+    request = PageRequest(size=5, after=after)
+    return lambda reader: posts.posts_page(reader, PostFilter(), sort_by, direction, request)
+
+
+def destinations_in(
+    sort_by: DestinationSort, direction: Direction, *, after: KeysetPosition | None = None
+) -> Query:
+    request = PageRequest(size=5, after=after)
+    return lambda reader: destinations.destinations_page(
+        reader, DestinationFilter(), sort_by, direction, request, NOW
+    )
+
+
+def newest_posts(**wanted: Any) -> Query:
+    return lambda reader: posts.posts_page(
+        reader, PostFilter(**wanted), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
+    )
+
+
+def newest_destinations(**wanted: Any) -> Query:
+    return lambda reader: destinations.destinations_page(
+        reader,
+        DestinationFilter(**wanted),
+        DestinationSort.CREATED_AT,
+        Direction.DESC,
+        PageRequest(size=5),
+        NOW,
+    )
+
+
+def candidates(**wanted: Any) -> Query:
+    failed = DestinationFilter(status=[DestinationStatus.FAILED], **wanted)
+    return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
+
+
+def post_total(**wanted: Any) -> Query:
+    return lambda reader: posts.count_posts(reader, PostFilter(**wanted))
+
+
+def destination_total(**wanted: Any) -> Query:
+    return lambda reader: destinations.count_destinations(reader, DestinationFilter(**wanted), NOW)
+
+
+FILTERS: dict[str, tuple[Query, set[str]]] = {
+    "posts, status": (newest_posts(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (newest_posts(reference="reference-10"), {"ix_post_reference"}),
+    "posts, platform": (
+        newest_posts(platform=["platform-1"]),
+        {"ix_post_created_at", "ix_destination_workspace_id_platform_post_id"},
+    ),
+    "posts, account": (newest_posts(account_id=[3]), {"ix_post_created_at", UNIQUE}),
+    "posts, created": (newest_posts(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "destinations, status": (
+        newest_destinations(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+    ),
+    "destinations, account": (
+        newest_destinations(account_id=[3]),
+        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+    ),
+    "destinations, no such account": (
+        newest_destinations(account_id=[99]),
+        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+    ),
+    "destinations, error category": (
+        newest_destinations(error_category=[ErrorCategory.AUTH]),
+        {"ix_destination_error_category", KEPT},
+    ),
+    "destinations, error code": (
+        newest_destinations(error_code=["CAPTION_TOO_LONG"]),
+        {"ix_destination_error_code", KEPT},
+    ),
+}
+
+TOTALS: dict[str, tuple[Query, set[str]]] = {
+    "posts": (post_total(), {KEPT}),
+    "posts, status": (post_total(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (post_total(reference="reference-10"), {"ix_post_reference"}),
+    "posts, created": (post_total(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "posts, of the viewer": (
+        lambda reader: analytics.count_posts_created(reader, WEEK_AGO),
+        {"ix_post_created_at"},
+    ),
+    "destinations, status": (
+        destination_total(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+    ),
+    "destinations, overdue": (
+        destination_total(overdue=True),
+        {"ix_destination_claimable", "ix_destination_leased", KEPT},
+    ),
+}
+
+LOADERS: dict[str, tuple[Query, set[str]]] = {
+    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {KEPT}),
+    "destinations_by_id": (
+        lambda reader: destinations.destinations_by_id(reader, DESTINATION_IDS),
+        {"pk_destination", KEPT},
+    ),
+    "destinations_by_post_id": (  # What is sorted are the destinations of the batch.
+        lambda reader: destinations.destinations_by_post_id(reader, POST_IDS),
+        {UNIQUE, "sort"},
+    ),
+    "accounts_by_id": (
+        lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS),
+        {"pk_account"},
+    ),
+    "activity_by_account_id": (
+        lambda reader: accounts.activity_by_account_id(reader, ACCOUNT_IDS, WEEK_AGO),
+        {
+            "pk_account",
+            "ix_destination_account_published",
+            "ix_destination_account_failed",
+            "ix_destination_account_unsettled",
+            KEPT,
+        },
+    ),
+    "attempts_by_destination_id": (
+        lambda reader: attempts.attempts_by_destination_id(reader, DESTINATION_IDS),
+        {"ix_attempt_workspace_id_destination_id_started_at_id"},
+    ),
+}
+
+
+EITHER_WAY = {"attempts_by_destination_id": {"sort"}}
+"""Where a few rows are sorted as cheaply as an index is walked in their order."""
+
+UNSETTLED = "ix_destination_account_unsettled"
+ACCESS: dict[str, tuple[Query, set[str]]] = {
+    "due_posts": (
+        lambda reader: blocked_accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
+        {UNSETTLED},
+    ),
+    "count_waiting": (
+        lambda reader: blocked_accounts.count_queued_posts(reader, ACCOUNT_IDS[0]),
+        {UNSETTLED},
+    ),
+    "posts_that_lacked_access": (  # What is sorted are failures of one millisecond.
+        lambda reader: blocked_accounts.posts_failed_with_auth(
+            reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
+        ),
+        {"ix_destination_account_failed", "sort", KEPT},
+    ),
+}
+
+
+async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
+    filled: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.unscoped_connection() as connection:
+            await blocked_accounts.blocked_accounts_with_due(connection, NOW, limit=5)
+
+    assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
+
+
+LOCKING: dict[str, tuple[Query, set[str]]] = {
+    "lock_due": (
+        lambda reader: claims.lock_due_destinations(reader, NOW, platform=None, limit=5),
+        {"ix_destination_claimable", "pk_post"},
+    ),
+    "lock_due, of a platform": (
+        lambda reader: claims.lock_due_destinations(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_claimable_platform", "pk_post"},
+    ),
+    "lock_unknown": (
+        lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform=None, limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+    "lock_unknown, of a platform": (
+        lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform="platform-1", limit=5),
+        {"ix_destination_verifiable", "pk_post"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "indexes"), LOCKING.values(), ids=LOCKING)
+async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
+    filled: Database, query: Query, indexes: set[str]
+) -> None:
+    assert await plan_of_locking(filled, query) == indexes
+
+
+@pytest.mark.parametrize(
+    ("platforms", "index"),
+    [
+        (None, "ix_destination_claimable"),
+        (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
+    ],
+)
+async def test_workspaces_with_something_due_cost_one_look_each(
+    filled: Database, platforms: list[str] | None, index: str
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.unscoped_connection() as connection:
+            await claims.workspaces_with_due_destinations(
+                connection,
+                NOW,
+                platforms=platforms,
+                workspace_id=None,
+                rotation_start=OURS,
+                limit=5,
+            )
+
+    plan = await plan_of(filled, query)
+    assert plan - {"sort"} == {"pk_workspace", index}  # so few workspaces PostgreSQL may sort
+
+
+async def test_leases_that_have_ended_are_found_among_those_that_are_held(
+    filled: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        async with filled.unscoped_connection() as connection:
+            await claims.expired_leases(connection, NOW, limit=5)
+
+    plan = await plan_of(filled, query)
+    assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
+
+
+async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
+    for group in (
+        _orders(),
+        _without_the_time(filled),
+        FILTERS,
+        _failures(filled),
+        TOTALS,
+        LOADERS,
+        ACCESS,
+        _feed(filled),
+    ):
+        plans = {
+            name: await plan_of(filled, query) - EITHER_WAY.get(name, set())
+            for name, (query, _) in group.items()
+        }
+
+        assert plans == {name: indexes for name, (_, indexes) in group.items()}
+
+
+def _orders() -> dict[str, tuple[Query, set[str]]]:
+    """Pages of the rows with the time: the first one, and one that begins in the middle."""
+    middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
+    orders: dict[str, tuple[Query, set[str]]] = {}
+    for direction in Direction:
+        for place, after in (("first", None), ("middle", middle)):
+            for of_post, index in POST_ORDERS.items():
+                name = f"posts by {of_post} {direction}, {place} page"
+                orders[name] = (posts_in(of_post, direction, after=after), {index})
+            for of_destination, index in DESTINATION_ORDERS.items():
+                name = f"destinations by {of_destination} {direction}, {place} page"
+                orders[name] = (
+                    destinations_in(of_destination, direction, after=after),
+                    {index, KEPT},
+                )
+    return orders
+
+
+def _without_the_time(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """Pages of the rows without the time, which follow by their id."""
+    without = KeysetPosition(None, str(UUID(int=2**127)))
+    return {
+        "posts without a time": (
+            posts_in(PostSort.SCHEDULED_FOR, Direction.DESC, after=without),
+            {"ix_post_scheduled_for"} if database.is_sqlite else {KEPT},
+        ),
+        "destinations without a retry": (
+            destinations_in(DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=without),
+            {"pk_destination", KEPT},
+        ),
+    }
+
+
+def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """The filters by outcome and failure, and what is looked at for a retry; engines differ."""
+    in_order = {"ix_destination_workspace_id_status_created_at_id", KEPT}
+    queries = {
+        "outcome": newest_destinations(outcome=[Outcome.UNKNOWN]),
+        "failed lately": newest_destinations(failed_after=WEEK_AGO),
+        "to retry, of accounts": candidates(account_id=[3]),
+        "to retry, by attempts": candidates(max_attempts=1),
+        "to retry, failed lately": candidates(failed_after=WEEK_AGO),
+        "to retry, of posts": candidates(post_id=POST_IDS),
+    }
+    by_failure = {"ix_destination_account_failed", KEPT, "sort"}
+    on_postgresql = {
+        "outcome": {*in_order, "sort"},
+        "failed lately": by_failure,
+        "to retry, of accounts": {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+        "to retry, failed lately": by_failure,
+        "to retry, of posts": {UNIQUE, KEPT, "sort"},
+    }
+    return {
+        name: (query, in_order if database.is_sqlite else on_postgresql.get(name, in_order))
+        for name, query in queries.items()
+    }
+
+
+def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """What is read of a feed, each page with the newest change and a look at the cursor."""
+
+    def page(after: FeedPosition | None, **wanted: Any) -> Query:
+        return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
+
+    async def oldest(_reader: Reader) -> None:
+        async with database.unscoped_connection() as connection:
+            await events.oldest_events(connection, OURS, limit=5)
+
+    deleted = [EventKind.POST_DELETED]
+    of_post = {"pk_event", "ix_event_workspace_id_post_id_seq"}
+    return {
+        "changes, newest": (events.newest_position, {"pk_event"}),
+        "changes, oldest": (oldest, {"pk_event"}),
+        "changes, all that follow": (
+            lambda reader: events.read_contiguous_changes(reader, FEED_START, limit=5),
+            {"pk_event"},
+        ),
+        "changes, first page": (page(None), {"pk_event"}),
+        "changes, from the start": (page(FEED_START), {"pk_event"}),
+        "changes, of a type": (page(None, kinds=deleted), {"pk_event"}),
+        "changes, of a post": (page(None, post_id=POST_IDS[0]), of_post),
+        "changes, of a type and post": (page(None, kinds=deleted, post_id=POST_IDS[0]), of_post),
+    }
+
+
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    """Two workspaces alike, with statistics, and without what earlier tests left on the pages."""
+    await add_many_posts(database, OURS)
+    await add_many_posts(database, THEIRS)
+    tables = "account, post, destination, attempt, event"
+    vacuum = [f"VACUUM (FULL) {tables}", f"VACUUM (ANALYZE) {tables}"]
+    async with database.write_engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in [REFRESH_STATISTICS] if database.is_sqlite else vacuum:
+            await connection.exec_driver_sql(statement)
+    return database
+
+
+async def plan_of(database: Database, query: Query) -> set[str]:
+    """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
+    with record_statements(database) as statements:
+        await query(database.read(OURS))
+    async with database.read_engine.connect() as connection:
+        explained = [(each.text, each.arguments) for each in statements]
+        return await _plan(database, connection, explained)
+
+
+async def plan_of_locking(database: Database, query: Query) -> set[str]:
+    """As `plan_of`, of a query that only a write may make."""
+    with _recorded(database.write_engine) as statements:
+
+        async def work(session: WriteSession) -> None:
+            await query(database.reader_in(session, OURS))
+
+        await database.write(work)
+    selects = [each for each in statements if each[0].startswith("SELECT")]
+    async with database.write_engine.connect() as connection:
+        return await _plan(database, connection, selects)
+
+
+async def _plan(
+    database: Database, connection: AsyncConnection, statements: Statements
+) -> set[str]:
+    if not database.is_sqlite:  # So small a table it would rather read as a whole.
+        await connection.exec_driver_sql("SET enable_seqscan = off")
+    plans = [
+        row
+        for statement, parameters in statements
+        for row in await connection.exec_driver_sql(
+            f"EXPLAIN {'QUERY PLAN ' if database.is_sqlite else ''}{statement}", parameters
+        )
+    ]
+    if not database.is_sqlite:
+        await connection.exec_driver_sql("SET enable_seqscan = on")
+    return {word for row in plans for word in _words(str(row[-1]))}
+
+
+@contextmanager
+def _recorded(engine: AsyncEngine) -> Iterator[Statements]:
+    statements: Statements = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+_INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
+_SQLITE_KEYS = {
+    "sqlite_autoindex_post_1": "pk_post",
+    "sqlite_autoindex_workspace_1": "pk_workspace",
+    "sqlite_autoindex_account_1": "pk_account",
+    "sqlite_autoindex_destination_1": "pk_destination",
+    "sqlite_autoindex_event_1": "pk_event",
+    "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
+}
+
+
+def _words(line: str) -> Iterator[str]:
+    if re.match(r"SCAN (?!json_each)|.*Seq Scan on ", line):
+        yield "scan"
+    if re.match(r"USE TEMP B-TREE FOR .*ORDER BY|.*\bSort  \(", line):
+        yield "sort"
+    if found := _INDEX.search(line):
+        yield _SQLITE_KEYS.get(found["name"], found["name"])

@@ -1,0 +1,71 @@
+"""Copying a whole database: to the other engine and back, and never over somebody's data."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.db.core.database import Database
+from app.db.migrations import migrate
+from app.db.tools.copying import TargetNotEmpty, copy_database
+from tests.db.all_tables import add_row_in_every_table, all_rows
+from tests.factories import NOW, add_api_key, add_post, add_workspace
+
+
+@pytest.fixture
+async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+    """Another database of the same engine, migrated, with a secret key of its own."""
+    async with Database(empty_database_url) as opened:
+        await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)
+        yield opened
+
+
+async def test_a_copy_to_sqlite_and_back_has_identical_rows(
+    database: Database, target: Database, tmp_path: Path
+) -> None:
+    await add_row_in_every_table(database)
+    async with Database.from_file(tmp_path / "between.db") as in_between:
+        await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
+        rows = await all_rows(database)
+
+        counts = await copy_database(database, in_between)
+        await copy_database(in_between, target)
+
+        assert all(counts.values()), "every table should have rows here"
+        assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
+        assert await all_rows(in_between) == rows
+        assert await all_rows(target) == rows
+
+
+async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:
+    workspace_id = await add_workspace(database)
+    await add_api_key(database, workspace_id)
+    for _ in range(3):
+        await add_post(database, workspace_id)
+    async with database.schema_transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO idempotency_key"
+            " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
+            " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)"
+            " SELECT api_key.workspace_id, 'createPost', CAST(n AS TEXT), deployment.secret_key, '{}',"
+            " api_key.created_at, api_key.created_at FROM number, api_key, deployment"
+        )
+
+    counts = await copy_database(database, target)
+
+    assert counts["idempotency_key"] == 2500
+    assert await all_rows(target) == await all_rows(database)
+
+
+async def test_a_target_with_data_is_refused_and_left_alone(
+    database: Database, target: Database
+) -> None:
+    await add_row_in_every_table(database)
+    await add_workspace(target, name="somebody's")
+    before = await all_rows(target)
+
+    with pytest.raises(TargetNotEmpty) as refused:
+        await copy_database(database, target)
+
+    assert str(refused.value) == "The database already has rows in workspace; nothing was copied."
+    assert await all_rows(target) == before

@@ -1,0 +1,357 @@
+"""The demo workspace as it is loaded: once, whole, alike for the same instant, with one key."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from app.db.core.database import Database
+from app.db.core.statements import AnyRow
+from app.db.migrations import migrate
+from app.db.models import ApiKey, Base
+from app.db.repositories.accounts import activity_by_account_id, all_accounts
+from app.db.repositories.attempts import attempts_by_destination_id
+from app.db.repositories.destinations import destinations_by_post_id
+from app.db.repositories.posts import posts_by_id
+from app.db.tools.integrity import find_problems
+from app.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
+from app.domain.accounts import (
+    ACTIVITY_WINDOW,
+    Connection,
+    Health,
+    HealthReason,
+    HealthStatus,
+    health,
+)
+from app.domain.api_keys import Scope
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.errors import InvalidApiKey
+from app.domain.ids import DestinationId, PostId
+from app.domain.posts import PostStatus
+from app.services.api_keys import ApiKeyAuthenticator
+from app.settings import SettingsError
+from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+
+TOKEN = KEY_PREFIX + "0" * 32
+OTHER_TOKEN = KEY_PREFIX + "1" * 32
+LATER = NOW + timedelta(days=3)
+
+EXAMPLE = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
+ON_INSTAGRAM = DestinationId(UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890"))
+ON_X = DestinationId(UUID("e2f3a4b5-c6d7-8901-abcd-ef1234567890"))
+ON_LINKEDIN = DestinationId(UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"))
+
+
+async def load(database: Database, *, token: str = TOKEN, now: datetime = NOW) -> None:
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=now)
+
+
+async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
+    async with database.unscoped_connection() as connection:
+        return {
+            table.name: list(await connection.execute(select(table).order_by(*table.primary_key)))
+            for table in Base.metadata.sorted_tables
+        }
+
+
+async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequence[Scope] | None:
+    """What a token may do in the demo workspace; None if it does not work."""
+    try:
+        viewer = await ApiKeyAuthenticator(
+            database, prefix=KEY_PREFIX, monotonic=monotonic
+        ).authenticate(token, now)
+    except InvalidApiKey:
+        return None
+    assert viewer.workspace_id == DEMO_WORKSPACE_ID
+    return viewer.scopes
+
+
+@pytest.fixture
+async def another_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(f"sqlite+aiosqlite:///{tmp_path / 'another.db'}") as opened:
+        await migrate(opened, now=NOW, random_bytes=bytes)
+        yield opened
+
+
+async def test_the_documented_example_has_its_documented_results(database: Database) -> None:
+    await load(database)
+    reader = database.read(DEMO_WORKSPACE_ID)
+    (post,) = await posts_by_id(reader, [EXAMPLE])
+    destinations = await destinations_by_post_id(reader, [EXAMPLE])
+    names = {account.id: account.account_name for account in await all_accounts(reader)}
+
+    assert post.status is PostStatus.PARTIALLY_FAILED
+    assert post.scheduled_for == datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
+    assert [
+        (
+            row.id,
+            row.account_id,
+            row.platform,
+            names[row.account_id],
+            row.status,
+            row.published_at,
+            row.platform_post_id,
+            row.platform_post_url,
+            row.error,
+            row.error_category,
+            row.error_code,
+            row.attempts,
+            row.next_retry_at,
+        )
+        for row in destinations
+    ] == [
+        (
+            ON_INSTAGRAM,
+            2280,
+            "instagram",
+            "@mybrand",
+            DestinationStatus.PUBLISHED,
+            datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
+            "17895432678901234",
+            "https://www.instagram.com/p/ABC123/",
+            None,
+            None,
+            None,
+            1,
+            None,
+        ),
+        (
+            ON_X,
+            2282,
+            "x",
+            "@mybrand",
+            DestinationStatus.PUBLISHED,
+            datetime(2026, 4, 15, 14, 30, 3, tzinfo=UTC),
+            "1780123456789012345",
+            "https://x.com/mybrand/status/1780123456789012345",
+            None,
+            None,
+            None,
+            1,
+            None,
+        ),
+        (
+            ON_LINKEDIN,
+            2285,
+            "linkedin",
+            "My Brand Inc.",
+            DestinationStatus.FAILED,
+            None,
+            None,
+            None,
+            "Token expired. Please reconnect your LinkedIn account.",
+            ErrorCategory.AUTH,
+            "TOKEN_EXPIRED",
+            3,
+            None,
+        ),
+    ]
+
+
+async def test_the_documented_example_keeps_its_dates_whenever_it_is_loaded(
+    database: Database,
+) -> None:
+    await load(database, now=datetime(2026, 11, 30, 3, 17, tzinfo=UTC))
+    reader = database.read(DEMO_WORKSPACE_ID)
+    (post,) = await posts_by_id(reader, [EXAMPLE])
+    attempts = await attempts_by_destination_id(reader, [ON_LINKEDIN])
+    assert (post.created_at, post.published_at, post.updated_at) == (
+        datetime(2026, 4, 14, 9, 5, tzinfo=UTC),
+        datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
+        datetime(2026, 4, 15, 14, 31, 47, tzinfo=UTC),
+    )
+    assert [
+        (row.number, row.kind, row.outcome, row.category, row.code, row.http_status)
+        for row in attempts
+    ] == [
+        (
+            number,
+            AttemptKind.REGULAR,
+            Outcome.FAILED,
+            category,
+            code,
+            http_status,
+        )
+        for number, category, code, http_status in (
+            (1, ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", 503),
+            (2, ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", 503),
+            (3, ErrorCategory.AUTH, "TOKEN_EXPIRED", 401),
+        )
+    ]
+
+
+async def test_what_is_loaded_breaks_no_rule_of_the_domain(database: Database) -> None:
+    await load(database)
+    assert await find_problems(database) == []
+
+
+async def test_the_same_instant_gives_the_same_rows(
+    database: Database, another_database: Database
+) -> None:
+    await load(database)
+    await load(another_database)
+    assert await all_rows(another_database) == await all_rows(database)
+
+
+async def test_a_second_load_changes_nothing(database: Database) -> None:
+    await load(database)
+    before = await all_rows(database)
+    await load(database, now=LATER)
+    assert await all_rows(database) == before
+
+
+async def test_two_loads_at_once_make_what_one_makes(
+    database: Database, another_database: Database
+) -> None:
+    await load(another_database)
+    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
+        await asyncio.gather(load(database), load(second_process))
+    assert await all_rows(database) == await all_rows(another_database)
+
+
+async def test_the_given_token_reads_writes_and_publishes(database: Database) -> None:
+    await load(database)
+    assert await scopes_of(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
+    assert await scopes_of(database, OTHER_TOKEN) is None
+
+
+async def test_another_token_replaces_the_first(database: Database) -> None:
+    await load(database)
+    before = await all_rows(database)
+    await load(database, token=OTHER_TOKEN, now=LATER)
+
+    assert await scopes_of(database, TOKEN, LATER) is None
+    assert await scopes_of(database, OTHER_TOKEN, LATER) == (
+        Scope.READ,
+        Scope.WRITE,
+        Scope.PUBLISH,
+    )
+    after = await all_rows(database)
+    assert before | {"api_key": after["api_key"]} == after
+    assert [(key.name, key.revoked_at) for key in sorted(after["api_key"], key=_age)] == [
+        ("demo", LATER),
+        ("demo", None),
+    ]
+
+
+async def test_a_token_that_returns_works_again(database: Database) -> None:
+    for token in (TOKEN, OTHER_TOKEN, TOKEN):
+        await load(database, token=token)
+    assert await scopes_of(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
+    assert await scopes_of(database, OTHER_TOKEN) is None
+
+
+async def test_keys_of_other_names_and_workspaces_are_left_alone(database: Database) -> None:
+    await load(database)
+    elsewhere = await add_workspace(database)
+    others = [
+        await add_api_key(database, DEMO_WORKSPACE_ID, name="mine"),
+        await add_api_key(database, elsewhere, name="demo"),
+    ]
+    await load(database, token=OTHER_TOKEN, now=LATER)
+    async with database.unscoped_connection() as connection:
+        revoked = await connection.scalars(
+            select(ApiKey.revoked_at).where(ApiKey.id.in_([key.id for key in others]))
+        )
+        assert revoked.all() == [None, None]
+
+
+async def test_two_different_tokens_at_once_leave_one_that_works(database: Database) -> None:
+    await load(database, token=KEY_PREFIX + "2" * 32)
+    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
+        await asyncio.gather(load(database), load(second_process, token=OTHER_TOKEN))
+    working = [await scopes_of(database, token) for token in (TOKEN, OTHER_TOKEN)]
+    assert working.count(None) == 1
+
+
+async def test_the_key_of_another_workspace_is_refused(database: Database) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    before = await all_rows(database)
+    with pytest.raises(SettingsError) as refused:
+        await load(database, token=key.token)
+    assert str(refused.value) == (
+        "DEMO_API_KEY is the key of another workspace. Choose another key."
+    )
+    assert await all_rows(database) == before
+
+
+async def test_a_workspace_that_took_the_name_stops_the_load(database: Database) -> None:
+    await add_workspace(database, name="Demo")
+    before = await all_rows(database)
+    with pytest.raises(DemoRefused) as refused:
+        await load(database)
+    assert str(refused.value) == (
+        "The demo data needs a workspace named 'Demo', and there is another one of that name."
+        " Start without --demo, or on another DATABASE_URL."
+    )
+    assert await all_rows(database) == before
+
+
+async def test_the_accounts_are_as_healthy_as_their_rows_and_outcomes_say(
+    database: Database,
+) -> None:
+    await load(database)
+    assert {
+        account_id: (verdict.status, verdict.reasons)
+        for account_id, verdict in (await _health_by_account(database, NOW)).items()
+    } == {
+        2280: (HealthStatus.HEALTHY, ()),
+        2281: (HealthStatus.HEALTHY, ()),
+        2282: (HealthStatus.HEALTHY, ()),
+        2283: (HealthStatus.HEALTHY, ()),
+        2284: (HealthStatus.WARNING, (HealthReason.TOKEN_EXPIRING_SOON,)),
+        2285: (
+            HealthStatus.BROKEN,
+            (HealthReason.NEEDS_RECONNECTION, HealthReason.TOKEN_EXPIRED),
+        ),
+        2286: (HealthStatus.HEALTHY, ()),
+        2287: (HealthStatus.WARNING, (HealthReason.RECENT_PERMANENT_FAILURES,)),
+        2288: (HealthStatus.HEALTHY, ()),
+        2289: (HealthStatus.BROKEN, (HealthReason.TOKEN_EXPIRED,)),
+        2290: (HealthStatus.BROKEN, (HealthReason.ACCOUNT_INACTIVE,)),
+        2291: (HealthStatus.HEALTHY, ()),
+        2292: (
+            HealthStatus.BROKEN,
+            (HealthReason.NEEDS_RECONNECTION, HealthReason.RECENT_PERMANENT_FAILURES),
+        ),
+    }
+
+
+async def test_the_first_two_accounts_stay_healthy(database: Database) -> None:
+    await load(database)
+    for now in (NOW, NOW + timedelta(days=7), NOW + timedelta(days=400)):
+        by_account = await _health_by_account(database, now)
+        first_two = [by_account[account_id].status for account_id in sorted(by_account)[:2]]
+        assert first_two == [HealthStatus.HEALTHY, HealthStatus.HEALTHY]
+
+
+async def _health_by_account(database: Database, now: datetime) -> dict[int, Health]:
+    reader = database.read(DEMO_WORKSPACE_ID)
+    accounts = await all_accounts(reader)
+    activities = await activity_by_account_id(
+        reader, [account.id for account in accounts], now - ACTIVITY_WINDOW
+    )
+    failures = {row.account_id: row.permanent_failures for row in activities}
+    return {
+        account.id: health(
+            Connection(
+                is_active=account.is_active,
+                needs_reconnection_since=account.needs_reconnection_since,
+                token_expires_at=account.token_expires_at,
+            ),
+            permanent_failures=failures.get(account.id, 0),
+            now=now,
+        )
+        for account in accounts
+    }
+
+
+def _age(key: AnyRow) -> datetime:
+    created_at: datetime = key.created_at
+    return created_at

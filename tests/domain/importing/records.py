@@ -1,0 +1,124 @@
+"""Records of one post to test with, told in a line, and what they make of it. No tests."""
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from app.domain.destinations import DestinationState, DestinationStatus
+from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.importing.merging import merge_record
+from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
+from app.domain.posts import Post, PostStatus
+from tests.factories import NOW
+
+HOUR = timedelta(hours=1)
+POST = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
+CREATED_AT, DUE_AT, CHANGED_AT, ANSWERED_AT = (
+    NOW - 48 * HOUR,
+    NOW - 30 * HOUR,
+    NOW - 20 * HOUR,
+    NOW - 10 * HOUR,
+)
+BEFORE_CHANGE, AFTER_CHANGE = CHANGED_AT - HOUR, CHANGED_AT + HOUR
+
+DRAFT, SCHEDULED, PUBLISHING = PostStatus.DRAFT, PostStatus.SCHEDULED, PostStatus.PUBLISHING
+URL = "https://x.com/acme/status/1"
+
+
+def destination_record(
+    account_id: int = 1, status: str = "queued", **fields: Any
+) -> DestinationRecord:
+    facts: dict[str, Any] = {
+        "id": DestinationId(UUID(int=account_id)),
+        "account_name": None,
+        "platform": "x",
+        "scheduled_for": None,
+        "published_at": None,
+        "platform_post_id": None,
+        "platform_post_url": None,
+        "error": None,
+        "attempts": 0,
+        "next_retry_at": None,
+    }
+    return DestinationRecord(
+        account_id=AccountId(account_id), status=DestinationStatus(status), **{**facts, **fields}
+    )
+
+
+QUEUED = destination_record()
+RUNNING = destination_record(status="publishing", attempts=1)
+WAITING = destination_record(attempts=1, error="Timed out", next_retry_at=NOW)
+FAILED = destination_record(status="failed", attempts=2, error="Refused")
+RETRIED = destination_record(attempts=2)
+PUBLISHED = destination_record(
+    status="published",
+    attempts=3,
+    published_at=DUE_AT + HOUR,
+    platform_post_id="1",
+    platform_post_url=URL,
+)
+DESTINATION_RECORDS = [QUEUED, RUNNING, WAITING, FAILED, RETRIED, PUBLISHED]
+DESTINATION_RECORD_NAMES = ["queued", "running", "waiting", "failed", "retried", "published"]
+
+
+def post_details(**fields: Any) -> PostDetails:
+    """With None for a time that is not told."""
+    facts = {
+        "content": "Spring sale",
+        "scheduled_for": DUE_AT,
+        "timezone": None,
+        "media_ids": [],
+        "media": [],
+        "platform_content": {},
+        "created_at": CREATED_AT,
+        "updated_at": CHANGED_AT,
+    }
+    told_times = {"created_at", "updated_at"}
+    kept = {
+        key: value for key, value in {**facts, **fields}.items() if value or key not in told_times
+    }
+    return cast("PostDetails", kept)
+
+
+def post_record(
+    *destinations: DestinationRecord,
+    status: PostStatus | None = None,
+    as_of: datetime | None = ANSWERED_AT,
+    **fields: Any,
+) -> PostRecord:
+    return PostRecord(
+        id=POST,
+        status=status,
+        details=post_details(**fields),
+        destinations=destinations,
+        as_of=as_of,
+    )
+
+
+def results_record(
+    *destinations: DestinationRecord,
+    status: PostStatus | None = None,
+    as_of: datetime | None = ANSWERED_AT,
+) -> PostRecord:
+    return PostRecord(id=POST, status=status, details={}, destinations=destinations, as_of=as_of)
+
+
+def merge_records(*records: PostRecord, now: datetime = NOW) -> Post:
+    post: Post | None = None
+    for record in records:
+        post = merge_record(post, record, now=now)
+    assert post is not None
+    return post
+
+
+def destination_states(post: Post) -> list[DestinationState]:
+    return [each.state for each in post.destinations]
+
+
+def merged_state(*records: PostRecord) -> DestinationState:
+    (found,) = destination_states(merge_records(*records))
+    return found
+
+
+def destination_accounts(post: Post) -> list[int]:
+    return [each.account_id for each in post.destinations]

@@ -1,0 +1,16 @@
+"""Makes the functions that complete objects of a type, for tests of what they do."""
+
+from typing import cast
+
+from graphql import FieldNode, GraphQLObjectType, GraphQLSchema, OperationDefinitionNode, parse
+
+from app.graphql.ast.selections import FieldCollector
+from app.graphql.engine.compiler import Completer, compile_completer
+
+
+def compile_object(core: GraphQLSchema, parent: str, selection: str) -> Completer:
+    (operation,) = parse(f"{{ x {selection} }}").definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    nodes = cast("list[FieldNode]", list(operation.selection_set.selections))
+    named = cast("GraphQLObjectType", core.get_type(parent))
+    return compile_completer(FieldCollector(core, {}), named, nodes)

@@ -1,0 +1,265 @@
+"""Whether operations are answered alike with and without what makes them fast; runs as a command too.
+
+python -m tests.graphql.execution.differential --cases 20000
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import UUID
+
+import hypothesis
+import orjson
+import structlog
+from graphql import ExecutionResult
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from app.db.core.database import Database
+from app.db.migrations import migrate
+from app.domain.api_keys import Scope
+from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, encode_node_id
+from app.domain.workspaces import WorkspaceKind
+from app.graphql.engine.errors import error_entries
+from app.graphql.engine.executable_schema import (
+    OperationRejected,
+    Schema,
+    core_schema,
+    create_schema,
+)
+from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.schema.context import AppState, Context
+from app.graphql.service import QUERY_ONLY
+from app.http.rate_limits import RateLimitCharge, RateLimits
+from app.http.state import RequestState
+from app.services.api_keys import Viewer
+from app.services.change_feed import ChangeFeed
+from app.services.retry_policies import load_retry_policies
+from app.settings import GraphQLLimits
+from tests.factories import (
+    NOW,
+    add_account,
+    add_attempt,
+    add_post,
+    add_workspace,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    waiting_for_retry,
+)
+from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
+from tests.graphql.engine.random_queries import QueryCase, query_cases
+
+LIMITS = GraphQLLimits(
+    depth=30, tokens=20_000, fields=5000, aliases=500, root_fields=100, directives=500, nodes=20_000
+)
+FAST_SCHEMA, REFERENCE_SCHEMA = (
+    create_schema(LIMITS, is_fast=True),
+    create_schema(LIMITS, is_fast=False),
+)
+LIST_ENTRIES = 300
+"""Few, so that the limit is met now and then."""
+
+POSTS = [UUID(int=number) for number in range(1, 9)]
+DESTINATIONS = [UUID(int=number) for number in range(101, 118)]
+TEXTS = ("", "sale", "instagram", "x", "2026-04-15T15:00:00Z")
+
+VALUES: Mapping[str, Sequence[object]] = {
+    "Int": (1, 1, 2, 2, 3, 5, 0, 101),
+    "Boolean": (True, False),
+    "String": TEXTS,
+    "DateTime": ("2026-04-15T15:00:00Z", "2026-04-15T14:59:59.999Z", "2026-05-01T00:00:00Z"),
+    "UUID": [str(each) for each in (*POSTS, UUID(int=999))],
+    "ID": [
+        *(encode_node_id(NodeKind.POST, each) for each in POSTS[:4]),
+        *(encode_node_id(NodeKind.DESTINATION, each) for each in DESTINATIONS[:4]),
+        *(encode_node_id(NodeKind.ACCOUNT, number) for number in (1, 2, 3, 99)),
+        "nope",
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentialBench:
+    """A database with some rows, and what breaks them on their way."""
+
+    database: Database
+    corrupting_driver: CorruptingDriver
+    workspace: WorkspaceId
+
+    async def compare(
+        self,
+        case: QueryCase,
+        corruptions: Sequence[ColumnCorruption] = (),
+        scopes: Sequence[Scope] = (Scope.READ,),
+    ) -> None:
+        """AssertionError where the answers differ in anything, or in the order of what they have found."""
+        self.corrupting_driver.corruptions = corruptions
+        plain = await self._execute(REFERENCE_SCHEMA, case, scopes)
+        # Both ways look ahead alike: what was not read for a field would be missing in both answers.
+        # Only a failure of ours tells the id of the request.
+        assert corruptions or b'"requestId"' not in plain, "a sound row cannot be answered with"
+        for which in ("first", "next"):  # which is prepared already
+            fast = await self._execute(FAST_SCHEMA, case, scopes)
+            assert fast == plain, f"the {which} fast answer is\n{fast!r}\nand not\n{plain!r}"
+
+    async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
+        context = self.context(scopes)
+        result = await run_query(schema, case.document, case.variables, context)
+        errors = error_entries(result.errors or [], core_schema(schema), "0")
+        # What is loaded side by side fails in the order in which it arrives.
+        errors.sort(key=lambda each: list(map(str, each.get("path", ()))))
+        refusal = context.list_limit.error
+        answer = None if refusal else {"data": result.data, "errors": errors}
+        return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
+
+    def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
+        key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
+        limits = RateLimits(
+            requests=(),
+            failed_authentications=(),
+            new_posts=(),
+            publishing=(),
+            subscriptions=(),
+            now=lambda: NOW,
+        )
+        return Context(
+            viewer=Viewer(
+                key_id=key_id,
+                key_name="a key",
+                key_prefix="pr_1",
+                scopes=tuple(scopes),
+                created_at=NOW,
+                expires_at=None,
+                last_used_at=None,
+                workspace_id=self.workspace,
+                workspace_name="acme",
+                workspace_kind=WorkspaceKind.LOCAL,
+            ),
+            app_state=AppState(
+                database=self.database,
+                clock=lambda: NOW,
+                new_id=lambda: UUID(int=0),
+                random=lambda: 0.5,
+                retry_policies=load_retry_policies(None),
+                change_feed=ChangeFeed(self.database),
+                max_wait=timedelta(0),
+                cursor_secret=bytes(16),
+            ),
+            state=state,
+            list_limit=ListSizeLimit(LIST_ENTRIES),
+            max_values=100,
+            rate_limit_charge=RateLimitCharge(limits, key_id, state),
+        )
+
+
+async def add_rows(database: Database) -> WorkspaceId:
+    """A few posts in all states on a few accounts, some of whose columns are null."""
+    workspace = await add_workspace(database)
+    await add_account(database, workspace)
+    await add_account(database, workspace, platform="youtube", is_active=False)
+    await add_account(database, workspace, needs_reconnection_since=NOW, token_expires_at=NOW)
+    states = (published(), failed(), queued(), started(), claimed(), waiting_for_retry())
+    ids = iter(DESTINATIONS)
+    for number, post_id in enumerate(POSTS):
+        count = number % 4
+        on = {account + 1: states[(number + account) % len(states)] for account in range(count)}
+        is_draft = number == 6
+        post = await add_post(
+            database,
+            workspace,
+            {account: draft() if is_draft else state for account, state in on.items()},  # type: ignore[misc]
+            id=post_id,
+            destination_ids=[next(ids) for _ in on],
+            content=f"Sale {number} \N{PARTY POPPER}",
+            is_draft=is_draft,
+            media=[{"url": "https://example.com/a.jpg"}] if number % 2 else (),
+            media_ids=["a", "b"] if number % 3 else (),
+            platform_content={"youtube": {"title": 'quoted "'}} if number % 2 else {},
+            reference=f"reference-{number}" if number % 2 else None,
+            created_at=NOW - timedelta(hours=number // 2),
+        )
+        for destination in post.destinations[:2]:
+            await add_attempt(
+                database,
+                workspace,
+                destination,
+                outcome=Outcome.FAILED if number % 2 else Outcome.PUBLISHED,
+                category=ErrorCategory.RATE_LIMITED,
+                http_status=429,
+                retry_after=timedelta(seconds=1.5),
+            )
+    return workspace
+
+
+def hypothesis_settings(cases_: int, **options: Any) -> settings:
+    return settings(
+        max_examples=cases_,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        **options,
+    )
+
+
+CASES = query_cases(core_schema(REFERENCE_SCHEMA), VALUES)
+SCOPES = st.sampled_from([(Scope.READ,)] * 15 + [()])
+
+
+def _drop(_logger: object, _method: str, _entry: MutableMapping[str, Any]) -> NoReturn:
+    raise structlog.DropEvent
+
+
+async def run_query(
+    schema: Schema, document: str, variables: Mapping[str, object], context: Context
+) -> ExecutionResult:
+    """A query, or why it does not run."""
+    try:
+        operation, coerced = schema.prepare(document, variables, context, None, QUERY_ONLY)
+    except OperationRejected as refused:
+        return ExecutionResult(None, refused.errors)
+    return await operation.execute(context, coerced)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    # What is broken on purpose is not worth a line each time.
+    structlog.configure(processors=[_drop])
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        breaking = CorruptingDriver()
+        url = f"sqlite+aiosqlite:///{Path(folder) / 'post-results.db'}"
+        database = Database(url, wrap_driver=breaking)
+        runner.run(migrate(database, now=NOW, random_bytes=bytes))
+        bench = DifferentialBench(database, breaking, runner.run(add_rows(database)))
+
+        @hypothesis.seed(options.seed)
+        @hypothesis_settings(options.cases, phases=(Phase.generate,))
+        @given(CASES, corruptions, SCOPES)
+        def compare(
+            case: QueryCase, corruptions: list[ColumnCorruption], scopes: tuple[Scope, ...]
+        ) -> None:
+            runner.run(bench.compare(case, corruptions, scopes))
+
+        try:
+            compare()
+        finally:
+            runner.run(database.__aexit__())
+    sys.stdout.write(f"{options.cases:,} cases, and no difference.\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,468 @@
+"""What one request asks for, given its variables."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from graphql import (
+    BooleanValueNode,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLNamedType,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    NullValueNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+    get_variable_values,
+    parse,
+)
+from graphql.execution.values import VariableValues
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import LimitExceeded
+from app.graphql.engine.cost import QueryCost, analyze_cost
+from app.graphql.engine.limits import MAX_COUNT
+from app.settings import GraphQLLimits
+from tests.graphql.random_documents import SCHEMA, document_strategy, get_operation
+
+LIMITS = GraphQLLimits()
+
+
+def demand(query: str, operation_name: str | None = None) -> QueryCost:
+    document = parse(query)
+    return analyze_cost(SCHEMA, document, get_operation(document, operation_name))
+
+
+def count(query: str, **variables: object) -> int:
+    """The nodes of a query, with the variables coerced as they are for its execution."""
+    definitions = get_operation(parse(query)).variable_definitions or ()
+    values = get_variable_values(SCHEMA, definitions, variables)
+    assert isinstance(values, VariableValues)
+    return demand(query).count_nodes(values.coerced)
+
+
+def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
+    asked = demand(query)
+    try:
+        asked.check_list_sizes(variables, LIMITS.ids)
+        asked.check_node_limit(variables, LIMITS)
+    except LimitExceeded as error:
+        return error.message, error.argument
+    return None
+
+
+# Page sizes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nodes"),
+    [
+        ("", 20),
+        ("(first: 7)", 7),
+        ("(last: 7)", 7),
+        ("(first: 0)", 0),
+        ("(first: 100)", 100),
+        ("(first: 101)", 100),
+        ("(first: -1)", 0),
+        ("(first: 2147483648)", 100),
+        pytest.param(f"(first: {'9' * 5000})", 100, id="5,000 digits"),
+        ('(first: "7")', 100),
+        ("(first: [7])", 100),
+        ("(first: 7.5)", 100),
+        ("(first: null)", 20),
+        ("(first: null, last: 3)", 3),
+        ("(first: 7, last: 9)", 9),
+        ("(first: 9, last: 7)", 9),
+        ("(unknown: 7)", 20),
+    ],
+)
+def test_a_literal_page_size_counts_and_an_invalid_one_stays_in_range(
+    arguments: str, nodes: int
+) -> None:
+    assert demand(f"{{ posts{arguments} {{ totalCount }} }}").count_nodes({}) == nodes
+
+
+@pytest.mark.parametrize(
+    ("definition", "given_variables", "nodes"),
+    [
+        ("$n: Int", {"n": 7}, 7),
+        ("$n: Int", {"n": 1000}, 100),
+        ("$n: Int", {"n": -7}, 0),
+        ("$n: Int", {"n": None}, 20),
+        ("$n: Int", {}, 20),
+        ("$n: Int = 8", {}, 8),
+        ("$n: Int = 8", {"n": 7}, 7),
+        ("$n: Int = 8", {"n": None}, 20),
+    ],
+)
+def test_a_page_size_from_a_variable_counts_as_coerced(
+    definition: str, given_variables: dict[str, object], nodes: int
+) -> None:
+    query = f"query ({definition}) {{ posts(first: $n) {{ totalCount }} }}"
+    assert count(query, **given_variables) == nodes
+
+
+def test_the_default_of_an_argument_counts_where_nothing_is_given() -> None:
+    assert count("{ accounts { totalCount } }") == 5
+    assert count("query ($n: Int) { accounts(first: $n) { totalCount } }") == 5
+    assert count("query ($n: Int) { accounts(first: $n) { totalCount } }", n=None) == 20
+    assert count("{ accounts(first: null) { totalCount } }") == 20
+
+
+# Nodes
+
+
+@pytest.mark.parametrize(
+    ("query", "nodes"),
+    [
+        ("{ version }", 0),
+        ("{ looseConnection(first: 50) { version } }", 0),
+        ("{ node(id: 1) { id } }", 0),
+        ('{ nodes(ids: ["a", "b", "c"]) { id } }', 3),
+        ('{ nodes(ids: "a") { id } }', 1),
+        ("{ nodes(ids: []) { id } }", 0),
+        ("{ nodes(ids: null) { id } }", 0),
+        ("{ nodes { id } }", 0),
+        ("{ posts(first: 3) { nodes { id } edges { node { id } } pageInfo { hasNextPage } } }", 3),
+        ("{ a: posts(first: 3) { totalCount } b: posts(first: 4) { totalCount } }", 7),
+        ("{ posts(first: 3) { nodes { related(first: 4) { totalCount } } } }", 3 + 3 * 4),
+        (
+            "{ posts(first: 3) { nodes { related(first: 4) { nodes { account {"
+            " posts(first: 5) { totalCount } } } } } } }",
+            3 + 3 * 4 + 3 * 4 * 5,
+        ),
+        (
+            "{ posts(first: 3) { nodes { related(first: 4) { totalCount } }"
+            " edges { node { related(first: 4) { totalCount } } } } }",
+            3 + 3 * 4 + 3 * 4,
+        ),
+        ("{ posts(first: 0) { nodes { related { totalCount } } } }", 0),
+        (
+            "{ posts(first: 2) { nodes { comments { author { posts(first: 3) { totalCount } } } } } }",
+            2 + 2 * 3,
+        ),
+        (
+            '{ nodes(ids: ["a", "b"]) { ... on Post { related(first: 3) { totalCount } }'
+            " ... on Owner { posts(first: 4) { totalCount } } } }",
+            2 + 2 * 3 + 2 * 4,
+        ),
+        (
+            "{ posts(first: 2) { nodes { ...F } } a: posts(first: 3) { nodes { ...F } } }"
+            " fragment F on Post { related(first: 5) { totalCount } }",
+            2 + 2 * 5 + 3 + 3 * 5,
+        ),
+        ("{ ...F } fragment F on Query { ...G } fragment G on Query { posts { totalCount } }", 20),
+    ],
+)
+def test_nodes_are_page_sizes_times_parents(query: str, nodes: int) -> None:
+    assert count(query) == nodes
+
+
+def test_ids_in_a_variable_count() -> None:
+    query = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    assert count(query, ids=["a", "b", "c"]) == 3
+    assert count(query, ids="a") == 1
+
+
+@pytest.mark.parametrize(
+    ("directives", "nodes"),
+    [
+        ("@skip(if: true)", 0),
+        ("@skip(if: false)", 20),
+        ("@include(if: true)", 20),
+        ("@include(if: false)", 0),
+        ("@skip(if: $on)", 0),
+        ("@skip(if: $off)", 20),
+        ("@include(if: $on)", 20),
+        ("@include(if: $off)", 0),
+        ("@include(if: $on) @skip(if: $on)", 0),
+        ("@include(if: $on) @skip(if: false)", 20),
+        ("@include", 20),
+        ("@unknown(if: false)", 20),
+    ],
+)
+def test_what_is_skipped_or_not_included_does_not_count(directives: str, nodes: int) -> None:
+    fragment = "fragment F on Query { posts { totalCount } }"
+    for selection in (
+        f"posts {directives} {{ totalCount }}",
+        f"...F {directives}",
+        f"... {directives} {{ posts {{ totalCount }} }}",
+    ):
+        query = f"query ($on: Boolean!, $off: Boolean!) {{ {selection} }} {fragment}"
+        assert demand(query).count_nodes({"on": True, "off": False}) == nodes
+
+
+def test_only_the_operation_that_is_run_counts() -> None:
+    query = "query A { posts(first: 1) { totalCount } } query B { posts(first: 2) { totalCount } }"
+    assert demand(query, "A").count_nodes({}) == 1
+    assert demand(query, "B").count_nodes({}) == 2
+
+
+def test_one_demand_answers_for_every_set_of_variables() -> None:
+    related = "related(first: $n) { totalCount }"
+    asked = demand(f"query ($n: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}")
+    assert [asked.count_nodes({"n": n}) for n in (1, 10, 100, 1)] == [2, 110, 10_100, 2]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "mutation { posts { totalCount } }",
+        "{ unknown { posts { totalCount } } }",
+        "{ ... on Nowhere { posts { totalCount } } }",
+        "{ version { posts { totalCount } } }",
+        "{ ...Nowhere }",
+        "{ __schema { types { name } } }",
+        "{ ...F } fragment F on Query { ...F }",
+    ],
+)
+def test_what_the_schema_does_not_know_counts_nothing(query: str) -> None:
+    assert demand(query).count_nodes({}) == 0
+
+
+def test_a_cycle_of_fragments_ends() -> None:
+    cycle = "{ ...F } fragment F on Query { posts(first: 2) { nodes { ...G } } }"
+    cycle += " fragment G on Post { related(first: 3) { nodes { ...G } } }"
+    assert demand(cycle).count_nodes({}) == 2 + 2 * 3
+
+
+def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
+    fragments = "".join(
+        f"fragment F{i} on Post {{ ...F{i + 1} related(first: 1) {{ nodes {{ ...F{i + 1} }} }} }}"
+        for i in range(20)
+    )
+    assert count("{ posts(first: 1) { nodes { ...F0 } } }" + fragments) == 2**20
+
+
+def test_counting_stops_at_the_ceiling() -> None:
+    levels = "posts { nodes { account { " * 60 + "id" + " } } }" * 60
+    asked = demand("{ node(id: 1) { ... on Account { " + levels + " } } }")
+    assert asked.count_nodes({}) == MAX_COUNT
+    with pytest.raises(LimitExceeded) as refused:
+        asked.check_node_limit({}, LIMITS)
+    assert refused.value.message == (
+        "The document asks for at least 1000000000 nodes; at most 2000 are allowed."
+    )
+
+
+def test_conditions_at_every_level_of_the_deepest_document_are_read() -> None:
+    levels = (
+        "... @include(if: $on) { " * 198 + "posts @include(if: $on) { totalCount }" + " }" * 198
+    )
+    asked = demand(f"query ($on: Boolean!) {{ {levels} }}")
+    assert [asked.count_nodes({"on": on}) for on in (True, False)] == [20, 0]
+
+
+def test_a_chain_of_fragments_as_long_as_the_document_is_read() -> None:
+    chain = "".join(f"fragment F{i} on Query {{ ...F{i + 1} }} " for i in range(10_000))
+    assert demand("{ ...F0 } " + chain).count_nodes({}) == 0
+
+
+# The limits
+
+
+def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
+    related = "related(first: $m) { nodes { id } }"
+    query = f"query ($n: Int, $m: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}"
+    at_the_limit = demand(query)
+    assert at_the_limit.count_nodes({"n": 80, "m": 24}) == 80 + 80 * 24 == 2000
+    at_the_limit.check_node_limit({"n": 80, "m": 24}, LIMITS)
+    one_more = query[:-1] + " b: accounts(first: 1) { totalCount } }"
+    with pytest.raises(LimitExceeded) as refused:
+        demand(one_more).check_node_limit({"n": 80, "m": 24}, LIMITS)
+    assert refused.value.message == ("The document asks for 2001 nodes; at most 2000 are allowed.")
+    assert refused.value.argument is None
+
+
+@pytest.mark.parametrize(
+    ("query", "argument"),
+    [
+        ("{ nodes(ids: LIST) { id } }", "ids"),
+        ("{ posts(filter: {account: LIST}) { totalCount } }", "filter.account"),
+        (
+            "{ posts(filter: {any: [{}, {any: {account: LIST}}]}) { totalCount } }",
+            "filter.any.any.account",
+        ),
+        ("{ posts { nodes { unknown(list: [[], LIST]) } } }", "list"),
+        ("{ posts(filter: {any: {OBJECT}}) { totalCount } }", "filter.any"),
+        (
+            "{ ... { ...F } } fragment F on Query { posts(filter: {account: LIST}) { totalCount } }",
+            "filter.account",
+        ),
+    ],
+)
+def test_a_literal_list_or_object_may_be_as_long_as_the_limit_and_no_longer(
+    query: str, argument: str
+) -> None:
+    def holding(count: int) -> str:
+        members = " ".join(f"m{number}: 1" for number in range(count))
+        return query.replace("LIST", str([1] * count)).replace("OBJECT", members)
+
+    assert refusal(holding(100)) is None
+    assert refusal(holding(101)) == (
+        f"{argument} has 101 values; at most 100 are allowed.",
+        argument,
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "shape", "argument"),
+    [
+        ("query ($v: [ID!]!) { nodes(ids: $v) { id } }", "LIST", "ids"),
+        (
+            "query ($v: [Int!]) { posts(filter: {account: $v}) { totalCount } }",
+            "LIST",
+            "filter.account",
+        ),
+        (
+            "query ($v: PostFilter) { posts(filter: $v) { totalCount } }",
+            {"account": "LIST"},
+            "filter.account",
+        ),
+        (
+            "query ($v: PostFilter) { ...F }"
+            " fragment F on Query { posts(filter: {any: [$v]}) { totalCount } }",
+            {"any": [{"status": "x"}, {"account": "LIST"}]},
+            "filter.any.any.account",
+        ),
+        ("query ($v: X) { a(x: $v) b(y: $v) }", ["LIST"], "x"),
+        ("query ($v: X) { a(x: {y: $v}) }", {"z": "OBJECT"}, "x.y.z"),
+    ],
+)
+def test_a_list_or_object_in_a_variable_may_be_as_long_as_the_limit_and_no_longer(
+    query: str, shape: object, argument: str
+) -> None:
+    assert refusal(query, v=filled(shape, ["1"] * 100)) is None
+    assert refusal(query, v=filled(shape, ["1"] * 101)) == (
+        f"{argument} has 101 values; at most 100 are allowed.",
+        argument,
+    )
+
+
+def filled(shape: object, values: list[str]) -> object:
+    if isinstance(shape, dict):
+        return {name: filled(part, values) for name, part in shape.items()}
+    if isinstance(shape, list):
+        return [filled(part, values) for part in shape]
+    if shape == "OBJECT":
+        return {f"m{number}": value for number, value in enumerate(values)}
+    return values if shape == "LIST" else shape
+
+
+def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
+    long_list = ["1"] * 101
+    query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
+    demand(query, "A").check_list_sizes({"unused": long_list}, LIMITS.ids)
+    with pytest.raises(LimitExceeded):
+        demand(query, "B").check_list_sizes({"unused": long_list}, LIMITS.ids)
+
+
+def test_other_limits_are_kept_as_they_are_set() -> None:
+    query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
+    demand(query).check_node_limit({}, replace(LIMITS, nodes=3))
+    demand(query).check_list_sizes({}, 3)
+    with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
+        demand(query).check_list_sizes({}, 2)
+    with pytest.raises(
+        LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
+    ):
+        demand(query).check_node_limit({}, replace(LIMITS, nodes=2))
+
+
+# Against an implementation that expands every fragment
+
+
+def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) -> int:
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+
+    def value_of(node: object, otherwise: object) -> object:
+        if isinstance(node, VariableNode):
+            return variables.get(node.name.value, otherwise)
+        if isinstance(node, (IntValueNode, BooleanValueNode)):
+            return int(node.value)
+        if isinstance(node, NullValueNode):
+            return None
+        return [*node.values] if isinstance(node, ListValueNode) else str(node)
+
+    def is_left_out(directive: DirectiveNode) -> bool:
+        condition = next((value_of(arg.value, None) for arg in directive.arguments or ()), None)
+        return (directive.name.value, condition) in (("skip", True), ("include", False))
+
+    def size_of(parent: GraphQLNamedType, node: FieldNode, known: GraphQLField) -> int | None:
+        arguments = {arg.name.value: arg.value for arg in node.arguments or ()}
+        if parent.name == "Query" and node.name.value == "nodes":
+            ids = value_of(arguments["ids"], None)
+            return len(ids) if isinstance(ids, list) else 1
+        if get_named_type(known.type).name not in ("PostConnection", "AccountConnection"):
+            return None
+        defaults = {"first": 5} if node.name.value == "accounts" else {}
+        sizes = []
+        for name in ("first", "last"):
+            default = defaults.get(name)
+            size = value_of(arguments[name], default) if name in arguments else default
+            if size is not None:
+                sizes.append(sorted((0, size, 100))[1] if isinstance(size, int) else 100)
+        return max(sizes) if sizes else 20
+
+    def visit(selection_set: SelectionSetNode, type_: GraphQLNamedType | None, parents: int) -> int:
+        nodes = 0
+        for selection in selection_set.selections:
+            if any(map(is_left_out, selection.directives or ())):
+                continue
+            if isinstance(selection, FragmentSpreadNode):
+                fragment = fragments.get(selection.name.value)
+                if fragment is not None:
+                    narrowed = SCHEMA.get_type(fragment.type_condition.name.value)
+                    nodes += visit(fragment.selection_set, narrowed, parents)
+            elif isinstance(selection, InlineFragmentNode):
+                condition = selection.type_condition
+                narrowed = SCHEMA.get_type(condition.name.value) if condition else type_
+                nodes += visit(selection.selection_set, narrowed, parents)
+            elif isinstance(selection, FieldNode):
+                known = getattr(type_, "fields", {}).get(selection.name.value)
+                size = size_of(type_, selection, known) if type_ and known else None
+                nodes += parents * (size or 0)
+                if selection.selection_set:
+                    inner = get_named_type(known.type) if known else None
+                    multiplied = parents if size is None else parents * size
+                    nodes += visit(selection.selection_set, inner, multiplied)
+        return nodes
+
+    return visit(get_operation(document).selection_set, SCHEMA.query_type, 1)
+
+
+VARIABLES = st.fixed_dictionaries(
+    {"on": st.just(True), "off": st.just(False), "ids": st.lists(st.text(), max_size=3)},
+    optional={
+        "n": st.none() | st.integers(-2, 200),
+        "m": st.none() | st.integers(-2, 200),
+    },
+)
+
+
+@given(document_strategy(with_cycles=False), VARIABLES)
+def test_the_count_is_that_of_the_expanded_operation(
+    query: str, variables: dict[str, object]
+) -> None:
+    document = parse(query)
+    asked = analyze_cost(SCHEMA, document, get_operation(document))
+    assert asked.count_nodes(variables) == min(count_by_expanding(document, variables), MAX_COUNT)
+
+
+@given(document_strategy(with_cycles=True), VARIABLES)
+def test_every_document_that_parses_can_be_counted(
+    query: str, variables: dict[str, object]
+) -> None:
+    assert 0 <= demand(query).count_nodes(variables) <= MAX_COUNT

@@ -1,0 +1,47 @@
+"""Operations are answered alike with and without what makes them fast; a small part of the long run."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+
+from app.db.core.database import Database
+from app.domain.api_keys import Scope
+from tests.db.core.test_database import only_on_postgresql, only_on_sqlite
+from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
+from tests.graphql.engine.differential import (
+    CASES,
+    SCOPES,
+    DifferentialBench,
+    add_rows,
+    hypothesis_settings,
+)
+from tests.graphql.engine.random_queries import QueryCase
+
+
+@pytest.fixture
+async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
+    breaking = CorruptingDriver()
+    async with Database(database_url, wrap_driver=breaking) as database:
+        yield DifferentialBench(database, breaking, await add_rows(database))
+
+
+@only_on_sqlite
+@hypothesis_settings(200, derandomize=True)
+@given(CASES, corruptions, SCOPES)
+async def test_any_operation_is_answered_as_it_is_by_graphql_core(
+    bench: DifferentialBench,
+    case: QueryCase,
+    breakages: list[ColumnCorruption],
+    scopes: tuple[Scope, ...],
+) -> None:
+    await bench.compare(case, breakages, scopes)
+
+
+@only_on_postgresql
+@hypothesis_settings(60, derandomize=True)
+@given(CASES)
+async def test_any_operation_is_answered_alike_on_postgresql_too(
+    bench: DifferentialBench, case: QueryCase
+) -> None:
+    await bench.compare(case)

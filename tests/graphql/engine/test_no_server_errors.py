@@ -1,0 +1,307 @@
+"""Whatever is sent, the caller's fault is told to the caller: never a 5xx, and nothing internal in it."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNamedType,
+    get_named_type,
+    get_nullable_type,
+    is_abstract_type,
+    is_composite_type,
+    is_required_argument,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.db.core.database import Database
+from app.domain.errors import RequestError, concrete_errors
+from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.settings import GraphQLLimits
+from tests.clients import Client, app_client
+from tests.factories import (
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    failed,
+    published,
+)
+from tests.graphql.generated_queries import ArgumentPosition, argument_positions
+from tests.graphql.generated_queries import build_query as question_about
+
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
+CODES = {error.code.name for error in concrete_errors(RequestError)}
+INTERNAL = re.compile(r"Traceback|sqlalchemy|sqlite|asyncpg|psycopg|/app/|\.py|SELECT")
+
+bounded = settings(
+    max_examples=200,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture
+async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client]:
+    """A client that may read a workspace with a post."""
+    workspace = await add_workspace(database)
+    one, other = [await add_account(database, workspace) for _ in range(2)]
+    post = await add_post(database, workspace, {one: published(), other: failed()})
+    await add_attempt(database, workspace, post.destinations[0])
+    key = await add_api_key(database, workspace)
+    async with app_client(database, token=key.token) as opened:
+        yield opened
+
+
+async def send(client: Client, content: bytes) -> dict[str, Any]:
+    """The answer to a body, when it was checked that it is one that a caller may see."""
+    response = await client.request(
+        "POST",
+        "/graphql",
+        content=content,
+        headers={
+            "Content-Type": "application/json",
+            "Accept": "application/graphql-response+json",
+        },
+    )
+    answer: dict[str, Any] = response.json()
+    assert response.status_code in (200, 400, 413), (response.status_code, answer)
+    assert not INTERNAL.search(response.text), answer
+    assert "data" in answer or answer["errors"]
+    for error in answer.get("errors", []):
+        assert error["message"], answer
+        assert error["extensions"]["code"] in CODES, answer
+    return answer
+
+
+async def ask(client: Client, document: str, variables: object = None) -> dict[str, Any]:
+    # Lone surrogates and what else no encoder writes are escaped here, and refused there.
+    return await send(client, json.dumps({"query": document, "variables": variables}).encode())
+
+
+# Bodies.
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["query", "variables", "operationName", "extensions", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@bounded
+@given(
+    st.binary(max_size=64)
+    | JSON_VALUES.map(lambda value: json.dumps(value).encode())
+    | st.builds(
+        lambda value, cut: json.dumps({"query": "{ __typename }", "variables": value})[
+            :cut
+        ].encode(),
+        JSON_VALUES,
+        st.integers(1, 200),
+    )
+)
+async def test_any_body_is_answered(client: Client, content: bytes) -> None:
+    await send(client, content)
+
+
+PERSISTED_QUERIES = JSON_VALUES | st.fixed_dictionaries(
+    {},
+    optional={
+        "version": st.just(1) | JSON_VALUES,
+        "sha256Hash": st.text(st.characters(codec=None), max_size=8) | JSON_VALUES,
+    },
+)
+NAMES_OF_DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "query": st.just("{ __typename }"),
+        "documentId": JSON_VALUES,
+        "extensions": JSON_VALUES
+        | st.builds(lambda value: {"persistedQuery": value}, PERSISTED_QUERIES),
+    },
+)
+
+
+@bounded
+@given(NAMES_OF_DOCUMENTS)
+async def test_any_name_of_a_document_is_answered(client: Client, body: object) -> None:
+    await send(client, json.dumps(body).encode())
+
+
+# Documents out of the schema's own names, with values that do not fit.
+
+
+TIMES = (
+    "2026-04-15T14:30:05.000Z",
+    "2026-04-15",
+    "1900-01-01T00:00:00+14:00",
+    "0001-01-01T00:00:00Z",
+    "1900-01-01",
+    "9998-12-31T23:59:59.999Z",
+    "9999-12-31T23:59:59-14:00",
+    "2026-02-30",
+    "2026-04-15T14:30:05.1234567890Z",
+)
+IDS = (
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+    "F47AC10B58CC4372A5670E02B2C3D479",
+    "UG9zdDpmNDdhYzEwYi01OGNjLTQzNzItYTU2Ny0wZTAyYjJjM2Q0Nzk=",
+    "QWNjb3VudDox",
+    "QWNjb3VudDo5OTk5OTk5OTk5",
+    "QWNjb3VudDo=",
+    "UG9zdDo",
+    "====",
+)
+TEXTS = ("", "a", "long" * 2000, "\0", "\U0001f389", "e\u0301\u202e", "%_\\", "'; --", "\u00b2")
+NUMBERS = (-(2**31), -1, 0, 1, 3, 100, 101, 2**31 - 1)
+
+FITTING: dict[str, st.SearchStrategy[str]] = {
+    "Int": st.sampled_from(NUMBERS).map(str),
+    "Boolean": st.sampled_from(["true", "false"]),
+    "DateTime": st.sampled_from(TIMES).map(json.dumps),
+    "ID": st.sampled_from(IDS).map(json.dumps),
+    "UUID": st.sampled_from(IDS).map(json.dumps),
+}
+"""Literals that may be meant, by scalar; for every other one a text."""
+
+ANY_TEXT = st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8"), max_size=20)
+UNFITTING = st.sampled_from(
+    [
+        *(
+            json.dumps(each)
+            for each in (None, 1, 2**31, -(2**63) - 1, 1.5, "", "a", [[[1]]], [None])
+        ),
+        *("9" * 400, "1e400", "-0.0", "FAILED", "DESC", "$v", "{}", "{field: {field: 1}}"),
+        *("[" * 150 + "]" * 150, '"\\u{0}"', '"\\uD800"', '"\\u{D800}"', '"\\u{110000}"'),
+        *('"\\uD83C\\uDF89 \\u{1F389}"', '"""\n  block \\""" \n"""', '"unended', '"\0"'),
+    ]
+)
+
+
+def seldom(
+    usual: st.SearchStrategy[str], strange: st.SearchStrategy[str]
+) -> st.SearchStrategy[str]:
+    return st.integers(0, 30).flatmap(lambda number: strange if number == 30 else usual)
+
+
+def literals(type_: GraphQLInputType, levels: int = 3) -> st.SearchStrategy[str]:
+    """Values for a place of that type, mostly of the right kind."""
+    named = get_named_type(type_)
+    if isinstance(named, GraphQLInputObjectType) and levels > 0:
+        inner = st.fixed_dictionaries(
+            {},
+            optional={
+                name: literals(field.type, levels - 1) for name, field in named.fields.items()
+            },
+        ).map(lambda given: "{" + " ".join(f"{name}: {each}" for name, each in given.items()) + "}")
+    elif isinstance(named, GraphQLEnumType):
+        inner = st.sampled_from(list(named.values))
+    else:
+        # JSON escapes as GraphQL does.
+        inner = FITTING.get(named.name, ANY_TEXT.map(json.dumps))
+    if isinstance(get_nullable_type(type_), GraphQLList):
+        inner = inner | st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+    return seldom(inner, UNFITTING)
+
+
+@st.composite
+def selections(draw: st.DrawFn, type_: GraphQLNamedType | None, levels: int) -> str:
+    """A selection set of that type, mostly valid; every field under a name of its own."""
+    fields = getattr(type_, "fields", {})
+    parts = []
+    for number, name in enumerate(draw(st.lists(st.sampled_from(["__typename", *fields])))[:4]):
+        field = fields.get(name)
+        inner = get_named_type(field.type) if field else None
+        if is_composite_type(inner) and levels == 0:
+            continue
+        body = draw(selections(inner, levels - 1)) if is_composite_type(inner) else ""
+        arguments = [
+            f"{argument}: {draw(literals(definition.type))}"
+            for argument, definition in (field.args.items() if field else ())
+            if is_required_argument(definition) or draw(st.integers(0, 3)) == 0
+        ]
+        given = f"({', '.join(arguments)})" if arguments else ""
+        usual = st.sampled_from(["", "", "@include(if: true)", "@skip(if: false)"])
+        directive = draw(seldom(usual, st.sampled_from(["@no", "@skip", "@include(if: 1)", "!"])))
+        parts.append(f"a{number}: {name}{given} {directive} {body}")
+    parts.append(draw(seldom(st.just("__typename"), st.sampled_from(["nope", "...F", "... { }"]))))
+    if is_abstract_type(type_) and levels > 0:
+        on = draw(st.sampled_from(SCHEMA.get_possible_types(type_)))
+        parts.append(f"... on {on} {draw(selections(on, levels - 1))}")
+    return "{ " + " ".join(parts) + " }"
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """A query, mostly, and a fragment that it may spread."""
+    kind = draw(seldom(st.just("query"), st.sampled_from(["mutation", "subscription", "fragment"])))
+    on = draw(st.sampled_from(["Query", "Post", "Node", "Nope"]))
+    fragment = f"fragment F on {on} {draw(selections(SCHEMA.get_type(on), 1))}"
+    return f"{kind} {draw(selections(SCHEMA.query_type, 5))} {draw(seldom(st.just(''), st.just(fragment)))}"
+
+
+@bounded
+@given(documents())
+async def test_any_document_is_answered(client: Client, document: str) -> None:
+    await ask(client, document)
+
+
+# One value in one place, where everything around it fits.
+
+
+VARIABLE_VALUES = JSON_VALUES | st.sampled_from(
+    [*TIMES, *IDS, *TEXTS, *NUMBERS, 2**31, -(2**63), 2**64, 1e308, [[[]]], ["a"] * 101]
+)
+
+
+@bounded
+@given(
+    st.sampled_from(list(argument_positions(SCHEMA))),
+    VARIABLE_VALUES | st.lists(VARIABLE_VALUES, max_size=3),
+)
+async def test_any_value_is_answered_in_any_place(
+    client: Client, place: ArgumentPosition, value: object
+) -> None:
+    question = question_about(SCHEMA, place, value, lambda _name, _type: None)
+    await ask(client, question.document, question.variables)
+
+
+@pytest.mark.parametrize("levels", [1, 10, 40])
+async def test_a_ladder_of_fragments_is_answered(client: Client, levels: int) -> None:
+    rungs = [f"fragment F{n} on Post {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
+    document = "{ posts { nodes { ...F0 } } }" + "".join(rungs)
+    answer = await ask(client, f"{document} fragment F{levels} on Post {{ id }}")
+    if levels == 1:
+        assert len(answer["data"]["posts"]["nodes"]) == 1
+    else:
+        (error,) = answer["errors"]
+        assert error["extensions"]["code"] == "LIMIT_EXCEEDED"
+
+
+async def test_fields_that_overlap_as_often_as_tokens_allow_are_answered(client: Client) -> None:
+    for field in ("__typename ", "posts { nodes { id } } ", "viewer { scopes } ", "...F "):
+        for count in (600, 1990, 2100):
+            tokens = len(re.findall(r"[\w.]+|[{}]", field))
+            document = "{" + field * (count // tokens) + "} fragment F on Query { __typename }"
+            await ask(client, document)

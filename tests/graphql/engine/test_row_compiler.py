@@ -1,0 +1,180 @@
+"""Functions made for objects with a row, and all that makes them leave a value to graphql-core."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
+
+from app.db.core.projections import ALL_COLUMNS, labelled_columns
+from app.db.core.statements import Record, compile_statement
+from app.db.models import Account, Destination
+from app.graphql.ast.selections import Unsupported
+from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.schema import types
+from app.settings import GraphQLLimits
+from tests.factories import NOW
+from tests.graphql.engine.compiling import compile_object
+
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
+DESTINATION = compile_statement(
+    select(
+        *Destination.__table__.c,
+        *labelled_columns("account", Account.__table__.c, ALL_COLUMNS),  # type: ignore[arg-type]
+    ),
+    sqlite.dialect(),
+).record_class
+
+TIME = "2026-04-15 15:00:00.001000"
+ID = "00000000-0000-0000-0000-000000000001"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Columns as SQLite has them; all others are null."""
+
+    columns: Mapping[str, object]
+    account: Mapping[str, object]
+
+    def record(self) -> Record:
+        values = [None] * (
+            len(DESTINATION.indexes) + len(DESTINATION.related_classes["account"].indexes)
+        )
+        for places, columns in (
+            (DESTINATION.indexes, self.columns),
+            (DESTINATION.related_classes["account"].indexes, self.account),
+        ):
+            for name, value in columns.items():
+                values[places[name]] = cast("None", value)
+        return DESTINATION(values)  # type: ignore[call-arg]
+
+
+COLUMNS: Mapping[str, object] = {
+    "id": ID,
+    "post_id": ID,
+    "account_id": 3,
+    "platform": "youtube",
+    "status": "failed",
+    "outcome": "failed",
+    "attempts": 2,
+    "error": "No",
+    "error_category": "auth",
+    "error_code": "AUTH",
+    "due_at": TIME,
+    "created_at": TIME,
+    "updated_at": TIME,
+}
+ACCOUNT: Mapping[str, object] = {
+    "id": 3,
+    "platform": "youtube",
+    "is_active": 1,
+    "connected_at": TIME,
+}
+OF_ROW = (
+    "{ id destinationId platform accountId status attempts errorCategory scheduledFor publishedAt"
+    " pollAfterSeconds diagnosis { source willRetry } accountName account { isActive accountName"
+    " connectedAt displayName readiness { canPost } __typename } }"
+)
+
+
+def of_row(row: Row, selection: str = OF_ROW) -> object:
+    value = types.Destination.from_row(row.record(), NOW)
+    return compile_object(SCHEMA, "Destination", selection)(value, {})
+
+
+def test_columns_are_answered_with_from_what_the_driver_has() -> None:
+    assert of_row(Row(COLUMNS, ACCOUNT)) == {
+        "id": "RGVzdGluYXRpb246MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAx",
+        "destinationId": ID,
+        "platform": "youtube",
+        "accountId": 3,
+        "status": "FAILED",
+        "attempts": 2,
+        "errorCategory": "AUTH",
+        "scheduledFor": "2026-04-15T15:00:00.001Z",
+        "publishedAt": None,
+        "pollAfterSeconds": None,
+        "diagnosis": {"source": "USER", "willRetry": False},
+        "accountName": "youtube account 3",
+        "account": {
+            "isActive": True,
+            "accountName": "youtube account 3",
+            "connectedAt": "2026-04-15T15:00:00.001Z",
+            "displayName": None,
+            "readiness": {"canPost": True},
+            "__typename": "Account",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *((name, None) for name in ("id", "platform", "account_id", "status", "attempts")),
+        ("id", "nope"),
+        ("id", 5),
+        ("platform", 5),
+        ("account_id", 2**31),
+        ("account_id", "3"),
+        ("status", "gone"),
+        ("status", 5),
+        ("error_category", "gone"),
+        ("outcome", "gone"),
+        ("due_at", "2026-04-15 25:00:00"),
+        ("due_at", "nope"),
+        ("due_at", "2026-04-15"),
+        ("due_at", "2026-04-15 15:00:00"),
+        ("due_at", 5),
+        ("published_at", b"x"),
+        ("attempts", 1.5),
+    ],
+)
+def test_a_broken_column_makes_a_function_fail(column: str, value: object) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
+        of_row(Row({**COLUMNS, column: value}, ACCOUNT))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("is_active", None), ("connected_at", None), ("connected_at", "nope")]
+)
+def test_a_broken_column_of_what_came_along_makes_a_function_fail(
+    column: str, value: object
+) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
+        of_row(Row(COLUMNS, {**ACCOUNT, column: value}))
+
+
+@pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])
+def test_what_is_loaded_later_has_no_function(selection: str) -> None:
+    with pytest.raises(Unsupported):
+        of_row(Row(COLUMNS, ACCOUNT), selection)
+
+
+def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> None:
+    alone = compile_statement(
+        select(Destination.id, Destination.account_id), sqlite.dialect()
+    ).record_class
+    function = compile_object(SCHEMA, "Destination", "{ destinationId accountName }")
+    value = types.Destination.from_row(alone((ID, 3)), NOW)  # type: ignore[call-arg]
+    stored = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
+
+    for each in (value, stored, types.Account.from_row(Row(COLUMNS, ACCOUNT).record(), NOW), None):
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
+            function(each, {})
+
+
+def test_what_depends_on_the_time_goes_by_when_the_row_was_read() -> None:
+    later = NOW + timedelta(days=1)
+    row = Row(
+        {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
+    )
+    function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
+
+    told = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
+
+    assert told == [{"isOverdue": False}, {"isOverdue": True}]

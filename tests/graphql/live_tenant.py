@@ -1,0 +1,63 @@
+"""A tenant whose service can be followed, and what goes on in it. No clients of sockets or streams."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+
+from app.db.core.database import Database
+from app.domain.ids import AccountId, WorkspaceId
+from tests.clients import Client, app_lifespan, client_for
+from tests.factories import add_account, add_api_key, add_workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveTenant:
+    database: Database
+    workspace: WorkspaceId
+    account: AccountId
+    token: str
+    app: Starlette
+    client: Client
+
+    async def create_post(self, content: str = "hello") -> str:
+        """Its UUID; two changes are told of it: the post's, and that of its destination."""
+        data = await self.client.query(
+            "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }",
+            input={"content": content, "accountIds": [self.account]},
+        )
+        post_id: str = data["createPost"]["post"]["postId"]
+        return post_id
+
+
+@asynccontextmanager
+async def open_live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
+    """With one account, and a key that may do there whatever most keys may."""
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    key = await add_api_key(database, workspace)
+    async with app_lifespan(database) as app, client_for(app, token=key.token) as client:
+        yield LiveTenant(
+            database=database,
+            workspace=workspace,
+            account=account,
+            token=key.token,
+            app=app,
+            client=client,
+        )
+
+
+def running_tasks() -> list[str]:
+    """What the tasks do that run now, but for the server's own rounds."""
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return sorted(name for name in names if name not in ("_repeat", "Event.wait"))
+
+
+async def wait_for_subscriptions(client: Client, count: int) -> None:
+    """Wait until so many subscriptions have begun, as the metrics tell."""
+    async with asyncio.timeout(10):
+        expected = f"subscriptions_open {count:.1f}"
+        while expected not in (await client.get("/metrics")).text:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,0 +1,310 @@
+"""How many statements and list entries an answer takes, and with how few connections."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import update
+
+from app.db.core.database import Database
+from app.db.models import Account
+from app.domain.destinations import Outcome
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.graphql.loading.loaders import KEYS_PER_STATEMENT, ListSizeLimit, Loaders
+from app.settings import read_settings
+from tests.clients import Tenant, app_client
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_attempt,
+    add_post,
+    add_workspace,
+    failed,
+    published,
+)
+from tests.graphql.schema.test_query import node_id
+from tests.recording_driver import RecordingDriver, record_statements
+from tests.rest.envelope import success_data
+
+PAGE = """
+{
+  posts(first: 100) {
+    nodes {
+      postId accountIds
+      destinations {
+        status accountName isOverdue diagnosis { fix }
+        account { accountId accountName readiness { canPost } token { expired } }
+      }
+    }
+  }
+}
+"""
+
+
+async def add_posts(acme: Tenant, count: int) -> list[str]:
+    """So many posts on two accounts each, one of which they share; their ids, newest first."""
+    shared = await add_account(acme.database, acme.workspace)
+    others = [await add_account(acme.database, acme.workspace) for _ in range(3)]
+    ids = []
+    for number in range(count):
+        post = await add_post(
+            acme.database,
+            acme.workspace,
+            {shared: published(), others[number % 3]: failed()},
+            created_at=NOW + timedelta(seconds=number),
+        )
+        await add_attempt(
+            acme.database, acme.workspace, post.destinations[1], outcome=Outcome.FAILED
+        )
+        ids.append(str(post.id))
+    return ids[::-1]
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+async def test_a_page_of_posts_is_two_statements_however_long_it_is(
+    acme: Tenant, count: int
+) -> None:
+    ids = await add_posts(acme, count)
+    with record_statements(acme.database) as statements:
+        data = await acme.client.query(PAGE)
+    nodes = data["posts"]["nodes"]
+    assert [node["postId"] for node in nodes] == ids
+    assert [[each["account"]["accountId"] for each in node["destinations"]] for node in nodes] == [
+        node["accountIds"] for node in nodes
+    ]
+    page, along = (each.text.replace("\n", " ") for each in statements)
+    assert " FROM post " in page
+    assert " FROM destination JOIN account " in along
+
+
+@pytest.mark.parametrize(
+    ("document", "count"),
+    [
+        ("{ posts { totalCount nodes { destinations { account { accountId } } } } }", 3),
+        ("{ posts(orderBy: {field: PUBLISHED_AT}, first: 6) { nodes { postId } } }", 2),
+        ("{ posts(orderBy: {field: PUBLISHED_AT}, first: 5) { nodes { postId } } }", 1),
+        ("{ posts { nodes { destinations { attemptLog { number } } } } }", 3),
+        ("{ posts { nodes { destinations { account { health { status } } } } } }", 3),
+        ("{ destinations { nodes { post { postId } account { accountId } accountName } } }", 2),
+        ("{ destinations { nodes { attemptLog { number } } } }", 2),
+        ("{ destinations { nodes { post { destinations { post { postId } } } } } }", 4),
+        ("{ accounts { health { status activity { queuedCount } } } }", 2),
+        ("{ viewer { scopes workspace { name } } errorCatalog { code } }", 0),
+        ("{ viewer { stats { totalPosts postsLast30d accounts } } }", 3),
+        ("{ analyticsSummary { posts { total } byPlatform { total } } }", 2),
+        ("{ a: account(accountId: 1) { id } b: account(accountId: 2) { id } }", 1),
+    ],
+)
+async def test_children_are_read_together(acme: Tenant, document: str, count: int) -> None:
+    await add_posts(acme, 6)
+    with record_statements(acme.database) as statements:
+        await acme.client.query(document)
+    assert len(statements) == count
+
+
+async def test_nodes_of_one_type_are_read_together(acme: Tenant) -> None:
+    posts = await add_posts(acme, 4)
+    data = await acme.client.query("{ destinations { nodes { id } } }")
+    ids = [
+        *(node["id"] for node in data["destinations"]["nodes"]),
+        *(node_id("Post", key) for key in posts),
+        *(node_id("Account", number) for number in range(1, 5)),
+    ]
+    with record_statements(acme.database) as statements:
+        data = await acme.client.query(
+            "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*ids, *ids]
+        )
+    assert data["nodes"] == [{"id": each} for each in [*ids, *ids]]
+    assert len(statements) == 3
+
+
+async def test_every_statement_is_made_once_and_kept(acme: Tenant) -> None:
+    await add_posts(acme, 2)
+    document = """
+        query ($after: String) {
+          posts(first: 1, after: $after, filter: {search: "a", platform: ["instagram"]}) {
+            totalCount
+            pageInfo { endCursor }
+            nodes { destinations { attemptLog { number } post { id } account { health { status } } } }
+          }
+          destinations(filter: {overdue: false}) { totalCount nodes { id } }
+          analyticsSummary { posts { total } }
+          viewer { stats { totalPosts accounts } }
+          accounts { id }
+        }
+    """
+    token = (await add_api_key(acme.database, acme.workspace)).token
+    new = Database(acme.database.url, wrap_driver=RecordingDriver)
+    async with new, app_client(new, token=token) as client:
+        await client.query(document)
+        with record_statements(new) as statements:
+            data = await client.query(document)
+        made = {each.prepared for each in statements}
+        with record_statements(new) as statements:
+            data = await client.query(document)
+        assert {each.prepared for each in statements} == made
+        cursor = data["posts"]["pageInfo"]["endCursor"]
+        with record_statements(new) as statements:
+            await client.query(document, after=cursor)
+        made = {each.prepared for each in statements}
+        with record_statements(new) as statements:
+            await client.query(document, after=cursor)
+        assert {each.prepared for each in statements} == made
+
+
+async def test_one_connection_is_enough_for_many_requests_at_once(
+    database: Database, database_url: str
+) -> None:
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: failed()})
+    await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
+    document = """
+        query ($id: ID!) {
+          node(id: $id) { id }
+          posts {
+            totalCount
+            nodes { destinations { account { health { status } } attemptLog { number } post { id } } }
+          }
+          destinations { totalCount nodes { account { accountName } post { id } } }
+          accounts { health { status } }
+          analyticsSummary { posts { total } byPlatform { total } }
+          viewer { stats { totalPosts } }
+        }
+    """
+    id_ = node_id("Post", post.id)
+    expected = {
+        "node": {"id": id_},
+        "posts": {
+            "totalCount": 1,
+            "nodes": [
+                {
+                    "destinations": [
+                        {
+                            "account": {"health": {"status": "HEALTHY"}},
+                            "attemptLog": [{"number": 1}],
+                            "post": {"id": id_},
+                        }
+                    ]
+                }
+            ],
+        },
+        "destinations": {
+            "totalCount": 1,
+            "nodes": [{"account": {"accountName": "acme"}, "post": {"id": id_}}],
+        },
+        "accounts": [{"health": {"status": "HEALTHY"}}],
+        "analyticsSummary": {"posts": {"total": 1}, "byPlatform": [{"total": 1}]},
+        "viewer": {"stats": {"totalPosts": 1}},
+    }
+    narrow = Database(database_url, pool_size=1)
+    async with narrow, app_client(narrow, token=key.token) as client:
+        answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
+    assert answers == [expected] * 20
+
+
+CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
+
+
+@pytest.mark.parametrize(
+    ("document", "entries"),
+    [
+        ("{ posts { nodes { destinations { status } } } }", 2),
+        ("{ posts { nodes { a: destinations { status } b: destinations { status } } } }", 4),
+        ("{ accounts { accountId } posts { nodes { accountIds } } }", 4),
+        (f"{{ {CYCLE} }}", 2 + 2 * 2),
+    ],
+)
+@pytest.mark.parametrize("is_fast", ["yes", "no"])
+async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_answer(
+    database: Database, document: str, entries: int, is_fast: str
+) -> None:
+    """Also when the document comes again, which is then prepared."""
+    token = await token_of_a_post_on_two_accounts(database)
+    answers = []
+    for limit in (entries, entries - 1):
+        settings = read_settings(
+            {
+                "RATE_LIMIT": "off",
+                "GRAPHQL_MAX_LIST_ENTRIES": str(limit),
+                "FAST_PATH": is_fast,
+            }
+        )
+        async with app_client(database, token=token, settings=settings) as client:
+            answers += [await client.execute(document) for _ in range(2)]
+    whole, again, *refused = answers
+
+    assert whole == again
+    assert "errors" not in whole
+    assert refused == 2 * [
+        {
+            "errors": [
+                {
+                    "message": f"The lists in the answer have at least {entries} entries; at most"
+                    f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
+                    "extensions": {"code": "LIMIT_EXCEEDED"},
+                }
+            ]
+        }
+    ]
+
+
+async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:
+    token = await token_of_a_post_on_two_accounts(database)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
+    async with app_client(database, token=token, settings=settings) as client:
+        page = success_data(await client.get("/v1/posts"))
+
+    assert [len(post["destinations"]) for post in page["posts"]] == [2]
+
+
+async def token_of_a_post_on_two_accounts(database: Database) -> str:
+    workspace = await add_workspace(database)
+    both = [await add_account(database, workspace) for _ in range(2)]
+    await add_post(database, workspace, {account: published() for account in both})
+    return (await add_api_key(database, workspace)).token
+
+
+def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
+    return Loaders(lambda: database.read(workspace), lambda: NOW, ListSizeLimit(None))
+
+
+async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: failed()})
+    attempt = await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
+    keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
+    keys[-1] = post.destinations[0]
+    with record_statements(database) as statements:
+        loaded = await loaders(database, workspace).attempts_by_destination_id.load_many(keys)
+    assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
+    assert len(loaded) == len(keys)
+    assert len(statements) == 4
+
+
+async def test_a_loader_reads_again_what_may_have_changed(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    by_id = loaders(database, workspace).accounts_by_id
+
+    async def name() -> str | None:
+        row = await by_id.load(AccountId(account))
+        return None if row is None else row.account_name
+
+    assert await name() == "acme"
+    await database.write(lambda session: session.execute(update(Account).values(account_name="b")))
+    assert await name() == "b"
+
+
+async def test_a_loader_asks_for_each_key_once(database: Database) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    by_id = loaders(database, workspace).accounts_by_id
+    with record_statements(database) as statements:
+        rows = await by_id.load_many([account, AccountId(account + 1), account])
+    assert [None if row is None else row.id for row in rows] == [account, None, account]
+    assert len(statements) == 1

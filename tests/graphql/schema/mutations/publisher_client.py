@@ -1,0 +1,162 @@
+"""The publishing protocol as a publisher speaks it, with a clock that is moved by hand. No tests."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.db.core.database import Database
+from app.db.tools.integrity import find_problems
+from app.domain.api_keys import Scope
+from app.domain.destinations import DestinationState
+from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.times import format_instant
+from app.settings import Settings
+from tests.clients import NO_MAINTENANCE, UNLIMITED_SETTINGS, Client, app_client
+from tests.db.all_tables import all_rows
+from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+
+SECOND = timedelta(seconds=1)
+URL = "https://www.instagram.com/p/C1a2b3c4d5e/"
+CLAIM_FIELDS = """
+  leaseExpiresAt workspaceId destinationId postId accountId platform accountName platformUserId
+  platformUsername content postContent platformContent mediaIds media reference scheduledFor
+  timezone attempts
+"""
+REPORT_FIELDS = "receipt status outcome attempts willRetry nextRetryAt"
+PAYLOAD_FIELDS = {
+    "claimDestinations": f"claims {{ leaseToken {CLAIM_FIELDS} }}",
+    "claimVerifications": (
+        f"claims {{ verificationToken error lastStartedAt lastWorker {CLAIM_FIELDS} }}"
+    ),
+    "startAttempt": "receipt attempt startedAt leaseExpiresAt",
+    "extendLease": "leaseExpiresAt",
+    "releaseClaim": "destinationId status",
+    "reportPublished": REPORT_FIELDS,
+    "reportFailed": REPORT_FIELDS,
+    "reportVerified": REPORT_FIELDS,
+    "recordResult": REPORT_FIELDS,
+    "reconcileDestination": """destination {
+        destinationId status outcome platformPostUrl platformPostId publishedAt errorCode attempts
+    }""",
+}
+LOG_QUERY = """query ($postId: UUID!) { post(postId: $postId) { status destinations {
+  status outcome platformPostUrl platformPostId publishedAt error errorCategory errorCode attempts
+  attemptLog { number kind outcome category code message httpStatus retryAfterSeconds worker
+    startedAt finishedAt }
+} } }"""
+
+
+def mutation_document(name: str) -> str:
+    """A mutation with everything that it answers."""
+    of_input = f"{name[0].upper()}{name[1:]}Input"
+    return f"mutation ($input: {of_input}!) {{ made: {name}(input: $input) {{ {PAYLOAD_FIELDS[name]} }} }}"
+
+
+def seconds_after_now(seconds: float) -> str:
+    """So many seconds after NOW."""
+    return format_instant(NOW + timedelta(seconds=seconds))
+
+
+@dataclass(slots=True)
+class ManualClock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def set_seconds(self, seconds: float) -> None:
+        """So many seconds after NOW."""
+        self.now = NOW + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherClient:
+    """A client that may publish in its workspace, and what it finds there."""
+
+    database: Database
+    workspace: WorkspaceId
+    client: Client
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """The payload of a mutation that must succeed, and must break no invariant."""
+        data = await self.client.query(mutation_document(name), input=arguments)
+        assert await find_problems(self.database) == []
+        return dict(data["made"])
+
+    async def expect_error(self, name: str, **arguments: Any) -> tuple[str, str | None, str]:
+        """Code, field and message of a mutation that must change nothing."""
+        before = await all_rows(self.database)
+        told = await self.client.expect_error(mutation_document(name), input=arguments)
+        assert await all_rows(self.database) == before
+        return told
+
+    async def claim(self, **arguments: Any) -> list[dict[str, Any]]:
+        claims: list[dict[str, Any]] = (await self.call("claimDestinations", **arguments))["claims"]
+        return claims
+
+    async def claim_token(self, **arguments: Any) -> str:
+        """The token of the one destination that is due."""
+        (claim,) = await self.claim(**arguments)
+        return str(claim["leaseToken"])
+
+    async def start_token(self, **arguments: Any) -> str:
+        """The same, and the attempt started."""
+        token = await self.claim_token(**arguments)
+        await self.call("startAttempt", leaseToken=token, worker="w1")
+        return token
+
+    async def lost_token(self) -> str:
+        """The token of a lease that ended a second ago, with the attempt started; it is not settled."""
+        token = await self.start_token(leaseSeconds=60)
+        self.clock.set_seconds(61)
+        return token
+
+    async def with_key(
+        self, *scopes: Scope, workspace: WorkspaceId | None = None
+    ) -> "PublisherClient":
+        """The same service, asked with another key."""
+        key = await add_api_key(self.database, workspace or self.workspace, scopes=scopes)
+        client = self.client.with_token(key.token)
+        return PublisherClient(self.database, workspace or self.workspace, client, self.clock)
+
+    async def add_post(self, *states: DestinationState, **fields: Any) -> PostId:
+        """A post on as many new accounts, each in its state; on one where it is due if none is said."""
+        accounts: list[AccountId] = [
+            await add_account(self.database, self.workspace) for _ in states or (None,)
+        ]
+        destinations = dict(zip(accounts, states or (queued(),), strict=True))
+        return (await add_post(self.database, self.workspace, destinations, **fields)).id
+
+    async def destination_log(self, post: PostId) -> dict[str, Any]:
+        """What the post's only destination says, its attempts included; of whatever key may read."""
+        (destination,) = (await self.client.query(LOG_QUERY, postId=str(post)))["post"][
+            "destinations"
+        ]
+        return dict(destination)
+
+    async def events(self) -> list[str]:
+        return [row[2] for row in (await all_rows(self.database))["event"]]
+
+
+@asynccontextmanager
+async def open_publisher(
+    database: Database,
+    *,
+    settings: Settings = UNLIMITED_SETTINGS,
+    maintenance_interval: timedelta = NO_MAINTENANCE,
+    scopes: Iterable[Scope] = (Scope.READ, Scope.WRITE, Scope.PUBLISH),
+) -> AsyncIterator[PublisherClient]:
+    """A publisher in a workspace in which nothing is yet."""
+    workspace, clock = await add_workspace(database), ManualClock()
+    key = await add_api_key(database, workspace, scopes=scopes)
+    async with app_client(
+        database,
+        token=key.token,
+        settings=settings,
+        clock=clock,
+        maintenance_interval=maintenance_interval,
+    ) as client:
+        yield PublisherClient(database, workspace, client, clock)

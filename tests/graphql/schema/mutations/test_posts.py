@@ -1,0 +1,661 @@
+"""Posts over GraphQL: what becomes of them, what is refused, and that a refusal changes nothing."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.db.models import Destination
+from app.db.tools.integrity import find_problems
+from app.domain.api_keys import Scope
+from app.domain.destinations import DestinationState
+from app.settings import read_settings
+from tests.clients import Tenant, app_client
+from tests.db.all_tables import all_rows
+from tests.factories import (
+    NOW,
+    add_account,
+    add_accounts,
+    add_api_key,
+    add_post,
+    add_workspace,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+SOON = "2026-04-15T16:00:00.000Z"
+LATER = "2026-04-16T09:00:00.000Z"
+
+POST = """
+fragment P on Post {
+  postId content status scheduledFor timezone mediaIds media platformContent reference version
+  createdAt updatedAt
+  destinations { accountId platform status outcome scheduledFor attempts error errorCode }
+}
+"""
+CREATE = f"""
+mutation ($input: CreatePostInput!) {{
+  made: createPost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason message }} }}
+}}
+{POST}
+"""
+CREATE_SEVERAL = f"""
+mutation ($input: CreatePostsInput!) {{
+  made: createPosts(input: $input) {{
+    succeeded failed
+    results {{ index post {{ ...P }} warnings {{ accountId }} error {{ code field message }} }}
+  }}
+}}
+{POST}
+"""
+UPDATE = f"""
+mutation ($input: UpdatePostInput!) {{
+  made: updatePost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason }} }}
+}}
+{POST}
+"""
+SCHEDULE = f"""
+mutation ($input: SchedulePostInput!) {{ made: schedulePost(input: $input) {{ post {{ ...P }} }} }}
+{POST}
+"""
+CANCEL = f"""
+mutation ($input: CancelPostInput!) {{ made: cancelPost(input: $input) {{ post {{ ...P }} }} }}
+{POST}
+"""
+DELETE = "mutation ($input: DeletePostInput!) { made: deletePost(input: $input) { postId } }"
+ALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "createPost": (CREATE, {"content": "Sale", "draft": True}),
+    "createPosts": (CREATE_SEVERAL, {"posts": [{"content": "Sale", "draft": True}]}),
+    "updatePost": (UPDATE, {"postId": str(UUID(int=1)), "content": "Else"}),
+    "schedulePost": (SCHEDULE, {"postId": str(UUID(int=1)), "publishNow": True}),
+    "cancelPost": (CANCEL, {"postId": str(UUID(int=1))}),
+    "deletePost": (DELETE, {"postId": str(UUID(int=1))}),
+}
+EMPTY = "The post is empty: it needs content, media, or content for a platform."
+TOO_LONG = "The text has 100001 characters; at most 100000 are allowed."
+NO_ACCOUNT = "A post that is not a draft needs at least one account."
+NO_POST = "The post was not found: this workspace has none with that id."
+
+
+async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
+    data = await tenant.client.query(document, input=given)
+    assert await find_problems(tenant.database) == []
+    return dict(data["made"])
+
+
+async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
+    """Of a mutation that must change nothing."""
+    before = await all_rows(tenant.database)
+    told = await tenant.client.expect_error(document, input=given)
+    assert await all_rows(tenant.database) == before
+    return told
+
+
+async def events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
+    rows = (await all_rows(tenant.database))["event"]
+    return [
+        (row[1], row[2], eval(row[7])["operation"], set(eval(row[7])["changes"])) for row in rows
+    ]
+
+
+async def test_a_post_is_created_to_go_out_at_once(acme: Tenant) -> None:
+    first = await add_account(acme.database, acme.workspace, platform="x")
+    second = await add_account(acme.database, acme.workspace, platform="instagram")
+
+    answer = await made(acme, CREATE, content="Spring sale", accountIds=[second, first])
+
+    post = answer["post"]
+    assert answer["warnings"] == []
+    assert post == {
+        "postId": post["postId"],
+        "content": "Spring sale",
+        "status": "PUBLISHING",
+        "scheduledFor": None,
+        "timezone": None,
+        "mediaIds": [],
+        "media": [],
+        "platformContent": {},
+        "reference": None,
+        "version": 1,
+        "createdAt": "2026-04-15T15:00:00.000Z",
+        "updatedAt": "2026-04-15T15:00:00.000Z",
+        "destinations": [
+            {
+                "accountId": account_id,
+                "platform": platform,
+                "status": "QUEUED",
+                "outcome": "NONE",
+                "scheduledFor": "2026-04-15T15:00:00.000Z",
+                "attempts": 0,
+                "error": None,
+                "errorCode": None,
+            }
+            for account_id, platform in ((second, "instagram"), (first, "x"))
+        ],
+    }
+    assert [each[:3] for each in await events(acme)] == [
+        (1, "post.created", "createPost"),
+        (2, "destination.added", "createPost"),
+        (3, "destination.added", "createPost"),
+    ]
+
+
+async def test_a_draft_is_changed_scheduled_taken_back_and_deleted(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace, platform="x")
+    other = await add_account(acme.database, acme.workspace, platform="x")
+
+    post = (await made(acme, CREATE, content="Sale", draft=True, scheduledFor=LATER))["post"]
+    assert (post["status"], post["destinations"], post["scheduledFor"]) == ("DRAFT", [], LATER)
+    key = {"postId": post["postId"]}
+
+    post = (await made(acme, UPDATE, **key, content="Big sale", accountIds=[account, other]))[
+        "post"
+    ]
+    assert (post["content"], post["version"], post["status"]) == ("Big sale", 2, "DRAFT")
+    assert [each["scheduledFor"] for each in post["destinations"]] == [None, None]
+
+    post = (await made(acme, SCHEDULE, **key, expectedVersion=2))["post"]
+    assert (post["status"], post["version"]) == ("SCHEDULED", 3)
+    assert [each["scheduledFor"] for each in post["destinations"]] == [LATER, LATER]
+
+    post = (await made(acme, UPDATE, **key, scheduledFor=SOON, accountIds=[other]))["post"]
+    assert (post["status"], post["version"]) == ("SCHEDULED", 4)
+    assert [(each["accountId"], each["scheduledFor"]) for each in post["destinations"]] == [
+        (other, SOON)
+    ]
+
+    post = (await made(acme, UPDATE, **key, publishNow=True))["post"]
+    assert (post["status"], post["version"], post["scheduledFor"]) == ("PUBLISHING", 5, None)
+
+    post = (await made(acme, CANCEL, **key))["post"]
+    assert (post["status"], post["version"]) == ("DRAFT", 6)
+    assert [each["scheduledFor"] for each in post["destinations"]] == [None]
+
+    assert await made(acme, DELETE, **key) == {"postId": post["postId"]}
+    assert await acme.client.query(
+        "query($id: UUID!) { post(postId: $id) { version } }", id=post["postId"]
+    ) == {"post": None}
+    assert (await refusal(acme, DELETE, **key))[0] == "NOT_FOUND"
+
+
+async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace, is_active=False)
+    wanted = [
+        {"content": "One", "accountIds": [account]},
+        {"content": "Two", "accountIds": [99]},
+        {"content": "", "accountIds": [account]},
+        {"content": "Four", "accountIds": [account], "scheduledFor": "2026-01-01T00:00:00Z"},
+        {"content": "Five", "draft": True, "platformContent": 5},
+        {"content": "Six", "draft": True},
+    ]
+
+    answer = await made(acme, CREATE_SEVERAL, posts=wanted)
+
+    assert (answer["succeeded"], answer["failed"]) == (2, 4)
+    assert [each["post"] and each["post"]["content"] for each in answer["results"]] == [
+        "One",
+        None,
+        None,
+        None,
+        None,
+        "Six",
+    ]
+    assert answer["results"][0]["warnings"] == [{"accountId": account}]
+    assert [each["error"] for each in answer["results"]] == [
+        None,
+        {
+            "code": "VALIDATION_ERROR",
+            "field": "accountIds",
+            "message": "There is no account 99 in this workspace.",
+        },
+        {
+            "code": "VALIDATION_ERROR",
+            "field": "content",
+            "message": "The post is empty: it needs content, media, or content for a platform.",
+        },
+        {
+            "code": "PAST_SCHEDULE_TIME",
+            "field": "scheduledFor",
+            "message": "The time is not in the future.",
+        },
+        {
+            "code": "VALIDATION_ERROR",
+            "field": "platformContent",
+            "message": "platformContent must be an object.",
+        },
+        None,
+    ]
+
+
+async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
+    acme: Tenant,
+) -> None:
+    first = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
+    again = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
+    other = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k2")
+
+    assert first == again
+    assert other["post"]["postId"] != first["post"]["postId"]
+    assert await refusal(acme, CREATE, content="Else", draft=True, idempotencyKey="k1") == (
+        "IDEMPOTENCY_KEY_REUSED",
+        "input.idempotencyKey",
+        "This idempotency key was used for another request.",
+    )
+
+
+# What is refused.
+
+
+async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) -> dict[str, str]:
+    """Of one destination in a state, as the input names it."""
+    account = await add_account(tenant.database, tenant.workspace, platform="x")
+    destinations = {} if state is None else {account: state}
+    post = await add_post(tenant.database, tenant.workspace, destinations, **said)
+    return {"postId": str(post.id)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "field", "message"),
+    [
+        ({"content": ""}, "VALIDATION_ERROR", "content", EMPTY),
+        (
+            {"content": "", "platformContent": {"x": {"content": " ", "settings": {}}}},
+            "VALIDATION_ERROR",
+            "content",
+            EMPTY,
+        ),
+        ({"content": " \n"}, "VALIDATION_ERROR", "content", EMPTY),
+        (
+            {"content": "a\0"},
+            "VALIDATION_ERROR",
+            "content",
+            "content must not contain a NUL character.",
+        ),
+        ({"content": "ä" * 100_001}, "CONTENT_TOO_LONG", "content", TOO_LONG),
+        (
+            {"platformContent": {"x": {"content": "ä" * 100_001}}},
+            "CONTENT_TOO_LONG",
+            "platformContent.x.content",
+            TOO_LONG,
+        ),
+        (
+            {"platformContent": []},
+            "VALIDATION_ERROR",
+            "platformContent",
+            "platformContent must be an object.",
+        ),
+        (
+            {"platformContent": {"x": "Sale"}},
+            "VALIDATION_ERROR",
+            "platformContent.x",
+            "platformContent.x must be an object.",
+        ),
+        (
+            {"platformContent": {"x": {"content": 5}}},
+            "VALIDATION_ERROR",
+            "platformContent.x.content",
+            "platformContent.x.content must be a string.",
+        ),
+        (
+            {"mediaIds": ["a", "b" * 501]},
+            "VALIDATION_ERROR",
+            "mediaIds[1]",
+            "mediaIds[1] is 501 characters long; at most 500 are allowed.",
+        ),
+        ({"timezone": "Berlin"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
+        ({"timezone": "../etc"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
+        ({"reference": ""}, "VALIDATION_ERROR", "reference", "reference must not be empty."),
+        (
+            {"reference": "r" * 201},
+            "VALIDATION_ERROR",
+            "reference",
+            "reference is 201 characters long; at most 200 are allowed.",
+        ),
+        (
+            {"scheduledFor": "2026-04-15T15:00:00Z"},
+            "PAST_SCHEDULE_TIME",
+            "scheduledFor",
+            "The time is not in the future.",
+        ),
+        ({"accountIds": []}, "VALIDATION_ERROR", "accountIds", NO_ACCOUNT),
+        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds", "Account 1 is there twice."),
+        (
+            {"accountIds": [99]},
+            "VALIDATION_ERROR",
+            "accountIds",
+            "There is no account 99 in this workspace.",
+        ),
+        (
+            {"accountIds": [2]},
+            "VALIDATION_ERROR",
+            "accountIds",
+            "There is no account 2 in this workspace.",
+        ),
+        (
+            {"accountIds": [1, 0]},
+            "INVALID_ID",
+            "accountIds[1]",
+            "An account id is a whole number from 1 to 2147483647.",
+        ),
+        (
+            {"idempotencyKey": ""},
+            "VALIDATION_ERROR",
+            "idempotencyKey",
+            "idempotencyKey must be printable and not empty.",
+        ),
+        (
+            {"idempotencyKey": "k" * 256},
+            "VALIDATION_ERROR",
+            "idempotencyKey",
+            "idempotencyKey is 256 characters long; at most 255 are allowed.",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_what_cannot_be_posted_is_refused_by_its_argument(
+    acme: Tenant, wanted: dict[str, Any], code: str, field: str, message: str
+) -> None:
+    await add_account(acme.database, acme.workspace)
+    elsewhere = await add_workspace(acme.database)
+    await add_account(acme.database, elsewhere, id=2)
+
+    told = await refusal(acme, CREATE, **{"content": "Sale", "accountIds": [1], **wanted})
+
+    assert told == (code, f"input.{field}", message)
+
+
+@pytest.mark.parametrize(
+    ("count", "code", "message"),
+    [
+        (0, "VALIDATION_ERROR", "There are no posts; 1 to 50 are allowed."),
+        (51, "BULK_LIMIT_EXCEEDED", "There are 51 posts; at most 50 are allowed."),
+    ],
+)
+async def test_too_many_posts_or_none_are_refused_at_once(
+    acme: Tenant, count: int, code: str, message: str
+) -> None:
+    posts = [{"content": "Sale", "draft": True}] * count
+    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
+
+
+IN_FLIGHT = "The post is being published just now. Try again when that has ended."
+UNKNOWN = (
+    "Nobody knows whether the post was published. Look on the platform and record what you found."
+)
+PUBLISHED = "The post was published on a platform and cannot be changed any more."
+ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+
+
+@pytest.mark.parametrize(
+    ("state", "document", "given", "code", "message"),
+    [
+        (claimed(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
+        (started(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
+        (unknown(), UPDATE, {"content": "Else"}, "CONFLICT", UNKNOWN),
+        (published(), UPDATE, {"content": "Else"}, "CONFLICT", PUBLISHED),
+        (failed(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
+        (waiting_for_retry(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
+        (
+            waiting_for_retry(),
+            UPDATE,
+            {"accountIds": [2]},
+            "CONFLICT",
+            "The post was attempted on account 1, which cannot be left out any more.",
+        ),
+        (queued(), UPDATE, {"accountIds": []}, "VALIDATION_ERROR", NO_ACCOUNT),
+        (queued(), UPDATE, {"content": None}, "VALIDATION_ERROR", EMPTY),
+        (
+            queued(),
+            UPDATE,
+            {"timezone": "Mars/Base"},
+            "INVALID_TIMEZONE",
+            "There is no such time zone.",
+        ),
+        (claimed(), CANCEL, {}, "CONFLICT", IN_FLIGHT),
+        (unknown(), CANCEL, {}, "CONFLICT", UNKNOWN),
+        (
+            published(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "Nothing of the post is waiting any more; it is published.",
+        ),
+        (
+            failed(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "Nothing of the post is waiting any more; it is failed.",
+        ),
+        (draft(), CANCEL, {}, "CONFLICT", "The post is a draft already: nothing of it goes out."),
+        (started(), DELETE, {}, "CONFLICT", IN_FLIGHT),
+        (unknown(), DELETE, {}, "CONFLICT", UNKNOWN),
+        (
+            published(),
+            DELETE,
+            {},
+            "POST_ALREADY_PUBLISHED",
+            "The post was published on a platform and cannot be deleted here.",
+        ),
+        (
+            queued(),
+            SCHEDULE,
+            {"publishNow": True},
+            "CONFLICT",
+            "Only a draft can be scheduled; this post is scheduled.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {},
+            "VALIDATION_ERROR",
+            "The draft has no time yet: pass scheduledFor or publishNow.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {"publishNow": True, "scheduledFor": LATER},
+            "VALIDATION_ERROR",
+            "Pass either scheduledFor or publishNow, not both.",
+        ),
+        (
+            draft(),
+            SCHEDULE,
+            {"scheduledFor": "2026-04-15T15:00:00Z"},
+            "PAST_SCHEDULE_TIME",
+            "The time is not in the future.",
+        ),
+        (
+            None,
+            SCHEDULE,
+            {"publishNow": True},
+            "VALIDATION_ERROR",
+            "The draft has no account: pass accountIds.",
+        ),
+    ],
+)
+async def test_a_change_that_does_not_fit_is_refused(
+    acme: Tenant,
+    state: DestinationState | None,
+    document: str,
+    given: dict[str, Any],
+    code: str,
+    message: str,
+) -> None:
+    is_draft = state in (None, draft())
+    key = await a_post(acme, state, is_draft=is_draft)
+    await add_account(acme.database, acme.workspace)
+
+    told = await refusal(acme, document, **key, **given)
+
+    assert (told[0], told[2]) == (code, message)
+
+
+@pytest.mark.parametrize("name", ["updatePost", "schedulePost", "cancelPost", "deletePost"])
+async def test_a_stale_version_and_a_foreign_post_are_refused(acme: Tenant, name: str) -> None:
+    document, given = ALL[name]
+    elsewhere = await add_workspace(acme.database)
+    foreign = await add_post(acme.database, elsewhere, is_draft=True)
+    key = await a_post(acme, draft(), is_draft=True, version=7)
+
+    assert await refusal(acme, document, **{**given, **key, "expectedVersion": 6}) == (
+        "STALE_VERSION",
+        "input.expectedVersion",
+        "The post is at version 7, not 6: somebody else changed it.",
+    )
+    for missing in (str(foreign.id), str(UUID(int=1))):
+        assert await refusal(acme, document, **{**given, "postId": missing}) == (
+            "NOT_FOUND",
+            None,
+            NO_POST,
+        )
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, name: str) -> None:
+    document, given = ALL[name]
+    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
+    mirror = await add_workspace(acme.database, mirror_of="https://example.com")
+    mirrored = await add_api_key(acme.database, mirror)
+
+    before = await all_rows(acme.database)
+    told = [
+        await acme.client.with_token(key.token).expect_error(document, input=given)
+        for key in (reader, mirrored)
+    ]
+
+    assert told == [
+        ("INSUFFICIENT_SCOPE", None, "This needs an API key with the scope write."),
+        (
+            "READ_ONLY_MIRROR",
+            None,
+            "This workspace mirrors another service and cannot be changed here.",
+        ),
+    ]
+    assert await all_rows(acme.database) == before
+
+
+# What cancelling and deleting leave behind.
+
+
+async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
+    acme: Tenant,
+) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(3)]
+    states = [waiting_for_retry(), queued(), published()]
+    post = await add_post(acme.database, acme.workspace, dict(zip(accounts, states, strict=True)))
+
+    data = await acme.client.query(CANCEL, input={"postId": str(post.id)})
+    cancelled = data["made"]["post"]
+
+    assert (cancelled["status"], cancelled["version"]) == ("PARTIALLY_FAILED", 2)
+    assert [
+        (each["status"], each["outcome"], each["errorCode"], each["error"])
+        for each in cancelled["destinations"]
+    ] == [
+        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
+        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
+        ("PUBLISHED", "PUBLISHED", None, None),
+    ]
+
+
+async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> None:
+    key = await a_post(acme, queued())
+    await made(acme, DELETE, **key)
+    (row,) = (await all_rows(acme.database))["destination"]
+    columns = [column.name for column in Destination.__table__.columns]
+    assert dict(zip(columns, row, strict=True))["claimable_at"] is None
+
+
+async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
+    acme: Tenant,
+) -> None:
+    key = await a_post(acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1))
+    before = await all_rows(acme.database)
+
+    await made(acme, UPDATE, **key, scheduledFor=None, accountIds=None)
+
+    assert await all_rows(acme.database) == before
+    assert await refusal(acme, UPDATE, **key, scheduledFor=LATER, publishNow=True) == (
+        "VALIDATION_ERROR",
+        "input.scheduledFor",
+        "Pass either scheduledFor or publishNow, not both.",
+    )
+
+
+async def test_a_change_without_news_is_none(acme: Tenant) -> None:
+    key = await a_post(acme, queued(), content="Sale")
+    before = await all_rows(acme.database)
+    answer = await made(acme, UPDATE, **key, content="Sale", accountIds=[1])
+    assert answer["post"]["version"] == 1
+    assert await all_rows(acme.database) == before
+
+
+async def test_what_a_variable_leaves_out_of_a_literal_is_not_there(acme: Tenant) -> None:
+    document = """
+    mutation ($left: JSON) {
+      createPost(input: {
+        content: "Sale", draft: true, platformContent: {x: {settings: {a: $left, b: [$left]}}}
+      }) { post { platformContent } }
+    }
+    """
+    data = await acme.client.query(document)
+    assert data["createPost"]["post"]["platformContent"] == {"x": {"settings": {"b": [None]}}}
+
+
+async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"CREATE_RATE_LIMIT": "2/minute"})
+    given = {"content": "Sale", "draft": True, "idempotencyKey": "k"}
+    several = {"posts": [{"content": "Sale", "draft": True}], "idempotencyKey": "k"}
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
+        for _ in range(3):
+            await client.query(CREATE, input=given)
+            await client.query(CREATE_SEVERAL, input=several)
+        told = await client.expect_error(CREATE, input={**given, "idempotencyKey": "other"})
+
+    assert told[0] == "RATE_LIMIT_EXCEEDED"
+    assert len((await all_rows(acme.database))["post"]) == 2
+
+
+async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> None:
+    accounts = await add_accounts(acme.database, acme.workspace, 500)
+    answer = await made(acme, CREATE, content="Sale", accountIds=accounts)
+    assert [each["accountId"] for each in answer["post"]["destinations"]] == accounts
+    assert await refusal(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
+        "LIMIT_EXCEEDED",
+        "input.accountIds",
+        "input.accountIds has 501 values; at most 500 are allowed.",
+    )
+
+
+async def test_an_answer_that_is_too_long_still_tells_what_was_changed(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    key = await add_api_key(acme.database, acme.workspace)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
+    given = {"content": "Sale", "accountIds": accounts}
+    async with app_client(acme.database, token=key.token, settings=settings) as client:
+        answer = await client.execute(CREATE, input=given)
+
+    (row,) = (await all_rows(acme.database))["post"]
+    post = answer["data"]["made"]["post"]
+    assert (post["postId"], post["destinations"]) == (str(row[1]), None)
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert error["path"] == ["made", "post", "destinations"]
+
+
+async def test_several_posts_may_not_have_very_many_destinations(acme: Tenant) -> None:
+    posts = [{"content": "Sale", "accountIds": [*range(1, 402)]}] * 3
+    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
+        "BULK_LIMIT_EXCEEDED",
+        "input.posts",
+        "The posts go to 1203 accounts in all; at most 1000 are allowed at once.",
+    )

@@ -1,0 +1,274 @@
+"""The publishing protocol, call after call: claims, starts, reports, and each of them once more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.db.core.database import Database
+from app.domain.destinations import Outcome
+from tests.factories import (
+    NOW,
+    add_account,
+    add_attempt,
+    add_post,
+    draft,
+    queued,
+    waiting_for_retry,
+)
+from tests.graphql.schema.mutations.publisher_client import (
+    SECOND,
+    URL,
+    PublisherClient,
+    open_publisher,
+    seconds_after_now,
+)
+
+RECORDED = {
+    "receipt": "RECORDED",
+    "status": "PUBLISHED",
+    "outcome": "PUBLISHED",
+    "attempts": 1,
+    "willRetry": False,
+    "nextRetryAt": None,
+}
+
+
+@pytest.fixture
+async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
+    async with open_publisher(database) as opened:
+        yield opened
+
+
+async def test_a_claim_has_all_that_a_publisher_needs(publisher: PublisherClient) -> None:
+    account = await add_account(
+        publisher.database,
+        publisher.workspace,
+        platform="x",
+        account_name=None,
+        display_name="Acme",
+        platform_user_id="77",
+        platform_username="acme",
+    )
+    post = await add_post(
+        publisher.database,
+        publisher.workspace,
+        {account: waiting_for_retry(NOW)},
+        platform_content={"x": {"content": "Short", "settings": {"a": 1}}, "y": {"content": "Y"}},
+        media_ids=["m1"],
+        media=[{"url": "https://example.com/1.png"}],
+        reference="r-1",
+        scheduled_for=NOW,
+        timezone="Europe/Berlin",
+    )
+    await add_attempt(
+        publisher.database, publisher.workspace, post.destinations[0], outcome=Outcome.FAILED
+    )
+
+    (claim,) = await publisher.claim(leaseSeconds=30)
+
+    token = claim.pop("leaseToken")
+    assert claim == {
+        "leaseExpiresAt": seconds_after_now(30),
+        "workspaceId": str(publisher.workspace),
+        "destinationId": str(post.destinations[0]),
+        "postId": str(post.id),
+        "accountId": account,
+        "platform": "x",
+        "accountName": "Acme",
+        "platformUserId": "77",
+        "platformUsername": "acme",
+        "content": "Short",
+        "postContent": "Spring sale starts today",
+        "platformContent": {
+            "x": {"content": "Short", "settings": {"a": 1}},
+            "y": {"content": "Y"},
+        },
+        "mediaIds": ["m1"],
+        "media": [{"url": "https://example.com/1.png"}],
+        "reference": "r-1",
+        "scheduledFor": seconds_after_now(0),
+        "timezone": "Europe/Berlin",
+        "attempts": 1,
+    }
+    assert await publisher.call("startAttempt", leaseToken=token) == {
+        "receipt": "RECORDED",
+        "attempt": 2,
+        "startedAt": seconds_after_now(0),
+        "leaseExpiresAt": seconds_after_now(30),
+    }
+
+
+@pytest.mark.parametrize("own", [{}, {"content": ""}, {"content": 5}, "no object", None])
+async def test_without_a_text_of_the_platforms_own_that_of_the_post_goes_out(
+    publisher: PublisherClient, own: object
+) -> None:
+    await publisher.add_post(platform_content={"instagram": own})
+
+    (claim,) = await publisher.claim()
+
+    assert claim["content"] == "Spring sale starts today"
+
+
+async def test_the_whole_protocol_publishes_a_post(publisher: PublisherClient) -> None:
+    post = await publisher.add_post()
+    token = await publisher.claim_token()
+    publisher.clock.set_seconds(1)
+    await publisher.call("startAttempt", leaseToken=token, worker="w1")
+    publisher.clock.set_seconds(3)
+
+    told = await publisher.call(
+        "reportPublished",
+        leaseToken=token,
+        platformPostUrl=URL,
+        platformPostId="17",
+        publishedAt=seconds_after_now(2),
+    )
+
+    assert told == RECORDED
+    assert await publisher.destination_log(post) == {
+        "status": "PUBLISHED",
+        "outcome": "PUBLISHED",
+        "platformPostUrl": URL,
+        "platformPostId": "17",
+        "publishedAt": seconds_after_now(2),
+        "error": None,
+        "errorCategory": None,
+        "errorCode": None,
+        "attempts": 1,
+        "attemptLog": [
+            {
+                "number": 1,
+                "kind": "REGULAR",
+                "outcome": "PUBLISHED",
+                "category": None,
+                "code": None,
+                "message": None,
+                "httpStatus": None,
+                "retryAfterSeconds": None,
+                "worker": "w1",
+                "startedAt": seconds_after_now(1),
+                "finishedAt": seconds_after_now(3),
+            }
+        ],
+    }
+    assert await publisher.claim() == []
+
+
+@pytest.mark.parametrize("place", [{"platformPostUrl": URL}, {"platformPostId": "17"}])
+async def test_a_url_or_an_id_is_enough_and_the_time_is_now(
+    publisher: PublisherClient, place: dict[str, str]
+) -> None:
+    post = await publisher.add_post()
+    publisher.clock.now += timedelta(microseconds=1500)
+    token = await publisher.start_token()
+
+    assert await publisher.call("reportPublished", leaseToken=token, **place) == RECORDED
+
+    stored = await publisher.destination_log(post)
+    assert stored["publishedAt"] == seconds_after_now(0.001)
+    assert {name: stored[name] for name in place} == place
+
+
+async def test_every_call_may_be_sent_again(publisher: PublisherClient) -> None:
+    await publisher.add_post()
+    token = await publisher.claim_token()
+    started = [await publisher.call("startAttempt", leaseToken=token) for _ in range(2)]
+    publisher.clock.set_seconds(5)
+    extended = [
+        await publisher.call("extendLease", leaseToken=token, leaseSeconds=90) for _ in range(2)
+    ]
+    reported = [
+        await publisher.call("reportPublished", leaseToken=token, platformPostId="17")
+        for _ in range(2)
+    ]
+
+    at_first = {
+        "receipt": "RECORDED",
+        "attempt": 1,
+        "startedAt": seconds_after_now(0),
+        "leaseExpiresAt": seconds_after_now(60),
+    }
+    assert started == [at_first, at_first | {"receipt": "REPEATED"}]
+    assert extended == [{"leaseExpiresAt": seconds_after_now(95)}] * 2
+    assert reported == [RECORDED, RECORDED | {"receipt": "REPEATED"}]
+    again = await publisher.expect_error("startAttempt", leaseToken=token)
+    assert again[:2] == ("LEASE_LOST", None)
+
+
+async def test_a_released_claim_is_anybodys_at_once(publisher: PublisherClient) -> None:
+    await publisher.add_post()
+    (claim,) = await publisher.claim()
+
+    released = await publisher.call("releaseClaim", leaseToken=claim["leaseToken"])
+
+    assert released == {"destinationId": claim["destinationId"], "status": "QUEUED"}
+    assert (await publisher.expect_error("releaseClaim", leaseToken=claim["leaseToken"]))[0] == (
+        "LEASE_LOST"
+    )
+    (other,) = await publisher.claim()
+    assert other["destinationId"] == claim["destinationId"]
+    assert other["leaseToken"] != claim["leaseToken"]
+
+
+async def test_what_was_started_cannot_be_released(publisher: PublisherClient) -> None:
+    await publisher.add_post()
+    token = await publisher.start_token()
+
+    assert await publisher.expect_error("releaseClaim", leaseToken=token) == (
+        "CONFLICT",
+        None,
+        "The attempt was started. Report what came of it; it cannot be released.",
+    )
+
+
+async def test_only_what_is_due_is_given_out_the_longest_due_first(
+    publisher: PublisherClient,
+) -> None:
+    dues = [NOW + SECOND, NOW, NOW - SECOND, NOW - 2 * SECOND]
+    posts = [str(await publisher.add_post(queued(each))) for each in dues]
+    await publisher.add_post(draft(), is_draft=True)
+    await publisher.add_post(replace(queued(), claimable_at=None), deleted_at=NOW)
+
+    first = await publisher.claim(limit=2)
+    second = await publisher.claim()
+
+    assert [each["postId"] for each in first] == [posts[3], posts[2]]
+    assert [each["postId"] for each in second] == [posts[1]]
+
+
+async def test_platforms_are_chosen(publisher: PublisherClient) -> None:
+    for platform in ("x", "x", "x", "mastodon", "linkedin"):
+        account = await add_account(publisher.database, publisher.workspace, platform=platform)
+        await add_post(publisher.database, publisher.workspace, {account: queued()})
+
+    claims = await publisher.claim(platforms=["mastodon", "x", "nowhere"], limit=100)
+
+    assert sorted(each["platform"] for each in claims) == ["mastodon", "x", "x", "x"]
+    assert [each["platform"] for each in await publisher.claim(platforms=["linkedin"])] == [
+        "linkedin"
+    ]
+    assert await publisher.claim() == []
+
+
+async def test_who_waits_is_answered_as_soon_as_something_is_due(
+    publisher: PublisherClient,
+) -> None:
+    waiting = asyncio.ensure_future(publisher.claim(waitSeconds=20))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    post = await publisher.add_post()
+
+    async with asyncio.timeout(10):
+        (claim,) = await waiting
+    assert claim["postId"] == str(post)
+
+
+async def test_who_waits_for_nothing_is_told_so_in_time(publisher: PublisherClient) -> None:
+    begun = asyncio.get_running_loop().time()
+
+    assert await publisher.claim(waitSeconds=1) == []
+
+    assert 0.9 <= asyncio.get_running_loop().time() - begun < 5

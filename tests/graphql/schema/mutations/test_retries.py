@@ -1,0 +1,779 @@
+"""Retries over GraphQL: what is queued again, what is refused and why, and that a refusal changes nothing."""
+
+from asyncio import gather
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select
+
+from app.db.models import Event
+from app.db.tools.integrity import find_problems
+from app.domain.api_keys import Scope
+from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.manual_retries import RetryRefusal
+from app.domain.times import format_instant
+from app.settings import read_settings
+from tests.clients import Tenant, app_client
+from tests.db.all_tables import all_rows
+from tests.factories import (
+    NOW,
+    add_account,
+    add_api_key,
+    add_post,
+    add_workspace,
+    being_verified,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+YESTERDAY = NOW - timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+RETRY = """
+fragment R on DestinationRetry {
+  destinationId postId accountId platform retried refusal fix
+  destination {
+    status outcome scheduledFor attempts nextRetryAt error errorCategory errorCode isOverdue
+    publishedAt pollAfterSeconds
+  }
+}
+"""
+RETRY_POST = f"""
+mutation($input: RetryPostInput!) {{
+  made: retryPost(input: $input) {{
+    post {{ postId status version updatedAt }}
+    retriedCount
+    retries {{ ...R }}
+  }}
+}}
+{RETRY}
+"""
+RETRY_MATCHING = f"""
+mutation($input: RetryDestinationsInput!) {{
+  made: retryDestinations(input: $input) {{
+    retriedCount refusedCount hasMore endCursor retries {{ ...R }}
+  }}
+}}
+{RETRY}
+"""
+
+FIXES = {each.name: each.fix for each in RetryRefusal}
+STATES: Mapping[str, tuple[DestinationState, str | None]] = {
+    "failed": (failed(due_at=YESTERDAY, attempts=3), None),
+    "auth": (failed(category=ErrorCategory.AUTH, code="AUTH"), None),
+    "unknown": (unknown(), "OUTCOME_UNKNOWN"),
+    "being verified": (being_verified(), "OUTCOME_UNKNOWN"),
+    "queued": (queued(NOW + timedelta(hours=1)), "NOT_FAILED"),
+    "due": (queued(YESTERDAY), "NOT_FAILED"),
+    "waiting": (waiting_for_retry(NOW + timedelta(minutes=1)), "NOT_FAILED"),
+    "claimed": (claimed(), "IN_FLIGHT"),
+    "started": (started(), "IN_FLIGHT"),
+    "published": (published(), "ALREADY_PUBLISHED"),
+}
+"""Every state of a destination whose post is no draft, and why it is not retried."""
+
+
+async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
+    """What a mutation answers. The posts here have no log of attempts, but it makes nothing worse."""
+    problems = set(await find_problems(tenant.database))
+    data = await tenant.client.query(document, input=given)
+    assert set(await find_problems(tenant.database)) == problems
+    return dict(data["made"])
+
+
+async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
+    """Of a mutation that must change nothing."""
+    before = await all_rows(tenant.database)
+    told = await tenant.client.expect_error(document, input=given)
+    assert await all_rows(tenant.database) == before
+    return told
+
+
+async def events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
+    """Number, kind, operation and the names of what changed."""
+    async with tenant.database.unscoped_connection() as connection:
+        rows = await connection.execute(
+            select(Event.seq, Event.kind, Event.payload).order_by(Event.seq)
+        )
+        return [
+            (row.seq, row.kind, row.payload["operation"], set(row.payload["changes"]))
+            for row in rows
+        ]
+
+
+async def add_in_every_state(acme: Tenant) -> dict[UUID, str]:
+    """A post for each state, on an account of its own; the names of the states by destination."""
+    names: dict[UUID, str] = {}
+    for name, (state, _) in STATES.items():
+        account = await add_account(acme.database, acme.workspace)
+        post = await add_post(acme.database, acme.workspace, {account: state})
+        names[post.destinations[0]] = name
+    return names
+
+
+async def states(tenant: Tenant) -> dict[str, tuple[Any, ...]]:
+    rows = (await all_rows(tenant.database))["destination"]
+    return {str(row[1]): tuple(row) for row in rows}
+
+
+async def test_a_retry_queues_what_failed_and_keeps_what_was_published(acme: Tenant) -> None:
+    one, other = [
+        await add_account(acme.database, acme.workspace, platform=each) for each in ("x", "tiktok")
+    ]
+    post = await add_post(
+        acme.database,
+        acme.workspace,
+        {one: published(YESTERDAY, due_at=YESTERDAY), other: failed(due_at=YESTERDAY, attempts=3)},
+        version=7,
+        created_at=YESTERDAY,
+    )
+    kept, retried = post.destinations
+    before = await states(acme)
+
+    answer = await made(acme, RETRY_POST, postId=str(post.id))
+
+    assert (await states(acme))[str(kept)] == before[str(kept)]
+    assert answer == {
+        "post": {
+            "postId": str(post.id),
+            "status": "PUBLISHING",
+            "version": 8,
+            "updatedAt": "2026-04-15T15:00:00.000Z",
+        },
+        "retriedCount": 1,
+        "retries": [
+            {
+                "destinationId": str(kept),
+                "postId": str(post.id),
+                "accountId": one,
+                "platform": "x",
+                "retried": False,
+                "refusal": "ALREADY_PUBLISHED",
+                "fix": "Nothing to do: it is published.",
+                "destination": {
+                    "status": "PUBLISHED",
+                    "outcome": "PUBLISHED",
+                    "scheduledFor": "2026-04-14T15:00:00.000Z",
+                    "attempts": 1,
+                    "nextRetryAt": None,
+                    "error": None,
+                    "errorCategory": None,
+                    "errorCode": None,
+                    "isOverdue": False,
+                    "publishedAt": "2026-04-14T15:00:00.000Z",
+                    "pollAfterSeconds": None,
+                },
+            },
+            {
+                "destinationId": str(retried),
+                "postId": str(post.id),
+                "accountId": other,
+                "platform": "tiktok",
+                "retried": True,
+                "refusal": None,
+                "fix": None,
+                "destination": {
+                    "status": "QUEUED",
+                    "outcome": "NONE",
+                    "scheduledFor": "2026-04-14T15:00:00.000Z",
+                    "attempts": 3,
+                    "nextRetryAt": None,
+                    "error": None,
+                    "errorCategory": None,
+                    "errorCode": None,
+                    "isOverdue": False,
+                    "publishedAt": None,
+                    "pollAfterSeconds": 2,
+                },
+            },
+        ],
+    }
+    told = await events(acme)
+    assert [each[:3] for each in told] == [
+        (1, "post.changed", "retryPost"),
+        (2, "destination.changed", "retryPost"),
+    ]
+    assert told[1][3] == {
+        "status",
+        "outcome",
+        "claimable_at",
+        "round_attempts",
+        "round_started_at",
+        "error",
+        "error_category",
+        "error_code",
+        "settled_at",
+        "due_day",
+        "updated_at",
+    }
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_what_may_be_retried_of_a_post_follows_from_its_state(
+    acme: Tenant, name: str
+) -> None:
+    state, expected = STATES[name]
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: state})
+    before = await all_rows(acme.database)
+
+    answer = await made(acme, RETRY_POST, postId=str(post.id))
+
+    (told,) = answer["retries"]
+    assert (told["retried"], told["refusal"]) == (expected is None, expected)
+    assert told["fix"] == (expected and FIXES[expected])
+    assert answer["retriedCount"] == (1 if expected is None else 0)
+    if expected is None:
+        assert told["destination"]["status"] == "QUEUED"
+        assert told["destination"]["attempts"] == state.attempts
+    else:
+        assert await all_rows(acme.database) == before
+
+
+async def test_of_a_draft_nothing_failed(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    answer = await made(acme, RETRY_POST, postId=str(post.id), force=True)
+    assert [each["refusal"] for each in answer["retries"]] == ["NOT_FAILED"]
+    empty = await add_post(acme.database, acme.workspace, is_draft=True)
+    answer = await made(acme, RETRY_POST, postId=str(empty.id))
+    assert (answer["retriedCount"], answer["retries"]) == (0, [])
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_force_is_for_unknown_outcomes_alone(acme: Tenant, name: str) -> None:
+    state, expected = STATES[name]
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: state})
+
+    (told,) = (await made(acme, RETRY_POST, postId=str(post.id), force=True))["retries"]
+
+    assert told["refusal"] == (None if expected == "OUTCOME_UNKNOWN" else expected)
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        {"is_active": False},
+        {"needs_reconnection_since": YESTERDAY},
+        {"token_expires_at": NOW},
+    ],
+)
+async def test_a_retry_waits_until_its_account_can_post(
+    acme: Tenant, access: dict[str, Any]
+) -> None:
+    broken = await add_account(acme.database, acme.workspace, **access)
+    post = await add_post(acme.database, acme.workspace, {broken: failed()})
+    lost = await add_post(acme.database, acme.workspace, {broken: unknown()})
+    before = await all_rows(acme.database)
+
+    for each in (post, lost):
+        answer = await made(acme, RETRY_POST, postId=str(each.id), force=True)
+        assert [told["refusal"] for told in answer["retries"]] == ["ACCOUNT_NEEDS_RECONNECTION"]
+    answer = await made(acme, RETRY_MATCHING, filter={"accountId": [broken]})
+    assert [told["refusal"] for told in answer["retries"]] == [
+        "ACCOUNT_NEEDS_RECONNECTION" if each["postId"] == str(post.id) else "OUTCOME_UNKNOWN"
+        for each in answer["retries"]
+    ]
+    assert answer["retries"][0]["fix"] == FIXES[answer["retries"][0]["refusal"]]
+    assert await all_rows(acme.database) == before
+
+
+async def test_a_post_can_be_retried_on_some_of_its_accounts(acme: Tenant) -> None:
+    one, two, three = [await add_account(acme.database, acme.workspace) for _ in range(3)]
+    post = await add_post(
+        acme.database, acme.workspace, {one: failed(), two: failed(), three: failed()}
+    )
+    key = {"postId": str(post.id)}
+
+    none = await made(acme, RETRY_POST, **key, accountIds=[])
+    some = await made(acme, RETRY_POST, **key, accountIds=[three, one, one])
+
+    assert (none["retriedCount"], none["retries"]) == (0, [])
+    assert [(each["accountId"], each["retried"]) for each in some["retries"]] == [
+        (one, True),
+        (three, True),
+    ]
+    assert some["post"]["status"] == "PUBLISHING"
+    assert await refusal(acme, RETRY_POST, **key, accountIds=[one, 99]) == (
+        "VALIDATION_ERROR",
+        "input.accountIds",
+        "The post does not go to account 99.",
+    )
+    assert (await refusal(acme, RETRY_POST, **key, accountIds=[0]))[:2] == (
+        "INVALID_ID",
+        "input.accountIds",
+    )
+
+
+async def test_a_post_that_cannot_be_seen_is_not_found(acme: Tenant) -> None:
+    other = await add_workspace(acme.database)
+    account = await add_account(acme.database, other)
+    foreign = await add_post(acme.database, other, {account: failed()})
+    own = await add_account(acme.database, acme.workspace)
+    deleted = await add_post(acme.database, acme.workspace, {own: failed()}, deleted_at=NOW)
+    told = {
+        await refusal(acme, RETRY_POST, postId=str(each))
+        for each in (foreign.id, deleted.id, uuid4())
+    }
+    assert told == {
+        ("NOT_FOUND", None, "The post was not found: this workspace has none with that id.")
+    }
+
+
+async def test_an_imported_post_is_retried_where_it_is_published(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: failed()}, imported_at=NOW)
+    assert await refusal(acme, RETRY_POST, postId=str(post.id)) == (
+        "CONFLICT",
+        None,
+        "The post was imported: retry it in the service that publishes it.",
+    )
+    for dry_run in (True, False):
+        answer = await made(acme, RETRY_MATCHING, filter={"postId": [str(post.id)]}, dryRun=dry_run)
+        assert answer["retries"] == []
+
+
+async def test_a_filter_retries_what_failed_and_matches(acme: Tenant) -> None:
+    names = await add_in_every_state(acme)
+    before = await states(acme)
+
+    answer = await made(acme, RETRY_MATCHING, filter={"platform": ["instagram"]})
+
+    told = {names[UUID(each["destinationId"])]: each["refusal"] for each in answer["retries"]}
+    assert told == {
+        "failed": None,
+        "auth": None,
+        "unknown": "OUTCOME_UNKNOWN",
+        "being verified": "OUTCOME_UNKNOWN",
+    }
+    assert (answer["retriedCount"], answer["refusedCount"]) == (2, 2)
+    assert answer["hasMore"] is False
+    after = await states(acme)
+    assert {names[UUID(key)] for key in after if after[key] != before[key]} == {"failed", "auth"}
+    told_of = await events(acme)
+    assert [each[0] for each in told_of] == [1, 2, 3, 4]
+    assert {each[2] for each in told_of} == {"retryDestinations"}
+
+
+async def test_what_somebody_cancelled_is_passed_over_unless_its_code_is_named(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    cancelled = failed(category=ErrorCategory.PERMANENT, code="CANCELLED")
+    posts = [
+        await add_post(acme.database, acme.workspace, {account: each})
+        for each in (cancelled, failed(), unknown())
+    ]
+    ids = [str(each.id) for each in posts]
+
+    answer = await made(acme, RETRY_MATCHING, filter={"postId": ids})
+    again = await made(acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]})
+
+    assert {each["postId"]: each["retried"] for each in answer["retries"]} == {
+        ids[1]: True,
+        ids[2]: False,
+    }
+    assert [(each["postId"], each["retried"]) for each in again["retries"]] == [(ids[0], True)]
+
+
+async def test_with_statuses_a_filter_tells_of_all_why_not(acme: Tenant) -> None:
+    names = await add_in_every_state(acme)
+    everywhere = ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"]
+
+    answer = await made(
+        acme, RETRY_MATCHING, filter={"platform": ["instagram"], "status": everywhere}
+    )
+
+    told = {names[UUID(each["destinationId"])]: each["refusal"] for each in answer["retries"]}
+    assert told == {name: expected for name, (_, expected) in STATES.items()}
+    assert {each["refusal"]: each["fix"] for each in answer["retries"]} == {None: None} | {
+        each: FIXES[each] for each in told.values() if each
+    }
+
+
+async def test_a_dry_run_decides_what_the_run_does_and_writes_nothing(acme: Tenant) -> None:
+    await add_in_every_state(acme)
+    everything = {
+        "filter": {
+            "platform": ["instagram"],
+            "status": ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"],
+        }
+    }
+    before = await all_rows(acme.database)
+
+    dry = await made(acme, RETRY_MATCHING, **everything, dryRun=True, idempotencyKey="k")
+    assert await all_rows(acme.database) == before
+    run = await made(acme, RETRY_MATCHING, **everything, idempotencyKey="k")
+
+    for answer in (dry, run):
+        for each in answer["retries"]:
+            del each["destination"]
+    assert dry == run
+    assert dry["retriedCount"] == 2
+
+
+async def test_a_filter_by_failure_takes_times_attempts_and_outcomes(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for content, at, attempts in (
+        ("early", NOW - MILLISECOND, 1),
+        ("at", NOW, 2),
+        ("late", NOW + MILLISECOND, 3),
+    ):
+        state = failed(due_at=YESTERDAY, settled_at=at, attempts=attempts)
+        await add_post(acme.database, acme.workspace, {account: state}, content=content)
+    lost = unknown(due_at=YESTERDAY, settled_at=NOW, attempts=2)
+    await add_post(acme.database, acme.workspace, {account: lost}, content="lost")
+    await add_post(
+        acme.database, acme.workspace, {account: published(NOW, attempts=0)}, content="there"
+    )
+    await add_post(acme.database, acme.workspace, {account: queued(NOW)}, content="queued")
+
+    async def found(**wanted: Any) -> set[str]:
+        """By the dry run, which finds as the list does where that is asked for what failed."""
+        document = """
+        query($filter: DestinationFilter) {
+          destinations(filter: $filter) { totalCount nodes { destinationId post { content } } }
+        }
+        """
+        listed = (await acme.client.query(document, filter={"status": ["FAILED"], **wanted}))[
+            "destinations"
+        ]
+        dry = await made(
+            acme, RETRY_MATCHING, filter={"accountId": [account], **wanted}, dryRun=True
+        )
+        contents = {each["destinationId"]: each["post"]["content"] for each in listed["nodes"]}
+        assert listed["totalCount"] == len(contents)
+        if wanted.get("status") is None:
+            assert {each["destinationId"] for each in dry["retries"]} == contents.keys()
+        return set(contents.values())
+
+    now = format_instant(NOW)
+    assert await found(failedAfter=now) == {"at", "late", "lost"}
+    assert await found(failedBefore=now) == {"early"}
+    assert await found(failedAfter=now, failedBefore=format_instant(NOW + MILLISECOND)) == {
+        "at",
+        "lost",
+    }
+    assert await found(failedAfter=now, failedBefore=now) == set()
+    assert await found(failedAfter="2026-04-15T17:00:00.0009+02:00") == {"at", "late", "lost"}
+    assert await found(maxAttempts=0) == set()
+    assert await found(maxAttempts=2) == {"early", "at", "lost"}
+    assert await found(outcome=["UNKNOWN"]) == {"lost"}
+    assert await found(outcome=["FAILED"], maxAttempts=1) == {"early"}
+    assert await found(outcome=["NONE", "PUBLISHED"]) == set()
+    assert await found(outcome=[]) == set()
+    assert await found(status=None, failedAfter=now) == {"at", "late", "lost"}
+    assert await found(status=["QUEUED"], failedBefore="2030-01-01T00:00:00Z") == set()
+    assert await found(status=["QUEUED"], outcome=["NONE"]) == {"queued"}
+
+
+EVERYTHING = (
+    "VALIDATION_ERROR",
+    "input.filter",
+    "The filter matches everything: name posts, accounts, platforms, errors, times or attempts.",
+)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"status": None, "postId": None},
+        {"status": ["FAILED"]},
+        {"outcome": ["FAILED", "UNKNOWN"]},
+        {"status": ["FAILED"], "outcome": ["FAILED"], "platform": None},
+        {"overdue": False},
+    ],
+)
+async def test_a_filter_that_matches_everything_is_refused(
+    acme: Tenant, wanted: dict[str, Any], dry_run: bool
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    await add_post(acme.database, acme.workspace, {account: failed()})
+    assert await refusal(acme, RETRY_MATCHING, filter=wanted, dryRun=dry_run) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"postId": []},
+        {"accountId": []},
+        {"platform": []},
+        {"status": []},
+        {"errorCode": [], "outcome": []},
+        {"overdue": True},
+        {"platform": ["INSTAGRAM"]},
+    ],
+)
+async def test_a_filter_that_matches_nothing_retries_nothing(
+    acme: Tenant, wanted: dict[str, Any]
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    await add_post(acme.database, acme.workspace, {account: failed()})
+    before = await all_rows(acme.database)
+    assert await made(acme, RETRY_MATCHING, filter=wanted) == {
+        "retriedCount": 0,
+        "refusedCount": 0,
+        "hasMore": False,
+        "endCursor": None,
+        "retries": [],
+    }
+    assert await all_rows(acme.database) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "field", "message"),
+    [
+        (
+            {"filter": {"accountId": [0]}},
+            "INVALID_ID",
+            "input.filter.accountId",
+            "An account id is a whole number from 1 to 2147483647.",
+        ),
+        (
+            {"filter": {"platform": ["a\0b"]}},
+            "VALIDATION_ERROR",
+            "input.filter.platform",
+            "filter.platform must not contain a NUL character.",
+        ),
+        (
+            {"filter": {"maxAttempts": -1}},
+            "VALIDATION_ERROR",
+            "input.filter.maxAttempts",
+            "filter.maxAttempts must not be negative; it is -1.",
+        ),
+        (
+            {"filter": {"platform": ["x"]}, "first": 0},
+            "VALIDATION_ERROR",
+            "input.first",
+            "first must be from 1 to 500; it is 0.",
+        ),
+        (
+            {"filter": {"platform": ["x"]}, "first": 501},
+            "VALIDATION_ERROR",
+            "input.first",
+            "first must be from 1 to 500; it is 501.",
+        ),
+        (
+            {"filter": {"platform": ["x"]}, "first": "ten"},
+            "VALIDATION_ERROR",
+            "input.first",
+            "input.first: Int cannot represent non-integer value: 'ten'",
+        ),
+        (
+            {"filter": {"platform": ["x"]}, "after": "nowhere"},
+            "BAD_CURSOR",
+            "input.after",
+            "after is not a cursor of this list in this order."
+            " Pass one that an earlier page returned, unchanged, or leave it out.",
+        ),
+        (
+            {"filter": {"platform": ["x"]}, "idempotencyKey": ""},
+            "VALIDATION_ERROR",
+            "input.idempotencyKey",
+            "idempotencyKey must be printable and not empty.",
+        ),
+        (
+            {"filter": {"postId": [f"{uuid4()}"] * 501}},
+            "LIMIT_EXCEEDED",
+            "input.filter.postId",
+            "input.filter.postId has 501 values; at most 500 are allowed.",
+        ),
+    ],
+)
+async def test_an_argument_that_is_wrong_is_named(
+    acme: Tenant, given: dict[str, Any], code: str, field: str, message: str
+) -> None:
+    assert await refusal(acme, RETRY_MATCHING, **given) == (code, field, message)
+
+
+async def add_failures(acme: Tenant, count: int) -> list[str]:
+    """On one account, a second apart; their destinations, newest first."""
+    account = await add_account(acme.database, acme.workspace)
+    return [
+        str(
+            (
+                await add_post(
+                    acme.database,
+                    acme.workspace,
+                    {account: failed()},
+                    created_at=NOW - timedelta(seconds=number // 2),
+                )
+            ).destinations[0]
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_pages_reach_everything_that_matches_once(acme: Tenant, dry_run: bool) -> None:
+    expected = await add_failures(acme, 25)
+    given = {"filter": {"accountId": [1]}, "first": 10, "dryRun": dry_run}
+
+    pages: list[dict[str, Any]] = []
+    while not pages or pages[-1]["hasMore"]:
+        after = pages[-1]["endCursor"] if pages else None
+        pages.append(await made(acme, RETRY_MATCHING, **given, after=after))
+
+    assert [page["retriedCount"] for page in pages] == [10, 10, 5]
+    found = [each["destinationId"] for page in pages for each in page["retries"]]
+    assert len(found) == 25
+    assert set(found) == set(expected)
+    last = await made(acme, RETRY_MATCHING, **given, after=pages[-1]["endCursor"])
+    assert (last["retries"], last["hasMore"], last["endCursor"]) == ([], False, None)
+
+
+async def test_several_destinations_of_a_post_are_decided_each_by_itself(acme: Tenant) -> None:
+    one, two = [
+        await add_account(acme.database, acme.workspace, platform=each) for each in ("x", "y")
+    ]
+    post = await add_post(acme.database, acme.workspace, {one: failed(), two: failed()})
+    before = await states(acme)
+
+    answer = await made(acme, RETRY_MATCHING, filter={"postId": [str(post.id)], "platform": ["y"]})
+
+    assert [each["accountId"] for each in answer["retries"]] == [two]
+    after = await states(acme)
+    assert after[str(post.destinations[0])] == before[str(post.destinations[0])]
+    assert after[str(post.destinations[1])] != before[str(post.destinations[1])]
+
+
+async def test_a_key_retries_a_post_once(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: failed()})
+    key = {"postId": str(post.id), "idempotencyKey": "again"}
+
+    first = await made(acme, RETRY_POST, **key)
+    once = await all_rows(acme.database)
+    again = await made(acme, RETRY_POST, **key)
+    another = await made(acme, RETRY_POST, postId=str(post.id), idempotencyKey="anew")
+
+    assert first == again
+    assert (first["retriedCount"], another["retriedCount"]) == (1, 0)
+    assert len((await all_rows(acme.database))["event"]) == len(once["event"])
+    assert await refusal(acme, RETRY_POST, **key, force=True) == (
+        "IDEMPOTENCY_KEY_REUSED",
+        "input.idempotencyKey",
+        "This idempotency key was used for another request.",
+    )
+
+
+async def test_a_key_retries_what_matches_once(acme: Tenant) -> None:
+    await add_failures(acme, 3)
+    given = {"filter": {"accountId": [1]}, "first": 2, "idempotencyKey": "again"}
+
+    first = await made(acme, RETRY_MATCHING, **given)
+    once = await all_rows(acme.database)
+    again = await made(acme, RETRY_MATCHING, **given)
+
+    assert first == again
+    assert (first["retriedCount"], first["hasMore"]) == (2, True)
+    assert await all_rows(acme.database) == once
+    assert (await refusal(acme, RETRY_MATCHING, **given | {"first": 3}))[0] == (
+        "IDEMPOTENCY_KEY_REUSED"
+    )
+
+
+async def test_of_retries_at_the_same_time_each_destination_is_retried_by_one(acme: Tenant) -> None:
+    await add_failures(acme, 12)
+    document = RETRY_MATCHING.replace("retries { ...R }", "").replace(RETRY, "")
+    answers = await gather(
+        *(acme.client.query(document, input={"filter": {"accountId": [1]}}) for _ in range(4))
+    )
+    assert sum(each["made"]["retriedCount"] for each in answers) == 12
+    changed = [each for each in await events(acme) if each[1] == "destination.changed"]
+    assert len(changed) == 12
+
+
+async def test_what_others_have_matches_nothing(acme: Tenant) -> None:
+    other = await add_workspace(acme.database)
+    account = await add_account(acme.database, other, id=77)
+    foreign = await add_post(acme.database, other, {account: failed()})
+    before = await all_rows(acme.database)
+    for wanted in ({"postId": [str(foreign.id)]}, {"accountId": [77]}, {"errorCode": ["X"]}):
+        answer = await made(acme, RETRY_MATCHING, filter=wanted)
+        assert (answer["retries"], answer["endCursor"]) == ([], None)
+    assert await all_rows(acme.database) == before
+
+
+async def test_a_cursor_of_another_workspace_is_refused(acme: Tenant) -> None:
+    await add_failures(acme, 2)
+    page = await made(acme, RETRY_MATCHING, filter={"accountId": [1]}, first=1, dryRun=True)
+    other = await add_workspace(acme.database)
+    key = await add_api_key(acme.database, other)
+    theirs = Tenant(acme.database, other, acme.client.with_token(key.token))
+    given = {"filter": {"accountId": [1]}, "after": page["endCursor"]}
+    assert (await refusal(theirs, RETRY_MATCHING, **given))[:2] == ("BAD_CURSOR", "input.after")
+
+
+@pytest.mark.parametrize("document", [RETRY_POST, RETRY_MATCHING])
+async def test_a_retry_needs_the_scope_and_a_workspace_of_its_own(
+    acme: Tenant, document: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: failed()})
+    wanted: dict[str, Any] = (
+        {"postId": str(post.id)}
+        if document is RETRY_POST
+        else {"filter": {"accountId": [account]}, "dryRun": True}
+    )
+    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
+    mirror = await add_workspace(acme.database, mirror_of="https://other.example")
+    in_mirror = await add_api_key(acme.database, mirror)
+
+    def with_token(token: str) -> Tenant:
+        return Tenant(acme.database, acme.workspace, acme.client.with_token(token))
+
+    assert await refusal(with_token(reader.token), document, **wanted) == (
+        "INSUFFICIENT_SCOPE",
+        None,
+        "This needs an API key with the scope write.",
+    )
+    assert await refusal(with_token(in_mirror.token), document, **wanted) == (
+        "READ_ONLY_MIRROR",
+        None,
+        "This workspace mirrors another service and cannot be changed here.",
+    )
+
+
+async def test_an_answer_that_would_be_too_long_is_refused_before_anything_is_retried(
+    acme: Tenant,
+) -> None:
+    await add_failures(acme, 3)
+    key = await add_api_key(acme.database, acme.workspace)
+    few = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "2"})
+    async with app_client(acme.database, token=key.token, settings=few) as client:
+        tenant = Tenant(acme.database, acme.workspace, client)
+        told = await refusal(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=3)
+        assert told[0] == "LIMIT_EXCEEDED"
+        assert (await made(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=2))[
+            "retriedCount"
+        ] == 2
+
+
+async def test_a_retried_post_is_overdue_five_minutes_after_the_retry(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: failed(due_at=YESTERDAY)})
+    await made(acme, RETRY_POST, postId=str(post.id))
+    key = await add_api_key(acme.database, acme.workspace)
+    document = """query($overdue: Boolean) {
+        destinations(filter: {overdue: $overdue}) { totalCount nodes { isOverdue } }
+    }"""
+    five_minutes = timedelta(minutes=5)
+    for now, is_overdue in ((NOW + five_minutes - MILLISECOND, False), (NOW + five_minutes, True)):
+        async with app_client(acme.database, token=key.token, now=now) as client:
+            found = await client.query(document, overdue=is_overdue)
+            assert found["destinations"] == {"totalCount": 1, "nodes": [{"isOverdue": is_overdue}]}
+            other = await client.query(document, overdue=not is_overdue)
+            assert other["destinations"]["totalCount"] == 0

@@ -1,0 +1,169 @@
+"""What a document asks of the rows behind a field: their columns, and the rows that belong to them."""
+
+from collections.abc import Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLObjectType,
+    OperationDefinitionNode,
+    parse,
+)
+
+from app.db.core.projections import Projection
+from app.graphql.ast.memo import OperationMemo
+from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.schema.context import Info
+from app.graphql.schema.lookahead import selected_projection
+from app.settings import GraphQLLimits
+
+SCHEMA = core_schema(create_schema(GraphQLLimits()))
+
+NODES = (("nodes",), ("edges", "node"))
+
+
+def info_of(document: str) -> Info:
+    """As the resolver of the first field is given it."""
+    parsed = parse(document)
+    (operation,) = (
+        each for each in parsed.definitions if isinstance(each, OperationDefinitionNode)
+    )
+    fragments = {
+        each.name.value: each
+        for each in parsed.definitions
+        if isinstance(each, FragmentDefinitionNode)
+    }
+    nodes = [each for each in operation.selection_set.selections if isinstance(each, FieldNode)]
+    query = cast("GraphQLObjectType", SCHEMA.query_type)
+    name = nodes[0].name.value
+    core = SimpleNamespace(
+        field_nodes=[each for each in nodes if each.name.value == name],
+        return_type=query.fields[name].type,
+        fragments=fragments,
+        operation=operation,
+    )
+    return cast("Info", SimpleNamespace(_raw_info=core))
+
+
+def looked_at(document: str) -> Projection:
+    paths = NODES if document.startswith("{ posts") else ()
+    return selected_projection(info_of(document), *paths)
+
+
+def shape(*columns: str, **along: Projection) -> Projection:
+    return Projection(frozenset(columns), along)
+
+
+NAME = ("id", "platform", "account_name", "display_name", "platform_username")
+CONNECTION = ("is_active", "needs_reconnection_since", "token_expires_at")
+POSTS: Mapping[str, tuple[str, Projection]] = {
+    "columns": ("{ post { postId scheduledFor } }", shape("id", "scheduled_for")),
+    "nothing but the type": ("{ post { __typename } }", shape()),
+    "an id": ("{ post { id } }", shape("id")),
+    "a column twice": ("{ post { a: content b: content } }", shape("content")),
+    "two nodes of one field": (
+        "{ post { content destinations { status } } post { version destinations { error } } }",
+        shape("content", "version", "id", destinations=shape("status", "error")),
+    ),
+    "a fragment": (
+        "{ post { ...F } } fragment F on Post { content ...G } fragment G on Post { version }",
+        shape("content", "version"),
+    ),
+    "an interface": ("{ post { ... on Node { id } ... { content } } }", shape("id", "content")),
+    "conditions": (
+        "{ post { content @include(if: false) ...F @skip(if: true) destinations @skip(if: $v)"
+        " { status @include(if: $v) } } } fragment F on Post { version }",
+        shape("content", "version", "id", destinations=shape("status")),
+    ),
+    "destinations": (
+        "{ post { destinations { destinationId status accountId } } }",
+        shape("id", destinations=shape("id", "status", "account_id")),
+    ),
+    "destinations twice": (
+        "{ post { a: destinations { status } b: destinations { account { accountId } } } }",
+        shape("id", destinations=shape("status", account=shape("id"))),
+    ),
+    "account ids": (
+        "{ post { accountIds } }",
+        shape("id", destinations=shape("account_id")),
+    ),
+    "account ids beside destinations": (
+        "{ post { accountIds destinations { status } } }",
+        shape("id", destinations=shape("account_id", "status")),
+    ),
+    "what a resolver tells of the row": (
+        "{ post { destinations { isOverdue pollAfterSeconds diagnosis { fix } } } }",
+        shape(
+            "id",
+            destinations=shape(
+                *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
+                *("status", "due_at", "next_retry_at"),
+                *("error_category", "error_code", "outcome"),
+            ),
+        ),
+    ),
+    "accounts": (
+        "{ post { destinations { accountName account { platform readiness { canPost } } } } }",
+        shape("id", destinations=shape(account=shape(*NAME, *CONNECTION))),
+    ),
+    "what is loaded later": (
+        "{ post { destinations { attemptLog { number } post { content } } } }",
+        shape("id", destinations=shape("id", "post_id")),
+    ),
+    "a page": ("{ posts { nodes { content } totalCount } }", shape("content")),
+    "a page both ways": (
+        "{ posts { nodes { content } edges { cursor node { version destinations { error } } } } }",
+        shape("content", "version", "id", destinations=shape("error")),
+    ),
+    "a page by fragments": (
+        "{ posts { ...P } } fragment P on PostConnection { nodes { ...N } }"
+        " fragment N on Post { content }",
+        shape("content"),
+    ),
+    "a page without its posts": ("{ posts { totalCount pageInfo { endCursor } } }", shape()),
+}
+
+
+@pytest.mark.parametrize(("document", "expected"), POSTS.values(), ids=POSTS)
+def test_what_a_document_asks_for_is_read_and_nothing_else(
+    document: str, expected: Projection
+) -> None:
+    assert looked_at(document) == expected
+
+
+def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
+    info = info_of("{ post { content } }")
+    kept = OperationMemo(info._raw_info.operation, max_entries=2)
+    shape = selected_projection(info)
+
+    assert selected_projection(info) is shape
+    del kept
+    assert selected_projection(info) is not shape
+    assert selected_projection(info) == shape
+
+
+def test_what_is_remembered_of_an_operation_is_bounded() -> None:
+    """What stands under conditions may be asked for in a new way each time."""
+    kept = OperationMemo(info_of("{ post { content } }")._raw_info.operation, max_entries=3)
+    made: list[int] = []
+
+    def make(key: int) -> int:
+        made.append(key)
+        return key
+
+    for key in (1, 2, 3, 1, 2, 3, 4, 4, 3):
+        assert kept.get_or_compute(key, partial(make, key)) == key
+
+    assert made == [1, 2, 3, 4, 3]
+
+
+def test_shapes_that_ask_for_the_same_are_one_key() -> None:
+    document = "{ post { content destinations { account { platform } } } }"
+    shapes: dict[Any, int] = {looked_at(document): 1}
+
+    assert shapes[looked_at(document)] == 1
+    assert looked_at("{ post { content destinations { account { id } } } }") not in shapes

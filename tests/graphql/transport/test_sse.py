@@ -1,0 +1,223 @@
+"""Server-sent events: who gets them, what they look like, and how they end."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.graphql.timeouts import ConnectionTimeouts
+from app.services.api_keys import revoke_key
+from tests.clients import UNLIMITED_SETTINGS, app_lifespan
+from tests.factories import NOW, add_api_key
+from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
+from tests.graphql.transport.sse_client import SSEClient, open_stream
+
+CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
+SOON = timedelta(milliseconds=20)
+URQL = (
+    "application/graphql-response+json, application/graphql+json, application/json,"
+    " text/event-stream, multipart/mixed"
+)
+
+
+async def test_a_subscription_is_a_stream_of_events(live: LiveTenant) -> None:
+    async with open_stream(live.app, live.token, CHANGES) as events:
+        status, headers = await events.wait_started()
+        assert status == 200
+        assert headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert headers["cache-control"] == "no-store"
+        assert "content-length" not in headers
+        assert await events.next_text() == ":\n\n"
+        await wait_for_subscriptions(live.client, 1)
+        post_id = await live.create_post()
+        assert await events.next_text() == (
+            "event: next\n"
+            f'data: {{"data":{{"changes":{{"type":"POST_CREATED","postId":"{post_id}"}}}}}}\n\n'
+        )
+        assert await events.next_payload() == {
+            "data": {"changes": {"type": "DESTINATION_ADDED", "postId": post_id}}
+        }
+    await wait_for_subscriptions(live.client, 0)
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL]
+)
+async def test_whoever_names_them_gets_them_for_a_subscription(
+    live: LiveTenant, accept: str
+) -> None:
+    async with open_stream(live.app, live.token, CHANGES, accept=accept) as events:
+        _, headers = await events.wait_started()
+        assert headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/event-stream", "text/event-stream; charset=utf-8"),
+        ("text/event-stream, multipart/mixed", "text/event-stream; charset=utf-8"),
+        ("text/event-stream;q=0", "application/json; charset=utf-8"),
+        ("text/event-stream, application/json", "application/json; charset=utf-8"),
+        ("text/event-stream, */*;q=0.1", "application/json; charset=utf-8"),
+        (URQL, "application/graphql-response+json; charset=utf-8"),
+        ("*/*", "application/json; charset=utf-8"),
+    ],
+)
+async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing_else(
+    live: LiveTenant, accept: str, content_type: str
+) -> None:
+    async with open_stream(live.app, live.token, "{ __typename }", accept=accept) as events:
+        _, headers = await events.wait_started()
+        assert headers["content-type"] == content_type
+        if content_type.startswith("text/"):
+            assert [await events.next_text() for _ in range(4)] == [
+                ":\n\n",
+                'event: next\ndata: {"data":{"__typename":"Query"}}\n\n',
+                "event: complete\ndata:\n\n",
+                None,
+            ]
+        else:
+            assert (await events.next_asgi_message())["body"] == b'{"data":{"__typename":"Query"}}'
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed", "text/*"])
+async def test_whoever_does_not_name_them_is_told_how_to_ask(live: LiveTenant, accept: str) -> None:
+    async with open_stream(live.app, live.token, CHANGES, accept=accept) as events:
+        assert (await events.wait_started())[0] == 200
+        assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("subscription {", "GRAPHQL_PARSE_FAILED"),
+        ("subscription { nope }", "GRAPHQL_VALIDATION_FAILED"),
+        ('subscription { changes(after: "x") { type } }', "BAD_CURSOR"),
+        (
+            'subscription { postChanged(postId: "00000000-0000-4000-8000-00000000dead") { cursor } }',
+            "NOT_FOUND",
+        ),
+    ],
+)
+async def test_what_does_not_run_is_told_by_an_event(
+    live: LiveTenant, query: str, code: str
+) -> None:
+    async with open_stream(live.app, live.token, query) as events:
+        assert (await events.wait_started())[0] == 200
+        assert await events.next_text() == ":\n\n"
+        payload = await events.next_payload()
+        assert payload.keys() == {"errors"}
+        assert [each["extensions"]["code"] for each in payload["errors"]] == [code]
+        assert await events.next_text() == "event: complete\ndata:\n\n"
+        assert await events.next_text() is None
+
+
+async def test_a_key_that_opens_nothing_is_refused_before_there_is_a_stream(
+    live: LiveTenant,
+) -> None:
+    async with open_stream(live.app, "pe_live_" + 32 * "0", CHANGES) as events:
+        assert (await events.wait_started())[0] == 401
+        assert b"INVALID_API_KEY" in (await events.next_asgi_message())["body"]
+
+
+async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
+    live: LiveTenant,
+) -> None:
+    response = await live.client.get(
+        "/graphql",
+        params={"query": 'subscription { changes(after: "x") { type } }'},
+        headers={"Accept": "text/event-stream"},
+    )
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert "BAD_CURSOR" in response.text
+    refused = await live.client.get(
+        "/graphql",
+        params={"query": "mutation { __typename }"},
+        headers={"Accept": "text/event-stream"},
+    )
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
+async def test_in_silence_it_is_heard_that_somebody_is_there(live: LiveTenant) -> None:
+    times = ConnectionTimeouts(heartbeat_interval=SOON)
+    async with (
+        app_lifespan(live.database, connection_timeouts=times) as app,
+        open_stream(app, live.token, CHANGES) as events,
+    ):
+        await events.wait_started()
+        assert [await events.next_text() for _ in range(3)] == 3 * [":\n\n"]
+
+
+async def test_it_ends_without_complete_when_the_key_is_revoked(live: LiveTenant) -> None:
+    key = await add_api_key(live.database, live.workspace)
+    async with (
+        app_lifespan(
+            live.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+        ) as app,
+        open_stream(app, key.token, CHANGES) as events,
+    ):
+        await events.wait_started()
+        assert await events.next_text() == ":\n\n"
+        await revoke_key(live.database, key.id, now=NOW)
+        assert await events.next_text() is None
+        await events.wait_finished()
+
+
+async def test_whoever_does_not_read_is_dropped(live: LiveTenant) -> None:
+    async with (
+        app_lifespan(
+            live.database, connection_timeouts=ConnectionTimeouts(send_timeout=SOON)
+        ) as app,
+        open_stream(app, live.token, CHANGES) as events,
+    ):
+        await events.wait_started()
+        events.stop_reading()
+        await live.create_post()
+        await events.wait_finished()
+
+
+async def test_a_client_that_leaves_leaves_nothing_behind(live: LiveTenant) -> None:
+    before = running_tasks()
+    async with open_stream(live.app, live.token, CHANGES) as events:
+        await events.wait_started()
+        await wait_for_subscriptions(live.client, 1)
+        events.disconnect()
+        await events.wait_finished()
+        await wait_for_subscriptions(live.client, 0)
+        assert running_tasks() == before
+
+
+async def test_the_deadline_of_requests_does_not_end_it(live: LiveTenant) -> None:
+    deadline = timedelta(seconds=1)
+    async with (
+        app_lifespan(
+            live.database, settings=replace(UNLIMITED_SETTINGS, request_timeout=deadline)
+        ) as app,
+        open_stream(app, live.token, CHANGES) as events,
+    ):
+        await events.wait_started()
+        await asyncio.sleep(1.2 * deadline.total_seconds())
+        await live.create_post()
+        assert await events.next_text() == ":\n\n"
+        assert (await events.next_payload())["data"]["changes"]["type"] == "POST_CREATED"
+
+
+async def test_whoever_does_not_read_does_not_hold_up_the_end_either(live: LiveTenant) -> None:
+    key = await add_api_key(live.database, live.workspace)
+    async with (
+        app_lifespan(
+            live.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+        ) as app,
+        open_stream(app, key.token, CHANGES) as events,
+    ):
+        await events.wait_started()
+        await until_begun(events)
+        events.stop_reading()
+        await live.create_post()
+        await revoke_key(live.database, key.id, now=NOW)
+        await events.wait_finished()
+
+
+async def until_begun(events: SSEClient) -> None:
+    assert await events.next_text() == ":\n\n"

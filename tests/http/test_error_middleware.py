@@ -1,0 +1,105 @@
+"""What becomes of exceptions that nobody else took care of."""
+
+import json
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.domain.errors import (
+    BadCursor,
+    InternalError,
+    PostResultsError,
+    RateLimitExceeded,
+    ServiceUnavailable,
+)
+from app.http.error_middleware import ErrorMiddleware
+from app.http.state import request_state
+from tests.http.asgi import ASGIClient, RecordingObserver, http_scope, render_error
+
+MASKED = {
+    "code": "internal_error",
+    "message": "Something went wrong on this server. Try again; if it stays, give its operator the"
+    " request id.",
+    "id": "0000cafe",
+}
+
+
+def raising(error: Exception, *, after: bytes | None = None) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if after is not None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": after, "more_body": True})
+        raise error
+
+    return app
+
+
+async def answer_to(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
+    client = ASGIClient()
+    scope = http_scope()
+    last_resort = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
+    await last_resort(scope, client.receive, client.send)
+    return client, scope
+
+
+async def test_an_unexpected_exception_is_reported_whole_and_answered_masked() -> None:
+    observer = RecordingObserver()
+    error = LookupError("SELECT secret FROM /var/lib")
+
+    client, scope = await answer_to(raising(error), observer)
+
+    assert (client.status, json.loads(client.body)) == (500, MASKED)
+    assert observer.failures == [("0000cafe", error)]
+    assert request_state(scope)["error_codes"] == ["internal_error"]
+
+
+async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete() -> None:
+    observer = RecordingObserver()
+    error = LookupError("half-way")
+
+    client, scope = await answer_to(raising(error, after=b"beginning"), observer)
+
+    assert (client.status, client.body) == (200, b"beginning")
+    assert not client.has_response.is_set()
+    assert observer.failures == [("0000cafe", error)]
+    assert request_state(scope)["error_codes"] == ["internal_error"]
+
+
+@pytest.mark.parametrize(
+    "error", [BadCursor("Not a cursor."), RateLimitExceeded("Too many.", retry_after=3)]
+)
+async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsError) -> None:
+    observer = RecordingObserver()
+
+    client, scope = await answer_to(raising(error), observer)
+
+    assert client.status == error.http_status
+    assert json.loads(client.body) == {
+        "code": error.code,
+        "message": error.message,
+        "id": "0000cafe",
+    }
+    assert observer.failures == []
+    assert request_state(scope)["error_codes"] == [error.code]
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailable("Busy.", retry_after=2), InternalError("Broken.")]
+)
+async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostResultsError) -> None:
+    observer = RecordingObserver()
+
+    client, _ = await answer_to(raising(error), observer)
+
+    assert (client.status, json.loads(client.body)["message"]) == (error.http_status, error.message)
+    assert observer.failures == [("0000cafe", error)]
+
+
+async def test_what_does_not_fail_is_not_touched() -> None:
+    observer = RecordingObserver()
+
+    client, scope = await answer_to(PlainTextResponse("fine"), observer)
+
+    assert (client.status, client.body) == (200, b"fine")
+    assert "error_codes" not in request_state(scope)

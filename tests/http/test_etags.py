@@ -1,0 +1,54 @@
+"""Weak entity tags and If-None-Match."""
+
+import pytest
+
+from app.http.etags import etag_matches, weak_etag
+
+
+def test_the_tag_of_equal_bytes_is_equal_and_weak() -> None:
+    assert weak_etag(b"data") == 'W/"3a6eb0790f39ac87c94f3856b2dd2c5d"'
+    assert weak_etag(b"data") != weak_etag(b"date")
+
+
+@pytest.mark.parametrize(
+    "if_none_match",
+    [
+        'W/"tag"',
+        '"tag"',
+        "*",
+        " * ",
+        'W/"other", W/"tag"',
+        '"other","tag"',
+        'W/"with,comma",W/"tag" , "third"',
+        ', "tag",',
+        '"other"\t,\t"tag"',
+    ],
+)
+def test_a_header_that_names_the_tag_matches(if_none_match: str) -> None:
+    assert etag_matches(if_none_match, 'W/"tag"')
+
+
+@pytest.mark.parametrize(
+    "if_none_match",
+    [
+        None,
+        "",
+        'W/"other"',
+        "tag",
+        '"TAG"',
+        '"tag',
+        '"tags"',
+        '"*"',
+        '"a*"',
+        '"not, tag"',
+        '"quoted "tag',
+        "W/",
+        ",,,",
+    ],
+)
+def test_a_header_that_does_not_name_the_tag_does_not_match(if_none_match: str | None) -> None:
+    assert not etag_matches(if_none_match, 'W/"tag"')
+
+
+def test_an_own_tag_matches_itself() -> None:
+    assert etag_matches(weak_etag(b""), weak_etag(b""))

@@ -1,0 +1,70 @@
+"""Who may change something: a key with the scope for it, and not in a mirror of another service."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.api_keys import Scope
+from app.rest.endpoints import ENDPOINTS
+from tests.clients import Tenant, app_client
+from tests.factories import add_account, add_api_key, add_post, add_workspace, draft
+from tests.rest.envelope import success_data
+from tests.rest.write_requests import expect_error, non_retryable_error
+
+BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
+    ("POST", "/posts"): {"content": "Sale", "draft": True},
+    ("POST", "/posts/bulk"): {"posts": [{"content": "Sale", "draft": True}, 5]},
+    ("POST", "/posts/retry-failed"): {"platform": "x"},
+    ("PATCH", "/posts/{post_id}"): {"content": "Else"},
+    ("DELETE", "/posts/{post_id}"): None,
+    ("POST", "/posts/{post_id}/schedule"): {"publish_now": True},
+    ("POST", "/posts/{post_id}/retry"): None,
+}
+
+
+def test_every_call_that_changes_something_is_here() -> None:
+    writes = {(call.method, call.path) for call in ENDPOINTS if call.method != "GET"}
+    assert BODIES.keys() == writes
+
+
+@pytest.mark.parametrize(("call", "body"), BODIES.items())
+async def test_a_mirror_refuses_every_change(
+    acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
+) -> None:
+    method, path = call
+    workspace = await add_workspace(acme.database, mirror_of="https://example.com")
+    account = await add_account(acme.database, workspace)
+    post = await add_post(acme.database, workspace, {account: draft()}, is_draft=True)
+    key = await add_api_key(acme.database, workspace)
+    async with app_client(acme.database, token=key.token) as client:
+        mirror = Tenant(acme.database, workspace, client)
+        error = await expect_error(
+            mirror, method, f"/v1{path.format(post_id=post.id)}", body, status=409
+        )
+        assert success_data(await client.get("/v1/posts"))["total"] == 1
+
+    assert error == non_retryable_error(
+        "read_only_mirror",
+        None,
+        "This workspace mirrors another service and cannot be changed here.",
+    )
+
+
+@pytest.mark.parametrize(("call", "body"), BODIES.items())
+async def test_a_key_without_the_scope_to_write_changes_nothing(
+    acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
+) -> None:
+    method, path = call
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
+    scopes = [scope for scope in Scope if scope is not Scope.WRITE]
+    key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
+    reader = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
+
+    error = await expect_error(
+        reader, method, f"/v1{path.format(post_id=post.id)}", body, status=403
+    )
+
+    assert error == non_retryable_error(
+        "insufficient_scope", None, "This needs an API key with the scope write."
+    )

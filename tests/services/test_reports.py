@@ -1,0 +1,436 @@
+"""What is stored of what publishers tell, and who may tell it. What it means is tested in the domain."""
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select
+
+from app.db.core.database import Database
+from app.db.models import Account, Event
+from app.db.repositories.attempts import load_attempts, load_evidence
+from app.db.tools.integrity import find_problems
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.domain.leases import Lease
+from app.domain.post_commands import PostChanges
+from app.domain.settlement import Receipt
+from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.services import reports as service
+from app.services.claims import Claim
+from app.services.expired_leases import settle_expired_leases
+from app.services.posts import cancel_post, change_post, delete_post
+from app.services.reports import Publisher
+from tests.clients import Tenant
+from tests.db.all_tables import all_rows
+from tests.factories import NOW, add_account, add_post, add_workspace, queued, unknown
+from tests.services.publishing_calls import (
+    MINUTE,
+    OPERATOR_PUBLISHER,
+    PUBLICATION,
+    RETRY_CONTEXT,
+    claim,
+    claim_for_verification,
+    destination_states,
+    error_code,
+    make_failure,
+    report_failed,
+    report_published,
+    report_verified,
+    run_concurrently,
+    start_attempt,
+    write_context,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+async def add_claim(tenant: Tenant) -> Claim:
+    account = await add_account(tenant.database, tenant.workspace)
+    await add_post(tenant.database, tenant.workspace, {account: queued()})
+    (only,) = await claim(tenant.database)
+    return only
+
+
+async def log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
+    """Kind, number, fence and outcome of each attempt, and which evidence counts."""
+    reader = database.read(lease.workspace_id)
+    attempts = await load_attempts(reader, lease.destination_id)
+    evidence = await load_evidence(reader, lease.destination_id)
+    counted = {each.fence: each.counted for each in evidence}
+    return sorted(
+        (each.kind.value, each.number, each.fence, each.outcome.value, counted.get(each.fence or 0))
+        for each in attempts
+    )
+
+
+async def test_a_post_is_claimed_started_and_published_as_its_publisher_tells(acme: Tenant) -> None:
+    given = await add_claim(acme)
+    told, attempt = await service.start_attempt(
+        acme.database, OPERATOR_PUBLISHER, given.lease, worker="w", new_id=uuid4, now=NOW + SECOND
+    )
+    again, same = await service.start_attempt(
+        acme.database,
+        OPERATOR_PUBLISHER,
+        given.lease,
+        worker="other",
+        new_id=uuid4,
+        now=NOW + 2 * SECOND,
+    )
+    assert (told.receipt, again.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
+    assert (attempt, attempt.worker, attempt.started_at) == (same, "w", NOW + SECOND)
+    extended = await service.extend_lease(
+        acme.database, OPERATOR_PUBLISHER, given.lease, 5 * MINUTE, now=NOW + 3 * SECOND
+    )
+    assert extended == NOW + 3 * SECOND + 5 * MINUTE
+
+    receipts = [
+        (await report_published(acme.database, given.lease, NOW + seconds * SECOND)).receipt
+        for seconds in (4, 5)
+    ]
+
+    assert receipts == [Receipt.RECORDED, Receipt.REPEATED]
+    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
+    (state,) = await destination_states(acme.database, acme.workspace, given.post.id)
+    assert (state.status, state.published_at) == (DestinationStatus.PUBLISHED, NOW)
+    assert await find_problems(acme.database) == []
+
+
+async def test_reports_at_once_are_one(acme: Tenant, database_url: str) -> None:
+    given = await add_claim(acme)
+    await start_attempt(acme.database, given.lease)
+    async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
+        told = await run_concurrently(report_published(busy, given.lease) for _ in range(8))
+    assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
+    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
+    assert await find_problems(acme.database) == []
+
+
+async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> None:
+    first = await add_claim(acme)
+    (second,) = await claim(acme.database, now=NOW + MINUTE)
+    await start_attempt(acme.database, second.lease, NOW + MINUTE)
+
+    receipts = [
+        (await report_published(acme.database, lease, NOW + MINUTE)).receipt
+        for lease in (first.lease, second.lease, first.lease, second.lease)
+    ]
+
+    assert receipts == [
+        Receipt.RECORDED,
+        Receipt.DUPLICATE,
+        Receipt.REPEATED,
+        Receipt.REPEATED,
+    ]
+    assert await log(acme.database, first.lease) == sorted(
+        [
+            ("late", None, 1, "published", True),
+            ("late", None, 2, "published", False),
+            ("regular", 1, 2, "unknown", False),
+        ],
+        key=str,
+    )
+    async with acme.database.unscoped_connection() as connection:
+        kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
+    assert kinds.count("destination.duplicated") == 1
+    assert await find_problems(acme.database) == []
+
+
+async def test_a_refused_access_stops_the_account_and_a_later_one_changes_nothing(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for _ in range(3):
+        await add_post(acme.database, acme.workspace, {account: queued()})
+    claims = await claim(acme.database, 2)
+    for each in claims:
+        await start_attempt(acme.database, each.lease)
+    for seconds, each in enumerate(claims, 1):
+        await report_failed(
+            acme.database, each.lease, make_failure(ErrorCategory.AUTH), NOW + seconds * SECOND
+        )
+    async with acme.database.unscoped_connection() as connection:
+        since = await connection.scalar(select(Account.needs_reconnection_since))
+    assert since == NOW + SECOND
+    assert await claim(acme.database, now=NOW + MINUTE) == []
+    assert await find_problems(acme.database) == []
+
+
+async def test_what_was_claimed_is_not_started_once_its_account_has_lost_its_access(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for _ in range(2):
+        await add_post(acme.database, acme.workspace, {account: queued()})
+    refused, waiting = await claim(acme.database)
+    await start_attempt(acme.database, refused.lease)
+    await report_failed(acme.database, refused.lease, make_failure(ErrorCategory.AUTH))
+    before = await all_rows(acme.database)
+
+    assert await error_code(start_attempt(acme.database, waiting.lease)) == "lease_lost"
+
+    assert await all_rows(acme.database) == before
+    later = NOW + MINUTE
+    await settle_expired_leases(acme.database, later)
+    assert await claim(acme.database, now=later) == []
+    (state,) = await destination_states(acme.database, acme.workspace, waiting.post.id)
+    assert (state.status, state.error_category, state.attempts) == (
+        DestinationStatus.FAILED,
+        ErrorCategory.AUTH,
+        0,
+    )
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["cancelled", "and deleted"])
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["reported", "recorded"])
+async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goes_out(
+    acme: Tenant, is_elsewhere: bool, is_deleted: bool
+) -> None:
+    on = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    post = await add_post(acme.database, acme.workspace, dict.fromkeys(on, queued()))
+    claims = await claim(acme.database)
+    (lease,) = (each.lease for each in claims if each.account.id == on[0])
+    later = NOW + MINUTE
+    await settle_expired_leases(acme.database, later)
+    await cancel_post(
+        acme.database, write_context(acme.workspace, later), post.id, expected_version=None
+    )
+    if is_deleted:
+        await delete_post(
+            acme.database, write_context(acme.workspace, later), post.id, expected_version=None
+        )
+
+    if is_elsewhere:
+        told = await service.record_result(
+            acme.database,
+            write_context(acme.workspace, later),
+            post.id,
+            on[0],
+            published_elsewhere("job-1"),
+            RETRY_CONTEXT,
+            new_id=uuid4,
+        )
+    else:
+        told = await report_published(acme.database, lease, later)
+
+    assert told.receipt is Receipt.RECORDED
+    kept, other = await destination_states(acme.database, acme.workspace, post.id)
+    assert (kept.outcome, kept.platform_post_id) == (
+        Outcome.PUBLISHED,
+        PUBLICATION.platform_post_id,
+    )
+    assert (other.outcome, other.error_code) == (Outcome.FAILED, "CANCELLED")
+    assert await claim(acme.database, now=later + MINUTE) == []
+    assert await find_problems(acme.database) == []
+
+
+Step = Callable[[Database, Publisher, Lease], Coroutine[Any, Any, object]]
+STEPS: dict[str, Step] = {
+    "start": lambda database, publisher, lease: service.start_attempt(
+        database, publisher, lease, worker=None, new_id=uuid4, now=NOW
+    ),
+    "extend": lambda database, publisher, lease: service.extend_lease(
+        database, publisher, lease, MINUTE, now=NOW
+    ),
+    "release": lambda database, publisher, lease: service.release_claim(
+        database, publisher, lease, now=NOW
+    ),
+    "publish": lambda database, publisher, lease: service.report_published(
+        database, publisher, lease, PUBLICATION, new_id=uuid4, now=NOW
+    ),
+    "fail": lambda database, publisher, lease: service.report_failed(
+        database, publisher, lease, make_failure(), RETRY_CONTEXT, new_id=uuid4, now=NOW
+    ),
+    "unknown": lambda database, publisher, lease: service.report_unknown(
+        database, publisher, lease, make_failure(), new_id=uuid4, now=NOW
+    ),
+    "verify": lambda database, publisher, lease: report_verified(
+        database, lease, VerificationFinding.PUBLISHED, publisher=publisher
+    ),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_a_lease_of_another_workspace_or_of_nothing_is_lost(acme: Tenant, step: Step) -> None:
+    given = await add_claim(acme)
+    other = Publisher(await add_workspace(acme.database), None)
+    before = await all_rows(acme.database)
+
+    nothing = DestinationId(UUID(int=77))
+    nowhere = WorkspaceId(UUID(int=78))
+    for publisher, lease in (
+        (other, given.lease),
+        (OPERATOR_PUBLISHER, Lease(acme.workspace, nothing, 1, given.lease.token)),
+        (OPERATOR_PUBLISHER, Lease(nowhere, given.lease.destination_id, 1, given.lease.token)),
+    ):
+        assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
+    assert await all_rows(acme.database) == before
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_the_lease_of_an_account_that_was_taken_off_the_post_is_lost(
+    acme: Tenant, step: Step
+) -> None:
+    given = await add_claim(acme)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
+    other = await add_account(acme.database, acme.workspace)
+    await change_post(
+        acme.database,
+        write_context(acme.workspace),
+        given.post.id,
+        PostChanges(),
+        account_ids=[other],
+        expected_version=None,
+        new_id=uuid4,
+    )
+    before = await all_rows(acme.database)
+
+    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, given.lease)) == "lease_lost"
+    assert await all_rows(acme.database) == before
+
+
+@pytest.mark.parametrize("command", [cancel_post, delete_post])
+async def test_what_was_taken_back_before_its_start_cannot_be_started(
+    acme: Tenant, command: Callable[..., Coroutine[Any, Any, object]]
+) -> None:
+    given = await add_claim(acme)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
+    await command(
+        acme.database, write_context(acme.workspace), given.post.id, expected_version=None
+    )
+
+    assert await error_code(start_attempt(acme.database, given.lease)) == "lease_lost"
+    assert await claim(acme.database, now=NOW + MINUTE) == []
+    if command is delete_post:  # and yet what was published all the same is on record
+        assert (await report_published(acme.database, given.lease)).receipt is Receipt.RECORDED
+    assert await find_problems(acme.database) == []
+
+
+async def test_an_unknown_outcome_is_looked_at_and_tried_again(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = (await add_post(acme.database, acme.workspace, {account: queued()})).id
+    (given,) = await claim(acme.database)
+    await start_attempt(acme.database, given.lease)
+    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
+    (looked,) = await claim_for_verification(acme.database)
+    assert await claim_for_verification(acme.database) == []
+
+    told = await report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
+
+    assert told.destination.state.claimable_at == NOW
+    assert (
+        await error_code(
+            report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
+        )
+        == "lease_lost"
+    )
+    (again,) = await claim(acme.database)
+    assert (again.post.id, again.lease.fence) == (post, 2)
+    assert await find_problems(acme.database) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_person_settles_an_unknown_outcome_once(acme: Tenant, is_there: bool) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    await add_post(acme.database, acme.workspace, {account: queued()})
+    (given,) = await claim(acme.database)
+    await start_attempt(acme.database, given.lease)
+    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
+    where = PUBLICATION if is_there else None
+    on = (acme.database, write_context(acme.workspace), given.destination.id, where)
+
+    told = await service.reconcile_destination(*on)
+
+    assert told.destination.state.outcome is (Outcome.PUBLISHED if is_there else Outcome.FAILED)
+    assert await error_code(service.reconcile_destination(*on)) == "conflict"
+    assert await find_problems(acme.database) == []
+
+
+async def test_what_a_person_settles_must_be_there(acme: Tenant) -> None:
+    for workspace, destination in (
+        (acme.workspace, UUID(int=77)),
+        (await add_workspace(acme.database), await _unknown(acme)),
+    ):
+        work = service.reconcile_destination(
+            acme.database, write_context(workspace), DestinationId(destination), None
+        )
+        assert await error_code(work) == "not_found"
+
+
+async def _unknown(tenant: Tenant) -> DestinationId:
+    account = await add_account(tenant.database, tenant.workspace)
+    return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
+
+
+def published_elsewhere(key: str) -> ExternalAttempt:
+    return ExternalAttempt(
+        attempt_key=key,
+        worker="cron",
+        started_at=NOW - SECOND,
+        outcome=Outcome.PUBLISHED,
+        details=PUBLICATION,
+    )
+
+
+async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
+    acme: Tenant, database_url: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    post = await add_post(acme.database, acme.workspace, {account: queued()})
+    result = published_elsewhere("job-1")
+
+    async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
+        told = await run_concurrently(
+            service.record_result(
+                busy,
+                write_context(acme.workspace),
+                post.id,
+                account,
+                result,
+                RETRY_CONTEXT,
+                new_id=uuid4,
+            )
+            for _ in range(8)
+        )
+
+    assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
+    reader = acme.database.read(acme.workspace)
+    (attempt,) = await load_attempts(reader, post.destinations[0])
+    assert (attempt.kind, attempt.attempt_key, attempt.worker, attempt.started_at) == (
+        AttemptKind.REGULAR,
+        "job-1",
+        "cron",
+        NOW - SECOND,
+    )
+    assert await find_problems(acme.database) == []
+
+
+async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    other = await add_workspace(acme.database)
+    kept = (await add_post(acme.database, acme.workspace, {account: queued()})).id
+    gone = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
+    imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
+    result = published_elsewhere("k")
+
+    async def code(workspace: WorkspaceId, post: Any, on: int) -> str | None:
+        return await error_code(
+            service.record_result(
+                acme.database,
+                write_context(workspace),
+                post,
+                AccountId(on),
+                result,
+                RETRY_CONTEXT,
+                new_id=uuid4,
+            )
+        )
+
+    assert await code(acme.workspace, kept, 9) == "not_found"
+    assert await code(acme.workspace, gone, account) == "not_found"
+    assert await code(acme.workspace, imported, account) == "conflict"
+    assert await code(other, kept, account) == "not_found"
+    assert await code(acme.workspace, kept, account) is None

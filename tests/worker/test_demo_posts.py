@@ -1,0 +1,81 @@
+"""The posts that a demo sends: with a worker they go through every state within two minutes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from app.db.core.database import Database
+from app.db.models import Account, Destination
+from app.db.tools.integrity import find_problems
+from app.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
+from app.platforms.sandbox import Behaviour
+from app.settings import read_settings
+from tests.factories import KEY_PREFIX, NOW
+from tests.worker.worker_bench import TIMEOUT_SECONDS, ManualClock, WorkerBench
+
+Ended = tuple[str, str, str | None, int]
+
+
+async def test_they_end_in_every_way_within_two_minutes(database: Database) -> None:
+    clock = ManualClock()
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    await send_demo_posts(database, new_id=uuid4, now=clock.now())
+    bench = WorkerBench(database, clock=clock)
+    async with bench.running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
+        while any(status in ("queued", "publishing") for _, status, _, _ in await _sent(database)):
+            clock.seconds += 0.5
+            await asyncio.sleep(0.02)
+
+    assert 55 < clock.seconds < 120
+    assert Counter(await _sent(database)) == {
+        ("succeeds", "published", None, 1): 6,
+        ("flaky", "published", None, 2): 2,
+        ("rate-limited", "published", None, 2): 2,
+        ("slow", "published", None, 1): 3,
+        ("times-out", "published", None, 1): 2,
+        ("rejects", "failed", "CONTENT_REFUSED", 1): 2,
+        ("loses-token", "failed", "TOKEN_EXPIRED", 1): 1,
+        ("loses-token", "failed", "AUTH", 0): 1,
+    }
+    assert bench.ledger.count_duplicates() == 0
+    assert await find_problems(database) == []
+
+
+async def test_their_accounts_are_made_once(database: Database) -> None:
+    token = read_settings({}).demo_key()
+    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    before = await _accounts(database)
+    for _ in range(2):
+        await send_demo_posts(database, new_id=uuid4, now=NOW)
+
+    made = (await _accounts(database)) - before
+    assert sorted(str(name) for _, name in made) == sorted(Behaviour)
+
+
+async def _sent(database: Database) -> list[Ended]:
+    """Account, status, error's code and attempts of everything on the sandbox."""
+    rows = await _rows(
+        database,
+        select(
+            Account.account_name, Destination.status, Destination.error_code, Destination.attempts
+        )
+        .join(Destination, Destination.account_id == Account.id)
+        .where(Destination.platform == "sandbox"),
+    )
+    return [(row[0], str(row[1]), row[2], row[3]) for row in rows]
+
+
+async def _accounts(database: Database) -> set[tuple[int, str | None]]:
+    return {
+        (row[0], row[1]) for row in await _rows(database, select(Account.id, Account.account_name))
+    }
+
+
+async def _rows(database: Database, statement: Any) -> Sequence[Any]:
+    reader = database.read(DEMO_WORKSPACE_ID)
+    return await reader.rows(statement)
