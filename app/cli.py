@@ -399,7 +399,7 @@ def schema_command() -> None:
 
 @cli.command("settings")
 def settings_command() -> None:
-    """Print the settings, as the table that stands in the README."""
+    """Print all settings as a Markdown table."""
     click.echo(settings_table())
 
 

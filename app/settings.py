@@ -200,61 +200,67 @@ class GraphQLLimits:
     """
 
     depth: int = _setting(
-        "GRAPHQL_MAX_DEPTH", "15", _integer_parser(5, 1000), "Levels of nested fields."
+        "GRAPHQL_MAX_DEPTH", "15", _integer_parser(5, 1000), "Maximum levels of nested fields."
     )
     introspection_depth: int = _setting(
         "GRAPHQL_MAX_INTROSPECTION_DEPTH",
         "20",
         _integer_parser(1, 1000),
-        "Levels of nested fields below `__schema` and `__type`.",
+        "Maximum levels of nested fields below `__schema` and `__type`.",
     )
     tokens: int = _setting(
-        "GRAPHQL_MAX_TOKENS", "2000", _integer_parser(200, 1_000_000), "Tokens of a document."
+        "GRAPHQL_MAX_TOKENS",
+        "2000",
+        _integer_parser(200, 1_000_000),
+        "Maximum tokens of a document.",
     )
     fields: int = _setting(
         "GRAPHQL_MAX_FIELDS",
         "500",
         _integer_parser(50, 1_000_000),
-        "Fields, counted after fragments are expanded.",
+        "Maximum fields, counted after fragments are expanded.",
     )
     aliases: int = _setting(
         "GRAPHQL_MAX_ALIASES",
         "30",
         _integer_parser(30, 1_000_000),
-        "Aliases, counted after fragments are expanded.",
+        "Maximum aliases, counted after fragments are expanded.",
     )
     root_fields: int = _setting(
         "GRAPHQL_MAX_ROOT_FIELDS",
         "20",
         _integer_parser(1, 1_000_000),
-        "Fields of the operation itself.",
+        "Maximum root fields of the operation.",
     )
     directives: int = _setting(
         "GRAPHQL_MAX_DIRECTIVES",
         "50",
         _integer_parser(0, 1_000_000),
-        "Directives, counted after fragments are expanded.",
+        "Maximum directives, counted after fragments are expanded.",
     )
     operations: int = _setting(
-        "GRAPHQL_MAX_OPERATIONS", "5", _integer_parser(1, 1_000_000), "Operations in a document."
+        "GRAPHQL_MAX_OPERATIONS",
+        "5",
+        _integer_parser(1, 1_000_000),
+        "Maximum operations in a document.",
     )
     nodes: int = _setting(
         "GRAPHQL_MAX_NODES",
         "2000",
         _integer_parser(100, 1_000_000),
-        "Nodes that the connections of one request may return: page size × parents.",
+        "Maximum nodes that the connections of one request can return: page size × number of parents.",
     )
     list_entries: int = _setting(
         "GRAPHQL_MAX_LIST_ENTRIES",
         "10000",
         _integer_parser(1, 10_000_000),
-        "Entries of lists without a page size (destinations, attempts, accounts) in an answer.",
+        "Maximum entries of lists without a page size (destinations, attempts, accounts) in a response.",
     )
     ids: int = _setting(
         "GRAPHQL_MAX_IDS",
         "100",
         _integer_parser(100, 10_000),
-        "Ids, or other values, in a list argument; a mutation may always have 500.",
+        "Maximum ids, or other values, in a list argument. A mutation can always have 500.",
     )
 
 
@@ -272,85 +278,90 @@ class Settings:
     host: str = _setting("HOST", "127.0.0.1", _parse_host, "Address to listen on.")
     port: int = _setting("PORT", "8000", _integer_parser(0, 65535), "Port to listen on.")
     workers: int = _setting(
-        "WORKERS", "1", _integer_parser(1, 256), "Server processes. More than one wants PostgreSQL."
+        "WORKERS",
+        "1",
+        _integer_parser(1, 256),
+        "Server processes. Use PostgreSQL for more than one.",
     )
     with_worker: bool = _setting(
         "WITH_WORKER",
         "no",
         _parse_boolean,
-        "`yes` is the same as `serve --with-worker`: each server process publishes too.",
+        "`yes` is the same as `serve --with-worker`: each server process also publishes.",
     )
     worker_concurrency: int = _setting(
         "WORKER_CONCURRENCY",
         "8",
         _integer_parser(1, MAX_CLAIMS),
-        "Posts that a worker publishes, or looks for, at the same time.",
+        "Posts that a worker publishes or verifies concurrently.",
     )
     worker_lease: timedelta = _setting(
         "WORKER_LEASE",
         "60",
         _seconds_parser(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),
-        "Seconds after which others take over from a worker that is gone; it renews them as it works.",
+        "Duration of a lease in seconds. A worker renews its leases; after it has died, other workers take"
+        " over when they expire.",
     )
     sandbox_file: Path | None = _setting(
         "SANDBOX_FILE",
         None,
         _parse_path,
-        "Where the sandbox keeps what it published. Not set: in the memory of each process.",
+        "File in which the sandbox stores its publications. Not set: the memory of each process.",
     )
     demo: bool = _setting(
         "DEMO",
         "no",
         _parse_boolean,
-        "`yes` is the same as `serve --demo`: load the demo data once, show its key to everybody.",
+        "`yes` is the same as `serve --demo`: load the demo data once and show the demo key to every"
+        " visitor.",
     )
     demo_api_key: str | None = _setting(
         "DEMO_API_KEY",
         None,
         str,
-        "The key of the demo workspace. Not set: a well-known key, printed at the start.",
+        "API key of the demo workspace. Not set: a well-known key, printed at startup.",
     )
     api_key_prefix: str = _setting(
-        "API_KEY_PREFIX", "pe_live_", _parse_key_prefix, "What every API key starts with."
+        "API_KEY_PREFIX", "pe_live_", _parse_key_prefix, "Prefix of every API key."
     )
     secret_key: str | None = _setting(
         "SECRET_KEY",
         None,
         _parse_secret_key,
-        "Signs cursors and leases. Not set: one is made at the first start and kept in the database. A new"
-        " one makes those that are out unknown, and reports of running attempts are refused: let publishers"
-        " finish first.",
+        "Key that signs cursors and leases. Not set: generated at the first start and stored in the database."
+        " Changing it invalidates issued cursors and leases. Reports of running attempts are then rejected,"
+        " so let publishers finish first.",
     )
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",
         "60/minute;1000/hour",
         _parse_rate_limit,
-        "Requests per API key and process; `off` switches every rate limit off.",
+        "Requests per API key and process; `off` disables every rate limit.",
     )
     failed_auth_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "FAILED_AUTH_RATE_LIMIT",
         "20/minute",
         _parse_rate_limit,
-        "Refused keys per client address and process.",
+        "Failed authentications per client address and process.",
     )
     create_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "CREATE_RATE_LIMIT",
         "60/minute",
         _parse_rate_limit,
-        "Posts created per API key and process; each of a bulk counts.",
+        "Posts created per API key and process; each post of a bulk request counts.",
     )
     publish_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "PUBLISH_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit,
-        "Requests that do nothing but claim and report, per API key and process; no other counts them.",
+        "Requests that only claim and report, per API key and process. No other limit counts them.",
     )
     subscribe_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit,
-        "Subscriptions that are begun by a document that ran before, per API key and process; the first by a"
-        " new one is a request as any other.",
+        "New subscriptions per API key and process. The first use of a document counts against `RATE_LIMIT`"
+        " instead.",
     )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS",
@@ -362,88 +373,94 @@ class Settings:
         "TRUSTED_PROXIES",
         "",
         _parse_networks,
-        "Addresses of proxies whose X-Forwarded-For and -Proto are believed, separated by commas.",
+        "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted, separated by"
+        " commas.",
     )
     root_path: str = _setting(
-        "ROOT_PATH", "", _parse_root_path, "The path under which a proxy serves this server."
+        "ROOT_PATH", "", _parse_root_path, "Path under which a proxy serves this server."
     )
     request_timeout: timedelta = _setting(
         "REQUEST_TIMEOUT",
         "30",
         _seconds_parser(0.1, 3600),
-        "Seconds until a request is given up with 503.",
+        "Seconds until a request is aborted with 503.",
     )
     shutdown_timeout: timedelta = _setting(
         "SHUTDOWN_TIMEOUT",
         "10",
         _seconds_parser(0, 3600),
-        "Seconds that running requests get at a stop, and then what a worker has started.",
+        "Seconds that running requests have to complete at shutdown. The attempts of a worker then have the"
+        " same time.",
     )
     max_body_bytes: int = _setting(
-        "MAX_BODY_BYTES", "1048576", _integer_parser(1, 2**31 - 1), "Size of a request body."
+        "MAX_BODY_BYTES",
+        "1048576",
+        _integer_parser(1, 2**31 - 1),
+        "Maximum bytes of a request body.",
     )
     fast_path: bool = _setting(
         "FAST_PATH",
         "yes",
         _parse_boolean,
-        "`no` parses and validates each document anew, and leaves all of its answer to graphql-core; the"
-        " answers are the same.",
+        "`no` parses and validates each document every time, and executes it with graphql-core only; the"
+        " responses are the same.",
     )
     persisted_queries_bytes: int = _setting(
         "PERSISTED_QUERIES_BYTES",
         "4194304",
         _integer_parser(0, 2**31 - 1),
-        "Memory for automatic persisted queries, per process; 0 switches them off.",
+        "Bytes of memory for automatic persisted queries, per process; 0 disables them.",
     )
     trusted_documents: tuple[Path, ...] = _setting(
         "TRUSTED_DOCUMENTS",
         "",
         _parse_paths,
-        "Files with the only GraphQL documents that may run, separated by commas. Not set: any may.",
+        "Files with the only GraphQL documents that are executed, separated by commas. Not set: all documents"
+        " are.",
     )
     retry_policy_file: Path | None = _setting(
         "RETRY_POLICY_FILE",
         None,
         _parse_path,
-        "A TOML file with retry policies of its own. Not set: the defaults.",
+        "TOML file with custom retry policies. Not set: the defaults.",
     )
     max_sockets: int = _setting(
         "MAX_SOCKETS",
         "10000",
         _integer_parser(1, 1_000_000),
-        "WebSockets that may be open at a time, per process, and a fourth of that by clients that have not"
-        " yet said who they are.",
+        "Maximum open WebSockets per process, and a quarter of this number of unauthenticated ones.",
     )
     max_subscriptions: int = _setting(
         "MAX_SUBSCRIPTIONS",
         "10000",
         _integer_parser(1, 1_000_000),
-        "Subscriptions, with waiting requests for results, that may be open at a time, per process.",
+        "Maximum open subscriptions per process. Long polls count too.",
     )
     max_subscriptions_per_key: int = _setting(
         "MAX_SUBSCRIPTIONS_PER_KEY",
         "2000",
         _integer_parser(1, 1_000_000),
-        "Those of one API key, and as many WebSockets.",
+        "Maximum open subscriptions, and maximum open WebSockets, per API key and process.",
     )
     max_subscriptions_per_socket: int = _setting(
         "MAX_SUBSCRIPTIONS_PER_SOCKET",
         "10",
         _integer_parser(1, 1_000),
-        "Operations that may run at a time on one WebSocket.",
+        "Maximum concurrent operations on one WebSocket.",
     )
     changes_retention: timedelta = _setting(
         "CHANGES_RETENTION",
         "2592000",
         _seconds_parser(1, 999_999_999),
-        "Seconds for which changes are kept, a tenth more at most; who comes back later must read all anew.",
+        "Seconds for which changes are stored, at most a tenth longer. A client with an older cursor must"
+        " read its data again.",
     )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE",
         "5",
         _integer_parser(1, 1000),
-        "Connections for reading, per process. PostgreSQL gets as many again for writing, and for the"
-        " rounds of the server itself, and one for wake-ups.",
+        "Read connections per process. With PostgreSQL, each process also opens up to the same number for"
+        " writes, the same number for maintenance, and one for notifications.",
     )
     database_timeout: timedelta = _setting(
         "DATABASE_TIMEOUT",
@@ -452,13 +469,16 @@ class Settings:
         "Seconds to wait for a connection, a lock or a statement.",
     )
     log_level: str = _setting(
-        "LOG_LEVEL", "info", _choice_parser("debug", "info", "warning", "error"), "What is logged."
+        "LOG_LEVEL",
+        "info",
+        _choice_parser("debug", "info", "warning", "error"),
+        "Minimum level of log messages.",
     )
     log_format: str = _setting(
         "LOG_FORMAT",
         "json",
         _choice_parser("json", "console"),
-        "One JSON object a line, or for people.",
+        "`json`: one JSON object per line. `console`: readable text.",
     )
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
 
@@ -505,7 +525,7 @@ def _parse_value(parse: Callable[[str], Any], text: str) -> Any:
 
 
 def settings_table() -> str:
-    """The settings as the Markdown table that stands in the README."""
+    """The settings as the Markdown table of `app/docs/settings.md`."""
     rows = [
         f"| `{variable}` | {f'`{default}`' if default else '—'} | {doc} |"
         for variable, default, doc in _documented_settings()

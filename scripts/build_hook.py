@@ -1,4 +1,4 @@
-"""What a wheel or an sdist needs before it is packed: the GraphiQL page. Not for editable installs."""
+"""Build hook of Hatchling: builds the GraphiQL page before a wheel or an sdist is packed."""
 
 import subprocess
 from pathlib import Path
@@ -8,9 +8,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class BuildHook(BuildHookInterface):
-    """Hatchling finds it by its base class."""
+    """Hatchling loads this class because of its base class."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Build the page, unless people run the package from the tree itself."""
+        """Build the page, except for editable installs, which run `scripts/pages` separately."""
         if version != "editable":
-            subprocess.run([Path(self.root, "scripts", "explorer")], check=True)  # noqa: S603
+            subprocess.run([Path(self.root, "scripts", "pages")], check=True)  # noqa: S603

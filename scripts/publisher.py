@@ -1,4 +1,4 @@
-"""A publisher in 60 lines: claims what is due, POSTs it to PUBLISH_URL, reports what came of it."""
+"""A publisher in 60 lines: claims due destinations, POSTs them to PUBLISH_URL, reports the results."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from urllib.request import Request, urlopen
 
 API = os.environ.get("API_URL", "http://127.0.0.1:8000/graphql")
 KEY = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['API_KEY']}"}
-LIMIT = float(os.environ.get("CALL_SECONDS", "100"))  # what a call to PUBLISH_URL may take in all
+LIMIT = float(os.environ.get("CALL_SECONDS", "100"))  # total timeout of a call to PUBLISH_URL
 CLAIM = "claims { leaseToken destinationId postId platform accountName content mediaIds reference }"
-AGAIN = {"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEEDED", None, *range(429, 600)}
-NOT_THERE = {503, *range(400, 500)} - {408, 409}  # after any other status, it may be there
+REPEAT = {"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEEDED", None, *range(429, 600)}
+REJECTED = {503, *range(400, 500)} - {408, 409}  # after any other status, the post may exist
 CATEGORIES = {400: "CONTENT_REJECTED", 401: "AUTH", 403: "AUTH", 429: "RATE_LIMITED"}
 UNKNOWN = {"category": "UNCLASSIFIED", "message": "No usable answer.", "outcomeUnknown": True}
 
@@ -23,38 +23,38 @@ def send(url: str, body: object, headers: dict, seconds: float) -> dict:
     return json.loads(answer.result(seconds), parse_int=str)
 
 
-def ask(name: str, given: dict, fields: str = "receipt") -> dict | None:  # noqa: RET503
-    call = f"mutation($i: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $i) {{ {fields} }} }}"
+def run(name: str, data: dict, fields: str = "receipt") -> dict | None:  # noqa: RET503
+    text = f"mutation($i: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $i) {{ {fields} }} }}"
     code = None
-    while code in AGAIN:  # each call may be sent again, and counts once
+    while code in REPEAT:  # every call can be repeated, and counts once
         try:
-            answer = send(API, {"query": call, "variables": {"i": given}}, KEY, 60)
+            answer = send(API, {"query": text, "variables": {"i": data}}, KEY, 60)
             if "errors" not in answer:
                 return answer["data"][name]
             code, problem = answer["errors"][0]["extensions"]["code"], answer["errors"]
         except Exception as error:  # noqa: BLE001
             code, problem = getattr(error, "code", None), error
         print(name, code, ascii(problem)[:500], flush=True)  # noqa: T201
-        time.sleep(2 if code in AGAIN else 0)
+        time.sleep(2 if code in REPEAT else 0)
 
 
 def publish(claim: dict) -> list[tuple[str, dict]]:
     try:
-        there = send(os.environ["PUBLISH_URL"], claim, {"Content-Type": "application/json"}, LIMIT)
-        by_id, by_url = {"platformPostId": there.get("id")}, {"platformPostUrl": there.get("url")}
+        post = send(os.environ["PUBLISH_URL"], claim, {"Content-Type": "application/json"}, LIMIT)
+        by_id, by_url = {"platformPostId": post.get("id")}, {"platformPostUrl": post.get("url")}
         reports = [("reportPublished", each) for each in (by_id | by_url, by_id, by_url)]
         return [*reports, ("reportFailed", UNKNOWN)]  # noqa: TRY300
     except Exception as e:  # noqa: BLE001
         status, wait = getattr(e, "code", None), getattr(e, "headers", {}).get("Retry-After", "")
         is_away = isinstance(getattr(e, "reason", None), (ConnectionRefusedError, gaierror))
-        told = {"category": CATEGORIES.get(status, "TRANSIENT"), "message": str(e) or repr(e)}
-        told |= {"httpStatus": status, "outcomeUnknown": not is_away and status not in NOT_THERE}
-        told["retryAfterSeconds"] = min(int(wait[:9]), 2_592_000) if wait.isdecimal() else None
-        return [("reportFailed", told), ("reportFailed", UNKNOWN)]
+        report = {"category": CATEGORIES.get(status, "TRANSIENT"), "message": str(e) or repr(e)}
+        report |= {"httpStatus": status, "outcomeUnknown": not is_away and status not in REJECTED}
+        report["retryAfterSeconds"] = min(int(wait[:9]), 2_592_000) if wait.isdecimal() else None
+        return [("reportFailed", report), ("reportFailed", UNKNOWN)]
 
 
-while got := ask("claimDestinations", {"limit": 1, "leaseSeconds": 300, "waitSeconds": 20}, CLAIM):
-    for claim in got["claims"]:
+while due := run("claimDestinations", {"limit": 1, "leaseSeconds": 300, "waitSeconds": 20}, CLAIM):
+    for claim in due["claims"]:
         lease, latest = {"leaseToken": claim.pop("leaseToken")}, time.monotonic() + 100
-        if ask("startAttempt", lease) and time.monotonic() < latest:  # else it may be another's
-            any(ask(report, lease | told) for report, told in publish(claim))  # the first one taken
+        if run("startAttempt", lease) and time.monotonic() < latest:  # else it may be lost
+            any(run(name, lease | fields) for name, fields in publish(claim))  # until one succeeds

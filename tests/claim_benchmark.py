@@ -1,4 +1,4 @@
-"""Claims by many publishers of much that is due, on both engines: `python -m tests.claims`.
+"""Claims by many publishers of much that is due, on both engines: `python -m tests.claim_benchmark`.
 
 Each claim is handed out once; a workspace with very much delays no other; and claiming, starting and
 reporting a destination costs the same however much is queued. Exits with 1 where one of this is not so.

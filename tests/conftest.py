@@ -114,7 +114,7 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 def require_built_page() -> None:
     """For tests that need the page as its script builds it."""
     if not (STATIC_DIR / "index.html").exists():
-        pytest.skip("The page was not built; run scripts/explorer.")
+        pytest.skip("The page was not built; run scripts/pages.")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The server killed again and again under writers that repeat what was not answered: `python -m tests.kills`.
+"""Kills the server repeatedly under writers that repeat unanswered requests: `python -m tests.server_kills`.
 
 Each write goes out with a key, or the version that it is meant for, until it is answered. In the end
 every write that was answered must be there, and none twice.

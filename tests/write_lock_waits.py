@@ -1,4 +1,4 @@
-"""How long writers of one SQLite file wait for each other: `python -m tests.waits`. Asserts nothing.
+"""Measures how long writers of one SQLite file wait: `python -m tests.write_lock_waits`. Asserts nothing.
 
 Several processes write as fast as they can, first without turns (SQLite's busy_timeout alone), then with.
 """

@@ -80,7 +80,7 @@ class GraphiQLPage:
             template = Template((self._static_dir / "index.html").read_text("utf-8"))
         except FileNotFoundError:
             raise ServiceUnavailable(
-                "This page has not been built. Run scripts/explorer; the API works without it."
+                "This page has not been built. Run scripts/pages; the API works without it."
             ) from None
         headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
         return HTMLResponse(template.substitute(self._attributes), headers=headers)

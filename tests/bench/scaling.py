@@ -1,6 +1,6 @@
 """Whether reads cost the same however much is stored, and however deep a page lies. Times nobody else.
 
-`python -m tests.bench.growth`: one client asks our server for one post's results, and for pages by
+`python -m tests.bench.scaling`: one client asks our server for one post's results, and for pages by
 cursor. What counts is the ratio to the smallest; no time is asked for.
 """
 

@@ -1,4 +1,4 @@
-"""What a run of tests.live.kills came to, and how it is told. Starts and asks nothing."""
+"""What a run of tests.subscriptions.kills came to, and how it is told. Starts and asks nothing."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Whoever follows changes while servers are killed and a database restarts: `python -m tests.live.kills`.
+"""Kills servers and restarts PostgreSQL under subscribers: `python -m tests.subscriptions.kills`.
 
 In the end each must have been told of every change once, in the order of the feed; and the feed must have
 whatever was acknowledged, once.

@@ -1,4 +1,4 @@
-"""How late changes reach many who follow, and what those cost the server: `python -m tests.live.lateness`."""
+"""Measures the delivery latency and memory of subscriptions: `python -m tests.subscriptions.latency`."""
 
 import asyncio
 import re

@@ -253,5 +253,5 @@ async def test_without_a_build_the_page_says_how_to_make_one(tmp_path: Path) -> 
 
     assert response.status_code == 503
     assert response.json()["message"] == (
-        "This page has not been built. Run scripts/explorer; the API works without it."
+        "This page has not been built. Run scripts/pages; the API works without it."
     )

@@ -1,6 +1,6 @@
 """Whether operations are answered alike with and without what makes them fast; runs as a command too.
 
-python -m tests.graphql.execution.differential --cases 20000
+python -m tests.graphql.engine.differential --cases 20000
 """
 
 import argparse
