@@ -203,7 +203,7 @@ def _build_graphql_service(
 ) -> GraphQLService:
     """What runs operations, for every endpoint."""
     return GraphQLService(
-        schema=create_schema(settings.graphql, is_fast=settings.fast_path),
+        schema=create_schema(settings.graphql, use_fast_path=settings.fast_path),
         app_state=AppState(
             database=database,
             clock=clock,

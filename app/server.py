@@ -50,7 +50,9 @@ def serve_forever(settings: Settings) -> None:
     """Serve until a signal says stop. The port is taken before anything is changed."""
     configure_logging(settings.log_level, settings.log_format)
     # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
-    create_document_store(settings, create_schema(settings.graphql, is_fast=settings.fast_path))
+    create_document_store(
+        settings, create_schema(settings.graphql, use_fast_path=settings.fast_path)
+    )
     load_retry_policies(settings.retry_policy_file)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)

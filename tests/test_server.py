@@ -110,7 +110,7 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-@pytest.mark.usefixtures("built_page")
+@pytest.mark.usefixtures("require_built_page")
 @pytest.mark.parametrize(("workers", "how"), [("1", fork), ("2", spawn)])
 def test_a_demo_shows_its_key_to_whoever_opens_the_page(
     start: Starter, workers: str, how: StartProcess

@@ -31,7 +31,7 @@ class NewApiKey:
 
     token: str
     digest: bytes
-    display_prefix: str
+    shown_prefix: str
 
 
 def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
@@ -42,7 +42,7 @@ def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
 def key_from_token(token: str, prefix: str) -> NewApiKey:
     """The storable form of a well-formed token."""
     shown = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
-    return NewApiKey(token=token, digest=key_digest(token), display_prefix=shown)
+    return NewApiKey(token=token, digest=key_digest(token), shown_prefix=shown)
 
 
 def is_well_formed(token: str, prefix: str) -> bool:

@@ -29,7 +29,7 @@ PostResultsError
 │   │   ├── ReadOnlyMirror          409   read_only_mirror
 │   │   ├── AccountNeedsReconnection  409   account_needs_reconnection
 │   │   ├── LeaseLost               409   lease_lost
-│   │   ├── Leased                  409   leased
+│   │   ├── DestinationLeased       409   leased
 │   │   └── IdempotencyInProgress   409   idempotency_in_progress
 │   ├── ResyncRequired        410   resync_required
 │   ├── IdempotencyKeyReused  422   idempotency_key_reused

@@ -152,8 +152,8 @@ async def _claim(
             connection,
             now,
             platforms=request.platforms,
-            only=publisher.workspace_id,
-            after=start,
+            workspace_id=publisher.workspace_id,
+            rotation_start=start,
             limit=MAX_CLAIM_WORKSPACES,
         )
 

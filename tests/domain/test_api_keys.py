@@ -33,7 +33,7 @@ def test_a_new_key_is_the_prefix_and_32_hex_digits() -> None:
     assert make_key("pe_live_", random_bytes) == NewApiKey(
         token=TOKEN,
         digest=hashlib.sha256(TOKEN.encode()).digest(),
-        display_prefix="pe_live_0123",
+        shown_prefix="pe_live_0123",
     )
     assert asked == [16]
 
@@ -44,8 +44,8 @@ def test_every_new_key_is_well_formed_and_described_alike(secret: bytes, prefix:
     assert is_well_formed(made.token, prefix)
     assert key_from_token(made.token, prefix) == made
     assert made.digest == key_digest(made.token)
-    assert made.token.startswith(made.display_prefix)
-    assert len(made.display_prefix) == len(prefix) + 4
+    assert made.token.startswith(made.shown_prefix)
+    assert len(made.shown_prefix) == len(prefix) + 4
 
 
 @pytest.mark.parametrize(

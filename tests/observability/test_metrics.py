@@ -17,7 +17,7 @@ metrics = Metrics()
 for _ in range(int(sys.argv[1])):
     metrics.request_started()
     metrics.request_finished(
-        door="rest", route="/v1/posts", method="GET", status=200, seconds=0.02
+        api="rest", route="/v1/posts", method="GET", status=200, seconds=0.02
     )
 metrics.request_started()
 if sys.argv[2] == "shows":
@@ -68,7 +68,7 @@ def test_requests_in_progress_are_those_that_started_and_did_not_finish() -> Non
 def test_refusals_for_a_rate_limit_are_counted() -> None:
     metrics = Metrics()
     count(metrics, status=429)
-    count(metrics, status=429, door=None)
+    count(metrics, status=429, api=None)
     count(metrics, status=401)
 
     found = samples(render_metrics(metrics))

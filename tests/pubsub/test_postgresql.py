@@ -35,8 +35,8 @@ async def test_nobody_hears_of_its_own_again(url: str) -> None:
         assert (by_a.drain(), by_b.drain()) == ([], [SECOND])
 
 
-async def test_a_burst_is_one_notification(url: str, psql: PostgresSession) -> None:
-    await psql.listen()
+async def test_a_burst_is_one_notification(url: str, postgres_session: PostgresSession) -> None:
+    await postgres_session.listen()
     a, b = make_notifier(url), make_notifier(url)
     async with start_listening(a) as by_a, start_listening(b) as by_b:
         told = WORKSPACES * 333 + [FIRST]
@@ -44,15 +44,15 @@ async def test_a_burst_is_one_notification(url: str, psql: PostgresSession) -> N
             a.notify(each)
         assert by_a.drain() == told
         assert [await by_b.next_wake_up() for _ in range(3)] == WORKSPACES
-        assert await psql.next_payload() == encode_payload(WORKSPACES)
-        await psql.notify("the last one")
-        assert await psql.next_payload() == "the last one"
+        assert await postgres_session.next_payload() == encode_payload(WORKSPACES)
+        await postgres_session.notify("the last one")
+        assert await postgres_session.next_payload() == "the last one"
 
 
 async def test_under_many_writers_notifications_are_few_and_nothing_told_is_lost(
-    url: str, psql: PostgresSession
+    url: str, postgres_session: PostgresSession
 ) -> None:
-    await psql.listen()
+    await postgres_session.listen()
     a, b = make_notifier(url), make_notifier(url)
     told = [WorkspaceId(UUID(int=number)) for number in range(MAX_WORKSPACES_PER_PAYLOAD)]
     async with start_listening(a), start_listening(b) as by_b:
@@ -62,16 +62,16 @@ async def test_under_many_writers_notifications_are_few_and_nothing_told_is_lost
             await asyncio.sleep(0.001)
         assert [await by_b.next_wake_up() for _ in told] == told
         assert (
-            len(psql.drain_payloads())
+            len(postgres_session.drain_payloads())
             <= 2 + (time.monotonic() - began) / MIN_NOTIFY_INTERVAL.total_seconds()
         )
 
 
 @pytest.mark.parametrize("turns", range(10))
 async def test_what_is_told_while_a_notification_is_sent_goes_into_the_next(
-    url: str, psql: PostgresSession, turns: int
+    url: str, postgres_session: PostgresSession, turns: int
 ) -> None:
-    await psql.listen()
+    await postgres_session.listen()
     a = make_notifier(url)
     async with start_listening(a):
         a.notify(FIRST)
@@ -79,9 +79,9 @@ async def test_what_is_told_while_a_notification_is_sent_goes_into_the_next(
             await asyncio.sleep(0)
         for each in (SECOND, THIRD, SECOND):
             a.notify(each)
-        first = await psql.next_payload()
+        first = await postgres_session.next_payload()
         if first == encode_payload([FIRST]):
-            assert await psql.next_payload() == encode_payload([SECOND, THIRD])
+            assert await postgres_session.next_payload() == encode_payload([SECOND, THIRD])
         else:  # it was not being sent yet
             assert first == encode_payload(WORKSPACES)
 
@@ -100,12 +100,12 @@ async def test_more_than_can_be_named_may_be_any(url: str) -> None:
 
 @pytest.mark.parametrize("payload", ["", "*", "x" * 7999, f"{FIRST},", "Zoë “☃” 🎉", "'; DROP"])
 async def test_a_notification_of_somebody_else_breaks_nothing(
-    url: str, psql: PostgresSession, payload: str
+    url: str, postgres_session: PostgresSession, payload: str
 ) -> None:
     a, b = make_notifier(url), make_notifier(url)
     with structlog.testing.capture_logs() as logs:
         async with start_listening(a) as by_a, start_listening(b):
-            await psql.notify(payload)
+            await postgres_session.notify(payload)
             assert await by_a.next_wake_up() is None
             b.notify(FIRST)
             assert await by_a.next_wake_up() == FIRST
@@ -135,12 +135,14 @@ async def test_what_is_told_right_before_the_end_is_sent(url: str, turns: int) -
         assert [await by_b.next_wake_up() for _ in range(2)] == [FIRST, SECOND]
 
 
-async def test_it_has_one_connection_and_none_at_the_end(url: str, psql: PostgresSession) -> None:
+async def test_it_has_one_connection_and_none_at_the_end(
+    url: str, postgres_session: PostgresSession
+) -> None:
     a = make_notifier(url, "counted")
     tasks = asyncio.all_tasks()
     async with start_listening(a):
         for each in WORKSPACES:
             a.notify(each)
-        assert len(await psql.backend_pids("counted")) == 1
-    await psql.wait_until_disconnected("counted")
+        assert len(await postgres_session.backend_pids("counted")) == 1
+    await postgres_session.wait_until_disconnected("counted")
     assert asyncio.all_tasks() == tasks

@@ -28,17 +28,19 @@ SOON = timedelta(milliseconds=100)
 QUICKLY = SHUTDOWN_TIMEOUT.total_seconds() / 2
 
 
-async def test_a_connection_that_was_killed_is_replaced(url: str, psql: PostgresSession) -> None:
+async def test_a_connection_that_was_killed_is_replaced(
+    url: str, postgres_session: PostgresSession
+) -> None:
     a, b = make_notifier(url, "killed"), make_notifier(url)
     with capture_logs() as logs:
         async with start_listening(a) as by_a, start_listening(b) as by_b:
             for _ in range(3):
-                await psql.terminate_backend("killed")
+                await postgres_session.terminate_backend("killed")
                 assert await by_a.next_wake_up() is None
                 await each_wakes_the_other(a, by_a, b, by_b)
             assert (by_a.drain(), by_b.drain()) == ([], [])
     assert said(logs) == [LOST, FOUND] * 3
-    await psql.wait_until_disconnected("killed")
+    await postgres_session.wait_until_disconnected("killed")
 
 
 async def test_a_server_that_is_restarted_is_found_again() -> None:
@@ -90,13 +92,13 @@ async def test_a_connection_that_has_gone_silent_is_replaced(url: str) -> None:
 
 
 async def test_a_connection_on_which_nothing_happens_is_kept(
-    url: str, psql: PostgresSession
+    url: str, postgres_session: PostgresSession
 ) -> None:
     with capture_logs() as logs:
         async with tcp_proxy(url) as lines, start_listening(impatient(lines)) as by_a:
-            before = await psql.backend_pids("impatient")
+            before = await postgres_session.backend_pids("impatient")
             await asyncio.sleep(5 * SOON.total_seconds())
-            assert await psql.backend_pids("impatient") == before
+            assert await postgres_session.backend_pids("impatient") == before
             assert by_a.drain() == []
     assert (len(before), said(logs)) == (1, [])
 
@@ -164,7 +166,7 @@ async def test_whoever_is_cancelled_while_it_ends_does_not_wait(url: str) -> Non
 
 @pytest.mark.parametrize("moment", range(40))
 async def test_it_ends_at_any_moment_without_a_trace(
-    url: str, psql: PostgresSession, moment: int
+    url: str, postgres_session: PostgresSession, moment: int
 ) -> None:
     """However far it has come with its connection, which takes some milliseconds."""
     tasks = asyncio.all_tasks()
@@ -175,7 +177,7 @@ async def test_it_ends_at_any_moment_without_a_trace(
             await asyncio.sleep(moment * 0.0003)
     assert said(logs) == []
     assert asyncio.all_tasks() == tasks
-    await psql.wait_until_disconnected("traced")
+    await postgres_session.wait_until_disconnected("traced")
 
 
 async def each_wakes_the_other(

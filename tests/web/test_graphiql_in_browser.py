@@ -14,7 +14,7 @@ UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 SCOPES = "read, write, publish"
 
-pytestmark = pytest.mark.usefixtures("built_page")
+pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(

@@ -214,7 +214,7 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-@pytest.mark.usefixtures("built_page")
+@pytest.mark.usefixtures("require_built_page")
 class TestInTheService:
     async def test_a_browser_gets_the_page_where_programs_post(self, database: Database) -> None:
         async with app_client(database) as client:

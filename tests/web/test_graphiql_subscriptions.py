@@ -17,7 +17,7 @@ MANY = 100
 TALL = {"width": 1280, "height": 1600}
 REFUSED = "The API key is unknown, revoked or expired. Use another key."
 
-pytestmark = pytest.mark.usefixtures("built_page")
+pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 @pytest.fixture(scope="module")

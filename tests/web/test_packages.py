@@ -12,7 +12,7 @@ from app.web.graphiql import STATIC_DIR
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.usefixtures("built_page")
+@pytest.mark.usefixtures("require_built_page")
 def test_a_wheel_has_the_page_and_not_its_source(tmp_path: Path) -> None:
     subprocess.run(
         [

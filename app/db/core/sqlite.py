@@ -169,18 +169,18 @@ def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def start_timer(connection: Any, *_statement: object) -> None:
         if not connection.get_execution_options().get(NO_TIME_LIMIT):
-            connection.info["watch"].begin(timeout)
+            connection.info["watch"].start(timeout)
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def stop_timer(connection: Any, *_statement: object) -> None:
-        connection.info["watch"].end()
+        connection.info["watch"].stop()
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def stop_or_interrupt(context: ExceptionContext) -> None:
         if context.connection is None or context.execution_context is None:
             return
         watch = context.connection.info["watch"]
-        watch.end()
+        watch.stop()
         if isinstance(context.original_exception, asyncio.CancelledError):
             watch.interrupt()
 

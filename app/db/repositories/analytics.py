@@ -15,7 +15,7 @@ from app.domain.periods import TimeRange
 async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
     """(status, count) of the posts created in the period."""
     return await reader.rows(
-        _select_posts_by_status(is_open=period.start is None), **_period_params(period)
+        _select_posts_by_status(is_start_unbounded=period.start is None), **_period_params(period)
     )
 
 
@@ -31,7 +31,8 @@ def _select_posts_by_status(*, is_start_unbounded: bool) -> Statement:
 async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
     """(platform, status, count) of the destinations of those posts that are no drafts."""
     return await reader.rows(
-        _select_destinations_by_platform(is_open=period.start is None), **_period_params(period)
+        _select_destinations_by_platform(is_start_unbounded=period.start is None),
+        **_period_params(period),
     )
 
 

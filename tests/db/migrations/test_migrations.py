@@ -23,7 +23,7 @@ TOO_NEW = "This database was written by a newer version of post-results; update 
 MIGRATE_IN_A_PROCESS = """
 import asyncio, os, sys
 from datetime import UTC, datetime
-from app.db.engine import Database
+from app.db.core.database import Database
 from app.db.migrations import migrate
 
 async def run():

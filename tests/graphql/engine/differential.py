@@ -64,8 +64,8 @@ LIMITS = GraphQLLimits(
     depth=30, tokens=20_000, fields=5000, aliases=500, root_fields=100, directives=500, nodes=20_000
 )
 FAST_SCHEMA, REFERENCE_SCHEMA = (
-    create_schema(LIMITS, is_fast=True),
-    create_schema(LIMITS, is_fast=False),
+    create_schema(LIMITS, use_fast_path=True),
+    create_schema(LIMITS, use_fast_path=False),
 )
 LIST_ENTRIES = 300
 """Few, so that the limit is met now and then."""

@@ -180,7 +180,7 @@ async def test_limits_hold_for_what_was_within_them_before(
     *,
     is_fast: bool,
 ) -> None:
-    schema = create_schema(replace(LIMITS, nodes=2), is_fast=is_fast)
+    schema = create_schema(replace(LIMITS, nodes=2), use_fast_path=is_fast)
     for _ in range(2):
         allowed = await run_query(schema, document, fitting, bench.context())
         with record_statements(bench.database) as statements:

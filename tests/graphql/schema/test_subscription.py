@@ -42,25 +42,25 @@ subscription ($filter: DestinationFilter, $after: String) {
 """
 
 
-async def latest_cursor(live: LiveTenant) -> str:
-    data = await live.client.query("{ changes(first: 1) { latestCursor } }")
+async def latest_cursor(live_tenant: LiveTenant) -> str:
+    data = await live_tenant.client.query("{ changes(first: 1) { latestCursor } }")
     cursor: str = data["changes"]["latestCursor"]
     return cursor
 
 
-async def update(live: LiveTenant, post_id: str, content: str) -> None:
-    await live.client.query(
+async def update(live_tenant: LiveTenant, post_id: str, content: str) -> None:
+    await live_tenant.client.query(
         "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
         input={"postId": post_id, "content": content},
     )
 
 
-async def record(live: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
-    await live.client.query(
+async def record(live_tenant: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
+    await live_tenant.client.query(
         "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
         input={
             "postId": post_id,
-            "accountId": live.account,
+            "accountId": live_tenant.account,
             "attemptKey": outcome,
             "outcome": outcome,
             **more,
@@ -76,24 +76,24 @@ async def told(socket: WebSocketClient, field: str, count: int) -> list[dict[str
 
 
 async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_twice(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    after: str | None = await latest_cursor(live)
+    after: str | None = await latest_cursor(live_tenant)
     posts: list[str] = []
     seen: list[tuple[str, str]] = []
     for _ in range(3):
-        posts += [await live.create_post() for _ in range(2)]  # while nobody follows
-        async with connect_and_init(live.app, live.token) as socket:
+        posts += [await live_tenant.create_post() for _ in range(2)]  # while nobody follows
+        async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
             socket.subscribe("a", CHANGES, after=after)
             for each in await told(socket, "changes", 4):
                 seen.append((each["type"], each["postId"]))
                 after = each["cursor"]
-            posts.append(await live.create_post())
+            posts.append(await live_tenant.create_post())
             for each in await told(socket, "changes", 1):  # the other one is told next time
                 seen.append((each["type"], each["postId"]))
                 after = each["cursor"]
             await asyncio.sleep(0)
-        async with connect_and_init(live.app, live.token) as socket:
+        async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
             socket.subscribe("a", CHANGES, after=after)
             (last,) = await told(socket, "changes", 1)
             seen.append((last["type"], last["postId"]))
@@ -101,19 +101,19 @@ async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_
     assert seen == [
         (kind, post_id) for post_id in posts for kind in ("POST_CREATED", "DESTINATION_ADDED")
     ]
-    assert after == await latest_cursor(live)
+    assert after == await latest_cursor(live_tenant)
 
 
-async def test_changes_are_told_by_type_and_by_post(live: LiveTenant) -> None:
-    one, other = await live.create_post(), await live.create_post()
-    after = await latest_cursor(live)
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_changes_are_told_by_type_and_by_post(live_tenant: LiveTenant) -> None:
+    one, other = await live_tenant.create_post(), await live_tenant.create_post()
+    after = await latest_cursor(live_tenant)
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", CHANGES, after=after, types=["POST_CHANGED"], postId=other)
-        await update(live, one, "first")
-        await update(live, other, "second")
+        await update(live_tenant, one, "first")
+        await update(live_tenant, other, "second")
         assert await told(socket, "changes", 1) == [
             {
-                "cursor": await latest_cursor(live),
+                "cursor": await latest_cursor(live_tenant),
                 "type": "POST_CHANGED",
                 "postId": other,
                 "post": {"content": "second"},
@@ -121,44 +121,51 @@ async def test_changes_are_told_by_type_and_by_post(live: LiveTenant) -> None:
         ]
 
 
-async def test_of_a_post_everything_is_told_until_it_is_deleted(live: LiveTenant) -> None:
-    post_id = await live.create_post()
-    after = await latest_cursor(live)
-    await live.create_post()
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_of_a_post_everything_is_told_until_it_is_deleted(live_tenant: LiveTenant) -> None:
+    post_id = await live_tenant.create_post()
+    after = await latest_cursor(live_tenant)
+    await live_tenant.create_post()
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", POST_CHANGED, postId=post_id, after=after)
-        await update(live, post_id, "other")
+        await update(live_tenant, post_id, "other")
         (changed,) = await told(socket, "postChanged", 1)
         assert changed["change"] == {"type": "POST_CHANGED", "destinationId": None}
         assert changed["post"] == {"status": "PUBLISHING", "content": "other"}
 
-        await live.client.request("DELETE", f"/v1/posts/{post_id}")
+        await live_tenant.client.request("DELETE", f"/v1/posts/{post_id}")
         kinds = [each["change"]["type"] for each in await told(socket, "postChanged", 2)]
         assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
     async with connect_and_init(
-        live.app, live.token
+        live_tenant.app, live_tenant.token
     ) as socket:  # it can be followed as long as it is told of
         socket.subscribe("a", POST_CHANGED, postId=post_id, after=changed["cursor"])
         assert [each["post"] for each in await told(socket, "postChanged", 2)] == [None, None]
 
 
 async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    after = await latest_cursor(live)
-    fails, goes_out = await live.create_post(), await live.create_post()
-    await record(live, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
-    await record(live, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone.")
-    await live.client.query(
+    after = await latest_cursor(live_tenant)
+    fails, goes_out = await live_tenant.create_post(), await live_tenant.create_post()
+    await record(live_tenant, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
+    await record(
+        live_tenant, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
+    )
+    await live_tenant.client.query(
         "mutation ($input: RetryPostInput!) { retryPost(input: $input) { post { status } } }",
         input={"postId": fails},
     )
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after, filter={"status": ["FAILED"]})
         (failed,) = await told(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": fails}
         assert failed["destination"]["status"] == "QUEUED"  # by now it was retried
-        await record(live, await live.create_post(), "PUBLISHED", platformPostUrl="https://x.y/2")
+        await record(
+            live_tenant,
+            await live_tenant.create_post(),
+            "PUBLISHED",
+            platformPostUrl="https://x.y/2",
+        )
         socket.subscribe("b", "{ __typename }")
         assert (await socket.receive())["id"] == "b"
 
@@ -177,11 +184,16 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
     ],
 )
 async def test_what_a_change_says_itself_decides(
-    live: LiveTenant, wanted: dict[str, Any], kinds: list[str]
+    live_tenant: LiveTenant, wanted: dict[str, Any], kinds: list[str]
 ) -> None:
-    after = await latest_cursor(live)
-    await record(live, await live.create_post(), "PUBLISHED", platformPostUrl="https://x.example/1")
-    async with connect_and_init(live.app, live.token) as socket:
+    after = await latest_cursor(live_tenant)
+    await record(
+        live_tenant,
+        await live_tenant.create_post(),
+        "PUBLISHED",
+        platformPostUrl="https://x.example/1",
+    )
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after, filter=wanted)
         answers = await told(socket, "destinationChanged", len(kinds))
         assert [each["change"]["type"] for each in answers] == kinds
@@ -190,14 +202,14 @@ async def test_what_a_change_says_itself_decides(
 
 
 async def test_without_a_filter_all_destinations_are_told_also_those_that_are_gone(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    second = await add_account(live.database, live.workspace)
-    post_id = await live.create_post()
-    after = await latest_cursor(live)
-    async with connect_and_init(live.app, live.token) as socket:
+    second = await add_account(live_tenant.database, live_tenant.workspace)
+    post_id = await live_tenant.create_post()
+    after = await latest_cursor(live_tenant)
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED, after=after)
-        await live.client.query(
+        await live_tenant.client.query(
             "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
             input={"postId": post_id, "accountIds": [second]},
         )
@@ -207,13 +219,19 @@ async def test_without_a_filter_all_destinations_are_told_also_those_that_are_go
 
 
 @pytest.mark.parametrize("query", [CHANGES, DESTINATION_CHANGED])
-async def test_a_cursor_that_is_too_old_asks_for_a_new_start(live: LiveTenant, query: str) -> None:
-    after = await latest_cursor(live)
-    await live.create_post()
-    first = (await live.client.query("{ changes(first: 1) { endCursor } }"))["changes"]["endCursor"]
-    await live.create_post()
-    await live.database.write(partial(delete_events, workspace_id=live.workspace, last_seq=2))
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_a_cursor_that_is_too_old_asks_for_a_new_start(
+    live_tenant: LiveTenant, query: str
+) -> None:
+    after = await latest_cursor(live_tenant)
+    await live_tenant.create_post()
+    first = (await live_tenant.client.query("{ changes(first: 1) { endCursor } }"))["changes"][
+        "endCursor"
+    ]
+    await live_tenant.create_post()
+    await live_tenant.database.write(
+        partial(delete_events, workspace_id=live_tenant.workspace, last_seq=2)
+    )
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for cursor in (after, first):
             socket.subscribe("a", query, after=cursor)
             assert await socket.next_error("a") == (
@@ -222,29 +240,29 @@ async def test_a_cursor_that_is_too_old_asks_for_a_new_start(live: LiveTenant, q
                 "The changes after this cursor are not kept any more. Read anew what you need, and go on"
                 " from the latest cursor.",
             )
-        socket.subscribe("a", query, after=await latest_cursor(live))
-        await wait_for_subscriptions(live.client, 1)
+        socket.subscribe("a", query, after=await latest_cursor(live_tenant))
+        await wait_for_subscriptions(live_tenant.client, 1)
 
 
 async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    elsewhere = await add_workspace(live.database)
-    await add_account(live.database, elsewhere)
-    key = await add_api_key(live.database, elsewhere)
-    own = await live.create_post()
+    elsewhere = await add_workspace(live_tenant.database)
+    await add_account(live_tenant.database, elsewhere)
+    key = await add_api_key(live_tenant.database, elsewhere)
+    own = await live_tenant.create_post()
     async with (
-        connect_and_init(live.app, live.token) as ours,
-        connect_and_init(live.app, key.token) as theirs,
+        connect_and_init(live_tenant.app, live_tenant.token) as ours,
+        connect_and_init(live_tenant.app, key.token) as theirs,
     ):
         ours.subscribe("a", CHANGES)
         theirs.subscribe("a", CHANGES)
         theirs.subscribe("b", POST_CHANGED, postId=own)
         assert (await theirs.next_error("b"))[0] == "NOT_FOUND"
-        theirs.subscribe("c", CHANGES, after=await latest_cursor(live))
+        theirs.subscribe("c", CHANGES, after=await latest_cursor(live_tenant))
         assert (await theirs.next_error("c"))[:2] == ("BAD_CURSOR", "after")
-        await wait_for_subscriptions(live.client, 2)
-        post_id = await live.create_post()
+        await wait_for_subscriptions(live_tenant.client, 2)
+        post_id = await live_tenant.create_post()
         assert [each["postId"] for each in await told(ours, "changes", 2)] == 2 * [post_id]
         theirs.subscribe("d", "{ __typename }")
         assert (await theirs.receive())["id"] == "d"
@@ -259,20 +277,20 @@ async def driven(url: str, between: InterceptingDriver) -> AsyncIterator[LiveTen
 
 async def test_what_is_the_same_for_many_is_read_once(database_url: str) -> None:
     between = InterceptingDriver()
-    async with driven(database_url, between) as live:
+    async with driven(database_url, between) as live_tenant:
         counts = []
         for subscribers in (1, 8):
-            async with connect_and_init(live.app, live.token) as socket:
+            async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
                 for number in range(subscribers):
                     socket.subscribe(str(number), CHANGES)
-                await wait_for_subscriptions(live.client, subscribers)
+                await wait_for_subscriptions(live_tenant.client, subscribers)
                 await asyncio.sleep(0.3)  # until the reader looks again
                 before = between.count
-                await live.create_post()
+                await live_tenant.create_post()
                 answers = [await socket.receive() for _ in range(2 * subscribers)]
                 counts.append(between.count - before)
                 assert {each["type"] for each in answers} == {"next"}
-            await wait_for_subscriptions(live.client, 0)
+            await wait_for_subscriptions(live_tenant.client, 0)
         assert abs(counts[1] - counts[0]) <= 2  # the reader may have looked once more meanwhile
 
 
@@ -290,15 +308,15 @@ async def test_while_the_database_is_away_changes_wait_and_none_is_lost(database
         between.before_statement = fail
 
     async with (
-        driven(database_url, between) as live,
-        connect_and_init(live.app, live.token) as socket,
+        driven(database_url, between) as live_tenant,
+        connect_and_init(live_tenant.app, live_tenant.token) as socket,
     ):
         socket.subscribe("a", CHANGES)
-        await wait_for_subscriptions(live.client, 1)
-        with live.database.on_commit(goes_away):
-            answer = await live.client.execute(
+        await wait_for_subscriptions(live_tenant.client, 1)
+        with live_tenant.database.on_commit(goes_away):
+            answer = await live_tenant.client.execute(
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
-                input={"content": "hello", "accountIds": [live.account]},
+                input={"content": "hello", "accountIds": [live_tenant.account]},
             )
         assert answer["errors"][0]["message"] == "away"  # it is made, but cannot be shown
         kinds = [each["type"] for each in await told(socket, "changes", 2)]

@@ -21,16 +21,16 @@ URQL = (
 )
 
 
-async def test_a_subscription_is_a_stream_of_events(live: LiveTenant) -> None:
-    async with open_stream(live.app, live.token, CHANGES) as events:
+async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> None:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
         status, headers = await events.wait_started()
         assert status == 200
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
         assert headers["cache-control"] == "no-store"
         assert "content-length" not in headers
         assert await events.next_text() == ":\n\n"
-        await wait_for_subscriptions(live.client, 1)
-        post_id = await live.create_post()
+        await wait_for_subscriptions(live_tenant.client, 1)
+        post_id = await live_tenant.create_post()
         assert await events.next_text() == (
             "event: next\n"
             f'data: {{"data":{{"changes":{{"type":"POST_CREATED","postId":"{post_id}"}}}}}}\n\n'
@@ -38,16 +38,16 @@ async def test_a_subscription_is_a_stream_of_events(live: LiveTenant) -> None:
         assert await events.next_payload() == {
             "data": {"changes": {"type": "DESTINATION_ADDED", "postId": post_id}}
         }
-    await wait_for_subscriptions(live.client, 0)
+    await wait_for_subscriptions(live_tenant.client, 0)
 
 
 @pytest.mark.parametrize(
     "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL]
 )
 async def test_whoever_names_them_gets_them_for_a_subscription(
-    live: LiveTenant, accept: str
+    live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live.app, live.token, CHANGES, accept=accept) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
         _, headers = await events.wait_started()
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
 
@@ -65,9 +65,11 @@ async def test_whoever_names_them_gets_them_for_a_subscription(
     ],
 )
 async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing_else(
-    live: LiveTenant, accept: str, content_type: str
+    live_tenant: LiveTenant, accept: str, content_type: str
 ) -> None:
-    async with open_stream(live.app, live.token, "{ __typename }", accept=accept) as events:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, "{ __typename }", accept=accept
+    ) as events:
         _, headers = await events.wait_started()
         assert headers["content-type"] == content_type
         if content_type.startswith("text/"):
@@ -82,8 +84,10 @@ async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed", "text/*"])
-async def test_whoever_does_not_name_them_is_told_how_to_ask(live: LiveTenant, accept: str) -> None:
-    async with open_stream(live.app, live.token, CHANGES, accept=accept) as events:
+async def test_whoever_does_not_name_them_is_told_how_to_ask(
+    live_tenant: LiveTenant, accept: str
+) -> None:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
         assert (await events.wait_started())[0] == 200
         assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
 
@@ -101,9 +105,9 @@ async def test_whoever_does_not_name_them_is_told_how_to_ask(live: LiveTenant, a
     ],
 )
 async def test_what_does_not_run_is_told_by_an_event(
-    live: LiveTenant, query: str, code: str
+    live_tenant: LiveTenant, query: str, code: str
 ) -> None:
-    async with open_stream(live.app, live.token, query) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, query) as events:
         assert (await events.wait_started())[0] == 200
         assert await events.next_text() == ":\n\n"
         payload = await events.next_payload()
@@ -114,24 +118,24 @@ async def test_what_does_not_run_is_told_by_an_event(
 
 
 async def test_a_key_that_opens_nothing_is_refused_before_there_is_a_stream(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    async with open_stream(live.app, "pe_live_" + 32 * "0", CHANGES) as events:
+    async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES) as events:
         assert (await events.wait_started())[0] == 401
         assert b"INVALID_API_KEY" in (await events.next_asgi_message())["body"]
 
 
 async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    response = await live.client.get(
+    response = await live_tenant.client.get(
         "/graphql",
         params={"query": 'subscription { changes(after: "x") { type } }'},
         headers={"Accept": "text/event-stream"},
     )
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert "BAD_CURSOR" in response.text
-    refused = await live.client.get(
+    refused = await live_tenant.client.get(
         "/graphql",
         params={"query": "mutation { __typename }"},
         headers={"Accept": "text/event-stream"},
@@ -139,83 +143,85 @@ async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
     assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
-async def test_in_silence_it_is_heard_that_somebody_is_there(live: LiveTenant) -> None:
+async def test_in_silence_it_is_heard_that_somebody_is_there(live_tenant: LiveTenant) -> None:
     times = ConnectionTimeouts(heartbeat_interval=SOON)
     async with (
-        app_lifespan(live.database, connection_timeouts=times) as app,
-        open_stream(app, live.token, CHANGES) as events,
+        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        open_stream(app, live_tenant.token, CHANGES) as events,
     ):
         await events.wait_started()
         assert [await events.next_text() for _ in range(3)] == 3 * [":\n\n"]
 
 
-async def test_it_ends_without_complete_when_the_key_is_revoked(live: LiveTenant) -> None:
-    key = await add_api_key(live.database, live.workspace)
+async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: LiveTenant) -> None:
+    key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
         ) as app,
         open_stream(app, key.token, CHANGES) as events,
     ):
         await events.wait_started()
         assert await events.next_text() == ":\n\n"
-        await revoke_key(live.database, key.id, now=NOW)
+        await revoke_key(live_tenant.database, key.id, now=NOW)
         assert await events.next_text() is None
         await events.wait_finished()
 
 
-async def test_whoever_does_not_read_is_dropped(live: LiveTenant) -> None:
+async def test_whoever_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
-            live.database, connection_timeouts=ConnectionTimeouts(send_timeout=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SOON)
         ) as app,
-        open_stream(app, live.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES) as events,
     ):
         await events.wait_started()
         events.stop_reading()
-        await live.create_post()
+        await live_tenant.create_post()
         await events.wait_finished()
 
 
-async def test_a_client_that_leaves_leaves_nothing_behind(live: LiveTenant) -> None:
+async def test_a_client_that_leaves_leaves_nothing_behind(live_tenant: LiveTenant) -> None:
     before = running_tasks()
-    async with open_stream(live.app, live.token, CHANGES) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
         await events.wait_started()
-        await wait_for_subscriptions(live.client, 1)
+        await wait_for_subscriptions(live_tenant.client, 1)
         events.disconnect()
         await events.wait_finished()
-        await wait_for_subscriptions(live.client, 0)
+        await wait_for_subscriptions(live_tenant.client, 0)
         assert running_tasks() == before
 
 
-async def test_the_deadline_of_requests_does_not_end_it(live: LiveTenant) -> None:
+async def test_the_deadline_of_requests_does_not_end_it(live_tenant: LiveTenant) -> None:
     deadline = timedelta(seconds=1)
     async with (
         app_lifespan(
-            live.database, settings=replace(UNLIMITED_SETTINGS, request_timeout=deadline)
+            live_tenant.database, settings=replace(UNLIMITED_SETTINGS, request_timeout=deadline)
         ) as app,
-        open_stream(app, live.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES) as events,
     ):
         await events.wait_started()
         await asyncio.sleep(1.2 * deadline.total_seconds())
-        await live.create_post()
+        await live_tenant.create_post()
         assert await events.next_text() == ":\n\n"
         assert (await events.next_payload())["data"]["changes"]["type"] == "POST_CREATED"
 
 
-async def test_whoever_does_not_read_does_not_hold_up_the_end_either(live: LiveTenant) -> None:
-    key = await add_api_key(live.database, live.workspace)
+async def test_whoever_does_not_read_does_not_hold_up_the_end_either(
+    live_tenant: LiveTenant,
+) -> None:
+    key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
         ) as app,
         open_stream(app, key.token, CHANGES) as events,
     ):
         await events.wait_started()
         await until_begun(events)
         events.stop_reading()
-        await live.create_post()
-        await revoke_key(live.database, key.id, now=NOW)
+        await live_tenant.create_post()
+        await revoke_key(live_tenant.database, key.id, now=NOW)
         await events.wait_finished()
 
 

@@ -30,29 +30,31 @@ async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
     return counted, timed
 
 
-async def test_results_are_timed_unless_they_were_waited_for(live: LiveTenant) -> None:
-    path = f"/v1/posts/{await live.create_post()}/results"
-    assert (await live.client.get(path)).status_code == 200
-    assert await counted_and_timed(live.client, RESULTS) == (1, 1)
+async def test_results_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
+    path = f"/v1/posts/{await live_tenant.create_post()}/results"
+    assert (await live_tenant.client.get(path)).status_code == 200
+    assert await counted_and_timed(live_tenant.client, RESULTS) == (1, 1)
 
-    assert (await live.client.get(f"{path}?wait=1")).status_code == 200
-    assert await counted_and_timed(live.client, RESULTS) == (2, 1)
+    assert (await live_tenant.client.get(f"{path}?wait=1")).status_code == 200
+    assert await counted_and_timed(live_tenant.client, RESULTS) == (2, 1)
 
 
-async def test_claims_are_timed_unless_they_were_waited_for(live: LiveTenant) -> None:
+async def test_claims_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
     nothing: dict[str, object] = {"claimDestinations": {"claims": []}}
-    assert await live.client.query(CLAIM, wait=0) == nothing
-    assert await counted_and_timed(live.client, "/graphql") == (1, 1)
+    assert await live_tenant.client.query(CLAIM, wait=0) == nothing
+    assert await counted_and_timed(live_tenant.client, "/graphql") == (1, 1)
 
-    assert await live.client.query(CLAIM, wait=1) == nothing
-    assert await counted_and_timed(live.client, "/graphql") == (2, 1)
+    assert await live_tenant.client.query(CLAIM, wait=1) == nothing
+    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)
 
 
-async def test_a_stream_of_events_is_not_timed(live: LiveTenant) -> None:
-    async with open_stream(live.app, live.token, "subscription { changes { type } }") as events:
+async def test_a_stream_of_events_is_not_timed(live_tenant: LiveTenant) -> None:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, "subscription { changes { type } }"
+    ) as events:
         await events.wait_started()
-        await wait_for_subscriptions(live.client, 1)
-        await live.create_post()
-    await wait_for_subscriptions(live.client, 0)
+        await wait_for_subscriptions(live_tenant.client, 1)
+        await live_tenant.create_post()
+    await wait_for_subscriptions(live_tenant.client, 0)
     # Its own, and the one that made the post.
-    assert await counted_and_timed(live.client, "/graphql") == (2, 1)
+    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)

@@ -22,26 +22,28 @@ SOON = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
 
 
-async def test_a_subscription_is_told_of_each_change_once_and_in_order(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_a_subscription_is_told_of_each_change_once_and_in_order(
+    live_tenant: LiveTenant,
+) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", CHANGES)
-        await wait_for_subscriptions(live.client, 1)
-        post_id = await live.create_post()
+        await wait_for_subscriptions(live_tenant.client, 1)
+        post_id = await live_tenant.create_post()
 
         assert [await socket.next_payload("a") for _ in range(2)] == [
             {"data": {"changes": {"type": "POST_CREATED", "postId": post_id}}},
             {"data": {"changes": {"type": "DESTINATION_ADDED", "postId": post_id}}},
         ]
         socket.send(id="a", type="complete")
-        await wait_for_subscriptions(live.client, 0)
-        await live.create_post()
+        await wait_for_subscriptions(live_tenant.client, 0)
+        await live_tenant.create_post()
         assert socket.has_no_messages()
 
 
 async def test_queries_and_mutations_have_one_answer_and_then_are_complete(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("q", "{ viewer { scopes } }")
         assert await socket.next_payload("q") == {
             "data": {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
@@ -59,8 +61,8 @@ async def test_queries_and_mutations_have_one_answer_and_then_are_complete(
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
 
-async def test_a_field_that_fails_alone_is_part_of_the_answer(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_a_field_that_fails_alone_is_part_of_the_answer(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("q", '{ node(id: "x") { id } viewer { scopes } }')
         payload = await socket.next_payload("q")
         assert payload["data"] == {"node": None, "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
@@ -101,20 +103,20 @@ async def test_a_field_that_fails_alone_is_part_of_the_answer(live: LiveTenant) 
     ],
 )
 async def test_what_does_not_run_is_refused_by_an_error_message_and_the_socket_stays(
-    live: LiveTenant, query: str, variables: dict[str, Any], code: str, field: str | None
+    live_tenant: LiveTenant, query: str, variables: dict[str, Any], code: str, field: str | None
 ) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", query, **variables)
         assert (await socket.next_error("a"))[:2] == (code, field)
 
         socket.subscribe("a", "{ __typename }")
         assert await socket.next_payload("a") == {"data": {"__typename": "Query"}}
-    await wait_for_subscriptions(live.client, 0)
+    await wait_for_subscriptions(live_tenant.client, 0)
 
 
-async def test_a_key_without_the_scope_may_not_follow(live: LiveTenant) -> None:
-    key = await add_api_key(live.database, live.workspace, scopes=[Scope.WRITE])
-    async with connect_and_init(live.app, key.token) as socket:
+async def test_a_key_without_the_scope_may_not_follow(live_tenant: LiveTenant) -> None:
+    key = await add_api_key(live_tenant.database, live_tenant.workspace, scopes=[Scope.WRITE])
+    async with connect_and_init(live_tenant.app, key.token) as socket:
         socket.subscribe("a", CHANGES)
         assert await socket.next_error("a") == (
             "INSUFFICIENT_SCOPE",
@@ -179,21 +181,23 @@ async def test_a_key_without_the_scope_may_not_follow(live: LiveTenant) -> None:
     ],
 )
 async def test_a_message_that_the_protocol_does_not_know_closes_the_socket(
-    live: LiveTenant, text: str, reason: str
+    live_tenant: LiveTenant, text: str, reason: str
 ) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send_text(text)
         assert await socket.wait_closed() == (4400, reason)
 
 
-async def test_binary_messages_are_refused(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_binary_messages_are_refused(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send_bytes(b'{"type": "ping"}')
         assert await socket.wait_closed() == (4400, "A message is text, and not binary.")
 
 
-async def test_a_ping_is_answered_also_before_the_client_says_who_it_is(live: LiveTenant) -> None:
-    async with connect(live.app) as socket:
+async def test_a_ping_is_answered_also_before_the_client_says_who_it_is(
+    live_tenant: LiveTenant,
+) -> None:
+    async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="ping")
         socket.send(type="ping", payload={"any": ["thing"]})
@@ -201,22 +205,22 @@ async def test_a_ping_is_answered_also_before_the_client_says_who_it_is(live: Li
         assert [await socket.receive() for _ in range(2)] == 2 * [{"type": "pong"}]
 
 
-async def test_nothing_runs_before_the_client_has_said_who_it_is(live: LiveTenant) -> None:
-    async with connect(live.app) as socket:
+async def test_nothing_runs_before_the_client_has_said_who_it_is(live_tenant: LiveTenant) -> None:
+    async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.subscribe("a", "{ __typename }")
         assert await socket.wait_closed() == (4401, "Unauthorized")
 
 
-async def test_a_client_says_once_who_it_is(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_a_client_says_once_who_it_is(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send(type="connection_init")
         assert await socket.wait_closed() == (4429, "Too many initialisation requests")
 
 
 @pytest.mark.parametrize("payload", ["x", 7, [], True])
-async def test_who_it_is_is_said_by_an_object(live: LiveTenant, payload: object) -> None:
-    async with connect(live.app) as socket:
+async def test_who_it_is_is_said_by_an_object(live_tenant: LiveTenant, payload: object) -> None:
+    async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="connection_init", payload=payload)
         assert await socket.wait_closed() == (4400, "payload must be a JSON object.")
@@ -232,23 +236,25 @@ async def test_who_it_is_is_said_by_an_object(live: LiveTenant, payload: object)
     ],
 )
 async def test_the_key_may_be_shown_in_these_places(
-    live: LiveTenant, payload: dict[str, Any]
+    live_tenant: LiveTenant, payload: dict[str, Any]
 ) -> None:
     def shown(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: shown(each) for name, each in value.items()}
-        return value.format(live.token) if isinstance(value, str) else value
+        return value.format(live_tenant.token) if isinstance(value, str) else value
 
-    async with connect(live.app) as socket:
+    async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="connection_init", payload=shown(payload))
         assert await socket.receive() == {"type": "connection_ack"}
 
 
 @pytest.mark.parametrize("init", [{}, {"payload": None}, {"payload": {}}])
-async def test_or_in_the_header_of_the_handshake(live: LiveTenant, init: dict[str, Any]) -> None:
-    headers = {"authorization": f"Bearer {live.token}"}
-    async with connect(live.app, headers=headers) as socket:
+async def test_or_in_the_header_of_the_handshake(
+    live_tenant: LiveTenant, init: dict[str, Any]
+) -> None:
+    headers = {"authorization": f"Bearer {live_tenant.token}"}
+    async with connect(live_tenant.app, headers=headers) as socket:
         await socket.wait_accepted()
         socket.send(type="connection_init", **init)
         assert await socket.receive() == {"type": "connection_ack"}
@@ -274,18 +280,18 @@ async def test_or_in_the_header_of_the_handshake(live: LiveTenant, init: dict[st
     ],
 )
 async def test_a_key_that_opens_nothing_is_forbidden(
-    live: LiveTenant, payload: object, reason: str
+    live_tenant: LiveTenant, payload: object, reason: str
 ) -> None:
-    async with connect(live.app) as socket:
+    async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="connection_init", payload=payload)
         assert await socket.wait_closed() == (4403, reason)
 
 
-async def test_a_client_that_does_not_say_who_it_is_has_to_go(live: LiveTenant) -> None:
+async def test_a_client_that_does_not_say_who_it_is_has_to_go(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
-            live.database, connection_timeouts=ConnectionTimeouts(init_timeout=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(init_timeout=SOON)
         ) as app,
         connect(app) as socket,
     ):
@@ -293,21 +299,21 @@ async def test_a_client_that_does_not_say_who_it_is_has_to_go(live: LiveTenant) 
         assert await socket.wait_closed() == (4408, "Connection initialisation timeout")
 
 
-async def test_an_id_that_is_in_use_closes_the_socket(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_an_id_that_is_in_use_closes_the_socket(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         name = 100 * "ä"
         socket.subscribe(name, CHANGES)
         socket.subscribe(name, CHANGES)
         # A reason has room for 123 bytes.
         assert await socket.wait_closed() == (4409, f"Subscriber for {54 * 'ä'}")
-    await wait_for_subscriptions(live.client, 0)
+    await wait_for_subscriptions(live_tenant.client, 0)
 
 
-async def test_of_many_subscriptions_on_a_socket_ten_run(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_of_many_subscriptions_on_a_socket_ten_run(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for number in range(100):
             socket.subscribe(str(number), CHANGES)
-        await wait_for_subscriptions(live.client, 10)
+        await wait_for_subscriptions(live_tenant.client, 10)
         refusals = [await socket.next_error(str(number)) for number in range(10, 100)]
         assert set(refusals) == {
             (
@@ -318,23 +324,27 @@ async def test_of_many_subscriptions_on_a_socket_ten_run(live: LiveTenant) -> No
             )
         }
         socket.send(id="3", type="complete")
-        await wait_for_subscriptions(live.client, 9)
+        await wait_for_subscriptions(live_tenant.client, 9)
         socket.subscribe("again", CHANGES)
-        await wait_for_subscriptions(live.client, 10)
+        await wait_for_subscriptions(live_tenant.client, 10)
         assert socket.has_no_messages()
-    await wait_for_subscriptions(live.client, 0)
+    await wait_for_subscriptions(live_tenant.client, 0)
 
 
 async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_so_many(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
     settings = replace(
         UNLIMITED_SETTINGS, max_subscriptions_per_key=2, max_subscriptions=3, max_sockets=4
     )
-    other = await add_api_key(live.database, live.workspace)
-    async with app_lifespan(live.database, settings=settings) as app, AsyncExitStack() as stack:
+    other = await add_api_key(live_tenant.database, live_tenant.workspace)
+    async with (
+        app_lifespan(live_tenant.database, settings=settings) as app,
+        AsyncExitStack() as stack,
+    ):
         one, two = [
-            await stack.enter_async_context(connect_and_init(app, live.token)) for _ in range(2)
+            await stack.enter_async_context(connect_and_init(app, live_tenant.token))
+            for _ in range(2)
         ]
         third = await stack.enter_async_context(connect_and_init(app, other.token))
         client = await stack.enter_async_context(client_for(app, token=None))
@@ -359,13 +369,15 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
 
         async with connect(app) as socket:  # this key's third
             await socket.wait_accepted()
-            socket.send(type="connection_init", payload={"Authorization": f"Bearer {live.token}"})
+            socket.send(
+                type="connection_init", payload={"Authorization": f"Bearer {live_tenant.token}"}
+            )
             assert await socket.wait_closed() == (
                 1013,
                 "One API key may have 2 WebSockets open at a time; end one of them first.",
             )
         await stack.enter_async_context(connect_and_init(app, other.token))
-        last = await add_api_key(live.database, live.workspace)
+        last = await add_api_key(live_tenant.database, live_tenant.workspace)
         async with connect(app) as socket:
             await socket.wait_accepted()
             socket.send(type="connection_init", payload={"Authorization": f"Bearer {last.token}"})
@@ -376,13 +388,13 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
 
 
 async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_document_is_known(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "SUBSCRIBE_RATE_LIMIT": "3/minute"})
     async with (
-        app_lifespan(live.database, settings=settings) as app,
+        app_lifespan(live_tenant.database, settings=settings) as app,
         client_for(app, token=None) as client,
-        connect_and_init(app, live.token) as socket,
+        connect_and_init(app, live_tenant.token) as socket,
     ):
         document = f"{CHANGES} # of a text that nobody has sent before to this process: {id(app)}"
         for number, name in enumerate("abcd", 1):
@@ -407,11 +419,11 @@ async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_docu
             assert await socket.next_error("q") == refusal
 
 
-async def test_what_cannot_be_read_is_counted_too(live: LiveTenant) -> None:
+async def test_what_cannot_be_read_is_counted_too(live_tenant: LiveTenant) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
     async with (
-        app_lifespan(live.database, settings=settings) as app,
-        connect_and_init(app, live.token) as socket,
+        app_lifespan(live_tenant.database, settings=settings) as app,
+        connect_and_init(app, live_tenant.token) as socket,
     ):
         codes = []
         for _ in range(4):
@@ -420,8 +432,8 @@ async def test_what_cannot_be_read_is_counted_too(live: LiveTenant) -> None:
         assert codes == 2 * ["GRAPHQL_PARSE_FAILED"] + 2 * ["RATE_LIMIT_EXCEEDED"]
 
 
-async def test_the_document_of_a_subscription_is_not_too_long(live: LiveTenant) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+async def test_the_document_of_a_subscription_is_not_too_long(live_tenant: LiveTenant) -> None:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", f"{CHANGES} # {'x' * 16_384}")
         code, _, message = await socket.next_error("a")
         assert code == "LIMIT_EXCEEDED"
@@ -430,9 +442,9 @@ async def test_the_document_of_a_subscription_is_not_too_long(live: LiveTenant) 
         )
 
 
-async def test_keys_that_are_refused_again_and_again_are_counted(live: LiveTenant) -> None:
+async def test_keys_that_are_refused_again_and_again_are_counted(live_tenant: LiveTenant) -> None:
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "1/minute"})
-    async with app_lifespan(live.database, settings=settings) as app:
+    async with app_lifespan(live_tenant.database, settings=settings) as app:
         for expected in (
             (4403, "The API key is unknown, revoked or expired. Use another key."),
             (
@@ -447,25 +459,25 @@ async def test_keys_that_are_refused_again_and_again_are_counted(live: LiveTenan
                 assert await socket.wait_closed() == expected
 
 
-async def test_whose_key_is_revoked_has_to_go(live: LiveTenant) -> None:
+async def test_whose_key_is_revoked_has_to_go(live_tenant: LiveTenant) -> None:
     times = ConnectionTimeouts(key_recheck_interval=SOON)
-    key = await add_api_key(live.database, live.workspace)
+    key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
-        app_lifespan(live.database, connection_timeouts=times) as app,
+        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
         connect_and_init(app, key.token) as socket,
     ):
         socket.subscribe("a", CHANGES)
         await asyncio.sleep(3 * SOON.total_seconds())
         assert socket.has_no_messages()  # it was looked at, and let stay
 
-        assert await revoke_key(live.database, key.id, now=NOW)
+        assert await revoke_key(live_tenant.database, key.id, now=NOW)
         assert await socket.wait_closed() == (4403, "The API key was revoked or has expired.")
 
 
-async def test_nothing_more_is_run_for_a_key_that_was_revoked(live: LiveTenant) -> None:
-    key = await add_api_key(live.database, live.workspace)
-    async with connect_and_init(live.app, key.token) as socket:
-        await revoke_key(live.database, key.id, now=NOW)
+async def test_nothing_more_is_run_for_a_key_that_was_revoked(live_tenant: LiveTenant) -> None:
+    key = await add_api_key(live_tenant.database, live_tenant.workspace)
+    async with connect_and_init(live_tenant.app, key.token) as socket:
+        await revoke_key(live_tenant.database, key.id, now=NOW)
         socket.subscribe("a", "{ __typename }")
         assert await socket.wait_closed() == (
             4403,
@@ -473,51 +485,51 @@ async def test_nothing_more_is_run_for_a_key_that_was_revoked(live: LiveTenant) 
         )
 
 
-async def test_a_client_that_does_not_read_is_dropped(live: LiveTenant) -> None:
+async def test_a_client_that_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
     times = ConnectionTimeouts(send_timeout=SOON)
     async with (
-        app_lifespan(live.database, connection_timeouts=times) as app,
-        connect_and_init(app, live.token) as socket,
+        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        connect_and_init(app, live_tenant.token) as socket,
     ):
         socket.stop_reading()
         socket.subscribe("a", "{ __typename }")
         await socket.wait_finished()
 
 
-async def test_a_client_that_breaks_off_leaves_nothing_behind(live: LiveTenant) -> None:
+async def test_a_client_that_breaks_off_leaves_nothing_behind(live_tenant: LiveTenant) -> None:
     before = running_tasks()
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for name in "abc":
             socket.subscribe(name, CHANGES)
-        await wait_for_subscriptions(live.client, 3)
+        await wait_for_subscriptions(live_tenant.client, 3)
         socket.disconnect()
         await socket.wait_finished()
-        await wait_for_subscriptions(live.client, 0)
+        await wait_for_subscriptions(live_tenant.client, 0)
         assert running_tasks() == before
-    assert "websockets_open 0.0" in (await live.client.get("/metrics")).text
+    assert "websockets_open 0.0" in (await live_tenant.client.get("/metrics")).text
 
 
 async def test_a_socket_that_the_server_has_closed_is_as_good_as_gone(
-    live: LiveTenant, caplog: pytest.LogCaptureFixture
+    live_tenant: LiveTenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with connect_and_init(live.app, live.token) as socket:
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", CHANGES)
-        await wait_for_subscriptions(live.client, 1)
+        await wait_for_subscriptions(live_tenant.client, 1)
         socket.was_closed_by_the_server = True
-        await live.create_post()
-        await wait_for_subscriptions(live.client, 0)
+        await live_tenant.create_post()
+        await wait_for_subscriptions(live_tenant.client, 0)
         socket.send(type="ping")
         await socket.wait_finished()
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 async def test_a_client_that_said_who_it_is_in_time_may_wait_for_the_database(
-    live: LiveTenant,
+    live_tenant: LiveTenant,
 ) -> None:
     times = ConnectionTimeouts(init_timeout=SOON)
     async with (
-        app_lifespan(live.database, connection_timeouts=times) as app,
-        connect_and_init(app, live.token) as socket,
+        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        connect_and_init(app, live_tenant.token) as socket,
     ):
         await asyncio.sleep(2 * SOON.total_seconds())
         socket.send(type="ping")
