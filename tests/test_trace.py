@@ -1,0 +1,25 @@
+"""No change makes a path through the code longer unnoticed."""
+
+import pytest
+
+from tests.trace import INTERPRETER, MARGIN, PATHS, PathCounts, Trace, read_table, trace_path
+
+
+@pytest.mark.parametrize("name", PATHS)
+async def test_path_is_not_longer_than_accepted(name: str) -> None:
+    interpreter, accepted = read_table()
+    trace = await trace_path(name)
+    assert trace.counts().statements <= accepted[name].statements
+    if interpreter == INTERPRETER:  # other versions call some methods more or less often
+        assert trace.counts().calls <= accepted[name].calls * MARGIN, "\n".join(trace.steps)
+        assert trace.counts().functions <= accepted[name].functions * MARGIN
+
+
+def test_table_names_every_path() -> None:
+    _, accepted = read_table()
+    assert list(accepted) == list(PATHS)
+
+
+def test_counts_distinguish_calls_functions_files_and_statements() -> None:
+    steps = ["a.py:f", "a.py:f", "a.py:g", "b.py:f", "SQL: SELECT 1"]
+    assert Trace(steps).counts() == PathCounts(calls=4, functions=3, files=2, statements=1)
