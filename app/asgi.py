@@ -58,6 +58,7 @@ from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 from app.shutdown import on_shutdown_signal
+from app.web.docs import DocsPages
 from app.web.graphiql import GraphiQLPage
 from app.worker.factory import embedded_worker
 
@@ -160,6 +161,7 @@ def create_app(
     app = Starlette(
         routes=[
             *explorer.routes,
+            *DocsPages(links_graphiql=not documents.trusted_only).routes,
             *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
             *probe_routes(database, metrics, clock),
         ],

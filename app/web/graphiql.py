@@ -1,59 +1,25 @@
-"""Serving the page and its files, under a policy that lets a browser ask nobody but this server."""
+"""The GraphiQL page."""
 
 from html import escape
 from pathlib import Path
 from string import Template
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.preferences import parse_accept
-from app.http.request_headers import combined_header
 from app.http.state import request_state
+from app.web.assets import STATIC_DIR, asset_response, page_response
 
 PAGE_PATH = "/graphiql"
-STATIC_DIR = Path(__file__).parent / "static"
-"""What the build leaves behind: index.html, and each file of assets also as .br and .gz."""
-
-_CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # the editor writes its measures into style elements
-        "font-src 'self' data:",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "worker-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-_IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
-_ENCODINGS = {"br": ".br", "gzip": ".gz"}
-"""In the order of our preference."""
-_MEDIA_TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".ttf": "font/ttf",
-    ".txt": "text/plain",
-}
-"""Not the system's table, in which any program may have changed them."""
 
 
 class GraphiQLPage:
-    """The page, for people who come with a browser; it asks for an API key itself.
+    """Serves GraphiQL, which asks its user for an API key.
 
-    `demo_key` is put into the page for everybody to use; empty where there is no demo to show. Where
-    `trusted_only` documents run, there is no page to write others.
+    `demo_key` is filled in for every visitor; it is empty on a server without demo data. A server that
+    executes trusted documents only does not serve the page.
     """
 
     def __init__(
@@ -71,42 +37,21 @@ class GraphiQLPage:
         ]
 
     def render(self) -> Response:
-        """The page; NotFound where it would be of no use, ServiceUnavailable if not built."""
+        """The page; NotFound with trusted documents only, ServiceUnavailable before it is built."""
         if self._trusted_only:
-            raise NotFound(
-                "This server runs trusted documents only, so it has no page to write others."
-            )
+            raise NotFound("GraphiQL was not found: this server executes trusted documents only.")
         try:
             template = Template((self._static_dir / "index.html").read_text("utf-8"))
         except FileNotFoundError:
             raise ServiceUnavailable(
                 "This page has not been built. Run scripts/pages; the API works without it."
             ) from None
-        headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
-        return HTMLResponse(template.substitute(self._attributes), headers=headers)
+        return page_response(template.substitute(self._attributes))
 
     async def _serve_page(self, request: Request) -> Response:
-        request_state(request.scope)["api"] = "explorer"
+        request_state(request.scope)["api"] = "graphiql"
         return self.render()
 
     async def _serve_asset(self, request: Request) -> Response:
-        state = request_state(request.scope)
-        state["api"] = "explorer"
-        name = request.path_params["name"]
-        accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
-        encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
-        files = {file.name: file for file in (self._static_dir / "assets").glob("*")}
-        file = files.get(name + _ENCODINGS[encoding] if encoding else name)
-        if file is None or name.endswith(tuple(_ENCODINGS.values())):
-            raise NotFound("This file is not part of the page any more; load the page again.")
-        # Megabytes may take their time on a slow line.
-        state["disable_timeout"]()
-        headers = {
-            **_SECURITY_HEADERS,
-            "Cache-Control": _IMMUTABLE_CACHE,
-            "Vary": "Accept-Encoding",
-        }
-        if encoding:
-            headers["Content-Encoding"] = encoding
-        media_type = _MEDIA_TYPES[Path(name).suffix]
-        return FileResponse(file, headers=headers, media_type=media_type)
+        request_state(request.scope)["api"] = "graphiql"
+        return asset_response(self._static_dir / "assets", request)

@@ -16,7 +16,8 @@ from starlette.routing import Router
 from starlette.types import Message
 
 from app.db.core.database import Database
-from app.web.graphiql import STATIC_DIR, GraphiQLPage
+from app.web.assets import STATIC_DIR
+from app.web.graphiql import GraphiQLPage
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
@@ -71,7 +72,7 @@ async def test_the_page_lets_a_browser_ask_nobody_but_this_server(
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["vary"] == "Accept"
-    assert [(each.api, each.route) for each in observer.finished] == [("explorer", "/graphiql")]
+    assert [(each.api, each.route) for each in observer.finished] == [("graphiql", "/graphiql")]
 
 
 async def test_the_page_can_be_asked_for_without_its_body(client: httpx.AsyncClient) -> None:
@@ -115,7 +116,7 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
     assert [(each.api, each.route) for each in observer.finished] == [
-        ("explorer", "/graphiql/assets/{name}")
+        ("graphiql", "/graphiql/assets/{name}")
     ]
 
 
@@ -150,7 +151,7 @@ async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClien
     response = await client.get("/graphiql/assets/main-0Z.js")
     assert response.json() == {
         "code": "not_found",
-        "message": "This file is not part of the page any more; load the page again.",
+        "message": "This file was not found: the page has changed. Reload the page.",
         "id": "00000001",
     }
 
@@ -172,7 +173,7 @@ def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
     (built / "index.html").write_text("post-results · GraphQL", "utf-8")
     program = (
         "from pathlib import Path; from app.web.graphiql import GraphiQLPage;"
-        "page = Explorer(key_prefix='', demo_key='', trusted_only=False, built=Path('.')).page();"
+        "page = GraphiQLPage(key_prefix='', demo_key='', trusted_only=False, static_dir=Path('.')).render();"
         "import sys; sys.stdout.buffer.write(page.body)"
     )
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -205,7 +206,7 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
     assert response.status_code == 404
     assert response.json() == {
         "code": "not_found",
-        "message": "This server runs trusted documents only, so it has no page to write others.",
+        "message": "GraphiQL was not found: this server executes trusted documents only.",
         "id": "00000001",
     }
 

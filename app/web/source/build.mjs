@@ -6,10 +6,12 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
+import { buildDocs } from "./docs/build.mjs";
 
 const SOURCE = fileURLToPath(new URL(".", import.meta.url));
 const FOLDER = resolve(process.argv[2]);
 const ASSETS = join(FOLDER, "assets");
+const DOCS = join(FOLDER, "docs");
 
 const WORKERS = {
   editor: "monaco-editor/esm/vs/editor/editor.worker.js",
@@ -17,8 +19,8 @@ const WORKERS = {
   graphql: "monaco-graphql/esm/graphql.worker.js",
 };
 
-/** Bundles one entry point; the names of its script and of its style sheet, if it has one. */
-async function bundle(entryPoint, options) {
+/** Bundles one entry point into `outdir`; the names of its script and of its style sheet, if it has one. */
+async function bundle(entryPoint, options, outdir = ASSETS) {
   const { metafile } = await build({
     entryPoints: [entryPoint],
     bundle: true,
@@ -26,7 +28,7 @@ async function bundle(entryPoint, options) {
     metafile: true,
     target: "es2022",
     absWorkingDir: SOURCE,
-    outdir: ASSETS,
+    outdir,
     entryNames: "[name]-[hash]",
     assetNames: "[name]-[hash]",
     legalComments: "linked",
@@ -55,8 +57,13 @@ const html = template
   .replace("$style", `graphiql/assets/${style}`);
 await writeFile(join(FOLDER, "index.html"), html);
 
-for (const file of await readdir(ASSETS)) {
-  const content = await readFile(join(ASSETS, file));
-  await writeFile(join(ASSETS, `${file}.gz`), gzipSync(content, { level: 9 }));
-  await writeFile(join(ASSETS, `${file}.br`), brotliCompressSync(content));
+const { script: docsStyle } = await bundle("docs/docs.css", {}, join(DOCS, "assets"));
+await buildDocs(join(SOURCE, "..", "..", "docs"), DOCS, docsStyle);
+
+for (const folder of [ASSETS, join(DOCS, "assets")]) {
+  for (const file of await readdir(folder)) {
+    const content = await readFile(join(folder, file));
+    await writeFile(join(folder, `${file}.gz`), gzipSync(content, { level: 9 }));
+    await writeFile(join(folder, `${file}.br`), brotliCompressSync(content));
+  }
 }

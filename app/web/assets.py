@@ -1,0 +1,71 @@
+"""Built files of the web pages, and the response headers that all pages share."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from app.domain.errors import NotFound
+from app.http.preferences import parse_accept
+from app.http.request_headers import combined_header
+from app.http.state import request_state
+
+STATIC_DIR = Path(__file__).parent / "static"
+"""Output of the build: HTML files, and folders of assets in which each file also exists as .br and .gz."""
+
+_CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # Monaco, the editor, writes style elements
+        "font-src 'self' data:",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
+_ENCODINGS = {"br": ".br", "gzip": ".gz"}
+"""Content codings and their file suffixes, the preferred one first."""
+_MEDIA_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain",
+}
+"""Fixed, because other programs can change the table of the operating system."""
+
+
+def page_response(html: str) -> Response:
+    """An HTML page. Browsers revalidate it, because it names assets of the current build."""
+    headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
+    return HTMLResponse(html, headers=headers)
+
+
+def asset_response(folder: Path, request: Request) -> Response:
+    """The asset named by the path parameter `name`, compressed if the client accepts that; or NotFound.
+
+    Asset names contain a hash of the content, so browsers never revalidate them.
+    """
+    name: str = request.path_params["name"]
+    accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
+    encoding = next((coding for coding in _ENCODINGS if accepted.get(coding, 0) > 0), None)
+    files = {file.name: file for file in folder.glob("*")}
+    file = files.get(name + _ENCODINGS[encoding] if encoding else name)
+    if file is None or name.endswith(tuple(_ENCODINGS.values())):
+        raise NotFound("This file was not found: the page has changed. Reload the page.")
+    request_state(request.scope)["disable_timeout"]()  # megabytes take time on a slow connection
+    headers = {**_SECURITY_HEADERS, "Cache-Control": _IMMUTABLE_CACHE, "Vary": "Accept-Encoding"}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    return FileResponse(file, headers=headers, media_type=_MEDIA_TYPES[Path(name).suffix])
