@@ -15,16 +15,16 @@ from tests.factories import NOW
 from tests.platforms.publish_requests import DESTINATION, FixedDeadline, publish_request
 
 
-class Recording:
+class RecordedSandbox:
     """A sandbox whose sleeps are counted and take no time."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self.slept: list[float] = []
+        self.sleeps: list[float] = []
         self.ledger = SandboxStore(file)
         self.sandbox = Sandbox(self.ledger, now=lambda: NOW, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.sleeps.append(seconds)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_an_accounts_name_is_its_script(name: str, behaviour: Behaviour, seconds
 async def test_what_is_published_is_in_the_ledger(
     name: str, attempt: int, slept: list[float]
 ) -> None:
-    made = Recording()
+    made = RecordedSandbox()
     publication = await made.sandbox.publish(publish_request(name, attempt=attempt))
 
     platform_post_id = f"d1e2f3a4b5c6-{attempt}"
@@ -72,7 +72,7 @@ async def test_what_is_published_is_in_the_ledger(
     (entry,) = made.ledger.posts()
     assert (entry.destination_id, entry.account, entry.attempt) == (DESTINATION.id, name, attempt)
     assert await made.sandbox.look_up(publish_request(name, attempt=attempt)) == publication
-    assert made.slept == [*slept, 1]
+    assert made.sleeps == [*slept, 1]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_what_is_refused_is_not_in_the_ledger(
     http_status: int,
     retry_after: float | None,
 ) -> None:
-    made = Recording()
+    made = RecordedSandbox()
     with pytest.raises(NotPublished) as refused:
         await made.sandbox.publish(publish_request(name, attempt=attempt))
 
@@ -106,17 +106,17 @@ async def test_what_is_refused_is_not_in_the_ledger(
 
 
 async def test_one_that_times_out_has_published_before() -> None:
-    made = Recording()
+    made = RecordedSandbox()
     with pytest.raises(TimeoutError, match="the sandbox did not answer"):
         await made.sandbox.publish(publish_request("times-out"))
 
-    assert made.slept == [1, 3]
+    assert made.sleeps == [1, 3]
     assert len(made.ledger.posts()) == 1
     assert isinstance(await made.sandbox.look_up(publish_request("times-out")), Publication)
 
 
 async def test_after_the_deadline_nothing_is_published() -> None:
-    made = Recording()
+    made = RecordedSandbox()
     with pytest.raises(NotPublished, match="did not call the platform"):
         await made.sandbox.publish(publish_request("slow", deadline=FixedDeadline(-1)))
 
@@ -126,7 +126,7 @@ async def test_after_the_deadline_nothing_is_published() -> None:
 async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
     tmp_path: Path,
 ) -> None:
-    made = Recording(tmp_path)
+    made = RecordedSandbox(tmp_path)
     with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as refused:
         await made.sandbox.publish(publish_request("succeeds"))
 
@@ -140,7 +140,7 @@ async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
 
 
 async def test_without_its_file_it_cannot_say_what_is_published(tmp_path: Path) -> None:
-    made = Recording(tmp_path)
+    made = RecordedSandbox(tmp_path)
     with structlog.testing.capture_logs() as logs:
         assert await made.sandbox.look_up(publish_request("succeeds")) is LookupMiss.INCONCLUSIVE
 

@@ -13,7 +13,7 @@ FIRST = WorkspaceId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
 SECOND = WorkspaceId(UUID("07a5e8f2-3c11-4a52-9d0b-6a7e5a3b2c1d"))
 
 
-def numbered(count: int) -> set[WorkspaceId]:
+def workspace_ids(count: int) -> set[WorkspaceId]:
     return {WorkspaceId(UUID(int=number)) for number in range(count)}
 
 
@@ -25,7 +25,7 @@ def numbered(count: int) -> set[WorkspaceId]:
             {FIRST, SECOND},
             "07a5e8f2-3c11-4a52-9d0b-6a7e5a3b2c1d,f47ac10b-58cc-4372-a567-0e02b2c3d479",
         ),
-        (numbered(MAX_WORKSPACES_PER_PAYLOAD + 1), ""),
+        (workspace_ids(MAX_WORKSPACES_PER_PAYLOAD + 1), ""),
     ],
 )
 def test_it_names_the_workspaces_or_says_any(workspaces: set[WorkspaceId], payload: str) -> None:
@@ -34,9 +34,9 @@ def test_it_names_the_workspaces_or_says_any(workspaces: set[WorkspaceId], paylo
 
 @pytest.mark.parametrize("count", [1, 2, MAX_WORKSPACES_PER_PAYLOAD])
 def test_what_is_named_is_read_again(count: int) -> None:
-    payload = encode_payload(numbered(count))
+    payload = encode_payload(workspace_ids(count))
 
-    assert decode_payload(payload) == sorted(numbered(count))
+    assert decode_payload(payload) == sorted(workspace_ids(count))
     assert len(payload.encode()) < 8000
 
 

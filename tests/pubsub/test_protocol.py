@@ -14,18 +14,18 @@ from tests.pubsub.recorded_wake_ups import RecordedWakeUps
 
 FIRST, SECOND = (WorkspaceId(UUID(int=number)) for number in (1, 2))
 
-NOBODY_THERE = {"host": "127.0.0.1", "port": 1, "user": "nobody", "database": "none", "ssl": False}
+UNREACHABLE_OPTIONS = {"host": "127.0.0.1", "port": 1, "user": "nobody", "database": "none", "ssl": False}
 
-Make = Callable[[], ChangeNotifier]
+NotifierFactory = Callable[[], ChangeNotifier]
 
 
-@pytest.fixture(params=[MemoryChangeNotifier, lambda: PostgreSQLChangeNotifier(NOBODY_THERE)])
-def make(request: pytest.FixtureRequest) -> Make:
-    chosen: Make = request.param
+@pytest.fixture(params=[MemoryChangeNotifier, lambda: PostgreSQLChangeNotifier(UNREACHABLE_OPTIONS)])
+def make_notifier(request: pytest.FixtureRequest) -> NotifierFactory:
+    chosen: NotifierFactory = request.param
     return chosen
 
 
-async def test_tell_wakes_its_own_process_before_it_returns(make: Make) -> None:
+async def test_tell_wakes_its_own_process_before_it_returns(make: NotifierFactory) -> None:
     wake_ups, woken = make(), RecordedWakeUps()
     async with wake_ups.listen(woken):
         for each in (FIRST, SECOND, FIRST):
@@ -33,7 +33,7 @@ async def test_tell_wakes_its_own_process_before_it_returns(make: Make) -> None:
         assert woken.drain() == [FIRST, SECOND, FIRST]
 
 
-async def test_nobody_is_woken_before_and_after(make: Make) -> None:
+async def test_nobody_is_woken_before_and_after(make: NotifierFactory) -> None:
     wake_ups, woken = make(), RecordedWakeUps()
     wake_ups.notify(FIRST)
     async with wake_ups.listen(woken):
@@ -42,7 +42,7 @@ async def test_nobody_is_woken_before_and_after(make: Make) -> None:
     assert woken.drain() == []
 
 
-async def test_whoever_runs_next_is_woken_alone(make: Make) -> None:
+async def test_whoever_runs_next_is_woken_alone(make: NotifierFactory) -> None:
     wake_ups, woken = make(), [RecordedWakeUps(), RecordedWakeUps()]
     for each in woken:
         async with wake_ups.listen(each):
@@ -50,7 +50,7 @@ async def test_whoever_runs_next_is_woken_alone(make: Make) -> None:
     assert [each.drain() for each in woken] == [[FIRST], [FIRST]]
 
 
-async def test_an_error_within_passes_through_and_ends_it(make: Make) -> None:
+async def test_an_error_within_passes_through_and_ends_it(make: NotifierFactory) -> None:
     wake_ups, woken = make(), RecordedWakeUps()
     with pytest.raises(ValueError, match="within"):
         async with wake_ups.listen(woken):
@@ -59,7 +59,7 @@ async def test_an_error_within_passes_through_and_ends_it(make: Make) -> None:
     assert woken.drain() == []
 
 
-def test_it_runs_in_one_event_loop_after_the_other(make: Make) -> None:
+def test_it_runs_in_one_event_loop_after_the_other(make: NotifierFactory) -> None:
     wake_ups = make()
 
     async def run() -> list[WorkspaceId | None]:

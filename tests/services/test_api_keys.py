@@ -15,7 +15,7 @@ from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 SECOND = timedelta(seconds=1)
 
 
-class Clock:
+class ManualClock:
     """Seconds that run as the test says."""
 
     seconds = 0.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 async def test_a_revoked_key_is_believed_for_a_second_and_no_longer(database: Database) -> None:
-    key, clock = await add_api_key(database, await add_workspace(database)), Clock()
+    key, clock = await add_api_key(database, await add_workspace(database)), ManualClock()
     keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=clock)
     seen = await keys.authenticate(key.token, NOW)
     await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)
@@ -40,7 +40,7 @@ async def test_a_revoked_key_is_believed_for_a_second_and_no_longer(database: Da
 async def test_a_key_that_has_ended_is_not_believed(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, expires_at=NOW + SECOND)
-    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=Clock())
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=ManualClock())
     await keys.authenticate(key.token, NOW)
 
     with pytest.raises(InvalidApiKey):
@@ -50,7 +50,7 @@ async def test_a_key_that_has_ended_is_not_believed(database: Database) -> None:
 async def test_who_believes_nothing_looks_each_time(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
     keys = ApiKeyAuthenticator(
-        database, prefix=KEY_PREFIX, monotonic=Clock(), cache_ttl=timedelta(0)
+        database, prefix=KEY_PREFIX, monotonic=ManualClock(), cache_ttl=timedelta(0)
     )
     seen = await keys.authenticate(key.token, NOW)
     await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)

@@ -42,10 +42,10 @@ from tests.factories import (
 from tests.recording_driver import record_statements
 
 SECOND = timedelta(seconds=1)
-SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
+DISABLED_MESSAGE = "The account is switched off or disconnected. Connect it again to post."
 
 
-async def failures(database: Database) -> list[tuple[WorkspaceId, int, str | None]]:
+async def auth_failures(database: Database) -> list[tuple[WorkspaceId, int, str | None]]:
     """Workspace, account and error of what failed as AUTH, in their order."""
     async with database.unscoped_connection() as connection:
         rows = await connection.execute(
@@ -56,7 +56,7 @@ async def failures(database: Database) -> list[tuple[WorkspaceId, int, str | Non
         return [(row.workspace_id, row.account_id, row.error) for row in rows]
 
 
-async def events(database: Database) -> list[str]:
+async def stored_events(database: Database) -> list[str]:
     async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Event.kind, Event.actor_key_id, Event.payload).order_by(
@@ -110,10 +110,10 @@ async def test_exactly_the_accounts_that_cannot_post_fail_what_is_due(database: 
     assert len(lost) == 20
     await fail_due_on_blocked_accounts(database, NOW)
 
-    assert [(workspace, account) for workspace, account, _ in await failures(database)] == sorted(
+    assert [(workspace, account) for workspace, account, _ in await auth_failures(database)] == sorted(
         lost
     )
-    assert await events(database) == ["post.changed", "destination.changed"] * 20
+    assert await stored_events(database) == ["post.changed", "destination.changed"] * 20
     assert await find_problems(database) == []
 
 
@@ -149,8 +149,8 @@ async def test_many_fail_in_one_call_the_longest_due_first(acme: Tenant) -> None
 
     await fail_due_on_blocked_accounts(acme.database, NOW)
 
-    found = await failures(acme.database)
-    assert found == [(acme.workspace, account, SWITCHED_OFF)] * (MAX_POSTS_PER_TRANSACTION + 1)
+    found = await auth_failures(acme.database)
+    assert found == [(acme.workspace, account, DISABLED_MESSAGE)] * (MAX_POSTS_PER_TRANSACTION + 1)
     assert await find_problems(acme.database) == []
 
 
@@ -164,7 +164,7 @@ async def test_a_call_ends_after_so_many_transactions_and_the_next_one_goes_on(
     counts = []
     for _ in range(2):
         await fail_due_on_blocked_accounts(acme.database, NOW)
-        counts.append(len(await failures(acme.database)))
+        counts.append(len(await auth_failures(acme.database)))
 
     assert counts == [MAX_TRANSACTIONS_PER_RUN, MAX_TRANSACTIONS_PER_RUN + 1]
 
@@ -183,8 +183,8 @@ async def test_processes_at_once_fail_each_row_once(acme: Tenant, database_url: 
 
     await asyncio.gather(*(process() for _ in range(4)))
 
-    assert len(await failures(acme.database)) == 180
-    assert (await events(acme.database)).count("destination.changed") == 180
+    assert len(await auth_failures(acme.database)) == 180
+    assert (await stored_events(acme.database)).count("destination.changed") == 180
     assert await find_problems(acme.database) == []
 
 
@@ -209,5 +209,5 @@ async def test_what_was_reconnected_in_between_does_not_fail(
         async with asyncio.timeout(10):
             await (await run_in_transaction(acme.database, errand, reconnect))
 
-    assert await failures(acme.database) == []
-    assert await events(acme.database) == []
+    assert await auth_failures(acme.database) == []
+    assert await stored_events(acme.database) == []

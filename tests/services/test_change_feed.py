@@ -28,7 +28,7 @@ from tests.services.publishing_calls import write_context
 
 
 @pytest.fixture
-async def woken(anyio_backend: str, database_url: str) -> AsyncIterator[FeedScenario]:
+async def feed_scenario(anyio_backend: str, database_url: str) -> AsyncIterator[FeedScenario]:
     """Where nobody looks for changes unless there is a wake-up."""
     async with open_feed_scenario(database_url, NO_POLLING) as made:
         yield made

@@ -26,19 +26,19 @@ from tests.services.feed_scenario import (
     wait_until,
 )
 
-KEPT = 500
-AT_ONCE = 100
+RETAINED_CHANGES = 500
+BATCH_SIZE = 100
 
 
 @pytest.fixture
-async def woken(anyio_backend: str, database_url: str) -> AsyncIterator[FeedScenario]:
+async def feed_scenario(anyio_backend: str, database_url: str) -> AsyncIterator[FeedScenario]:
     """Where nobody looks for changes unless there is a wake-up."""
     async with open_feed_scenario(database_url, NO_POLLING) as made:
         yield made
 
 
-async def forget(here: FeedScenario, until_: int) -> None:
-    await here.database.write(partial(delete_events, workspace_id=here.workspace, last_seq=until_))
+async def prune_until(scenario: FeedScenario, until_: int) -> None:
+    await scenario.database.write(partial(delete_events, workspace_id=scenario.workspace, last_seq=until_))
 
 
 async def test_nothing_runs_on_when_the_last_follower_has_left(woken: FeedScenario) -> None:
@@ -62,7 +62,7 @@ async def test_whoever_leaves_just_when_there_is_something_new_can_leave(
 ) -> None:
     """However many steps of the event loop lie between the wake-up and the end."""
 
-    async def leave_after(steps: int) -> None:
+    async def cancel_after(steps: int) -> None:
         async with woken.subscribe():
             await woken.wait_until_idle()
             woken.feed.wake(woken.workspace)
@@ -70,7 +70,7 @@ async def test_whoever_leaves_just_when_there_is_something_new_can_leave(
                 await asyncio.sleep(0)
 
     for steps in range(6):
-        leaving = {asyncio.create_task(leave_after(steps))}
+        leaving = {asyncio.create_task(cancel_after(steps))}
         _, left_behind = await asyncio.wait(leaving, timeout=TIMEOUT_SECONDS)
         assert left_behind == set()
 
@@ -96,11 +96,11 @@ async def test_who_is_cancelled_while_it_reads_for_itself_has_lost_nothing(
         await woken.wait_until_idle()
         reading = asyncio.Event()
 
-        async def stay() -> None:
+        async def block_read() -> None:
             reading.set()
             await asyncio.Event().wait()
 
-        woken.interceptor.before_statement = stay
+        woken.interceptor.before_statement = block_read
         task = asyncio.create_task(receive_seqs(following, 3))
         await reading.wait()
         task.cancel()
@@ -116,8 +116,8 @@ async def test_who_falls_far_behind_reads_what_the_others_have_not_kept(
     async with woken.subscribe() as slow, woken.subscribe() as quick, woken.subscribe() as choosy:
         await woken.wait_until_idle()
         for _ in range(7):
-            await woken.append_and_notify(AT_ONCE)
-            await receive_seqs(quick, AT_ONCE)
+            await woken.append_and_notify(BATCH_SIZE)
+            await receive_seqs(quick, BATCH_SIZE)
         before = await woken.wait_until_idle()
 
         in_parts: list[list[int]] = [[0]]
@@ -126,7 +126,7 @@ async def test_who_falls_far_behind_reads_what_the_others_have_not_kept(
 
         assert [seq for part in in_parts for seq in part] == list(range(told + 1))
         # Pages of the database, and then all that is kept.
-        assert len(in_parts[-1]) == KEPT
+        assert len(in_parts[-1]) == RETAINED_CHANGES
         assert await woken.wait_until_idle() - before == 3 * len(in_parts[1:-1])
         await woken.append_and_notify(1)
         assert await receive_seqs(slow, 1) == await receive_seqs(quick, 1) == [told + 1]
@@ -139,21 +139,21 @@ async def test_who_follows_keeps_up_with_the_reader_of_many_changes(woken: FeedS
     """Where a read need not wait for anything, too."""
     async with woken.subscribe() as following:
         before = await woken.wait_until_idle()
-        waiting = asyncio.create_task(receive_seqs(following, 3 * KEPT))
-        await woken.append_and_notify(3 * KEPT)
-        assert await waiting == list(range(1, 3 * KEPT + 1))
+        waiting = asyncio.create_task(receive_seqs(following, 3 * RETAINED_CHANGES))
+        await woken.append_and_notify(3 * RETAINED_CHANGES)
+        assert await waiting == list(range(1, 3 * RETAINED_CHANGES + 1))
         # It was left nothing to read for itself.
-        assert await woken.wait_until_idle() - before == 3 * KEPT // AT_ONCE + 1
+        assert await woken.wait_until_idle() - before == 3 * RETAINED_CHANGES // BATCH_SIZE + 1
 
 
 async def test_who_is_just_not_too_far_behind_needs_no_database(woken: FeedScenario) -> None:
     async with woken.subscribe() as slow, woken.subscribe() as quick:
         await woken.wait_until_idle()
-        await woken.append_and_notify(KEPT)
-        await receive_seqs(quick, KEPT)
+        await woken.append_and_notify(RETAINED_CHANGES)
+        await receive_seqs(quick, RETAINED_CHANGES)
         before = await woken.wait_until_idle()
         assert [each.seq for each in await slow.next_changes(ALL_CHANGES)] == list(
-            range(1, KEPT + 1)
+            range(1, RETAINED_CHANGES + 1)
         )
         assert await woken.wait_until_idle() == before
 
@@ -192,7 +192,7 @@ async def test_while_the_database_is_away_who_follows_waits_and_then_goes_on(
     async with open_feed_scenario(database_url, SHORT_POLL_INTERVAL) as here:
         tries: list[None] = []
 
-        async def refuse() -> None:
+        async def refuse_connection() -> None:
             tries.append(None)
             raise ConnectionRefusedError
 
@@ -202,7 +202,7 @@ async def test_while_the_database_is_away_who_follows_waits_and_then_goes_on(
                 assert await receive_seqs(live, 600) == list(range(first, first + 600))
                 with structlog.testing.capture_logs() as logs:
                     tries.clear()
-                    here.interceptor.before_statement = refuse
+                    here.interceptor.before_statement = refuse_connection
                     waiting = [
                         asyncio.create_task(receive_seqs(each, count))
                         for each, count in ((live, 1), (behind, 601))
@@ -221,10 +221,10 @@ async def test_while_the_database_is_away_who_follows_waits_and_then_goes_on(
 async def test_who_begins_to_follow_while_the_database_is_away_is_told_so_and_leaves_nothing(
     woken: FeedScenario,
 ) -> None:
-    async def refuse() -> None:
+    async def refuse_connection() -> None:
         raise ConnectionRefusedError
 
-    woken.interceptor.before_statement = refuse
+    woken.interceptor.before_statement = refuse_connection
     with pytest.raises(ServiceUnavailable):
         async with woken.subscribe():
             pass
@@ -241,7 +241,7 @@ async def test_where_changes_are_forgotten_before_they_were_read_all_must_read_a
         await woken.wait_until_idle()
         waiting = [asyncio.create_task(each.next_changes(ALL_CHANGES)) for each in torn[1:]]
         await append_test_events(woken.database, woken.workspace, numbered_events(3))
-        await forget(woken, 3)
+        await prune_until(woken, 3)
 
         woken.feed.wake(woken.workspace)
 
@@ -272,13 +272,13 @@ async def test_who_was_far_behind_what_is_forgotten_must_read_anew_and_the_other
     woken: FeedScenario,
 ) -> None:
     async with woken.subscribe() as behind, woken.subscribe() as live:
-        await woken.append_and_notify(KEPT + 1)
-        await receive_seqs(live, KEPT + 1)
-        await forget(woken, KEPT)
+        await woken.append_and_notify(RETAINED_CHANGES + 1)
+        await receive_seqs(live, RETAINED_CHANGES + 1)
+        await prune_until(woken, RETAINED_CHANGES)
         with pytest.raises(ResyncRequired):
             await behind.next_changes(ALL_CHANGES)
         await woken.append_and_notify(1)
-        assert await receive_seqs(live, 1) == [KEPT + 2]
+        assert await receive_seqs(live, 1) == [RETAINED_CHANGES + 2]
 
 
 async def test_what_is_forgotten_after_it_was_read_is_told_nevertheless(
@@ -288,5 +288,5 @@ async def test_what_is_forgotten_after_it_was_read_is_told_nevertheless(
         await woken.wait_until_idle()
         await woken.append_and_notify(10)
         await receive_seqs(quick, 10)
-        await forget(woken, 9)
+        await prune_until(woken, 9)
         assert await receive_seqs(slow, 10) == list(range(1, 11))

@@ -55,7 +55,7 @@ from tests.services.publishing_calls import (
 SECOND = timedelta(seconds=1)
 
 
-def ids(claims: list[Claim]) -> list[PostId]:
+def claimed_post_ids(claims: list[Claim]) -> list[PostId]:
     return [each.post.id for each in claims]
 
 
@@ -83,7 +83,7 @@ async def test_the_longest_due_come_first_whatever_made_them_due(acme: Tenant) -
 
     claims = await claim(acme.database)
 
-    assert ids(claims) == [posts[since] for since in sorted(due, reverse=True)]
+    assert claimed_post_ids(claims) == [posts[since] for since in sorted(due, reverse=True)]
     assert [each.lease.fence for each in claims] == [1, 2, 2, 1]
     for each in claims:
         state = each.destination.state
@@ -231,7 +231,7 @@ async def test_a_platform_that_is_named_twice_gives_nothing_twice(acme: Tenant) 
     claims = await claim(acme.database, 10, platforms=["x", "x"])
 
     assert [each.lease.fence for each in claims] == [1, 1, 1]
-    assert len(set(ids(claims))) == 3
+    assert len(set(claimed_post_ids(claims))) == 3
 
 
 async def test_a_key_claims_and_looks_in_its_own_workspace_alone(database: Database) -> None:
@@ -342,8 +342,8 @@ async def test_what_somebody_is_changing_is_passed_over_and_waited_for_by_nobody
     async with acme.database.write_engine.begin() as connection:
         await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{first}' FOR UPDATE")
         async with asyncio.timeout(5):
-            assert ids(await claim(acme.database)) == [second]
-    assert ids(await claim(acme.database)) == [first]
+            assert claimed_post_ids(await claim(acme.database)) == [second]
+    assert claimed_post_ids(await claim(acme.database)) == [first]
 
 
 # Verifications and waiting.
@@ -367,12 +367,12 @@ async def test_unknown_outcomes_are_looked_at_the_longest_unknown_first(acme: Te
 
     claims = await claim_for_verification(acme.database)
 
-    assert ids(claims) == [posts[each] for each in (4, 0, 2, 1)]
+    assert claimed_post_ids(claims) == [posts[each] for each in (4, 0, 2, 1)]
     for each in claims:
         state = each.destination.state
         assert each.expires_at == state.verifiable_at == NOW + MINUTE
         assert (each.lease.token, each.lease.fence) == (state.verification_token, state.fence)
-    assert ids(await claim_for_verification(acme.database, now=NOW + SECOND)) == [posts[3]]
+    assert claimed_post_ids(await claim_for_verification(acme.database, now=NOW + SECOND)) == [posts[3]]
 
 
 async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
@@ -383,27 +383,27 @@ async def test_who_waits_looks_again_until_there_is_something_or_the_time_is_up(
     slept: list[float] = []
     answers: list[list[Claim]] = [[], [], due]
 
-    async def asked() -> list[Claim]:
+    async def next_result() -> list[Claim]:
         return answers.pop(0) if answers else []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    def going_on() -> bool:
+    def is_stopping() -> bool:
         return False
 
-    assert await poll_for_claims(asked, 10 * CLAIM_POLL_INTERVAL, sleep, going_on) == due
+    assert await poll_for_claims(next_result, 10 * CLAIM_POLL_INTERVAL, sleep, is_stopping) == due
     assert slept == [0.25, 0.25]
-    assert await poll_for_claims(asked, 3 * CLAIM_POLL_INTERVAL, sleep, going_on) == []
+    assert await poll_for_claims(next_result, 3 * CLAIM_POLL_INTERVAL, sleep, is_stopping) == []
     assert len(slept) == 5
-    assert await poll_for_claims(asked, timedelta(0), sleep, going_on) == []
+    assert await poll_for_claims(next_result, timedelta(0), sleep, is_stopping) == []
     assert len(slept) == 5
 
 
 async def test_who_waits_claims_nothing_more_once_it_is_to_stop() -> None:
     asked: list[float] = []
 
-    async def nothing() -> list[Claim]:
+    async def claim_nothing() -> list[Claim]:
         asked.append(len(asked))
         return []
 
@@ -411,8 +411,8 @@ async def test_who_waits_claims_nothing_more_once_it_is_to_stop() -> None:
         asked.append(-1)
 
     assert (
-        await poll_for_claims(nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: -1 in asked) == []
+        await poll_for_claims(claim_nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: -1 in asked) == []
     )
     assert asked == [0, -1]
-    assert await poll_for_claims(nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: True) == []
+    assert await poll_for_claims(claim_nothing, 10 * CLAIM_POLL_INTERVAL, sleep, lambda: True) == []
     assert asked == [0, -1, 2]

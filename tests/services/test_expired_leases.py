@@ -33,7 +33,7 @@ async def add_leases(database: Database, posts: int, *, accounts: int = 2) -> No
             await start_attempt(database, each.lease)
 
 
-async def outcomes(database: Database) -> Counter[tuple[object, ...]]:
+async def destination_outcomes(database: Database) -> Counter[tuple[object, ...]]:
     async with database.unscoped_connection() as connection:
         rows = await connection.execute(
             select(Destination.status, Destination.outcome, Destination.error_code)
@@ -41,8 +41,8 @@ async def outcomes(database: Database) -> Counter[tuple[object, ...]]:
         return Counter(tuple(row) for row in rows)
 
 
-RELEASED = ("queued", "none", None)
-UNKNOWN = ("failed", "unknown", "OUTCOME_UNKNOWN")
+RELEASED_OUTCOME = ("queued", "none", None)
+UNKNOWN_OUTCOME = ("failed", "unknown", "OUTCOME_UNKNOWN")
 
 
 async def test_what_was_started_is_unknown_and_the_rest_is_anybodys(database: Database) -> None:
@@ -51,7 +51,7 @@ async def test_what_was_started_is_unknown_and_the_rest_is_anybodys(database: Da
 
     await settle_expired_leases(database, NOW + MINUTE)
 
-    assert await outcomes(database) == {RELEASED: 6, UNKNOWN: 6}
+    assert await destination_outcomes(database) == {RELEASED_OUTCOME: 6, UNKNOWN_OUTCOME: 6}
     assert len(await claim(database, now=NOW + MINUTE)) == 6
     assert await find_problems(database) == []
 
@@ -80,7 +80,7 @@ async def test_processes_at_once_settle_each_lease_once(
 
     await asyncio.gather(*(process() for _ in range(4)))
 
-    assert await outcomes(database) == {RELEASED: 10, UNKNOWN: 10}
+    assert await destination_outcomes(database) == {RELEASED_OUTCOME: 10, UNKNOWN_OUTCOME: 10}
     async with database.unscoped_connection() as connection:
         lost = [
             row.destination_id
@@ -108,7 +108,7 @@ async def test_a_call_settles_so_many_and_the_next_one_goes_on(acme: Tenant) -> 
     counts = []
     for _ in range(2):
         await settle_expired_leases(acme.database, NOW + MINUTE)
-        counts.append((await outcomes(acme.database))[RELEASED])
+        counts.append((await destination_outcomes(acme.database))[RELEASED_OUTCOME])
 
     assert counts == [MAX_LEASES_PER_RUN, MAX_LEASES_PER_RUN + 1]
 
@@ -132,7 +132,7 @@ async def test_what_is_reported_while_it_is_settled_is_not_lost(
         )
 
     assert [each.receipt for each in told[:10] if each] == [Receipt.RECORDED] * 10
-    assert await outcomes(acme.database) == {("published", "published", None): 10}
+    assert await destination_outcomes(acme.database) == {("published", "published", None): 10}
     assert await find_problems(acme.database) == []
 
 
@@ -152,10 +152,10 @@ async def test_a_post_that_somebody_holds_for_too_long_holds_up_no_other(
             with pytest.raises(ServiceUnavailable):
                 await settle_expired_leases(impatient, NOW + MINUTE)
 
-    assert await outcomes(database) == {
-        RELEASED: 2,
-        UNKNOWN: 2,
+    assert await destination_outcomes(database) == {
+        RELEASED_OUTCOME: 2,
+        UNKNOWN_OUTCOME: 2,
         ("publishing", "none", None): 2,
     }
     await settle_expired_leases(database, NOW + MINUTE)
-    assert await outcomes(database) == {RELEASED: 3, UNKNOWN: 3}
+    assert await destination_outcomes(database) == {RELEASED_OUTCOME: 3, UNKNOWN_OUTCOME: 3}

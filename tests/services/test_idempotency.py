@@ -12,7 +12,7 @@ from app.services.idempotency import prune_idempotency_keys
 from tests.factories import NOW, add_workspace
 
 
-async def keep(database: Database, workspace: WorkspaceId, *expiries: datetime) -> None:
+async def add_keys(database: Database, workspace: WorkspaceId, *expiries: datetime) -> None:
     rows: list[dict[str, Any]] = [
         {
             "workspace_id": workspace,
@@ -32,7 +32,7 @@ async def keep(database: Database, workspace: WorkspaceId, *expiries: datetime) 
     await database.write(work)
 
 
-async def kept(database: Database) -> list[datetime]:
+async def stored_keys(database: Database) -> list[datetime]:
     async with database.unscoped_connection() as connection:
         return list(
             await connection.scalars(
@@ -46,10 +46,10 @@ async def test_what_has_expired_is_forgotten_however_much_it_is(database: Databa
     for number in range(2):
         workspace = await add_workspace(database)
         old = [NOW - timedelta(seconds=second // 2) for second in range(1, 1300)]
-        await keep(database, workspace, *old, NOW, later[number])
+        await add_keys(database, workspace, *old, NOW, later[number])
 
     await prune_idempotency_keys(database, NOW)
 
-    assert await kept(database) == later
+    assert await stored_keys(database) == later
     await prune_idempotency_keys(database, NOW)
-    assert await kept(database) == later
+    assert await stored_keys(database) == later

@@ -55,7 +55,7 @@ async def add_claim(tenant: Tenant) -> Claim:
     return only
 
 
-async def log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
+async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
     """Kind, number, fence and outcome of each attempt, and which evidence counts."""
     reader = database.read(lease.workspace_id)
     attempts = await load_attempts(reader, lease.destination_id)
@@ -93,7 +93,7 @@ async def test_a_post_is_claimed_started_and_published_as_its_publisher_tells(ac
     ]
 
     assert receipts == [Receipt.RECORDED, Receipt.REPEATED]
-    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
+    assert await attempt_log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
     (state,) = await destination_states(acme.database, acme.workspace, given.post.id)
     assert (state.status, state.published_at) == (DestinationStatus.PUBLISHED, NOW)
     assert await find_problems(acme.database) == []
@@ -105,7 +105,7 @@ async def test_reports_at_once_are_one(acme: Tenant, database_url: str) -> None:
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         told = await run_concurrently(report_published(busy, given.lease) for _ in range(8))
     assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
-    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
+    assert await attempt_log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
     assert await find_problems(acme.database) == []
 
 
@@ -125,7 +125,7 @@ async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> No
         Receipt.REPEATED,
         Receipt.REPEATED,
     ]
-    assert await log(acme.database, first.lease) == sorted(
+    assert await attempt_log(acme.database, first.lease) == sorted(
         [
             ("late", None, 1, "published", True),
             ("late", None, 2, "published", False),
@@ -209,7 +209,7 @@ async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goe
             write_context(acme.workspace, later),
             post.id,
             on[0],
-            published_elsewhere("job-1"),
+            external_publication("job-1"),
             RETRY_CONTEXT,
             new_id=uuid4,
         )
@@ -352,7 +352,7 @@ async def test_a_person_settles_an_unknown_outcome_once(acme: Tenant, is_there: 
 async def test_what_a_person_settles_must_be_there(acme: Tenant) -> None:
     for workspace, destination in (
         (acme.workspace, UUID(int=77)),
-        (await add_workspace(acme.database), await _unknown(acme)),
+        (await add_workspace(acme.database), await _add_unknown(acme)),
     ):
         work = service.reconcile_destination(
             acme.database, write_context(workspace), DestinationId(destination), None
@@ -360,12 +360,12 @@ async def test_what_a_person_settles_must_be_there(acme: Tenant) -> None:
         assert await error_code(work) == "not_found"
 
 
-async def _unknown(tenant: Tenant) -> DestinationId:
+async def _add_unknown(tenant: Tenant) -> DestinationId:
     account = await add_account(tenant.database, tenant.workspace)
     return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
 
 
-def published_elsewhere(key: str) -> ExternalAttempt:
+def external_publication(key: str) -> ExternalAttempt:
     return ExternalAttempt(
         attempt_key=key,
         worker="cron",
@@ -380,7 +380,7 @@ async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    result = published_elsewhere("job-1")
+    result = external_publication("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         told = await run_concurrently(
@@ -414,9 +414,9 @@ async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) 
     kept = (await add_post(acme.database, acme.workspace, {account: queued()})).id
     gone = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
     imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
-    result = published_elsewhere("k")
+    result = external_publication("k")
 
-    async def code(workspace: WorkspaceId, post: Any, on: int) -> str | None:
+    async def record_error(workspace: WorkspaceId, post: Any, on: int) -> str | None:
         return await error_code(
             service.record_result(
                 acme.database,
@@ -429,8 +429,8 @@ async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) 
             )
         )
 
-    assert await code(acme.workspace, kept, 9) == "not_found"
-    assert await code(acme.workspace, gone, account) == "not_found"
-    assert await code(acme.workspace, imported, account) == "conflict"
-    assert await code(other, kept, account) == "not_found"
-    assert await code(acme.workspace, kept, account) is None
+    assert await record_error(acme.workspace, kept, 9) == "not_found"
+    assert await record_error(acme.workspace, gone, account) == "not_found"
+    assert await record_error(acme.workspace, imported, account) == "conflict"
+    assert await record_error(other, kept, account) == "not_found"
+    assert await record_error(acme.workspace, kept, account) is None

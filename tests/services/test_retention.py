@@ -25,28 +25,28 @@ from tests.db.repositories.event_rows import (
 from tests.factories import NOW, add_workspace
 from tests.services.publishing_calls import error_code, run_concurrently
 
-KEPT_FOR = timedelta(days=30)
+RETENTION = timedelta(days=30)
 MOMENT = timedelta(milliseconds=1)
-OLD = NOW - KEPT_FOR - MOMENT
-YOUNG = NOW - KEPT_FOR
+EXPIRED_AT = NOW - RETENTION - MOMENT
+RETAINED_AT = NOW - RETENTION
 
 
-async def forget(database: Database, now: datetime = NOW) -> None:
-    await prune_events(database, now, retention=KEPT_FOR)
+async def prune(database: Database, now: datetime = NOW) -> None:
+    await prune_events(database, now, retention=RETENTION)
 
 
-HISTORIES: list[tuple[list[datetime], list[int]]] = [
+RETENTION_CASES: list[tuple[list[datetime], list[int]]] = [
     ([], []),
-    ([OLD], [1]),
-    ([OLD, OLD, OLD], [3]),
-    ([OLD, OLD, YOUNG], [2, 3]),
-    ([OLD, OLD, OLD, YOUNG, NOW], [3, 4, 5]),
-    ([OLD, YOUNG, NOW], [1, 2, 3]),
-    ([YOUNG, YOUNG], [1, 2]),
+    ([EXPIRED_AT], [1]),
+    ([EXPIRED_AT, EXPIRED_AT, EXPIRED_AT], [3]),
+    ([EXPIRED_AT, EXPIRED_AT, RETAINED_AT], [2, 3]),
+    ([EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, RETAINED_AT, NOW], [3, 4, 5]),
+    ([EXPIRED_AT, RETAINED_AT, NOW], [1, 2, 3]),
+    ([RETAINED_AT, RETAINED_AT], [1, 2]),
     # A clock that was set back.
-    ([OLD, OLD, YOUNG, OLD, OLD], [2, 3, 4, 5]),
-    ([YOUNG, OLD, OLD], [1, 2, 3]),
-    ([OLD, OLD, OLD, NOW + KEPT_FOR, OLD, OLD, NOW], [3, 4, 5, 6, 7]),
+    ([EXPIRED_AT, EXPIRED_AT, RETAINED_AT, EXPIRED_AT, EXPIRED_AT], [2, 3, 4, 5]),
+    ([RETAINED_AT, EXPIRED_AT, EXPIRED_AT], [1, 2, 3]),
+    ([EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, NOW + RETENTION, EXPIRED_AT, EXPIRED_AT, NOW], [3, 4, 5, 6, 7]),
 ]
 """When things happened in a workspace, and which of them are kept."""
 
@@ -55,20 +55,20 @@ async def test_of_what_is_old_the_last_stays_and_whatever_is_behind_it(
     database: Database,
 ) -> None:
     kept_in: dict[WorkspaceId, list[int]] = {}
-    for times, kept in HISTORIES:
+    for times, kept in RETENTION_CASES:
         workspace = await add_workspace(database)
         await append_events_at(database, workspace, times)
         kept_in[workspace] = kept
     before = await all_rows(database)
 
-    await forget(database)
+    await prune(database)
 
     after = await all_rows(database)
     assert after["event"] == [row for row in before["event"] if row[1] in kept_in[row[0]]]
     assert {each: await stored_seqs(database, each) for each in kept_in} == kept_in
     assert {**after, "event": ()} == {**before, "event": ()}
     assert await find_problems(database) == []
-    await forget(database)
+    await prune(database)
     assert await all_rows(database) == after
 
 
@@ -77,27 +77,27 @@ async def test_who_looks_often_misses_nothing_where_next_to_nothing_happens(
 ) -> None:
     workspace = await add_workspace(database)
     reader = database.read(workspace)
-    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
-    await forget(database)
-    seen_all = FeedPosition(3, OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
+    await prune(database)
+    seen_all = FeedPosition(3, EXPIRED_AT)
 
     await append_test_events(database, workspace, numbered_events(2))
-    await forget(database)
+    await prune(database)
 
     assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
-    later = NOW + KEPT_FOR
-    await forget(database, later)
+    later = NOW + RETENTION
+    await prune(database, later)
     assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
-    await forget(database, later + MOMENT)
+    await prune(database, later + MOMENT)
     assert await stored_seqs(database, workspace) == [5]
     assert await error_code(check_position(reader, seen_all)) == "resync_required"
 
 
 async def test_a_cursor_that_is_good_afterwards_misses_nothing(database: Database) -> None:
     workspace = await add_workspace(database)
-    times = [OLD, OLD, OLD, YOUNG, OLD, NOW, NOW]
+    times = [EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, RETAINED_AT, EXPIRED_AT, NOW, NOW]
     await append_events_at(database, workspace, times)
-    await forget(database)
+    await prune(database)
 
     reader = database.read(workspace)
     found: list[object] = []
@@ -121,8 +121,8 @@ async def test_however_many_are_old_all_of_them_go_a_thousand_at_once(
     database: Database, old: int
 ) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(old), occurred_at=OLD)
-    await append_test_events(database, workspace, numbered_events(2), occurred_at=YOUNG)
+    await append_test_events(database, workspace, numbered_events(old), occurred_at=EXPIRED_AT)
+    await append_test_events(database, workspace, numbered_events(2), occurred_at=RETAINED_AT)
     deleted: list[int] = []
 
     def note(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
@@ -132,7 +132,7 @@ async def test_however_many_are_old_all_of_them_go_a_thousand_at_once(
     engine = database.write_engine.sync_engine
     event.listen(engine, "after_cursor_execute", note)
     try:
-        await forget(database)
+        await prune(database)
     finally:
         event.remove(engine, "after_cursor_execute", note)
 
@@ -145,11 +145,11 @@ async def test_several_processes_may_forget_at_once_while_somebody_writes(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(2100), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(2100), occurred_at=EXPIRED_AT)
     async with Database(database_url, timeout=timedelta(minutes=1)) as other:
         await run_concurrently(
             [
-                *(forget(each) for each in (database, other, database, other)),
+                *(prune(each) for each in (database, other, database, other)),
                 *(append_test_events(other, workspace, numbered_events(1)) for _ in range(5)),
             ]
         )
@@ -161,9 +161,9 @@ async def test_a_service_forgets_what_is_older_than_it_is_told_to_keep(
     database: Database,
 ) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=NOW)
-    async with app_client(database, now=YOUNG):
+    async with app_client(database, now=RETAINED_AT):
         pass
     assert await stored_seqs(database, workspace) == [1, 2, 3, 4, 5, 6]
     async with app_client(database):

@@ -23,38 +23,38 @@ from tests.services.publishing_calls import write_context
 EVENT = Event(kind=EventKind.POST_CHANGED, changes={})
 
 
-class Told:
+class RecordingCallback:
     """Notes each workspace, and which events another connection finds there at that moment."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.of: list[tuple[WorkspaceId, list[int]]] = []
+        self.notifications: list[tuple[WorkspaceId, list[int]]] = []
 
     def __call__(self, workspace_id: WorkspaceId) -> None:
         with ThreadPoolExecutor(1) as elsewhere:
-            seen = elsewhere.submit(asyncio.run, self._look(workspace_id)).result()
-        self.of.append((workspace_id, seen))
+            seen = elsewhere.submit(asyncio.run, self._read_events(workspace_id)).result()
+        self.notifications.append((workspace_id, seen))
 
-    async def _look(self, workspace_id: WorkspaceId) -> list[int]:
+    async def _read_events(self, workspace_id: WorkspaceId) -> list[int]:
         async with Database(self._url) as database:
             return await stored_seqs(database, workspace_id)
 
 
 @pytest.fixture
-async def writer(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
+async def writing_database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     async with Database(database_url) as database:
         yield database
 
 
 @pytest.fixture
-def told(writer: Database, database_url: str) -> Iterator[Told]:
-    telling = Told(database_url)
+def notifications(writer: Database, database_url: str) -> Iterator[RecordingCallback]:
+    telling = RecordingCallback(database_url)
     with writer.on_commit(telling):
         yield telling
 
 
 async def test_a_write_is_told_once_however_much_it_changed_and_when_it_can_be_read(
-    writer: Database, told: Told
+    writer: Database, told: RecordingCallback
 ) -> None:
     first, second = [await add_workspace(writer) for _ in range(2)]
     posts = {}
@@ -70,21 +70,21 @@ async def test_a_write_is_told_once_however_much_it_changed_and_when_it_can_be_r
         )
     await delete_post(writer, write_context(first), posts[first].id, expected_version=None)
 
-    assert told.of == [(first, [1, 2, 3]), (second, [1, 2, 3]), (first, [1, 2, 3, 4, 5, 6])]
+    assert told.notifications == [(first, [1, 2, 3]), (second, [1, 2, 3]), (first, [1, 2, 3, 4, 5, 6])]
 
 
-async def test_a_write_that_changed_nothing_is_not_told(writer: Database, told: Told) -> None:
+async def test_a_write_that_changed_nothing_is_not_told(writer: Database, told: RecordingCallback) -> None:
     workspace = await add_workspace(writer)
 
-    async def look(writing: UnitOfWork) -> int:
+    async def read_posts(writing: UnitOfWork) -> int:
         return len(await writing.load_posts([PostId(uuid4())]))
 
-    assert await run_in_transaction(writer, write_context(workspace), look) == 0
-    assert told.of == []
+    assert await run_in_transaction(writer, write_context(workspace), read_posts) == 0
+    assert told.notifications == []
 
 
 async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
-    writer: Database, told: Told
+    writer: Database, told: RecordingCallback
 ) -> None:
     workspace = await add_workspace(writer)
     before = await all_rows(writer)
@@ -107,14 +107,14 @@ async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
             new_id=uuid4,
         )
     with pytest.raises(ValueError, match="there is no workspace"):
-        await run_in_transaction(writer, write_context(WorkspaceId(uuid4())), tell_of_one)
+        await run_in_transaction(writer, write_context(WorkspaceId(uuid4())), add_one_event)
 
-    assert told.of == []
+    assert told.notifications == []
     assert await all_rows(writer) == before
 
 
 async def test_a_write_that_had_to_be_tried_again_is_told_once(
-    writer: Database, told: Told
+    writer: Database, told: RecordingCallback
 ) -> None:
     workspace = await add_workspace(writer)
     tries = []
@@ -131,23 +131,23 @@ async def test_a_write_that_had_to_be_tried_again_is_told_once(
     await run_in_transaction(writer, write_context(workspace), work)
 
     assert len(tries) == 3
-    assert told.of == [(workspace, [1])]
+    assert told.notifications == [(workspace, [1])]
 
 
-async def tell_of_one(writing: UnitOfWork) -> None:
+async def add_one_event(writing: UnitOfWork) -> None:
     writing.add_event(EVENT)
 
 
 async def test_all_are_told_who_wait_and_as_long_as_they_do(writer: Database) -> None:
     workspace = await add_workspace(writer)
     heard: list[str] = []
-    await run_in_transaction(writer, write_context(workspace), tell_of_one)
+    await run_in_transaction(writer, write_context(workspace), add_one_event)
     with writer.on_commit(lambda _of: heard.append("first")):
-        await run_in_transaction(writer, write_context(workspace), tell_of_one)
+        await run_in_transaction(writer, write_context(workspace), add_one_event)
         with writer.on_commit(lambda _of: heard.append("second")):
-            await run_in_transaction(writer, write_context(workspace), tell_of_one)
-        await run_in_transaction(writer, write_context(workspace), tell_of_one)
-    await run_in_transaction(writer, write_context(workspace), tell_of_one)
+            await run_in_transaction(writer, write_context(workspace), add_one_event)
+        await run_in_transaction(writer, write_context(workspace), add_one_event)
+    await run_in_transaction(writer, write_context(workspace), add_one_event)
 
     assert heard == ["first", "first", "second", "first"]
     assert await stored_seqs(writer, workspace) == [1, 2, 3, 4, 5]

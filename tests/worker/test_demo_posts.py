@@ -17,7 +17,7 @@ from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
 from tests.worker.worker_bench import TIMEOUT_SECONDS, ManualClock, WorkerBench
 
-Ended = tuple[str, str, str | None, int]
+SentResult = tuple[str, str, str | None, int]
 
 
 async def test_they_end_in_every_way_within_two_minutes(database: Database) -> None:
@@ -27,12 +27,12 @@ async def test_they_end_in_every_way_within_two_minutes(database: Database) -> N
     await send_demo_posts(database, new_id=uuid4, now=clock.now())
     bench = WorkerBench(database, clock=clock)
     async with bench.running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
-        while any(status in ("queued", "publishing") for _, status, _, _ in await _sent(database)):
+        while any(status in ("queued", "publishing") for _, status, _, _ in await _sent_results(database)):
             clock.seconds += 0.5
             await asyncio.sleep(0.02)
 
     assert 55 < clock.seconds < 120
-    assert Counter(await _sent(database)) == {
+    assert Counter(await _sent_results(database)) == {
         ("succeeds", "published", None, 1): 6,
         ("flaky", "published", None, 2): 2,
         ("rate-limited", "published", None, 2): 2,
@@ -57,7 +57,7 @@ async def test_their_accounts_are_made_once(database: Database) -> None:
     assert sorted(str(name) for _, name in made) == sorted(Behaviour)
 
 
-async def _sent(database: Database) -> list[Ended]:
+async def _sent_results(database: Database) -> list[SentResult]:
     """Account, status, error's code and attempts of everything on the sandbox."""
     rows = await _rows(
         database,

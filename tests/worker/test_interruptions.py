@@ -34,42 +34,42 @@ from tests.worker.worker_bench import (
 T = TypeVar("T")
 
 REGULAR, LATE = AttemptKind.REGULAR, AttemptKind.LATE
-AT_42 = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
+PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
-class Held(ScriptedPlatform):
+class HeldPlatform(ScriptedPlatform):
     """A platform that publishes when the test lets it."""
 
     def __init__(self) -> None:
-        super().__init__(AT_42)
+        super().__init__(PUBLICATION)
 
-    async def publish(self, posting: PublishRequest) -> Publication:
-        self.calls.append(posting)
+    async def publish(self, request: PublishRequest) -> Publication:
+        self.calls.append(request)
         await self.may_answer.wait()
-        return AT_42
+        return PUBLICATION
 
 
-class FragileDatabase(Database):
+class UnavailableDatabase(Database):
     """Cannot be written to while it is away; says what it was told before it answers."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.is_away = False
-        self.refused = 0
-        self.was_told: Callable[[], Awaitable[None]] | None = None
+        self.refused_writes = 0
+        self.last_reported: Callable[[], Awaitable[None]] | None = None
         """Asked once, at the first report."""
-        self.claimed: Callable[[], None] = lambda: None
+        self.on_claimed: Callable[[], None] = lambda: None
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         if self.is_away:
-            self.refused += 1
+            self.refused_writes += 1
             raise ServiceUnavailable("The disk is gone.")
         result = await super().write(work)
         if isinstance(result, list) and result:
-            self.claimed()
+            self.on_claimed()
         told = result[0] if isinstance(result, tuple) else result
-        if isinstance(told, ReportResult) and self.was_told is not None:
-            hook, self.was_told = self.was_told, None
+        if isinstance(told, ReportResult) and self.last_reported is not None:
+            hook, self.last_reported = self.last_reported, None
             await hook()
         return result
 
@@ -78,7 +78,7 @@ class FragileDatabase(Database):
 
 
 async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
-    sent, platform = await add_sent_post(database, "acme"), Held()
+    sent, platform = await add_sent_post(database, "acme"), HeldPlatform()
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker() as worker:
         await wait_until(lambda: len(platform.calls) == 1)
         worker.stop()
@@ -92,12 +92,12 @@ async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
 
 
 async def test_a_stop_gives_back_what_is_not_started(database_url: str) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), HeldPlatform()
         bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
             worker = bench.worker()
-            database.claimed = worker.stop
+            database.on_claimed = worker.stop
             await worker.run()
 
         assert platform.calls == []
@@ -106,7 +106,7 @@ async def test_a_stop_gives_back_what_is_not_started(database_url: str) -> None:
 
 
 async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Database) -> None:
-    sent, platform = await add_sent_post(database, "acme"), Held()
+    sent, platform = await add_sent_post(database, "acme"), HeldPlatform()
     bench = WorkerBench(
         database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
     )
@@ -123,8 +123,8 @@ async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Da
 async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop(
     database_url: str,
 ) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), HeldPlatform()
         bench = WorkerBench(
             database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
         )
@@ -133,7 +133,7 @@ async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop
                 await wait_until(lambda: len(platform.calls) == 1)
                 database.is_away = True
                 platform.may_answer.set()
-                await wait_until(lambda: database.refused > 1)
+                await wait_until(lambda: database.refused_writes > 1)
 
     (line,) = (each for each in logs if each["log_level"] == "error")
     assert line["event"] == "not reported before the stop"
@@ -146,13 +146,13 @@ async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop
 async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_url: str) -> None:
     """As by SIGSTOP right after the start of the attempt: the clocks run on, and it knows of nothing."""
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        async def stand_still() -> None:
+        async def advance_clock() -> None:
             clock.seconds += 61
             await settle_expired_leases(database, clock.now())
 
-        database.was_told = stand_still
+        database.last_reported = advance_clock
         sent, bench = await add_sent_post(database, "acme"), WorkerBench(database, clock=clock)
         async with bench.running_worker():
             state = await sent.wait_until(is_published)
@@ -168,14 +168,14 @@ async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_u
 
 async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_url: str) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        def stand_still() -> None:
+        def advance_clock() -> None:
             clock.seconds += 56  # within the lease, but within its margin too
-            database.claimed = lambda: None
+            database.on_claimed = lambda: None
 
-        database.claimed = stand_still
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+        database.on_claimed = advance_clock
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
         async with WorkerBench(
             database, platforms={"sandbox": platform}, clock=clock
         ).running_worker():
@@ -188,19 +188,19 @@ async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_t
     database_url: str,
 ) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        def stand_still() -> None:
+        def advance_clock() -> None:
             clock.seconds += 56  # within the lease, but within its margin too
-            database.claimed = lambda: None
+            database.on_claimed = lambda: None
 
-        def next_is_the_look() -> None:
-            database.claimed = stand_still
+        def advance_before_lookup() -> None:
+            database.on_claimed = advance_clock
 
-        database.claimed = next_is_the_look
+        database.on_claimed = advance_before_lookup
         sent, platform = (
             await add_sent_post(database, "acme"),
-            ScriptedPlatform(TimeoutError(), AT_42),
+            ScriptedPlatform(TimeoutError(), PUBLICATION),
         )
         bench = WorkerBench(database, platforms={"sandbox": platform}, clock=clock)
         with structlog.testing.capture_logs() as logs:
@@ -219,7 +219,7 @@ async def test_a_look_that_outlasts_its_lease_says_nothing_and_is_followed_by_an
 ) -> None:
     sent, platform = (
         await add_sent_post(database, "acme"),
-        BlockedLookupPlatform(TimeoutError(), AT_42),
+        BlockedLookupPlatform(TimeoutError(), PUBLICATION),
     )
     bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
     async with bench.running_worker():
@@ -236,15 +236,15 @@ async def test_a_look_that_outlasts_its_lease_says_nothing_and_is_followed_by_an
 async def test_what_was_published_while_the_database_was_away_is_reported_afterwards(
     database_url: str,
 ) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), HeldPlatform()
         bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
                 await wait_until(lambda: len(platform.calls) == 1)
                 database.is_away = True
                 platform.may_answer.set()
-                await wait_until(lambda: database.refused > 20)
+                await wait_until(lambda: database.refused_writes > 20)
                 database.is_away = False
                 state = await sent.wait_until(is_final)
 
@@ -255,17 +255,17 @@ async def test_what_was_published_while_the_database_was_away_is_reported_afterw
 
 
 async def test_no_platform_is_called_while_the_start_cannot_be_stored(database_url: str) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
 
-        async def answer_is_lost() -> None:
+        async def lose_response() -> None:
             database.is_away = True
             raise ServiceUnavailable("The connection broke.")
 
-        database.was_told = answer_is_lost
+        database.last_reported = lose_response
         bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock())
         async with bench.running_worker():
-            await wait_until(lambda: database.refused > 3)
+            await wait_until(lambda: database.refused_writes > 3)
             assert platform.calls == []
             database.is_away = False
             state = await sent.wait_until(is_final)
@@ -277,14 +277,14 @@ async def test_a_start_that_nobody_confirmed_in_time_is_told_as_not_called(
     database_url: str,
 ) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
 
-        async def answer_is_lost() -> None:
+        async def lose_response() -> None:
             clock.seconds += 56  # within the lease, but within its margin too
             raise ServiceUnavailable("The connection broke.")
 
-        database.was_told = answer_is_lost
+        database.last_reported = lose_response
         async with WorkerBench(
             database, platforms={"sandbox": platform}, clock=clock
         ).running_worker():

@@ -34,7 +34,7 @@ from tests.worker.worker_bench import (
 REGULAR = AttemptKind.REGULAR
 
 
-def on_sandbox(
+def published_on_sandbox(
     sent: SentPost, account: str, *, seconds: float, attempts: int = 1
 ) -> DestinationState:
     """Published and reported so many seconds after it was due."""
@@ -52,7 +52,7 @@ async def test_one_that_succeeds_is_published_at_once(database: Database) -> Non
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == on_sandbox(sent, "succeeds", seconds=1)
+    assert state == published_on_sandbox(sent, "succeeds", seconds=1)
     (attempt,) = await sent.attempts()
     assert (attempt.number, attempt.worker, attempt.outcome) == (1, "worker-1", Outcome.PUBLISHED)
     assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + SECOND)
@@ -66,7 +66,7 @@ async def test_a_slow_one_is_published_later(database: Database) -> None:
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == on_sandbox(sent, "slow", seconds=16)
+    assert state == published_on_sandbox(sent, "slow", seconds=16)
     assert len(bench.ledger.posts()) == 1
 
 
@@ -80,7 +80,7 @@ async def test_a_rate_limited_one_waits_as_long_as_the_platform_says(database: D
         await bench.clock.sleep(20)
         state = await sent.wait_until(is_final)
 
-    expected = on_sandbox(sent, "rate-limited%2020s", seconds=22, attempts=2)
+    expected = published_on_sandbox(sent, "rate-limited%2020s", seconds=22, attempts=2)
     assert state == replace(expected, round_attempts=1)
     first, second = await sent.attempts()
     assert first.failure is not None
@@ -94,7 +94,7 @@ async def test_a_flaky_one_is_published_by_the_retry(database: Database) -> None
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == on_sandbox(sent, "flaky", seconds=2, attempts=2)
+    assert state == published_on_sandbox(sent, "flaky", seconds=2, attempts=2)
     assert await sent.attempt_summaries() == [
         (1, REGULAR, "failed", "OVERLOADED"),
         (2, REGULAR, "published", None),
@@ -161,7 +161,7 @@ async def test_one_that_times_out_after_publishing_is_found_and_never_sent_twice
 
     # Published after 1 s; the answer failed to come after 3 more, and the look took 1.
     assert state == replace(
-        on_sandbox(sent, "times-out", seconds=1), settled_at=NOW + timedelta(seconds=5)
+        published_on_sandbox(sent, "times-out", seconds=1), settled_at=NOW + timedelta(seconds=5)
     )
     assert await sent.attempt_summaries() == [(1, REGULAR, "unknown", "OUTCOME_UNKNOWN")]
     assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 1 · in flight 0"
@@ -267,15 +267,15 @@ async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: D
 
 
 async def test_a_call_that_never_ends_is_broken_off_and_unknown(database: Database) -> None:
-    class Silent(ScriptedPlatform):
-        async def publish(self, posting: PublishRequest) -> Publication:
+    class HangingPlatform(ScriptedPlatform):
+        async def publish(self, request: PublishRequest) -> Publication:
             await asyncio.Event().wait()
             raise AssertionError
 
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
-        platforms={"sandbox": Silent(TimeoutError())},
+        platforms={"sandbox": HangingPlatform(TimeoutError())},
         publish_timeout=timedelta(milliseconds=100),
     )
     async with bench.running_worker():
