@@ -17,7 +17,7 @@ from app.domain.accounts import Connection, blocking_reason
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.post_commands import NewPost
 from app.services.accounts import get_account_for_update
-from app.services.blocked_accounts import (
+from app.services.expirations import (
     MAX_POSTS_PER_TRANSACTION,
     MAX_TRANSACTIONS_PER_RUN,
     fail_due_on_blocked_accounts,

@@ -12,7 +12,7 @@ from app.db.models import Attempt, Destination, Event
 from app.db.tools.integrity import find_problems
 from app.domain.errors import ServiceUnavailable
 from app.domain.settlement import Receipt
-from app.services.expired_leases import MAX_LEASES_PER_RUN, settle_expired_leases
+from app.services.expirations import MAX_LEASES_PER_RUN, settle_expired_leases
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_post, add_workspace, queued

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from app.db.core.database import Database, WriteSession
 from app.db.models import IdempotencyKey
 from app.domain.ids import WorkspaceId
-from app.services.idempotency import prune_idempotency_keys
+from app.services.retention import prune_idempotency_keys
 from tests.factories import NOW, add_workspace
 
 

@@ -21,7 +21,7 @@ from app.domain.settlement import Receipt
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from app.services.posts import cancel_post, change_post, delete_post
 from app.services.reports import Publisher
 from tests.clients import Tenant

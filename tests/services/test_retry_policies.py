@@ -7,7 +7,7 @@ import pytest
 from app.asgi import create_app
 from app.domain.destinations import ErrorCategory
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.services.retry_policies import load_retry_policies
+from app.services.retries import load_retry_policies
 from app.settings import SettingsError, read_settings
 
 
@@ -28,7 +28,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     [
         (
             b"[categories.transient]\nfactor = 0\n",
-            "cannot be taken: categories.transient.factor must be a number from 1 to 100.",
+            "is invalid: categories.transient.factor must be a number from 1 to 100.",
         ),
         (b"[categories", "is not TOML: Expected ']' at the end of a table declaration"),
         (b"a = 1\na = 2\n", "is not TOML: Cannot overwrite a value"),

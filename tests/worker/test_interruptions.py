@@ -13,7 +13,7 @@ from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
 from app.platforms.protocol import PublishRequest
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from app.services.reports import ReportResult
 from tests.factories import NOW, queued
 from tests.worker.worker_bench import (

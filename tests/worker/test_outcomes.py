@@ -12,7 +12,7 @@ from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
 from app.services.accounts import mark_reconnected
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from app.services.retries import retry_one_post
 from app.services.unit_of_work import WriteContext
 from tests.factories import NOW, failed, published
