@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from app.db.core.postgresql import driver_options
-from app.pubsub.notifications import CHANNEL
+from app.pubsub.postgresql import CHANNEL
 from tests.pubsub.recorded_wake_ups import TIMEOUT_SECONDS
 
 Options = dict[str, Any]

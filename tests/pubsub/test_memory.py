@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.memory import MemoryChangeNotifier
+from app.pubsub.notifier import MemoryChangeNotifier
 from tests.pubsub.recorded_wake_ups import RecordedWakeUps
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.notifications import MAX_WORKSPACES_PER_PAYLOAD, decode_payload, encode_payload
+from app.pubsub.postgresql import MAX_WORKSPACES_PER_PAYLOAD, decode_payload, encode_payload
 
 FIRST = WorkspaceId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
 SECOND = WorkspaceId(UUID("07a5e8f2-3c11-4a52-9d0b-6a7e5a3b2c1d"))

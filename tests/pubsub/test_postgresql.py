@@ -8,8 +8,7 @@ import pytest
 import structlog
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.notifications import MAX_WORKSPACES_PER_PAYLOAD, encode_payload
-from app.pubsub.postgresql import MIN_NOTIFY_INTERVAL
+from app.pubsub.postgresql import MAX_WORKSPACES_PER_PAYLOAD, MIN_NOTIFY_INTERVAL, encode_payload
 from tests.pubsub.notifiers import make_notifier, start_listening
 from tests.pubsub.postgres_session import PostgresSession
 

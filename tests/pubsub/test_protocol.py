@@ -7,9 +7,8 @@ from uuid import UUID
 import pytest
 
 from app.domain.ids import WorkspaceId
-from app.pubsub.memory import MemoryChangeNotifier
+from app.pubsub.notifier import ChangeNotifier, MemoryChangeNotifier
 from app.pubsub.postgresql import PostgreSQLChangeNotifier
-from app.pubsub.protocol import ChangeNotifier
 from tests.pubsub.recorded_wake_ups import RecordedWakeUps
 
 FIRST, SECOND = (WorkspaceId(UUID(int=number)) for number in (1, 2))
