@@ -1,4 +1,4 @@
-"""What publishers do, in a word each, for tests: as the operator's worker, with leases of a minute."""
+"""Short forms of the publishing use cases for tests: operator's worker, leases of one minute."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 OPERATOR_PUBLISHER = Publisher(None, None)
 MINUTE = timedelta(minutes=1)
-RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
 
 
@@ -42,8 +42,8 @@ async def claim(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
-    return await claim_destinations(database, publisher, wish, new_id=uuid4, now=now)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
+    return await claim_destinations(database, publisher, request, new_id=uuid4, now=now)
 
 
 async def claim_for_verification(
@@ -53,15 +53,15 @@ async def claim_for_verification(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
-    return await claim_verifications(database, publisher, wish, new_id=uuid4, now=now)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
+    return await claim_verifications(database, publisher, request, new_id=uuid4, now=now)
 
 
 async def start_attempt(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
-    told, _ = await service.start_attempt(
+    result, _ = await service.start_attempt(
         database, OPERATOR_PUBLISHER, lease, worker="w", new_id=uuid4, now=now
     )
-    return told
+    return result
 
 
 async def report_published(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
@@ -71,14 +71,14 @@ async def report_published(database: Database, lease: Lease, now: datetime = NOW
 
 
 async def report_failed(
-    database: Database, lease: Lease, failure_details: Failure | None = None, now: datetime = NOW
+    database: Database, lease: Lease, failure: Failure | None = None, now: datetime = NOW
 ) -> ReportResult:
     return await service.report_failed(
         database,
         OPERATOR_PUBLISHER,
         lease,
-        failure_details or make_failure(),
-        RETRY_CONTEXT,
+        failure or make_failure(),
+        RETRY_DECIDER,
         new_id=uuid4,
         now=now,
     )
@@ -92,9 +92,9 @@ async def report_verified(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> ReportResult:
-    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
+    publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
     return await service.report_verified(
-        database, publisher, lease, finding, where, RETRY_CONTEXT, new_id=uuid4, now=now
+        database, publisher, lease, finding, publication, RETRY_DECIDER, new_id=uuid4, now=now
     )
 
 
@@ -105,14 +105,13 @@ def write_context(workspace: WorkspaceId, now: datetime = NOW) -> WriteContext:
 async def destination_states(
     database: Database, workspace: WorkspaceId, *posts: PostId
 ) -> list[DestinationState]:
-    """Of the posts' destinations, in their order."""
-    reader = database.read(workspace)
-    found = await load_posts(reader, posts)
-    return [each.state for post in posts for each in found[post].destinations]
+    """States of the posts' destinations, in order."""
+    loaded = await load_posts(database.read(workspace), posts)
+    return [destination.state for post in posts for destination in loaded[post].destinations]
 
 
 async def error_code(work: Awaitable[object]) -> str | None:
-    """Of the refusal; None if there was none."""
+    """Code of the error that `work` raises; None if it succeeds."""
     try:
         await work
     except PostResultsError as error:
