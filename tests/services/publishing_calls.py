@@ -1,4 +1,4 @@
-"""Short forms of the publishing use cases for tests: operator's worker, leases of one minute."""
+"""Short forms of use cases for tests: operator's worker, leases of one minute."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
@@ -11,8 +11,9 @@ from app.db.repositories.post_writes import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.errors import PostResultsError
-from app.domain.ids import PostId, WorkspaceId
+from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
+from app.domain.post_commands import NewPost
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
@@ -32,6 +33,20 @@ PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, publishe
 
 def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
     return Failure(category=category, code=category.name, message="It said no.")
+
+
+def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -> NewPost:
+    return NewPost(
+        content="Sale",
+        account_ids=account_ids,
+        scheduled_for=None,
+        is_draft=is_draft,
+        timezone=None,
+        media_ids=[],
+        media=[],
+        platform_content={},
+        reference=None,
+    )
 
 
 async def claim(
