@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
-from app.db.core.database import Database
+from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
 from app.db.repositories.claims import (
     lock_due_destinations,
@@ -16,9 +16,9 @@ from app.db.repositories.claims import (
     workspaces_with_unknown_outcomes,
 )
 from app.domain.accounts import Account, blocking_message, blocking_reason
-from app.domain.destinations import Destination
+from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
-from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
+from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
 from app.domain.transitions import auth_failed, claimed, verification_claimed
@@ -48,6 +48,14 @@ class ClaimRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptStart:
+    """Time and worker of an attempt's start."""
+
+    started_at: datetime
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A leased destination, with everything that a publisher needs."""
 
@@ -56,16 +64,8 @@ class Claim:
     post: Post
     destination: Destination
     account: Account
-    last_attempt_start: "AttemptStart | None" = None
+    last_attempt_start: AttemptStart | None
     """Start of the attempt to verify; None if none is logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStart:
-    """Time and worker of an attempt's start."""
-
-    started_at: datetime
-    worker: str | None
 
 
 async def claim_destinations(
@@ -80,10 +80,7 @@ async def claim_destinations(
 
     Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
     """
-    due = _ClaimKind(
-        "claimDestinations", workspaces_with_due_destinations, lock_due_destinations, _lease_due
-    )
-    return await _claim(database, publisher, request, due, new_id=new_id, now=now)
+    return await _claim(database, publisher, request, _DUE, new_id=new_id, now=now)
 
 
 async def claim_verifications(
@@ -95,13 +92,7 @@ async def claim_verifications(
     now: datetime,
 ) -> list[Claim]:
     """Lease destinations of unknown outcome, so that the caller checks whether they are published."""
-    unknown = _ClaimKind(
-        "claimVerifications",
-        workspaces_with_unknown_outcomes,
-        lock_unknown_outcomes,
-        _lease_unknown,
-    )
-    return await _claim(database, publisher, request, unknown, new_id=new_id, now=now)
+    return await _claim(database, publisher, request, _UNKNOWN, new_id=new_id, now=now)
 
 
 async def poll_for_claims(
@@ -127,14 +118,60 @@ async def poll_for_claims(
 
 @dataclass(frozen=True, slots=True)
 class _ClaimKind:
-    """The queries and the lease function of one kind of claim."""
+    """The queries and the state transition of one kind of claim."""
 
     operation: str
     find_workspaces: Callable[..., Awaitable[list[WorkspaceId]]]
     lock: Callable[..., Awaitable[list[DestinationRef]]]
-    lease: Callable[
-        [UnitOfWork, Sequence[DestinationRef], timedelta, IdFactory], Awaitable[list[Claim]]
+    transition: Callable[[DestinationState, Account, UUID, datetime, datetime], DestinationState]
+    """State, account, lease token, lease expiry and time to the new state, perhaps without lease."""
+    load_attempt_starts: Callable[
+        [Reader, Sequence[DestinationId]], Awaitable[Mapping[DestinationId, AttemptStart]]
     ]
+
+
+def _claim_due(
+    state: DestinationState, account: Account, token: UUID, expires_at: datetime, now: datetime
+) -> DestinationState:
+    reason = blocking_reason(account.connection, now)
+    if reason is not None:
+        return auth_failed(state, blocking_message(reason), now)
+    return claimed(state, token, expires_at)
+
+
+def _claim_unknown(
+    state: DestinationState, _account: Account, token: UUID, expires_at: datetime, _now: datetime
+) -> DestinationState:
+    return verification_claimed(state, token, expires_at)
+
+
+async def _load_attempt_starts(
+    reader: Reader, destination_ids: Sequence[DestinationId]
+) -> Mapping[DestinationId, AttemptStart]:
+    rows = await attempts_by_destination_id(reader, destination_ids)
+    return {row.destination_id: AttemptStart(row.started_at, row.worker) for row in rows}
+
+
+async def _no_attempt_starts(
+    _reader: Reader, _destination_ids: Sequence[DestinationId]
+) -> Mapping[DestinationId, AttemptStart]:
+    return {}
+
+
+_DUE = _ClaimKind(
+    "claimDestinations",
+    workspaces_with_due_destinations,
+    lock_due_destinations,
+    _claim_due,
+    _no_attempt_starts,
+)
+_UNKNOWN = _ClaimKind(
+    "claimVerifications",
+    workspaces_with_unknown_outcomes,
+    lock_unknown_outcomes,
+    _claim_unknown,
+    _load_attempt_starts,
+)
 
 
 async def _claim(
@@ -168,7 +205,7 @@ async def _claim(
 
             platforms = _rotated_platforms(request, new_id)
             destination_refs = await _take_fair_shares(platforms, limit, lock)
-            return await kind.lease(uow, destination_refs, request.lease_duration, new_id)
+            return await _lease(uow, kind, destination_refs, request.lease_duration, new_id)
 
         return await run_in_transaction(database, write_context, work)
 
@@ -205,84 +242,36 @@ def _rotate(items: Sequence[K], random_id: UUID) -> Sequence[K]:
     return [*items[first:], *items[:first]]
 
 
-async def _lease_due(
+async def _lease(
     uow: UnitOfWork,
+    kind: _ClaimKind,
     destination_refs: Sequence[DestinationRef],
     lease_duration: timedelta,
     new_id: IdFactory,
 ) -> list[Claim]:
     now = uow.write_context.now
+    expires_at = now + lease_duration
     posts = await uow.load_posts({post_id for post_id, _ in destination_refs})
-    accounts = await _load_claimed_accounts(uow, posts, destination_refs)
-    leases: dict[DestinationId, Lease] = {}
-    for post_id, destination_id in destination_refs:
-        destination = posts[post_id].destination(destination_id)
-        state = destination.state
-        reason = blocking_reason(accounts[destination.account_id].connection, now)
-        if reason is not None:
-            state = auth_failed(state, blocking_message(reason), now)
-        else:
-            lease = Lease(uow.write_context.workspace_id, destination_id, state.fence + 1, new_id())
-            leases[destination_id] = lease
-            state = claimed(state, lease.token, now + lease_duration)
-        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
-    await uow.save_posts(list(posts.values()))
-    return _build_claims(leases, posts, accounts, destination_refs, now + lease_duration)
-
-
-async def _lease_unknown(
-    uow: UnitOfWork,
-    destination_refs: Sequence[DestinationRef],
-    lease_duration: timedelta,
-    new_id: IdFactory,
-) -> list[Claim]:
-    now = uow.write_context.now
-    posts = await uow.load_posts({post_id for post_id, _ in destination_refs})
-    accounts = await _load_claimed_accounts(uow, posts, destination_refs)
-    leases: dict[DestinationId, Lease] = {}
-    for post_id, destination_id in destination_refs:
-        state = posts[post_id].destination(destination_id).state
-        lease = Lease(uow.write_context.workspace_id, destination_id, state.fence, new_id())
-        leases[destination_id] = lease
-        state = verification_claimed(state, lease.token, now + lease_duration)
-        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
-    await uow.save_posts(list(posts.values()))
-    attempts = await attempts_by_destination_id(uow.reader, list(leases))
-    starts = {row.destination_id: AttemptStart(row.started_at, row.worker) for row in attempts}
-    claims = _build_claims(leases, posts, accounts, destination_refs, now + lease_duration)
-    return [
-        replace(claim, last_attempt_start=starts.get(claim.lease.destination_id))
-        for claim in claims
-    ]
-
-
-async def _load_claimed_accounts(
-    uow: UnitOfWork,
-    posts: Mapping[PostId, Post],
-    destination_refs: Sequence[DestinationRef],
-) -> Mapping[AccountId, Account]:
-    return await uow.load_accounts(
-        {
-            posts[post_id].destination(destination_id).account_id
-            for post_id, destination_id in destination_refs
-        }
+    accounts = await uow.load_accounts(
+        {posts[post_id].destination(id_).account_id for post_id, id_ in destination_refs}
     )
-
-
-def _build_claims(
-    leases: Mapping[DestinationId, Lease],
-    posts: Mapping[PostId, Post],
-    accounts: Mapping[AccountId, Account],
-    destination_refs: Sequence[DestinationRef],
-    expires_at: datetime,
-) -> list[Claim]:
-    """Claims of the leased destinations, in the order of `destination_refs`."""
-    claims = []
+    leases: list[tuple[PostId, Lease]] = []
     for post_id, destination_id in destination_refs:
-        if destination_id in leases:
-            destination = posts[post_id].destination(destination_id)
-            account = accounts[destination.account_id]
-            claims.append(
-                Claim(leases[destination_id], expires_at, posts[post_id], destination, account)
-            )
+        destination, token = posts[post_id].destination(destination_id), new_id()
+        account = accounts[destination.account_id]
+        state = kind.transition(destination.state, account, token, expires_at, now)
+        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
+        if token in (state.lease_token, state.verification_token):
+            lease = Lease(uow.write_context.workspace_id, destination_id, state.fence, token)
+            leases.append((post_id, lease))
+    await uow.save_posts(list(posts.values()))
+    starts = await kind.load_attempt_starts(
+        uow.reader, [lease.destination_id for _, lease in leases]
+    )
+    claims = []
+    for post_id, lease in leases:
+        destination = posts[post_id].destination(lease.destination_id)
+        account = accounts[destination.account_id]
+        start = starts.get(destination.id)
+        claims.append(Claim(lease, expires_at, posts[post_id], destination, account, start))
     return claims
