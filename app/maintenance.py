@@ -40,9 +40,7 @@ async def run_maintenance(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_MAX_AGE
         ),
         run_periodically(
-            "flush_key_usage",
-            lambda: key_usage.flush(database),
-            interval=KEY_USAGE_FLUSH_INTERVAL,
+            "flush_key_usage", lambda: key_usage.flush(database), interval=KEY_USAGE_FLUSH_INTERVAL
         ),
         run_expirations(database, clock, interval=maintenance_interval),
         run_periodically(

@@ -58,8 +58,7 @@ async def run_idempotently(
         if first is not None and first.expires_at > now:
             if first.fingerprint != request_fingerprint:
                 raise IdempotencyKeyReused(
-                    "This idempotency key was used for another request.",
-                    argument="idempotencyKey",
+                    "This idempotency key was used for another request.", argument="idempotencyKey"
                 )
             stored: StoredOutcome = first.outcome
             if not key.waits_for_first or await still_valid(uow, stored):

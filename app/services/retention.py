@@ -6,10 +6,7 @@ from itertools import takewhile
 
 from app.db.core.database import Database
 from app.db.repositories.events import delete_events, oldest_events
-from app.db.repositories.idempotency_keys import (
-    delete_expired_idempotency_keys,
-    find_expiry_cutoff,
-)
+from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
 from app.db.repositories.workspaces import list_workspaces
 from app.domain.ids import WorkspaceId
 

@@ -95,9 +95,7 @@ def _make_worker(
         lease_duration=settings.worker_lease,
     )
     return Worker(
-        context,
-        concurrency=settings.worker_concurrency,
-        shutdown_timeout=settings.shutdown_timeout,
+        context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
     )
 
 

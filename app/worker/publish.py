@@ -94,14 +94,14 @@ async def _start(
 
 async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
     """Release a claim for which no platform was called."""
-
-    def release() -> Awaitable[ReportResult]:
-        return release_claim(
-            context.database, OPERATOR_PUBLISHER, claim.lease, now=context.runtime.now()
-        )
-
     try:
-        await retry_while(release, context.runtime, should_retry=lambda: lease_timer.is_held)
+        await retry_while(
+            lambda: release_claim(
+                context.database, OPERATOR_PUBLISHER, claim.lease, now=context.runtime.now()
+            ),
+            context.runtime,
+            should_retry=lambda: lease_timer.is_held,
+        )
     except LeaseLost:
         return
     except Conflict:  # the start was stored after all

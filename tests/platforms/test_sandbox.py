@@ -121,9 +121,7 @@ async def test_nothing_is_published_after_the_deadline() -> None:
     assert recorded.store.posts() == ()
 
 
-async def test_unwritable_store_publishes_nothing_and_hides_the_path(
-    tmp_path: Path,
-) -> None:
+async def test_unwritable_store_publishes_nothing_and_hides_the_path(tmp_path: Path) -> None:
     recorded = RecordedSandbox(tmp_path)
     with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as caught:
         await recorded.sandbox.publish(publish_request("succeeds"))

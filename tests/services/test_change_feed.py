@@ -12,12 +12,7 @@ from app.domain.ids import PostId
 from app.services.posts import create_post
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
 from tests.factories import NOW, add_post, add_workspace, no_quota
-from tests.services.feed_scenario import (
-    FeedScenario,
-    open_feed_scenario,
-    receive_seqs,
-    wait_until,
-)
+from tests.services.feed_scenario import FeedScenario, open_feed_scenario, receive_seqs, wait_until
 from tests.services.publishing_calls import new_post, write_context
 
 

@@ -50,9 +50,7 @@ async def test_reader_stops_with_the_last_subscription(scenario: FeedScenario) -
     assert reader_task_names() == set()
 
 
-async def test_subscription_can_end_during_a_wake_up(
-    scenario: FeedScenario,
-) -> None:
+async def test_subscription_can_end_during_a_wake_up(scenario: FeedScenario) -> None:
     """At any number of event loop steps after the wake-up."""
 
     async def cancel_after(steps: int) -> None:
@@ -69,9 +67,7 @@ async def test_subscription_can_end_during_a_wake_up(
         assert pending == set()
 
 
-async def test_cancelled_wait_loses_no_changes(
-    scenario: FeedScenario,
-) -> None:
+async def test_cancelled_wait_loses_no_changes(scenario: FeedScenario) -> None:
     async with scenario.subscribe() as leaving, scenario.subscribe() as staying:
         tasks = [asyncio.create_task(receive_seqs(s, 2)) for s in (leaving, staying)]
         await scenario.wait_until_idle()
@@ -82,9 +78,7 @@ async def test_cancelled_wait_loses_no_changes(
         assert await receive_seqs(leaving, 2) == [1, 2]
 
 
-async def test_cancelled_database_read_loses_no_changes(
-    scenario: FeedScenario,
-) -> None:
+async def test_cancelled_database_read_loses_no_changes(scenario: FeedScenario) -> None:
     await scenario.append_and_notify(3)
     async with scenario.subscribe(FEED_START) as subscription:
         await scenario.wait_until_idle()
@@ -103,9 +97,7 @@ async def test_cancelled_database_read_loses_no_changes(
         assert await receive_seqs(subscription, 3) == [1, 2, 3]
 
 
-async def test_subscription_far_behind_reads_from_the_database(
-    scenario: FeedScenario,
-) -> None:
+async def test_subscription_far_behind_reads_from_the_database(scenario: FeedScenario) -> None:
     total = 700
     async with (
         scenario.subscribe() as slow,
@@ -278,9 +270,7 @@ async def test_only_subscriptions_behind_the_pruned_changes_require_a_resync(
         assert await receive_seqs(live, 1) == [RETAINED_CHANGES + 2]
 
 
-async def test_changes_pruned_after_they_were_read_are_delivered(
-    scenario: FeedScenario,
-) -> None:
+async def test_changes_pruned_after_they_were_read_are_delivered(scenario: FeedScenario) -> None:
     async with scenario.subscribe() as slow, scenario.subscribe() as quick:
         await scenario.wait_until_idle()
         await scenario.append_and_notify(10)

@@ -131,11 +131,7 @@ async def test_unclaimable_destinations_are_not_claimed(database: Database) -> N
 
 @pytest.mark.parametrize(
     "blocked",
-    [
-        {"is_active": False},
-        {"needs_reconnection_since": NOW},
-        {"token_expires_at": NOW},
-    ],
+    [{"is_active": False}, {"needs_reconnection_since": NOW}, {"token_expires_at": NOW}],
     ids=str,
 )
 async def test_due_destination_on_a_blocked_account_fails_instead(
@@ -165,9 +161,7 @@ async def test_due_destination_on_a_blocked_account_fails_instead(
 # Fair shares.
 
 
-async def test_workspaces_get_fair_shares_and_divide_unused_ones(
-    database: Database,
-) -> None:
+async def test_workspaces_get_fair_shares_and_divide_unused_ones(database: Database) -> None:
     workspaces = [await add_workspace(database) for _ in range(4)]
     for workspace, count in zip(workspaces, (30, 30, 30, 1), strict=True):
         await add_due(database, workspace, count, "x")
@@ -180,9 +174,7 @@ async def test_workspaces_get_fair_shares_and_divide_unused_ones(
     assert 10 <= len(claims) <= 12
 
 
-async def test_small_claims_start_at_a_random_workspace(
-    database: Database,
-) -> None:
+async def test_small_claims_start_at_a_random_workspace(database: Database) -> None:
     large, small = sorted([await add_workspace(database) for _ in range(2)])
     await add_due(database, large, 30, "x")
     await add_due(database, small, 1, "x")
@@ -331,9 +323,7 @@ async def test_concurrent_claim_and_command_are_serialized(
     assert await find_problems(acme.database) == []
 
 
-async def test_claim_skips_locked_posts(
-    acme: Tenant,
-) -> None:
+async def test_claim_skips_locked_posts(acme: Tenant) -> None:
     """SQLite has one writer at a time, so no post is locked by another."""
     if acme.database.is_sqlite:
         return
@@ -380,9 +370,7 @@ async def test_longest_unknown_outcomes_are_verified_first(acme: Tenant) -> None
     ]
 
 
-async def test_waiting_claim_polls_until_it_finds_something_or_times_out(
-    acme: Tenant,
-) -> None:
+async def test_waiting_claim_polls_until_it_finds_something_or_times_out(acme: Tenant) -> None:
     await add_due(acme.database, acme.workspace, 1, "x")
     due = await claim(acme.database)
     sleeps: list[float] = []

@@ -12,7 +12,7 @@ from app.db.core.database import Database
 from app.db.models import Account, Event
 from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.tools.integrity import find_problems
-from app.domain.attempts import AttemptKind
+from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.leases import Lease
@@ -26,7 +26,7 @@ from app.services.posts import cancel_post, change_post, delete_post
 from app.services.reports import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
-from tests.factories import NOW, add_account, add_post, add_workspace, queued, unknown
+from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.services.publishing_calls import (
     MINUTE,
     OPERATOR_PUBLISHER,
@@ -125,12 +125,7 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
         for lease in (first.lease, second.lease, first.lease, second.lease)
     ]
 
-    assert receipts == [
-        Receipt.RECORDED,
-        Receipt.DUPLICATE,
-        Receipt.REPEATED,
-        Receipt.REPEATED,
-    ]
+    assert receipts == [Receipt.RECORDED, Receipt.DUPLICATE, Receipt.REPEATED, Receipt.REPEATED]
     assert await attempt_log(acme.database, first.lease) == sorted(
         [
             ("late", None, 1, "published", True),
@@ -145,9 +140,7 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
     assert await find_problems(acme.database) == []
 
 
-async def test_first_auth_failure_blocks_the_account(
-    acme: Tenant,
-) -> None:
+async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     for _ in range(3):
         await add_post(acme.database, acme.workspace, {account: queued()})
@@ -165,9 +158,7 @@ async def test_first_auth_failure_blocks_the_account(
     assert await find_problems(acme.database) == []
 
 
-async def test_claim_on_a_blocked_account_cannot_be_started(
-    acme: Tenant,
-) -> None:
+async def test_claim_on_a_blocked_account_cannot_be_started(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     for _ in range(2):
         await add_post(acme.database, acme.workspace, {account: queued()})
@@ -316,69 +307,53 @@ async def test_cancelled_post_cannot_be_started(
     assert await find_problems(acme.database) == []
 
 
+async def add_unknown_claim(tenant: Tenant) -> Claim:
+    claimed = await add_claim(tenant)
+    await start_attempt(tenant.database, claimed.lease)
+    await STEPS["unknown"](tenant.database, OPERATOR_PUBLISHER, claimed.lease)
+    return claimed
+
+
 async def test_unknown_outcome_is_verified_and_retried(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = (await add_post(acme.database, acme.workspace, {account: queued()})).id
-    (claimed,) = await claim(acme.database)
-    await start_attempt(acme.database, claimed.lease)
-    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, claimed.lease)
+    claimed = await add_unknown_claim(acme)
     (verification,) = await claim_for_verification(acme.database)
     assert await claim_for_verification(acme.database) == []
+    report = (acme.database, verification.lease, VerificationFinding.NOT_PUBLISHED)
 
-    result = await report_verified(
-        acme.database, verification.lease, VerificationFinding.NOT_PUBLISHED
-    )
+    result = await report_verified(*report)
 
     assert result.destination.state.claimable_at == NOW
-    assert (
-        await error_code(
-            report_verified(acme.database, verification.lease, VerificationFinding.NOT_PUBLISHED)
-        )
-        == "lease_lost"
-    )
+    assert await error_code(report_verified(*report)) == "lease_lost"
     (retried,) = await claim(acme.database)
-    assert (retried.post.id, retried.lease.fence) == (post, 2)
+    assert (retried.post.id, retried.lease.fence) == (claimed.post.id, 2)
     assert await find_problems(acme.database) == []
 
 
-@pytest.mark.parametrize("is_published", [True, False])
-async def test_unknown_outcome_is_reconciled_once(acme: Tenant, is_published: bool) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_post(acme.database, acme.workspace, {account: queued()})
-    (claimed,) = await claim(acme.database)
-    await start_attempt(acme.database, claimed.lease)
-    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, claimed.lease)
-    publication = PUBLICATION if is_published else None
-    reconciliation = (
-        acme.database,
-        write_context(acme.workspace),
-        claimed.destination.id,
-        publication,
-    )
+@pytest.mark.parametrize(
+    ("publication", "outcome"), [(PUBLICATION, Outcome.PUBLISHED), (None, Outcome.FAILED)]
+)
+async def test_unknown_outcome_is_reconciled_once(
+    acme: Tenant, publication: Publication | None, outcome: Outcome
+) -> None:
+    destination_id = (await add_unknown_claim(acme)).destination.id
+    report = (acme.database, write_context(acme.workspace), destination_id, publication)
 
-    result = await service.reconcile_destination(*reconciliation)
+    result = await service.reconcile_destination(*report)
 
-    assert result.destination.state.outcome is (
-        Outcome.PUBLISHED if is_published else Outcome.FAILED
-    )
-    assert await error_code(service.reconcile_destination(*reconciliation)) == "conflict"
+    assert result.destination.state.outcome is outcome
+    assert await error_code(service.reconcile_destination(*report)) == "conflict"
     assert await find_problems(acme.database) == []
 
 
 async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> None:
-    for workspace, destination in (
-        (acme.workspace, UUID(int=77)),
-        (await add_workspace(acme.database), await _add_unknown(acme)),
+    for workspace, destination_id in (
+        (acme.workspace, DestinationId(UUID(int=77))),
+        (await add_workspace(acme.database), (await add_unknown_claim(acme)).destination.id),
     ):
         work = service.reconcile_destination(
-            acme.database, write_context(workspace), DestinationId(destination), None
+            acme.database, write_context(workspace), destination_id, None
         )
         assert await error_code(work) == "not_found"
-
-
-async def _add_unknown(tenant: Tenant) -> DestinationId:
-    account = await add_account(tenant.database, tenant.workspace)
-    return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
 
 
 def external_publication(key: str) -> ExternalAttempt:

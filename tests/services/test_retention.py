@@ -56,9 +56,7 @@ RETENTION_CASES: list[tuple[list[datetime], list[int]]] = [
 """Times of a workspace's events, and the sequence numbers that are retained."""
 
 
-async def test_newest_expired_event_and_all_after_it_are_retained(
-    database: Database,
-) -> None:
+async def test_newest_expired_event_and_all_after_it_are_retained(database: Database) -> None:
     retained: dict[WorkspaceId, list[int]] = {}
     for times, seqs in RETENTION_CASES:
         workspace = await add_workspace(database)
@@ -77,9 +75,7 @@ async def test_newest_expired_event_and_all_after_it_are_retained(
     assert await all_rows(database) == after
 
 
-async def test_cursor_stays_valid_while_little_happens(
-    database: Database,
-) -> None:
+async def test_cursor_stays_valid_while_little_happens(database: Database) -> None:
     workspace = await add_workspace(database)
     reader = database.read(workspace)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
@@ -162,9 +158,7 @@ async def test_concurrent_processes_prune_while_events_are_appended(
     assert await find_problems(database) == []
 
 
-async def test_server_prunes_events_beyond_the_configured_retention(
-    database: Database,
-) -> None:
+async def test_server_prunes_events_beyond_the_configured_retention(database: Database) -> None:
     workspace = await add_workspace(database)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=NOW)

@@ -121,9 +121,7 @@ async def test_attempt_that_outlasts_the_shutdown_timeout_is_left_to_its_lease(
     assert is_unknown(await sent.state())
 
 
-async def test_unreported_publication_is_logged_at_shutdown(
-    database_url: str,
-) -> None:
+async def test_unreported_publication_is_logged_at_shutdown(database_url: str) -> None:
     async with UnavailableDatabase(database_url) as database:
         sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
         bench = WorkerBench(
@@ -219,9 +217,7 @@ async def test_worker_suspended_before_a_lookup_leaves_it_to_lease_expiry(
     assert (state.platform_post_id, state.settled_at) == ("42", NOW + LEASE)
 
 
-async def test_lookup_that_outlasts_its_lease_is_repeated(
-    database: Database,
-) -> None:
+async def test_lookup_that_outlasts_its_lease_is_repeated(database: Database) -> None:
     sent, platform = (
         await add_sent_post(database, "acme"),
         BlockedLookupPlatform(TimeoutError(), PUBLICATION),
@@ -278,9 +274,7 @@ async def test_platform_is_not_called_until_the_start_is_stored(database_url: st
         assert (state.outcome, state.attempts, len(platform.calls)) == (Outcome.PUBLISHED, 1, 1)
 
 
-async def test_start_not_confirmed_in_time_is_reported_as_not_called(
-    database_url: str,
-) -> None:
+async def test_start_not_confirmed_in_time_is_reported_as_not_called(database_url: str) -> None:
     clock = FakeClock()
     async with UnavailableDatabase(database_url) as database:
         sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)

@@ -47,27 +47,19 @@ def published_on_sandbox(
     )
 
 
-async def test_due_post_is_published(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "succeeds"), WorkerBench(database)
+@pytest.mark.parametrize(("account", "seconds"), [("succeeds", 1), ("slow", 16)])
+async def test_due_post_is_published(database: Database, account: str, seconds: int) -> None:
+    sent, bench = await add_sent_post(database, account), WorkerBench(database)
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == published_on_sandbox(sent, "succeeds", seconds=1)
+    assert state == published_on_sandbox(sent, account, seconds=seconds)
     (attempt,) = await sent.attempts()
     assert (attempt.number, attempt.worker, attempt.outcome) == (1, "worker-1", Outcome.PUBLISHED)
-    assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + SECOND)
+    assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + seconds * SECOND)
     assert [post.destination_id for post in bench.store.posts()] == [sent.id]
     assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
     assert await find_problems(database) == []
-
-
-async def test_slow_platform_publishes_later(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "slow"), WorkerBench(database)
-    async with bench.running_worker():
-        state = await sent.wait_until(is_final)
-
-    assert state == published_on_sandbox(sent, "slow", seconds=16)
-    assert len(bench.store.posts()) == 1
 
 
 async def test_rate_limited_post_is_retried_after_the_platforms_delay(database: Database) -> None:
@@ -103,9 +95,7 @@ async def test_transient_failure_is_retried(database: Database) -> None:
     assert len(bench.store.posts()) == 1
 
 
-async def test_auth_failure_is_published_after_reconnection_and_retry(
-    database: Database,
-) -> None:
+async def test_auth_failure_is_published_after_reconnection_and_retry(database: Database) -> None:
     sent, bench = await add_sent_post(database, "loses-token"), WorkerBench(database)
     async with bench.running_worker():
         lost = await sent.wait_until(is_final)
@@ -169,9 +159,7 @@ async def test_timeout_after_publishing_is_verified_and_never_published_twice(
     assert await find_problems(database) == []
 
 
-async def test_inconclusive_lookup_stays_unknown_and_is_repeated_later(
-    database: Database,
-) -> None:
+async def test_inconclusive_lookup_stays_unknown_and_is_repeated_later(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(ConnectionResetError("token=abcdef123456"))
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
@@ -187,9 +175,7 @@ async def test_inconclusive_lookup_stays_unknown_and_is_repeated_later(
     assert len(platform.calls) == 1
 
 
-async def test_hanging_lookup_is_cancelled_and_inconclusive(
-    database: Database,
-) -> None:
+async def test_hanging_lookup_is_cancelled_and_inconclusive(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
@@ -207,9 +193,7 @@ async def test_hanging_lookup_is_cancelled_and_inconclusive(
     assert (state.outcome, state.verification_token) == (Outcome.UNKNOWN, None)
 
 
-async def test_post_not_found_is_retried_until_its_attempts_are_used_up(
-    database: Database,
-) -> None:
+async def test_post_not_found_is_retried_until_its_attempts_are_used_up(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(TimeoutError(), LookupMiss.NOT_FOUND)
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
