@@ -246,7 +246,7 @@ def _check_bulk_limits(posts: Sequence[NewPost | RejectedPost]) -> None:
     if destinations > MAX_BULK_DESTINATIONS:
         raise BulkLimitExceeded(
             f"The posts go to {destinations} accounts in all; at most {MAX_BULK_DESTINATIONS} are"
-            " allowed at once.",
+            " allowed in one request.",
             argument="posts",
         )
 

@@ -274,7 +274,7 @@ async def record_result(
             post = await get_post_for_update(uow, post_id)
         if post.imported_at is not None:
             raise Conflict("The post was imported: its results come from where it is published.")
-        destination_ids = {each.account_id: each.id for each in post.destinations}
+        destination_ids = {d.account_id: d.id for d in post.destinations}
         if account_id not in destination_ids:
             raise NotFound(f"The post was not found on account {account_id}.")
         destination_id = destination_ids[account_id]
@@ -344,6 +344,6 @@ async def _lock_post_of_destination(uow: UnitOfWork, destination_id: Destination
         return None
     await uow.lock_posts([post_id])
     post = (await uow.load_posts([post_id])).get(post_id)
-    if post is None or all(each.id != destination_id for each in post.destinations):
+    if post is None or all(d.id != destination_id for d in post.destinations):
         return None
     return post

@@ -32,7 +32,7 @@ PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, publishe
 
 
 def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
-    return Failure(category=category, code=category.name, message="It said no.")
+    return Failure(category=category, code=category.name, message="Rejected.")
 
 
 def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -> NewPost:

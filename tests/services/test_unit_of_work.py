@@ -91,7 +91,7 @@ async def test_failed_write_is_rolled_back_and_not_notified(
     async def fail(uow: UnitOfWork) -> None:
         uow.add_event(EVENT)
         await uow.append_events()
-        raise NotFound("Nothing is there.")
+        raise NotFound("Not found.")
 
     with pytest.raises(NotFound):
         await run_in_transaction(database, write_context(workspace), fail)
