@@ -18,9 +18,9 @@ from app.services.retention import prune_events, prune_idempotency_keys
 KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """Maximum delay until the last use of an API key is stored."""
 EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How long events may outlive their retention, unless a tenth of the retention is shorter."""
+"""Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
 IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How long the stored outcome of a request may outlive its idempotency key."""
+"""Longest time that a stored outcome stays after its idempotency key has expired."""
 
 SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

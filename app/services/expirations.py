@@ -1,6 +1,6 @@
 """Settles what time alone decides: expired leases, and posts due on accounts that cannot publish.
 
-Every server and worker process runs both tasks, so that nothing is stuck while one of them lives. They may
+Every server and worker process runs both tasks, so that nothing is stuck while one of them runs. They may
 run at the same time, because each transaction decides again under its locks. A post that stays locked delays
 no other one: its ServiceUnavailable is raised after the others are settled.
 """

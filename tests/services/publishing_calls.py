@@ -21,7 +21,7 @@ from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
-from tests.factories import NOW
+from tests.factories import NOW, add_account, add_post, queued
 
 T = TypeVar("T")
 
@@ -47,6 +47,16 @@ def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -
         platform_content={},
         reference=None,
     )
+
+
+async def add_due(
+    database: Database, workspace: WorkspaceId, count: int = 1, platform: str = "x"
+) -> AccountId:
+    """Add due posts on a new account."""
+    account = await add_account(database, workspace, platform=platform)
+    for _ in range(count):
+        await add_post(database, workspace, {account: queued()})
+    return account
 
 
 async def claim(

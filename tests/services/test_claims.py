@@ -12,7 +12,7 @@ import pytest
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.destinations import DestinationStatus, ErrorCategory
-from app.domain.ids import PostId, WorkspaceId
+from app.domain.ids import PostId
 from app.domain.post_commands import PostChanges
 from app.services.claims import (
     CLAIM_POLL_INTERVAL,
@@ -44,6 +44,7 @@ from tests.factories import (
 )
 from tests.services.publishing_calls import (
     MINUTE,
+    add_due,
     claim,
     claim_for_verification,
     destination_states,
@@ -57,12 +58,6 @@ SECOND = timedelta(seconds=1)
 
 def claimed_post_ids(claims: list[Claim]) -> list[PostId]:
     return [claim.post.id for claim in claims]
-
-
-async def add_due(database: Database, workspace: WorkspaceId, count: int, platform: str) -> None:
-    account = await add_account(database, workspace, platform=platform)
-    for _ in range(count):
-        await add_post(database, workspace, {account: queued()})
 
 
 # Order.

@@ -47,6 +47,7 @@ from tests.factories import (
 from tests.recording_driver import record_statements
 from tests.services.publishing_calls import (
     MINUTE,
+    add_due,
     claim,
     new_post,
     report_published,
@@ -148,9 +149,7 @@ async def test_concurrent_processes_settle_each_lease_once(
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_next_run_settles_the_leases_beyond_the_limit(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(MAX_LEASES_PER_RUN + 1):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+    await add_due(acme.database, acme.workspace, MAX_LEASES_PER_RUN + 1)
     for _ in range(3):
         await claim(acme.database)
 
@@ -165,9 +164,7 @@ async def test_next_run_settles_the_leases_beyond_the_limit(acme: Tenant) -> Non
 async def test_reports_concurrent_with_settling_are_recorded(
     acme: Tenant, database_url: str
 ) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(10):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+    await add_due(acme.database, acme.workspace, 10)
     leases = [c.lease for c in await claim(acme.database)]
     for lease in leases:
         await start_attempt(acme.database, lease)

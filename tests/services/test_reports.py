@@ -32,6 +32,7 @@ from tests.services.publishing_calls import (
     OPERATOR_PUBLISHER,
     PUBLICATION,
     RETRY_DECIDER,
+    add_due,
     claim,
     claim_for_verification,
     destination_states,
@@ -49,8 +50,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def add_claim(tenant: Tenant) -> Claim:
-    account = await add_account(tenant.database, tenant.workspace)
-    await add_post(tenant.database, tenant.workspace, {account: queued()})
+    await add_due(tenant.database, tenant.workspace)
     (only,) = await claim(tenant.database)
     return only
 
@@ -141,9 +141,7 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
 
 
 async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(3):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+    await add_due(acme.database, acme.workspace, 3)
     claims = await claim(acme.database, 2)
     for c in claims:
         await start_attempt(acme.database, c.lease)
@@ -159,9 +157,7 @@ async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:
 
 
 async def test_claim_on_a_blocked_account_cannot_be_started(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(2):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+    await add_due(acme.database, acme.workspace, 2)
     refused, waiting = await claim(acme.database)
     await start_attempt(acme.database, refused.lease)
     await report_failed(acme.database, refused.lease, make_failure(ErrorCategory.AUTH))
