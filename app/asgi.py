@@ -44,7 +44,7 @@ from app.http.request_logging import RequestLoggingMiddleware, new_request_id
 from app.http.root_path import RootPathMiddleware
 from app.http.state import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
-from app.maintenance import run_maintenance
+from app.maintenance import on_shutdown_signal, run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecorder
@@ -52,15 +52,13 @@ from app.observability.sockets import SocketRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
-from app.services.change_feed import ChangeFeed
-from app.services.change_notifications import run_change_notifier
+from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
-from app.services.retry_policies import load_retry_policies
+from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.shutdown import on_shutdown_signal
 from app.web.docs import DocsPages
 from app.web.graphiql import GraphiQLPage
-from app.worker.factory import embedded_worker
+from app.worker.process import embedded_worker
 
 GRAPHQL_PATH = "/graphql"
 

@@ -1,25 +1,28 @@
-"""What a server process does by itself again and again, beside answering. Services know how."""
+"""Background duties of a server process: periodic maintenance, and reaction to shutdown signals."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from types import FrameType
 
 from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_MAX_AGE
 from app.domain.times import Clock
 from app.services.api_keys import LastUsedRecorder
-from app.services.blocked_accounts import fail_due_on_blocked_accounts
-from app.services.expired_leases import settle_expired_leases
-from app.services.idempotency import prune_idempotency_keys
+from app.services.expirations import run_expirations
 from app.services.periodic import run_periodically
-from app.services.retention import prune_events
+from app.services.retention import prune_events, prune_idempotency_keys
 
 KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
-"""How late it may be written when a key was last used."""
+"""Maximum delay until the last use of an API key is stored."""
 EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How much longer than they have to be changes may be kept, or a tenth of that time if it is less."""
+"""Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
 IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
+"""Longest time that a stored outcome stays after its idempotency key has expired."""
+
+SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
@@ -31,31 +34,52 @@ async def run_maintenance(
     event_retention: timedelta,
     maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
-    """Within it, what is due is seen to every `tick`, and what nobody needs any more is forgotten."""
-
-    async def flush_key_usage() -> None:
-        await key_usage.flush(database)
-
-    async def fail_posts_of_blocked_accounts() -> None:
-        await fail_due_on_blocked_accounts(database, clock())
-
-    async def settle_leases_past_expiry() -> None:
-        await settle_expired_leases(database, clock())
-
-    async def prune_idempotency() -> None:
-        await prune_idempotency_keys(database, clock())
-
-    async def prune_old_events() -> None:
-        await prune_events(database, clock(), retention=event_retention)
-
+    """Run all maintenance tasks; those that settle expirations run every `maintenance_interval`."""
     async with (
-        run_periodically(database.refresh_statistics, interval=STATISTICS_MAX_AGE),
-        run_periodically(flush_key_usage, interval=KEY_USAGE_FLUSH_INTERVAL),
-        run_periodically(fail_posts_of_blocked_accounts, interval=maintenance_interval),
-        run_periodically(settle_leases_past_expiry, interval=maintenance_interval),
-        run_periodically(prune_idempotency, interval=IDEMPOTENCY_PRUNE_INTERVAL),
         run_periodically(
-            prune_old_events, interval=min(EVENT_PRUNE_INTERVAL, event_retention / 10)
+            "refresh_statistics", database.refresh_statistics, interval=STATISTICS_MAX_AGE
+        ),
+        run_periodically(
+            "flush_key_usage", lambda: key_usage.flush(database), interval=KEY_USAGE_FLUSH_INTERVAL
+        ),
+        run_expirations(database, clock, interval=maintenance_interval),
+        run_periodically(
+            "prune_idempotency_keys",
+            lambda: prune_idempotency_keys(database, clock()),
+            interval=IDEMPOTENCY_PRUNE_INTERVAL,
+        ),
+        run_periodically(
+            "prune_events",
+            lambda: prune_events(database, clock(), retention=event_retention),
+            interval=min(EVENT_PRUNE_INTERVAL, event_retention / 10),
         ),
     ):
         yield
+
+
+@contextmanager
+def on_shutdown_signal(callback: Callable[[], object]) -> Iterator[None]:
+    """Call `callback` when a shutdown signal arrives, before the server's own handler.
+
+    The server reports a shutdown only after it has waited for all responses, and a long poll holds its
+    response back until there is something new. Does nothing outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous_handlers = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
+
+    def handle_signal(number: int, frame: FrameType | None) -> None:
+        callback()
+        previous = previous_handlers[signal.Signals(number)]
+        if callable(previous):
+            previous(number, frame)
+
+    for number, previous in previous_handlers.items():
+        if callable(previous):
+            signal.signal(number, handle_signal)
+    try:
+        yield
+    finally:
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)

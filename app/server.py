@@ -26,10 +26,10 @@ from app.graphql.engine.persisted_documents import create_document_store
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms.adapters import check_sandbox_file
-from app.services.retry_policies import load_retry_policies
+from app.services.retries import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
-from app.worker.factory import describe_worker
+from app.worker.process import describe_worker
 
 if sys.platform != "win32":
     import resource

@@ -381,9 +381,9 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
         with structlog.testing.capture_logs() as logs:
             async with impatient, app_client(impatient, token=token) as client:
                 assert (await client.get("/v1/me")).status_code == 200
-        return {entry["work"] for entry in logs if entry["event"] == "housekeeping failed"}
+        return {entry["task"] for entry in logs if entry["event"] == "periodic task failed"}
 
-    assert await database.write(meanwhile) == {"refresh_statistics", "write_key_usage"}
+    assert await database.write(meanwhile) == {"refresh_statistics", "flush_key_usage"}
     assert await analysed_tables(database) == set()
 
 
@@ -423,11 +423,14 @@ async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: st
                 await database.several_reads()
 
     failures = Counter(
-        (entry["work"], entry["log_level"])
+        (entry["task"], entry["log_level"])
         for entry in logs
-        if entry["event"] == "housekeeping failed"
+        if entry["event"] == "periodic task failed"
     )
-    assert failures == {("fail_due_posts", "warning"): 2, ("settle_leases", "warning"): 2}
+    assert failures == {
+        ("fail_due_on_blocked_accounts", "warning"): 2,
+        ("settle_expired_leases", "warning"): 2,
+    }
 
 
 # When things go wrong.

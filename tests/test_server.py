@@ -233,7 +233,7 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
     refusal = start(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
 
     assert refusal == (
-        f"post-results: RETRY_POLICY_FILE: {file} cannot be taken: platforms.x.transient.max_attempts"
+        f"post-results: RETRY_POLICY_FILE: {file} is invalid: platforms.x.transient.max_attempts"
         " must be a whole number from 1 to 100.\n"
     )
     assert (tmp_path / "empty.db").read_bytes() == b""

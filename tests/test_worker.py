@@ -82,7 +82,7 @@ async def test_a_stop_lets_end_what_was_started(
         f"post-results {__version__}\n  worker   publishes to sandbox, 8 at a time\n"
     )
     (line,) = worker.log_events()
-    assert (line["event"], line["ending"], line["attempt"]) == ("attempt ended", "published", 1)
+    assert (line["event"], line["result"], line["attempt"]) == ("attempt ended", "published", 1)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -1,1 +1,1 @@
-"""What can publish: the protocol that the worker speaks, and the adapters of platforms. No database."""
+"""The adapter protocol of platforms, and the adapters."""

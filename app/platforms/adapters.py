@@ -1,4 +1,4 @@
-"""The adapters that this version has, by the platform's name. What they do is theirs."""
+"""The platform adapters of this version, by platform name."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from app.settings import SettingsError
 
 
 def check_sandbox_file(file: Path | None) -> None:
-    """SettingsError, in a sentence, for one that the sandbox cannot keep its posts in."""
+    """Raises SettingsError if the sandbox cannot store its posts in the file."""
     try:
         SandboxStore(file).check_access()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the adapter of a platform is asked and answers. Claims, leases and reports are the worker's."""
+"""The protocol of platform adapters, with their requests and errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.domain.posts import Post
 
 
 class NotPublished(Exception):
-    """It is certain that the post is not on the platform, and this is why."""
+    """The post is certainly not on the platform, for the given reason."""
 
     def __init__(
         self,
@@ -32,73 +32,73 @@ class NotPublished(Exception):
         self.message = message
         self.http_status = http_status
         self.retry_after = retry_after
-        """How long the platform wants to be left alone."""
+        """How long the platform asks to wait before the next call."""
         self.raw = raw
-        """The platform's own answer."""
+        """The platform's response, unchanged."""
 
 
 def not_called_error() -> NotPublished:
-    """Of an attempt that was started when it was too late to call the platform."""
+    """Error of a started attempt whose lease ended before the platform was called."""
     return NotPublished(
         ErrorCategory.TRANSIENT,
         "NOT_CALLED",
-        "The worker was held up for too long; it did not call the platform.",
+        "The worker was delayed for too long; it did not call the platform.",
     )
 
 
 class LeaseDeadline(Protocol):
-    """Until when a platform may be called; it moves on for as long as the worker keeps its lease."""
+    """Deadline of platform calls; it moves on while the worker renews its lease."""
 
     def seconds_left(self) -> float:
-        """0 or less: nothing may be sent any more, for somebody else may have the post by now."""
+        """Remaining seconds; at 0 or less nothing may be sent, as another worker may hold the post."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
-    """One post for one account, as its platform is to have it."""
+    """A post for one account, in the form for its platform."""
 
     workspace_id: WorkspaceId
     post_id: PostId
     destination_id: DestinationId
     account: Account
     attempt: int
-    """Counted from 1; of a verification, the last one."""
+    """Attempt number, counted from 1; for a lookup, that of the last attempt."""
     content: str
     settings: Mapping[str, object]
-    """What the post says for this platform alone, besides its text."""
+    """The post's fields for this platform, except its text."""
     media_ids: Sequence[str]
     media: Sequence[object]
     reference: str | None
     deadline: LeaseDeadline
 
     def check_deadline(self) -> None:
-        """NotPublished once the deadline has passed; to be asked right before anything is published."""
+        """Raise NotPublished after the deadline. Call this right before publishing."""
         if self.deadline.seconds_left() <= 0:
             raise not_called_error()
 
 
 class LookupMiss(StrEnum):
-    """What a platform says that does not show the post."""
+    """A lookup that does not find the post."""
 
-    NOT_FOUND = "not_there"
-    """It is not there, and will not appear by itself."""
-    INCONCLUSIVE = "cannot_say"
+    NOT_FOUND = "not_found"
+    """The post is not on the platform, and will not appear later."""
+    INCONCLUSIVE = "inconclusive"
 
 
 class Platform(Protocol):
-    """An adapter. It is called from several tasks at once, and must not block."""
+    """A platform adapter. Several tasks call it concurrently; it must not block."""
 
     async def publish(self, request: PublishRequest) -> Publication:
-        """Publish it, once, and say where it is.
+        """Publish the post once, and return its id and URL.
 
-        Raise NotPublished only where that is certain. Any other exception, a timeout included, leaves open
-        whether it is published: then `find` is asked before anybody tries again.
+        Raise NotPublished only if that is certain. Any other exception, including a timeout, makes the
+        outcome unknown: `look_up` is then called before any retry.
         """
         ...
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
-        """Look whether it is published; an exception means that it cannot be said."""
+        """Check whether the post is published; an exception means that this is inconclusive."""
         ...
 
 
@@ -109,9 +109,9 @@ def make_publish_request(
     account: Account,
     deadline: LeaseDeadline,
 ) -> PublishRequest:
-    """The post as the destination's platform is to have it: with its own text, where there is one."""
-    own = post.platform_content.get(destination.platform)
-    said = own if isinstance(own, Mapping) else {}
+    """Request for a destination, with the platform's own text if the post has one."""
+    content = post.platform_content.get(destination.platform)
+    fields = content if isinstance(content, Mapping) else {}
     return PublishRequest(
         workspace_id=workspace_id,
         post_id=post.id,
@@ -119,7 +119,7 @@ def make_publish_request(
         account=account,
         attempt=destination.state.attempts,
         content=post.content_for_platform(destination.platform),
-        settings={str(name): value for name, value in said.items() if name != "content"},
+        settings={str(name): value for name, value in fields.items() if name != "content"},
         media_ids=post.media_ids,
         media=post.media,
         reference=post.reference,

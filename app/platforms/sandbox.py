@@ -1,4 +1,4 @@
-"""The sandbox: a scripted platform for trying things out. What it does, the account's name says."""
+"""The sandbox: a fake platform for trials, scripted by the names of its accounts."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -18,27 +18,27 @@ from app.platforms.sandbox_store import SandboxPost, SandboxStore
 PLATFORM_NAME = "sandbox"
 
 LATENCY = timedelta(seconds=1)
-"""What every call takes."""
+"""Duration of every call."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class Behaviour(StrEnum):
-    """What an account does whose name begins with the word; every other one succeeds."""
+    """Behaviour of accounts whose name begins with the value; all others succeed."""
 
     SUCCEEDS = "succeeds"
     SLOW = "slow"
-    """Succeeds after a while."""
+    """Succeeds after a delay."""
     RATE_LIMITED = "rate-limited"
-    """Wants to be left alone for a while at first, then succeeds."""
+    """Rejects the first attempt with a Retry-After, then succeeds."""
     FLAKY = "flaky"
-    """Fails at first, then succeeds."""
+    """Fails the first attempt, then succeeds."""
     LOSES_TOKEN = "loses-token"
-    """Refuses the account's access at first; succeeds when it was connected again and retried."""
+    """Rejects the account's access on the first attempt; succeeds after a reconnect and a retry."""
     REJECTS = "rejects"
-    """Refuses the content, whatever it is."""
+    """Rejects any content."""
     TIMES_OUT = "times-out"
-    """Publishes, but its answer never comes."""
+    """Publishes, but never responds."""
 
 
 _DEFAULT_DURATIONS = {
@@ -51,23 +51,23 @@ _SECONDS_PATTERN = re.compile(r"(\d{1,4}(?:\.\d{1,3})?) ?s\b", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What an account does, and for how long where that takes a while."""
+    """Behaviour of an account, and the duration of its delay."""
 
     behaviour: Behaviour
     seconds: float
 
     @classmethod
     def from_account_name(cls, account_name: str) -> "Script":
-        """By its name, which may tell a time, as `slow 30s`."""
+        """Parse an account name, which may contain a duration: `slow 30s`."""
         name = account_name.lower()
-        behaviour = next((each for each in Behaviour if name.startswith(each)), Behaviour.SUCCEEDS)
-        told = _SECONDS_PATTERN.search(name)
-        usual = _DEFAULT_DURATIONS.get(behaviour, timedelta())
-        return cls(behaviour, float(told[1]) if told else usual.total_seconds())
+        behaviour = next((b for b in Behaviour if name.startswith(b)), Behaviour.SUCCEEDS)
+        duration = _SECONDS_PATTERN.search(name)
+        default = _DEFAULT_DURATIONS.get(behaviour, timedelta())
+        return cls(behaviour, float(duration[1]) if duration else default.total_seconds())
 
 
 class Sandbox:
-    """Publishes into a ledger. The same account and attempt always end in the same way."""
+    """Publishes into a store. The same account and attempt number always have the same result."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Sandbox:
         self._latency = latency
 
     async def publish(self, request: PublishRequest) -> Publication:
-        """A TimeoutError from an account that times out: by then it has published."""
+        """Publish by the account's script; an account that times out publishes, then raises TimeoutError."""
         script = Script.from_account_name(request.account.name)
         await self._sleep(self._latency.total_seconds())
         if request.attempt == 1:
@@ -92,7 +92,7 @@ class Sandbox:
             raise NotPublished(
                 ErrorCategory.CONTENT_REJECTED,
                 "CONTENT_REFUSED",
-                "The sandbox does not take this content.",
+                "The sandbox rejects this content.",
                 http_status=422,
                 raw='{"error": "content refused"}',
             )
@@ -107,17 +107,17 @@ class Sandbox:
     async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
         await self._sleep(self._latency.total_seconds())
         try:
-            entry = self._store.find(request.destination_id)
+            post = self._store.find(request.destination_id)
         except OSError:
-            logger.exception("the sandbox cannot read its file")
+            logger.exception("sandbox file read failed")
             return LookupMiss.INCONCLUSIVE
-        return LookupMiss.NOT_FOUND if entry is None else _to_publication(entry)
+        return LookupMiss.NOT_FOUND if post is None else _to_publication(post)
 
     def _publish(self, request: PublishRequest) -> Publication:
         request.check_deadline()
         name = request.account.name
         platform_post_id = f"{request.destination_id.hex[:12]}-{request.attempt}"
-        entry = SandboxPost(
+        post = SandboxPost(
             destination_id=request.destination_id,
             account=name,
             attempt=request.attempt,
@@ -126,15 +126,15 @@ class Sandbox:
             published_at=truncate_to_ms(self._now()),
         )
         try:
-            self._store.add(entry)
+            self._store.add(post)
         except OSError:
-            logger.exception("the sandbox cannot write its file")
+            logger.exception("sandbox file write failed")
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
                 "NOT_STORED",
                 "The sandbox could not store the post, so it is not published.",
             ) from None
-        return _to_publication(entry)
+        return _to_publication(post)
 
 
 def _fail_first_attempt(script: Script) -> None:

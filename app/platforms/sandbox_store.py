@@ -1,4 +1,4 @@
-"""What the sandbox has published: an append-only file of JSON lines, or a list in memory. No behaviour."""
+"""Posts published on the sandbox: an append-only file of JSON lines, or a list in memory."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ _FILE_MODE = 0o644
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxPost:
-    """One post that appeared on one account of the sandbox."""
+    """A post published on an account of the sandbox."""
 
     destination_id: DestinationId
     account: str
@@ -28,14 +28,14 @@ class SandboxPost:
 
 
 class SandboxStore:
-    """Every publication in its order. A file is shared by processes, and outlives whoever is killed."""
+    """Publications in order. Processes can share a file, which survives if one of them is killed."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._posts: list[SandboxPost] = []
 
     def add(self, post: SandboxPost) -> None:
-        """OSError where the file cannot be written; then nothing is published."""
+        """Append a post; raises OSError, and adds nothing, if the file cannot be written."""
         if self._file is None:
             self._posts.append(post)
             return
@@ -50,49 +50,51 @@ class SandboxStore:
             }
         )
         data = f"{line}\n".encode()
-        # In one call, so that processes that append at the same time never mix their lines.
+        # One write call, so that concurrent processes never mix their lines.
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _FILE_MODE)
         try:
             written = os.write(descriptor, data)
         finally:
             os.close(descriptor)
-        if written < len(data):  # half a line makes the file unreadable, not the post published
+        if written < len(data):  # half a line would make the file unreadable
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
 
     def check_access(self) -> None:
-        """OSError unless the file can be read and written; it is made where there is none."""
+        """Create the file if missing; raises OSError unless it can be read and written."""
         if self._file is not None:
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, _FILE_MODE))
 
     def posts(self) -> Sequence[SandboxPost]:
-        """OSError where the file cannot be read."""
+        """All posts; raises OSError if the file cannot be read."""
         if self._file is None:
             return tuple(self._posts)
         try:
             lines = self._file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            if not self._file.parent.is_dir():  # a disk that is away says nothing of what is on it
+            if (
+                not self._file.parent.is_dir()
+            ):  # an unmounted disk does not mean that there are no posts
                 raise
             return ()
         return tuple(_parse_post(line) for line in lines)
 
     def find(self, destination_id: DestinationId) -> SandboxPost | None:
         """The first publication of a destination."""
-        return next((each for each in self.posts() if each.destination_id == destination_id), None)
+        return next((post for post in self.posts() if post.destination_id == destination_id), None)
 
     def count_duplicates(self) -> int:
-        """Publications of what was published before."""
-        entries = self.posts()
-        return len(entries) - len({each.destination_id for each in entries})
+        """Number of publications after the first one of their destination."""
+        posts = self.posts()
+        return len(posts) - len({post.destination_id for post in posts})
 
 
 def _parse_post(line: str) -> SandboxPost:
-    told = json.loads(line)
+    fields = json.loads(line)
     return SandboxPost(
-        destination_id=DestinationId(UUID(told["destination_id"])),
-        account=told["account"],
-        attempt=told["attempt"],
-        platform_post_id=told["platform_post_id"],
-        platform_post_url=told["platform_post_url"],
-        published_at=parse_instant(told["published_at"], "published_at"),
+        destination_id=DestinationId(UUID(fields["destination_id"])),
+        account=fields["account"],
+        attempt=fields["attempt"],
+        platform_post_id=fields["platform_post_id"],
+        platform_post_url=fields["platform_post_url"],
+        published_at=parse_instant(fields["published_at"], "published_at"),
     )

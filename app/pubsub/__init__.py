@@ -1,1 +1,1 @@
-"""Wake-ups: hints that there may be something new. What is new stands in the database, and is read there."""
+"""Change notifications between processes: hints to read the change feed, which holds the truth."""

@@ -1,11 +1,11 @@
-"""Wake-ups by PostgreSQL's LISTEN and NOTIFY, on a connection of their own. What they say is elsewhere.
+"""Change notifier that uses PostgreSQL's LISTEN and NOTIFY, on its own connection.
 
-At its commit a transaction that notifies waits for every other that does. So none that writes notifies:
-what it committed is told here, afterwards.
+A transaction that notifies waits at its commit for every other one that does. So no write transaction
+notifies; its commit is announced afterwards, by `PostgreSQLChangeNotifier.notify`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -15,35 +15,36 @@ from typing import Any
 import asyncpg
 import structlog
 
-from app.domain.ids import WorkspaceId
-from app.pubsub.notifications import (
-    CHANNEL,
-    MAX_WORKSPACES_PER_PAYLOAD,
-    decode_payload,
-    encode_payload,
-)
-from app.pubsub.protocol import WakeCallback, ignore_wake_up
+from app.domain.errors import InvalidId
+from app.domain.ids import WorkspaceId, parse_uuid
+from app.observability.outages import Outage
+from app.pubsub.notifier import WakeCallback, ignore_wake_up
+
+CHANNEL = "post_results"
 
 MIN_NOTIFY_INTERVAL = timedelta(milliseconds=5)
-"""Between two notifications: under many writers, it costs them less than one for each would."""
+"""Pause between two notifications; costs concurrent writers less than one notification per commit."""
 
 HEARTBEAT_INTERVAL = timedelta(seconds=15)
-"""So often a connection on which nothing is sent is tried: it may be broken without a word."""
+"""An idle connection is tested this often, since it may break silently."""
 
 STATEMENT_TIMEOUT = timedelta(seconds=5)
-"""A connection on which the server takes longer for a statement is given up."""
+"""A connection is replaced when a statement takes longer."""
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=1)
-"""So long at most it takes to send the rest, and to hang up."""
+"""Maximum time to send pending notifications and to close the connection."""
 
-INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 5.0
-"""Seconds; each is drawn between its half and its whole, so that not all processes come back at once."""
+MAX_WORKSPACES_PER_PAYLOAD = 200
+"""A payload must be shorter than 8,000 bytes; with more workspaces it means any workspace."""
+
+_ANY_WORKSPACE = ""
+"""Payload of `NOTIFY post_results` typed by hand."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class PostgreSQLChangeNotifier:
-    """Between all processes on one database. They can be run in several event loops, one after the other."""
+    """Notifies all processes on one database. May listen in several event loops, one after the other."""
 
     def __init__(
         self,
@@ -52,14 +53,14 @@ class PostgreSQLChangeNotifier:
         heartbeat_interval: timedelta = HEARTBEAT_INTERVAL,
         statement_timeout: timedelta = STATEMENT_TIMEOUT,
     ) -> None:
-        """`options` are those that the connection is opened with, by asyncpg's names."""
+        """`options` are keyword arguments of `asyncpg.connect`."""
         self._options = {**options, "command_timeout": statement_timeout.total_seconds()}
         self._heartbeat_interval = heartbeat_interval.total_seconds()
         self._wake: WakeCallback = ignore_wake_up
         self._pending: set[WorkspaceId] = set()
-        """Of which the other processes do not know yet; with more than can be named, it may be any."""
+        """Workspaces not yet sent; more than fit into a payload stand for any workspace."""
         self._send_requested = asyncio.Event()
-        """There is something to be sent, or to be noticed."""
+        """Set for pending workspaces, a broken connection or a stop."""
         self._is_listening = self._is_stopping = False
 
     def notify(self, workspace_id: WorkspaceId) -> None:
@@ -71,7 +72,7 @@ class PostgreSQLChangeNotifier:
     @asynccontextmanager
     async def listen(self, wake: WakeCallback) -> AsyncIterator[None]:
         self._wake, self._send_requested, self._is_stopping = wake, asyncio.Event(), False
-        listening = asyncio.create_task(self._run())
+        task = asyncio.create_task(self._run())
         try:
             yield
         finally:
@@ -79,39 +80,37 @@ class PostgreSQLChangeNotifier:
             self._send_requested.set()
             try:
                 if self._is_listening:
-                    await asyncio.wait({listening}, timeout=SHUTDOWN_TIMEOUT.total_seconds())
+                    await asyncio.wait({task}, timeout=SHUTDOWN_TIMEOUT.total_seconds())
             finally:
-                listening.cancel()
-                await asyncio.wait({listening})
+                task.cancel()
+                await asyncio.wait({task})
 
     async def _run(self) -> None:
-        """With one connection after the other, if need be."""
-        pause = INITIAL_BACKOFF
+        """Listen and send until stopped; reconnect with backoff."""
+        outage = Outage(logger, "change notifications lost, reconnecting")
         while not self._is_stopping:
             try:
                 async with self._connect_and_listen() as connection:
                     await self._send(connection)
-                    if pause != INITIAL_BACKOFF:
-                        logger.info("wake-ups arrive again")
-                    pause = INITIAL_BACKOFF
+                    if outage.is_active:
+                        logger.info("change notifications restored")
+                    outage.end()
                     await self._send_until_stopped(connection)
-            except Exception:
+            except Exception:  # noqa: BLE001 - recorded below, and the connection is replaced
                 if self._is_stopping:
                     return
-                if pause == INITIAL_BACKOFF:  # once is enough of a database that is away for hours
-                    logger.warning("no wake-ups arrive; trying again", exc_info=True)
-                await asyncio.sleep(pause * (0.5 + SystemRandom().random() / 2))
-                pause = min(2 * pause, MAX_BACKOFF)
+                outage.record_failure()
+                await asyncio.sleep(outage.backoff_seconds(SystemRandom().random))
 
     @asynccontextmanager
     async def _connect_and_listen(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(**self._options)
         try:
             connection.add_termination_listener(lambda _: self._send_requested.set())
-            hear = partial(self._on_notification, connection.get_server_pid())
-            await connection.add_listener(CHANNEL, hear)
+            own_pid = connection.get_server_pid()
+            await connection.add_listener(CHANNEL, partial(self._on_notification, own_pid))
             self._is_listening = True
-            self._wake(None)  # until now, nobody would have heard
+            self._wake(None)  # earlier notifications were missed
             yield connection
             await connection.close()
         finally:
@@ -129,22 +128,36 @@ class PostgreSQLChangeNotifier:
             await self._send(connection)
 
     async def _send(self, connection: asyncpg.Connection) -> None:
-        """What was told, in one statement; or just any, to notice where the connection is broken."""
+        """Send the pending workspaces, or an empty statement that detects a broken connection."""
         self._send_requested.clear()
-        told, self._pending = self._pending, set()
+        sending, self._pending = self._pending, set()
         try:
-            if told:
-                await connection.fetch("SELECT pg_notify($1, $2)", CHANNEL, encode_payload(told))
+            if sending:
+                await connection.fetch("SELECT pg_notify($1, $2)", CHANNEL, encode_payload(sending))
             else:
                 await connection.fetch("SELECT 1")
         except BaseException:
-            self._pending |= told
+            self._pending |= sending
             raise
 
     def _on_notification(
         self, own_pid: int, _connection: object, pid: int, _channel: str, payload: str
     ) -> None:
         if pid == own_pid:
-            return  # whoever told has woken this process
+            return  # `notify` has woken this process already
         for workspace_id in decode_payload(payload):
             self._wake(workspace_id)
+
+
+def encode_payload(workspaces: Collection[WorkspaceId]) -> str:
+    if len(workspaces) > MAX_WORKSPACES_PER_PAYLOAD:
+        return _ANY_WORKSPACE
+    return ",".join(sorted(map(str, workspaces)))
+
+
+def decode_payload(payload: str) -> Sequence[WorkspaceId | None]:
+    """Workspaces of a payload; an unreadable one is any workspace, since a needless wake-up is harmless."""
+    try:
+        return [WorkspaceId(parse_uuid(text)) for text in payload.split(",")]
+    except InvalidId:
+        return [None]

@@ -1,1 +1,1 @@
-"""Use cases: the only callers of Database.write. They know no transport; SQL is in app.db."""
+"""Use cases of the service, and the only callers of `Database.write`."""

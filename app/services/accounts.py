@@ -1,4 +1,4 @@
-"""Accounts: connected, changed, disconnected, and their posts brought back. Rules are elsewhere."""
+"""Account use cases: connect, change, disconnect, reconnect, and retry of failed authentication."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,11 +23,11 @@ from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transacti
 
 @dataclass(frozen=True, slots=True)
 class RetriedPosts:
-    """Of which the destination on the account is queued again."""
+    """Posts whose destination on the account is queued again."""
 
     ids: tuple[PostId, ...]
     has_more: bool
-    """Whether another call would find more."""
+    """True if another call would find more posts."""
 
 
 async def connect_account(
@@ -36,26 +36,28 @@ async def connect_account(
     connection: NewConnection,
     idempotency_key: IdempotencyKey | None,
 ) -> AccountId:
-    """A new account, or the one that is known as the same one of the platform, connected again.
+    """Connect a new account, or reconnect the one with the same platform user id.
 
-    Conflict where the workspace has no number left for it.
+    Raises Conflict if the workspace has no account number left.
     """
     account_commands.check_connection(connection)
+    now = write_context.now
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def connect() -> StoredOutcome:
-            known = await _find_existing_account(uow, connection)
-            if known is None:
-                account_id = await _allocate_account_id(uow)
-                account = account_commands.connect(connection, account_id, write_context.now)
-            else:
-                account = account_commands.connect_existing(known, connection, write_context.now)
-            await uow.save_accounts([account])
-            return {"id": account.id}
+        existing = await _find_existing_account(uow, connection)
+        if existing is None:
+            account_id = await allocate_account_id(uow.session, write_context.workspace_id)
+            if account_id is None:
+                raise Conflict("This workspace has no number left for another account.")
+            account = account_commands.connect(connection, account_id, now)
+        else:
+            account = account_commands.connect_existing(existing, connection, now)
+        await uow.save_accounts([account])
+        return {"id": account.id}
 
-        return await run_idempotently(uow, idempotency_key, asdict(connection), connect)
-
-    outcome = await run_in_transaction(database, write_context, work)
+    outcome = await run_idempotently(
+        database, write_context, idempotency_key, asdict(connection), work
+    )
     return AccountId(outcome["id"])
 
 
@@ -73,7 +75,10 @@ async def change_account(
 async def disconnect_account(
     database: Database, write_context: WriteContext, account_id: AccountId
 ) -> int:
-    """How many posts wait for the account; they fail when they are due, unless it is connected again."""
+    """Disconnect an account and return the number of its queued posts.
+
+    Those posts fail when they are due, unless the account is connected again.
+    """
 
     async def work(uow: UnitOfWork) -> int:
         account = await get_account_for_update(uow, account_id)
@@ -105,42 +110,39 @@ async def retry_auth_failures(
     failed_after: datetime | None,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPosts:
-    """Queue again what failed as AUTH on the account, up to MAX_RETRIES posts.
+    """Queue up to MAX_RETRIES posts again that failed as AUTH on the account.
 
-    AccountNeedsReconnection, and nothing is retried, while the account cannot post.
+    Raises AccountNeedsReconnection, and retries nothing, while the account cannot post.
     """
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def retry() -> StoredOutcome:
-            found = await posts_failed_with_auth(
-                uow.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
-            )
-            ids = found[:MAX_RETRIES]
-            await uow.lock_posts(ids)
-            account = await get_account_for_update(uow, account_id)
-            require_access(account, write_context.now)
-            posts = await uow.load_posts(ids)
-            retried = [
-                retry_after_reconnect(posts[each], account, write_context.now) for each in ids
-            ]
-            changed = [each for each in retried if each != posts[each.id]]
-            await uow.save_posts(changed)
-            return {
-                "posts": [str(each.id) for each in changed],
-                "has_more": len(found) > MAX_RETRIES,
-            }
+        candidates = await posts_failed_with_auth(
+            uow.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
+        )
+        ids = candidates[:MAX_RETRIES]
+        await uow.lock_posts(ids)
+        account = await get_account_for_update(uow, account_id)
+        require_access(account, write_context.now)
+        posts = await uow.load_posts(ids)
+        retried = [
+            retry_after_reconnect(posts[post_id], account, write_context.now) for post_id in ids
+        ]
+        changed = [post for post in retried if post != posts[post.id]]
+        await uow.save_posts(changed)
+        return {
+            "posts": [str(post.id) for post in changed],
+            "has_more": len(candidates) > MAX_RETRIES,
+        }
 
-        request = {"account": account_id, "failed_after": failed_after}
-        return await run_idempotently(uow, idempotency_key, request, retry)
-
-    outcome = await run_in_transaction(database, write_context, work)
+    request = {"account": account_id, "failed_after": failed_after}
+    outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
     return RetriedPosts(
-        tuple(PostId(UUID(each)) for each in outcome["posts"]), has_more=outcome["has_more"]
+        tuple(PostId(UUID(post_id)) for post_id in outcome["posts"]), has_more=outcome["has_more"]
     )
 
 
 async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Account:
-    """The account, which nobody else changes until the end; NotFound where there is none."""
+    """Lock and load an account; raises NotFound if the workspace has none with this id."""
     await uow.lock_accounts([account_id])
     account = (await uow.load_accounts([account_id])).get(account_id)
     if account is None:
@@ -161,17 +163,13 @@ async def _apply_account_change(
 
 
 async def _find_existing_account(uow: UnitOfWork, connection: NewConnection) -> Account | None:
-    """The account that is this one of the platform, which nobody else connects until the end."""
+    """The account of the same platform user, locked.
+
+    The platform user stays locked too, even without an account, so that no other transaction connects it.
+    """
     if connection.platform_user_id is None:
         return None
-    same = (connection.platform, connection.platform_user_id)
-    await lock_platform_account(uow.session, uow.errand.workspace_id, *same)
-    account_id = await find_account_by_platform_user(uow.reader, *same)
+    platform_user = (connection.platform, connection.platform_user_id)
+    await lock_platform_account(uow.session, uow.write_context.workspace_id, *platform_user)
+    account_id = await find_account_by_platform_user(uow.reader, *platform_user)
     return None if account_id is None else await get_account_for_update(uow, account_id)
-
-
-async def _allocate_account_id(uow: UnitOfWork) -> AccountId:
-    account_id = await allocate_account_id(uow.session, uow.errand.workspace_id)
-    if account_id is None:
-        raise Conflict("This workspace has no number left for another account.")
-    return account_id

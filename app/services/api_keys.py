@@ -1,4 +1,4 @@
-"""API keys: made, revoked, and recognised on every request. What a scope allows is declared elsewhere."""
+"""API keys: create, revoke and authenticate. Scopes are enforced in graphql/schema/permissions.py."""
 
 import asyncio
 import math
@@ -28,7 +28,7 @@ RandomBytes = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Who asks: one key, and the one workspace it opens."""
+    """The authenticated API key and its workspace."""
 
     key_id: ApiKeyId
     key_name: str
@@ -42,7 +42,7 @@ class Viewer:
     workspace_kind: WorkspaceKind
 
     def is_usable(self, now: datetime) -> bool:
-        """As long as the key is not revoked."""
+        """True until the key expires; revocation is not checked."""
         return is_usable(expires_at=self.expires_at, revoked_at=None, now=now)
 
 
@@ -50,7 +50,7 @@ _NOT_CACHED: tuple[float, Viewer | None] = (-math.inf, None)
 
 
 class ApiKeyAuthenticator:
-    """Recognises keys. What it has seen it may believe for a moment, which spares most requests a look."""
+    """Authenticates API keys. Caches them briefly, so that most requests need no query."""
 
     def __init__(
         self,
@@ -60,16 +60,16 @@ class ApiKeyAuthenticator:
         monotonic: Callable[[], float],
         cache_ttl: timedelta = CACHE_TTL,
     ) -> None:
-        """A key that was revoked meanwhile opens its workspace for so long."""
+        """A revoked key stays valid for up to `cache_ttl`."""
         self._database = database
         self._prefix = prefix
         self._monotonic = monotonic
         self._cache_ttl = cache_ttl.total_seconds()
         self._cache: OrderedDict[bytes, tuple[float, Viewer]] = OrderedDict()
-        """By digest, with the time until which each is believed."""
+        """Expiry time and viewer by key digest, least recently stored first."""
 
     async def authenticate(self, token: str | None, now: datetime) -> Viewer:
-        """The viewer of a key; InvalidApiKey says no more than that the key does not work."""
+        """The viewer of a key; raises InvalidApiKey, which does not reveal why a key is invalid."""
         if token is None:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
@@ -79,23 +79,22 @@ class ApiKeyAuthenticator:
                 f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
             )
         digest = key_digest(token)
-        until, viewer = self._cache.get(digest, _NOT_CACHED)
-        is_believed = viewer is not None and self._monotonic() < until
-        if viewer is None or not is_believed or not viewer.is_usable(now):
+        cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
+        if viewer is None or self._monotonic() >= cached_until or not viewer.is_usable(now):
             viewer = await self._look_up(digest, now)
             self._cache_viewer(digest, viewer)
         return viewer
 
     async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:
-        """Return when a key that was let in opens nothing any more; it is looked at every so often."""
+        """Return once a valid key is revoked or expired; checked every `check_interval`."""
         while True:
             await asyncio.sleep(check_interval.total_seconds())
             try:
                 await self.authenticate(token, clock())
             except InvalidApiKey:
                 return
-            except Exception:  # nobody has to go because of us, and it is looked at again
-                logger.warning("key not looked at again", exc_info=True)
+            except Exception:  # an outage must not end connections; the next check decides
+                logger.warning("API key check failed", exc_info=True)
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
         row = await api_keys.find_key(self._database, digest)
@@ -135,7 +134,7 @@ async def create_key(
     now: datetime,
     random_bytes: RandomBytes,
 ) -> NewApiKey:
-    """A new key; its token is in the answer and nowhere else."""
+    """Create a key. Its token is only in the returned value; the database stores a hash."""
     key = make_key(key_prefix, random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
     await database.write(
@@ -154,12 +153,12 @@ async def create_key(
 
 
 async def revoke_key(database: Database, key_id: ApiKeyId, *, now: datetime) -> bool:
-    """Whether the key exists; from then on it opens nothing."""
+    """Revoke a key; returns False if it does not exist."""
     return await database.write(lambda session: api_keys.revoke_key(session, key_id, now))
 
 
 class LastUsedRecorder:
-    """Remembers when keys were used, so that a read request needs no write."""
+    """Collects when keys were last used, so that a read request needs no write."""
 
     def __init__(self) -> None:
         self._used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime] = {}
@@ -168,13 +167,13 @@ class LastUsedRecorder:
         self._used_at[viewer.workspace_id, viewer.key_id] = now
 
     async def flush(self, database: Database) -> None:
-        """Write what was noted since the last flush; on failure it is kept for the next one."""
+        """Store the uses since the last flush; if that fails, the next flush stores them."""
         if not self._used_at:
             return
-        noted = self._used_at
+        used_at = self._used_at
         self._used_at = {}
         try:
-            await database.write(lambda session: api_keys.update_last_used(session, noted))
+            await database.write(lambda session: api_keys.update_last_used(session, used_at))
         except BaseException:
-            self._used_at = noted | self._used_at
+            self._used_at = used_at | self._used_at
             raise

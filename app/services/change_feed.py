@@ -1,8 +1,8 @@
-"""Following the changes of workspaces as they happen. How they are kept is in app.db, who is told elsewhere.
+"""Change feed: subscribers follow the events of a workspace as they are committed.
 
-Each workspace that somebody follows has one reader in a process, however many follow it: it reads on when it
-is woken, and every so often by itself, since a wake-up is only a hint. What it has read last is kept for a
-moment, for all who follow; whoever is farther behind reads for themselves until they have caught up.
+Each workspace with subscribers has one tailer per process, which reads new events when notified and at every
+poll interval, since a notification is only a hint. It caches the latest events for all subscribers; a
+subscriber that is further behind reads from the database until it has caught up.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from itertools import islice
 import structlog
 
 from app.db.core.database import Database, Reader
+from app.db.core.postgresql import driver_options
 from app.db.repositories.events import (
     check_position,
     newest_position,
@@ -25,23 +26,26 @@ from app.db.repositories.events import (
 from app.domain.errors import ResyncRequired, ServiceUnavailable
 from app.domain.events import Change, ChangeFilter, FeedPosition
 from app.domain.ids import WorkspaceId
+from app.observability.outages import Outage
+from app.pubsub.notifier import ChangeNotifier, MemoryChangeNotifier, WakeCallback
+from app.pubsub.postgresql import PostgreSQLChangeNotifier
 
 FEED_POLL_INTERVAL = timedelta(milliseconds=250)
-"""How late a change may be told of that no wake-up came for."""
+"""Maximum delay of an event whose notification was lost."""
 
 _READ_BATCH_SIZE = 100
 _CATCH_UP_BATCH_SIZE = 20
-"""Whoever is behind holds so many, and there may be very many of them after a restart."""
+"""Small, because after a restart very many subscribers may hold such a batch."""
 _MAX_CACHED_CHANGES = 500
-"""Changes of a workspace that are kept for those who follow it; whoever is farther behind reads anew."""
+"""Changes cached per workspace; a subscriber further behind reads from the database."""
 _MAX_CACHED_CHARACTERS = 4_000_000
-"""Of the values of those changes together: a post's text may be long."""
+"""Limit for the values of the cached changes of a workspace, since a post's text may be long."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class ChangeFeed:
-    """The changes of all workspaces, for those who follow them in this process."""
+    """Feeds of all workspaces, for the subscribers in this process."""
 
     def __init__(
         self, database: Database, *, poll_interval: timedelta = FEED_POLL_INTERVAL
@@ -51,15 +55,18 @@ class ChangeFeed:
         self._tailers: dict[WorkspaceId, _FeedTailer] = {}
 
     def wake(self, workspace_id: WorkspaceId | None) -> None:
-        """There may be something new in a workspace, or in any of them."""
-        for followed, tail in self._tailers.items():
-            if workspace_id in (followed, None):
-                tail.wake()
+        """Read new events of a workspace without delay; None for all workspaces."""
+        for tailed_workspace_id, tailer in self._tailers.items():
+            if workspace_id in (tailed_workspace_id, None):
+                tailer.wake()
 
     async def resolve_start_position(
         self, workspace_id: WorkspaceId, after: FeedPosition | None
     ) -> FeedPosition:
-        """From where to follow: this position, or now; ResyncRequired if what came since is not kept."""
+        """`after`, or the newest position if `after` is None.
+
+        Raises ResyncRequired if events after that position were pruned.
+        """
         reader = self._database.read(workspace_id)
         if after is None:
             return await newest_position(reader)
@@ -70,31 +77,31 @@ class ChangeFeed:
     async def subscribe(
         self, workspace_id: WorkspaceId, start: FeedPosition
     ) -> AsyncIterator["FeedSubscription"]:
-        """From a position on that was found to be one to start from."""
-        tail = self._get_tailer(workspace_id)
-        tail.subscriber_count += 1
+        """Subscribe from a position that `resolve_start_position` returned."""
+        tailer = self._get_tailer(workspace_id)
+        tailer.subscriber_count += 1
         try:
             yield FeedSubscription(
-                self._database.read(workspace_id), tail, start, self._poll_interval
+                self._database.read(workspace_id), tailer, start, self._poll_interval
             )
         finally:
-            tail.subscriber_count -= 1
-            if not tail.subscriber_count:
-                if self._tailers.get(workspace_id) is tail:
+            tailer.subscriber_count -= 1
+            if not tailer.subscriber_count:
+                if self._tailers.get(workspace_id) is tailer:
                     del self._tailers[workspace_id]
-                await tail.stop()
+                await tailer.stop()
 
     def _get_tailer(self, workspace_id: WorkspaceId) -> "_FeedTailer":
-        """The one there is, or a new one."""
-        tail = self._tailers.get(workspace_id)
-        if tail is None or tail.has_gap:
+        """The workspace's tailer; a new one if there is none, or if it has a gap."""
+        tailer = self._tailers.get(workspace_id)
+        if tailer is None or tailer.has_gap:
             reader = self._database.read(workspace_id)
-            tail = self._tailers[workspace_id] = _FeedTailer(reader, self._poll_interval)
-        return tail
+            tailer = self._tailers[workspace_id] = _FeedTailer(reader, self._poll_interval)
+        return tailer
 
 
 class FeedSubscription:
-    """Somebody's way along the changes of a workspace."""
+    """One subscriber's position in the feed of a workspace."""
 
     def __init__(
         self,
@@ -109,51 +116,51 @@ class FeedSubscription:
         self.position = position
 
     async def next_changes(self, change_filter: ChangeFilter) -> Sequence[Change]:
-        """The next ones that are wanted, as soon as there are any; each once, in their order.
+        """Wait for the next matching changes; each is returned once, in order.
 
-        ResyncRequired if they are not kept any more.
+        Raises ResyncRequired if changes after the position were pruned.
         """
         while True:
-            found = self._tailer.changes_after(self.position)
-            if found is None:
-                found = await self._read_from_database(change_filter)
-            elif found:
-                self.position = found[-1].position
-                found = [each for each in found if change_filter.matches(each)]
+            changes = self._tailer.changes_after(self.position)
+            if changes is None:
+                changes = await self._read_from_database(change_filter)
+            elif changes:
+                self.position = changes[-1].position
+                changes = [change for change in changes if change_filter.matches(change)]
             else:
                 await self._tailer.wait_for_new()
                 continue
-            if found:
-                return found
+            if changes:
+                return changes
 
     async def _read_from_database(self, change_filter: ChangeFilter) -> Sequence[Change]:
         try:
-            read = await read_changes(
+            page = await read_changes(
                 self._reader, self.position, change_filter, limit=_CATCH_UP_BATCH_SIZE
             )
         except ServiceUnavailable:
             await asyncio.sleep(self._poll_interval.total_seconds())
             return ()
-        self.position = read.next_position
-        return read.changes
+        self.position = page.next_position
+        return page.changes
 
 
 class _FeedTailer:
-    """The last changes of a workspace, and a task that reads on."""
+    """The latest changes of a workspace, and a task that reads new ones."""
 
     def __init__(self, reader: Reader, poll_interval: timedelta) -> None:
         self.subscriber_count = 0
         self.has_gap = False
-        """Whether changes were forgotten that it had not read yet, so that it cannot go on."""
+        """True once changes were pruned before this tailer read them: it cannot go on."""
         self._reader = reader
         self._poll_interval = poll_interval
         self._cached_changes: deque[tuple[Change, int]] = deque()
-        """With the number of their characters."""
+        """Changes, each with the number of its characters."""
         self._cached_characters = 0
         self._changes_by_missing_count: dict[int, Sequence[Change]] = {}
-        """The last so many: nearly all who follow are at the same place."""
+        """The last N changes by N, cached because nearly all subscribers are at the same position."""
         self._end_position: FeedPosition | None = None
-        """Behind the last one; None until it is known where it begins."""
+        """Position of the last change; None until the start position is read."""
         self._wake_event = asyncio.Event()
         self._new_changes_event = asyncio.Event()
         self._run_task = asyncio.create_task(self._run())
@@ -162,13 +169,13 @@ class _FeedTailer:
         self._wake_event.set()
 
     async def wait_for_new(self) -> None:
-        """Return when there is more, or never will be."""
+        """Return when there are new changes, or when there is a gap."""
         await self._new_changes_event.wait()
 
     def changes_after(self, position: FeedPosition) -> Sequence[Change] | None:
-        """What is known to follow a position; None where only the database knows.
+        """The cached changes after a position; None if only the database has them all.
 
-        ResyncRequired once it cannot go on.
+        Raises ResyncRequired if this tailer has a gap.
         """
         if self.has_gap:
             raise resync_required_error()
@@ -179,58 +186,49 @@ class _FeedTailer:
             return None
         if missing <= 0:
             return ()
-        following = self._changes_by_missing_count.get(missing)
-        if following is None:
-            following = [
-                each
-                for each, _ in islice(
-                    self._cached_changes, len(self._cached_changes) - missing, None
-                )
-            ]
-            self._changes_by_missing_count[missing] = following
-        return following
+        changes = self._changes_by_missing_count.get(missing)
+        if changes is None:
+            skipped = len(self._cached_changes) - missing
+            changes = [change for change, _ in islice(self._cached_changes, skipped, None)]
+            self._changes_by_missing_count[missing] = changes
+        return changes
 
     async def stop(self) -> None:
         self._run_task.cancel()
         await asyncio.wait({self._run_task})
 
     async def _run(self) -> None:
-        is_failing = False
+        outage = Outage(logger, "change feed read failed")
         while not self.has_gap:
-            found: Sequence[Change] = ()
-            try:
-                found = await self._read_new_changes()
-                is_failing = False
-            except ResyncRequired:
-                self.has_gap = True
-                self._notify()
-            except Exception:  # it is tried again, and those who follow wait
-                if not is_failing:  # once is enough of a database that is away for hours
-                    logger.warning("changes not read", exc_info=True)
-                is_failing = True
-            if len(found) < _READ_BATCH_SIZE:
-                # Not by `wait_for`, which may lose the cancellation of one that was woken just now.
+            changes: Sequence[Change] = ()
+            with outage.suppress():
+                changes = await self._read_new_changes()
+            if len(changes) < _READ_BATCH_SIZE:
+                # Not by `wait_for`, which may lose a cancellation that arrives with the wake-up.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval.total_seconds()):
                         await self._wake_event.wait()
                 self._wake_event.clear()
             else:
-                await asyncio.sleep(0)  # a read need not wait, and others have their turn
+                await asyncio.sleep(0)  # a read need not suspend, and other tasks have to run
 
     async def _read_new_changes(self) -> Sequence[Change]:
-        """What is new, once it is known to those who follow."""
-        found: Sequence[Change] = ()
-        if self._end_position is None:
-            self._end_position = await newest_position(self._reader)
-            self._notify()
-        else:
-            found = await read_contiguous_changes(
-                self._reader, self._end_position, limit=_READ_BATCH_SIZE
-            )
-            if found:
-                self._cache_changes(found)
-                self._notify()
-        return found
+        """Read, cache and return a batch of new changes; sets `has_gap` if some were pruned."""
+        changes: Sequence[Change] = ()
+        try:
+            if self._end_position is None:
+                self._end_position = await newest_position(self._reader)
+            else:
+                changes = await read_contiguous_changes(
+                    self._reader, self._end_position, limit=_READ_BATCH_SIZE
+                )
+                if not changes:
+                    return ()
+                self._cache_changes(changes)
+        except ResyncRequired:
+            self.has_gap = True
+        self._notify()
+        return changes
 
     def _notify(self) -> None:
         self._new_changes_event.set()
@@ -248,3 +246,15 @@ class _FeedTailer:
         ):
             self._cached_characters -= self._cached_changes.popleft()[1]
         self._changes_by_missing_count.clear()
+
+
+@asynccontextmanager
+async def run_change_notifier(database: Database, wake: WakeCallback) -> AsyncIterator[None]:
+    """Notify all processes on the database of commits in this one, and call `wake` for theirs."""
+    if database.is_sqlite:
+        notifier: ChangeNotifier = MemoryChangeNotifier()
+    else:
+        notifier = PostgreSQLChangeNotifier(driver_options(database.url, database.timeout))
+    async with notifier.listen(wake):
+        with database.on_commit(notifier.notify):
+            yield

@@ -1,85 +1,76 @@
-"""A request that comes again has no second effect and gets the first answer. Knows no operation."""
+"""Idempotent transactions: a repeated request has no second effect and gets the first result."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from functools import partial
 from typing import Any, TypeAlias
 
 from app.db.core.database import Database
 from app.db.repositories.idempotency_keys import (
-    delete_expired_idempotency_keys,
-    find_expiry_cutoff,
     find_idempotency_key,
     lock_idempotency_key,
     store_outcome,
 )
 from app.domain.errors import IdempotencyInProgress, IdempotencyKeyReused
 from app.domain.idempotency import IdempotencyKey, fingerprint
-from app.services.unit_of_work import UnitOfWork
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 StoredOutcome: TypeAlias = dict[str, Any]
-"""What an operation did, in JSON: ids and refusals, from which the answer is made anew."""
+"""Result of an operation as JSON: ids and refusals, from which the response is built again."""
 
 _RETRY_AFTER_SECONDS = 1
-_PRUNE_BATCH_SIZE = 1000
 
 
-async def always_valid(_outcome: StoredOutcome) -> bool:
-    """For what stands whatever became of it."""
+async def always_valid(_uow: UnitOfWork, _outcome: StoredOutcome) -> bool:
+    """`still_valid` for outcomes that never lose their validity."""
     return True
 
 
 async def run_idempotently(
-    uow: UnitOfWork,
+    database: Database,
+    write_context: WriteContext,
     idempotency_key: IdempotencyKey | None,
     request: object,
-    work: Callable[[], Awaitable[StoredOutcome]],
+    work: Callable[[UnitOfWork], Awaitable[StoredOutcome]],
     *,
-    still_valid: Callable[[StoredOutcome], Awaitable[bool]] = always_valid,
+    still_valid: Callable[[UnitOfWork, StoredOutcome], Awaitable[bool]] = always_valid,
 ) -> StoredOutcome:
-    """Do the work, or tell what it did the first time; without a key, every time is the first.
+    """Run `work` in a transaction, once per idempotency key; a repetition gets the stored outcome.
 
-    What it did is kept in the same transaction. Where it does not stand any more, a client that names the
-    request is told of it all the same; one that does not cannot mean it, and the work is done anew.
-    IdempotencyInProgress while the first request runs, and IdempotencyKeyReused where that asked for
-    something else.
+    The outcome is stored in the same transaction. Without a key, `work` always runs. If the outcome is no
+    longer valid, `work` runs again, unless the client chose the key itself.
+
+    Raises IdempotencyInProgress while the first request runs, and IdempotencyKeyReused if the first
+    request was a different one.
     """
     if idempotency_key is None:
-        return await work()
-    errand = uow.errand
-    where = (uow.session, errand.workspace_id, errand.operation, idempotency_key.text)
-    if not await lock_idempotency_key(*where, wait=idempotency_key.waits_for_first):
-        raise IdempotencyInProgress(
-            "A request with this idempotency key is running just now.",
-            argument="idempotencyKey",
-            retry_after=_RETRY_AFTER_SECONDS,
-        )
-    asked_for = fingerprint(request)
-    first = await find_idempotency_key(uow.reader, errand.operation, idempotency_key.text)
-    if first is not None and first.expires_at > errand.now:
-        if first.fingerprint != asked_for:
-            raise IdempotencyKeyReused(
-                "This idempotency key was used for another request.", argument="idempotencyKey"
+        return await run_in_transaction(database, write_context, work)
+    key, now = idempotency_key, write_context.now
+
+    async def run_once(uow: UnitOfWork) -> StoredOutcome:
+        key_row = (uow.session, write_context.workspace_id, write_context.operation, key.text)
+        if not await lock_idempotency_key(*key_row, wait=key.waits_for_first):
+            raise IdempotencyInProgress(
+                "A request with this idempotency key is running just now.",
+                argument="idempotencyKey",
+                retry_after=_RETRY_AFTER_SECONDS,
             )
-        outcome: StoredOutcome = first.outcome
-        if not idempotency_key.waits_for_first or await still_valid(outcome):
-            return outcome
-    outcome = await work()
-    await store_outcome(
-        *where,
-        fingerprint=asked_for,
-        outcome=outcome,
-        now=errand.now,
-        expires_at=errand.now + idempotency_key.lifetime,
-    )
-    return outcome
+        request_fingerprint = fingerprint(request)
+        first = await find_idempotency_key(uow.reader, write_context.operation, key.text)
+        if first is not None and first.expires_at > now:
+            if first.fingerprint != request_fingerprint:
+                raise IdempotencyKeyReused(
+                    "This idempotency key was used for another request.", argument="idempotencyKey"
+                )
+            stored: StoredOutcome = first.outcome
+            if not key.waits_for_first or await still_valid(uow, stored):
+                return stored
+        outcome = await work(uow)
+        await store_outcome(
+            *key_row,
+            fingerprint=request_fingerprint,
+            outcome=outcome,
+            now=now,
+            expires_at=now + key.lifetime,
+        )
+        return outcome
 
-
-async def prune_idempotency_keys(database: Database, now: datetime) -> None:
-    """Delete what no repetition is told any more, little by little; nothing is locked where there is none."""
-    while True:
-        async with database.unscoped_connection() as connection:
-            until = await find_expiry_cutoff(connection, now, limit=_PRUNE_BATCH_SIZE)
-        if until is None:
-            return
-        await database.write(partial(delete_expired_idempotency_keys, until=until))
+    return await run_in_transaction(database, write_context, run_once)

@@ -88,7 +88,7 @@ async def _import_batch(
         posts=dict(posts),
         post_ids_by_destination=await post_ids_by_destination_id(uow.reader, about.destination_ids),
     )
-    effects = [_import_or_reject(record, known, uow.errand.now) for record in batch]
+    effects = [_import_or_reject(record, known, uow.write_context.now) for record in batch]
     if new := known.accounts.keys() - accounts:
         await reserve_account_ids(uow.session, workspace.id, highest_id=max(new))
     await uow.save_accounts(known.accounts.values())

@@ -1,4 +1,4 @@
-"""Work that a process does again and again beside the rest. What it is, others know."""
+"""Runs tasks periodically in the background of a process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,39 +7,40 @@ from datetime import timedelta
 
 import structlog
 
+from app.observability.outages import Outage
+
 PERIODIC_INTERVAL = timedelta(seconds=1)
-"""How late what falls due by itself may be seen to."""
+"""Maximum delay until expired leases and posts on blocked accounts are settled."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
 async def run_periodically(
-    work: Callable[[], Awaitable[None]], *, interval: timedelta
+    name: str, task: Callable[[], Awaitable[None]], *, interval: timedelta
 ) -> AsyncIterator[None]:
-    """Does some work now, again and again, and once more at the end; never breaks it off."""
-    stopping = asyncio.Event()
-    repeating = asyncio.create_task(_run_until_stopped(work, interval, stopping))
+    """Run a task immediately, at every interval, and once more at exit; never cancel it midway."""
+    stop_requested = asyncio.Event()
+    running = asyncio.create_task(_run_until_stopped(name, task, interval, stop_requested))
     try:
         yield
     finally:
-        stopping.set()
-        await repeating
+        stop_requested.set()
+        await running
 
 
 async def _run_until_stopped(
-    work: Callable[[], Awaitable[None]], interval: timedelta, stop_requested: asyncio.Event
+    name: str,
+    task: Callable[[], Awaitable[None]],
+    interval: timedelta,
+    stop_requested: asyncio.Event,
 ) -> None:
-    is_last = is_failing = False
+    outage = Outage(logger, "periodic task failed", task=name)
+    is_last = False
     while not is_last:
         is_last = stop_requested.is_set()
-        try:
-            await work()
-            is_failing = False
-        except Exception:  # serving goes on without it, and it is tried again
-            if not is_failing:  # once is enough of a database that is away for hours
-                logger.warning("housekeeping failed", work=work.__name__, exc_info=True)
-            is_failing = True
+        with outage.suppress():
+            await task()
         if not is_last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop_requested.wait(), interval.total_seconds())

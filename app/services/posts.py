@@ -1,8 +1,8 @@
-"""Posts: created, changed, scheduled, cancelled and deleted, each in one transaction. Rules are elsewhere."""
+"""Post use cases: create, change, schedule, cancel and delete, each in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -19,7 +19,7 @@ from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transacti
 
 @dataclass(frozen=True, slots=True)
 class AccountWarning:
-    """An account of a post that could not post if the post were due now."""
+    """An account of a post that could not publish if the post were due now."""
 
     account_id: AccountId
     reason: HealthReason
@@ -33,7 +33,7 @@ class CreatedPost:
 
 @dataclass(frozen=True, slots=True)
 class RejectedPost:
-    """One of several that was not created."""
+    """A post of a bulk request that was not created, with the error."""
 
     code: ErrorCode
     message: str
@@ -53,28 +53,31 @@ async def create_post(
     check_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> CreatedPost:
-    """A new post, or what the first request with this key created.
+    """Create a post, or return the one that the first request with this key created.
 
-    `admit` is asked before anything is created, and not for a repetition; it may refuse.
+    `check_quota` runs before anything is created, but not for a repetition; its exception rejects the post.
     """
     post_commands.check_new_post(new_post)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def create() -> StoredOutcome:
-            check_quota()
-            accounts = await uow.load_accounts(new_post.account_ids)
-            post = _build_post(new_post, accounts, write_context, new_id)
-            await uow.save_posts([post])
-            return _to_stored_outcome(post, accounts, write_context)
+        check_quota()
+        accounts = await uow.load_accounts(new_post.account_ids)
+        post = _build_post(new_post, accounts, write_context, new_id)
+        await uow.save_posts([post])
+        return _to_stored_outcome(post, accounts, write_context)
 
-        async def still_valid(outcome: StoredOutcome) -> bool:
-            return await _any_exists(uow, [outcome])
+    async def still_valid(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
+        return await _any_exists(uow, [outcome])
 
-        return await run_idempotently(
-            uow, idempotency_key, canonicalize(new_post), create, still_valid=still_valid
-        )
-
-    return _parse_created(await run_in_transaction(database, write_context, work))
+    outcome = await run_idempotently(
+        database,
+        write_context,
+        idempotency_key,
+        canonicalize(new_post),
+        work,
+        still_valid=still_valid,
+    )
+    return _parse_created(outcome)
 
 
 async def create_posts(
@@ -86,55 +89,45 @@ async def create_posts(
     check_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> list[CreatedPost | RejectedPost]:
-    """Whatever of them can be created, in one transaction; what is refused costs no other.
+    """Create the valid posts in one transaction; a rejected post does not affect the others.
 
-    `admit` is asked before anything is created, and not for a repetition; it may refuse them all.
+    `check_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
-    if not posts:
-        raise InvalidInput(
-            f"There are no posts; 1 to {MAX_BULK_POSTS} are allowed.", argument="posts"
-        )
-    if len(posts) > MAX_BULK_POSTS:
-        raise BulkLimitExceeded(
-            f"There are {len(posts)} posts; at most {MAX_BULK_POSTS} are allowed.", argument="posts"
-        )
-    destinations = sum(len(each.account_ids) for each in posts if isinstance(each, NewPost))
-    if destinations > MAX_BULK_DESTINATIONS:
-        raise BulkLimitExceeded(
-            f"The posts go to {destinations} accounts in all; at most {MAX_BULK_DESTINATIONS} are"
-            " allowed at once.",
-            argument="posts",
-        )
-
-    checked = [_check_or_reject(each) for each in posts]
+    _check_bulk_limits(posts)
+    checked = [_check_or_reject(post) for post in posts]
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def create() -> StoredOutcome:
-            check_quota()
-            named = {
-                each for post in checked if isinstance(post, NewPost) for each in post.account_ids
+        check_quota()
+        accounts = await uow.load_accounts(
+            {
+                account_id
+                for post in checked
+                if isinstance(post, NewPost)
+                for account_id in post.account_ids
             }
-            accounts = await uow.load_accounts(named)
-            made = [_build_or_reject(each, accounts, write_context, new_id) for each in checked]
-            await uow.save_posts([each for each in made if isinstance(each, Post)])
-            outcomes = [
-                _to_stored_outcome(each, accounts, write_context)
-                if isinstance(each, Post)
-                else asdict(each)
-                for each in made
-            ]
-            return {"posts": outcomes}
-
-        async def still_valid(outcome: StoredOutcome) -> bool:
-            return await _any_exists(uow, outcome["posts"])
-
-        request = [canonicalize(each) for each in posts]
-        return await run_idempotently(
-            uow, idempotency_key, request, create, still_valid=still_valid
         )
+        built = [_build_or_reject(post, accounts, write_context, new_id) for post in checked]
+        await uow.save_posts([post for post in built if isinstance(post, Post)])
+        outcomes = [
+            _to_stored_outcome(post, accounts, write_context)
+            if isinstance(post, Post)
+            else asdict(post)
+            for post in built
+        ]
+        return {"posts": outcomes}
 
-    outcome = await run_in_transaction(database, write_context, work)
-    return [_parse_created_or_rejected(each) for each in outcome["posts"]]
+    async def still_valid(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
+        return await _any_exists(uow, outcome["posts"])
+
+    outcome = await run_idempotently(
+        database,
+        write_context,
+        idempotency_key,
+        [canonicalize(post) for post in posts],
+        work,
+        still_valid=still_valid,
+    )
+    return [_parse_created_or_rejected(post) for post in outcome["posts"]]
 
 
 async def change_post(
@@ -220,24 +213,42 @@ async def delete_post(
 
 
 async def get_post_for_update(uow: UnitOfWork, post_id: PostId) -> Post:
-    """The post, which nobody else changes until the end; NotFound where there is none."""
+    """Lock and load a post; raises NotFound if the workspace has none with this id."""
     post = await get_post_for_update_including_deleted(uow, post_id)
     if post.deleted_at is not None:
-        raise _post_not_found()
+        raise _post_not_found_error()
     return post
 
 
 async def get_post_for_update_including_deleted(uow: UnitOfWork, post_id: PostId) -> Post:
-    """As `locked_post`, of a deleted post too: what becomes of it on a platform stays on record."""
+    """Lock and load a post, even a deleted one, so that its results can still be recorded."""
     await uow.lock_posts([post_id])
     post = (await uow.load_posts([post_id])).get(post_id)
     if post is None:
-        raise _post_not_found()
+        raise _post_not_found_error()
     return post
 
 
-def _post_not_found() -> NotFound:
+def _post_not_found_error() -> NotFound:
     return NotFound("The post was not found: this workspace has none with that id.")
+
+
+def _check_bulk_limits(posts: Sequence[NewPost | RejectedPost]) -> None:
+    if not posts:
+        raise InvalidInput(
+            f"There are no posts; 1 to {MAX_BULK_POSTS} are allowed.", argument="posts"
+        )
+    if len(posts) > MAX_BULK_POSTS:
+        raise BulkLimitExceeded(
+            f"There are {len(posts)} posts; at most {MAX_BULK_POSTS} are allowed.", argument="posts"
+        )
+    destinations = sum(len(post.account_ids) for post in posts if isinstance(post, NewPost))
+    if destinations > MAX_BULK_DESTINATIONS:
+        raise BulkLimitExceeded(
+            f"The posts go to {destinations} accounts in all; at most {MAX_BULK_DESTINATIONS} are"
+            " allowed in one request.",
+            argument="posts",
+        )
 
 
 async def _apply_post_change(
@@ -252,8 +263,10 @@ async def _apply_post_change(
 
     async def work(uow: UnitOfWork) -> tuple[AccountWarning, ...]:
         post = await get_post_for_update(uow, post_id)
-        on = {each.account_id for each in post.destinations}
-        accounts = await uow.load_accounts(on | set(requested_account_ids))
+        accounts = await uow.load_accounts(
+            {destination.account_id for destination in post.destinations}
+            | set(requested_account_ids)
+        )
         changed = change(post, accounts)
         await uow.save_posts([changed])
         return _account_warnings(changed, accounts, write_context)
@@ -300,9 +313,11 @@ def _account_warnings(
     post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
 ) -> tuple[AccountWarning, ...]:
     reasons = {
-        each.account_id: blocking_reason(accounts[each.account_id].connection, write_context.now)
-        for each in post.destinations
-        if not each.state.status.is_final
+        destination.account_id: blocking_reason(
+            accounts[destination.account_id].connection, write_context.now
+        )
+        for destination in post.destinations
+        if not destination.state.status.is_final
     }
     return tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason)
 
@@ -310,27 +325,27 @@ def _account_warnings(
 def _to_stored_outcome(
     post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
 ) -> StoredOutcome:
-    warnings = [asdict(each) for each in _account_warnings(post, accounts, write_context)]
-    return {"id": str(post.id), "warnings": warnings}
+    warnings = _account_warnings(post, accounts, write_context)
+    return {"id": str(post.id), "warnings": [asdict(warning) for warning in warnings]}
 
 
 async def _any_exists(uow: UnitOfWork, outcomes: Sequence[StoredOutcome]) -> bool:
-    """Whether a post that was created is not deleted."""
-    ids = [PostId(UUID(each["id"])) for each in outcomes if "id" in each]
-    return any(each.deleted_at is None for each in (await uow.load_posts(ids)).values())
+    """True if at least one of the created posts is not deleted."""
+    ids = [PostId(UUID(outcome["id"])) for outcome in outcomes if "id" in outcome]
+    return any(post.deleted_at is None for post in (await uow.load_posts(ids)).values())
 
 
 def _parse_created(outcome: StoredOutcome) -> CreatedPost:
     return CreatedPost(
         PostId(UUID(outcome["id"])),
         tuple(
-            AccountWarning(AccountId(each["account_id"]), HealthReason(each["reason"]))
-            for each in outcome["warnings"]
+            AccountWarning(AccountId(warning["account_id"]), HealthReason(warning["reason"]))
+            for warning in outcome["warnings"]
         ),
     )
 
 
-def _parse_created_or_rejected(outcome: dict[str, Any]) -> CreatedPost | RejectedPost:
+def _parse_created_or_rejected(outcome: StoredOutcome) -> CreatedPost | RejectedPost:
     if "id" in outcome:
         return _parse_created(outcome)
     return RejectedPost(ErrorCode(outcome["code"]), outcome["message"], outcome["argument"])

@@ -1,6 +1,5 @@
-"""Publishers tell what came of what they claimed. What that means is decided in the domain."""
+"""Report use cases: what publishers and people report about destinations, stored as transitions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,22 +29,20 @@ from app.services.accounts import get_account_for_update
 from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
-TransitionFn = Callable[[DestinationState, History], Transition]
-
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who publishes, and where."""
+    """Who publishes, and in which workspaces."""
 
     workspace_id: WorkspaceId | None
-    """The only one; None for all."""
+    """The only workspace; None for all."""
     actor: ApiKeyId | None
-    """None for a worker of the operator's own."""
+    """None for the operator's own worker."""
 
     def write_context(
         self, workspace_id: WorkspaceId, operation: str, now: datetime
     ) -> WriteContext:
-        """LeaseLost in a workspace that is not its own: of others it learns nothing."""
+        """Raises LeaseLost for another workspace, so that the publisher learns nothing about it."""
         if self.workspace_id not in (None, workspace_id):
             raise lease_lost_error()
         return WriteContext(
@@ -55,10 +52,24 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """What became of a report, and of its destination."""
+    """The receipt of a report, with its post and destination afterwards."""
 
     receipt: Receipt
+    post: Post
     destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDestination:
+    """A destination of a locked post, with the history that decides its transitions."""
+
+    post: Post
+    destination: Destination
+    history: History
+
+    @property
+    def state(self) -> DestinationState:
+        return self.destination.state
 
 
 async def start_attempt(
@@ -70,28 +81,24 @@ async def start_attempt(
     new_id: IdFactory,
     now: datetime,
 ) -> tuple[ReportResult, Attempt]:
-    """The publisher is about to call the platform; it must not, unless this succeeds."""
-    errand = publisher.write_context(lease.workspace_id, "startAttempt", now)
-    report = ReportContext(lease, new_id, errand.now)
+    """Log that the publisher is about to call the platform; it must not call unless this succeeds."""
+    write_context = publisher.write_context(lease.workspace_id, "startAttempt", now)
+    report_context = ReportContext(lease, new_id, write_context.now)
 
     async def work(uow: UnitOfWork) -> tuple[ReportResult, Attempt]:
-        post = await _get_claimed_post(uow, lease)
-        account_id = post.destination(lease.destination_id).account_id
+        locked = await _lock_claimed_destination(uow, lease)
+        account_id = locked.destination.account_id
         account = (await uow.load_accounts([account_id]))[account_id]
-        obstacle = blocking_reason(account.connection, errand.now)
-        started: list[Attempt] = []
+        transition, attempt = reports.start_attempt(
+            locked.state,
+            locked.history,
+            report_context,
+            worker=worker,
+            blocking_reason=blocking_reason(account.connection, write_context.now),
+        )
+        return await save_transition(uow, locked, transition), attempt
 
-        def decide(state: DestinationState, history: History) -> Transition:
-            recorded, attempt = reports.start_attempt(
-                state, history, report, worker=worker, blocking_reason=obstacle
-            )
-            started.append(attempt)
-            return recorded
-
-        decided = await apply_transition(uow, post, lease.destination_id, decide)
-        return _to_report_result(decided, lease.destination_id), started[-1]
-
-    return await run_in_transaction(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def extend_lease(
@@ -102,27 +109,31 @@ async def extend_lease(
     *,
     now: datetime,
 ) -> datetime:
-    """When it ends now; it may be cut short too."""
-    errand = publisher.write_context(lease.workspace_id, "extendLease", now)
-    expires_at = errand.now + lease_duration
+    """Set the remaining duration of a lease, longer or shorter; return when it expires."""
+    write_context = publisher.write_context(lease.workspace_id, "extendLease", now)
+    expires_at = write_context.now + lease_duration
 
-    def decide(state: DestinationState, _history: History) -> Transition:
-        reports.require_lease(state, lease, errand.now)
-        return Transition(state=extended(state, expires_at))
+    async def work(uow: UnitOfWork) -> None:
+        locked = await _lock_claimed_destination(uow, lease)
+        reports.require_lease(locked.state, lease, write_context.now)
+        transition = Transition(state=extended(locked.state, expires_at))
+        await save_transition(uow, locked, transition)
 
-    await _apply_leased_transition(database, errand, lease, decide)
+    await run_in_transaction(database, write_context, work)
     return expires_at
 
 
 async def release_claim(
     database: Database, publisher: Publisher, lease: Lease, *, now: datetime
 ) -> ReportResult:
-    errand = publisher.write_context(lease.workspace_id, "releaseClaim", now)
+    write_context = publisher.write_context(lease.workspace_id, "releaseClaim", now)
 
-    def decide(state: DestinationState, _history: History) -> Transition:
-        return Transition(state=reports.release_claim(state, lease, errand.now))
+    async def work(uow: UnitOfWork) -> ReportResult:
+        locked = await _lock_claimed_destination(uow, lease)
+        released = reports.release_claim(locked.state, lease, write_context.now)
+        return await save_transition(uow, locked, Transition(state=released))
 
-    return await _apply_leased_transition(database, errand, lease, decide)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def report_published(
@@ -134,20 +145,20 @@ async def report_published(
     new_id: IdFactory,
     now: datetime,
 ) -> ReportResult:
-    errand = publisher.write_context(lease.workspace_id, "reportPublished", now)
-    report = ReportContext(lease, new_id, errand.now)
-
-    def decide(state: DestinationState, history: History) -> Transition:
-        return reports.report_published(state, history, report, publication)
+    write_context = publisher.write_context(lease.workspace_id, "reportPublished", now)
+    report_context = ReportContext(lease, new_id, write_context.now)
 
     async def work(uow: UnitOfWork) -> ReportResult:
-        post = await _get_claimed_post(uow, lease)
-        if post.is_draft:  # taken back before the publisher said that it had started
-            post = post.published_despite_cancel(lease.destination_id, errand.now)
-        decided = await apply_transition(uow, post, lease.destination_id, decide)
-        return _to_report_result(decided, lease.destination_id)
+        post = await _lock_claimed_post(uow, lease)
+        if post.is_draft:  # cancelled before the publisher reported its start
+            post = post.published_despite_cancel(lease.destination_id, write_context.now)
+        locked = await load_destination(uow, post, lease.destination_id)
+        transition = reports.report_published(
+            locked.state, locked.history, report_context, publication
+        )
+        return await save_transition(uow, locked, transition)
 
-    return await run_in_transaction(database, errand, work)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def report_failed(
@@ -160,11 +171,17 @@ async def report_failed(
     new_id: IdFactory,
     now: datetime,
 ) -> ReportResult:
-    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
-        return reports.report_failed(state, history, report, failure, retry_decider)
+    write_context = publisher.write_context(lease.workspace_id, "reportFailed", now)
+    report_context = ReportContext(lease, new_id, write_context.now)
 
-    errand = publisher.write_context(lease.workspace_id, "reportFailed", now)
-    return await _apply_report(database, errand, lease, decide, new_id)
+    async def work(uow: UnitOfWork) -> ReportResult:
+        locked = await _lock_claimed_destination(uow, lease)
+        transition = reports.report_failed(
+            locked.state, locked.history, report_context, failure, retry_decider
+        )
+        return await save_transition(uow, locked, transition)
+
+    return await run_in_transaction(database, write_context, work)
 
 
 async def report_unknown(
@@ -176,13 +193,16 @@ async def report_unknown(
     new_id: IdFactory,
     now: datetime,
 ) -> ReportResult:
-    """The publisher got no answer: the post may be published all the same."""
+    """Report that the platform gave no answer, so that the post may be published or not."""
+    write_context = publisher.write_context(lease.workspace_id, "reportFailed", now)
+    report_context = ReportContext(lease, new_id, write_context.now)
 
-    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
-        return reports.report_unknown(state, history, report, failure)
+    async def work(uow: UnitOfWork) -> ReportResult:
+        locked = await _lock_claimed_destination(uow, lease)
+        transition = reports.report_unknown(locked.state, locked.history, report_context, failure)
+        return await save_transition(uow, locked, transition)
 
-    errand = publisher.write_context(lease.workspace_id, "reportFailed", now)
-    return await _apply_report(database, errand, lease, decide, new_id)
+    return await run_in_transaction(database, write_context, work)
 
 
 async def report_verified(
@@ -196,13 +216,17 @@ async def report_verified(
     new_id: IdFactory,
     now: datetime,
 ) -> ReportResult:
-    def decide(state: DestinationState, history: History, report: ReportContext) -> Transition:
-        return verification.report_verified(
-            state, history, report, finding, publication, retry_decider
-        )
+    write_context = publisher.write_context(lease.workspace_id, "reportVerified", now)
+    report_context = ReportContext(lease, new_id, write_context.now)
 
-    errand = publisher.write_context(lease.workspace_id, "reportVerified", now)
-    return await _apply_report(database, errand, lease, decide, new_id)
+    async def work(uow: UnitOfWork) -> ReportResult:
+        locked = await _lock_claimed_destination(uow, lease)
+        transition = verification.report_verified(
+            locked.state, locked.history, report_context, finding, publication, retry_decider
+        )
+        return await save_transition(uow, locked, transition)
+
+    return await run_in_transaction(database, write_context, work)
 
 
 async def reconcile_destination(
@@ -211,18 +235,18 @@ async def reconcile_destination(
     destination_id: DestinationId,
     publication: Publication | None,
 ) -> ReportResult:
-    """A person has looked; without a place, the post is not there. NotFound for no such destination."""
+    """Settle an unknown outcome as a person found it; no publication means that the post is not there.
 
-    def decide(state: DestinationState, _history: History) -> Transition:
-        return verification.reconcile(state, publication, write_context.now)
+    Raises NotFound if the workspace has no such destination.
+    """
 
     async def work(uow: UnitOfWork) -> ReportResult:
-        post = await _get_destination_post(uow, destination_id)
+        post = await _lock_post_of_destination(uow, destination_id)
         if post is None or post.deleted_at is not None:
             raise NotFound("The destination was not found: this workspace has none with that id.")
-        return _to_report_result(
-            await apply_transition(uow, post, destination_id, decide), destination_id
-        )
+        locked = await load_destination(uow, post, destination_id)
+        transition = verification.reconcile(locked.state, publication, write_context.now)
+        return await save_transition(uow, locked, transition)
 
     return await run_in_transaction(database, write_context, work)
 
@@ -237,103 +261,89 @@ async def record_result(
     *,
     new_id: IdFactory,
 ) -> ReportResult:
-    """For a publisher with a queue of its own; NotFound for a post that does not go to the account."""
+    """Record an attempt of a publisher that has its own queue.
 
-    def decide(state: DestinationState, history: History) -> Transition:
-        return verification.record_external_attempt(
-            state, history, result, retry_decider, new_id=new_id, now=write_context.now
-        )
+    Raises NotFound if the post does not go to the account, and Conflict if the post was imported.
+    """
 
     async def work(uow: UnitOfWork) -> ReportResult:
         is_published = result.outcome is Outcome.PUBLISHED
-        post = await (
-            get_post_for_update_including_deleted if is_published else get_post_for_update
-        )(uow, post_id)
+        if is_published:
+            post = await get_post_for_update_including_deleted(uow, post_id)
+        else:
+            post = await get_post_for_update(uow, post_id)
         if post.imported_at is not None:
             raise Conflict("The post was imported: its results come from where it is published.")
-        on = {each.account_id: each.id for each in post.destinations}
-        if account_id not in on:
+        destination_ids = {d.account_id: d.id for d in post.destinations}
+        if account_id not in destination_ids:
             raise NotFound(f"The post was not found on account {account_id}.")
-        if is_published and post.is_draft:  # taken back when its publisher had it already
-            post = post.published_despite_cancel(on[account_id], write_context.now)
-        return _to_report_result(
-            await apply_transition(uow, post, on[account_id], decide), on[account_id]
+        destination_id = destination_ids[account_id]
+        if is_published and post.is_draft:  # cancelled after the publisher had taken it
+            post = post.published_despite_cancel(destination_id, write_context.now)
+        locked = await load_destination(uow, post, destination_id)
+        transition = verification.record_external_attempt(
+            locked.state,
+            locked.history,
+            result,
+            retry_decider,
+            new_id=new_id,
+            now=write_context.now,
         )
+        return await save_transition(uow, locked, transition)
 
     return await run_in_transaction(database, write_context, work)
 
 
-async def _apply_report(
-    database: Database,
-    write_context: WriteContext,
-    lease: Lease,
-    decide: Callable[[DestinationState, History, ReportContext], Transition],
-    new_id: IdFactory,
+async def load_destination(
+    uow: UnitOfWork, post: Post, destination_id: DestinationId
+) -> LockedDestination:
+    """A destination of a locked post, with its attempts and evidence."""
+    destination = post.destination(destination_id)
+    attempts = await load_attempts(uow.reader, destination_id)
+    evidence = await load_evidence(uow.reader, destination_id)
+    return LockedDestination(post, destination, History(destination.platform, attempts, evidence))
+
+
+async def save_transition(
+    uow: UnitOfWork, locked: LockedDestination, transition: Transition
 ) -> ReportResult:
-    report = ReportContext(lease, new_id, write_context.now)
-    return await _apply_leased_transition(
-        database, write_context, lease, lambda state, history: decide(state, history, report)
-    )
+    """Save the state, attempts and evidence of a transition, and mark an account without access."""
+    destination, now = locked.destination, uow.write_context.now
+    key = (uow.session, uow.write_context.workspace_id, destination.id)
+    await write_attempts(*key, transition.attempts, previous=locked.history.attempts)
+    if transition.evidence is not None:
+        await insert_evidence(*key, transition.evidence)
+    post = locked.post.with_state(destination.id, transition.state, now)
+    await uow.save_posts([post])
+    if transition.receipt is Receipt.DUPLICATE and transition.evidence is not None:
+        uow.add_event(duplicate_event(post.id, destination, transition.evidence))
+    if transition.auth_failed_attempt_started_at is not None:
+        account = await get_account_for_update(uow, destination.account_id)
+        await uow.save_accounts(
+            [mark_needs_reconnection(account, transition.auth_failed_attempt_started_at, now)]
+        )
+    return ReportResult(transition.receipt, post, post.destination(destination.id))
 
 
-async def _apply_leased_transition(
-    database: Database, write_context: WriteContext, lease: Lease, decide: TransitionFn
-) -> ReportResult:
-    async def work(uow: UnitOfWork) -> ReportResult:
-        post = await _get_claimed_post(uow, lease)
-        decided = await apply_transition(uow, post, lease.destination_id, decide)
-        return _to_report_result(decided, lease.destination_id)
-
-    return await run_in_transaction(database, write_context, work)
+async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:
+    return await load_destination(uow, await _lock_claimed_post(uow, lease), lease.destination_id)
 
 
-async def _get_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
-    """Locked; LeaseLost where the account was taken off the post."""
-    post = await _get_destination_post(uow, lease.destination_id)
+async def _lock_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
+    """Raises LeaseLost if the account was removed from the post."""
+    post = await _lock_post_of_destination(uow, lease.destination_id)
     if post is None:
         raise lease_lost_error()
     return post
 
 
-async def _get_destination_post(uow: UnitOfWork, destination_id: DestinationId) -> Post | None:
-    """Locked, as it has the destination; None if it has it no more."""
+async def _lock_post_of_destination(uow: UnitOfWork, destination_id: DestinationId) -> Post | None:
+    """The locked post of a destination; None if the destination was removed before the lock."""
     post_id = (await post_ids_by_destination_id(uow.reader, [destination_id])).get(destination_id)
     if post_id is None:
         return None
     await uow.lock_posts([post_id])
     post = (await uow.load_posts([post_id])).get(post_id)
-    if post is None or all(each.id != destination_id for each in post.destinations):
+    if post is None or all(d.id != destination_id for d in post.destinations):
         return None
     return post
-
-
-async def apply_transition(
-    uow: UnitOfWork, post: Post, destination_id: DestinationId, decide: TransitionFn
-) -> tuple[Post, Receipt]:
-    """Store what was decided about a destination of a locked post; the post as it is then."""
-    destination = post.destination(destination_id)
-    attempts = await load_attempts(uow.reader, destination_id)
-    evidence = await load_evidence(uow.reader, destination_id)
-    recorded = decide(destination.state, History(destination.platform, attempts, evidence))
-    where = (uow.session, uow.errand.workspace_id, destination_id)
-    await write_attempts(*where, recorded.attempts, previous=attempts)
-    if recorded.evidence is not None:
-        await insert_evidence(*where, recorded.evidence)
-    after = post.with_state(destination_id, recorded.state, uow.errand.now)
-    await uow.save_posts([after])
-    if recorded.receipt is Receipt.DUPLICATE and recorded.evidence is not None:
-        uow.add_event(duplicate_event(post.id, destination, recorded.evidence))
-    if recorded.auth_failed_attempt_started_at is not None:
-        account = await get_account_for_update(uow, destination.account_id)
-        refused = mark_needs_reconnection(
-            account, recorded.auth_failed_attempt_started_at, uow.errand.now
-        )
-        await uow.save_accounts([refused])
-    return after, recorded.receipt
-
-
-def _to_report_result(
-    post_and_receipt: tuple[Post, Receipt], destination_id: DestinationId
-) -> ReportResult:
-    post, receipt = post_and_receipt
-    return ReportResult(receipt, post.destination(destination_id))

@@ -1,4 +1,4 @@
-"""Changes that are too old for the feed are forgotten. Reading them is in app.db, following them in feeds."""
+"""Prunes old events and expired idempotency keys, in small batches."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -6,19 +6,20 @@ from itertools import takewhile
 
 from app.db.core.database import Database
 from app.db.repositories.events import delete_events, oldest_events
+from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
 from app.db.repositories.workspaces import list_workspaces
 from app.domain.ids import WorkspaceId
 
 _PRUNE_BATCH_SIZE = 1000
-"""So few, that whoever writes does not wait for long."""
+"""Small enough that a batch does not delay other writers for long."""
 
 
 async def prune_events(database: Database, now: datetime, *, retention: timedelta) -> None:
-    """Forget what is older, over all workspaces, the oldest first; what is left has no holes.
+    """Delete events older than `retention` in all workspaces, oldest first, leaving no gaps.
 
-    Where a clock was set back, what was recorded behind a younger change is kept as long as that one. Of
-    what is older the last one is kept: by it the cursor of who has seen no more than that is known, and
-    misses nothing, however long nothing had happened.
+    The newest of the old events is retained, so that the cursor of a client that has seen nothing newer
+    stays valid, however long nothing happened. After a clock was set back, an old event that follows a
+    newer one is retained as long as that one.
     """
     async with database.unscoped_connection() as connection:
         workspaces = [row.id for row in await list_workspaces(connection)]
@@ -28,10 +29,20 @@ async def prune_events(database: Database, now: datetime, *, retention: timedelt
 
 
 async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: datetime) -> bool:
-    """Whether there may be more."""
+    """Prune one batch; return True if there may be more."""
     async with database.unscoped_connection() as connection:
         oldest = await oldest_events(connection, workspace_id, limit=_PRUNE_BATCH_SIZE + 1)
-    old = [seq for seq, _ in takewhile(lambda each: each[1] < before, oldest)]
+    old = [seq for seq, _ in takewhile(lambda event: event[1] < before, oldest)]
     if len(old) > 1:
         await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))
     return len(old) > _PRUNE_BATCH_SIZE
+
+
+async def prune_idempotency_keys(database: Database, now: datetime) -> None:
+    """Delete expired idempotency keys, batch by batch; takes no lock if there are none."""
+    while True:
+        async with database.unscoped_connection() as connection:
+            cutoff = await find_expiry_cutoff(connection, now, limit=_PRUNE_BATCH_SIZE)
+        if cutoff is None:
+            return
+        await database.write(partial(delete_expired_idempotency_keys, until=cutoff))

@@ -1,7 +1,9 @@
-"""Retries by hand: of one post, or of whatever failed and matches. Which may be is the domain's to say."""
+"""Manual retries of one post or of all that match a filter, and the operator's retry policy file."""
 
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -17,15 +19,18 @@ from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.manual_retries import RetryDecision, RetryRefusal, retry_destinations, retry_post
 from app.domain.posts import Post
+from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
+from app.domain.retry_policy_tables import parse_policies
 from app.domain.times import format_instant, parse_instant
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update
-from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, WriteContext
+from app.settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationRetry:
-    """What was decided about a destination; without a refusal it is queued again."""
+    """Decision about a destination; without a refusal it is queued again."""
 
     destination_id: DestinationId
     post_id: PostId
@@ -36,12 +41,12 @@ class DestinationRetry:
 
 @dataclass(frozen=True, slots=True)
 class RetriedPage:
-    """What was decided about the destinations of a page, in its order."""
+    """Decisions about the destinations of a page, in page order."""
 
     retries: list[DestinationRetry]
     has_more: bool
     end_position: KeysetPosition | None
-    """Of the last one that was looked at, to go on from; None where there was none."""
+    """Position of the page's last destination, to continue from; None for an empty page."""
 
 
 async def retry_one_post(
@@ -53,23 +58,27 @@ async def retry_one_post(
     force: bool,
     idempotency_key: IdempotencyKey | None,
 ) -> list[DestinationRetry]:
-    """Retry what failed of a post, or of it on some accounts; `force` takes unknown outcomes too."""
+    """Retry the failed destinations of a post, or those on some accounts.
+
+    `force` includes unknown outcomes.
+    """
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def retry() -> StoredOutcome:
-            post = await get_post_for_update(uow, post_id)
-            accounts = await uow.load_accounts({each.account_id for each in post.destinations})
-            changed, decisions = retry_post(
-                post, accounts, account_ids=account_ids, force=force, now=write_context.now
-            )
-            await uow.save_posts([changed])
-            return {"retries": [_retry_to_json(post_id, each) for each in decisions]}
+        post = await get_post_for_update(uow, post_id)
+        accounts = await uow.load_accounts(
+            {destination.account_id for destination in post.destinations}
+        )
+        changed, decisions = retry_post(
+            post, accounts, account_ids=account_ids, force=force, now=write_context.now
+        )
+        await uow.save_posts([changed])
+        return {"retries": [_retry_to_json(post_id, decision) for decision in decisions]}
 
-        accounts = None if account_ids is None else sorted(set(account_ids))
-        request = {"post": str(post_id), "only": accounts, "force": force}
-        return await run_idempotently(uow, idempotency_key, request, retry)
-
-    return _retries_from_json(await run_in_transaction(database, write_context, work))
+    only = None if account_ids is None else sorted(set(account_ids))
+    request = {"post": str(post_id), "only": only, "force": force}
+    return _retries_from_json(
+        await run_idempotently(database, write_context, idempotency_key, request, work)
+    )
 
 
 async def retry_matching(
@@ -79,28 +88,27 @@ async def retry_matching(
     page: PageRequest,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPage:
-    """Retry what matches and may be retried, a page of at most MAX_RETRIES in one transaction.
+    """Retry the matching destinations of a page of at most MAX_RETRIES, in one transaction.
 
-    Only failed ones unless the filter names statuses. InvalidInput for one that everything matches.
+    Only failed ones match unless the filter names statuses. Raises InvalidInput for a filter that everything
+    matches.
     """
-    narrowed = _with_default_status(destination_filter)
+    candidate_filter = _with_default_status(destination_filter)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        async def retry() -> StoredOutcome:
-            found = await retry_candidates(uow.reader, narrowed, page, write_context.now)
-            post_ids = {row.post_id for row in found.rows}
-            await uow.lock_posts(post_ids)
-            posts = await uow.load_posts(post_ids)
-            accounts = await uow.load_accounts({row.account_id for row in found.rows})
-            changed, outcome = _apply_retries(found, posts, accounts, write_context)
-            await uow.save_posts(changed)
-            return outcome
+        candidates = await retry_candidates(uow.reader, candidate_filter, page, write_context.now)
+        post_ids = {row.post_id for row in candidates.rows}
+        await uow.lock_posts(post_ids)
+        posts = await uow.load_posts(post_ids)
+        accounts = await uow.load_accounts({row.account_id for row in candidates.rows})
+        changed, outcome = _apply_retries(candidates, posts, accounts, write_context)
+        await uow.save_posts(changed)
+        return outcome
 
-        return await run_idempotently(
-            uow, idempotency_key, [canonicalize(destination_filter), canonicalize(page)], retry
-        )
-
-    return _page_from_json(await run_in_transaction(database, write_context, work))
+    request = [canonicalize(destination_filter), canonicalize(page)]
+    return _page_from_json(
+        await run_idempotently(database, write_context, idempotency_key, request, work)
+    )
 
 
 async def dry_run_retry_matching(
@@ -109,20 +117,38 @@ async def dry_run_retry_matching(
     destination_filter: DestinationFilter,
     page: PageRequest,
 ) -> RetriedPage:
-    """What `retry_matching` would decide now; nothing is written, and nobody waits for it."""
-    narrowed = _with_default_status(destination_filter)
+    """The result that `retry_matching` would have now; writes nothing and takes no lock."""
+    candidate_filter = _with_default_status(destination_filter)
     reader = database.read(write_context.workspace_id)
-    found = await retry_candidates(reader, narrowed, page, write_context.now)
-    posts = await load_posts(reader, {row.post_id for row in found.rows})
-    accounts = await load_accounts(reader, {row.account_id for row in found.rows})
-    _, outcome = _apply_retries(found, posts, accounts, write_context)
+    candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
+    posts = await load_posts(reader, {row.post_id for row in candidates.rows})
+    accounts = await load_accounts(reader, {row.account_id for row in candidates.rows})
+    _, outcome = _apply_retries(candidates, posts, accounts, write_context)
     return _page_from_json(outcome)
 
 
+def load_retry_policies(file: Path | None) -> RetryPolicies:
+    """The retry policies of a TOML file, merged over the defaults.
+
+    Raises SettingsError, with a one-sentence message, if the file cannot be read or is invalid.
+    """
+    if file is None:
+        return DEFAULT_POLICIES
+    try:
+        return parse_policies(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}."
+    except (ValueError, RecursionError) as error:  # of the encoding, the syntax, or a number
+        problem = f"is not TOML: {error}."
+    except InvalidInput as error:
+        problem = f"is invalid: {error.message}"
+    raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
+
+
 def _with_default_status(destination_filter: DestinationFilter) -> DestinationFilter:
-    """The filter, for failed ones unless it names statuses."""
+    """The filter, restricted to failed destinations unless it names statuses."""
     criteria = asdict(destination_filter)
-    if criteria["overdue"] is False:  # as everything is that failed
+    if criteria["overdue"] is False:  # all failed destinations match this
         del criteria["overdue"]
     for name in ("status", "outcome"):
         if criteria[name]:
@@ -146,20 +172,21 @@ def _apply_retries(
     accounts: Mapping[AccountId, Account],
     write_context: WriteContext,
 ) -> tuple[list[Post], StoredOutcome]:
-    """The posts as they are to be saved, and what is told; what was deleted meanwhile is passed over."""
-    chosen = {row.id for row in candidates.rows}
+    """The posts to save and the outcome to store; posts deleted meanwhile are skipped."""
+    candidate_ids = {row.id for row in candidates.rows}
     changed: list[Post] = []
-    told: dict[DestinationId, StoredOutcome] = {}
+    retries: dict[DestinationId, StoredOutcome] = {}
     for post in posts.values():
         if post.deleted_at is None:
             after, decisions = retry_destinations(
-                post, accounts, chosen, force=False, now=write_context.now
+                post, accounts, candidate_ids, force=False, now=write_context.now
             )
             changed.append(after)
-            told |= {each.destination.id: _retry_to_json(post.id, each) for each in decisions}
+            for decision in decisions:
+                retries[decision.destination.id] = _retry_to_json(post.id, decision)
     last = candidates.rows[-1] if candidates.rows else None
     return changed, {
-        "retries": [told[row.id] for row in candidates.rows if row.id in told],
+        "retries": [retries[row.id] for row in candidates.rows if row.id in retries],
         "has_more": candidates.has_next_page,
         "end": last and [format_instant(last.created_at), str(last.id)],
     }
@@ -177,16 +204,16 @@ def _retry_to_json(post_id: PostId, decision: RetryDecision) -> StoredOutcome:
 
 
 def _retries_from_json(outcome: StoredOutcome) -> list[DestinationRetry]:
-    told: Sequence[StoredOutcome] = outcome["retries"]
+    retries: Sequence[StoredOutcome] = outcome["retries"]
     return [
         DestinationRetry(
-            destination_id=DestinationId(UUID(each["destination_id"])),
-            post_id=PostId(UUID(each["post_id"])),
-            account_id=AccountId(each["account_id"]),
-            platform=each["platform"],
-            refusal=each["refusal"] and RetryRefusal(each["refusal"]),
+            destination_id=DestinationId(UUID(retry["destination_id"])),
+            post_id=PostId(UUID(retry["post_id"])),
+            account_id=AccountId(retry["account_id"]),
+            platform=retry["platform"],
+            refusal=retry["refusal"] and RetryRefusal(retry["refusal"]),
         )
-        for each in told
+        for retry in retries
     ]
 
 

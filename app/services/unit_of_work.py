@@ -1,4 +1,4 @@
-"""One transaction in one workspace, on somebody's behalf: what it loads, saves and tells. No rules."""
+"""Unit of work: one transaction in one workspace, with the events of everything that it saves."""
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -25,90 +25,89 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteContext:
-    """Who does what, where and when."""
+    """The workspace, actor, operation and time of a write."""
 
     workspace_id: WorkspaceId
     actor: ApiKeyId | None
     """None for the operator and for the server itself."""
     operation: str
-    """As events tell it: the name of the mutation or command."""
+    """Name of the mutation or command, as stored in events."""
     now: datetime
-    """Cut to milliseconds, as everything is stored."""
+    """Truncated to milliseconds, like all stored times."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "now", truncate_to_ms(self.now))
 
 
 class UnitOfWork:
-    """The transaction of an errand. Posts are locked before accounts, and the workspace is last."""
+    """Loads and saves within one transaction.
+
+    Lock order: posts, then accounts, then (by `append_events`) the workspace.
+    """
 
     def __init__(self, session: WriteSession, reader: Reader, write_context: WriteContext) -> None:
         self.session = session
         self.reader = reader
-        self.errand = write_context
+        self.write_context = write_context
         self._posts: dict[PostId, Post] = {}
         self._accounts: dict[AccountId, Account] = {}
         self._events: list[Event] = []
 
     async def lock_posts(self, ids: Collection[PostId]) -> None:
-        """Nobody else changes those that exist until the end."""
+        """Lock the posts that exist until the transaction ends."""
         await lock_posts(self.reader, ids)
 
     async def lock_accounts(self, ids: Collection[AccountId]) -> None:
-        """Nobody else changes those that exist until the end."""
+        """Lock the accounts that exist until the transaction ends."""
         await lock_accounts(self.reader, ids)
 
     async def load_posts(self, ids: Collection[PostId]) -> dict[PostId, Post]:
-        """Those that exist, deleted ones too; lock them before if they will be saved."""
-        found = await load_posts(self.reader, ids)
-        self._posts |= found
-        return found
+        """Posts that exist, deleted ones included. Lock them first if they will be saved."""
+        posts = await load_posts(self.reader, ids)
+        self._posts |= posts
+        return posts
 
     async def load_accounts(self, ids: Collection[AccountId]) -> dict[AccountId, Account]:
-        """Those that exist; lock them before if they will be saved."""
-        found = await load_accounts(self.reader, ids)
-        self._accounts |= found
-        return found
+        """Accounts that exist. Lock them first if they will be saved."""
+        accounts = await load_accounts(self.reader, ids)
+        self._accounts |= accounts
+        return accounts
 
     async def save_posts(self, posts: Collection[Post]) -> None:
-        """New ones, and changed ones that were locked and loaded."""
-        changed = [each for each in posts if self._posts.get(each.id) != each]
-        await write_posts(self.session, self.errand.workspace_id, changed, previous=self._posts)
-        for each in changed:
-            self._events += post_events(self._posts.get(each.id), each)
-            self._posts[each.id] = each
+        """Save new posts, and changed posts that were locked and loaded before."""
+        changed = [post for post in posts if self._posts.get(post.id) != post]
+        await write_posts(
+            self.session, self.write_context.workspace_id, changed, previous=self._posts
+        )
+        for post in changed:
+            self._events += post_events(self._posts.get(post.id), post)
+            self._posts[post.id] = post
 
     async def save_accounts(self, accounts: Collection[Account]) -> None:
-        """New ones, whose numbers are reserved, and changed ones that were locked and loaded."""
-        changed = [each for each in accounts if self._accounts.get(each.id) != each]
-        known = self._accounts.keys()
-        workspace_id = self.errand.workspace_id
-        await insert_accounts(
-            self.session, workspace_id, [each for each in changed if each.id not in known]
-        )
-        await update_accounts(
-            self.session, workspace_id, [each for each in changed if each.id in known]
-        )
-        for each in changed:
-            self._events += account_events(self._accounts.get(each.id), each)
-            self._accounts[each.id] = each
+        """Save new accounts with allocated ids, and changed accounts that were locked and loaded."""
+        changed = [account for account in accounts if self._accounts.get(account.id) != account]
+        workspace_id = self.write_context.workspace_id
+        inserts = [account for account in changed if account.id not in self._accounts]
+        updates = [account for account in changed if account.id in self._accounts]
+        await insert_accounts(self.session, workspace_id, inserts)
+        await update_accounts(self.session, workspace_id, updates)
+        for account in changed:
+            self._events += account_events(self._accounts.get(account.id), account)
+            self._accounts[account.id] = account
 
     def add_event(self, event: Event) -> None:
-        """Append what no change of a state tells."""
+        """Add an event that no change of a saved state implies."""
         self._events.append(event)
 
     async def append_events(self) -> bool:
-        """Append the events of everything that was saved; the last that a transaction does.
-
-        Whether there is any.
-        """
+        """Append the events of everything saved, as the last step; return True if there are any."""
         await append_events(
             self.session,
-            self.errand.workspace_id,
+            self.write_context.workspace_id,
             self._events,
-            actor=self.errand.actor,
-            operation=self.errand.operation,
-            now=self.errand.now,
+            actor=self.write_context.actor,
+            operation=self.write_context.operation,
+            now=self.write_context.now,
         )
         return bool(self._events)
 
@@ -116,19 +115,17 @@ class UnitOfWork:
 async def run_in_transaction(
     database: Database, write_context: WriteContext, work: Callable[[UnitOfWork], Awaitable[T]]
 ) -> T:
-    """Run an errand in one transaction; on any exception nothing is kept."""
+    """Run `work` in one transaction, append its events, commit, and notify of the commit.
 
-    has_events = False
+    Any exception rolls back. The database may run `work` again after a serialization failure.
+    """
 
-    async def transaction(session: WriteSession) -> T:
-        nonlocal has_events
+    async def transaction(session: WriteSession) -> tuple[T, bool]:
         reader = database.reader_in(session, write_context.workspace_id)
-        writing = UnitOfWork(session, reader, write_context)
-        result = await work(writing)
-        has_events = await writing.append_events()
-        return result
+        uow = UnitOfWork(session, reader, write_context)
+        return await work(uow), await uow.append_events()
 
-    result = await database.write(transaction)
+    result, has_events = await database.write(transaction)
     if has_events:
         database.notify_commit(write_context.workspace_id)
     return result

@@ -1,4 +1,4 @@
-"""Workspaces: made by the operator, and the first one by the first start."""
+"""Workspaces: created by the operator, and the first one at the first start."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,9 +23,9 @@ async def create_workspace(
     now: datetime,
     random_bytes: RandomBytes,
 ) -> WorkspaceId | None:
-    """A new workspace, a mirror if `mirror_of` names a URL; None where the name is taken."""
+    """Create a workspace, a mirror if `mirror_of` is a URL; returns None if the name is taken."""
     workspace_id = _new_workspace_id(random_bytes)
-    made = await database.write(
+    is_created = await database.write(
         lambda session: workspaces.insert_workspace(
             session,
             workspace_id,
@@ -35,15 +35,15 @@ async def create_workspace(
             now=now,
         )
     )
-    return workspace_id if made else None
+    return workspace_id if is_created else None
 
 
 async def create_first_workspace(
     database: Database, *, key_prefix: str, now: datetime, random_bytes: RandomBytes
 ) -> str | None:
-    """Where there is none yet but the demo's, a workspace with a key; the key's token, this once.
+    """Create a workspace with a key, unless one besides the demo's exists; return the key's token.
 
-    Of several processes that start together one makes it; the name is unique.
+    Of several processes that start together only one succeeds, because workspace names are unique.
     """
     workspace_id = _new_workspace_id(random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))

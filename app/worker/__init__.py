@@ -1,1 +1,1 @@
-"""The operator's own publisher: claims, calls the platforms' adapters and reports. No rules, no SQL."""
+"""The built-in publisher: claims due destinations, calls platform adapters and reports the results."""

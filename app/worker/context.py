@@ -1,4 +1,4 @@
-"""All that a worker works with: database, adapters, clocks, chance. No behaviour."""
+"""Dependencies of a worker, and retries of its database calls."""
 
 import asyncio
 import random
@@ -6,41 +6,50 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import uuid4
 
+import structlog
+
 from app.db.core.database import Database
+from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
 from app.domain.settlement import RetryDecider
+from app.observability.outages import Outage
 from app.platforms.protocol import Platform
 from app.services.reports import Publisher
 from app.worker.stats import WorkerStats
 
+T = TypeVar("T")
+
 OPERATOR_PUBLISHER = Publisher(workspace_id=None, actor=None)
-"""Who publishes: a worker of the operator's own, in every workspace."""
+"""The operator's own worker, which publishes in every workspace."""
 
 PUBLISH_TIMEOUT = timedelta(minutes=10)
-"""After so long an adapter is broken off, and nobody knows what came of it."""
+"""An adapter that takes longer to publish is cancelled; the outcome is then unknown."""
 
 LOOKUP_TIMEOUT = timedelta(seconds=30)
-"""A platform that takes longer to say whether a post is there cannot say it."""
+"""A lookup that takes longer is inconclusive."""
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What comes from outside of the program."""
+    """Clocks, ids and randomness."""
 
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
-    """Seconds since some moment, whatever is done to the clock; also while the process is stopped."""
+    """Seconds that pass also while the process is stopped, whatever is done to the clock."""
     sleep: Callable[[float], Awaitable[None]]
     new_id: IdFactory
     random: Callable[[], float]
-    """From 0 to below 1."""
+    """Returns a number from 0 to below 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
-    """What every claim of a worker is worked on with."""
+    """Everything that processing a claim depends on."""
 
     database: Database
     platforms: Mapping[str, Platform]
@@ -48,7 +57,7 @@ class WorkerContext:
     runtime: Runtime
     stats: WorkerStats
     worker_name: str
-    """As the log of attempts has it."""
+    """Name of the worker in the attempt log."""
     lease_duration: timedelta
     publish_timeout: timedelta = PUBLISH_TIMEOUT
     lookup_timeout: timedelta = LOOKUP_TIMEOUT
@@ -65,6 +74,26 @@ def system_runtime(now: Callable[[], datetime]) -> Runtime:
 
 
 def _monotonic() -> float:
-    if hasattr(time, "CLOCK_BOOTTIME"):  # runs on while a machine sleeps, as leases do
+    if hasattr(time, "CLOCK_BOOTTIME"):  # continues while the machine sleeps, as leases do
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
+
+
+async def retry_while(
+    call: Callable[[], Awaitable[T]], runtime: Runtime, *, should_retry: Callable[[], bool]
+) -> T:
+    """Return the result of `call`; retry it with backoff while `should_retry` returns True.
+
+    A RequestError is raised immediately, any other exception once retrying makes no sense.
+    """
+    outage = Outage(logger, "database unavailable, retrying")
+    while True:
+        try:
+            return await call()
+        except RequestError:
+            raise
+        except Exception:
+            if not should_retry():
+                raise
+            outage.record_failure()
+        await runtime.sleep(outage.backoff_seconds(runtime.random))

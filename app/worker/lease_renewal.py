@@ -1,4 +1,4 @@
-"""Leases as their holder sees them: how long they last by its own clock, and how they are kept."""
+"""Leases on the worker's side: measured by its own clock, and renewed while a platform is called."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,18 +13,18 @@ from app.services.reports import extend_lease
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
 
 MAX_SAFETY_MARGIN = timedelta(seconds=5)
-"""So long before its end a lease counts as lost: for other machines' clocks, and for the call itself."""
+"""A lease counts as lost this long before it expires, for clock differences and the call itself."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class LeaseTimer:
-    """How long a lease lasts. By a clock that runs on while the process is stopped."""
+    """Remaining time of a lease, by a clock that continues while the process is stopped."""
 
     def __init__(
         self, lease_duration: timedelta, *, requested_at: float, monotonic: Callable[[], float]
     ) -> None:
-        """`asked_at` is from before the lease was asked for, so that it never seems to end too late."""
+        """`requested_at` is read before the lease is requested, so that it never seems to last too long."""
         self._duration = (
             lease_duration - min(MAX_SAFETY_MARGIN, lease_duration / 6)
         ).total_seconds()
@@ -35,7 +35,7 @@ class LeaseTimer:
         self._ends_at = requested_at + self._duration
 
     def seconds_left(self) -> float:
-        """0 or less: it must be taken for lost."""
+        """Remaining seconds; 0 or less if the lease must be considered lost."""
         return self._ends_at - self._monotonic()
 
     @property
@@ -47,23 +47,27 @@ class LeaseTimer:
 async def renew_lease(
     context: WorkerContext, lease: Lease, lease_timer: LeaseTimer
 ) -> AsyncIterator[None]:
-    """Within it the lease is extended whenever a third of it has passed."""
-    done = asyncio.Event()
-    extending = asyncio.create_task(_renew_periodically(context, lease, lease_timer, done))
+    """Extend the lease inside the context, each time a third of its duration has passed."""
+    stop_requested = asyncio.Event()
+    task = asyncio.create_task(_renew_periodically(context, lease, lease_timer, stop_requested))
     try:
         yield
     finally:
-        done.set()
-        await extending
+        stop_requested.set()
+        await task
 
 
 async def _renew_periodically(
-    context: WorkerContext, lease: Lease, lease_timer: LeaseTimer, stop_event: asyncio.Event
+    context: WorkerContext, lease: Lease, lease_timer: LeaseTimer, stop_requested: asyncio.Event
 ) -> None:
-    usual = context.lease_duration / 3
-    wait = usual
-    while not await _wait(stop_event, wait):
-        asked_at = context.runtime.monotonic()
+    interval = context.lease_duration / 3
+    delay = interval
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop_requested.wait(), delay.total_seconds())
+        if stop_requested.is_set():
+            return
+        requested_at = context.runtime.monotonic()
         try:
             await extend_lease(
                 context.database,
@@ -72,17 +76,11 @@ async def _renew_periodically(
                 context.lease_duration,
                 now=context.runtime.now(),
             )
-        except RequestError:  # it cannot be had back; what comes of the call will be reported late
+        except RequestError:  # cannot be regained; the result of the call will be reported late
             logger.warning("lease lost", destination_id=str(lease.destination_id))
             return
-        except Exception:  # noqa: BLE001 - the database is away; while the lease lasts it may come back
-            wait = usual / 4
+        except Exception:  # noqa: BLE001 - database unavailable; it may recover within the lease
+            delay = interval / 4
         else:
-            lease_timer.extend(asked_at)
-            wait = usual
-
-
-async def _wait(event: asyncio.Event, duration: timedelta) -> bool:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), duration.total_seconds())
-    return event.is_set()
+            lease_timer.extend(requested_at)
+            delay = interval

@@ -1,9 +1,13 @@
-"""The process of a lone worker: from the settings to its end by a signal. Nothing listens in it."""
+"""Workers built from settings: as a process of their own, or embedded in a server process."""
 
 import asyncio
+import logging
+import os
 import secrets
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import click
 
@@ -11,27 +15,52 @@ from app import __version__
 from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
+from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
-from app.platforms.adapters import check_sandbox_file
-from app.pubsub.protocol import ignore_wake_up
-from app.services.blocked_accounts import fail_due_on_blocked_accounts
-from app.services.change_notifications import run_change_notifier
-from app.services.expired_leases import settle_expired_leases
-from app.services.periodic import PERIODIC_INTERVAL, run_periodically
-from app.services.retry_policies import load_retry_policies
+from app.observability.status_line import open_status_line
+from app.platforms.adapters import check_sandbox_file, make_adapters
+from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
+from app.pubsub.notifier import ignore_wake_up
+from app.services.change_feed import run_change_notifier
+from app.services.expirations import run_expirations
+from app.services.periodic import PERIODIC_INTERVAL
+from app.services.retries import load_retry_policies
 from app.settings import Settings
-from app.worker.factory import describe_worker, make_worker, worker_stats
+from app.worker.context import WorkerContext, system_runtime
+from app.worker.stats import WorkerStats
+from app.worker.worker import Worker, run_in_background
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_worker(settings: Settings, now: Clock) -> None:
-    """Publish until a signal says stop; a second one ends the process at once."""
+    """Publish until the first stop signal; a second signal ends the process immediately."""
     configure_logging(settings.log_level, settings.log_format)
     policies = load_retry_policies(settings.retry_policy_file)
     check_sandbox_file(settings.sandbox_file)
     asyncio.run(_run_worker(settings, policies, now))
+
+
+@asynccontextmanager
+async def embedded_worker(
+    settings: Settings, database: Database, policies: RetryPolicies, now: Clock
+) -> AsyncIterator[None]:
+    """Run a worker in a server process, if the settings enable it.
+
+    It has a status line only if the server is a single process.
+    """
+    if not settings.with_worker:
+        yield
+        return
+    with _worker_stats() if settings.workers == 1 else nullcontext(WorkerStats()) as stats:
+        async with run_in_background(_make_worker(settings, database, policies, stats, now)):
+            yield
+
+
+def describe_worker(settings: Settings) -> str:
+    """A line of the startup banner."""
+    return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"
 
 
 async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
@@ -41,34 +70,60 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -
         timeout=settings.database_timeout,
     ) as database:
         await migrate(database, now=now(), random_bytes=secrets.token_bytes)
-
-        async def settle_leases() -> None:
-            await settle_expired_leases(database, now())
-
-        async def fail_due_posts() -> None:
-            await fail_due_on_blocked_accounts(database, now())
-
-        with worker_stats() as tally:
-            worker = make_worker(settings, database, policies, tally, now)
+        with _worker_stats() as stats:
+            worker = _make_worker(settings, database, policies, stats, now)
             _stop_on_signals(worker.stop)
             click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
-            # As every server does, so that nothing is stuck while one worker lives.
             async with (
                 run_change_notifier(database, ignore_wake_up),
-                run_periodically(settle_leases, interval=PERIODIC_INTERVAL),
-                run_periodically(fail_due_posts, interval=PERIODIC_INTERVAL),
+                run_expirations(database, now, interval=PERIODIC_INTERVAL),
             ):
                 await worker.run()
+
+
+def _make_worker(
+    settings: Settings, database: Database, policies: RetryPolicies, stats: WorkerStats, now: Clock
+) -> Worker:
+    runtime = system_runtime(now)
+    context = WorkerContext(
+        database=database,
+        platforms=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=runtime.sleep),
+        retry_decider=RetryDecider(policies, runtime.random),
+        runtime=runtime,
+        stats=stats,
+        worker_name=f"{socket.gethostname()}/{os.getpid()}",
+        lease_duration=settings.worker_lease,
+    )
+    return Worker(
+        context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
+    )
+
+
+@contextmanager
+def _worker_stats() -> Iterator[WorkerStats]:
+    """Stats shown on a status line if there is a terminal, instead of a log line per attempt."""
+    with open_status_line() as line:
+        if line is None:
+            yield WorkerStats()
+            return
+        logger = logging.getLogger("app.worker")
+        level = logger.level
+        if not logger.isEnabledFor(logging.DEBUG):
+            logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
+        try:
+            yield WorkerStats(lambda stats: line.show(str(stats)))
+        finally:
+            logger.setLevel(level)
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def on_first_signal() -> None:
-        for each in _STOP_SIGNALS:
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
         stop()
 
-    for each in _STOP_SIGNALS:
-        loop.add_signal_handler(each, on_first_signal)
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, on_first_signal)

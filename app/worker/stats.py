@@ -1,4 +1,4 @@
-"""What a worker has done since its start, counted, and told to whoever looks. No logging."""
+"""Counters of a worker's results since its start."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,22 +8,19 @@ from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 
 
 class AttemptResult(StrEnum):
-    """How a call to a platform ended, and what follows from it."""
+    """The result of an attempt or of a verification."""
 
     PUBLISHED = "published"
     FAILED = "failed"
     WAITING = "waiting"
-    """For an automatic retry."""
+    """Failed, with an automatic retry planned."""
     UNKNOWN = "unknown"
 
 
-def _ignore_change(_stats: "WorkerStats") -> None: ...
-
-
 class WorkerStats:
-    """Counts, and says so."""
+    """Counts results, and calls `on_change` after each change."""
 
-    def __init__(self, on_change: Callable[["WorkerStats"], None] = _ignore_change) -> None:
+    def __init__(self, on_change: Callable[["WorkerStats"], object] = lambda _: None) -> None:
         self._on_change = on_change
         self._results = Counter[AttemptResult]()
         self._in_flight = 0
@@ -33,21 +30,21 @@ class WorkerStats:
         self._on_change(self)
 
     def set_in_flight(self, count: int) -> None:
-        """So many claims are being worked on now."""
+        """Set the number of claims being processed."""
         self._in_flight = count
         self._on_change(self)
 
     def __str__(self) -> str:
-        words = [f"{ending} {self._results[ending]}" for ending in AttemptResult]
-        return " · ".join((*words, f"in flight {self._in_flight}"))
+        counts = [f"{result} {self._results[result]}" for result in AttemptResult]
+        return " · ".join((*counts, f"in flight {self._in_flight}"))
 
 
 def attempt_result(state: DestinationState) -> AttemptResult:
-    """Of a destination of which something was just reported."""
+    """The result that a report has given a destination."""
     if state.status is DestinationStatus.PUBLISHED:
         return AttemptResult.PUBLISHED
     if state.outcome is Outcome.UNKNOWN:
         return AttemptResult.UNKNOWN
-    return (
-        AttemptResult.FAILED if state.status is DestinationStatus.FAILED else AttemptResult.WAITING
-    )
+    if state.status is DestinationStatus.FAILED:
+        return AttemptResult.FAILED
+    return AttemptResult.WAITING

@@ -1,4 +1,4 @@
-"""A post for the sandbox, as adapters are asked for it. No tests."""
+"""Publish requests for adapter tests."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -58,7 +58,7 @@ POST = Post(
 
 @dataclass(frozen=True)
 class FixedDeadline:
-    """A deadline that never comes nearer."""
+    """A deadline with a constant remaining time."""
 
     remaining: float
 
@@ -70,7 +70,7 @@ def publish_request(
     account_name: str = "succeeds", *, attempt: int = 1, deadline: FixedDeadline | None = None
 ) -> PublishRequest:
     account = replace(ACCOUNT, account_name=account_name)
-    made = make_publish_request(
+    request = make_publish_request(
         WORKSPACE, POST, DESTINATION, account, deadline or FixedDeadline(60)
     )
-    return replace(made, attempt=attempt)
+    return replace(request, attempt=attempt)

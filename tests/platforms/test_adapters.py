@@ -1,4 +1,4 @@
-"""The settings of the adapters are checked before anything is published."""
+"""Tests of the check of the sandbox's file."""
 
 from pathlib import Path
 
@@ -8,22 +8,20 @@ from app.platforms.adapters import check_sandbox_file
 from app.settings import SettingsError
 
 
-def test_a_sandbox_needs_no_file(tmp_path: Path) -> None:
+def test_usable_or_no_sandbox_file_passes(tmp_path: Path) -> None:
     check_sandbox_file(None)
-    check_sandbox_file(tmp_path / "ledger.jsonl")
+    check_sandbox_file(tmp_path / "posts.jsonl")
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         (".", "Is a directory"),
-        ("no/ledger.jsonl", "No such file or directory"),
-        ("file/ledger.jsonl", "Not a directory"),
+        ("no/posts.jsonl", "No such file or directory"),
+        ("file/posts.jsonl", "Not a directory"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_a_sentence(
-    tmp_path: Path, name: str, reason: str
-) -> None:
+def test_unusable_sandbox_file_is_a_settings_error(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     file = tmp_path / name
     with pytest.raises(SettingsError) as caught:

@@ -1,4 +1,4 @@
-"""What an adapter is given of a post, and when it must not publish any more."""
+"""Tests of publish requests."""
 
 from dataclasses import replace
 
@@ -17,30 +17,32 @@ from tests.platforms.publish_requests import (
 )
 
 
-def test_a_platform_is_given_its_own_text_and_settings() -> None:
-    own = {"content": "Short.", "contentType": "reel", "settings": {"a": 1}}
-    post = replace(POST, platform_content={"sandbox": own, "x": {"content": "Other."}})
+def test_request_contains_the_platforms_own_text_and_settings() -> None:
+    content = {"content": "Short.", "contentType": "reel", "settings": {"a": 1}}
+    post = replace(POST, platform_content={"sandbox": content, "x": {"content": "Other."}})
 
-    made = make_publish_request(WORKSPACE, post, DESTINATION, ACCOUNT, FixedDeadline(60))
+    request = make_publish_request(WORKSPACE, post, DESTINATION, ACCOUNT, FixedDeadline(60))
 
-    assert made.content == "Short."
-    assert made.settings == {"contentType": "reel", "settings": {"a": 1}}
-    assert (made.attempt, made.account.id) == (1, AccountId(7))
-    assert (made.media_ids, made.reference) == (["m1"], "campaign-7/1")
+    assert request.content == "Short."
+    assert request.settings == {"contentType": "reel", "settings": {"a": 1}}
+    assert (request.attempt, request.account.id) == (1, AccountId(7))
+    assert (request.media_ids, request.reference) == (["m1"], "campaign-7/1")
 
 
-@pytest.mark.parametrize("own", [{}, {"sandbox": {"content": None}}, {"sandbox": ["no object"]}])
-def test_without_a_text_of_its_own_it_is_given_the_posts(own: dict[str, object]) -> None:
-    made = make_publish_request(
-        WORKSPACE, replace(POST, platform_content=own), DESTINATION, ACCOUNT, FixedDeadline(60)
+@pytest.mark.parametrize(
+    "content", [{}, {"sandbox": {"content": None}}, {"sandbox": ["no object"]}]
+)
+def test_request_falls_back_to_the_posts_text(content: dict[str, object]) -> None:
+    request = make_publish_request(
+        WORKSPACE, replace(POST, platform_content=content), DESTINATION, ACCOUNT, FixedDeadline(60)
     )
 
-    assert (made.content, made.settings) == ("Spring sale", {})
+    assert (request.content, request.settings) == ("Spring sale", {})
 
 
-def test_after_the_deadline_nothing_may_be_published() -> None:
+def test_deadline_check_raises_not_published() -> None:
     publish_request(deadline=FixedDeadline(0.001)).check_deadline()
-    with pytest.raises(NotPublished) as refused:
+    with pytest.raises(NotPublished) as caught:
         publish_request(deadline=FixedDeadline(0)).check_deadline()
 
-    assert (refused.value.category, refused.value.code) == (ErrorCategory.TRANSIENT, "NOT_CALLED")
+    assert (caught.value.category, caught.value.code) == (ErrorCategory.TRANSIENT, "NOT_CALLED")

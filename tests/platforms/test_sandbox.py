@@ -1,4 +1,4 @@
-"""The sandbox does what the account's name says, and the same each time."""
+"""Tests of the sandbox: each account name has its behaviour."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,16 +15,16 @@ from tests.factories import NOW
 from tests.platforms.publish_requests import DESTINATION, FixedDeadline, publish_request
 
 
-class Recording:
-    """A sandbox whose sleeps are counted and take no time."""
+class RecordedSandbox:
+    """A sandbox that records its sleeps instead of sleeping."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self.slept: list[float] = []
-        self.ledger = SandboxStore(file)
-        self.sandbox = Sandbox(self.ledger, now=lambda: NOW, sleep=self._sleep)
+        self.sleeps: list[float] = []
+        self.store = SandboxStore(file)
+        self.sandbox = Sandbox(self.store, now=lambda: NOW, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.sleeps.append(seconds)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ class Recording:
         ("times-out 0s", Behaviour.TIMES_OUT, 0),
     ],
 )
-def test_an_accounts_name_is_its_script(name: str, behaviour: Behaviour, seconds: float) -> None:
+def test_account_name_is_parsed_as_script(name: str, behaviour: Behaviour, seconds: float) -> None:
     assert Script.from_account_name(name) == Script(behaviour, seconds)
 
 
 @pytest.mark.parametrize(
-    ("name", "attempt", "slept"),
+    ("name", "attempt", "sleeps"),
     [
         ("succeeds", 1, [1]),
         ("slow", 1, [1, 15]),
@@ -57,11 +57,9 @@ def test_an_accounts_name_is_its_script(name: str, behaviour: Behaviour, seconds
         ("loses-token", 2, [1]),
     ],
 )
-async def test_what_is_published_is_in_the_ledger(
-    name: str, attempt: int, slept: list[float]
-) -> None:
-    made = Recording()
-    publication = await made.sandbox.publish(publish_request(name, attempt=attempt))
+async def test_published_post_is_stored(name: str, attempt: int, sleeps: list[float]) -> None:
+    recorded = RecordedSandbox()
+    publication = await recorded.sandbox.publish(publish_request(name, attempt=attempt))
 
     platform_post_id = f"d1e2f3a4b5c6-{attempt}"
     assert publication == Publication(
@@ -69,10 +67,10 @@ async def test_what_is_published_is_in_the_ledger(
         platform_post_url=f"https://sandbox.example/{name}/{platform_post_id}",
         published_at=NOW,
     )
-    (entry,) = made.ledger.posts()
-    assert (entry.destination_id, entry.account, entry.attempt) == (DESTINATION.id, name, attempt)
-    assert await made.sandbox.look_up(publish_request(name, attempt=attempt)) == publication
-    assert made.slept == [*slept, 1]
+    (post,) = recorded.store.posts()
+    assert (post.destination_id, post.account, post.attempt) == (DESTINATION.id, name, attempt)
+    assert await recorded.sandbox.look_up(publish_request(name, attempt=attempt)) == publication
+    assert recorded.sleeps == [*sleeps, 1]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,7 @@ async def test_what_is_published_is_in_the_ledger(
         ("rejects", 9, ErrorCategory.CONTENT_REJECTED, "CONTENT_REFUSED", 422, None),
     ],
 )
-async def test_what_is_refused_is_not_in_the_ledger(
+async def test_rejected_post_is_not_stored(
     name: str,
     attempt: int,
     category: ErrorCategory,
@@ -94,56 +92,56 @@ async def test_what_is_refused_is_not_in_the_ledger(
     http_status: int,
     retry_after: float | None,
 ) -> None:
-    made = Recording()
-    with pytest.raises(NotPublished) as refused:
-        await made.sandbox.publish(publish_request(name, attempt=attempt))
+    recorded = RecordedSandbox()
+    with pytest.raises(NotPublished) as caught:
+        await recorded.sandbox.publish(publish_request(name, attempt=attempt))
 
-    told = refused.value
-    assert (told.category, told.code, told.http_status) == (category, code, http_status)
-    assert told.retry_after == (None if retry_after is None else timedelta(seconds=retry_after))
-    assert made.ledger.posts() == ()
-    assert await made.sandbox.look_up(publish_request(name)) is LookupMiss.NOT_FOUND
+    error = caught.value
+    assert (error.category, error.code, error.http_status) == (category, code, http_status)
+    assert error.retry_after == (None if retry_after is None else timedelta(seconds=retry_after))
+    assert recorded.store.posts() == ()
+    assert await recorded.sandbox.look_up(publish_request(name)) is LookupMiss.NOT_FOUND
 
 
-async def test_one_that_times_out_has_published_before() -> None:
-    made = Recording()
+async def test_timeout_comes_after_publishing() -> None:
+    recorded = RecordedSandbox()
     with pytest.raises(TimeoutError, match="the sandbox did not answer"):
-        await made.sandbox.publish(publish_request("times-out"))
+        await recorded.sandbox.publish(publish_request("times-out"))
 
-    assert made.slept == [1, 3]
-    assert len(made.ledger.posts()) == 1
-    assert isinstance(await made.sandbox.look_up(publish_request("times-out")), Publication)
+    assert recorded.sleeps == [1, 3]
+    assert len(recorded.store.posts()) == 1
+    assert isinstance(await recorded.sandbox.look_up(publish_request("times-out")), Publication)
 
 
-async def test_after_the_deadline_nothing_is_published() -> None:
-    made = Recording()
+async def test_nothing_is_published_after_the_deadline() -> None:
+    recorded = RecordedSandbox()
     with pytest.raises(NotPublished, match="did not call the platform"):
-        await made.sandbox.publish(publish_request("slow", deadline=FixedDeadline(-1)))
+        await recorded.sandbox.publish(publish_request("slow", deadline=FixedDeadline(-1)))
 
-    assert made.ledger.posts() == ()
+    assert recorded.store.posts() == ()
 
 
-async def test_what_cannot_be_stored_is_not_published_and_no_reader_sees_where(
-    tmp_path: Path,
-) -> None:
-    made = Recording(tmp_path)
-    with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as refused:
-        await made.sandbox.publish(publish_request("succeeds"))
+async def test_unwritable_store_publishes_nothing_and_hides_the_path(tmp_path: Path) -> None:
+    recorded = RecordedSandbox(tmp_path)
+    with structlog.testing.capture_logs() as logs, pytest.raises(NotPublished) as caught:
+        await recorded.sandbox.publish(publish_request("succeeds"))
 
-    told = refused.value
-    assert (told.category, told.code) == (ErrorCategory.TRANSIENT, "NOT_STORED")
-    assert told.message == "The sandbox could not store the post, so it is not published."
-    assert told.raw is None
-    assert [(each["event"], each["log_level"]) for each in logs] == [
-        ("the sandbox cannot write its file", "error")
+    error = caught.value
+    assert (error.category, error.code) == (ErrorCategory.TRANSIENT, "NOT_STORED")
+    assert error.message == "The sandbox could not store the post, so it is not published."
+    assert error.raw is None
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("sandbox file write failed", "error")
     ]
 
 
-async def test_without_its_file_it_cannot_say_what_is_published(tmp_path: Path) -> None:
-    made = Recording(tmp_path)
+async def test_unreadable_store_makes_lookup_inconclusive(tmp_path: Path) -> None:
+    recorded = RecordedSandbox(tmp_path)
     with structlog.testing.capture_logs() as logs:
-        assert await made.sandbox.look_up(publish_request("succeeds")) is LookupMiss.INCONCLUSIVE
+        assert (
+            await recorded.sandbox.look_up(publish_request("succeeds")) is LookupMiss.INCONCLUSIVE
+        )
 
-    assert [(each["event"], each["log_level"]) for each in logs] == [
-        ("the sandbox cannot read its file", "error")
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("sandbox file read failed", "error")
     ]

@@ -1,4 +1,4 @@
-"""What the sandbox published is kept in its order, outlives processes, and tells of duplicates."""
+"""Tests of the sandbox's store of published posts."""
 
 import resource
 from dataclasses import replace
@@ -24,40 +24,43 @@ OTHER = replace(FIRST, destination_id=DestinationId(UUID(int=2)))
 
 
 @pytest.fixture(params=["memory", "file"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxStore:
-    return SandboxStore(tmp_path / "ledger.jsonl" if request.param == "file" else None)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxStore:
+    return SandboxStore(tmp_path / "posts.jsonl" if request.param == "file" else None)
 
 
-def test_a_new_one_has_nothing(ledger: SandboxStore) -> None:
-    assert ledger.posts() == ()
-    assert ledger.find(FIRST.destination_id) is None
-    assert ledger.count_duplicates() == 0
+def test_new_store_is_empty(store: SandboxStore) -> None:
+    assert store.posts() == ()
+    assert store.find(FIRST.destination_id) is None
+    assert store.count_duplicates() == 0
 
 
-def test_it_keeps_what_it_was_given(ledger: SandboxStore) -> None:
-    for each in (FIRST, OTHER, SECOND):
-        ledger.add(each)
+def test_store_returns_posts_in_order_and_counts_duplicates(store: SandboxStore) -> None:
+    for post in (FIRST, OTHER, SECOND):
+        store.add(post)
 
-    assert ledger.posts() == (FIRST, OTHER, SECOND)
-    assert ledger.find(FIRST.destination_id) == FIRST
-    assert ledger.count_duplicates() == 1
+    assert store.posts() == (FIRST, OTHER, SECOND)
+    assert store.find(FIRST.destination_id) == FIRST
+    assert store.count_duplicates() == 1
 
 
-def test_a_file_is_shared(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.jsonl"
+def test_stores_share_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
     SandboxStore(file).add(FIRST)
     SandboxStore(file).add(OTHER)
 
     assert SandboxStore(file).posts() == (FIRST, OTHER)
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+    store = SandboxStore(tmp_path / "no" / "folder")
     with pytest.raises(FileNotFoundError):
-        SandboxStore(tmp_path / "no" / "folder").add(FIRST)
+        store.add(FIRST)
+    with pytest.raises(FileNotFoundError):
+        store.posts()
 
 
-def test_a_line_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.jsonl"
+def test_full_disk_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
     SandboxStore(file).add(FIRST)
     size = file.stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -73,13 +76,8 @@ def test_a_line_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
         SandboxStore(file).posts()
 
 
-def test_without_its_folder_nothing_is_known_of_a_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        SandboxStore(tmp_path / "no" / "folder").posts()
-
-
-def test_a_check_makes_the_file_and_keeps_what_is_there(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.jsonl"
+def test_access_check_creates_the_file_and_keeps_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
     SandboxStore(None).check_access()
     SandboxStore(file).check_access()
     assert file.read_bytes() == b""

@@ -1,4 +1,4 @@
-"""What a person can do and see at a prompt of the database beside the service. Knows no wake-ups."""
+"""A PostgreSQL session beside the service, which can listen, notify and terminate connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,14 +10,16 @@ import asyncpg
 from sqlalchemy import make_url
 
 from app.db.core.postgresql import driver_options
-from app.pubsub.notifications import CHANNEL
-from tests.pubsub.recorded_wake_ups import TIMEOUT_SECONDS
+from app.pubsub.postgresql import CHANNEL
 
 Options = dict[str, Any]
 
+TIMEOUT_SECONDS = 10
+"""Longer than any step of these tests takes."""
+
 
 def connection_options(url: str, name: str = "post-results") -> Options:
-    """What the service opens a connection with, but for the connection's name."""
+    """Connection options of the service, with another application name."""
     options = driver_options(make_url(url), timedelta(seconds=5))
     options["server_settings"]["application_name"] = name
     return options
@@ -32,7 +34,7 @@ class PostgresSession:
         await self._connection.add_listener(CHANNEL, self._on_notification)
 
     async def next_payload(self) -> str:
-        """Of the next notification; waits for it."""
+        """Wait for the next payload."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._payloads.get()
 
@@ -43,21 +45,21 @@ class PostgresSession:
         await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
 
     async def backend_pids(self, name: str) -> set[int]:
-        """Of the server, for connections of that name."""
-        found = await self._connection.fetch(
+        """Server processes of the connections with this application name."""
+        rows = await self._connection.fetch(
             "SELECT pid FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name = $1",
             name,
         )
-        return {each["pid"] for each in found}
+        return {row["pid"] for row in rows}
 
     async def terminate_backend(self, name: str) -> None:
-        """The one connection of that name."""
-        (process,) = await self.backend_pids(name)
-        await self._connection.execute("SELECT pg_terminate_backend($1, 5000)", process)
+        """Terminate the only connection with this application name."""
+        (pid,) = await self.backend_pids(name)
+        await self._connection.execute("SELECT pg_terminate_backend($1, 5000)", pid)
 
     async def wait_until_disconnected(self, name: str) -> None:
-        """The server notices a moment later that somebody hung up."""
+        """Wait, because the server notices a closed connection a moment later."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while await self.backend_pids(name):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.005)

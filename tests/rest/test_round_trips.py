@@ -9,7 +9,7 @@ import pytest
 from app.db.core.database import Database
 from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.times import format_instant
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from tests.clients import Tenant, app_client
 from tests.db.all_tables import all_rows
 from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft

@@ -1,4 +1,4 @@
-"""Feeds to follow in a test, and what a follower gets of them, for no longer than a test may wait."""
+"""A change feed for tests, with bounded waits for its changes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,17 +18,17 @@ from tests.factories import add_workspace
 from tests.servers import TIMEOUT_SECONDS
 
 NO_POLLING = timedelta(days=1)
-"""So seldom do readers look by themselves that whatever is told in a test, a wake-up has brought."""
+"""Poll interval so long that only wake-ups deliver changes in a test."""
 
 SHORT_POLL_INTERVAL = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class FeedScenario:
-    """A workspace, its changes, and the feeds of a process that reads them."""
+    """A workspace, its changes, and the feed of a process that reads them."""
 
     database: Database
-    """Of the process; what it runs goes through `between`."""
+    """The process's database, whose statements pass through `interceptor`."""
     interceptor: InterceptingDriver
     feed: ChangeFeed
     workspace: WorkspaceId
@@ -37,14 +37,14 @@ class FeedScenario:
     async def subscribe(
         self, after: FeedPosition | None = None, workspace: WorkspaceId | None = None
     ) -> AsyncIterator[FeedSubscription]:
-        """From a position on, or from now on."""
-        followed = workspace or self.workspace
-        start = await self.feed.resolve_start_position(followed, after)
-        async with self.feed.subscribe(followed, start) as following:
-            yield following
+        """Subscribe from a position, or from the newest one."""
+        workspace_id = workspace or self.workspace
+        start = await self.feed.resolve_start_position(workspace_id, after)
+        async with self.feed.subscribe(workspace_id, start) as subscription:
+            yield subscription
 
     async def append_and_notify(self, count: int, content: str = "") -> None:
-        """So many changes in one transaction, and a wake-up."""
+        """Append `count` changes in one transaction, and wake the feed."""
         await self.append(*numbered_events(count, content))
 
     async def append(self, *events: Event) -> None:
@@ -52,7 +52,7 @@ class FeedScenario:
         self.feed.wake(self.workspace)
 
     async def wait_until_idle(self) -> int:
-        """Wait until nothing is read any more; how many statements there were so far."""
+        """Wait until nothing more is read; return the number of statements so far."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             count = -1
             while self.interceptor.running or count != self.interceptor.count:
@@ -65,33 +65,35 @@ class FeedScenario:
 async def open_feed_scenario(
     url: str, poll: timedelta = FEED_POLL_INTERVAL
 ) -> AsyncIterator[FeedScenario]:
-    """Nothing has happened; at the end no task of it is left."""
-    between = InterceptingDriver()
-    async with Database(url, wrap_driver=between) as database:
+    """A scenario without changes; asserts that no reader task is left at the end."""
+    interceptor = InterceptingDriver()
+    async with Database(url, wrap_driver=interceptor) as database:
         workspace = await add_workspace(database)
-        yield FeedScenario(database, between, ChangeFeed(database, poll_interval=poll), workspace)
+        yield FeedScenario(
+            database, interceptor, ChangeFeed(database, poll_interval=poll), workspace
+        )
         assert reader_task_names() == set()
 
 
 def reader_task_names() -> set[str]:
-    """The names of the tasks that run for feeds."""
+    """Names of the running tasks of feeds."""
     return {
         task.get_name()
         for task in asyncio.all_tasks()
-        if isinstance(ran := task.get_coro(), CoroutineType)
-        and ran.cr_code.co_filename == change_feed.__file__
+        if isinstance(coroutine := task.get_coro(), CoroutineType)
+        and coroutine.cr_code.co_filename == change_feed.__file__
     }
 
 
 async def receive_seqs(
     subscription: FeedSubscription, count: int, change_filter: ChangeFilter = ALL_CHANGES
 ) -> list[int]:
-    """The numbers of so many changes or more, as they come."""
-    numbers: list[int] = []
+    """Sequence numbers of at least `count` changes, in the order of arrival."""
+    seqs: list[int] = []
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while len(numbers) < count:
-            numbers += [each.seq for each in await subscription.next_changes(change_filter)]
-    return numbers
+        while len(seqs) < count:
+            seqs += [change.seq for change in await subscription.next_changes(change_filter)]
+    return seqs
 
 
 async def wait_until(predicate: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What publishers do, in a word each, for tests: as the operator's worker, with leases of a minute."""
+"""Short forms of use cases for tests: operator's worker, leases of one minute."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
@@ -11,8 +11,9 @@ from app.db.repositories.post_writes import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.errors import PostResultsError
-from app.domain.ids import PostId, WorkspaceId
+from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
+from app.domain.post_commands import NewPost
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
@@ -20,18 +21,42 @@ from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
-from tests.factories import NOW
+from tests.factories import NOW, add_account, add_post, queued
 
 T = TypeVar("T")
 
 OPERATOR_PUBLISHER = Publisher(None, None)
 MINUTE = timedelta(minutes=1)
-RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
 
 
 def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
-    return Failure(category=category, code=category.name, message="It said no.")
+    return Failure(category=category, code=category.name, message="Rejected.")
+
+
+def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -> NewPost:
+    return NewPost(
+        content="Sale",
+        account_ids=account_ids,
+        scheduled_for=None,
+        is_draft=is_draft,
+        timezone=None,
+        media_ids=[],
+        media=[],
+        platform_content={},
+        reference=None,
+    )
+
+
+async def add_due(
+    database: Database, workspace: WorkspaceId, count: int = 1, platform: str = "x"
+) -> AccountId:
+    """Add due posts on a new account."""
+    account = await add_account(database, workspace, platform=platform)
+    for _ in range(count):
+        await add_post(database, workspace, {account: queued()})
+    return account
 
 
 async def claim(
@@ -42,8 +67,8 @@ async def claim(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
-    return await claim_destinations(database, publisher, wish, new_id=uuid4, now=now)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
+    return await claim_destinations(database, publisher, request, new_id=uuid4, now=now)
 
 
 async def claim_for_verification(
@@ -53,15 +78,15 @@ async def claim_for_verification(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    wish = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
-    return await claim_verifications(database, publisher, wish, new_id=uuid4, now=now)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
+    return await claim_verifications(database, publisher, request, new_id=uuid4, now=now)
 
 
 async def start_attempt(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
-    told, _ = await service.start_attempt(
+    result, _ = await service.start_attempt(
         database, OPERATOR_PUBLISHER, lease, worker="w", new_id=uuid4, now=now
     )
-    return told
+    return result
 
 
 async def report_published(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
@@ -71,14 +96,14 @@ async def report_published(database: Database, lease: Lease, now: datetime = NOW
 
 
 async def report_failed(
-    database: Database, lease: Lease, failure_details: Failure | None = None, now: datetime = NOW
+    database: Database, lease: Lease, failure: Failure | None = None, now: datetime = NOW
 ) -> ReportResult:
     return await service.report_failed(
         database,
         OPERATOR_PUBLISHER,
         lease,
-        failure_details or make_failure(),
-        RETRY_CONTEXT,
+        failure or make_failure(),
+        RETRY_DECIDER,
         new_id=uuid4,
         now=now,
     )
@@ -92,9 +117,9 @@ async def report_verified(
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> ReportResult:
-    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
+    publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
     return await service.report_verified(
-        database, publisher, lease, finding, where, RETRY_CONTEXT, new_id=uuid4, now=now
+        database, publisher, lease, finding, publication, RETRY_DECIDER, new_id=uuid4, now=now
     )
 
 
@@ -105,14 +130,13 @@ def write_context(workspace: WorkspaceId, now: datetime = NOW) -> WriteContext:
 async def destination_states(
     database: Database, workspace: WorkspaceId, *posts: PostId
 ) -> list[DestinationState]:
-    """Of the posts' destinations, in their order."""
-    reader = database.read(workspace)
-    found = await load_posts(reader, posts)
-    return [each.state for post in posts for each in found[post].destinations]
+    """States of the posts' destinations, in order."""
+    loaded = await load_posts(database.read(workspace), posts)
+    return [destination.state for post in posts for destination in loaded[post].destinations]
 
 
 async def error_code(work: Awaitable[object]) -> str | None:
-    """Of the refusal; None if there was none."""
+    """Code of the error that `work` raises; None if it succeeds."""
     try:
         await work
     except PostResultsError as error:

@@ -1,4 +1,4 @@
-"""Keys are recognised, and believed for a moment: no longer than that, and not past their own end."""
+"""Tests of API key authentication: caching, expiry and revocation."""
 
 import asyncio
 from datetime import timedelta
@@ -15,8 +15,8 @@ from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 SECOND = timedelta(seconds=1)
 
 
-class Clock:
-    """Seconds that run as the test says."""
+class ManualClock:
+    """A monotonic clock that the test sets."""
 
     seconds = 0.0
 
@@ -24,46 +24,38 @@ class Clock:
         return self.seconds
 
 
-async def test_a_revoked_key_is_believed_for_a_second_and_no_longer(database: Database) -> None:
-    key, clock = await add_api_key(database, await add_workspace(database)), Clock()
-    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=clock)
-    seen = await keys.authenticate(key.token, NOW)
-    await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)
+@pytest.mark.parametrize("cache_ttl", [CACHE_TTL, timedelta(0)], ids=["cached", "not cached"])
+async def test_revoked_key_is_valid_only_until_its_cache_entry_expires(
+    database: Database, cache_ttl: timedelta
+) -> None:
+    key, clock = await add_api_key(database, await add_workspace(database)), ManualClock()
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=clock, cache_ttl=cache_ttl)
+    viewer = await keys.authenticate(key.token, NOW)
+    await revoke_key(database, ApiKeyId(viewer.key_id), now=NOW)
 
-    clock.seconds = CACHE_TTL.total_seconds() - 0.001
-    assert await keys.authenticate(key.token, NOW) is seen
-    clock.seconds += 0.001
+    if cache_ttl:
+        clock.seconds = cache_ttl.total_seconds() - 0.001
+        assert await keys.authenticate(key.token, NOW) is viewer
+        clock.seconds += 0.001
     with pytest.raises(InvalidApiKey):
         await keys.authenticate(key.token, NOW)
 
 
-async def test_a_key_that_has_ended_is_not_believed(database: Database) -> None:
+async def test_expired_key_is_rejected_even_if_cached(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, expires_at=NOW + SECOND)
-    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=Clock())
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=ManualClock())
     await keys.authenticate(key.token, NOW)
 
     with pytest.raises(InvalidApiKey):
         await keys.authenticate(key.token, NOW + SECOND)
 
 
-async def test_who_believes_nothing_looks_each_time(database: Database) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    keys = ApiKeyAuthenticator(
-        database, prefix=KEY_PREFIX, monotonic=Clock(), cache_ttl=timedelta(0)
-    )
-    seen = await keys.authenticate(key.token, NOW)
-    await revoke_key(database, ApiKeyId(seen.key_id), now=NOW)
-
-    with pytest.raises(InvalidApiKey):
-        await keys.authenticate(key.token, NOW)
-
-
-async def test_whoever_stays_has_to_go_when_the_key_is_revoked_and_not_when_it_cannot_be_told(
+async def test_wait_until_revoked_ends_by_revocation_and_not_by_a_failed_check(
     database_url: str,
 ) -> None:
-    between = InterceptingDriver()
-    async with Database(database_url, wrap_driver=between) as database:
+    interceptor = InterceptingDriver()
+    async with Database(database_url, wrap_driver=interceptor) as database:
         workspace = await add_workspace(database)
         key = await add_api_key(database, workspace)
         keys = ApiKeyAuthenticator(
@@ -71,12 +63,12 @@ async def test_whoever_stays_has_to_go_when_the_key_is_revoked_and_not_when_it_c
         )
         failures = [ServiceUnavailable("away"), ValueError("broken")]
 
-        async def fail() -> None:
+        async def fail_then_revoke() -> None:
             if failures:
                 raise failures.pop()
             await revoke_key(database, key.id, now=NOW)
 
-        between.before_statement = fail
+        interceptor.before_statement = fail_then_revoke
         async with asyncio.timeout(10):
             await keys.wait_until_revoked(key.token, lambda: NOW, timedelta(milliseconds=1))
         assert failures == []

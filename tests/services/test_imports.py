@@ -21,8 +21,7 @@ from app.domain.importing.importer import ImportResult
 from app.domain.importing.json_stream import JsonText
 from app.domain.importing.records import PostRecord, RejectedRecord, parse_records
 from app.domain.workspaces import WorkspaceKind
-from app.services.blocked_accounts import fail_due_on_blocked_accounts
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.imports import dry_run_import, import_records
 from tests.clients import Client, Tenant, app_client
 from tests.db.all_tables import add_row_in_every_table, all_rows

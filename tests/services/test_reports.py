@@ -1,4 +1,4 @@
-"""What is stored of what publishers tell, and who may tell it. What it means is tested in the domain."""
+"""Tests of stored reports and of their permissions. The transitions are tested in tests/domain."""
 
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -12,7 +12,7 @@ from app.db.core.database import Database
 from app.db.models import Account, Event
 from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.tools.integrity import find_problems
-from app.domain.attempts import AttemptKind
+from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
 from app.domain.leases import Lease
@@ -21,17 +21,18 @@ from app.domain.settlement import Receipt
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from app.services.posts import cancel_post, change_post, delete_post
 from app.services.reports import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
-from tests.factories import NOW, add_account, add_post, add_workspace, queued, unknown
+from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.services.publishing_calls import (
     MINUTE,
     OPERATOR_PUBLISHER,
     PUBLICATION,
-    RETRY_CONTEXT,
+    RETRY_DECIDER,
+    add_due,
     claim,
     claim_for_verification,
     destination_states,
@@ -49,67 +50,72 @@ SECOND = timedelta(seconds=1)
 
 
 async def add_claim(tenant: Tenant) -> Claim:
-    account = await add_account(tenant.database, tenant.workspace)
-    await add_post(tenant.database, tenant.workspace, {account: queued()})
+    await add_due(tenant.database, tenant.workspace)
     (only,) = await claim(tenant.database)
     return only
 
 
-async def log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
+async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
     """Kind, number, fence and outcome of each attempt, and which evidence counts."""
     reader = database.read(lease.workspace_id)
     attempts = await load_attempts(reader, lease.destination_id)
     evidence = await load_evidence(reader, lease.destination_id)
-    counted = {each.fence: each.counted for each in evidence}
+    counted = {item.fence: item.counted for item in evidence}
     return sorted(
-        (each.kind.value, each.number, each.fence, each.outcome.value, counted.get(each.fence or 0))
-        for each in attempts
+        (
+            attempt.kind.value,
+            attempt.number,
+            attempt.fence,
+            attempt.outcome.value,
+            counted.get(attempt.fence or 0),
+        )
+        for attempt in attempts
     )
 
 
-async def test_a_post_is_claimed_started_and_published_as_its_publisher_tells(acme: Tenant) -> None:
-    given = await add_claim(acme)
-    told, attempt = await service.start_attempt(
-        acme.database, OPERATOR_PUBLISHER, given.lease, worker="w", new_id=uuid4, now=NOW + SECOND
+async def test_claimed_post_is_started_extended_and_published(acme: Tenant) -> None:
+    claimed = await add_claim(acme)
+    first, attempt = await service.start_attempt(
+        acme.database, OPERATOR_PUBLISHER, claimed.lease, worker="w", new_id=uuid4, now=NOW + SECOND
     )
-    again, same = await service.start_attempt(
+    second, same_attempt = await service.start_attempt(
         acme.database,
         OPERATOR_PUBLISHER,
-        given.lease,
+        claimed.lease,
         worker="other",
         new_id=uuid4,
         now=NOW + 2 * SECOND,
     )
-    assert (told.receipt, again.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
-    assert (attempt, attempt.worker, attempt.started_at) == (same, "w", NOW + SECOND)
+    assert (first.receipt, second.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
+    assert (attempt, attempt.worker, attempt.started_at) == (same_attempt, "w", NOW + SECOND)
     extended = await service.extend_lease(
-        acme.database, OPERATOR_PUBLISHER, given.lease, 5 * MINUTE, now=NOW + 3 * SECOND
+        acme.database, OPERATOR_PUBLISHER, claimed.lease, 5 * MINUTE, now=NOW + 3 * SECOND
     )
     assert extended == NOW + 3 * SECOND + 5 * MINUTE
 
     receipts = [
-        (await report_published(acme.database, given.lease, NOW + seconds * SECOND)).receipt
+        (await report_published(acme.database, claimed.lease, NOW + seconds * SECOND)).receipt
         for seconds in (4, 5)
     ]
 
     assert receipts == [Receipt.RECORDED, Receipt.REPEATED]
-    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
-    (state,) = await destination_states(acme.database, acme.workspace, given.post.id)
+    assert await attempt_log(acme.database, claimed.lease) == [("regular", 1, 1, "published", True)]
+    (state,) = await destination_states(acme.database, acme.workspace, claimed.post.id)
     assert (state.status, state.published_at) == (DestinationStatus.PUBLISHED, NOW)
     assert await find_problems(acme.database) == []
 
 
-async def test_reports_at_once_are_one(acme: Tenant, database_url: str) -> None:
-    given = await add_claim(acme)
-    await start_attempt(acme.database, given.lease)
+async def test_concurrent_reports_are_recorded_once(acme: Tenant, database_url: str) -> None:
+    claimed = await add_claim(acme)
+    await start_attempt(acme.database, claimed.lease)
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
-        told = await run_concurrently(report_published(busy, given.lease) for _ in range(8))
-    assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
-    assert await log(acme.database, given.lease) == [("regular", 1, 1, "published", True)]
+        results = await run_concurrently(report_published(busy, claimed.lease) for _ in range(8))
+    assert sorted(result.receipt for result in results) == ["recorded", *["repeated"] * 7]
+    assert await attempt_log(acme.database, claimed.lease) == [("regular", 1, 1, "published", True)]
     assert await find_problems(acme.database) == []
 
 
-async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> None:
+async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
     first = await add_claim(acme)
     (second,) = await claim(acme.database, now=NOW + MINUTE)
     await start_attempt(acme.database, second.lease, NOW + MINUTE)
@@ -119,13 +125,8 @@ async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> No
         for lease in (first.lease, second.lease, first.lease, second.lease)
     ]
 
-    assert receipts == [
-        Receipt.RECORDED,
-        Receipt.DUPLICATE,
-        Receipt.REPEATED,
-        Receipt.REPEATED,
-    ]
-    assert await log(acme.database, first.lease) == sorted(
+    assert receipts == [Receipt.RECORDED, Receipt.DUPLICATE, Receipt.REPEATED, Receipt.REPEATED]
+    assert await attempt_log(acme.database, first.lease) == sorted(
         [
             ("late", None, 1, "published", True),
             ("late", None, 2, "published", False),
@@ -139,18 +140,14 @@ async def test_a_second_publication_is_flagged_and_told_once(acme: Tenant) -> No
     assert await find_problems(acme.database) == []
 
 
-async def test_a_refused_access_stops_the_account_and_a_later_one_changes_nothing(
-    acme: Tenant,
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(3):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:
+    await add_due(acme.database, acme.workspace, 3)
     claims = await claim(acme.database, 2)
-    for each in claims:
-        await start_attempt(acme.database, each.lease)
-    for seconds, each in enumerate(claims, 1):
+    for c in claims:
+        await start_attempt(acme.database, c.lease)
+    for seconds, c in enumerate(claims, 1):
         await report_failed(
-            acme.database, each.lease, make_failure(ErrorCategory.AUTH), NOW + seconds * SECOND
+            acme.database, c.lease, make_failure(ErrorCategory.AUTH), NOW + seconds * SECOND
         )
     async with acme.database.unscoped_connection() as connection:
         since = await connection.scalar(select(Account.needs_reconnection_since))
@@ -159,12 +156,8 @@ async def test_a_refused_access_stops_the_account_and_a_later_one_changes_nothin
     assert await find_problems(acme.database) == []
 
 
-async def test_what_was_claimed_is_not_started_once_its_account_has_lost_its_access(
-    acme: Tenant,
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(2):
-        await add_post(acme.database, acme.workspace, {account: queued()})
+async def test_claim_on_a_blocked_account_cannot_be_started(acme: Tenant) -> None:
+    await add_due(acme.database, acme.workspace, 2)
     refused, waiting = await claim(acme.database)
     await start_attempt(acme.database, refused.lease)
     await report_failed(acme.database, refused.lease, make_failure(ErrorCategory.AUTH))
@@ -186,13 +179,13 @@ async def test_what_was_claimed_is_not_started_once_its_account_has_lost_its_acc
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["cancelled", "and deleted"])
 @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["reported", "recorded"])
-async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goes_out(
+async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_published(
     acme: Tenant, is_elsewhere: bool, is_deleted: bool
 ) -> None:
-    on = [await add_account(acme.database, acme.workspace) for _ in range(2)]
-    post = await add_post(acme.database, acme.workspace, dict.fromkeys(on, queued()))
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    post = await add_post(acme.database, acme.workspace, dict.fromkeys(accounts, queued()))
     claims = await claim(acme.database)
-    (lease,) = (each.lease for each in claims if each.account.id == on[0])
+    (lease,) = (c.lease for c in claims if c.account.id == accounts[0])
     later = NOW + MINUTE
     await settle_expired_leases(acme.database, later)
     await cancel_post(
@@ -204,25 +197,25 @@ async def test_a_publication_of_what_was_taken_back_is_kept_and_nothing_more_goe
         )
 
     if is_elsewhere:
-        told = await service.record_result(
+        result = await service.record_result(
             acme.database,
             write_context(acme.workspace, later),
             post.id,
-            on[0],
-            published_elsewhere("job-1"),
-            RETRY_CONTEXT,
+            accounts[0],
+            external_publication("job-1"),
+            RETRY_DECIDER,
             new_id=uuid4,
         )
     else:
-        told = await report_published(acme.database, lease, later)
+        result = await report_published(acme.database, lease, later)
 
-    assert told.receipt is Receipt.RECORDED
-    kept, other = await destination_states(acme.database, acme.workspace, post.id)
-    assert (kept.outcome, kept.platform_post_id) == (
+    assert result.receipt is Receipt.RECORDED
+    first, second = await destination_states(acme.database, acme.workspace, post.id)
+    assert (first.outcome, first.platform_post_id) == (
         Outcome.PUBLISHED,
         PUBLICATION.platform_post_id,
     )
-    assert (other.outcome, other.error_code) == (Outcome.FAILED, "CANCELLED")
+    assert (second.outcome, second.error_code) == (Outcome.FAILED, "CANCELLED")
     assert await claim(acme.database, now=later + MINUTE) == []
     assert await find_problems(acme.database) == []
 
@@ -242,7 +235,7 @@ STEPS: dict[str, Step] = {
         database, publisher, lease, PUBLICATION, new_id=uuid4, now=NOW
     ),
     "fail": lambda database, publisher, lease: service.report_failed(
-        database, publisher, lease, make_failure(), RETRY_CONTEXT, new_id=uuid4, now=NOW
+        database, publisher, lease, make_failure(), RETRY_DECIDER, new_id=uuid4, now=NOW
     ),
     "unknown": lambda database, publisher, lease: service.report_unknown(
         database, publisher, lease, make_failure(), new_id=uuid4, now=NOW
@@ -254,33 +247,34 @@ STEPS: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-async def test_a_lease_of_another_workspace_or_of_nothing_is_lost(acme: Tenant, step: Step) -> None:
-    given = await add_claim(acme)
+async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: Step) -> None:
+    claimed = await add_claim(acme)
     other = Publisher(await add_workspace(acme.database), None)
     before = await all_rows(acme.database)
 
-    nothing = DestinationId(UUID(int=77))
-    nowhere = WorkspaceId(UUID(int=78))
+    no_destination = DestinationId(UUID(int=77))
+    no_workspace = WorkspaceId(UUID(int=78))
     for publisher, lease in (
-        (other, given.lease),
-        (OPERATOR_PUBLISHER, Lease(acme.workspace, nothing, 1, given.lease.token)),
-        (OPERATOR_PUBLISHER, Lease(nowhere, given.lease.destination_id, 1, given.lease.token)),
+        (other, claimed.lease),
+        (OPERATOR_PUBLISHER, Lease(acme.workspace, no_destination, 1, claimed.lease.token)),
+        (
+            OPERATOR_PUBLISHER,
+            Lease(no_workspace, claimed.lease.destination_id, 1, claimed.lease.token),
+        ),
     ):
         assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-async def test_the_lease_of_an_account_that_was_taken_off_the_post_is_lost(
-    acme: Tenant, step: Step
-) -> None:
-    given = await add_claim(acme)
-    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
+async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> None:
+    claimed = await add_claim(acme)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
     other = await add_account(acme.database, acme.workspace)
     await change_post(
         acme.database,
         write_context(acme.workspace),
-        given.post.id,
+        claimed.post.id,
         PostChanges(),
         account_ids=[other],
         expected_version=None,
@@ -288,84 +282,77 @@ async def test_the_lease_of_an_account_that_was_taken_off_the_post_is_lost(
     )
     before = await all_rows(acme.database)
 
-    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, given.lease)) == "lease_lost"
+    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, claimed.lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
 @pytest.mark.parametrize("command", [cancel_post, delete_post])
-async def test_what_was_taken_back_before_its_start_cannot_be_started(
+async def test_cancelled_post_cannot_be_started(
     acme: Tenant, command: Callable[..., Coroutine[Any, Any, object]]
 ) -> None:
-    given = await add_claim(acme)
-    await service.release_claim(acme.database, OPERATOR_PUBLISHER, given.lease, now=NOW)
+    claimed = await add_claim(acme)
+    await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
     await command(
-        acme.database, write_context(acme.workspace), given.post.id, expected_version=None
+        acme.database, write_context(acme.workspace), claimed.post.id, expected_version=None
     )
 
-    assert await error_code(start_attempt(acme.database, given.lease)) == "lease_lost"
+    assert await error_code(start_attempt(acme.database, claimed.lease)) == "lease_lost"
     assert await claim(acme.database, now=NOW + MINUTE) == []
-    if command is delete_post:  # and yet what was published all the same is on record
-        assert (await report_published(acme.database, given.lease)).receipt is Receipt.RECORDED
+    if command is delete_post:  # a late publication is still recorded
+        assert (await report_published(acme.database, claimed.lease)).receipt is Receipt.RECORDED
     assert await find_problems(acme.database) == []
 
 
-async def test_an_unknown_outcome_is_looked_at_and_tried_again(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = (await add_post(acme.database, acme.workspace, {account: queued()})).id
-    (given,) = await claim(acme.database)
-    await start_attempt(acme.database, given.lease)
-    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
-    (looked,) = await claim_for_verification(acme.database)
+async def add_unknown_claim(tenant: Tenant) -> Claim:
+    claimed = await add_claim(tenant)
+    await start_attempt(tenant.database, claimed.lease)
+    await STEPS["unknown"](tenant.database, OPERATOR_PUBLISHER, claimed.lease)
+    return claimed
+
+
+async def test_unknown_outcome_is_verified_and_retried(acme: Tenant) -> None:
+    claimed = await add_unknown_claim(acme)
+    (verification,) = await claim_for_verification(acme.database)
     assert await claim_for_verification(acme.database) == []
+    report = (acme.database, verification.lease, VerificationFinding.NOT_PUBLISHED)
 
-    told = await report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
+    result = await report_verified(*report)
 
-    assert told.destination.state.claimable_at == NOW
-    assert (
-        await error_code(
-            report_verified(acme.database, looked.lease, VerificationFinding.NOT_PUBLISHED)
-        )
-        == "lease_lost"
-    )
-    (again,) = await claim(acme.database)
-    assert (again.post.id, again.lease.fence) == (post, 2)
+    assert result.destination.state.claimable_at == NOW
+    assert await error_code(report_verified(*report)) == "lease_lost"
+    (retried,) = await claim(acme.database)
+    assert (retried.post.id, retried.lease.fence) == (claimed.post.id, 2)
     assert await find_problems(acme.database) == []
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_a_person_settles_an_unknown_outcome_once(acme: Tenant, is_there: bool) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_post(acme.database, acme.workspace, {account: queued()})
-    (given,) = await claim(acme.database)
-    await start_attempt(acme.database, given.lease)
-    await STEPS["unknown"](acme.database, OPERATOR_PUBLISHER, given.lease)
-    where = PUBLICATION if is_there else None
-    on = (acme.database, write_context(acme.workspace), given.destination.id, where)
+@pytest.mark.parametrize(
+    ("publication", "outcome"), [(PUBLICATION, Outcome.PUBLISHED), (None, Outcome.FAILED)]
+)
+async def test_unknown_outcome_is_reconciled_once(
+    acme: Tenant, publication: Publication | None, outcome: Outcome
+) -> None:
+    destination_id = (await add_unknown_claim(acme)).destination.id
+    report = (acme.database, write_context(acme.workspace), destination_id, publication)
 
-    told = await service.reconcile_destination(*on)
+    result = await service.reconcile_destination(*report)
 
-    assert told.destination.state.outcome is (Outcome.PUBLISHED if is_there else Outcome.FAILED)
-    assert await error_code(service.reconcile_destination(*on)) == "conflict"
+    assert result.destination.state.outcome is outcome
+    assert await error_code(service.reconcile_destination(*report)) == "conflict"
     assert await find_problems(acme.database) == []
 
 
-async def test_what_a_person_settles_must_be_there(acme: Tenant) -> None:
-    for workspace, destination in (
-        (acme.workspace, UUID(int=77)),
-        (await add_workspace(acme.database), await _unknown(acme)),
+async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> None:
+    for workspace, destination_id in (
+        (acme.workspace, DestinationId(UUID(int=77))),
+        (await add_workspace(acme.database), (await add_unknown_claim(acme)).destination.id),
     ):
         work = service.reconcile_destination(
-            acme.database, write_context(workspace), DestinationId(destination), None
+            acme.database, write_context(workspace), destination_id, None
         )
         assert await error_code(work) == "not_found"
 
 
-async def _unknown(tenant: Tenant) -> DestinationId:
-    account = await add_account(tenant.database, tenant.workspace)
-    return (await add_post(tenant.database, tenant.workspace, {account: unknown()})).destinations[0]
-
-
-def published_elsewhere(key: str) -> ExternalAttempt:
+def external_publication(key: str) -> ExternalAttempt:
     return ExternalAttempt(
         attempt_key=key,
         worker="cron",
@@ -375,28 +362,26 @@ def published_elsewhere(key: str) -> ExternalAttempt:
     )
 
 
-async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
-    acme: Tenant, database_url: str
-) -> None:
+async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    result = published_elsewhere("job-1")
+    attempt_result = external_publication("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
-        told = await run_concurrently(
+        results = await run_concurrently(
             service.record_result(
                 busy,
                 write_context(acme.workspace),
                 post.id,
                 account,
-                result,
-                RETRY_CONTEXT,
+                attempt_result,
+                RETRY_DECIDER,
                 new_id=uuid4,
             )
             for _ in range(8)
         )
 
-    assert sorted(each.receipt for each in told) == ["recorded", *["repeated"] * 7]
+    assert sorted(result.receipt for result in results) == ["recorded", *["repeated"] * 7]
     reader = acme.database.read(acme.workspace)
     (attempt,) = await load_attempts(reader, post.destinations[0])
     assert (attempt.kind, attempt.attempt_key, attempt.worker, attempt.started_at) == (
@@ -408,15 +393,15 @@ async def test_a_publisher_with_a_queue_of_its_own_records_each_attempt_once(
     assert await find_problems(acme.database) == []
 
 
-async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) -> None:
+async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     other = await add_workspace(acme.database)
-    kept = (await add_post(acme.database, acme.workspace, {account: queued()})).id
-    gone = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
+    local = (await add_post(acme.database, acme.workspace, {account: queued()})).id
+    deleted = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
     imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
-    result = published_elsewhere("k")
+    result = external_publication("k")
 
-    async def code(workspace: WorkspaceId, post: Any, on: int) -> str | None:
+    async def record_error(workspace: WorkspaceId, post: Any, on: int) -> str | None:
         return await error_code(
             service.record_result(
                 acme.database,
@@ -424,13 +409,13 @@ async def test_a_result_belongs_to_a_post_of_ours_on_that_account(acme: Tenant) 
                 post,
                 AccountId(on),
                 result,
-                RETRY_CONTEXT,
+                RETRY_DECIDER,
                 new_id=uuid4,
             )
         )
 
-    assert await code(acme.workspace, kept, 9) == "not_found"
-    assert await code(acme.workspace, gone, account) == "not_found"
-    assert await code(acme.workspace, imported, account) == "conflict"
-    assert await code(other, kept, account) == "not_found"
-    assert await code(acme.workspace, kept, account) is None
+    assert await record_error(acme.workspace, local, 9) == "not_found"
+    assert await record_error(acme.workspace, deleted, account) == "not_found"
+    assert await record_error(acme.workspace, imported, account) == "conflict"
+    assert await record_error(other, local, account) == "not_found"
+    assert await record_error(acme.workspace, local, account) is None

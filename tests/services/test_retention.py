@@ -1,16 +1,18 @@
-"""What is forgotten of a feed and what is kept, whatever the clock has done. Reading is tested in db."""
+"""Tests of the retention of events and idempotency keys."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert, select
 
-from app.db.core.database import Database
+from app.db.core.database import Database, WriteSession
+from app.db.models import IdempotencyKey
 from app.db.repositories.events import check_position
 from app.db.tools.integrity import find_problems
 from app.domain.events import FeedPosition
 from app.domain.ids import WorkspaceId
-from app.services.retention import prune_events
+from app.services.retention import prune_events, prune_idempotency_keys
 from tests.clients import app_client
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import (
@@ -25,87 +27,88 @@ from tests.db.repositories.event_rows import (
 from tests.factories import NOW, add_workspace
 from tests.services.publishing_calls import error_code, run_concurrently
 
-KEPT_FOR = timedelta(days=30)
+RETENTION = timedelta(days=30)
 MOMENT = timedelta(milliseconds=1)
-OLD = NOW - KEPT_FOR - MOMENT
-YOUNG = NOW - KEPT_FOR
+EXPIRED_AT = NOW - RETENTION - MOMENT
+RETAINED_AT = NOW - RETENTION
 
 
-async def forget(database: Database, now: datetime = NOW) -> None:
-    await prune_events(database, now, retention=KEPT_FOR)
+async def prune(database: Database, now: datetime = NOW) -> None:
+    await prune_events(database, now, retention=RETENTION)
 
 
-HISTORIES: list[tuple[list[datetime], list[int]]] = [
+RETENTION_CASES: list[tuple[list[datetime], list[int]]] = [
     ([], []),
-    ([OLD], [1]),
-    ([OLD, OLD, OLD], [3]),
-    ([OLD, OLD, YOUNG], [2, 3]),
-    ([OLD, OLD, OLD, YOUNG, NOW], [3, 4, 5]),
-    ([OLD, YOUNG, NOW], [1, 2, 3]),
-    ([YOUNG, YOUNG], [1, 2]),
-    # A clock that was set back.
-    ([OLD, OLD, YOUNG, OLD, OLD], [2, 3, 4, 5]),
-    ([YOUNG, OLD, OLD], [1, 2, 3]),
-    ([OLD, OLD, OLD, NOW + KEPT_FOR, OLD, OLD, NOW], [3, 4, 5, 6, 7]),
+    ([EXPIRED_AT], [1]),
+    ([EXPIRED_AT, EXPIRED_AT, EXPIRED_AT], [3]),
+    ([EXPIRED_AT, EXPIRED_AT, RETAINED_AT], [2, 3]),
+    ([EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, RETAINED_AT, NOW], [3, 4, 5]),
+    ([EXPIRED_AT, RETAINED_AT, NOW], [1, 2, 3]),
+    ([RETAINED_AT, RETAINED_AT], [1, 2]),
+    # The clock was set back.
+    ([EXPIRED_AT, EXPIRED_AT, RETAINED_AT, EXPIRED_AT, EXPIRED_AT], [2, 3, 4, 5]),
+    ([RETAINED_AT, EXPIRED_AT, EXPIRED_AT], [1, 2, 3]),
+    (
+        [EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, NOW + RETENTION, EXPIRED_AT, EXPIRED_AT, NOW],
+        [3, 4, 5, 6, 7],
+    ),
 ]
-"""When things happened in a workspace, and which of them are kept."""
+"""Times of a workspace's events, and the sequence numbers that are retained."""
 
 
-async def test_of_what_is_old_the_last_stays_and_whatever_is_behind_it(
-    database: Database,
-) -> None:
-    kept_in: dict[WorkspaceId, list[int]] = {}
-    for times, kept in HISTORIES:
+async def test_newest_expired_event_and_all_after_it_are_retained(database: Database) -> None:
+    retained: dict[WorkspaceId, list[int]] = {}
+    for times, seqs in RETENTION_CASES:
         workspace = await add_workspace(database)
         await append_events_at(database, workspace, times)
-        kept_in[workspace] = kept
+        retained[workspace] = seqs
     before = await all_rows(database)
 
-    await forget(database)
+    await prune(database)
 
     after = await all_rows(database)
-    assert after["event"] == [row for row in before["event"] if row[1] in kept_in[row[0]]]
-    assert {each: await stored_seqs(database, each) for each in kept_in} == kept_in
+    assert after["event"] == [row for row in before["event"] if row[1] in retained[row[0]]]
+    assert {key: await stored_seqs(database, key) for key in retained} == retained
     assert {**after, "event": ()} == {**before, "event": ()}
     assert await find_problems(database) == []
-    await forget(database)
+    await prune(database)
     assert await all_rows(database) == after
 
 
-async def test_who_looks_often_misses_nothing_where_next_to_nothing_happens(
-    database: Database,
-) -> None:
+async def test_cursor_stays_valid_while_little_happens(database: Database) -> None:
     workspace = await add_workspace(database)
     reader = database.read(workspace)
-    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
-    await forget(database)
-    seen_all = FeedPosition(3, OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
+    await prune(database)
+    seen_all = FeedPosition(3, EXPIRED_AT)
 
     await append_test_events(database, workspace, numbered_events(2))
-    await forget(database)
+    await prune(database)
 
     assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
-    later = NOW + KEPT_FOR
-    await forget(database, later)
+    later = NOW + RETENTION
+    await prune(database, later)
     assert seqs_per_page(await read_all_pages(reader, seen_all, ALL_CHANGES, 1)) == [4, 5]
-    await forget(database, later + MOMENT)
+    await prune(database, later + MOMENT)
     assert await stored_seqs(database, workspace) == [5]
     assert await error_code(check_position(reader, seen_all)) == "resync_required"
 
 
-async def test_a_cursor_that_is_good_afterwards_misses_nothing(database: Database) -> None:
+async def test_cursor_that_stays_valid_misses_nothing(database: Database) -> None:
     workspace = await add_workspace(database)
-    times = [OLD, OLD, OLD, YOUNG, OLD, NOW, NOW]
+    times = [EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, RETAINED_AT, EXPIRED_AT, NOW, NOW]
     await append_events_at(database, workspace, times)
-    await forget(database)
+    await prune(database)
 
     reader = database.read(workspace)
-    found: list[object] = []
+    results: list[object] = []
     for seq, at in enumerate(times, 1):
         position = FeedPosition(seq, at)
         code = await error_code(check_position(reader, position))
-        found.append(code or seqs_per_page(await read_all_pages(reader, position, ALL_CHANGES, 2)))
-    assert found == [
+        results.append(
+            code or seqs_per_page(await read_all_pages(reader, position, ALL_CHANGES, 2))
+        )
+    assert results == [
         "resync_required",
         "resync_required",
         [4, 5, 6, 7],
@@ -117,39 +120,37 @@ async def test_a_cursor_that_is_good_afterwards_misses_nothing(database: Databas
 
 
 @pytest.mark.parametrize("old", [1001, 2001, 2500])
-async def test_however_many_are_old_all_of_them_go_a_thousand_at_once(
-    database: Database, old: int
-) -> None:
+async def test_events_are_pruned_in_batches_of_a_thousand(database: Database, old: int) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(old), occurred_at=OLD)
-    await append_test_events(database, workspace, numbered_events(2), occurred_at=YOUNG)
+    await append_test_events(database, workspace, numbered_events(old), occurred_at=EXPIRED_AT)
+    await append_test_events(database, workspace, numbered_events(2), occurred_at=RETAINED_AT)
     deleted: list[int] = []
 
-    def note(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
+    def record_delete(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("DELETE"):
             deleted.append(getattr(cursor, "rowcount"))  # noqa: B009 - of any driver
 
     engine = database.write_engine.sync_engine
-    event.listen(engine, "after_cursor_execute", note)
+    event.listen(engine, "after_cursor_execute", record_delete)
     try:
-        await forget(database)
+        await prune(database)
     finally:
-        event.remove(engine, "after_cursor_execute", note)
+        event.remove(engine, "after_cursor_execute", record_delete)
 
-    gone = old - 1
-    assert deleted == [1000] * (gone // 1000) + [gone % 1000] * bool(gone % 1000)
+    expected = old - 1
+    assert deleted == [1000] * (expected // 1000) + [expected % 1000] * bool(expected % 1000)
     assert await stored_seqs(database, workspace) == [old, old + 1, old + 2]
 
 
-async def test_several_processes_may_forget_at_once_while_somebody_writes(
+async def test_concurrent_processes_prune_while_events_are_appended(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(2100), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(2100), occurred_at=EXPIRED_AT)
     async with Database(database_url, timeout=timedelta(minutes=1)) as other:
         await run_concurrently(
             [
-                *(forget(each) for each in (database, other, database, other)),
+                *(prune(d) for d in (database, other, database, other)),
                 *(append_test_events(other, workspace, numbered_events(1)) for _ in range(5)),
             ]
         )
@@ -157,15 +158,59 @@ async def test_several_processes_may_forget_at_once_while_somebody_writes(
     assert await find_problems(database) == []
 
 
-async def test_a_service_forgets_what_is_older_than_it_is_told_to_keep(
-    database: Database,
-) -> None:
+async def test_server_prunes_events_beyond_the_configured_retention(database: Database) -> None:
     workspace = await add_workspace(database)
-    await append_test_events(database, workspace, numbered_events(3), occurred_at=OLD)
+    await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=NOW)
-    async with app_client(database, now=YOUNG):
+    async with app_client(database, now=RETAINED_AT):
         pass
     assert await stored_seqs(database, workspace) == [1, 2, 3, 4, 5, 6]
     async with app_client(database):
         pass
     assert await stored_seqs(database, workspace) == [3, 4, 5, 6]
+
+
+# Idempotency keys.
+
+
+async def add_keys(database: Database, workspace: WorkspaceId, *expiries: datetime) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "workspace_id": workspace,
+            "operation": "createPost",
+            "key": f"given:{number}",
+            "fingerprint": bytes(32),
+            "outcome": {},
+            "created_at": NOW,
+            "expires_at": expires_at,
+        }
+        for number, expires_at in enumerate(expiries)
+    ]
+
+    async def work(session: WriteSession) -> None:
+        await session.execute(insert(IdempotencyKey), rows)
+
+    await database.write(work)
+
+
+async def stored_keys(database: Database) -> list[datetime]:
+    async with database.unscoped_connection() as connection:
+        return list(
+            await connection.scalars(
+                select(IdempotencyKey.expires_at).order_by(IdempotencyKey.expires_at)
+            )
+        )
+
+
+async def test_all_expired_idempotency_keys_are_pruned(database: Database) -> None:
+    unexpired = [NOW + timedelta(milliseconds=1), NOW + timedelta(days=1)]
+    for number in range(2):
+        workspace = await add_workspace(database)
+        expired = [NOW - timedelta(seconds=second // 2) for second in range(1, 1300)]
+        await add_keys(database, workspace, *expired, NOW, unexpired[number])
+
+    await prune_idempotency_keys(database, NOW)
+
+    assert await stored_keys(database) == unexpired
+    await prune_idempotency_keys(database, NOW)
+    assert await stored_keys(database) == unexpired

@@ -1,7 +1,7 @@
-"""Who is told of a write: once, of its workspace, when everybody can read what it told. No rules."""
+"""Tests of commit notifications: once per write, for its workspace, after its events are readable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -16,89 +16,88 @@ from app.services.posts import change_post, create_post, delete_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import stored_seqs
-from tests.domain.test_post_commands import wanted
 from tests.factories import add_account, add_workspace, no_quota
-from tests.services.publishing_calls import write_context
+from tests.services.publishing_calls import new_post, write_context
 
 EVENT = Event(kind=EventKind.POST_CHANGED, changes={})
 
 
-class Told:
-    """Notes each workspace, and which events another connection finds there at that moment."""
+class RecordingCallback:
+    """Records each notified workspace, with the events that another connection sees at that moment."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.of: list[tuple[WorkspaceId, list[int]]] = []
+        self.notifications: list[tuple[WorkspaceId, list[int]]] = []
 
     def __call__(self, workspace_id: WorkspaceId) -> None:
-        with ThreadPoolExecutor(1) as elsewhere:
-            seen = elsewhere.submit(asyncio.run, self._look(workspace_id)).result()
-        self.of.append((workspace_id, seen))
+        with ThreadPoolExecutor(1) as executor:
+            seqs = executor.submit(asyncio.run, self._read_events(workspace_id)).result()
+        self.notifications.append((workspace_id, seqs))
 
-    async def _look(self, workspace_id: WorkspaceId) -> list[int]:
+    async def _read_events(self, workspace_id: WorkspaceId) -> list[int]:
         async with Database(self._url) as database:
             return await stored_seqs(database, workspace_id)
 
 
 @pytest.fixture
-async def writer(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url) as database:
-        yield database
+def callback(database: Database, database_url: str) -> Iterator[RecordingCallback]:
+    recording = RecordingCallback(database_url)
+    with database.on_commit(recording):
+        yield recording
 
 
-@pytest.fixture
-def told(writer: Database, database_url: str) -> Iterator[Told]:
-    telling = Told(database_url)
-    with writer.on_commit(telling):
-        yield telling
-
-
-async def test_a_write_is_told_once_however_much_it_changed_and_when_it_can_be_read(
-    writer: Database, told: Told
+async def test_write_is_notified_once_after_its_events_are_readable(
+    database: Database, callback: RecordingCallback
 ) -> None:
-    first, second = [await add_workspace(writer) for _ in range(2)]
+    first, second = [await add_workspace(database) for _ in range(2)]
     posts = {}
     for workspace in (first, second):
-        accounts = [await add_account(writer, workspace) for _ in range(2)]
+        accounts = [await add_account(database, workspace) for _ in range(2)]
         posts[workspace] = await create_post(
-            writer,
+            database,
             write_context(workspace),
-            wanted(account_ids=accounts),
+            new_post(accounts),
             None,
             check_quota=no_quota,
             new_id=uuid4,
         )
-    await delete_post(writer, write_context(first), posts[first].id, expected_version=None)
+    await delete_post(database, write_context(first), posts[first].id, expected_version=None)
 
-    assert told.of == [(first, [1, 2, 3]), (second, [1, 2, 3]), (first, [1, 2, 3, 4, 5, 6])]
-
-
-async def test_a_write_that_changed_nothing_is_not_told(writer: Database, told: Told) -> None:
-    workspace = await add_workspace(writer)
-
-    async def look(writing: UnitOfWork) -> int:
-        return len(await writing.load_posts([PostId(uuid4())]))
-
-    assert await run_in_transaction(writer, write_context(workspace), look) == 0
-    assert told.of == []
+    assert callback.notifications == [
+        (first, [1, 2, 3]),
+        (second, [1, 2, 3]),
+        (first, [1, 2, 3, 4, 5, 6]),
+    ]
 
 
-async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
-    writer: Database, told: Told
+async def test_write_without_changes_is_not_notified(
+    database: Database, callback: RecordingCallback
 ) -> None:
-    workspace = await add_workspace(writer)
-    before = await all_rows(writer)
+    workspace = await add_workspace(database)
 
-    async def fail(writing: UnitOfWork) -> None:
-        writing.add_event(EVENT)
-        await writing.append_events()
-        raise NotFound("Nothing is there.")
+    async def read_posts(uow: UnitOfWork) -> int:
+        return len(await uow.load_posts([PostId(uuid4())]))
+
+    assert await run_in_transaction(database, write_context(workspace), read_posts) == 0
+    assert callback.notifications == []
+
+
+async def test_failed_write_is_rolled_back_and_not_notified(
+    database: Database, callback: RecordingCallback
+) -> None:
+    workspace = await add_workspace(database)
+    before = await all_rows(database)
+
+    async def fail(uow: UnitOfWork) -> None:
+        uow.add_event(EVENT)
+        await uow.append_events()
+        raise NotFound("Not found.")
 
     with pytest.raises(NotFound):
-        await run_in_transaction(writer, write_context(workspace), fail)
+        await run_in_transaction(database, write_context(workspace), fail)
     with pytest.raises(NotFound):
         await change_post(
-            writer,
+            database,
             write_context(workspace),
             PostId(uuid4()),
             {"content": "Else"},
@@ -107,47 +106,47 @@ async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
             new_id=uuid4,
         )
     with pytest.raises(ValueError, match="there is no workspace"):
-        await run_in_transaction(writer, write_context(WorkspaceId(uuid4())), tell_of_one)
+        await run_in_transaction(database, write_context(WorkspaceId(uuid4())), add_one_event)
 
-    assert told.of == []
-    assert await all_rows(writer) == before
+    assert callback.notifications == []
+    assert await all_rows(database) == before
 
 
-async def test_a_write_that_had_to_be_tried_again_is_told_once(
-    writer: Database, told: Told
+async def test_retried_write_is_notified_once(
+    database: Database, callback: RecordingCallback
 ) -> None:
-    workspace = await add_workspace(writer)
-    tries = []
+    workspace = await add_workspace(database)
+    attempts = []
 
     class Serialization(Exception):
         sqlstate = "40001"
 
-    async def work(writing: UnitOfWork) -> None:
-        tries.append(writing)
-        writing.add_event(EVENT)
-        if len(tries) < 3:
+    async def work(uow: UnitOfWork) -> None:
+        attempts.append(uow)
+        uow.add_event(EVENT)
+        if len(attempts) < 3:
             raise DBAPIError("", None, Serialization())
 
-    await run_in_transaction(writer, write_context(workspace), work)
+    await run_in_transaction(database, write_context(workspace), work)
 
-    assert len(tries) == 3
-    assert told.of == [(workspace, [1])]
-
-
-async def tell_of_one(writing: UnitOfWork) -> None:
-    writing.add_event(EVENT)
+    assert len(attempts) == 3
+    assert callback.notifications == [(workspace, [1])]
 
 
-async def test_all_are_told_who_wait_and_as_long_as_they_do(writer: Database) -> None:
-    workspace = await add_workspace(writer)
-    heard: list[str] = []
-    await run_in_transaction(writer, write_context(workspace), tell_of_one)
-    with writer.on_commit(lambda _of: heard.append("first")):
-        await run_in_transaction(writer, write_context(workspace), tell_of_one)
-        with writer.on_commit(lambda _of: heard.append("second")):
-            await run_in_transaction(writer, write_context(workspace), tell_of_one)
-        await run_in_transaction(writer, write_context(workspace), tell_of_one)
-    await run_in_transaction(writer, write_context(workspace), tell_of_one)
+async def add_one_event(uow: UnitOfWork) -> None:
+    uow.add_event(EVENT)
 
-    assert heard == ["first", "first", "second", "first"]
-    assert await stored_seqs(writer, workspace) == [1, 2, 3, 4, 5]
+
+async def test_all_registered_callbacks_are_notified(database: Database) -> None:
+    workspace = await add_workspace(database)
+    called: list[str] = []
+    await run_in_transaction(database, write_context(workspace), add_one_event)
+    with database.on_commit(lambda _: called.append("first")):
+        await run_in_transaction(database, write_context(workspace), add_one_event)
+        with database.on_commit(lambda _: called.append("second")):
+            await run_in_transaction(database, write_context(workspace), add_one_event)
+        await run_in_transaction(database, write_context(workspace), add_one_event)
+    await run_in_transaction(database, write_context(workspace), add_one_event)
+
+    assert called == ["first", "first", "second", "first"]
+    assert await stored_seqs(database, workspace) == [1, 2, 3, 4, 5]

@@ -15,9 +15,8 @@ from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
-from app.services.blocked_accounts import fail_due_on_blocked_accounts
 from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
 from tests.stateful.machine import Life, which

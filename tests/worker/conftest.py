@@ -1,4 +1,4 @@
-"""Workers log as their processes do: structlog's own tracebacks take longer than the tests."""
+"""Configures logging as worker processes do; structlog's own tracebacks take longer than the tests."""
 
 import logging
 from collections.abc import Iterator

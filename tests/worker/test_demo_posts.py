@@ -1,4 +1,4 @@
-"""The posts that a demo sends: with a worker they go through every state within two minutes."""
+"""Tests of the demo posts: a worker takes them through every state within two minutes."""
 
 import asyncio
 from collections import Counter
@@ -17,22 +17,24 @@ from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
 from tests.worker.worker_bench import TIMEOUT_SECONDS, ManualClock, WorkerBench
 
-Ended = tuple[str, str, str | None, int]
+SentResult = tuple[str, str, str | None, int]
 
 
-async def test_they_end_in_every_way_within_two_minutes(database: Database) -> None:
+async def test_demo_posts_reach_every_result_within_two_minutes(database: Database) -> None:
     clock = ManualClock()
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
     await send_demo_posts(database, new_id=uuid4, now=clock.now())
     bench = WorkerBench(database, clock=clock)
     async with bench.running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
-        while any(status in ("queued", "publishing") for _, status, _, _ in await _sent(database)):
+        while any(
+            status in ("queued", "publishing") for _, status, _, _ in await _sent_results(database)
+        ):
             clock.seconds += 0.5
             await asyncio.sleep(0.02)
 
     assert 55 < clock.seconds < 120
-    assert Counter(await _sent(database)) == {
+    assert Counter(await _sent_results(database)) == {
         ("succeeds", "published", None, 1): 6,
         ("flaky", "published", None, 2): 2,
         ("rate-limited", "published", None, 2): 2,
@@ -42,23 +44,23 @@ async def test_they_end_in_every_way_within_two_minutes(database: Database) -> N
         ("loses-token", "failed", "TOKEN_EXPIRED", 1): 1,
         ("loses-token", "failed", "AUTH", 0): 1,
     }
-    assert bench.ledger.count_duplicates() == 0
+    assert bench.store.count_duplicates() == 0
     assert await find_problems(database) == []
 
 
-async def test_their_accounts_are_made_once(database: Database) -> None:
+async def test_accounts_of_demo_posts_are_created_once(database: Database) -> None:
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
     before = await _accounts(database)
     for _ in range(2):
         await send_demo_posts(database, new_id=uuid4, now=NOW)
 
-    made = (await _accounts(database)) - before
-    assert sorted(str(name) for _, name in made) == sorted(Behaviour)
+    created = (await _accounts(database)) - before
+    assert sorted(str(name) for _, name in created) == sorted(Behaviour)
 
 
-async def _sent(database: Database) -> list[Ended]:
-    """Account, status, error's code and attempts of everything on the sandbox."""
+async def _sent_results(database: Database) -> list[SentResult]:
+    """Account name, status, error code and attempts of each destination on the sandbox."""
     rows = await _rows(
         database,
         select(

@@ -1,4 +1,4 @@
-"""A worker that is stopped, held up or cut off from its database: nothing is lost, nothing goes out twice."""
+"""Tests of workers that are stopped, suspended or cut off: no result is lost, no post published twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,7 @@ from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
 from app.platforms.protocol import PublishRequest
-from app.services.expired_leases import settle_expired_leases
-from app.services.reports import ReportResult
+from app.services.expirations import settle_expired_leases
 from tests.factories import NOW, queued
 from tests.worker.worker_bench import (
     LEASE,
@@ -34,42 +33,42 @@ from tests.worker.worker_bench import (
 T = TypeVar("T")
 
 REGULAR, LATE = AttemptKind.REGULAR, AttemptKind.LATE
-AT_42 = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
+PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
-class Held(ScriptedPlatform):
-    """A platform that publishes when the test lets it."""
+class BlockedPlatform(ScriptedPlatform):
+    """A platform that publishes once `may_respond` is set."""
 
     def __init__(self) -> None:
-        super().__init__(AT_42)
+        super().__init__(PUBLICATION)
 
-    async def publish(self, posting: PublishRequest) -> Publication:
-        self.calls.append(posting)
-        await self.may_answer.wait()
-        return AT_42
+    async def publish(self, request: PublishRequest) -> Publication:
+        self.calls.append(request)
+        await self.may_respond.wait()
+        return PUBLICATION
 
 
-class FragileDatabase(Database):
-    """Cannot be written to while it is away; says what it was told before it answers."""
+class UnavailableDatabase(Database):
+    """A database whose writes can fail, with hooks after a claim and after a started attempt."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.is_away = False
-        self.refused = 0
-        self.was_told: Callable[[], Awaitable[None]] | None = None
-        """Asked once, at the first report."""
-        self.claimed: Callable[[], None] = lambda: None
+        self.is_unavailable = False
+        self.refused_writes = 0
+        self.on_started: Callable[[], Awaitable[None]] | None = None
+        """Called once, after the first started attempt."""
+        self.on_claimed: Callable[[], None] = lambda: None
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
-        if self.is_away:
-            self.refused += 1
+        if self.is_unavailable:
+            self.refused_writes += 1
             raise ServiceUnavailable("The disk is gone.")
         result = await super().write(work)
-        if isinstance(result, list) and result:
-            self.claimed()
-        told = result[0] if isinstance(result, tuple) else result
-        if isinstance(told, ReportResult) and self.was_told is not None:
-            hook, self.was_told = self.was_told, None
+        outcome = result[0] if isinstance(result, tuple) else result
+        if isinstance(outcome, list) and outcome:
+            self.on_claimed()
+        if isinstance(outcome, tuple) and self.on_started is not None:
+            hook, self.on_started = self.on_started, None
             await hook()
         return result
 
@@ -77,36 +76,38 @@ class FragileDatabase(Database):
 # Stopping.
 
 
-async def test_a_stop_waits_for_what_is_started(database: Database) -> None:
-    sent, platform = await add_sent_post(database, "acme"), Held()
+async def test_stop_waits_for_started_attempts(database: Database) -> None:
+    sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker() as worker:
         await wait_until(lambda: len(platform.calls) == 1)
         worker.stop()
         late = await add_sent_post(database, "late")
         await asyncio.sleep(0.1)
         assert (await sent.state()).attempts == 1
-        platform.may_answer.set()
+        platform.may_respond.set()
 
     assert (await sent.state()).outcome is Outcome.PUBLISHED
     assert await late.state() == queued()
 
 
-async def test_a_stop_gives_back_what_is_not_started(database_url: str) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+async def test_stop_releases_claims_that_are_not_started(database_url: str) -> None:
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
         bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
             worker = bench.worker()
-            database.claimed = worker.stop
+            database.on_claimed = worker.stop
             await worker.run()
 
         assert platform.calls == []
         assert (await sent.state(), await sent.attempts()) == (replace(queued(), fence=1), [])
-        assert [each["event"] for each in logs] == ["released"]
+        assert [entry["event"] for entry in logs] == ["claim released"]
 
 
-async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Database) -> None:
-    sent, platform = await add_sent_post(database, "acme"), Held()
+async def test_attempt_that_outlasts_the_shutdown_timeout_is_left_to_its_lease(
+    database: Database,
+) -> None:
+    sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
     bench = WorkerBench(
         database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
     )
@@ -120,39 +121,39 @@ async def test_a_stop_leaves_to_its_lease_what_does_not_end_in_time(database: Da
     assert is_unknown(await sent.state())
 
 
-async def test_a_published_post_that_could_not_be_reported_is_logged_at_the_stop(
-    database_url: str,
-) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+async def test_unreported_publication_is_logged_at_shutdown(database_url: str) -> None:
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
         bench = WorkerBench(
             database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
         )
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
                 await wait_until(lambda: len(platform.calls) == 1)
-                database.is_away = True
-                platform.may_answer.set()
-                await wait_until(lambda: database.refused > 1)
+                database.is_unavailable = True
+                platform.may_respond.set()
+                await wait_until(lambda: database.refused_writes > 1)
 
-    (line,) = (each for each in logs if each["log_level"] == "error")
-    assert line["event"] == "not reported before the stop"
-    assert (line["destination_id"], line["platform_post_id"]) == (str(sent.id), "42")
-
-
-# Held up.
+    (entry,) = (entry for entry in logs if entry["log_level"] == "error")
+    assert entry["event"] == "report abandoned at shutdown"
+    assert (entry["destination_id"], entry["platform_post_id"]) == (str(sent.id), "42")
 
 
-async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_url: str) -> None:
-    """As by SIGSTOP right after the start of the attempt: the clocks run on, and it knows of nothing."""
+# Suspended.
+
+
+async def test_worker_suspended_past_its_lease_does_not_call_the_platform(
+    database_url: str,
+) -> None:
+    """As by SIGSTOP right after the start of the attempt: only the clocks go on."""
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        async def stand_still() -> None:
+        async def advance_clock() -> None:
             clock.seconds += 61
             await settle_expired_leases(database, clock.now())
 
-        database.was_told = stand_still
+        database.on_started = advance_clock
         sent, bench = await add_sent_post(database, "acme"), WorkerBench(database, clock=clock)
         async with bench.running_worker():
             state = await sent.wait_until(is_published)
@@ -163,19 +164,19 @@ async def test_a_worker_that_was_held_up_past_its_lease_does_not_call(database_u
             (2, REGULAR, "published", None),
             (None, LATE, "failed", "NOT_CALLED"),
         ]
-        assert [each.attempt for each in bench.ledger.posts()] == [2]
+        assert [post.attempt for post in bench.store.posts()] == [2]
 
 
-async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_url: str) -> None:
+async def test_worker_suspended_before_the_start_releases_its_claim(database_url: str) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        def stand_still() -> None:
-            clock.seconds += 56  # within the lease, but within its margin too
-            database.claimed = lambda: None
+        def advance_clock() -> None:
+            clock.seconds += 56  # within the lease, but inside its safety margin
+            database.on_claimed = lambda: None
 
-        database.claimed = stand_still
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+        database.on_claimed = advance_clock
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
         async with WorkerBench(
             database, platforms={"sandbox": platform}, clock=clock
         ).running_worker():
@@ -184,28 +185,30 @@ async def test_a_worker_that_was_held_up_before_the_start_gives_back(database_ur
         assert (state.fence, state.attempts, len(platform.calls)) == (2, 1, 1)
 
 
-async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_the_lease(
+async def test_worker_suspended_before_a_lookup_leaves_it_to_lease_expiry(
     database_url: str,
 ) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
+    async with UnavailableDatabase(database_url) as database:
 
-        def stand_still() -> None:
-            clock.seconds += 56  # within the lease, but within its margin too
-            database.claimed = lambda: None
+        def advance_clock() -> None:
+            clock.seconds += 56  # within the lease, but inside its safety margin
+            database.on_claimed = lambda: None
 
-        def next_is_the_look() -> None:
-            database.claimed = stand_still
+        def advance_before_lookup() -> None:
+            database.on_claimed = advance_clock
 
-        database.claimed = next_is_the_look
+        database.on_claimed = advance_before_lookup
         sent, platform = (
             await add_sent_post(database, "acme"),
-            ScriptedPlatform(TimeoutError(), AT_42),
+            ScriptedPlatform(TimeoutError(), PUBLICATION),
         )
         bench = WorkerBench(database, platforms={"sandbox": platform}, clock=clock)
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
-                await wait_until(lambda: "no time to look" in [each["event"] for each in logs])
+                await wait_until(
+                    lambda: "verification skipped, lease expired" in [e["event"] for e in logs]
+                )
                 state = await sent.state()
                 assert (state.outcome, state.verifiable_at) == (Outcome.UNKNOWN, NOW + LEASE)
                 clock.seconds += 4
@@ -214,77 +217,73 @@ async def test_a_worker_that_was_held_up_before_a_look_leaves_it_to_the_end_of_t
     assert (state.platform_post_id, state.settled_at) == ("42", NOW + LEASE)
 
 
-async def test_a_look_that_outlasts_its_lease_says_nothing_and_is_followed_by_another(
-    database: Database,
-) -> None:
+async def test_lookup_that_outlasts_its_lease_is_repeated(database: Database) -> None:
     sent, platform = (
         await add_sent_post(database, "acme"),
-        BlockedLookupPlatform(TimeoutError(), AT_42),
+        BlockedLookupPlatform(TimeoutError(), PUBLICATION),
     )
     bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
     async with bench.running_worker():
         await wait_until(lambda: platform.lookups == 1)
-        platform.may_answer.set()
+        platform.may_respond.set()
         await sent.wait_until(is_published)
 
     assert (platform.lookups, len(platform.calls)) == (2, 1)
 
 
-# The database is away.
+# Database unavailable.
 
 
-async def test_what_was_published_while_the_database_was_away_is_reported_afterwards(
+async def test_publication_during_a_database_outage_is_reported_afterwards(
     database_url: str,
 ) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), Held()
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
         bench = WorkerBench(database, platforms={"sandbox": platform})
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
                 await wait_until(lambda: len(platform.calls) == 1)
-                database.is_away = True
-                platform.may_answer.set()
-                await wait_until(lambda: database.refused > 20)
-                database.is_away = False
+                database.is_unavailable = True
+                platform.may_respond.set()
+                await wait_until(lambda: database.refused_writes > 20)
+                database.is_unavailable = False
                 state = await sent.wait_until(is_final)
 
         assert (state.outcome, state.platform_post_id) == (Outcome.PUBLISHED, "42")
         assert len(platform.calls) == 1
-        events = [each["event"] for each in logs]
-        assert events.count("the database does not answer; trying again") == 1
+        events = [entry["event"] for entry in logs]
+        assert events.count("database unavailable, retrying") == 1
 
 
-async def test_no_platform_is_called_while_the_start_cannot_be_stored(database_url: str) -> None:
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+async def test_platform_is_not_called_until_the_start_is_stored(database_url: str) -> None:
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
 
-        async def answer_is_lost() -> None:
-            database.is_away = True
+        async def lose_response() -> None:
+            database.is_unavailable = True
             raise ServiceUnavailable("The connection broke.")
 
-        database.was_told = answer_is_lost
+        database.on_started = lose_response
         bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock())
         async with bench.running_worker():
-            await wait_until(lambda: database.refused > 3)
+            await wait_until(lambda: database.refused_writes > 3)
             assert platform.calls == []
-            database.is_away = False
+            database.is_unavailable = False
             state = await sent.wait_until(is_final)
 
         assert (state.outcome, state.attempts, len(platform.calls)) == (Outcome.PUBLISHED, 1, 1)
 
 
-async def test_a_start_that_nobody_confirmed_in_time_is_told_as_not_called(
-    database_url: str,
-) -> None:
+async def test_start_not_confirmed_in_time_is_reported_as_not_called(database_url: str) -> None:
     clock = FakeClock()
-    async with FragileDatabase(database_url) as database:
-        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(AT_42)
+    async with UnavailableDatabase(database_url) as database:
+        sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
 
-        async def answer_is_lost() -> None:
-            clock.seconds += 56  # within the lease, but within its margin too
+        async def lose_response() -> None:
+            clock.seconds += 56  # within the lease, but inside its safety margin
             raise ServiceUnavailable("The connection broke.")
 
-        database.was_told = answer_is_lost
+        database.on_started = lose_response
         async with WorkerBench(
             database, platforms={"sandbox": platform}, clock=clock
         ).running_worker():
@@ -294,4 +293,4 @@ async def test_a_start_that_nobody_confirmed_in_time_is_told_as_not_called(
             (1, REGULAR, "failed", "NOT_CALLED"),
             (2, REGULAR, "published", None),
         ]
-        assert (state.attempts, [each.attempt for each in platform.calls]) == (2, [2])
+        assert (state.attempts, [call.attempt for call in platform.calls]) == (2, [2])

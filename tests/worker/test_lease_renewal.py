@@ -1,4 +1,4 @@
-"""How long a lease counts as held."""
+"""Tests of the lease timer."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ import pytest
 from app.worker.lease_renewal import LeaseTimer
 
 
-class Elapsed:
+class ManualMonotonic:
     def __init__(self) -> None:
         self.seconds = 100.0
 
@@ -15,19 +15,19 @@ class Elapsed:
         return self.seconds
 
 
-@pytest.mark.parametrize(("length", "held"), [(60, 55), (30, 25), (6, 5), (1.5, 1.25)])
-def test_a_lease_counts_as_lost_before_its_end(length: float, held: float) -> None:
-    elapsed = Elapsed()
-    hold = LeaseTimer(timedelta(seconds=length), requested_at=100.0, monotonic=elapsed)
-    assert (hold.seconds_left(), hold.is_held) == (held, True)
+@pytest.mark.parametrize(("duration", "held"), [(60, 55), (30, 25), (6, 5), (1.5, 1.25)])
+def test_lease_counts_as_lost_a_margin_before_it_expires(duration: float, held: float) -> None:
+    clock = ManualMonotonic()
+    timer = LeaseTimer(timedelta(seconds=duration), requested_at=100.0, monotonic=clock)
+    assert (timer.seconds_left(), timer.is_held) == (held, True)
 
-    elapsed.seconds = 100.0 + held
-    assert (hold.seconds_left(), hold.is_held) == (0, False)
+    clock.seconds = 100.0 + held
+    assert (timer.seconds_left(), timer.is_held) == (0, False)
 
 
-def test_it_is_reckoned_from_before_it_was_asked_for() -> None:
-    hold = LeaseTimer(timedelta(seconds=60), requested_at=90.0, monotonic=Elapsed())
-    assert hold.seconds_left() == 45
+def test_lease_time_counts_from_before_its_request() -> None:
+    timer = LeaseTimer(timedelta(seconds=60), requested_at=90.0, monotonic=ManualMonotonic())
+    assert timer.seconds_left() == 45
 
-    hold.extend(99.0)
-    assert hold.seconds_left() == 54
+    timer.extend(99.0)
+    assert timer.seconds_left() == 54

@@ -1,4 +1,4 @@
-"""Every way in which a post can end, through the real loop on the sandbox: state, log and ledger."""
+"""Tests of every publishing result, through the worker's loop on the sandbox: state, attempts, store."""
 
 import asyncio
 from dataclasses import replace
@@ -12,7 +12,7 @@ from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
 from app.services.accounts import mark_reconnected
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from app.services.retries import retry_one_post
 from app.services.unit_of_work import WriteContext
 from tests.factories import NOW, failed, published
@@ -34,10 +34,10 @@ from tests.worker.worker_bench import (
 REGULAR = AttemptKind.REGULAR
 
 
-def on_sandbox(
+def published_on_sandbox(
     sent: SentPost, account: str, *, seconds: float, attempts: int = 1
 ) -> DestinationState:
-    """Published and reported so many seconds after it was due."""
+    """State of a destination published and reported `seconds` after it was due."""
     name = f"{sent.id.hex[:12]}-{attempts}"
     return published(
         NOW + timedelta(seconds=seconds),
@@ -47,30 +47,22 @@ def on_sandbox(
     )
 
 
-async def test_one_that_succeeds_is_published_at_once(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "succeeds"), WorkerBench(database)
+@pytest.mark.parametrize(("account", "seconds"), [("succeeds", 1), ("slow", 16)])
+async def test_due_post_is_published(database: Database, account: str, seconds: int) -> None:
+    sent, bench = await add_sent_post(database, account), WorkerBench(database)
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == on_sandbox(sent, "succeeds", seconds=1)
+    assert state == published_on_sandbox(sent, account, seconds=seconds)
     (attempt,) = await sent.attempts()
     assert (attempt.number, attempt.worker, attempt.outcome) == (1, "worker-1", Outcome.PUBLISHED)
-    assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + SECOND)
-    assert [each.destination_id for each in bench.ledger.posts()] == [sent.id]
+    assert (attempt.started_at, attempt.finished_at) == (NOW, NOW + seconds * SECOND)
+    assert [post.destination_id for post in bench.store.posts()] == [sent.id]
     assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
     assert await find_problems(database) == []
 
 
-async def test_a_slow_one_is_published_later(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "slow"), WorkerBench(database)
-    async with bench.running_worker():
-        state = await sent.wait_until(is_final)
-
-    assert state == on_sandbox(sent, "slow", seconds=16)
-    assert len(bench.ledger.posts()) == 1
-
-
-async def test_a_rate_limited_one_waits_as_long_as_the_platform_says(database: Database) -> None:
+async def test_rate_limited_post_is_retried_after_the_platforms_delay(database: Database) -> None:
     sent, bench = await add_sent_post(database, "rate-limited 20s"), WorkerBench(database)
     async with bench.running_worker():
         waiting = await sent.wait_until(is_retry_scheduled)
@@ -80,32 +72,30 @@ async def test_a_rate_limited_one_waits_as_long_as_the_platform_says(database: D
         await bench.clock.sleep(20)
         state = await sent.wait_until(is_final)
 
-    expected = on_sandbox(sent, "rate-limited%2020s", seconds=22, attempts=2)
+    expected = published_on_sandbox(sent, "rate-limited%2020s", seconds=22, attempts=2)
     assert state == replace(expected, round_attempts=1)
     first, second = await sent.attempts()
     assert first.failure is not None
     assert (first.failure.http_status, first.failure.retry_after) == (429, timedelta(seconds=20))
     assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.PUBLISHED)
-    assert len(bench.ledger.posts()) == 1
+    assert len(bench.store.posts()) == 1
 
 
-async def test_a_flaky_one_is_published_by_the_retry(database: Database) -> None:
+async def test_transient_failure_is_retried(database: Database) -> None:
     sent, bench = await add_sent_post(database, "flaky"), WorkerBench(database)
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == on_sandbox(sent, "flaky", seconds=2, attempts=2)
+    assert state == published_on_sandbox(sent, "flaky", seconds=2, attempts=2)
     assert await sent.attempt_summaries() == [
         (1, REGULAR, "failed", "OVERLOADED"),
         (2, REGULAR, "published", None),
     ]
     assert str(bench.stats) == "published 1 · failed 0 · waiting 1 · unknown 0 · in flight 0"
-    assert len(bench.ledger.posts()) == 1
+    assert len(bench.store.posts()) == 1
 
 
-async def test_one_that_loses_its_token_is_published_after_reconnection(
-    database: Database,
-) -> None:
+async def test_auth_failure_is_published_after_reconnection_and_retry(database: Database) -> None:
     sent, bench = await add_sent_post(database, "loses-token"), WorkerBench(database)
     async with bench.running_worker():
         lost = await sent.wait_until(is_final)
@@ -115,12 +105,12 @@ async def test_one_that_loses_its_token_is_published_after_reconnection(
             code="TOKEN_EXPIRED",
             settled_at=NOW + SECOND,
         )
-        errand = WriteContext(
+        write_context = WriteContext(
             workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
         )
-        await mark_reconnected(database, errand, sent.account, None)
+        await mark_reconnected(database, write_context, sent.account, None)
         await retry_one_post(
-            database, errand, sent.post, account_ids=None, force=False, idempotency_key=None
+            database, write_context, sent.post, account_ids=None, force=False, idempotency_key=None
         )
         state = await sent.wait_until(is_published)
 
@@ -129,16 +119,16 @@ async def test_one_that_loses_its_token_is_published_after_reconnection(
         (1, REGULAR, "failed", "TOKEN_EXPIRED"),
         (2, REGULAR, "published", None),
     ]
-    assert len(bench.ledger.posts()) == 1
+    assert len(bench.store.posts()) == 1
 
 
-async def test_one_whose_content_is_rejected_fails_at_once(database: Database) -> None:
+async def test_rejected_content_fails_without_retry(database: Database) -> None:
     sent, bench = await add_sent_post(database, "rejects"), WorkerBench(database)
     async with bench.running_worker():
         state = await sent.wait_until(is_final)
 
     assert state == failed(
-        error="The sandbox does not take this content.",
+        error="The sandbox rejects this content.",
         category=ErrorCategory.CONTENT_REJECTED,
         code="CONTENT_REFUSED",
         settled_at=NOW + SECOND,
@@ -149,29 +139,27 @@ async def test_one_whose_content_is_rejected_fails_at_once(database: Database) -
         422,
         '{"error": "content refused"}',
     )
-    assert bench.ledger.posts() == ()
+    assert bench.store.posts() == ()
 
 
-async def test_one_that_times_out_after_publishing_is_found_and_never_sent_twice(
+async def test_timeout_after_publishing_is_verified_and_never_published_twice(
     database: Database,
 ) -> None:
     sent, bench = await add_sent_post(database, "times-out"), WorkerBench(database)
     async with bench.running_worker():
         state = await sent.wait_until(is_published)
 
-    # Published after 1 s; the answer failed to come after 3 more, and the look took 1.
+    # Publishing takes 1 s, the timeout 3 s more, and the lookup 1 s.
     assert state == replace(
-        on_sandbox(sent, "times-out", seconds=1), settled_at=NOW + timedelta(seconds=5)
+        published_on_sandbox(sent, "times-out", seconds=1), settled_at=NOW + timedelta(seconds=5)
     )
     assert await sent.attempt_summaries() == [(1, REGULAR, "unknown", "OUTCOME_UNKNOWN")]
     assert str(bench.stats) == "published 1 · failed 0 · waiting 0 · unknown 1 · in flight 0"
-    assert (len(bench.ledger.posts()), bench.ledger.count_duplicates()) == (1, 0)
+    assert (len(bench.store.posts()), bench.store.count_duplicates()) == (1, 0)
     assert await find_problems(database) == []
 
 
-async def test_what_cannot_be_said_stays_unknown_and_is_looked_at_later(
-    database: Database,
-) -> None:
+async def test_inconclusive_lookup_stays_unknown_and_is_repeated_later(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(ConnectionResetError("token=abcdef123456"))
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
@@ -181,15 +169,13 @@ async def test_what_cannot_be_said_stays_unknown_and_is_looked_at_later(
 
     assert state.error == (
         "The platform gave no answer (ConnectionResetError: token=[redacted])."
-        " The post may be there all the same."
+        " The post may be published all the same."
     )
     assert state.verification_token is None
     assert len(platform.calls) == 1
 
 
-async def test_a_look_that_never_ends_is_broken_off_and_says_nothing_new(
-    database: Database,
-) -> None:
+async def test_hanging_lookup_is_cancelled_and_inconclusive(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
@@ -207,20 +193,18 @@ async def test_a_look_that_never_ends_is_broken_off_and_says_nothing_new(
     assert (state.outcome, state.verification_token) == (Outcome.UNKNOWN, None)
 
 
-async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(
-    database: Database,
-) -> None:
+async def test_post_not_found_is_retried_until_its_attempts_are_used_up(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(TimeoutError(), LookupMiss.NOT_FOUND)
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
         state = await sent.wait_until(lambda state: state.outcome is Outcome.FAILED)
 
-    assert [each.attempt for each in platform.calls] == [1, 2, 3, 4, 5]
+    assert [call.attempt for call in platform.calls] == [1, 2, 3, 4, 5]
     assert (state.attempts, state.error_code) == (5, "NOT_PUBLISHED")
 
 
 @pytest.mark.parametrize(
-    ("told_id", "told_url", "kept_id", "kept_url"),
+    ("given_id", "given_url", "stored_id", "stored_url"),
     [
         ("42", "no address", "42", None),
         ("42", "https://[::1/", "42", None),
@@ -228,24 +212,24 @@ async def test_what_is_not_there_is_tried_again_until_its_attempts_are_spent(
         ("42", "https://example.com/a b", "42", "https://example.com/a%20b"),
     ],
 )
-async def test_what_an_adapter_says_wrongly_costs_no_published_post(
-    database: Database, told_id: str, told_url: str, kept_id: str | None, kept_url: str | None
+async def test_invalid_publication_details_do_not_lose_the_publication(
+    database: Database, given_id: str, given_url: str, stored_id: str | None, stored_url: str | None
 ) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(
         Publication(
-            platform_post_id=told_id,
-            platform_post_url=told_url,
+            platform_post_id=given_id,
+            platform_post_url=given_url,
             published_at=NOW + timedelta(days=1),
         )
     )
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
         state = await sent.wait_until(is_final)
 
-    assert state == published(NOW, platform_post_id=kept_id, platform_post_url=kept_url)
+    assert state == published(NOW, platform_post_id=stored_id, platform_post_url=stored_url)
 
 
-async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: Database) -> None:
+async def test_invalid_failure_details_are_left_out(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(
         NotPublished(
@@ -266,16 +250,16 @@ async def test_what_an_adapter_says_wrongly_of_a_failure_is_left_out(database: D
     assert (attempt.failure.http_status, attempt.failure.raw) == (None, "secret=[redacted]")
 
 
-async def test_a_call_that_never_ends_is_broken_off_and_unknown(database: Database) -> None:
-    class Silent(ScriptedPlatform):
-        async def publish(self, posting: PublishRequest) -> Publication:
+async def test_hanging_publish_call_is_cancelled_and_unknown(database: Database) -> None:
+    class HangingPlatform(ScriptedPlatform):
+        async def publish(self, request: PublishRequest) -> Publication:
             await asyncio.Event().wait()
             raise AssertionError
 
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
-        platforms={"sandbox": Silent(TimeoutError())},
+        platforms={"sandbox": HangingPlatform(TimeoutError())},
         publish_timeout=timedelta(milliseconds=100),
     )
     async with bench.running_worker():
@@ -284,7 +268,7 @@ async def test_a_call_that_never_ends_is_broken_off_and_unknown(database: Databa
     assert state.outcome is Outcome.UNKNOWN
 
 
-async def test_only_platforms_with_an_adapter_are_touched(database: Database) -> None:
+async def test_platforms_without_adapter_are_not_claimed(database: Database) -> None:
     sent, other = (
         await add_sent_post(database, "acme"),
         await add_sent_post(database, "acme", platform="x"),
@@ -296,15 +280,15 @@ async def test_only_platforms_with_an_adapter_are_touched(database: Database) ->
     assert await other.state() == before
 
 
-async def test_with_one_place_every_platform_has_its_turn(database: Database) -> None:
+async def test_single_slot_serves_all_platforms(database: Database) -> None:
     platforms = {name: ScriptedPlatform(TimeoutError()) for name in ("x", "sandbox")}
     for name in [*platforms] * 3:
         await add_sent_post(database, "acme", platform=name)
     async with WorkerBench(database, platforms=platforms, concurrency=1).running_worker():
-        await wait_until(lambda: all(len(each.calls) == 3 for each in platforms.values()))
+        await wait_until(lambda: all(len(p.calls) == 3 for p in platforms.values()))
 
 
-async def test_a_lease_is_extended_for_as_long_as_a_call_takes(database: Database) -> None:
+async def test_lease_is_renewed_during_a_long_call(database: Database) -> None:
     sent = await add_sent_post(database, "slow 3s")
     clock = RealClock()
     lease = timedelta(seconds=1.5)
@@ -321,13 +305,13 @@ async def test_a_lease_is_extended_for_as_long_as_a_call_takes(database: Databas
 
 async def test_two_workers_publish_each_post_once(database: Database) -> None:
     bench = WorkerBench(database, concurrency=4)
-    every = [await add_sent_post(database, "succeeds") for _ in range(12)]
+    posts = [await add_sent_post(database, "succeeds") for _ in range(12)]
     async with bench.running_worker(), bench.running_worker():
-        for sent in every:
+        for sent in posts:
             await sent.wait_until(is_final)
 
-    assert sorted(each.destination_id for each in bench.ledger.posts()) == sorted(
-        sent.id for sent in every
+    assert sorted(post.destination_id for post in bench.store.posts()) == sorted(
+        sent.id for sent in posts
     )
-    assert bench.ledger.count_duplicates() == 0
-    assert [len(await sent.attempts()) for sent in every] == [1] * 12
+    assert bench.store.count_duplicates() == 0
+    assert [len(await sent.attempts()) for sent in posts] == [1] * 12

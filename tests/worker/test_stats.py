@@ -1,4 +1,4 @@
-"""What a worker did, counted and told."""
+"""Tests of a worker's counters."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from app.worker.stats import AttemptResult, WorkerStats, attempt_result
 from tests.factories import failed, published, unknown, waiting_for_retry
 
 
-def test_every_change_is_told() -> None:
-    told: list[str] = []
-    tally = WorkerStats(lambda changed: told.append(str(changed)))
-    tally.set_in_flight(2)
-    tally.record(AttemptResult.WAITING)
-    tally.record(AttemptResult.PUBLISHED)
-    tally.set_in_flight(0)
+def test_every_change_is_reported() -> None:
+    reported: list[str] = []
+    stats = WorkerStats(lambda changed: reported.append(str(changed)))
+    stats.set_in_flight(2)
+    stats.record(AttemptResult.WAITING)
+    stats.record(AttemptResult.PUBLISHED)
+    stats.set_in_flight(0)
 
-    assert told == [
+    assert reported == [
         "published 0 · failed 0 · waiting 0 · unknown 0 · in flight 2",
         "published 0 · failed 0 · waiting 1 · unknown 0 · in flight 2",
         "published 1 · failed 0 · waiting 1 · unknown 0 · in flight 2",
@@ -24,7 +24,7 @@ def test_every_change_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "ending"),
+    ("state", "result"),
     [
         (published(), AttemptResult.PUBLISHED),
         (failed(), AttemptResult.FAILED),
@@ -32,5 +32,7 @@ def test_every_change_is_told() -> None:
         (unknown(), AttemptResult.UNKNOWN),
     ],
 )
-def test_a_state_says_how_it_ended(state: DestinationState, ending: AttemptResult) -> None:
-    assert attempt_result(state) is ending
+def test_attempt_result_follows_from_the_state(
+    state: DestinationState, result: AttemptResult
+) -> None:
+    assert attempt_result(state) is result

@@ -1,4 +1,4 @@
-"""A worker's loop in this process, on a clock that runs when somebody sleeps; what it left. No tests."""
+"""Runs a worker in the test process, with fake clocks and platforms, and reads what it stored."""
 
 import asyncio
 import time
@@ -20,19 +20,19 @@ from app.platforms.protocol import LookupMiss, Platform, PublishRequest
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.worker.context import Runtime, WorkerContext
-from app.worker.loop import Worker, run_in_background
 from app.worker.stats import WorkerStats
+from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
 LEASE = timedelta(minutes=1)
 TIMEOUT_SECONDS = 30
-"""How long a busy machine may take for anything here; only a failure takes so long."""
+"""Longest time that any step takes on a busy machine; only a failing test takes that long."""
 
 SECOND = timedelta(seconds=1)
 
 
 class FakeClock:
-    """Stands still until somebody sleeps, or it is set forward."""
+    """A clock that only sleeps and the test move forward."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -49,7 +49,7 @@ class FakeClock:
 
 
 class ManualClock(FakeClock):
-    """Runs only as the test sets it forward; who sleeps waits for that."""
+    """A clock that only the test moves forward; a sleep waits for that."""
 
     async def sleep(self, seconds: float) -> None:
         ends_at = self.seconds + seconds
@@ -57,7 +57,7 @@ class ManualClock(FakeClock):
 
 
 class RealClock:
-    """Begins at NOW, and runs."""
+    """A running clock that starts at NOW."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
@@ -74,11 +74,11 @@ class RealClock:
 
 @dataclass
 class WorkerBench:
-    """What a test gives its workers; each can be exchanged."""
+    """Dependencies and options of a test's workers."""
 
     database: Database
     clock: FakeClock | RealClock = field(default_factory=FakeClock)
-    ledger: SandboxStore = field(default_factory=lambda: SandboxStore(None))
+    store: SandboxStore = field(default_factory=lambda: SandboxStore(None))
     lease: timedelta = LEASE
     new_id: IdFactory = uuid4
     platforms: Mapping[str, Platform] | None = None
@@ -91,9 +91,9 @@ class WorkerBench:
 
     def worker(self, name: str = "worker-1") -> Worker:
         sandbox = Sandbox(
-            self.ledger, now=self.clock.now, sleep=self.clock.sleep, latency=self.latency
+            self.store, now=self.clock.now, sleep=self.clock.sleep, latency=self.latency
         )
-        means = WorkerContext(
+        context = WorkerContext(
             database=self.database,
             platforms=self.platforms or {PLATFORM_NAME: sandbox},
             retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
@@ -111,7 +111,7 @@ class WorkerBench:
             lookup_timeout=self.lookup_timeout,
         )
         return Worker(
-            means,
+            context,
             concurrency=self.concurrency,
             shutdown_timeout=self.shutdown_timeout,
             poll_interval=timedelta(milliseconds=10),
@@ -126,7 +126,7 @@ class WorkerBench:
 
 @dataclass(frozen=True, slots=True)
 class SentPost:
-    """A post on one account."""
+    """A post on one sandbox account."""
 
     database: Database
     workspace: WorkspaceId
@@ -140,7 +140,7 @@ class SentPost:
         return posts[self.post].destination(self.id).state
 
     async def wait_until(self, predicate: Callable[[DestinationState], bool]) -> DestinationState:
-        """Its state as soon as that is so."""
+        """The state, once the predicate is true."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 state = await self.state()
@@ -151,53 +151,53 @@ class SentPost:
     async def attempts(self) -> Sequence[Attempt]:
         reader = self.database.read(self.workspace)
         attempts = await load_attempts(reader, self.id)
-        return sorted(attempts, key=lambda each: (each.number is None, each.number))
+        return sorted(attempts, key=lambda attempt: (attempt.number is None, attempt.number))
 
     async def attempt_summaries(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:
         """Number, kind, outcome and code of each attempt."""
         return [
             (
-                each.number,
-                each.kind,
-                str(each.outcome),
-                None if each.failure is None else each.failure.code,
+                attempt.number,
+                attempt.kind,
+                str(attempt.outcome),
+                None if attempt.failure is None else attempt.failure.code,
             )
-            for each in await self.attempts()
+            for attempt in await self.attempts()
         ]
 
 
 class ScriptedPlatform:
-    """A platform that answers what it is told."""
+    """A platform with scripted results."""
 
     def __init__(
         self,
         publish_result: Publication | Exception,
         lookup_result: Publication | LookupMiss = LookupMiss.INCONCLUSIVE,
     ) -> None:
-        self.answer, self.found = publish_result, lookup_result
+        self.publish_result, self.lookup_result = publish_result, lookup_result
         self.calls: list[PublishRequest] = []
-        self.may_answer = asyncio.Event()
+        self.may_respond = asyncio.Event()
 
     async def publish(self, request: PublishRequest) -> Publication:
         self.calls.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.publish_result, Exception):
+            raise self.publish_result
+        return self.publish_result
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
-        return self.found
+        return self.lookup_result
 
 
 class BlockedLookupPlatform(ScriptedPlatform):
-    """A platform that ends no look which was begun before the test lets it answer."""
+    """A platform whose lookups hang if they begin before `may_respond` is set."""
 
     lookups = 0
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
         self.lookups += 1
-        if not self.may_answer.is_set():
+        if not self.may_respond.is_set():
             await asyncio.Event().wait()
-        return self.found
+        return self.lookup_result
 
 
 def is_final(state: DestinationState) -> bool:

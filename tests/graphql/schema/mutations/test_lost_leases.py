@@ -9,7 +9,7 @@ import pytest
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.ids import PostId
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from tests.clients import NO_MAINTENANCE
 from tests.factories import add_account
 from tests.graphql.schema.mutations.publisher_client import (

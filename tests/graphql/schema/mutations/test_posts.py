@@ -657,5 +657,5 @@ async def test_several_posts_may_not_have_very_many_destinations(acme: Tenant) -
     assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
         "BULK_LIMIT_EXCEEDED",
         "input.posts",
-        "The posts go to 1203 accounts in all; at most 1000 are allowed at once.",
+        "The posts go to 1203 accounts in all; at most 1000 are allowed in one request.",
     )

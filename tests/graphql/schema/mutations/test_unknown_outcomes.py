@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from app.db.core.database import Database
-from app.services.expired_leases import settle_expired_leases
+from app.services.expirations import settle_expired_leases
 from tests.factories import add_account, draft
 from tests.graphql.schema.mutations.publisher_client import (
     URL,

@@ -1,4 +1,4 @@
-"""The file of retry policies: read at the start, or refused with its name and a sentence."""
+"""Tests of the retry policy file."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import pytest
 from app.asgi import create_app
 from app.domain.destinations import ErrorCategory
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.services.retry_policies import load_retry_policies
+from app.services.retries import load_retry_policies
 from app.settings import SettingsError, read_settings
 
 
-def test_without_a_file_the_defaults_hold() -> None:
+def test_defaults_apply_without_a_file() -> None:
     assert load_retry_policies(None) == DEFAULT_POLICIES
 
 
-def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
+def test_file_overrides_only_the_policies_it_names(tmp_path: Path) -> None:
     file = tmp_path / "retries.toml"
     file.write_text("[platforms.'été'.transient]\nmax_attempts = 9\n", encoding="utf-8")
     policies = load_retry_policies(file)
@@ -28,7 +28,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     [
         (
             b"[categories.transient]\nfactor = 0\n",
-            "cannot be taken: categories.transient.factor must be a number from 1 to 100.",
+            "is invalid: categories.transient.factor must be a number from 1 to 100.",
         ),
         (b"[categories", "is not TOML: Expected ']' at the end of a table declaration"),
         (b"a = 1\na = 2\n", "is not TOML: Cannot overwrite a value"),
@@ -37,9 +37,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         (b"a = " + b"[" * 100_000, "is not TOML: maximum recursion depth exceeded"),
     ],
 )
-def test_a_file_that_cannot_be_taken_stops_the_start(
-    tmp_path: Path, content: bytes, problem: str
-) -> None:
+def test_invalid_file_stops_the_start(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "retries.toml"
     file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
@@ -48,7 +46,7 @@ def test_a_file_that_cannot_be_taken_stops_the_start(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+def test_unreadable_file_stops_the_start(tmp_path: Path) -> None:
     for file, reason in (
         (tmp_path / "none", "No such file or directory"),
         (tmp_path, "Is a directory"),

@@ -1,4 +1,4 @@
-"""The worker's loop: claims as much as it can work on at once, until it is told to stop. No processes."""
+"""The worker's loop: fills its free slots with claims, until it is stopped."""
 
 import asyncio
 from collections import deque
@@ -8,20 +8,21 @@ from datetime import timedelta
 
 import structlog
 
-from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.observability.outages import Outage
+from app.services.claims import ClaimRequest, claim_destinations, claim_verifications
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
 from app.worker.lease_renewal import LeaseTimer
-from app.worker.publisher import publish
-from app.worker.verifier import verify
+from app.worker.publish import publish
+from app.worker.verify import verify
 
 POLL_INTERVAL = timedelta(milliseconds=500)
-"""How often a worker with nothing to do looks for something."""
+"""How often a worker with free slots checks for claims."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class Worker:
-    """Publishes what is due, and looks at what is unknown, on the platforms that it has adapters for."""
+    """Publishes due destinations and verifies unknown outcomes, on the platforms that have an adapter."""
 
     def __init__(
         self,
@@ -32,62 +33,52 @@ class Worker:
         poll_interval: timedelta = POLL_INTERVAL,
     ) -> None:
         self._context = context
-        # Each has its turn to be first, for of one free place the first one has all.
-        self._publish_platforms, self._verify_platforms = (
-            deque(context.platforms),
-            deque(context.platforms),
-        )
+        # Rotated before each claim, because the first platform gets all of a single free slot.
+        self._publish_platforms = deque(context.platforms)
+        self._verify_platforms = deque(context.platforms)
         self._concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
         self._poll_interval = poll_interval
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_stopping = self._is_failing = False
+        self._is_stopping = False
+        self._claim_outage = Outage(logger, "claim failed")
         self._wakeup = asyncio.Event()
-        """Set by whatever is no reason to wait any longer: a free place, or a stop."""
+        """Set by a free slot or a stop, to end the wait for the next poll."""
 
     def stop(self) -> None:
-        """Claim nothing more; give back what is not started, and finish what is."""
+        """Claim nothing more, release claims that are not started, and finish those that are."""
         self._is_stopping = True
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Until `stop`, and as long after it as what was started takes, up to the time for that."""
+        """Work until `stop`, then finish started attempts, for up to the shutdown timeout."""
         while not self._is_stopping:
             self._wakeup.clear()
-            await self._fill_slots()
+            with self._claim_outage.suppress():
+                await self._start_verifications()
+                await self._start_publishing()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
         await self._drain()
 
-    async def _fill_slots(self) -> None:
-        """Whatever happens, the next round is tried."""
-        try:
-            await self._start_verifications()
-            await self._start_publishing()
-            self._is_failing = False
-        except Exception:
-            if not self._is_failing:  # once is enough of a database that is away for hours
-                logger.warning("nothing can be claimed", exc_info=True)
-            self._is_failing = True
-
     async def _start_verifications(self) -> None:
         if self._free_slots == 0:
             return
-        asked_at = self._context.runtime.monotonic()
+        requested_at = self._context.runtime.monotonic()
         for claim in await claim_verifications(
             self._context.database,
             OPERATOR_PUBLISHER,
-            # Not all places, so that what is due need not wait.
+            # At most half of the slots, so that due destinations need not wait.
             self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms),
             new_id=self._context.runtime.new_id,
             now=self._context.runtime.now(),
         ):
-            self._start_task(verify(self._context, claim, self._make_lease_timer(asked_at)))
+            self._start_task(verify(self._context, claim, self._make_lease_timer(requested_at)))
 
     async def _start_publishing(self) -> None:
         if self._free_slots == 0 or self._is_stopping:
             return
-        asked_at = self._context.runtime.monotonic()
+        requested_at = self._context.runtime.monotonic()
         for claim in await claim_destinations(
             self._context.database,
             OPERATOR_PUBLISHER,
@@ -95,10 +86,10 @@ class Worker:
             new_id=self._context.runtime.new_id,
             now=self._context.runtime.now(),
         ):
-            self._start_task(self._publish(claim, self._make_lease_timer(asked_at)))
-
-    def _publish(self, claim: Claim, lease_timer: LeaseTimer) -> Coroutine[None, None, None]:
-        return publish(self._context, claim, lease_timer, is_stopping=lambda: self._is_stopping)
+            lease_timer = self._make_lease_timer(requested_at)
+            self._start_task(
+                publish(self._context, claim, lease_timer, is_stopping=lambda: self._is_stopping)
+            )
 
     @property
     def _free_slots(self) -> int:
@@ -128,10 +119,10 @@ class Worker:
         self._wakeup.set()
         self._context.stats.set_in_flight(len(self._tasks))
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a claim was left to its lease", exc_info=error)
+            logger.error("claim abandoned until lease expiry", exc_info=error)
 
     async def _drain(self) -> None:
-        """What does not end in time is left to its lease; whoever lives then settles it as unknown."""
+        """Wait for running tasks and cancel the late ones; their leases expire into unknown outcomes."""
         running = set(self._tasks)
         if running:
             _, late = await asyncio.wait(running, timeout=self._shutdown_timeout.total_seconds())
@@ -142,10 +133,10 @@ class Worker:
 
 @asynccontextmanager
 async def run_in_background(worker: Worker) -> AsyncIterator[None]:
-    """The worker runs from here to the end, at which it is stopped and waited for."""
-    running = asyncio.create_task(worker.run())
+    """Run the worker inside the context; stop it and wait for it at exit."""
+    task = asyncio.create_task(worker.run())
     try:
         yield
     finally:
         worker.stop()
-        await running
+        await task

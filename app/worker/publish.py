@@ -1,4 +1,4 @@
-"""One claim from its start to its report: called once or not at all, and told to the database."""
+"""Publishes one claim: start the attempt, call the platform at most once, and report the result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,13 +34,12 @@ from app.services.reports import (
     report_unknown,
     start_attempt,
 )
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
-from app.worker.retry import always_retry, retry_while
 from app.worker.stats import attempt_result
 
 CallResult = Publication | NotPublished | Exception
-"""How a call to a platform ended; any other exception leaves open whether it published."""
+"""Result of a platform call; an exception other than NotPublished leaves the outcome unknown."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -52,17 +51,17 @@ async def publish(
     *,
     is_stopping: Callable[[], bool],
 ) -> None:
-    """Publish what was claimed, or give it back. What cannot be told is settled when the lease ends."""
-    posting = await _start(context, claim, lease_timer, is_stopping)
-    if posting is not None:
-        ended = await _call_platform(context, claim, lease_timer, posting)
-        await _report(context, claim, ended)
+    """Publish a claimed destination, or release it. An unreported result is settled at lease expiry."""
+    request = await _start(context, claim, lease_timer, is_stopping)
+    if request is not None:
+        call_result = await _call_platform(context, claim, lease_timer, request)
+        await _report(context, claim, call_result)
 
 
 async def _start(
     context: WorkerContext, claim: Claim, lease_timer: LeaseTimer, is_stopping: Callable[[], bool]
 ) -> PublishRequest | None:
-    """None if the platform must not be called."""
+    """Start the attempt; returns None if the platform must not be called."""
 
     def may_start() -> bool:
         return lease_timer.is_held and not is_stopping()
@@ -81,37 +80,36 @@ async def _start(
         await _release(context, claim, lease_timer)
         return None
     try:
-        told, _ = await retry_while(start, context.runtime, should_retry=may_start)
+        result, _ = await retry_while(start, context.runtime, should_retry=may_start)
     except RequestError as error:
-        logger.info("not started", **log_fields(claim), reason=error.message)
+        logger.info("attempt not started", **log_fields(claim), reason=error.message)
         return None
-    except Exception:  # noqa: BLE001 - the database is away, and may have heard it all the same
+    except Exception:  # noqa: BLE001 - the database is unavailable, but may have stored the start
         await _release(context, claim, lease_timer)
         return None
-    workspace_id = claim.lease.workspace_id
     return make_publish_request(
-        workspace_id, claim.post, told.destination, claim.account, lease_timer
+        claim.lease.workspace_id, claim.post, result.destination, claim.account, lease_timer
     )
 
 
 async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
-    """What no platform was called for."""
-
-    def release() -> Awaitable[ReportResult]:
-        return release_claim(
-            context.database, OPERATOR_PUBLISHER, claim.lease, now=context.runtime.now()
-        )
-
+    """Release a claim for which no platform was called."""
     try:
-        await retry_while(release, context.runtime, should_retry=lambda: lease_timer.is_held)
+        await retry_while(
+            lambda: release_claim(
+                context.database, OPERATOR_PUBLISHER, claim.lease, now=context.runtime.now()
+            ),
+            context.runtime,
+            should_retry=lambda: lease_timer.is_held,
+        )
     except LeaseLost:
         return
-    except Conflict:  # it was started after all
+    except Conflict:  # the start was stored after all
         await _report(context, claim, not_called_error())
-    except Exception:  # anybody's when its lease has ended
-        logger.warning("not released", **log_fields(claim), exc_info=True)
+    except Exception:  # claimable again once the lease expires
+        logger.warning("claim release failed", **log_fields(claim), exc_info=True)
     else:
-        logger.info("released", **log_fields(claim))
+        logger.info("claim released", **log_fields(claim))
 
 
 async def _call_platform(
@@ -123,39 +121,39 @@ async def _call_platform(
             request.check_deadline()
             async with asyncio.timeout(context.publish_timeout.total_seconds()):
                 return await platform.publish(request)
-        except Exception as error:  # noqa: BLE001 - an adapter may raise whatever it likes
+        except Exception as error:  # noqa: BLE001 - an adapter may raise anything
             return error
 
 
 async def _report(context: WorkerContext, claim: Claim, call_result: CallResult) -> None:
-    """Until it is stored; only what can never be stored, and a stop that has waited enough, end it before."""
+    """Report until the result is stored, rejected, or the shutdown timeout has passed."""
     try:
-        told = await retry_while(
+        report_result = await retry_while(
             lambda: _send_report(context, claim, call_result, context.runtime.now()),
             context.runtime,
-            should_retry=always_retry,
+            should_retry=lambda: True,
         )
     except RequestError as error:
         logger.warning(
-            "report refused",
+            "report rejected",
             **log_fields(claim),
             **_result_log_fields(call_result),
             reason=error.message,
         )
     except asyncio.CancelledError:
-        logger.error(  # noqa: TRY400 - where it was waiting says nothing
-            "not reported before the stop", **log_fields(claim), **_result_log_fields(call_result)
+        logger.error(  # noqa: TRY400 - the traceback shows only where it waited
+            "report abandoned at shutdown", **log_fields(claim), **_result_log_fields(call_result)
         )
         raise
     else:
-        state = told.destination.state
+        state = report_result.destination.state
         context.stats.record(attempt_result(state))
         logger.info(
             "attempt ended",
             **log_fields(claim),
             attempt=state.attempts,
-            ending=str(attempt_result(state)),
-            receipt=str(told.receipt),
+            result=str(attempt_result(state)),
+            receipt=str(report_result.receipt),
             **_result_log_fields(call_result),
         )
 
@@ -164,30 +162,30 @@ async def _send_report(
     context: WorkerContext, claim: Claim, call_result: CallResult, now: datetime
 ) -> ReportResult:
     new_id = context.runtime.new_id
-    about = (context.database, OPERATOR_PUBLISHER, claim.lease)
+    target = (context.database, OPERATOR_PUBLISHER, claim.lease)
     if isinstance(call_result, NotPublished):
         failure = _to_failure(call_result)
-        return await report_failed(*about, failure, context.retry_decider, new_id=new_id, now=now)
+        return await report_failed(*target, failure, context.retry_decider, new_id=new_id, now=now)
     if isinstance(call_result, Publication):
         try:
-            where = sanitize_publication(call_result, now)
-        except InvalidInput as error:  # a mistake of the adapter
+            publication = sanitize_publication(call_result, now)
+        except InvalidInput as error:  # a bug in the adapter
             call_result = error
         else:
-            return await report_published(*about, where, new_id=new_id, now=now)
-    return await report_unknown(*about, _no_answer_failure(call_result), new_id=new_id, now=now)
+            return await report_published(*target, publication, new_id=new_id, now=now)
+    return await report_unknown(*target, _no_answer_failure(call_result), new_id=new_id, now=now)
 
 
 def sanitize_publication(publication: Publication, now: datetime) -> Publication:
-    """As much of where it is as can be stored; InvalidInput where nothing can."""
+    """Drop the invalid one of id and URL; raises InvalidInput if neither is valid."""
     publication = replace(publication, published_at=min(publication.published_at, now))
     by_id = replace(publication, platform_post_url=None)
     by_url = replace(publication, platform_post_id=None)
-    for each in (publication, by_id):
+    for candidate in (publication, by_id):
         try:
-            return _validate(each, now)
+            return _validate(candidate, now)
         except InvalidInput:
-            logger.warning("an adapter said where a post is in a way that cannot be stored")
+            logger.warning("invalid publication details dropped")
     return _validate(by_url, now)
 
 
@@ -198,7 +196,7 @@ def _validate(publication: Publication, now: datetime) -> Publication:
 
 
 def _to_failure(error: NotPublished) -> Failure:
-    """As it may be stored; a detail that cannot be right is left out."""
+    """The failure to report; invalid details are left out."""
     message = error.message if error.message.strip() else "The platform refused the post."
     try:
         return validate_failure(
@@ -216,23 +214,23 @@ def _to_failure(error: NotPublished) -> Failure:
 
 
 def _whole_seconds(retry_after: timedelta | None) -> int | None:
-    """Rounded up, and in the range that is taken."""
+    """Rounded up, and limited to the valid range."""
     if retry_after is None:
         return None
     return -(-min(max(retry_after, timedelta()), MAX_RETRY_AFTER) // timedelta(seconds=1))
 
 
 def _no_answer_failure(error: Exception) -> Failure:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return validate_failure(
         ErrorCategory.UNCLASSIFIED,
-        f"The platform gave no answer ({said}). The post may be there all the same.",
-        {"raw": said},
+        f"The platform gave no answer ({description}). The post may be published all the same.",
+        {"raw": description},
     )
 
 
 def log_fields(claim: Claim) -> dict[str, str | int]:
-    """What a log line says of a claim."""
+    """Log fields that identify a claim."""
     return {
         "workspace_id": str(claim.lease.workspace_id),
         "post_id": str(claim.post.id),
@@ -243,7 +241,7 @@ def log_fields(claim: Claim) -> dict[str, str | int]:
 
 
 def _result_log_fields(call_result: CallResult) -> dict[str, str | None]:
-    """What a log line says of the end of a call; all that there is of a publication."""
+    """Log fields of a call's result; those of a publication suffice to record it by hand."""
     if isinstance(call_result, Publication):
         url = call_result.platform_post_url
         return {

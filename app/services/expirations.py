@@ -1,0 +1,129 @@
+"""Settles what time alone decides: expired leases, and posts due on accounts that cannot publish.
+
+Every server and worker process runs both tasks, so that nothing is stuck while one of them runs. They may
+run at the same time, because each transaction decides again under its locks. A post that stays locked delays
+no other one: its ServiceUnavailable is raised after the others are settled.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from app.db.core.database import Database
+from app.db.repositories.blocked_accounts import blocked_accounts_with_due, due_post_ids
+from app.db.repositories.claims import expired_leases
+from app.domain.blocked_accounts import fail_due_on_blocked_account
+from app.domain.errors import ServiceUnavailable
+from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.reports import expire_lease
+from app.domain.times import Clock
+from app.services.accounts import get_account_for_update
+from app.services.periodic import run_periodically
+from app.services.reports import load_destination, save_transition
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+
+MAX_LEASES_PER_RUN = 200
+"""Keeps a run short, because a stopping server waits for it; the next run continues."""
+MAX_POSTS_PER_TRANSACTION = 200
+MAX_TRANSACTIONS_PER_RUN = 20
+"""As MAX_LEASES_PER_RUN."""
+
+
+@asynccontextmanager
+async def run_expirations(
+    database: Database, clock: Clock, *, interval: timedelta
+) -> AsyncIterator[None]:
+    """Settle expired leases and fail due posts on blocked accounts, both at every interval."""
+    async with (
+        run_periodically(
+            "settle_expired_leases",
+            lambda: settle_expired_leases(database, clock()),
+            interval=interval,
+        ),
+        run_periodically(
+            "fail_due_on_blocked_accounts",
+            lambda: fail_due_on_blocked_accounts(database, clock()),
+            interval=interval,
+        ),
+    ):
+        yield
+
+
+async def settle_expired_leases(database: Database, now: datetime) -> None:
+    """Settle expired leases of all workspaces; one read if there are none.
+
+    A started attempt becomes an unknown outcome; anything else can be claimed again.
+    """
+    async with database.unscoped_connection() as connection:
+        expired = await expired_leases(connection, now, limit=MAX_LEASES_PER_RUN)
+    unavailable = None
+    for workspace_id, post_id in sorted({(row.workspace_id, row.post_id) for row in expired}):
+        try:
+            await _settle_post(database, workspace_id, post_id, now)
+        except ServiceUnavailable as error:  # another transaction holds the post for too long
+            unavailable = error
+    if unavailable:
+        raise unavailable
+
+
+async def _settle_post(
+    database: Database, workspace_id: WorkspaceId, post_id: PostId, now: datetime
+) -> None:
+    write_context = WriteContext(
+        workspace_id=workspace_id, actor=None, operation="loseLease", now=now
+    )
+
+    async def work(uow: UnitOfWork) -> None:
+        await uow.lock_posts([post_id])
+        post = (await uow.load_posts([post_id]))[post_id]
+        for destination in post.destinations:
+            if destination.state.lease_token is not None:
+                locked = await load_destination(uow, post, destination.id)
+                transition = expire_lease(locked.state, locked.history, write_context.now)
+                if transition is not None:
+                    post = (await save_transition(uow, locked, transition)).post
+
+    await run_in_transaction(database, write_context, work)
+
+
+async def fail_due_on_blocked_accounts(database: Database, now: datetime) -> None:
+    """Fail due posts of all workspaces whose account cannot publish; one read if there are none."""
+    transactions = 0
+    while transactions < MAX_TRANSACTIONS_PER_RUN:
+        async with database.unscoped_connection() as connection:
+            accounts = await blocked_accounts_with_due(
+                connection, now, limit=MAX_TRANSACTIONS_PER_RUN - transactions
+            )
+        if not accounts:
+            return
+        unavailable = None
+        for workspace_id, account_id in accounts:
+            try:
+                await _fail_batch(database, workspace_id, account_id, now)
+            except ServiceUnavailable as error:  # another transaction holds a post for too long
+                unavailable = error
+        if unavailable:
+            raise unavailable
+        transactions += len(accounts)
+
+
+async def _fail_batch(
+    database: Database, workspace_id: WorkspaceId, account_id: AccountId, now: datetime
+) -> None:
+    write_context = WriteContext(
+        workspace_id=workspace_id, actor=None, operation="failWithoutAccess", now=now
+    )
+
+    async def work(uow: UnitOfWork) -> None:
+        ids = await due_post_ids(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)
+        await uow.lock_posts(ids)
+        account = await get_account_for_update(uow, account_id)
+        posts = await uow.load_posts(ids)
+        await uow.save_posts(
+            [
+                fail_due_on_blocked_account(post, account, write_context.now)
+                for post in posts.values()
+            ]
+        )
+
+    await run_in_transaction(database, write_context, work)

@@ -1,0 +1,91 @@
+"""Verifies one unknown outcome: look the post up on its platform, and report the finding."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import structlog
+
+from app.domain.attempts import Publication
+from app.domain.errors import InvalidInput, RequestError
+from app.domain.verification import VerificationFinding
+from app.platforms.protocol import LookupMiss, PublishRequest, make_publish_request
+from app.services.claims import Claim
+from app.services.reports import ReportResult, report_verified
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, retry_while
+from app.worker.lease_renewal import LeaseTimer
+from app.worker.publish import log_fields, sanitize_publication
+from app.worker.stats import attempt_result
+
+_FINDINGS_BY_MISS = {
+    LookupMiss.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
+    LookupMiss.INCONCLUSIVE: VerificationFinding.STILL_UNKNOWN,
+}
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
+    """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
+    request = make_publish_request(
+        claim.lease.workspace_id, claim.post, claim.destination, claim.account, lease_timer
+    )
+    lookup = await _look_up(context, claim, request)
+    if lookup is None:
+        logger.info("verification skipped, lease expired", **log_fields(claim))
+        return
+    publication: Publication | None = None
+    if isinstance(lookup, Publication):
+        finding, publication = VerificationFinding.PUBLISHED, lookup
+    else:
+        finding = _FINDINGS_BY_MISS[lookup]
+
+    def report() -> Awaitable[ReportResult]:
+        return report_verified(
+            context.database,
+            OPERATOR_PUBLISHER,
+            claim.lease,
+            finding,
+            publication,
+            context.retry_decider,
+            new_id=context.runtime.new_id,
+            now=context.runtime.now(),
+        )
+
+    try:
+        result = await retry_while(
+            report, context.runtime, should_retry=lambda: lease_timer.is_held
+        )
+    except RequestError as error:
+        logger.info("verification rejected", **log_fields(claim), reason=error.message)
+    except Exception:  # the outcome can be verified again once the lease expires
+        logger.warning(
+            "verification report failed", **log_fields(claim), finding=str(finding), exc_info=True
+        )
+    else:
+        if finding is not VerificationFinding.STILL_UNKNOWN:
+            context.stats.record(attempt_result(result.destination.state))
+        logger.info("outcome verified", **log_fields(claim), finding=str(finding))
+
+
+async def _look_up(
+    context: WorkerContext, claim: Claim, request: PublishRequest
+) -> Publication | LookupMiss | None:
+    """Look the post up; None if the lease expired first, which says nothing about the platform."""
+    platform = context.platforms[claim.destination.platform]
+    seconds_left = request.deadline.seconds_left()
+    if seconds_left <= 0:
+        return None
+    lease_timeout = asyncio.timeout(seconds_left)
+    try:
+        async with lease_timeout, asyncio.timeout(context.lookup_timeout.total_seconds()):
+            lookup = await platform.look_up(request)
+        if isinstance(lookup, LookupMiss):
+            return lookup
+        return sanitize_publication(lookup, context.runtime.now())
+    except InvalidInput:
+        logger.warning("invalid lookup result dropped", **log_fields(claim))
+    except Exception:
+        if lease_timeout.expired():
+            return None
+        logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
+    return LookupMiss.INCONCLUSIVE
