@@ -49,7 +49,9 @@ async def add_key(database: Database) -> str:
     return (await add_api_key(database, workspace)).token
 
 
-def enveloped(response: httpx.Response, code: str, message: str, *, retryable: bool) -> None:
+def assert_error_envelope(
+    response: httpx.Response, code: str, message: str, *, retryable: bool
+) -> None:
     """Assert that a response is this error in the envelope of the REST API."""
     assert response.json() == {
         "data": None,
@@ -86,7 +88,7 @@ async def test_an_unknown_path_is_not_found_in_the_envelope(database: Database, 
         for method in ("GET", "POST", "DELETE"):
             response = await client.request(method, f"http://test{path}")
             assert response.status_code == 404
-            enveloped(response, "not_found", message, retryable=False)
+            assert_error_envelope(response, "not_found", message, retryable=False)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
@@ -97,7 +99,7 @@ async def test_the_pages_of_the_operator_can_only_be_read(database: Database, pa
 
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
     message = "POST is not possible here; use GET, HEAD."
-    enveloped(response, "method_not_allowed", message, retryable=False)
+    assert_error_envelope(response, "method_not_allowed", message, retryable=False)
 
 
 async def test_pages_of_the_configured_origins_may_call_and_read_the_headers(
@@ -150,7 +152,7 @@ async def test_a_running_service_is_alive_and_ready(database: Database) -> None:
 
 
 @pytest.fixture
-def losable(
+def removable_database(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """The URL of an empty database, and what takes it away."""
@@ -164,7 +166,7 @@ def losable(
         yield stack.enter_context(postgres.new_database(server_url)), stack.close
 
 
-async def nothing_is_read(database: Database) -> None:
+async def wait_until_idle(database: Database) -> None:
     """Wait until what a server reads on its own, when it has started, has been read."""
     pool = cast("QueuePool", database.read_engine.pool)
     async with asyncio.timeout(10):
@@ -175,14 +177,14 @@ async def nothing_is_read(database: Database) -> None:
 
 
 async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
-    losable: tuple[str, Callable[[], object]],
+    removable_database: tuple[str, Callable[[], object]],
 ) -> None:
-    url, lose = losable
+    url, lose = removable_database
     database = Database(url)
     await migrate(database, now=NOW, random_bytes=bytes)
     async with database, app_client(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
-        await nothing_is_read(database)
+        await wait_until_idle(database)
         await database.read_engine.dispose()  # connections that are open may outlive the file
         await asyncio.to_thread(lose)
         alive, ready = await client.get("/livez"), await client.get("/readyz")
@@ -195,7 +197,7 @@ async def test_a_service_that_lost_its_database_says_so_and_nothing_else(
     extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
     assert asked.json() == {"errors": [{"message": message, "extensions": extensions}]}
     assert (read.status_code, read.headers["Retry-After"]) == (503, "2")
-    enveloped(read, "service_unavailable", message, retryable=True)
+    assert_error_envelope(read, "service_unavailable", message, retryable=True)
 
 
 async def test_a_database_of_another_version_is_not_served(empty_database_url: str) -> None:
@@ -257,7 +259,7 @@ async def test_the_metrics_count_requests_and_operations(database: Database) -> 
     assert "process_resident_memory_bytes" in response.text
 
 
-async def overdue(client: Client) -> str | None:
+async def overdue_metrics(client: Client) -> str | None:
     """What the metrics say of it."""
     response = await client.get("/metrics")
     assert response.status_code == 200
@@ -279,20 +281,20 @@ async def test_the_metrics_tell_what_is_overdue_in_all_workspaces(database: Data
         )
         await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
     async with app_client(database) as client:
-        assert await overdue(client) == "4.0"
+        assert await overdue_metrics(client) == "4.0"
 
 
 async def test_the_metrics_are_read_while_the_database_is_away(database_url: str) -> None:
     database = UnreliableDatabase(database_url)
     async with database, app_client(database) as client:
-        assert await overdue(client) == "0.0"
-        database.fails = True
+        assert await overdue_metrics(client) == "0.0"
+        database.is_failing = True
         with structlog.testing.capture_logs() as logs:
-            assert await overdue(client) is None
+            assert await overdue_metrics(client) is None
         assert [each["event"] for each in logs if each["log_level"] == "warning"] == [
             "overdue destinations not counted"
         ]
-        database.fails = False
+        database.is_failing = False
 
 
 @pytest.mark.parametrize("prefix", ["", "/post-results"])
@@ -375,7 +377,7 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
 ) -> None:
     token = await add_key(database)
 
-    async def meanwhile(session: WriteSession) -> set[str]:
+    async def serve_during_write(session: WriteSession) -> set[str]:
         await session.execute(text("SELECT 1"))
         impatient = Database(database_url, timeout=timedelta(milliseconds=50))
         with structlog.testing.capture_logs() as logs:
@@ -383,7 +385,7 @@ async def test_a_service_starts_and_serves_while_another_process_writes(
                 assert (await client.get("/v1/me")).status_code == 200
         return {entry["work"] for entry in logs if entry["event"] == "housekeeping failed"}
 
-    assert await database.write(meanwhile) == {"refresh_statistics", "write_key_usage"}
+    assert await database.write(serve_during_write) == {"refresh_statistics", "write_key_usage"}
     assert await analysed_tables(database) == set()
 
 
@@ -392,25 +394,25 @@ class UnreliableDatabase(Database):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.fails = False
-        self.reads: Counter[object] = Counter()
+        self.is_failing = False
+        self.read_counts: Counter[object] = Counter()
         """By the tasks that read."""
 
     @asynccontextmanager
     async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        self.reads[asyncio.current_task()] += 1
-        if self.fails:
+        self.read_counts[asyncio.current_task()] += 1
+        if self.is_failing:
             raise ServiceUnavailable("The disk is gone.")
         async with super().unscoped_connection() as connection:
             yield connection
 
-    async def several_reads(self) -> None:
+    async def wait_for_reads(self) -> None:
         """So many that both who read again and again have begun and ended one, and begun the next."""
-        self.reads.clear()
+        self.read_counts.clear()
         async with asyncio.timeout(60):
             while True:
                 await asyncio.sleep(0.005)
-                if sum(each >= 3 for each in self.reads.values()) == 2:
+                if sum(each >= 3 for each in self.read_counts.values()) == 2:
                     return
 
 
@@ -419,8 +421,8 @@ async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: st
     with structlog.testing.capture_logs() as logs:
         async with database, app_client(database, maintenance_interval=timedelta(milliseconds=1)):
             for fails in (False, True, False, True, False):
-                database.fails = fails
-                await database.several_reads()
+                database.is_failing = fails
+                await database.wait_for_reads()
 
     failures = Counter(
         (entry["work"], entry["log_level"])
@@ -433,7 +435,7 @@ async def test_housekeeping_that_goes_on_failing_is_logged_once(database_url: st
 # When things go wrong.
 
 
-class Stalled:
+class StallingDriver:
     """A driver that after so many statements runs one that takes a minute instead of the next one."""
 
     def __init__(self, statements_left: int) -> None:
@@ -467,20 +469,20 @@ class Stalled:
         await self._driver.close()
 
 
-def stalling(url: str, *, after: int) -> tuple[Database, Stalled]:
+def stalling_database(url: str, *, statements_before: int) -> tuple[Database, StallingDriver]:
     """A database with one connection for what a workspace reads, and what holds it up."""
-    stalled = Stalled(after)
+    stalled = StallingDriver(statements_before)
     patient = timedelta(minutes=5)
     return Database(url, pool_size=1, timeout=patient, wrap_driver=stalled), stalled
 
 
 POSTS = "{ posts { nodes { destinations { attemptLog { number } } } } }"
-STALLS = pytest.mark.parametrize("after", [0, 1, 2], ids=["page", "along", "loader"])
+stall_points = pytest.mark.parametrize("after", [0, 1, 2], ids=["page", "along", "loader"])
 
 
-@STALLS
+@stall_points
 async def test_what_takes_too_long_is_given_up(database_url: str, after: int) -> None:
-    database, stalled = stalling(database_url, after=after)
+    database, stalled = stalling_database(database_url, statements_before=after)
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "0.3"})
     async with (
         database,
@@ -506,9 +508,9 @@ async def test_what_takes_too_long_is_given_up(database_url: str, after: int) ->
     assert ready.status_code == 200
 
 
-@STALLS
+@stall_points
 async def test_the_work_ends_when_the_client_leaves(database_url: str, after: int) -> None:
-    database, stalled = stalling(database_url, after=after)
+    database, stalled = stalling_database(database_url, statements_before=after)
     token = await add_key(database)
     app = create_app(UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
     body = orjson.dumps({"query": POSTS})
@@ -531,12 +533,12 @@ async def test_the_work_ends_when_the_client_leaves(database_url: str, after: in
     assert caller.sent == []
 
 
-def refuse_to_confine(_statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
+def fail_restriction(_statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
     raise LookupError(f"SELECT secret FROM sqlite in /app/db.py for {workspace}")
 
 
 async def test_an_unexpected_failure_in_a_field_is_masked(database_url: str) -> None:
-    database = Database(database_url, workspace_filter=refuse_to_confine)
+    database = Database(database_url, workspace_filter=fail_restriction)
     async with database, app_client(database, token=await add_key(database)) as client:
         response = await client.get("/graphql?query={viewer{scopes},accounts{id}}")
 
@@ -583,4 +585,4 @@ async def test_an_unexpected_failure_elsewhere_is_masked_at_every_door(database_
     extensions = {"code": "INTERNAL_ERROR", "requestId": answers[0].headers["X-Request-Id"]}
     assert answers[0].json() == {"errors": [{"message": MASKED, "extensions": extensions}]}
     for response in answers[1:]:
-        enveloped(response, "internal_error", MASKED, retryable=True)
+        assert_error_envelope(response, "internal_error", MASKED, retryable=True)

@@ -36,7 +36,7 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
-class CommandLine:
+class CommandRunner:
     """Runs commands with DATABASE_URL set, and gives back what they print."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +48,7 @@ class CommandLine:
         assert (status, err) == (0, "")
         return out
 
-    def refusal(self, *arguments: str) -> str:
+    def expect_error(self, *arguments: str) -> str:
         """The one sentence of a command that must be refused, and must print nothing else."""
         status, out, err = self.run(*arguments)
         assert (status, out) == (1, "")
@@ -68,13 +68,13 @@ class CommandLine:
 @pytest.fixture
 def post_results(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> CommandLine:
+) -> CommandRunner:
     """The command on a migrated database in which nothing is yet."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    return CommandLine(capsys)
+    return CommandRunner(capsys)
 
 
-def rows_of(database_url: str) -> dict[str, list[Any]]:
+def read_all_rows(database_url: str) -> dict[str, list[Any]]:
     async def read() -> dict[str, list[Any]]:
         async with Database(database_url) as database:
             return await all_rows(database)
@@ -122,12 +122,12 @@ def test_migrating_twice_is_migrating_once(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
-    post_results = CommandLine(capsys)
+    post_results = CommandRunner(capsys)
 
     assert post_results("migrate") == "The database is up to date.\n"
-    before = rows_of(empty_database_url)
+    before = read_all_rows(empty_database_url)
     assert post_results("migrate") == "The database is up to date.\n"
-    assert rows_of(empty_database_url) == before
+    assert read_all_rows(empty_database_url) == before
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_without_migrations_a_command_says_to_run_them(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
 
-    assert CommandLine(capsys).refusal(*arguments) == (
+    assert CommandRunner(capsys).expect_error(*arguments) == (
         "The database is not at the version of this server: run post-results migrate."
     )
 
@@ -167,7 +167,7 @@ def test_a_mistyped_file_is_named_and_not_made(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", "sqlite:///post-result.db")
 
-    assert CommandLine(capsys).refusal(*arguments) == (
+    assert CommandRunner(capsys).expect_error(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
         " to make one."
     )
@@ -177,7 +177,7 @@ def test_a_mistyped_file_is_named_and_not_made(
 # Workspaces.
 
 
-def test_a_workspace_is_made_and_listed(post_results: CommandLine) -> None:
+def test_a_workspace_is_made_and_listed(post_results: CommandRunner) -> None:
     made = post_results("workspaces", "create", "Acme & Söhne")
     mirror = post_results("workspaces", "create", "Copy", "--mirror-of", "https://api.example.com")
 
@@ -190,14 +190,14 @@ def test_a_workspace_is_made_and_listed(post_results: CommandLine) -> None:
     )
 
 
-def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> None:
+def test_a_name_is_given_once(post_results: CommandRunner, database_url: str) -> None:
     post_results("workspaces", "create", "Acme")
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    refusal = post_results.refusal("workspaces", "create", "Acme")
+    refusal = post_results.expect_error("workspaces", "create", "Acme")
 
     assert refusal == "There is a workspace named Acme already."
-    assert rows_of(database_url) == before
+    assert read_all_rows(database_url) == before
 
 
 @pytest.mark.parametrize(
@@ -213,17 +213,17 @@ def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> N
     ],
 )
 def test_a_workspace_that_cannot_be_is_refused(
-    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+    post_results: CommandRunner, database_url: str, arguments: list[str], sentence: str
 ) -> None:
-    assert post_results.refusal("workspaces", "create", *arguments) == sentence
-    assert rows_of(database_url)["workspace"] == []
+    assert post_results.expect_error("workspaces", "create", *arguments) == sentence
+    assert read_all_rows(database_url)["workspace"] == []
 
 
 # Keys.
 
 
 def test_a_key_opens_its_workspace_until_it_is_revoked(
-    post_results: CommandLine, database_url: str
+    post_results: CommandRunner, database_url: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
 
@@ -244,7 +244,7 @@ def test_a_key_opens_its_workspace_until_it_is_revoked(
     assert re.fullmatch(rf"{shown[1]}  \S+…  revoked {INSTANT}  Acme  \S+  site\n", listed), listed
 
 
-def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(post_results: CommandLine) -> None:
+def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(post_results: CommandRunner) -> None:
     post_results("workspaces", "create", "Acme")
     create = ("keys", "create", "--workspace", "Acme", "--expires-in-days", "30", "--name", "jobs")
 
@@ -271,12 +271,12 @@ def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(post_results: Com
     ],
 )
 def test_a_key_that_cannot_be_is_refused(
-    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+    post_results: CommandRunner, database_url: str, arguments: list[str], sentence: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
 
-    assert post_results.refusal("keys", "create", *arguments) == sentence
-    assert rows_of(database_url)["api_key"] == []
+    assert post_results.expect_error("keys", "create", *arguments) == sentence
+    assert read_all_rows(database_url)["api_key"] == []
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_key_that_cannot_be_is_refused(
     ],
 )
 def test_an_option_that_is_no_choice_is_a_wrong_usage(
-    post_results: CommandLine, database_url: str, arguments: list[str], complaint: str
+    post_results: CommandRunner, database_url: str, arguments: list[str], complaint: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
 
@@ -298,7 +298,7 @@ def test_an_option_that_is_no_choice_is_a_wrong_usage(
 
     assert (status, out) == (2, "")
     assert complaint in err
-    assert rows_of(database_url)["api_key"] == []
+    assert read_all_rows(database_url)["api_key"] == []
 
 
 @pytest.mark.parametrize(
@@ -313,21 +313,21 @@ def test_an_option_that_is_no_choice_is_a_wrong_usage(
     ],
 )
 def test_only_a_key_that_exists_is_revoked(
-    post_results: CommandLine, database_url: str, key_id: str, sentence: str
+    post_results: CommandRunner, database_url: str, key_id: str, sentence: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
     post_results("keys", "create", "--workspace", "Acme", "--name", "site")
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("keys", "revoke", key_id) == sentence
-    assert rows_of(database_url) == before
+    assert post_results.expect_error("keys", "revoke", key_id) == sentence
+    assert read_all_rows(database_url) == before
 
 
 # Importing; as a process of its own it is in test_import.
 
 
 def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
-    post_results: CommandLine, tmp_path: Path
+    post_results: CommandRunner, tmp_path: Path
 ) -> None:
     post_results("workspaces", "create", "Acme")
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
@@ -352,30 +352,30 @@ def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
 
 
 def test_an_import_that_cannot_begin_changes_nothing(
-    post_results: CommandLine, database_url: str, tmp_path: Path
+    post_results: CommandRunner, database_url: str, tmp_path: Path
 ) -> None:
     post_results("workspaces", "create", "Acme")
     file = tmp_path / "results.json"
     file.write_text(RESULTS)
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("import", str(file), "--workspace", "Acne") == (
+    assert post_results.expect_error("import", str(file), "--workspace", "Acne") == (
         "There is no workspace named Acne."
     )
-    assert post_results.refusal("import", "/proc/self/mem", "--workspace", "Acme") == (
+    assert post_results.expect_error("import", "/proc/self/mem", "--workspace", "Acme") == (
         "/proc/self/mem cannot be read: Input/output error."
     )
     status, out, err = post_results.run("import", str(tmp_path), "--workspace", "Acme")
     assert (status, out) == (2, "")
     assert err.endswith(f"Error: Invalid value for 'FILE': '{tmp_path}': Is a directory\n")
-    assert rows_of(database_url) == before
+    assert read_all_rows(database_url) == before
 
 
 # Backup, restore and check.
 
 
 def test_a_backup_comes_back_into_an_empty_database(
-    post_results: CommandLine,
+    post_results: CommandRunner,
     database_url: str,
     empty_database_url: str,
     tmp_path: Path,
@@ -389,24 +389,24 @@ def test_a_backup_comes_back_into_an_empty_database(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     assert post_results("restore", str(file)) == "The database has 3 rows.\n"
 
-    assert rows_of(empty_database_url) == rows_of(database_url)
-    assert post_results.refusal("restore", str(file)) == (
+    assert read_all_rows(empty_database_url) == read_all_rows(database_url)
+    assert post_results.expect_error("restore", str(file)) == (
         "The database already has rows in workspace; nothing was copied."
     )
     assert post_results("check") == "Everything holds.\n"
 
 
 def test_a_backup_that_cannot_be_written_says_why(
-    post_results: CommandLine, tmp_path: Path
+    post_results: CommandRunner, tmp_path: Path
 ) -> None:
     existing = tmp_path / "there.db"
     existing.write_text("mine")
     nowhere = tmp_path / "no-such-folder" / "backup.db"
 
-    assert post_results.refusal("backup", str(existing)) == (
+    assert post_results.expect_error("backup", str(existing)) == (
         f"{existing} exists; a backup never overwrites a file."
     )
-    assert post_results.refusal("backup", str(nowhere)) == (
+    assert post_results.expect_error("backup", str(nowhere)) == (
         f"{nowhere} cannot be written: No such file or directory."
     )
     assert existing.read_text() == "mine"
@@ -414,23 +414,23 @@ def test_a_backup_that_cannot_be_written_says_why(
 
 
 def test_a_restore_needs_a_backup(
-    post_results: CommandLine, database_url: str, tmp_path: Path
+    post_results: CommandRunner, database_url: str, tmp_path: Path
 ) -> None:
     missing, other = tmp_path / "missing.db", tmp_path / "notes.txt"
     other.write_text("not a database")
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("restore", str(missing)) == (
+    assert post_results.expect_error("restore", str(missing)) == (
         f"{missing} cannot be read: No such file or directory."
     )
-    assert post_results.refusal("restore", str(other)) == (
+    assert post_results.expect_error("restore", str(other)) == (
         f"{other} is not a backup of post-results."
     )
-    assert rows_of(database_url) == before
+    assert read_all_rows(database_url) == before
 
 
 def test_a_check_names_what_does_not_hold_and_fails(
-    post_results: CommandLine, database_url: str
+    post_results: CommandRunner, database_url: str
 ) -> None:
     workspace_id = post_results("workspaces", "create", "Acme").strip()
     add_account_with_number(database_url, WorkspaceId(uuid.UUID(workspace_id)), 4)
@@ -451,7 +451,7 @@ def test_a_database_that_cannot_be_reached_is_named_with_its_reason_and_without_
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-word@127.0.0.1:1/nothing")
 
-    refusal = CommandLine(capsys).refusal("workspaces", "list")
+    refusal = CommandRunner(capsys).expect_error("workspaces", "list")
 
     assert refusal.startswith("The database of DATABASE_URL cannot be used: ")
     assert "Connect call failed" in refusal
@@ -470,7 +470,7 @@ def test_a_file_that_is_no_database_is_told_in_a_sentence(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
     monkeypatch.setenv("PORT", "0")
 
-    assert CommandLine(capsys).refusal(command) == (
+    assert CommandRunner(capsys).expect_error(command) == (
         "The database of DATABASE_URL cannot be used: file is not a database"
     )
     assert file.read_text().startswith("no database at all")
@@ -482,13 +482,13 @@ def test_a_malformed_setting_stops_a_command(
 ) -> None:
     monkeypatch.setenv("PORT", "eighty")
 
-    assert CommandLine(capsys).refusal(command) == (
+    assert CommandRunner(capsys).expect_error(command) == (
         "PORT must be a whole number from 0 to 65535; it is 'eighty'."
     )
 
 
 def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
-    post_results: CommandLine,
+    post_results: CommandRunner,
 ) -> None:
     committed = Path(__file__).parent.parent / "schema.graphql"
 
@@ -512,6 +512,6 @@ def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
         "settings",
     ],
 )
-def test_every_command_explains_itself(post_results: CommandLine, command: str) -> None:
+def test_every_command_explains_itself(post_results: CommandRunner, command: str) -> None:
     assert command in post_results("--help")
     assert post_results(command, "--help").startswith(f"Usage: post-results {command} ")

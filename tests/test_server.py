@@ -25,7 +25,7 @@ from tests.factories import add_workspace
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 
-class Starter:
+class ServerStarter:
     """Starts servers on one database; whatever still runs at the end of the test is killed."""
 
     def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
@@ -43,14 +43,14 @@ class Starter:
 
 
 @pytest.fixture
-def start(empty_database_url: str, tmp_path: Path) -> Iterator[Starter]:
+def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[ServerStarter]:
     folder = tmp_path / "servers"
     folder.mkdir()
     with ExitStack() as stack:
-        yield Starter(folder, empty_database_url, stack)
+        yield ServerStarter(folder, empty_database_url, stack)
 
 
-def total(server: ServerProcess, token: str) -> int:
+def count_posts(server: ServerProcess, token: str) -> int:
     """How many posts the workspace of a key has."""
     answer = server.get("/v1/posts?limit=1", token)
     assert answer.status_code == 200
@@ -61,8 +61,8 @@ def total(server: ServerProcess, token: str) -> int:
 # Starting.
 
 
-def test_the_first_start_prints_a_key_once(start: Starter) -> None:
-    first = start(start=spawn)
+def test_the_first_start_prints_a_key_once(start_server: ServerStarter) -> None:
+    first = start_server(start=spawn)
     lines = first.wait_until_ready()
     first.stop()
 
@@ -79,19 +79,19 @@ def test_the_first_start_prints_a_key_once(start: Starter) -> None:
         "           This is the key of the new workspace; it is shown this once. Keep it."
     ]
 
-    second = start()
+    second = start_server()
     assert len(second.wait_until_ready()) == 5
-    assert total(second, key[1]) == 0
+    assert count_posts(second, key[1]) == 0
     second.stop()
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
 
 
-def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -> None:
+def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start_server: ServerStarter) -> None:
     totals = []
     for _ in range(2):
-        server = start("--demo")
+        server = start_server("--demo")
         lines = server.wait_until_ready()
-        totals.append(total(server, DEMO_KEY))
+        totals.append(count_posts(server, DEMO_KEY))
         example = server.get(f"/v1/posts/{DEMO_POST}/results", DEMO_KEY).json()["data"]
         assert [each["status"] for each in example["results"]] == [
             "published",
@@ -113,17 +113,17 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start: Starter) -
 @pytest.mark.usefixtures("require_built_page")
 @pytest.mark.parametrize(("workers", "how"), [("1", fork), ("2", spawn)])
 def test_a_demo_shows_its_key_to_whoever_opens_the_page(
-    start: Starter, workers: str, how: StartProcess
+    start_server: ServerStarter, workers: str, how: StartProcess
 ) -> None:
-    by_option = start("--demo", start=how, WORKERS=workers)
+    by_option = start_server("--demo", start=how, WORKERS=workers)
     by_option.wait_until_ready()
     page = by_option.get("/graphiql").text
     by_option.stop()
-    by_setting = start(start=how, DEMO="yes", WORKERS=workers)
+    by_setting = start_server(start=how, DEMO="yes", WORKERS=workers)
     by_setting.wait_until_ready()
     same_page = by_setting.get("/graphiql").text
     by_setting.stop()
-    neither = start(start=how, WORKERS=workers)
+    neither = start_server(start=how, WORKERS=workers)
     neither.wait_until_ready()
     without_key = neither.get("/graphiql").text
     neither.stop()
@@ -133,18 +133,20 @@ def test_a_demo_shows_its_key_to_whoever_opens_the_page(
     assert without_key == page.replace(DEMO_KEY, "")
 
 
-def test_the_demo_key_can_be_ones_own_and_be_changed(start: Starter) -> None:
+def test_the_demo_key_can_be_ones_own_and_be_changed(start_server: ServerStarter) -> None:
     for digit in "ab":
         key = "pe_live_" + digit * 32
-        server = start("--demo", DEMO_API_KEY=key)
+        server = start_server("--demo", DEMO_API_KEY=key)
         server.wait_until_ready()
-        assert total(server, key) > 200
+        assert count_posts(server, key) > 200
         assert server.get("/v1/me", DEMO_KEY).status_code == 401
         server.stop()
 
 
-def test_two_starts_at_once_make_one_workspace_and_print_one_key(start: Starter) -> None:
-    servers = [start(), start()]
+def test_two_starts_at_once_make_one_workspace_and_print_one_key(
+    start_server: ServerStarter,
+) -> None:
+    servers = [start_server(), start_server()]
     with ThreadPoolExecutor() as executor:
         printed = list(executor.map(ServerProcess.wait_until_ready, servers))
     for server in servers:
@@ -154,14 +156,14 @@ def test_two_starts_at_once_make_one_workspace_and_print_one_key(start: Starter)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(
-    start: Starter, empty_database_url: str
+    start_server: ServerStarter, empty_database_url: str
 ) -> None:
-    first = start()
+    first = start_server()
     first.wait_until_ready()
     first.stop()
     _set_version(empty_database_url, "9999")
 
-    assert start().startup_error() == (
+    assert start_server().startup_error() == (
         "post-results: This database was written by a newer version of post-results; update the"
         " server.\n"
     )
@@ -169,16 +171,16 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_workspace_that_took_the_demos_name_stops_the_start(
-    start: Starter, empty_database_url: str
+    start_server: ServerStarter, empty_database_url: str
 ) -> None:
-    async def make() -> None:
+    async def add_demo_workspace() -> None:
         async with Database(empty_database_url) as database:
             await migrate(database, now=now_utc(), random_bytes=bytes)
             await add_workspace(database, name="Demo")
 
-    asyncio.run(make())
+    asyncio.run(add_demo_workspace())
 
-    assert start("--demo").startup_error() == (
+    assert start_server("--demo").startup_error() == (
         "post-results: The demo data needs a workspace named 'Demo', and there is another one of"
         " that name. Start without --demo, or on another DATABASE_URL.\n"
     )
@@ -195,12 +197,14 @@ def _set_version(database_url: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_port_in_use_is_refused_before_anything_is_made(start: Starter, tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused_before_anything_is_made(
+    start_server: ServerStarter, tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refusal = start(PORT=str(port)).startup_error()
+        refusal = start_server(PORT=str(port)).startup_error()
 
     assert refusal == (
         f"post-results: HOST 127.0.0.1 and PORT {port} cannot be used: Address already in use.\n"
@@ -210,11 +214,11 @@ def test_a_port_in_use_is_refused_before_anything_is_made(start: Starter, tmp_pa
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made(
-    start: Starter, tmp_path: Path
+    start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "query Mine { nope }"}')
-    refusal = start(TRUSTED_DOCUMENTS=str(file), WORKERS="2").startup_error()
+    refusal = start_server(TRUSTED_DOCUMENTS=str(file), WORKERS="2").startup_error()
 
     assert refusal == (
         f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
@@ -226,11 +230,11 @@ def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_made(
-    start: Starter, tmp_path: Path
+    start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "retries.toml"
     file.write_text("[platforms.x.transient]\nmax_attempts = -1\n")
-    refusal = start(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
+    refusal = start_server(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
 
     assert refusal == (
         f"post-results: RETRY_POLICY_FILE: {file} cannot be taken: platforms.x.transient.max_attempts"
@@ -241,11 +245,11 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_worker_whose_sandbox_cannot_be_used_is_told_before_anything_is_made(
-    start: Starter, tmp_path: Path
+    start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "no" / "ledger.jsonl"
-    refusal = start("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").startup_error()
-    without_worker = start(SANDBOX_FILE=str(file))
+    refusal = start_server("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").startup_error()
+    without_worker = start_server(SANDBOX_FILE=str(file))
     without_worker.wait_until_ready()
     without_worker.stop()
 
@@ -257,8 +261,8 @@ def test_a_worker_whose_sandbox_cannot_be_used_is_told_before_anything_is_made(
 # Answering.
 
 
-def test_several_processes_answer_and_count_together(start: Starter) -> None:
-    server = start("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
+def test_several_processes_answer_and_count_together(start_server: ServerStarter) -> None:
+    server = start_server("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
     server.wait_until_ready()
     with ThreadPoolExecutor(8) as executor:
         answers = list(
@@ -288,11 +292,11 @@ def test_several_processes_answer_and_count_together(start: Starter) -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
-    start: Starter, tmp_path: Path
+    start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "{ __typename }"}')
-    server = start(
+    server = start_server(
         "--demo", start=spawn, WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file)
     )
     assert not any("/graphiql" in line for line in server.wait_until_ready())
@@ -301,12 +305,12 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
         accept = "application/graphql-response+json"
         return server.get(f"/graphql?documentId={document_id}", DEMO_KEY, Accept=accept).status_code
 
-    wait_until(lambda: logged(server, "Application startup complete") == 2)
+    wait_until(lambda: count_log_events(server, "Application startup complete") == 2)
     assert (status("x"), status("y")) == (200, 403)
 
     file.write_text('{"y": "{ nope }"}')
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: logged(server, "aborting the restart") == 1)
+    wait_until(lambda: count_log_events(server, "aborting the restart") == 1)
     assert [each["event"] for each in server.log_events() if each["logger"] == "app.asgi"] == [
         f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot run (line 1, column 3):"
         " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
@@ -319,14 +323,14 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
     server.stop()
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
+def wait_until(predicate: Callable[[], bool]) -> None:
     until = time.monotonic() + TIMEOUT_SECONDS
-    while not is_so():
+    while not predicate():
         assert time.monotonic() < until
         time.sleep(0.02)
 
 
-def logged(server: ServerProcess, text: str) -> int:
+def count_log_events(server: ServerProcess, text: str) -> int:
     """How many times it logged an event with the text."""
     return sum(text in each["event"] for each in server.log_events())
 
@@ -337,9 +341,9 @@ def logged(server: ServerProcess, text: str) -> int:
     [("", "127.0.0.1"), ("127.0.0.1", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1")],
 )
 def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
-    start: Starter, trusted: str, client: str
+    start_server: ServerStarter, trusted: str, client: str
 ) -> None:
-    server = start(TRUSTED_PROXIES=trusted)
+    server = start_server(TRUSTED_PROXIES=trusted)
     server.wait_until_ready()
     server.get("/livez", **{"X-Forwarded-For": "203.0.113.9"})
     server.stop()
@@ -349,8 +353,8 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_under_a_root_path_both_ways_of_a_proxy_work(start: Starter) -> None:
-    server = start("--demo", ROOT_PATH="/social/results")
+def test_under_a_root_path_both_ways_of_a_proxy_work(start_server: ServerStarter) -> None:
+    server = start_server("--demo", ROOT_PATH="/social/results")
     server.wait_until_ready()
     assert server.url.endswith("/social/results")
     origin = server.url.removesuffix("/social/results")
@@ -368,8 +372,10 @@ def test_under_a_root_path_both_ways_of_a_proxy_work(start: Starter) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signals) -> None:
-    server = start("--demo")
+def test_a_stop_lets_a_running_request_end(
+    start_server: ServerStarter, number: signal.Signals
+) -> None:
+    server = start_server("--demo")
     server.wait_until_ready()
     address = httpx.URL(server.url)
     body = json.dumps({"query": "{ __typename }"}).encode()
@@ -383,7 +389,7 @@ def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signal
         )
         assert server.get("/livez").status_code == 200  # what was sent before has been received
         server.process.send_signal(number)
-        _until_nothing_listens(address)
+        _wait_until_port_closed(address)
         client.sendall(body[5:])
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     status = server.process.wait(TIMEOUT_SECONDS)
@@ -394,14 +400,16 @@ def test_a_stop_lets_a_running_request_end(start: Starter, number: signal.Signal
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers: str) -> None:
-    server = start("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
+def test_a_stop_ends_the_waits_for_something_to_publish(
+    start_server: ServerStarter, workers: str
+) -> None:
+    server = start_server("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
     server.wait_until_ready()
     wait = """mutation {
       claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
     }"""
 
-    def claim() -> httpx.Response:
+    def claim_with_wait() -> httpx.Response:
         return httpx.post(
             f"{server.url}/graphql",
             json={"query": wait},
@@ -410,7 +418,7 @@ def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers:
         )
 
     with ThreadPoolExecutor(8) as pool:
-        waits = [pool.submit(claim) for _ in range(8)]
+        waits = [pool.submit(claim_with_wait) for _ in range(8)]
         time.sleep(1)
         assert not any(each.done() for each in waits)
         began = time.monotonic()
@@ -425,7 +433,7 @@ def test_a_stop_ends_the_waits_for_something_to_publish(start: Starter, workers:
     assert [event for event in server.log_events() if event["level"] == "error"] == []
 
 
-def _until_nothing_listens(address: httpx.URL) -> None:
+def _wait_until_port_closed(address: httpx.URL) -> None:
     while True:
         try:
             socket.create_connection(
@@ -435,8 +443,8 @@ def _until_nothing_listens(address: httpx.URL) -> None:
             return
 
 
-def test_a_request_that_outlasts_a_stop_is_cut_off(start: Starter) -> None:
-    server = start("--demo", SHUTDOWN_TIMEOUT="1")
+def test_a_request_that_outlasts_a_stop_is_cut_off(start_server: ServerStarter) -> None:
+    server = start_server("--demo", SHUTDOWN_TIMEOUT="1")
     server.wait_until_ready()
     address = httpx.URL(server.url)
     with socket.create_connection(
@@ -450,14 +458,14 @@ def test_a_request_that_outlasts_a_stop_is_cut_off(start: Starter) -> None:
         server.stop()
 
 
-def test_when_a_key_was_used_is_written_before_the_end(start: Starter) -> None:
-    first = start()
+def test_when_a_key_was_used_is_written_before_the_end(start_server: ServerStarter) -> None:
+    first = start_server()
     key = first.wait_until_ready()[5].split()[-1]
-    assert total(first, key) == 0
+    assert count_posts(first, key) == 0
     first.stop()
 
     stopped_at = format_instant(now_utc())
-    second = start()
+    second = start_server()
     second.wait_until_ready()
     last_used_at = second.get("/v1/me", key).json()["data"]["api_key"]["last_used_at"]
     second.stop()

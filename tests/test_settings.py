@@ -20,7 +20,7 @@ from app.settings import (
 DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
 
 
-def setting(variable: str, text: str) -> object:
+def read_setting(variable: str, text: str) -> object:
     """What a variable's text is read as."""
     settings = read_settings({variable: text})
     for record in (settings, settings.graphql):
@@ -30,7 +30,7 @@ def setting(variable: str, text: str) -> object:
     raise LookupError(variable)
 
 
-def refusal(variable: str, text: str) -> str:
+def setting_error(variable: str, text: str) -> str:
     with pytest.raises(SettingsError) as caught:
         read_settings({variable: text})
     return str(caught.value)
@@ -110,43 +110,43 @@ def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> 
 def test_a_database_url_is_normalised_to_the_asynchronous_drivers(
     given: str, normalised: str
 ) -> None:
-    assert setting("DATABASE_URL", given) == normalised
-    assert setting("DATABASE_URL", normalised) == normalised
+    assert read_setting("DATABASE_URL", given) == normalised
+    assert read_setting("DATABASE_URL", normalised) == normalised
     opened = Database(normalised)
     assert opened.is_sqlite == normalised.startswith("sqlite")
     assert make_url(normalised) == opened.url
 
 
-NO_FILE = (
+INVALID_FILE_MESSAGE = (
     "DATABASE_URL must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
     " a database in memory would forget everything and is refused."
 )
-NOT_COMPLETE = (
+INCOMPLETE_URL_MESSAGE = (
     "DATABASE_URL must be like postgresql://user:password@host:5432/database, with"
     " percent-encoding for the special characters of a password."
 )
-NO_SCHEME = "DATABASE_URL must start with sqlite:/// or postgresql://."
+MISSING_SCHEME_MESSAGE = "DATABASE_URL must start with sqlite:/// or postgresql://."
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("sqlite://", NO_FILE),
-        ("sqlite:///", NO_FILE),
-        ("sqlite:///:memory:", NO_FILE),
-        ("sqlite:///file::memory:?uri=true", NO_FILE),
-        ("sqlite:///file:x?mode=memory&uri=true", NO_FILE),
-        ("sqlite:///p.db?mode=ro", NO_FILE),
-        ("sqlite://p.db", NO_FILE),
-        ("sqlite://host/p.db", NO_FILE),
-        ("postgresql://host", NOT_COMPLETE),
-        ("postgresql://host/", NOT_COMPLETE),
-        ("postgresql://u:p@host:port/db", NOT_COMPLETE),
-        ("postgresql://u:p@host:65536/db", NOT_COMPLETE),
-        ("postgresql://u:p@host:0/db", NOT_COMPLETE),
-        ("postgresql://u:p#p@host/db", NOT_COMPLETE),
-        ("postgresql://u:p/p@host/db", NOT_COMPLETE),
-        ("postgresql://[::1/db", NOT_COMPLETE),
+        ("sqlite://", INVALID_FILE_MESSAGE),
+        ("sqlite:///", INVALID_FILE_MESSAGE),
+        ("sqlite:///:memory:", INVALID_FILE_MESSAGE),
+        ("sqlite:///file::memory:?uri=true", INVALID_FILE_MESSAGE),
+        ("sqlite:///file:x?mode=memory&uri=true", INVALID_FILE_MESSAGE),
+        ("sqlite:///p.db?mode=ro", INVALID_FILE_MESSAGE),
+        ("sqlite://p.db", INVALID_FILE_MESSAGE),
+        ("sqlite://host/p.db", INVALID_FILE_MESSAGE),
+        ("postgresql://host", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://host/", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:port/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:65536/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:0/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p#p@host/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p/p@host/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://[::1/db", INCOMPLETE_URL_MESSAGE),
         (
             "postgresql://h/db?channel_binding=require",
             "DATABASE_URL must not have the option channel_binding; it may have host and sslmode.",
@@ -156,17 +156,17 @@ NO_SCHEME = "DATABASE_URL must start with sqlite:/// or postgresql://."
             "DATABASE_URL must have as sslmode one of disable, allow, prefer, require, verify-ca,"
             " verify-full.",
         ),
-        ("mysql://h/db", NO_SCHEME),
-        ("postgresql+psycopg://h/db", NO_SCHEME),
-        ("SQLITE:///p.db", NO_SCHEME),
-        ("post-results.db", NO_SCHEME),
+        ("mysql://h/db", MISSING_SCHEME_MESSAGE),
+        ("postgresql+psycopg://h/db", MISSING_SCHEME_MESSAGE),
+        ("SQLITE:///p.db", MISSING_SCHEME_MESSAGE),
+        ("post-results.db", MISSING_SCHEME_MESSAGE),
         ("sqlite:///\udcff.db", "DATABASE_URL must be text in UTF-8."),
     ],
 )
 def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
     given: str, sentence: str
 ) -> None:
-    assert refusal("DATABASE_URL", given) == sentence
+    assert setting_error("DATABASE_URL", given) == sentence
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
     ],
 )
 def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
-    assert setting(variable, text) == value
+    assert read_setting(variable, text) == value
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
     ],
 )
 def test_a_malformed_value_is_refused_in_a_sentence(variable: str, text: str, problem: str) -> None:
-    assert refusal(variable, text) == f"{variable} {problem}; it is {text!r}."
+    assert setting_error(variable, text) == f"{variable} {problem}; it is {text!r}."
 
 
 def test_limits_of_several_windows_are_read() -> None:
@@ -312,12 +312,14 @@ def test_limits_of_several_windows_are_read() -> None:
 
 
 def test_a_secret_that_is_refused_is_not_repeated() -> None:
-    assert refusal("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
-    assert refusal("SECRET_KEY", "\udcff" * 16) == "SECRET_KEY must be text in UTF-8."
-    assert refusal("DEMO_API_KEY", "sesame") == (
+    assert (
+        setting_error("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
+    )
+    assert setting_error("SECRET_KEY", "\udcff" * 16) == "SECRET_KEY must be text in UTF-8."
+    assert setting_error("DEMO_API_KEY", "sesame") == (
         "DEMO_API_KEY must be pe_live_ followed by 32 lower-case hex digits."
     )
-    assert "sesame" not in refusal("DATABASE_URL", "postgresql://u:sesame@host")
+    assert "sesame" not in setting_error("DATABASE_URL", "postgresql://u:sesame@host")
 
 
 def test_the_demo_key_must_begin_with_the_prefix_of_all_keys() -> None:

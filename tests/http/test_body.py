@@ -14,7 +14,7 @@ from tests.http.asgi import ASGIClient, http_scope
 MEBIBYTE = 1024 * 1024
 
 
-def request_of(client: ASGIClient, content_length: str | None = None) -> Request:
+def make_request(client: ASGIClient, content_length: str | None = None) -> Request:
     headers = [(b"content-length", content_length.encode())] if content_length else []
     return Request(http_scope("POST", headers=headers), client.receive)
 
@@ -22,7 +22,7 @@ def request_of(client: ASGIClient, content_length: str | None = None) -> Request
 async def test_a_body_of_exactly_the_limit_is_read_whole() -> None:
     client = ASGIClient(b"a" * (MEBIBYTE - 1), b"b")
 
-    body = await read_body(request_of(client, str(MEBIBYTE)), MEBIBYTE)
+    body = await read_body(make_request(client, str(MEBIBYTE)), MEBIBYTE)
 
     assert body == b"a" * (MEBIBYTE - 1) + b"b"
 
@@ -43,7 +43,7 @@ async def test_a_body_that_announces_too_much_is_refused_unread() -> None:
     client = ASGIClient(b"a" * (MEBIBYTE + 1))
 
     with pytest.raises(BodyTooLarge) as refusal:
-        await read_body(request_of(client, str(MEBIBYTE + 1)), MEBIBYTE)
+        await read_body(make_request(client, str(MEBIBYTE + 1)), MEBIBYTE)
 
     assert refusal.value.message == (
         "The body is larger than 1048576 bytes, the most that is accepted."
@@ -58,13 +58,13 @@ async def test_a_body_that_announces_something_else_is_read_no_further_than_the_
     client = ASGIClient(b"a" * MEBIBYTE, b"b", b"never read")
 
     with pytest.raises(BodyTooLarge):
-        await read_body(request_of(client, content_length), MEBIBYTE)
+        await read_body(make_request(client, content_length), MEBIBYTE)
 
     assert client.pieces_taken == 2
 
 
 async def test_a_request_without_a_body_has_an_empty_one() -> None:
-    assert await read_body(request_of(ASGIClient()), MEBIBYTE) == b""
+    assert await read_body(make_request(ASGIClient()), MEBIBYTE) == b""
 
 
 async def test_a_client_that_leaves_during_its_body_is_not_an_empty_body() -> None:
@@ -72,7 +72,7 @@ async def test_a_client_that_leaves_during_its_body_is_not_an_empty_body() -> No
     client.disconnect()
 
     with pytest.raises(ClientDisconnect):
-        await read_body(request_of(client), MEBIBYTE)
+        await read_body(make_request(client), MEBIBYTE)
 
 
 def test_a_json_object_is_read() -> None:

@@ -41,7 +41,7 @@ async def preflight(app: ASGIApp, origin: str, method: str, headers: str) -> htt
         )
 
 
-async def never(scope: Scope, receive: Receive, send: Send) -> None:
+async def unreachable_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("a preflight must not reach a door")
 
 
@@ -51,7 +51,7 @@ async def test_a_preflight_is_answered_without_a_key_and_without_counting(method
     limited = make_rate_limits(limits.parse_many("2/minute"))
     headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
-    app = build_middleware(never, observer, limits=limited, origins=[ORIGIN])
+    app = build_middleware(unreachable_app, observer, limits=limited, origins=[ORIGIN])
     response = await preflight(app, ORIGIN, method, headers)
 
     assert response.status_code == 200
@@ -82,7 +82,7 @@ async def test_a_preflight_for_anything_else_is_refused(
 ) -> None:
     observer = RecordingObserver()
     response = await preflight(
-        build_middleware(never, observer, origins=[ORIGIN]), origin, method, header
+        build_middleware(unreachable_app, observer, origins=[ORIGIN]), origin, method, header
     )
 
     assert response.status_code == 400
@@ -96,25 +96,30 @@ async def test_a_preflight_for_anything_else_is_refused(
     assert [request.error_codes for request in observer.finished] == [("validation_error",)]
 
 
-async def exceeding(scope: Scope, receive: Receive, send: Send) -> None:
+async def rate_limited_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise RateLimitExceeded("Too many.", retry_after=3)
 
 
-async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+async def unauthorized_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise InvalidApiKey("No such key.")
 
 
-async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("internals")
 
 
-async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
     ("app", "status"),
-    [(PlainTextResponse("hello"), 200), (refusing, 401), (exceeding, 429), (failing, 500)],
+    [
+        (PlainTextResponse("hello"), 200),
+        (unauthorized_app, 401),
+        (rate_limited_app, 429),
+        (failing_app, 500),
+    ],
 )
 async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -> None:
     async with http_client(build_middleware(app, RecordingObserver(), origins=[ORIGIN])) as client:
@@ -132,7 +137,7 @@ async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -
 
 
 async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
-    app = build_middleware(slow, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
+    app = build_middleware(slow_app, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
     async with http_client(app) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 

@@ -25,17 +25,17 @@ MASKED = {
 }
 
 
-def raising(error: Exception, *, after: bytes | None = None) -> ASGIApp:
+def failing_app(error: Exception, *, first_message: bytes | None = None) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if after is not None:
+        if first_message is not None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": after, "more_body": True})
+            await send({"type": "http.response.body", "body": first_message, "more_body": True})
         raise error
 
     return app
 
 
-async def answer_to(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
+async def send_request(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
     client = ASGIClient()
     scope = http_scope()
     last_resort = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
@@ -47,7 +47,7 @@ async def test_an_unexpected_exception_is_reported_whole_and_answered_masked() -
     observer = RecordingObserver()
     error = LookupError("SELECT secret FROM /var/lib")
 
-    client, scope = await answer_to(raising(error), observer)
+    client, scope = await send_request(failing_app(error), observer)
 
     assert (client.status, json.loads(client.body)) == (500, MASKED)
     assert observer.failures == [("0000cafe", error)]
@@ -58,7 +58,7 @@ async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete()
     observer = RecordingObserver()
     error = LookupError("half-way")
 
-    client, scope = await answer_to(raising(error, after=b"beginning"), observer)
+    client, scope = await send_request(failing_app(error, first_message=b"beginning"), observer)
 
     assert (client.status, client.body) == (200, b"beginning")
     assert not client.has_response.is_set()
@@ -72,7 +72,7 @@ async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete()
 async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
-    client, scope = await answer_to(raising(error), observer)
+    client, scope = await send_request(failing_app(error), observer)
 
     assert client.status == error.http_status
     assert json.loads(client.body) == {
@@ -90,7 +90,7 @@ async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsErr
 async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
-    client, _ = await answer_to(raising(error), observer)
+    client, _ = await send_request(failing_app(error), observer)
 
     assert (client.status, json.loads(client.body)["message"]) == (error.http_status, error.message)
     assert observer.failures == [("0000cafe", error)]
@@ -99,7 +99,7 @@ async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostRes
 async def test_what_does_not_fail_is_not_touched() -> None:
     observer = RecordingObserver()
 
-    client, scope = await answer_to(PlainTextResponse("fine"), observer)
+    client, scope = await send_request(PlainTextResponse("fine"), observer)
 
     assert (client.status, client.body) == (200, b"fine")
     assert "error_codes" not in request_state(scope)

@@ -35,8 +35,8 @@ from tests.http.asgi import (
 KEY_ID = ApiKeyId(UUID(int=1))
 WORKSPACE_ID = WorkspaceId(UUID(int=2))
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
-RESET = str(int(NOW.timestamp()) + 60)
-LIMITED = make_rate_limits(limits.parse_many("2/minute"))
+RESET_AT = str(int(NOW.timestamp()) + 60)
+RATE_LIMITS = make_rate_limits(limits.parse_many("2/minute"))
 
 
 def rate_headers(response: httpx.Response) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def rate_headers(response: httpx.Response) -> tuple[str, ...]:
     return tuple(response.headers[f"X-RateLimit-{name}"] for name in names)
 
 
-async def hello(request: Request) -> Response:
+async def hello_endpoint(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
@@ -79,7 +79,7 @@ async def test_two_requests_never_have_the_same_id() -> None:
 async def test_everything_known_about_a_request_is_told() -> None:
     observer = RecordingObserver()
 
-    async def door(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         state = request_state(request.scope)
         state["api"] = "graphql"
         state["api_key_id"] = KEY_ID
@@ -89,7 +89,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
         state["error_codes"] = ["not_found"]
         return PlainTextResponse("hello")
 
-    app = Starlette(routes=[Route("/posts/{post_id}", door, methods=["POST"])])
+    app = Starlette(routes=[Route("/posts/{post_id}", endpoint, methods=["POST"])])
     async with http_client(build_middleware(app, observer)) as client:
         await client.post("/posts/17?search=secret", headers={"Authorization": f"Bearer {TOKEN}"})
 
@@ -148,12 +148,12 @@ async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
 async def test_the_route_that_a_door_notes_wins_over_the_router() -> None:
     observer = RecordingObserver()
 
-    async def door(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         request_state(request.scope)["route"] = "/v1/posts/{post_id}"
         return PlainTextResponse("hello")
 
     async with http_client(
-        build_middleware(Starlette(routes=[Route("/{rest:path}", door)]), observer)
+        build_middleware(Starlette(routes=[Route("/{rest:path}", endpoint)]), observer)
     ) as client:
         await client.get("/v1/posts/17")
 
@@ -171,15 +171,15 @@ async def test_all_bytes_of_a_streamed_answer_are_counted() -> None:
     assert [request.body_bytes for request in observer.finished] == [5]
 
 
-async def failing(request: Request) -> Response:
+async def failing_endpoint(request: Request) -> Response:
     raise LookupError("internals")
 
 
-async def refusing(request: Request) -> Response:
+async def unauthorized_endpoint(request: Request) -> Response:
     raise InvalidApiKey("No such key.")
 
 
-async def missing(request: Request) -> Response:
+async def not_found_endpoint(request: Request) -> Response:
     raise NotFound("Not found.")
 
 
@@ -201,21 +201,21 @@ async def test_every_kind_of_answer_has_the_same_headers(
     method: str, path: str, status: int
 ) -> None:
     routes = [
-        Route("/hello", hello, methods=["GET"]),
-        Route("/refusing", refusing),
-        Route("/missing", missing),
-        Route("/failing", failing),
-        Route("/livez", hello),
+        Route("/hello", hello_endpoint, methods=["GET"]),
+        Route("/refusing", unauthorized_endpoint),
+        Route("/missing", not_found_endpoint),
+        Route("/failing", failing_endpoint),
+        Route("/livez", hello_endpoint),
     ]
     app = Starlette(routes=routes)
     async with http_client(
-        build_middleware(app.router, RecordingObserver(), limits=LIMITED)
+        build_middleware(app.router, RecordingObserver(), limits=RATE_LIMITS)
     ) as client:
         response = await client.request(method, path)
 
     assert response.status_code == status
     assert response.headers["X-Request-Id"] == "00000001"
-    assert rate_headers(response) == ("2", "2", RESET)
+    assert rate_headers(response) == ("2", "2", RESET_AT)
 
 
 async def test_without_limits_the_headers_say_a_million() -> None:
@@ -224,24 +224,24 @@ async def test_without_limits_the_headers_say_a_million() -> None:
     ) as client:
         response = await client.get("/")
 
-    assert rate_headers(response) == ("1000000", "1000000", RESET)
+    assert rate_headers(response) == ("1000000", "1000000", RESET_AT)
 
 
 async def test_an_answer_to_a_key_shows_what_the_key_has_left() -> None:
     limited = make_rate_limits(limits.parse_many("2/minute"))
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
         limited.charge_request(KEY_ID, request_state(scope))
         await PlainTextResponse("hello")(scope, receive, send)
 
-    async with http_client(build_middleware(door, RecordingObserver(), limits=limited)) as client:
+    async with http_client(build_middleware(api, RecordingObserver(), limits=limited)) as client:
         responses = [await client.get("/") for _ in range(3)]
 
     assert [response.status_code for response in responses] == [200, 200, 429]
     assert [rate_headers(response) for response in responses] == [
-        ("2", "1", RESET),
-        ("2", "0", RESET),
-        ("2", "0", RESET),
+        ("2", "1", RESET_AT),
+        ("2", "0", RESET_AT),
+        ("2", "0", RESET_AT),
     ]
     assert responses[2].headers["Retry-After"] == "60"
 
@@ -322,11 +322,11 @@ async def test_the_state_of_the_server_is_seen_and_not_changed() -> None:
     seen: list[object] = []
     client = ASGIClient()
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["state"]["database"])
         await PlainTextResponse("hello")(scope, receive, send)
 
-    await build_middleware(door, RecordingObserver())(scope, client.receive, client.send)
+    await build_middleware(api, RecordingObserver())(scope, client.receive, client.send)
 
     assert seen == ["opened once"]
     assert state == {"database": "opened once"}

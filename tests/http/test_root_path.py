@@ -7,15 +7,15 @@ from app.http.root_path import RootPathMiddleware
 from tests.http import asgi
 
 
-async def seen(scope: Scope, root_path: str) -> Scope:
+async def scope_under(scope: Scope, root_path: str) -> Scope:
     """The scope that an app under this root path is called with."""
     scopes: list[Scope] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def capture_scope(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
 
     caller = asgi.ASGIClient()
-    await RootPathMiddleware(app, root_path=root_path)(scope, caller.receive, caller.send)
+    await RootPathMiddleware(capture_scope, root_path=root_path)(scope, caller.receive, caller.send)
     return scopes[0]
 
 
@@ -32,14 +32,14 @@ async def seen(scope: Scope, root_path: str) -> Scope:
 async def test_every_path_has_the_prefix_once(path: str, path_seen: str) -> None:
     asked = asgi.http_scope(path=path)
     for type_ in ("http", "websocket"):
-        scope = await seen({**asked, "type": type_}, "/results")
+        scope = await scope_under({**asked, "type": type_}, "/results")
         assert scope == {**asked, "type": type_, "path": path_seen, "root_path": "/results"}
 
 
 async def test_without_a_prefix_nothing_changes() -> None:
     asked = asgi.http_scope(path="/posts")
-    assert await seen(asked, "") == asked
+    assert await scope_under(asked, "") == asked
 
 
 async def test_what_has_no_path_is_passed_on() -> None:
-    assert await seen({"type": "lifespan"}, "/results") == {"type": "lifespan"}
+    assert await scope_under({"type": "lifespan"}, "/results") == {"type": "lifespan"}

@@ -24,14 +24,14 @@ from tests.http.asgi import (
 )
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
-TOO_LATE = {
+TIMEOUT_RESPONSE = {
     "code": "service_unavailable",
     "message": "No answer within 0 s; the request was given up.",
     "id": "0000cafe",
 }
 
 
-class Work:
+class BlockingApp:
     """An app that works until it is cancelled, and notes what happened to it."""
 
     def __init__(self, *, starts_response: bool = False) -> None:
@@ -55,26 +55,26 @@ class Work:
             self.cleaned_up.set()
 
 
-def deadline(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
+def with_timeout(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
     return RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
 
 
 async def test_an_answer_in_time_goes_through_unchanged() -> None:
     client = ASGIClient()
 
-    await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
+    await with_timeout(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
 
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"hello", True)
 
 
 async def test_after_the_deadline_the_work_is_cancelled_and_the_client_told() -> None:
     client = ASGIClient()
-    work = Work()
+    work = BlockingApp()
     scope = http_scope()
 
-    await deadline(work, NO_TIME)(scope, client.receive, client.send)
+    await with_timeout(work, NO_TIME)(scope, client.receive, client.send)
 
-    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+    assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
     assert (b"retry-after", b"5") in client.sent[0]["headers"]
     assert work.was_cancelled
     assert work.cleaned_up.is_set()
@@ -92,7 +92,7 @@ async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() ->
             await clean_up.wait()
 
     request = asyncio.create_task(
-        deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, client.send)
+        with_timeout(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, client.send)
     )
     await client.has_response.wait()
 
@@ -118,7 +118,7 @@ async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
         await asyncio.sleep(0.001)
         await client.send(message)
 
-    await deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, send_slowly)
+    await with_timeout(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, send_slowly)
 
     assert cleaned_up == [True]
 
@@ -126,22 +126,22 @@ async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
 async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
     client = ASGIClient()
 
-    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+    async def ignore_cancellation(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             await PlainTextResponse("too late")(scope, receive, send)
 
-    await deadline(stubborn, NO_TIME)(http_scope(), client.receive, client.send)
+    await with_timeout(ignore_cancellation, NO_TIME)(http_scope(), client.receive, client.send)
 
-    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+    assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
 
 
 async def test_a_started_response_is_left_incomplete_after_the_deadline() -> None:
     client = ASGIClient()
-    work = Work(starts_response=True)
+    work = BlockingApp(starts_response=True)
 
-    await deadline(work, NO_TIME)(http_scope(), client.receive, client.send)
+    await with_timeout(work, NO_TIME)(http_scope(), client.receive, client.send)
 
     assert work.was_cancelled
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"beginning", False)
@@ -157,7 +157,7 @@ async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
             raise LookupError("the clean-up failed")
 
     with pytest.raises(LookupError, match="the clean-up failed"):
-        await deadline(fails, NO_TIME)(http_scope(), client.receive, client.send)
+        await with_timeout(fails, NO_TIME)(http_scope(), client.receive, client.send)
 
     assert client.status == 503
 
@@ -165,20 +165,22 @@ async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
 async def test_a_lifted_deadline_does_not_end_the_work() -> None:
     client = ASGIClient()
 
-    async def stays_open(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond_slowly(scope: Scope, receive: Receive, send: Send) -> None:
         request_state(scope)["disable_timeout"]()
         await asyncio.sleep(0.01)
         await PlainTextResponse("in my own time")(scope, receive, send)
 
-    await deadline(stays_open, timedelta(milliseconds=1))(http_scope(), client.receive, client.send)
+    await with_timeout(respond_slowly, timedelta(milliseconds=1))(
+        http_scope(), client.receive, client.send
+    )
 
     assert (client.status, client.body) == (200, b"in my own time")
 
 
 async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
     client = ASGIClient()
-    work = Work()
-    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
+    work = BlockingApp()
+    request = asyncio.create_task(with_timeout(work)(http_scope(), client.receive, client.send))
     await work.is_running.wait()
 
     client.disconnect()
@@ -191,9 +193,9 @@ async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
 
 async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
     client = ASGIClient()
-    work = Work(starts_response=True)
+    work = BlockingApp(starts_response=True)
     scope = http_scope()
-    request = asyncio.create_task(deadline(work)(scope, client.receive, client.send))
+    request = asyncio.create_task(with_timeout(work)(scope, client.receive, client.send))
     await work.is_running.wait()
     request_state(scope)["disable_timeout"]()
 
@@ -206,14 +208,14 @@ async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
 
 async def test_a_client_that_leaves_after_sending_a_body_ends_the_work() -> None:
     client = ASGIClient(b"half", b"half")
-    work = Work()
+    work = BlockingApp()
 
     async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
         assert await Request(scope, receive).body() == b"halfhalf"
         await work(scope, receive, send)
 
     scope = http_scope("POST", headers=WITH_BODY)
-    request = asyncio.create_task(deadline(reads_first)(scope, client.receive, client.send))
+    request = asyncio.create_task(with_timeout(reads_first)(scope, client.receive, client.send))
     await work.is_running.wait()
 
     client.disconnect()
@@ -233,7 +235,7 @@ async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
                 await PlainTextResponse("thank you")(scope, receive, send)
 
     scope = http_scope("POST", headers=WITH_BODY)
-    await deadline(listens)(scope, client.receive, client.send)
+    await with_timeout(listens)(scope, client.receive, client.send)
 
     assert received == [
         {"type": "http.request", "body": b"one", "more_body": True},
@@ -250,7 +252,7 @@ async def test_a_request_without_a_body_still_delivers_its_one_message() -> None
         body = await Request(scope, receive).body()
         await PlainTextResponse(repr(body))(scope, receive, send)
 
-    await deadline(reads)(http_scope(), client.receive, client.send)
+    await with_timeout(reads)(http_scope(), client.receive, client.send)
 
     assert client.body == b"b''"
 
@@ -261,7 +263,7 @@ async def test_a_body_that_no_header_announces_is_delivered_whole() -> None:
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
 
-    await deadline(reads)(http_scope("POST"), client.receive, client.send)
+    await with_timeout(reads)(http_scope("POST"), client.receive, client.send)
 
     assert client.body == b"unannounced"
 
@@ -270,7 +272,7 @@ async def test_a_body_is_not_read_for_an_app_that_does_not_ask_for_it() -> None:
     client = ASGIClient(b"never", b"read")
     scope = http_scope("POST", headers=[(b"content-length", b"9")])
 
-    await deadline(PlainTextResponse("refused"))(scope, client.receive, client.send)
+    await with_timeout(PlainTextResponse("refused"))(scope, client.receive, client.send)
 
     assert client.body == b"refused"
     assert client.pieces_taken == 0
@@ -288,7 +290,7 @@ async def test_a_body_that_never_ends_meets_the_deadline() -> None:
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
 
-    await deadline(reads, timedelta(milliseconds=1))(scope, receive, client.send)
+    await with_timeout(reads, timedelta(milliseconds=1))(scope, receive, client.send)
 
     assert client.status == 503
 
@@ -301,7 +303,7 @@ async def test_a_streamed_answer_is_delivered_whole() -> None:
             await asyncio.sleep(0)
             yield piece
 
-    await deadline(StreamingResponse(pieces()))(http_scope(), client.receive, client.send)
+    await with_timeout(StreamingResponse(pieces()))(http_scope(), client.receive, client.send)
 
     assert (client.body, client.has_response.is_set()) == (b"abc", True)
 
@@ -316,7 +318,9 @@ async def test_work_after_a_complete_answer_is_not_disturbed() -> None:
         finished.append(client.has_response.is_set())
 
     response = PlainTextResponse("done", background=BackgroundTask(afterwards))
-    await deadline(response, timedelta(milliseconds=5))(http_scope(), client.receive, client.send)
+    await with_timeout(response, timedelta(milliseconds=5))(
+        http_scope(), client.receive, client.send
+    )
 
     assert finished == [True]
 
@@ -328,7 +332,7 @@ async def test_an_exception_of_the_app_comes_through() -> None:
         raise LookupError("as it is")
 
     with pytest.raises(LookupError, match="as it is"):
-        await deadline(fails)(http_scope(), client.receive, client.send)
+        await with_timeout(fails)(http_scope(), client.receive, client.send)
 
 
 async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> None:
@@ -338,13 +342,13 @@ async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> N
         raise asyncio.CancelledError
 
     with pytest.raises(RuntimeError, match="cancelled from within"):
-        await deadline(cancels_itself)(http_scope(), client.receive, client.send)
+        await with_timeout(cancels_itself)(http_scope(), client.receive, client.send)
 
 
 async def test_a_server_that_stops_the_request_stops_its_work() -> None:
     client = ASGIClient()
-    work = Work()
-    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
+    work = BlockingApp()
+    request = asyncio.create_task(with_timeout(work)(http_scope(), client.receive, client.send))
     await work.is_running.wait()
 
     request.cancel()
@@ -361,7 +365,7 @@ async def test_nothing_is_left_running_after_a_request(headers: list[tuple[bytes
     before = asyncio.all_tasks()
 
     scope = http_scope("POST", headers=headers)
-    await deadline(PlainTextResponse("hello"))(scope, client.receive, client.send)
+    await with_timeout(PlainTextResponse("hello"))(scope, client.receive, client.send)
 
     assert asyncio.all_tasks() == before
 
@@ -375,12 +379,12 @@ async def test_other_scopes_pass_through(kind: str) -> None:
         passed.extend((scope, receive, send))
 
     scope = {"type": kind}
-    await deadline(app, NO_TIME)(scope, client.receive, client.send)
+    await with_timeout(app, NO_TIME)(scope, client.receive, client.send)
 
     assert passed == [{"type": kind}, client.receive, client.send]
 
 
-def answering_after(seconds: float) -> ASGIApp:
+def delayed_app(seconds: float) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(seconds)
         await PlainTextResponse("hello")(scope, receive, send)
@@ -388,9 +392,9 @@ def answering_after(seconds: float) -> ASGIApp:
     return app
 
 
-async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float]:
+async def response_time(app: ASGIApp, *, start_delay: float = 0) -> tuple[int | None, float]:
     """The status, and at which second of the loop it was there; the request begins after some."""
-    await asyncio.sleep(after)
+    await asyncio.sleep(start_delay)
     client = ASGIClient()
     await app(http_scope(), client.receive, client.send)
     return client.status, round(asyncio.get_running_loop().time(), 6)
@@ -410,57 +414,57 @@ async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float
 def test_an_answer_has_until_the_deadline_and_no_longer(
     timeout: float, works_for: float, expected: tuple[int, float]
 ) -> None:
-    app = deadline(answering_after(works_for), timedelta(seconds=timeout))
+    app = with_timeout(delayed_app(works_for), timedelta(seconds=timeout))
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(answered(app)) == expected
+        assert runner.run(response_time(app)) == expected
 
 
 def test_each_of_many_requests_has_its_own_deadline() -> None:
-    app = deadline(answering_after(1), timedelta(seconds=0.5))
+    app = with_timeout(delayed_app(1), timedelta(seconds=0.5))
     starts = [number * 0.007 for number in range(100)]
 
-    async def all_at_once() -> list[tuple[int | None, float]]:
-        return await asyncio.gather(*(answered(app, after=start) for start in starts))
+    async def run_concurrently() -> list[tuple[int | None, float]]:
+        return await asyncio.gather(*(response_time(app, start_delay=start) for start in starts))
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(all_at_once()) == [(503, round(start + 0.5, 6)) for start in starts]
+        assert runner.run(run_concurrently()) == [(503, round(start + 0.5, 6)) for start in starts]
 
 
 def test_quick_requests_have_one_timer_among_them_and_none_afterwards() -> None:
-    app = deadline(PlainTextResponse("hello"))
+    app = with_timeout(PlainTextResponse("hello"))
     hourglass = VirtualTimeLoop()
 
-    async def one_after_another() -> None:
+    async def run_sequentially() -> None:
         for _ in range(1000):
-            assert await answered(app) == (200, 0)
+            assert await response_time(app) == (200, 0)
         assert hourglass.timers == 1
         await asyncio.sleep(10)  # which sets another
 
     with asyncio.Runner(loop_factory=lambda: hourglass) as runner:
-        runner.run(one_after_another())
+        runner.run(run_sequentially())
     assert hourglass.timers == 2
 
 
 def test_a_client_that_left_is_noticed_as_soon_as_its_request_is_not_quick() -> None:
     client = ASGIClient()
     client_left_at = 0.005
-    work = Work()
+    work = BlockingApp()
 
-    async def leaves() -> float:
+    async def disconnect_early() -> float:
         loop = asyncio.get_running_loop()
         loop.call_later(client_left_at, client.disconnect)
-        await deadline(work)(http_scope(), client.receive, client.send)
+        await with_timeout(work)(http_scope(), client.receive, client.send)
         return loop.time()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(leaves()) == 0.02
+        assert runner.run(disconnect_early()) == 0.02
     assert work.was_cancelled
 
 
 def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_comes() -> None:
     client = ASGIClient(b"half", b"half")
-    work = Work()
+    work = BlockingApp()
 
     async def receive() -> Message:
         await asyncio.sleep(0.3)
@@ -473,7 +477,7 @@ def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_com
 
     async def asks() -> float:
         scope = http_scope("POST", headers=WITH_BODY)
-        await deadline(reads_first)(scope, receive, client.send)
+        await with_timeout(reads_first)(scope, receive, client.send)
         return round(asyncio.get_running_loop().time(), 6)
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -482,29 +486,29 @@ def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_com
 
 
 def test_requests_of_a_new_loop_have_deadlines_after_one_that_ended_in_the_middle() -> None:
-    app = deadline(answering_after(9), timedelta(seconds=0.1))
+    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
 
-    async def begins_one() -> None:
-        request = asyncio.create_task(answered(app))
+    async def start_request() -> None:
+        request = asyncio.create_task(response_time(app))
         await asyncio.sleep(0.01)
         assert not request.done()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(begins_one())
+        runner.run(start_request())
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(answered(app)) == (503, 0.1)
+        assert runner.run(response_time(app)) == (503, 0.1)
 
 
 def test_two_loops_share_an_app_and_no_timer() -> None:
-    app = deadline(answering_after(9), timedelta(seconds=0.1))
+    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
 
     def statuses() -> list[int | None]:
-        async def both() -> list[int | None]:
-            found = await asyncio.gather(answered(app), answered(app, after=0.05))
+        async def run_both() -> list[int | None]:
+            found = await asyncio.gather(response_time(app), response_time(app, start_delay=0.05))
             return [status for status, _ in found]
 
         with asyncio.Runner() as runner:
-            return runner.run(both())
+            return runner.run(run_both())
 
     with ThreadPoolExecutor() as threads:
         assert [each.result() for each in [threads.submit(statuses) for _ in range(4)]] == (

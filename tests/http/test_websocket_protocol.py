@@ -17,52 +17,52 @@ MAX_BYTES = 1000
 TOO_LARGE = (MAX_BYTES + 1) * b"x"
 CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 PING = Frame(Opcode.PING, b"")
-NO_TEXT = Frame(Opcode.TEXT, b"\xff\xfe")
-PLEASE_CLOSE = Frame(Opcode.TEXT, b"please close")
+INVALID_UTF8 = Frame(Opcode.TEXT, b"\xff\xfe")
+CLOSE_REQUEST = Frame(Opcode.TEXT, b"please close")
 
 
-class Recorder(asyncio.Transport):
+class RecordingTransport(asyncio.Transport):
     """What is done with it, in order; what is written, a client has read."""
 
     def __init__(self, client: ClientProtocol) -> None:
         super().__init__()
         self._client = client
         self._is_closing = False
-        self.done: list[str] = []
+        self.calls: list[str] = []
 
     def write(self, data: Any) -> None:
-        if "write_eof" in self.done:
+        if "write_eof" in self.calls:
             raise RuntimeError("Cannot call write() after write_eof()")  # as asyncio does
         if data:
-            self.done.append("write")
+            self.calls.append("write")
             self._client.receive_data(bytes(data))
 
     def write_eof(self) -> None:
-        self.done.append("write_eof")
+        self.calls.append("write_eof")
 
     def pause_reading(self) -> None:
-        self.done.append("pause_reading")
+        self.calls.append("pause_reading")
 
     def resume_reading(self) -> None:
-        self.done.append("resume_reading")
+        self.calls.append("resume_reading")
 
     def close(self) -> None:
         self._is_closing = True
-        self.done.append("close")
+        self.calls.append("close")
 
     def abort(self) -> None:
         self._is_closing = True
-        self.done.append("abort")
+        self.calls.append("abort")
 
     def is_closing(self) -> bool:
         return self._is_closing
 
 
-class Pair:
+class ConnectedPair:
     """A client, and the protocol of the server that it has opened a WebSocket to."""
 
     def __init__(self) -> None:
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         """By the app."""
         config = uvicorn.Config(
             self._app,
@@ -73,7 +73,7 @@ class Pair:
         )
         config.load()
         self.client = ClientProtocol(parse_uri("ws://test/graphql"))
-        self.transport = Recorder(self.client)
+        self.transport = RecordingTransport(self.client)
         self.server = WebSocketProtocol(config, ServerState(), {})
         self.server.connection_made(self.transport)
 
@@ -82,7 +82,7 @@ class Pair:
         await send({"type": "websocket.accept"})
         while True:
             message = await receive()
-            self.heard.append(message)
+            self.received.append(message)
             if message["type"] == "websocket.disconnect":
                 return
             await send({"type": "websocket.close", "code": 4400})
@@ -92,7 +92,7 @@ class Pair:
         self.server.data_received(
             b"".join(each.serialize(mask=True, extensions=[]) for each in frames)
         )
-        await turns()
+        await run_loop_iterations()
 
     @property
     def close_code(self) -> int | None:
@@ -100,104 +100,112 @@ class Pair:
         close = self.client.close_rcvd
         return None if close is None else close.code
 
-    def lose(self) -> None:
+    def lose_connection(self) -> None:
         """What a transport says at its end."""
         self.server.connection_lost(None)
 
 
-async def turns() -> None:
+async def run_loop_iterations() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-async def pair(anyio_backend: str) -> Pair:
+async def connected_pair(anyio_backend: str) -> ConnectedPair:
     """Whose handshake is over."""
-    pair = Pair()
+    pair = ConnectedPair()
     pair.client.send_request(pair.client.connect())
     pair.server.data_received(b"".join(pair.client.data_to_send()))
-    await turns()
+    await run_loop_iterations()
     assert pair.client.handshake_exc is None
-    pair.transport.done.clear()
+    pair.transport.calls.clear()
     return pair
 
 
-async def test_after_a_frame_that_is_too_large_the_rest_is_read_and_forgotten(pair: Pair) -> None:
-    pair.server.close_timeout = 0.05
+async def test_after_a_frame_that_is_too_large_the_rest_is_read_and_forgotten(
+    connected_pair: ConnectedPair,
+) -> None:
+    connected_pair.server.close_timeout = 0.05
     whole = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
-    pair.server.data_received(whole[:500])
-    await turns()
+    connected_pair.server.data_received(whole[:500])
+    await run_loop_iterations()
     in_order = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.done) == (1009, in_order)
-    pair.server.data_received(whole[500:])
-    await pair.send(PLEASE_CLOSE, PING, NO_TEXT, CLOSE)
-    assert pair.transport.done == in_order
-    assert [(each["type"], each["code"]) for each in pair.heard] == [("websocket.disconnect", 1009)]
+    assert (connected_pair.close_code, connected_pair.transport.calls) == (1009, in_order)
+    connected_pair.server.data_received(whole[500:])
+    await connected_pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
+    assert connected_pair.transport.calls == in_order
+    assert [(each["type"], each["code"]) for each in connected_pair.received] == [
+        ("websocket.disconnect", 1009)
+    ]
     await asyncio.sleep(0.1)
-    assert pair.transport.done == [*in_order, "abort"]
+    assert connected_pair.transport.calls == [*in_order, "abort"]
 
 
-async def test_who_closes_their_side_is_not_waited_for(pair: Pair) -> None:
-    pair.server.close_timeout = 0.05
-    await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
-    pair.lose()
+async def test_who_closes_their_side_is_not_waited_for(connected_pair: ConnectedPair) -> None:
+    connected_pair.server.close_timeout = 0.05
+    await connected_pair.send(Frame(Opcode.TEXT, TOO_LARGE))
+    connected_pair.lose_connection()
     await asyncio.sleep(0.1)
-    assert "abort" not in pair.transport.done
+    assert "abort" not in connected_pair.transport.calls
 
 
 @pytest.mark.parametrize(
-    ("others", "code"), [((), 1007), ((PING,), 1007), ((PLEASE_CLOSE,), 1007), ((CLOSE,), 1000)]
+    ("others", "code"), [((), 1007), ((PING,), 1007), ((CLOSE_REQUEST,), 1007), ((CLOSE,), 1000)]
 )
 async def test_what_comes_along_with_what_cannot_be_read_does_no_harm(
-    pair: Pair, others: tuple[Frame, ...], code: int
+    connected_pair: ConnectedPair, others: tuple[Frame, ...], code: int
 ) -> None:
-    await pair.send(NO_TEXT, *others)
-    assert (pair.close_code, pair.transport.done) == (
+    await connected_pair.send(INVALID_UTF8, *others)
+    assert (connected_pair.close_code, connected_pair.transport.calls) == (
         code,
         ["write", "write_eof", "resume_reading"],
     )
-    assert [each["type"] for each in pair.heard] == ["websocket.disconnect"]
+    assert [each["type"] for each in connected_pair.received] == ["websocket.disconnect"]
 
 
-async def test_at_a_stop_a_client_is_told_and_then_cut_off(pair: Pair) -> None:
-    pair.server.start_keepalive()
-    pair.server.shutdown()
-    await turns()
+async def test_at_a_stop_a_client_is_told_and_then_cut_off(connected_pair: ConnectedPair) -> None:
+    connected_pair.server.start_keepalive()
+    connected_pair.server.shutdown()
+    await run_loop_iterations()
     in_order = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.done) == (1012, in_order)
-    assert [each["code"] for each in pair.heard] == [1012]
-    assert pair.server.ping_timer is None
-    await pair.send(PLEASE_CLOSE, PING)
-    assert pair.transport.done == in_order
+    assert (connected_pair.close_code, connected_pair.transport.calls) == (1012, in_order)
+    assert [each["code"] for each in connected_pair.received] == [1012]
+    assert connected_pair.server.ping_timer is None
+    await connected_pair.send(CLOSE_REQUEST, PING)
+    assert connected_pair.transport.calls == in_order
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*in_order, "abort"]
+    assert connected_pair.transport.calls == [*in_order, "abort"]
 
 
-async def test_a_stop_leaves_a_client_alone_that_is_closing(pair: Pair) -> None:
+async def test_a_stop_leaves_a_client_alone_that_is_closing(connected_pair: ConnectedPair) -> None:
     """Its answer may wait for room in its buffers, and then the connection is still there."""
-    await pair.send(CLOSE)
-    before = list(pair.transport.done)
-    assert (pair.close_code, set(before)) == (1000, {"write", "close"})
-    pair.server.shutdown()
+    await connected_pair.send(CLOSE)
+    before = list(connected_pair.transport.calls)
+    assert (connected_pair.close_code, set(before)) == (1000, {"write", "close"})
+    connected_pair.server.shutdown()
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*before, "abort"]
+    assert connected_pair.transport.calls == [*before, "abort"]
 
 
-async def test_a_stop_lets_a_client_read_why_the_app_has_closed(pair: Pair) -> None:
-    await pair.send(PLEASE_CLOSE)
-    assert pair.close_code == 4400
-    before = list(pair.transport.done)
-    pair.server.shutdown()
-    await turns()
-    assert pair.transport.done == before
+async def test_a_stop_lets_a_client_read_why_the_app_has_closed(
+    connected_pair: ConnectedPair,
+) -> None:
+    await connected_pair.send(CLOSE_REQUEST)
+    assert connected_pair.close_code == 4400
+    before = list(connected_pair.transport.calls)
+    connected_pair.server.shutdown()
+    await run_loop_iterations()
+    assert connected_pair.transport.calls == before
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*before, "abort"]
+    assert connected_pair.transport.calls == [*before, "abort"]
 
 
-async def test_what_is_too_large_ends_the_wait_for_the_clients_answer(pair: Pair) -> None:
-    await pair.send(PLEASE_CLOSE)
-    first = pair.server.close_timer
+async def test_what_is_too_large_ends_the_wait_for_the_clients_answer(
+    connected_pair: ConnectedPair,
+) -> None:
+    await connected_pair.send(CLOSE_REQUEST)
+    first = connected_pair.server.close_timer
     assert first is not None
-    await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
+    await connected_pair.send(Frame(Opcode.TEXT, TOO_LARGE))
     assert first.cancelled()
-    assert pair.close_code == 4400
+    assert connected_pair.close_code == 4400

@@ -19,7 +19,7 @@ from tests.factories import NOW, add_workspace
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
@@ -31,7 +31,7 @@ def test_our_lines_are_json_objects(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     structlog.stdlib.get_logger("app.db").info("migrated", revision="0001", name="Zoë\n")
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert list(line) == ["timestamp", "level", "logger", "event", "revision", "name"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line["timestamp"]))
     assert without_time(line) == {
@@ -48,7 +48,7 @@ def test_lines_of_libraries_look_the_same(capsys: pytest.CaptureFixture[str]) ->
     logging.getLogger("uvicorn.error").info("Started server process [%d]", 42)
     logging.getLogger("apscheduler").warning("Late")
 
-    assert [without_time(line) for line in lines(capsys)] == [
+    assert [without_time(line) for line in log_lines(capsys)] == [
         {"level": "info", "logger": "uvicorn.error", "event": "Started server process [42]"},
         {"level": "warning", "logger": "apscheduler", "event": "Late"},
     ]
@@ -62,7 +62,7 @@ def test_a_server_that_configured_its_own_logging_is_taken_over(
     logging.getLogger("uvicorn.error").info("Started")
     logging.getLogger("uvicorn.access").info('127.0.0.1 - "GET /?key=secret HTTP/1.1" 200')
 
-    assert [line["event"] for line in lines(capsys)] == ["Started"]
+    assert [line["event"] for line in log_lines(capsys)] == ["Started"]
 
 
 def test_configuring_again_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +70,7 @@ def test_configuring_again_writes_each_line_once(capsys: pytest.CaptureFixture[s
     configure_logging("info", "json")
     structlog.stdlib.get_logger("app").info("once")
 
-    assert [line["event"] for line in lines(capsys)] == ["once"]
+    assert [line["event"] for line in log_lines(capsys)] == ["once"]
 
 
 def test_nothing_below_the_level_is_written(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_nothing_below_the_level_is_written(capsys: pytest.CaptureFixture[str]) 
     log.warning("loud")
     logging.getLogger("uvicorn.error").info("quiet")
 
-    assert [line["event"] for line in lines(capsys)] == ["loud"]
+    assert [line["event"] for line in log_lines(capsys)] == ["loud"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_libraries_do_not_tell_their_data_at_debug(
     logging.getLogger(name).debug("parameters: %s", ["content"])
     structlog.stdlib.get_logger("app").debug("ours")
 
-    assert [line["event"] for line in lines(capsys)] == ["ours"]
+    assert [line["event"] for line in log_lines(capsys)] == ["ours"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -149,7 +149,7 @@ def test_ids_are_not_taken_for_secrets(capsys: pytest.CaptureFixture[str]) -> No
         "seen", post="f47ac10b-58cc-4372-a567-0e02b2c3d479", request_id="0000cafe"
     )
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert (line["post"], line["request_id"]) == (
         "f47ac10b-58cc-4372-a567-0e02b2c3d479",
         "0000cafe",

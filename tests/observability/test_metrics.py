@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
-WORKER = """
+WORKER_SCRIPT = """
 import os, sys
 from app.observability.metrics import Metrics, render_metrics
 metrics = Metrics()
@@ -35,11 +35,11 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def names(text: bytes) -> set[str]:
+def sample_names(text: bytes) -> set[str]:
     return {name for name, _ in samples(text)}
 
 
-def count(metrics: Metrics, **request: object) -> None:
+def count_request(metrics: Metrics, **request: object) -> None:
     facts = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
     metrics.request_started()
     metrics.request_finished(**{**facts, **request})  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def count(metrics: Metrics, **request: object) -> None:
 
 def test_two_apps_in_one_process_count_for_themselves() -> None:
     one, other = Metrics(), Metrics()
-    count(one)
+    count_request(one)
 
     labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
     counted = ("post_results_http_requests_total", frozenset(labels.items()))
@@ -57,7 +57,7 @@ def test_two_apps_in_one_process_count_for_themselves() -> None:
 
 def test_requests_in_progress_are_those_that_started_and_did_not_finish() -> None:
     metrics = Metrics()
-    count(metrics)
+    count_request(metrics)
     metrics.request_started()
     metrics.request_started()
 
@@ -67,9 +67,9 @@ def test_requests_in_progress_are_those_that_started_and_did_not_finish() -> Non
 
 def test_refusals_for_a_rate_limit_are_counted() -> None:
     metrics = Metrics()
-    count(metrics, status=429)
-    count(metrics, status=429, api=None)
-    count(metrics, status=401)
+    count_request(metrics, status=429)
+    count_request(metrics, status=429, api=None)
+    count_request(metrics, status=401)
 
     found = samples(render_metrics(metrics))
     name = "post_results_rate_limited_requests_total"
@@ -80,7 +80,7 @@ def test_refusals_for_a_rate_limit_are_counted() -> None:
 def test_whatever_a_caller_invents_falls_under_one_label() -> None:
     metrics = Metrics()
     for number in range(100):
-        count(metrics, method=f"METHOD{number}", route=None)
+        count_request(metrics, method=f"METHOD{number}", route=None)
         metrics.operation_finished(f"type{number}", f"CODE{number}")
 
     found = samples(render_metrics(metrics))
@@ -106,7 +106,7 @@ def test_an_operation_has_the_code_of_its_error(code: str | None, label: str) ->
 def test_the_process_and_the_platform_are_described() -> None:
     text = render_metrics(Metrics())
 
-    assert {"process_resident_memory_bytes", "python_info"} <= names(text)
+    assert {"process_resident_memory_bytes", "python_info"} <= sample_names(text)
     assert METRICS_CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -128,7 +128,7 @@ def test_what_is_overdue_is_shown_as_it_was_read_and_by_whichever_process(
 def test_any_process_shows_the_sum_of_all(tmp_path: Path) -> None:
     def worker(requests: int, task: str) -> bytes:
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", WORKER, str(requests), task]
+        command = [sys.executable, "-c", WORKER_SCRIPT, str(requests), task]
         return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
 
     worker(3, "dies")

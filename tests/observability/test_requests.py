@@ -20,7 +20,7 @@ from tests.http.asgi import http_client, make_rate_limits, render_error, steppin
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
-READ = RequestRecord(
+READ_REQUEST = RequestRecord(
     request_id="0000cafe",
     method="POST",
     route="/graphql",
@@ -38,7 +38,7 @@ READ = RequestRecord(
     is_latency_measured=True,
 )
 
-UNMATCHED = RequestRecord(
+UNMATCHED_REQUEST = RequestRecord(
     request_id="0000beef",
     method="BREW",
     route=None,
@@ -57,7 +57,7 @@ UNMATCHED = RequestRecord(
 )
 
 
-def told_of(*requests: RequestRecord) -> Metrics:
+def metrics_for(*requests: RequestRecord) -> Metrics:
     metrics = Metrics()
     observer = RequestRecorder(metrics)
     for request in requests:
@@ -66,7 +66,7 @@ def told_of(*requests: RequestRecord) -> Metrics:
     return metrics
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     for line in found:
         del line["timestamp"], line["logger"]
@@ -75,9 +75,9 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
-    told_of(READ, UNMATCHED)
+    metrics_for(READ_REQUEST, UNMATCHED_REQUEST)
 
-    assert lines(capsys) == [
+    assert log_lines(capsys) == [
         {
             "level": "info",
             "event": "request",
@@ -141,8 +141,8 @@ async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
 
 
 def test_requests_are_counted_and_timed_by_what_they_were() -> None:
-    held_back = replace(READ, duration=timedelta(seconds=30), is_latency_measured=False)
-    registry = told_of(READ, READ, UNMATCHED, held_back).registry
+    held_back = replace(READ_REQUEST, duration=timedelta(seconds=30), is_latency_measured=False)
+    registry = metrics_for(READ_REQUEST, READ_REQUEST, UNMATCHED_REQUEST, held_back).registry
 
     read = {"api": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
     unmatched = {"api": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
@@ -157,7 +157,7 @@ def test_requests_are_counted_and_timed_by_what_they_were() -> None:
 
 
 def test_operations_are_counted_by_their_type_and_first_error() -> None:
-    registry = told_of(READ, UNMATCHED).registry
+    registry = metrics_for(READ_REQUEST, UNMATCHED_REQUEST).registry
 
     name = "post_results_graphql_operations_total"
     assert registry.get_sample_value(name, {"type": "query", "code": "not_found"}) == 1
@@ -171,9 +171,9 @@ async def test_a_log_that_is_switched_to_errors_holds_no_successful_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("error", "json")
-    told_of(READ)
+    metrics_for(READ_REQUEST)
 
-    assert lines(capsys) == []
+    assert log_lines(capsys) == []
 
 
 async def test_the_door_of_a_request_is_told_by_the_real_observer(
@@ -191,7 +191,7 @@ async def test_the_door_of_a_request_is_told_by_the_real_observer(
     async with http_client(requests) as client:
         await client.get("/anything?at=all")
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert (line["path"], line["status"], line["bytes"]) == ("/anything", 200, 5)
     in_progress = "post_results_http_requests_in_progress"
     assert metrics.registry.get_sample_value(in_progress) == 0

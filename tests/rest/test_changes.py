@@ -29,7 +29,7 @@ DAY_BEFORE = "2026-04-14T15:00:00.000Z"
 AN_HOUR_LATER = "2026-04-15T16:00:00.000Z"
 
 
-def every_kind() -> Iterable[Event]:
+def all_event_kinds() -> Iterable[Event]:
     """As the domain tells of a post on two accounts, and of one of them."""
     post = make_post([queued(LATER), queued(LATER)], id=POST)
     yield from post_events(None, post)
@@ -44,23 +44,23 @@ def every_kind() -> Iterable[Event]:
     )
 
 
-def of_post(type_: str, **values: object) -> dict[str, Any]:
-    return entry(type_, str(POST), None, None, values)
+def post_entry(type_: str, **values: object) -> dict[str, Any]:
+    return change_entry(type_, str(POST), None, None, values)
 
 
-def of_destination(type_: str, number: int, **values: object) -> dict[str, Any]:
-    return entry(type_, str(POST), DESTINATIONS[number - 1], number, values)
+def destination_entry(type_: str, number: int, **values: object) -> dict[str, Any]:
+    return change_entry(type_, str(POST), DESTINATIONS[number - 1], number, values)
 
 
-def of_account(type_: str, **values: object) -> dict[str, Any]:
-    return entry(type_, None, None, 2, values)
+def account_entry(type_: str, **values: object) -> dict[str, Any]:
+    return change_entry(type_, None, None, 2, values)
 
 
-def entry(
+def change_entry(
     type_: str,
     post: str | None,
     destination: str | None,
-    on: int | None,
+    account_id: int | None,
     values: dict[str, object],
 ) -> dict[str, Any]:
     """But for its cursor, which stands before it."""
@@ -69,15 +69,15 @@ def entry(
         "operation": "createPost",
         "post_id": post,
         "destination_id": destination,
-        "account_id": on,
+        "account_id": account_id,
         "values": values,
         "api_key_id": str(KEY),
         "happened_at": "2026-04-15T15:00:00.007Z",
     }
 
 
-def added(number: int) -> dict[str, Any]:
-    return of_destination(
+def destination_added_entry(number: int) -> dict[str, Any]:
+    return destination_entry(
         "destination.added",
         number,
         account_id=number,
@@ -98,8 +98,8 @@ def added(number: int) -> dict[str, Any]:
     )
 
 
-EVERY_KIND = [
-    of_post(
+ALL_ENTRIES = [
+    post_entry(
         "post.created",
         content="Spring sale",
         scheduled_for=AN_HOUR_LATER,
@@ -115,26 +115,26 @@ EVERY_KIND = [
         updated_at=DAY_BEFORE,
         status="scheduled",
     ),
-    added(1),
-    added(2),
-    of_post("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
-    of_destination("destination.removed", 2),
-    of_destination(
+    destination_added_entry(1),
+    destination_added_entry(2),
+    post_entry("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
+    destination_entry("destination.removed", 2),
+    destination_entry(
         "destination.duplicated",
         1,
         platform_post_id="2",
         platform_post_url=None,
         published_at=format_instant(NOW),
     ),
-    of_post(
+    post_entry(
         "post.deleted",
         version=5,
         deleted_at=format_instant(NOW),
         updated_at=format_instant(NOW),
     ),
-    of_destination("destination.changed", 1, updated_at=format_instant(NOW)),
-    of_destination("destination.changed", 2, updated_at=format_instant(NOW)),
-    of_account(
+    destination_entry("destination.changed", 1, updated_at=format_instant(NOW)),
+    destination_entry("destination.changed", 2, updated_at=format_instant(NOW)),
+    account_entry(
         "account.connected",
         platform="x",
         account_name="@acme2",
@@ -150,7 +150,7 @@ EVERY_KIND = [
         created_at=DAY_BEFORE,
         updated_at=DAY_BEFORE,
     ),
-    of_account("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
+    account_entry("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
 ]
 
 
@@ -161,14 +161,15 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
     await append_test_events(
         acme.database,
         acme.workspace,
-        list(every_kind()),
+        list(all_event_kinds()),
         occurred_at=HAPPENED_AT,
         actor=KEY,
         operation="createPost",
     )
     codec = CursorCodec(bytes(32), acme.workspace, "changes")
     cursors = [
-        codec.encode(KeysetPosition(HAPPENED_AT, str(seq))) for seq in range(1, len(EVERY_KIND) + 1)
+        codec.encode(KeysetPosition(HAPPENED_AT, str(seq)))
+        for seq in range(1, len(ALL_ENTRIES) + 1)
     ]
 
     data = success_data(await acme.client.get("/v1/changes"))
@@ -176,7 +177,8 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
     assert ordered_json(data) == ordered_json(
         {
             "changes": [
-                {"cursor": cursor, **each} for cursor, each in zip(cursors, EVERY_KIND, strict=True)
+                {"cursor": cursor, **each}
+                for cursor, each in zip(cursors, ALL_ENTRIES, strict=True)
             ],
             "cursor": cursors[-1],
             "has_more": False,

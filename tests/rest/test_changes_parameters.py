@@ -19,25 +19,25 @@ from tests.factories import NOW, add_api_key, add_post
 from tests.rest.envelope import check_envelope, failure_error, ordered_json, success_data
 from tests.rest.write_requests import non_retryable_error
 
-UUID_FORM = (
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
-BAD_CURSOR = (
+BAD_CURSOR_MESSAGE = (
     "after is not a cursor of this list in this order."
     " Pass one that an earlier page returned, unchanged, or leave it out."
 )
-RESYNC = (
+RESYNC_MESSAGE = (
     "The changes after this cursor are not kept any more. Read anew what you need, and go on from"
     " the latest cursor."
 )
 
 
-async def ask(client: Client, query: str = "") -> dict[str, Any]:
+async def get_changes(client: Client, query: str = "") -> dict[str, Any]:
     data: dict[str, Any] = success_data(await client.get(f"/v1/changes?{query}"))
     return data
 
 
-def contents(data: dict[str, Any]) -> list[str]:
+def change_contents(data: dict[str, Any]) -> list[str]:
     return [each["values"]["content"] for each in data["changes"]]
 
 
@@ -45,13 +45,13 @@ async def test_pages_follow_each_other_until_there_is_no_more(acme: Tenant) -> N
     await append_test_events(acme.database, acme.workspace, numbered_events(105))
     expected = [str(number) for number in range(1, 106)]
     for query, size in (("", 20), ("limit=1", 1), ("limit=7", 7), ("limit=100", 100)):
-        data = await ask(acme.client, query)
-        found = contents(data)
+        data = await get_changes(acme.client, query)
+        found = change_contents(data)
         while data["has_more"]:
             assert len(data["changes"]) == size
             assert data["cursor"] == data["changes"][-1]["cursor"]
-            data = await ask(acme.client, f"{query}&after={data['cursor']}")
-            found += contents(data)
+            data = await get_changes(acme.client, f"{query}&after={data['cursor']}")
+            found += change_contents(data)
             if size == 1 and len(found) == 10:
                 break
         assert found == expected[: len(found)]
@@ -59,7 +59,7 @@ async def test_pages_follow_each_other_until_there_is_no_more(acme: Tenant) -> N
     assert data["cursor"] == data["latest_cursor"]
 
 
-ASKED = {
+FILTER_QUERIES = {
     "types=post.created": "a",
     "types=post.created,post.deleted": "ad",
     "types=post.created&types=post.deleted": "ad",
@@ -89,11 +89,11 @@ async def test_what_is_asked_for_is_what_is_told(acme: Tenant) -> None:
     events = [Event(kind=kind, post_id=of, changes={}) for kind, of in kinds]
     await append_test_events(acme.database, acme.workspace, events)
     names = dict(zip([kind.value for kind, _ in kinds], "abcd", strict=True))
-    whole = await ask(acme.client)
+    whole = await get_changes(acme.client)
 
-    for query, expected in ASKED.items():
+    for query, expected in FILTER_QUERIES.items():
         asked = query.format(post=post, POST=str(post).upper(), other=uuid4())
-        data = await ask(acme.client, asked)
+        data = await get_changes(acme.client, asked)
         found = "".join(names[each["type"]] for each in data["changes"])
         assert (query, found) == (query, expected)
         assert data["latest_cursor"] == whole["latest_cursor"]
@@ -102,7 +102,7 @@ async def test_what_is_asked_for_is_what_is_told(acme: Tenant) -> None:
         assert (data["cursor"] == whole["cursor"]) is not data["has_more"]
 
 
-KINDS = (
+KIND_NAMES = (
     "post.created, post.changed, post.deleted, destination.added, destination.changed,"
     " destination.removed, destination.duplicated, account.connected, account.changed"
 )
@@ -121,7 +121,7 @@ async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
         },
         **{
             f"types={types}": non_retryable_error(
-                "validation_error", "types", f"types must be one of {KINDS}; it is '{word}'."
+                "validation_error", "types", f"types must be one of {KIND_NAMES}; it is '{word}'."
             )
             for types, word in (
                 ("POST_CREATED", "POST_CREATED"),
@@ -132,12 +132,12 @@ async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
         },
         **{
             f"post_id={id_}": non_retryable_error(
-                "invalid_id", "post_id", f"post_id: {UUID_FORM}", UUID_FORM
+                "invalid_id", "post_id", f"post_id: {UUID_MESSAGE}", UUID_MESSAGE
             )
             for id_ in ("x", "f47ac10b58cc4372a5670e02b2c3d479", "1")
         },
         **{
-            f"after={cursor}": non_retryable_error("bad_cursor", "after", BAD_CURSOR)
+            f"after={cursor}": non_retryable_error("bad_cursor", "after", BAD_CURSOR_MESSAGE)
             for cursor in ("x", "0", "%00", "%C3%A9", "A" * 5000, "null", "%F0%9F%8E%89")
         },
     }
@@ -151,7 +151,7 @@ async def test_what_cannot_be_asked_is_refused_by_name(acme: Tenant) -> None:
 async def test_cursors_that_are_changed_or_of_another_list_are_refused(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(2))
     await add_post(acme.database, acme.workspace)
-    cursor = (await ask(acme.client))["cursor"]
+    cursor = (await get_changes(acme.client))["cursor"]
     lists = await acme.client.query(
         "{ posts { pageInfo { endCursor } } a: posts(orderBy: {field: UPDATED_AT})"
         " { pageInfo { endCursor } } }"
@@ -159,10 +159,10 @@ async def test_cursors_that_are_changed_or_of_another_list_are_refused(acme: Ten
     of_others = [each["pageInfo"]["endCursor"] for each in lists.values()]
     for bad in (*of_others, cursor[:-1], f"{cursor}=", cursor[::-1], f"{cursor}A", f" {cursor}"):
         error = failure_error(await acme.client.get(f"/v1/changes?after={bad}"), 400)
-        assert error == non_retryable_error("bad_cursor", "after", BAD_CURSOR)
+        assert error == non_retryable_error("bad_cursor", "after", BAD_CURSOR_MESSAGE)
 
 
-async def resync_is_required(tenant: Tenant, cursor: str) -> bool:
+async def assert_resync_required(tenant: Tenant, cursor: str) -> bool:
     """At both doors, each with the whole refusal."""
     answer = await tenant.client.execute(
         "query ($after: String) { changes(after: $after) { endCursor } }", after=cursor
@@ -173,33 +173,33 @@ async def resync_is_required(tenant: Tenant, cursor: str) -> bool:
         return False
     error = failure_error(response, 410)
     assert ordered_json(error) == ordered_json(
-        non_retryable_error("resync_required", "after", RESYNC)
+        non_retryable_error("resync_required", "after", RESYNC_MESSAGE)
     )
     assert check_envelope(response)["error"] == error
     assert response.headers["Cache-Control"] == "no-store"
     (refusal,) = answer["errors"]
     assert answer["data"] == {"changes": None}
-    assert (refusal["message"], refusal["path"]) == (RESYNC, ["changes"])
+    assert (refusal["message"], refusal["path"]) == (RESYNC_MESSAGE, ["changes"])
     assert refusal["extensions"] == {"code": "RESYNC_REQUIRED", "field": "after"}
     return True
 
 
 async def test_where_changes_are_forgotten_all_must_be_read_anew(acme: Tenant) -> None:
-    start = (await ask(acme.client))["cursor"]
+    start = (await get_changes(acme.client))["cursor"]
     await append_test_events(acme.database, acme.workspace, numbered_events(4))
-    cursors = [start, *(each["cursor"] for each in (await ask(acme.client))["changes"])]
-    assert [await resync_is_required(acme, each) for each in cursors] == [False] * 5
+    cursors = [start, *(each["cursor"] for each in (await get_changes(acme.client))["changes"])]
+    assert [await assert_resync_required(acme, each) for each in cursors] == [False] * 5
 
     await acme.database.write(partial(delete_events, workspace_id=acme.workspace, last_seq=2))
 
     before = await all_rows(acme.database)
-    assert [await resync_is_required(acme, each) for each in cursors] == [
+    assert [await assert_resync_required(acme, each) for each in cursors] == [
         *[True] * 3,
         *[False] * 2,
     ]
     assert await all_rows(acme.database) == before
-    assert contents(await ask(acme.client)) == ["3", "4"]
-    assert contents(await ask(acme.client, f"after={cursors[3]}")) == ["4"]
+    assert change_contents(await get_changes(acme.client)) == ["3", "4"]
+    assert change_contents(await get_changes(acme.client, f"after={cursors[3]}")) == ["4"]
 
 
 async def test_a_cursor_from_before_a_backup_was_restored_is_of_another_history(
@@ -209,10 +209,10 @@ async def test_a_cursor_from_before_a_backup_was_restored_is_of_another_history(
     await append_test_events(
         acme.database, acme.workspace, numbered_events(2), occurred_at=NOW + timedelta(seconds=1)
     )
-    cursors = [each["cursor"] for each in (await ask(acme.client))["changes"]]
+    cursors = [each["cursor"] for each in (await get_changes(acme.client))["changes"]]
     await delete_events_after(acme.database, acme.workspace, last_seq=1)
     for _ in range(3):
-        required = [await resync_is_required(acme, each) for each in cursors]
+        required = [await assert_resync_required(acme, each) for each in cursors]
         assert required == [False, True, True]
         await append_test_events(
             acme.database, acme.workspace, numbered_events(1), occurred_at=NOW + timedelta(hours=1)
@@ -224,10 +224,10 @@ async def test_cursors_of_one_door_are_good_at_the_other(acme: Tenant) -> None:
         "query ($after: String) { changes(after: $after, first: 2)"
         " { nodes { cursor values } endCursor latestCursor } }"
     )
-    start = (await ask(acme.client))["latest_cursor"]
+    start = (await get_changes(acme.client))["latest_cursor"]
     await append_test_events(acme.database, acme.workspace, numbered_events(7))
     graphql = (await acme.client.query(document, after=start))["changes"]
-    rest = await ask(acme.client, f"limit=2&after={start}")
+    rest = await get_changes(acme.client, f"limit=2&after={start}")
     assert graphql["nodes"] == [
         {"cursor": each["cursor"], "values": each["values"]} for each in rest["changes"]
     ]
@@ -236,7 +236,7 @@ async def test_cursors_of_one_door_are_good_at_the_other(acme: Tenant) -> None:
         rest["latest_cursor"],
     )
     for cursor in (graphql["nodes"][0]["cursor"], graphql["endCursor"], graphql["latestCursor"]):
-        there = contents(await ask(acme.client, f"limit=2&after={cursor}"))
+        there = change_contents(await get_changes(acme.client, f"limit=2&after={cursor}"))
         here = (await acme.client.query(document, after=cursor))["changes"]["nodes"]
         assert there == [each["values"]["content"] for each in here]
 
@@ -284,7 +284,7 @@ async def test_who_has_the_page_already_is_told_so_until_something_happens(acme:
 
 async def test_a_later_service_on_the_same_database_takes_the_same_cursors(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(3))
-    cursor = (await ask(acme.client))["changes"][0]["cursor"]
+    cursor = (await get_changes(acme.client))["changes"][0]["cursor"]
     key = await add_api_key(acme.database, acme.workspace)
     async with app_client(acme.database, token=key.token) as client:
-        assert contents(await ask(client, f"after={cursor}")) == ["2", "3"]
+        assert change_contents(await get_changes(client, f"after={cursor}")) == ["2", "3"]

@@ -23,10 +23,10 @@ from tests.rest.write_requests import (
 
 BODY = {"content": "Idea", "draft": True}
 BULK = {"posts": [BODY, {"content": 5}]}
-REUSED = "This idempotency key was used for another request."
+REUSED_MESSAGE = "This idempotency key was used for another request."
 
 
-async def count(acme: Tenant) -> int:
+async def count_posts(acme: Tenant) -> int:
     return int(success_data(await acme.client.get("/v1/posts"))["total"])
 
 
@@ -42,10 +42,10 @@ async def test_a_key_creates_once_and_gives_the_same_answer(
         acme, "POST", path, in_other_words, status=status, Idempotency_Key="k 1"
     )
     assert ordered_json(again) == ordered_json(first)
-    assert await count(acme) == 1
+    assert await count_posts(acme) == 1
 
     await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k 2")
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ async def test_a_key_of_another_request_is_refused(
         non_retryable_error(
             "idempotency_key_reused",
             "Idempotency-Key",
-            f"Idempotency-Key: {REUSED}",
-            REUSED,
+            f"Idempotency-Key: {REUSED_MESSAGE}",
+            REUSED_MESSAGE,
         )
     )
 
 
 @only_on_postgresql
 async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(acme: Tenant) -> None:
-    async def running(session: WriteSession) -> dict[str, Any]:
+    async def repeat_while_running(session: WriteSession) -> dict[str, Any]:
         assert await lock_idempotency_key(
             session, acme.workspace, "createPost", "given:k1", wait=False
         )
@@ -84,7 +84,7 @@ async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(ac
         assert await all_rows(acme.database) == before
         return failure_error(response, 409)
 
-    error = await acme.database.write(running)
+    error = await acme.database.write(repeat_while_running)
 
     message = "A request with this idempotency key is running just now."
     assert ordered_json(error) == ordered_json(
@@ -98,7 +98,7 @@ async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(ac
 async def test_a_key_is_forgotten_after_a_day_and_is_that_of_its_operation(acme: Tenant) -> None:
     await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
     await expect_success(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
     key = await add_api_key(acme.database, acme.workspace)
     for later, posts in ((timedelta(hours=23, minutes=59), 2), (timedelta(hours=24), 3)):
         async with app_client(acme.database, token=key.token, now=NOW + later) as client:
@@ -110,7 +110,7 @@ async def test_a_key_is_forgotten_after_a_day_and_is_that_of_its_operation(acme:
                 Idempotency_Key="k1",
             )
         assert response.status_code == 201
-        assert await count(acme) == posts
+        assert await count_posts(acme) == posts
 
 
 @pytest.mark.parametrize("key", ["", " ", "a" * 256, "a\tb", "\x7f"])
@@ -141,7 +141,7 @@ async def test_the_same_body_within_ten_seconds_creates_once(
     assert ordered_json(
         await expect_success(acme, "POST", f"/api{path}", body, status=status)
     ) == ordered_json(first)
-    assert await count(acme) == 1
+    assert await count_posts(acme) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ async def test_other_bytes_or_a_header_are_another_request(
     first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
     second = await expect_success(acme, "POST", "/v1/posts", body, status=201, **headers)
     assert first["id"] != second["id"]
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
 
 
 @pytest.mark.parametrize("value", ["0", "true", ""])
@@ -199,7 +199,7 @@ async def test_what_comes_at_the_same_time_is_created_once(acme: Tenant) -> None
     answers = await asyncio.gather(*(send_json(acme, "POST", "/v1/posts", BODY) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["data"]["id"] for answer in answers}) == 1
-    assert await count(acme) == 1
+    assert await count_posts(acme) == 1
 
 
 async def test_a_refusal_is_not_remembered(acme: Tenant) -> None:
@@ -223,7 +223,7 @@ async def test_the_same_body_creates_anew_once_its_post_is_deleted(
         ) == ordered_json(first)
         (post,) = success_data(await acme.client.get("/v1/posts"))["posts"]
         await expect_success(acme, "DELETE", f"/v1/posts/{post['id']}")
-    assert await count(acme) == 0
+    assert await count_posts(acme) == 0
 
 
 async def test_a_key_never_creates_again_what_was_deleted_since(acme: Tenant) -> None:

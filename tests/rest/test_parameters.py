@@ -37,26 +37,26 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def request(*pairs: tuple[str, str], **path: str) -> Request:
+def make_request(*pairs: tuple[str, str], **path: str) -> Request:
     query = urlencode(pairs).encode()
     return Request({"type": "http", "query_string": query, "path_params": path})
 
 
-def filter_of(*pairs: tuple[str, str]) -> dict[str, object]:
+def parse_filter(*pairs: tuple[str, str]) -> dict[str, object]:
     """The filters that are set."""
-    variables = parameters.post_list_variables(request(*pairs))
+    variables = parameters.post_list_variables(make_request(*pairs))
     assert isinstance(variables["filter"], dict)
     return {name: value for name, value in variables["filter"].items() if value is not None}
 
 
-def refused(*pairs: tuple[str, str]) -> tuple[str | None, str]:
+def parse_error(*pairs: tuple[str, str]) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as caught:
-        parameters.post_list_variables(request(*pairs))
+        parameters.post_list_variables(make_request(*pairs))
     return caught.value.argument, caught.value.message
 
 
 def test_without_parameters_a_list_is_the_first_twenty_newest() -> None:
-    assert parameters.post_list_variables(request()) == DEFAULTS
+    assert parameters.post_list_variables(make_request()) == DEFAULTS
 
 
 def test_an_empty_value_is_as_good_as_none() -> None:
@@ -79,20 +79,23 @@ def test_an_empty_value_is_as_good_as_none() -> None:
         "limit",
         "offset",
     )
-    assert parameters.post_list_variables(request(*((name, "") for name in names))) == DEFAULTS
+    assert parameters.post_list_variables(make_request(*((name, "") for name in names))) == DEFAULTS
 
 
 def test_a_list_of_nothing_but_commas_is_as_good_as_none() -> None:
-    assert parameters.post_list_variables(request(("status", " , ,"))) == DEFAULTS
+    assert parameters.post_list_variables(make_request(("status", " , ,"))) == DEFAULTS
 
 
 def test_unknown_parameters_are_ignored() -> None:
-    assert parameters.post_list_variables(request(("campaign_id", "7"), ("Limit", "3"))) == DEFAULTS
+    assert (
+        parameters.post_list_variables(make_request(("campaign_id", "7"), ("Limit", "3")))
+        == DEFAULTS
+    )
 
 
 def test_every_list_parameter_has_its_place() -> None:
     assert parameters.post_list_variables(
-        request(
+        make_request(
             ("status", "failed,draft"),
             ("platform", "x, instagram"),
             ("account_id", "2280"),
@@ -134,26 +137,28 @@ def test_every_list_parameter_has_its_place() -> None:
 
 
 def test_the_old_words_for_statuses_mean_the_new_ones() -> None:
-    assert filter_of(("status", "done,queued")) == {"status": ["PUBLISHED", "SCHEDULED"]}
+    assert parse_filter(("status", "done,queued")) == {"status": ["PUBLISHED", "SCHEDULED"]}
 
 
 def test_a_repeated_list_is_joined() -> None:
-    assert filter_of(("status", "failed,draft"), ("status", "done"), ("status", "")) == {
+    assert parse_filter(("status", "failed,draft"), ("status", "done"), ("status", "")) == {
         "status": ["FAILED", "DRAFT", "PUBLISHED"]
     }
-    assert filter_of(("account_id", "2280"), ("account_id", "2282")) == {"accountId": [2280, 2282]}
+    assert parse_filter(("account_id", "2280"), ("account_id", "2282")) == {
+        "accountId": [2280, 2282]
+    }
 
 
 def test_of_any_other_repeated_parameter_the_last_counts() -> None:
     variables = parameters.post_list_variables(
-        request(("limit", "5"), ("limit", "7"), ("limit", ""))
+        make_request(("limit", "5"), ("limit", "7"), ("limit", ""))
     )
     assert variables == DEFAULTS | {"first": 7}
 
 
 @pytest.mark.parametrize("text", ["0", "101", "-1", "1.5", "abc", "+5", "5 ", "٣", "9" * 5000])
 def test_a_limit_out_of_range_is_refused(text: str) -> None:
-    argument, message = refused(("limit", text))
+    argument, message = parse_error(("limit", text))
     assert argument == "limit"
     shown = repr(text if len(text) < 40 else "9" * 40 + "…")
     assert message == f"limit must be a whole number from 1 to 100; it is {shown}."
@@ -161,7 +166,7 @@ def test_a_limit_out_of_range_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["-1", "10001", "1e3", "999999999999"])
 def test_an_offset_out_of_range_is_refused(text: str) -> None:
-    assert refused(("offset", text)) == (
+    assert parse_error(("offset", text)) == (
         "offset",
         f"offset must be a whole number from 0 to 10,000; it is '{text}'.",
     )
@@ -182,11 +187,14 @@ def test_an_offset_out_of_range_is_refused(text: str) -> None:
 def test_an_unknown_word_is_answered_with_the_known_ones(
     name: str, value: str, allowed: str
 ) -> None:
-    assert refused((name, value)) == (name, f"{name} must be one of {allowed}; it is '{value}'.")
+    assert parse_error((name, value)) == (
+        name,
+        f"{name} must be one of {allowed}; it is '{value}'.",
+    )
 
 
 def test_one_unknown_word_spoils_its_list() -> None:
-    argument, message = refused(("status", "failed,FAILED"))
+    argument, message = parse_error(("status", "failed,FAILED"))
     assert argument == "status"
     assert message.endswith("; it is 'FAILED'.")
 
@@ -205,7 +213,7 @@ def test_one_unknown_word_spoils_its_list() -> None:
     ],
 )
 def test_a_malformed_time_is_refused_by_name(name: str) -> None:
-    assert refused((name, "yesterday")) == (
+    assert parse_error((name, "yesterday")) == (
         name,
         "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
         " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC.",
@@ -215,31 +223,31 @@ def test_a_malformed_time_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize("text", ["0", "2147483648", "-5", "abc", "1.0", "007"])
 def test_an_account_id_that_cannot_be_one_is_an_invalid_id(text: str) -> None:
     with pytest.raises(InvalidId) as caught:
-        parameters.post_list_variables(request(("account_id", f"2280,{text}")))
+        parameters.post_list_variables(make_request(("account_id", f"2280,{text}")))
     assert caught.value.argument == "account_id"
     with pytest.raises(InvalidId) as caught:
-        parameters.account_id_variable(request(account_id=text))
+        parameters.account_id_variable(make_request(account_id=text))
     assert caught.value.argument == "account_id"
 
 
 def test_a_list_has_at_most_a_hundred_values() -> None:
-    assert len(filter_of(("platform", ",".join(["x"] * 100)))) == 1
-    assert refused(("platform", ",".join(["x"] * 101))) == (
+    assert len(parse_filter(("platform", ",".join(["x"] * 100)))) == 1
+    assert parse_error(("platform", ",".join(["x"] * 101))) == (
         "platform",
         "platform has 101 values; at most 100 are allowed.",
     )
 
 
 def test_an_account_id_in_a_path_is_a_number() -> None:
-    assert parameters.account_id_variable(request(account_id="2147483647")) == {
+    assert parameters.account_id_variable(make_request(account_id="2147483647")) == {
         "accountId": 2**31 - 1
     }
 
 
 def test_a_post_id_in_a_path_may_be_in_either_case() -> None:
-    assert parameters.post_id_variable(request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479")) == {
-        "postId": "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-    }
+    assert parameters.post_id_variable(
+        make_request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479")
+    ) == {"postId": "f47ac10b-58cc-4372-a567-0e02b2c3d479"}
 
 
 @pytest.mark.parametrize(
@@ -253,12 +261,12 @@ def test_a_post_id_in_a_path_may_be_in_either_case() -> None:
 )
 def test_a_post_id_in_any_other_spelling_is_an_invalid_id(text: str) -> None:
     with pytest.raises(InvalidId) as caught:
-        parameters.post_id_variable(request(post_id=text))
+        parameters.post_id_variable(make_request(post_id=text))
     assert caught.value.argument == "post_id"
 
 
 def test_without_parameters_a_report_is_over_the_month() -> None:
-    assert parameters.analytics_variables(request()) == {
+    assert parameters.analytics_variables(make_request()) == {
         "period": "MONTH",
         "from": None,
         "to": None,
@@ -267,7 +275,7 @@ def test_without_parameters_a_report_is_over_the_month() -> None:
 
 def test_a_report_may_be_over_any_period() -> None:
     assert parameters.analytics_variables(
-        request(("period", "custom"), ("from", "2026-01-01"), ("to", "2026-02-01T00:00:00Z"))
+        make_request(("period", "custom"), ("from", "2026-01-01"), ("to", "2026-02-01T00:00:00Z"))
     ) == {
         "period": "CUSTOM",
         "from": "2026-01-01T00:00:00.000Z",
@@ -277,7 +285,7 @@ def test_a_report_may_be_over_any_period() -> None:
 
 def test_an_unknown_period_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parameters.analytics_variables(request(("period", "year")))
+        parameters.analytics_variables(make_request(("period", "year")))
     assert caught.value.argument == "period"
     assert caught.value.message == (
         "period must be one of today, week, month, all, custom; it is 'year'."

@@ -41,12 +41,12 @@ NOT_FOUND = non_retryable_error(
 BEING_PUBLISHED = non_retryable_error(
     "conflict", None, "The post is being published just now. Try again when that has ended."
 )
-NOBODY_KNOWS = non_retryable_error(
+OUTCOME_UNKNOWN = non_retryable_error(
     "conflict",
     None,
     "Nobody knows whether the post was published. Look on the platform and record what you found.",
 )
-STALE = non_retryable_error(
+STALE_VERSION = non_retryable_error(
     "stale_version",
     "expected_version",
     "expected_version: The post is at version 1, not 2: somebody else changed it.",
@@ -60,24 +60,24 @@ async def account(acme: Tenant) -> AccountId:
 
 
 @pytest.fixture
-async def idea(acme: Tenant, account: AccountId) -> str:
+async def draft_path(acme: Tenant, account: AccountId) -> str:
     """The path of a draft on an account, without a time."""
-    return await path_of(acme, draft(), is_draft=True)
+    return await add_post_path(acme, draft(), is_draft=True)
 
 
 @pytest.fixture
-async def plan(acme: Tenant, account: AccountId) -> str:
+async def scheduled_path(acme: Tenant, account: AccountId) -> str:
     """The path of a post that goes out later."""
-    return await path_of(acme, queued())
+    return await add_post_path(acme, queued())
 
 
-async def path_of(acme: Tenant, state: DestinationState, **post: Any) -> str:
+async def add_post_path(acme: Tenant, state: DestinationState, **post: Any) -> str:
     destinations = {await add_account(acme.database, acme.workspace): state}
     added = await add_post(acme.database, acme.workspace, destinations, **post)
     return f"/v1/posts/{added.id}"
 
 
-async def version(acme: Tenant, path: str) -> int:
+async def current_version(acme: Tenant, path: str) -> int:
     document = "query($id: UUID!) { post(postId: $id) { version } }"
     data = await acme.client.query(document, id=path.rpartition("/")[2])
     return int(data["post"]["version"])
@@ -85,9 +85,9 @@ async def version(acme: Tenant, path: str) -> int:
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_a_patch_changes_what_it_names_and_shows_the_post(
-    acme: Tenant, idea: str, account: AccountId, prefix: str
+    acme: Tenant, draft_path: str, account: AccountId, prefix: str
 ) -> None:
-    path = idea.replace("/v1", prefix)
+    path = draft_path.replace("/v1", prefix)
     before = success_data(await acme.client.get(path))
     changes = {
         "content": "Bigger sale",
@@ -106,7 +106,7 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         {**before, **changes, "destinations": [destination], "updated_at": data["updated_at"]}
     )
     assert ordered_json(data) == ordered_json(success_data(await acme.client.get(path)))
-    assert await version(acme, path) == 2
+    assert await current_version(acme, path) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_null_empties_what_it_names(
     data = await expect_success(acme, "PATCH", f"/v1/posts/{post.id}", changes)
 
     assert data[key] == value
-    assert await version(acme, f"/v1/posts/{post.id}") == 2
+    assert await current_version(acme, f"/v1/posts/{post.id}") == 2
 
 
 @pytest.mark.parametrize("name", ["scheduled_for", "scheduled_at", "account_ids", "publish_now"])
@@ -184,16 +184,16 @@ async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: Accoun
     "body", [None, {}, {"status": "published", "post_status": "failed", "destinations": []}]
 )
 async def test_a_patch_that_names_nothing_changes_nothing(
-    acme: Tenant, plan: str, body: dict[str, Any] | None
+    acme: Tenant, scheduled_path: str, body: dict[str, Any] | None
 ) -> None:
     before = await all_rows(acme.database)
-    assert await expect_success(acme, "PATCH", plan, body) == success_data(
-        await acme.client.get(plan)
+    assert await expect_success(acme, "PATCH", scheduled_path, body) == success_data(
+        await acme.client.get(scheduled_path)
     )
     assert await all_rows(acme.database) == before
 
 
-CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
+INVALID_CHANGES: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"content": 5},
         400,
@@ -294,7 +294,7 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
             "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
         ),
     ),
-    ({"content": "Other", "expected_version": 2}, 409, STALE),
+    ({"content": "Other", "expected_version": 2}, 409, STALE_VERSION),
     (
         {"content": "Other", "expected_version": "1"},
         400,
@@ -315,20 +315,22 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "error"), CHANGES_REFUSED, ids=lambda each: str(each)[:60]
+    ("changes", "status", "error"), INVALID_CHANGES, ids=lambda each: str(each)[:60]
 )
 async def test_a_patch_that_is_wrong_is_refused_by_name(
-    acme: Tenant, plan: str, changes: dict[str, Any], status: int, error: dict[str, Any]
+    acme: Tenant, scheduled_path: str, changes: dict[str, Any], status: int, error: dict[str, Any]
 ) -> None:
     assert ordered_json(
-        await expect_error(acme, "PATCH", plan, changes, status=status)
+        await expect_error(acme, "PATCH", scheduled_path, changes, status=status)
     ) == ordered_json(error)
 
 
-async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: str) -> None:
-    await expect_success(acme, "PATCH", plan, {"content": "Other", "expected_version": 1})
+async def test_a_patch_of_the_version_that_it_saw_is_made(
+    acme: Tenant, scheduled_path: str
+) -> None:
+    await expect_success(acme, "PATCH", scheduled_path, {"content": "Other", "expected_version": 1})
     error = await expect_error(
-        acme, "PATCH", plan, {"content": "Third", "expected_version": 1}, status=409
+        acme, "PATCH", scheduled_path, {"content": "Third", "expected_version": 1}, status=409
     )
     assert error["code"] == "stale_version"
 
@@ -346,13 +348,13 @@ async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: st
         ),
         (claimed(), BEING_PUBLISHED),
         (started(), BEING_PUBLISHED),
-        (unknown(), NOBODY_KNOWS),
+        (unknown(), OUTCOME_UNKNOWN),
     ],
 )
 async def test_what_may_be_out_already_cannot_be_changed(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
-    path = await path_of(acme, state)
+    path = await add_post_path(acme, state)
     assert await expect_error(acme, "PATCH", path, {"content": "Other"}, status=409) == error
 
 
@@ -360,7 +362,7 @@ async def test_what_may_be_out_already_cannot_be_changed(
 async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
     acme: Tenant, state: DestinationState
 ) -> None:
-    path = await path_of(acme, state)
+    path = await add_post_path(acme, state)
     post_id = path.rpartition("/")[2]
 
     data = await expect_success(acme, "DELETE", path)
@@ -391,19 +393,22 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
         ),
         (claimed(), BEING_PUBLISHED),
         (started(), BEING_PUBLISHED),
-        (unknown(), NOBODY_KNOWS),
+        (unknown(), OUTCOME_UNKNOWN),
     ],
 )
 async def test_what_may_be_out_already_stays_on_record(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
-    path = await path_of(acme, state)
+    path = await add_post_path(acme, state)
     assert await expect_error(acme, "DELETE", path, status=409) == error
 
 
-async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, plan: str) -> None:
-    assert await expect_error(acme, "DELETE", plan, {"expected_version": 2}, status=409) == STALE
-    await expect_success(acme, "DELETE", plan, {"expected_version": 1})
+async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, scheduled_path: str) -> None:
+    assert (
+        await expect_error(acme, "DELETE", scheduled_path, {"expected_version": 2}, status=409)
+        == STALE_VERSION
+    )
+    await expect_success(acme, "DELETE", scheduled_path, {"expected_version": 1})
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -417,13 +422,13 @@ async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, plan: str) 
 )
 async def test_a_draft_is_scheduled_or_goes_out_at_once(
     acme: Tenant,
-    idea: str,
+    draft_path: str,
     prefix: str,
     when: dict[str, Any],
     status: str,
     scheduled_for: str | None,
 ) -> None:
-    path = idea.replace("/v1", prefix)
+    path = draft_path.replace("/v1", prefix)
 
     data = await expect_success(acme, "POST", f"{path}/schedule", when)
 
@@ -436,7 +441,7 @@ async def test_a_draft_is_scheduled_or_goes_out_at_once(
 
 
 async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
-    acme: Tenant, idea: str
+    acme: Tenant, draft_path: str
 ) -> None:
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
     warnings = [
@@ -447,8 +452,10 @@ async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
         }
     ]
 
-    changed = await expect_success(acme, "PATCH", idea, {"account_ids": [expired]})
-    scheduled = await expect_success(acme, "POST", f"{idea}/schedule", {"scheduled_for": LATER})
+    changed = await expect_success(acme, "PATCH", draft_path, {"account_ids": [expired]})
+    scheduled = await expect_success(
+        acme, "POST", f"{draft_path}/schedule", {"scheduled_for": LATER}
+    )
 
     assert changed["warnings"] == scheduled["warnings"] == warnings
 
@@ -472,7 +479,7 @@ async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
     )
 
 
-SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
+INVALID_SCHEDULES: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         None,
         400,
@@ -525,21 +532,21 @@ SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
             "validation_error", "publish_now", "publish_now must be true or false."
         ),
     ),
-    ({"publish_now": True, "expected_version": 2}, 409, STALE),
+    ({"publish_now": True, "expected_version": 2}, 409, STALE_VERSION),
 ]
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "error"), SUBMISSIONS_REFUSED, ids=lambda each: str(each)[:60]
+    ("body", "status", "error"), INVALID_SCHEDULES, ids=lambda each: str(each)[:60]
 )
 async def test_a_submission_that_is_wrong_is_refused_by_name(
-    acme: Tenant, idea: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
+    acme: Tenant, draft_path: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
 ) -> None:
-    told = await expect_error(acme, "POST", f"{idea}/schedule", body, status=status)
+    told = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=status)
     assert ordered_json(told) == ordered_json(error)
 
 
-EVERY_CHANGE = [
+ALL_CHANGES = [
     ("PATCH", "", {"content": "Theirs"}),
     ("DELETE", "", None),
     ("POST", "/schedule", {"publish_now": True}),
@@ -547,11 +554,11 @@ EVERY_CHANGE = [
 ]
 
 
-@pytest.mark.parametrize(("method", "sub", "body"), EVERY_CHANGE)
+@pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 async def test_a_foreign_post_is_answered_like_a_missing_one(
     acme: Tenant, method: str, sub: str, body: dict[str, Any] | None
 ) -> None:
-    theirs = await foreign_post(acme)
+    theirs = await add_foreign_post(acme)
     errors = [
         await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
         for post_id in (theirs.id, uuid4())
@@ -559,13 +566,13 @@ async def test_a_foreign_post_is_answered_like_a_missing_one(
     assert errors == [NOT_FOUND, NOT_FOUND]
 
 
-async def foreign_post(acme: Tenant) -> AddedPost:
+async def add_foreign_post(acme: Tenant) -> AddedPost:
     workspace = await add_workspace(acme.database)
     account = await add_account(acme.database, workspace)
     return await add_post(acme.database, workspace, {account: draft()}, is_draft=True)
 
 
-@pytest.mark.parametrize(("method", "sub", "body"), EVERY_CHANGE)
+@pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 @pytest.mark.parametrize("post_id", ["x", "0" * 32, "f47ac10b-58cc-4372-a567-0e02b2c3d47"])
 async def test_a_malformed_id_is_refused(
     acme: Tenant, method: str, sub: str, body: dict[str, Any] | None, post_id: str

@@ -29,7 +29,7 @@ async def account(acme: Tenant) -> int:
     return await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
 
 
-def result(post: dict[str, Any], account_id: int, platform: str) -> dict[str, Any]:
+def queued_result(post: dict[str, Any], account_id: int, platform: str) -> dict[str, Any]:
     """What there is of a destination that nobody has attempted."""
     (id_,) = (each["id"] for each in post["destinations"] if each["account_id"] == account_id)
     return {
@@ -68,7 +68,7 @@ async def test_a_post_is_created_and_shown_with_its_results(
 
     data = await expect_success(acme, "POST", f"{prefix}/posts", body, status=201)
 
-    results = [result(data, account, "instagram"), result(data, other, "x")]
+    results = [queued_result(data, account, "instagram"), queued_result(data, other, "x")]
     post_id = data["post_id"]
     assert ordered_json(data) == ordered_json(
         {
@@ -182,32 +182,32 @@ async def test_media_or_a_platforms_own_text_are_content_enough(
     assert data["content"] == ""
 
 
-EMPTY = "The post is empty: it needs content, media, or content for a platform."
-TIME = (
+EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
     " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
-ACCOUNT_ID = "An account id is a whole number from 1 to 2147483647."
+ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 
 
-def invalid(field: str, message: str, detail: str | None = None) -> dict[str, Any]:
+def validation_error(field: str, message: str, detail: str | None = None) -> dict[str, Any]:
     return non_retryable_error("validation_error", field, message, detail)
 
 
-def named(code: str, field: str, message: str) -> dict[str, Any]:
+def error_without_name(code: str, field: str, message: str) -> dict[str, Any]:
     """An error whose sentence does not say the name of the member."""
     return non_retryable_error(code, field, f"{field}: {message}", message)
 
 
-WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"content": 5}, invalid("content", "content must be a string.")),
-    ({"content": ["Sale"]}, invalid("content", "content must be a string.")),
-    ({"content": None}, invalid("content", EMPTY)),
-    ({"content": " \n"}, invalid("content", EMPTY)),
-    ({"content": "a\0b"}, invalid("content", "content must not contain a NUL character.")),
+INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"content": 5}, validation_error("content", "content must be a string.")),
+    ({"content": ["Sale"]}, validation_error("content", "content must be a string.")),
+    ({"content": None}, validation_error("content", EMPTY_POST_MESSAGE)),
+    ({"content": " \n"}, validation_error("content", EMPTY_POST_MESSAGE)),
+    ({"content": "a\0b"}, validation_error("content", "content must not contain a NUL character.")),
     (
         {"content": "🎉" * 100_001},
-        named(
+        error_without_name(
             "content_too_long",
             "content",
             "The text has 100001 characters; at most 100000 are allowed.",
@@ -215,7 +215,7 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"account_ids": None},
-        named(
+        error_without_name(
             "validation_error",
             "account_ids",
             "A post that is not a draft needs at least one account.",
@@ -223,92 +223,123 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"account_ids": []},
-        named(
+        error_without_name(
             "validation_error",
             "account_ids",
             "A post that is not a draft needs at least one account.",
         ),
     ),
-    ({"account_ids": 2280}, invalid("account_ids", "account_ids must be a list.")),
-    ({"account_ids": ["2280"]}, named("invalid_id", "account_ids[0]", ACCOUNT_ID)),
-    ({"account_ids": [2280, True]}, named("invalid_id", "account_ids[1]", ACCOUNT_ID)),
-    ({"account_ids": [2280.0]}, named("invalid_id", "account_ids[0]", ACCOUNT_ID)),
-    ({"account_ids": [0]}, named("invalid_id", "account_ids[0]", ACCOUNT_ID)),
-    ({"account_ids": [2**31]}, named("invalid_id", "account_ids[0]", ACCOUNT_ID)),
+    ({"account_ids": 2280}, validation_error("account_ids", "account_ids must be a list.")),
+    (
+        {"account_ids": ["2280"]},
+        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+    ),
+    (
+        {"account_ids": [2280, True]},
+        error_without_name("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
+    ),
+    (
+        {"account_ids": [2280.0]},
+        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+    ),
+    ({"account_ids": [0]}, error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE)),
+    (
+        {"account_ids": [2**31]},
+        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+    ),
     (
         {"account_ids": [2280, 2280]},
-        named("validation_error", "account_ids", "Account 2280 is there twice."),
+        error_without_name("validation_error", "account_ids", "Account 2280 is there twice."),
     ),
     (
         {"account_ids": [2280, 99]},
-        named("validation_error", "account_ids", "There is no account 99 in this workspace."),
+        error_without_name(
+            "validation_error", "account_ids", "There is no account 99 in this workspace."
+        ),
     ),
     (
         {"account_ids": list(range(1, 502))},
-        named(
+        error_without_name(
             "validation_error", "account_ids", "There are 501 accounts; at most 500 are allowed."
         ),
     ),
     (
         {"scheduled_for": PAST},
-        named("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        error_without_name("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
     (
         {"scheduled_at": CREATED_AT},
-        named("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        error_without_name("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
-    ({"scheduled_for": ""}, named("validation_error", "scheduled_for", TIME)),
-    ({"scheduled_for": "tomorrow"}, named("validation_error", "scheduled_for", TIME)),
-    ({"scheduled_at": "2026-02-30"}, named("validation_error", "scheduled_at", TIME)),
-    ({"scheduled_for": 1776265200}, invalid("scheduled_for", "scheduled_for must be a string.")),
+    ({"scheduled_for": ""}, error_without_name("validation_error", "scheduled_for", TIME_MESSAGE)),
+    (
+        {"scheduled_for": "tomorrow"},
+        error_without_name("validation_error", "scheduled_for", TIME_MESSAGE),
+    ),
+    (
+        {"scheduled_at": "2026-02-30"},
+        error_without_name("validation_error", "scheduled_at", TIME_MESSAGE),
+    ),
+    (
+        {"scheduled_for": 1776265200},
+        validation_error("scheduled_for", "scheduled_for must be a string."),
+    ),
     (
         {"scheduled_for": SOON, "scheduled_at": LATER},
-        invalid(
+        validation_error(
             "scheduled_at",
             "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
         ),
     ),
     (
         {"scheduled_for": SOON, "publish_now": True},
-        invalid("publish_now", "Pass either publish_now or scheduled_for, not both."),
+        validation_error("publish_now", "Pass either publish_now or scheduled_for, not both."),
     ),
     (
         {"draft": True, "publish_now": True},
-        invalid("publish_now", "Pass either publish_now or draft, not both."),
+        validation_error("publish_now", "Pass either publish_now or draft, not both."),
     ),
-    ({"draft": "yes"}, invalid("draft", "draft must be true or false.")),
-    ({"publish_now": 1}, invalid("publish_now", "publish_now must be true or false.")),
+    ({"draft": "yes"}, validation_error("draft", "draft must be true or false.")),
+    ({"publish_now": 1}, validation_error("publish_now", "publish_now must be true or false.")),
     (
         {"timezone": "Mars/Olympus"},
-        named("invalid_timezone", "timezone", "There is no such time zone."),
+        error_without_name("invalid_timezone", "timezone", "There is no such time zone."),
     ),
-    ({"timezone": ""}, named("invalid_timezone", "timezone", "There is no such time zone.")),
-    ({"timezone": 2}, invalid("timezone", "timezone must be a string.")),
-    ({"media_ids": "m-1"}, invalid("media_ids", "media_ids must be a list.")),
-    ({"media_ids": ["m", 7]}, invalid("media_ids[1]", "media_ids[1] must be a string.")),
+    (
+        {"timezone": ""},
+        error_without_name("invalid_timezone", "timezone", "There is no such time zone."),
+    ),
+    ({"timezone": 2}, validation_error("timezone", "timezone must be a string.")),
+    ({"media_ids": "m-1"}, validation_error("media_ids", "media_ids must be a list.")),
+    ({"media_ids": ["m", 7]}, validation_error("media_ids[1]", "media_ids[1] must be a string.")),
     (
         {"media_ids": ["m", "\0"]},
-        invalid("media_ids[1]", "media_ids[1] must not contain a NUL character."),
+        validation_error("media_ids[1]", "media_ids[1] must not contain a NUL character."),
     ),
     (
         {"media_ids": ["m"] * 101},
-        named("validation_error", "media_ids", "There are 101 media; at most 100 are allowed."),
+        error_without_name(
+            "validation_error", "media_ids", "There are 101 media; at most 100 are allowed."
+        ),
     ),
-    ({"platform_content": []}, invalid("platform_content", "platform_content must be an object.")),
+    (
+        {"platform_content": []},
+        validation_error("platform_content", "platform_content must be an object."),
+    ),
     (
         {"platform_content": {"x": "Sale"}},
-        invalid("platform_content.x", "platform_content.x must be an object."),
+        validation_error("platform_content.x", "platform_content.x must be an object."),
     ),
     (
         {"platform_content": {"scheduledFor": {"content": 1}}},
-        invalid(
+        validation_error(
             "platform_content.scheduledFor.content",
             "platform_content.scheduledFor.content must be a string.",
         ),
     ),
     (
         {"platform_content": {"x": {"content": "a" * 100_001}}},
-        named(
+        error_without_name(
             "content_too_long",
             "platform_content.x.content",
             "The text has 100001 characters; at most 100000 are allowed.",
@@ -316,13 +347,13 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"platform_content": {"x": {"settings": {"a": ["\0"]}}}},
-        invalid(
+        validation_error(
             "platform_content.x.settings.a[0]",
             "platform_content.x.settings.a[0] must not contain a NUL character.",
         ),
     ),
-    ({"reference": 1}, invalid("reference", "reference must be a string.")),
-    ({"reference": ""}, invalid("reference", "reference must not be empty.")),
+    ({"reference": 1}, validation_error("reference", "reference must be a string.")),
+    ({"reference": ""}, validation_error("reference", "reference must not be empty.")),
     *(
         (
             {name: value},
@@ -342,7 +373,7 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "error"), WRONG_BODIES, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("body", "error"), INVALID_BODIES, ids=lambda each: str(each)[:60])
 async def test_a_body_that_is_wrong_is_refused_by_name(
     acme: Tenant, account: int, body: dict[str, Any], error: dict[str, Any]
 ) -> None:
@@ -369,8 +400,8 @@ async def test_a_foreign_account_is_as_good_as_none(acme: Tenant) -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code", "message"),
     [
-        (b"", {}, 400, "validation_error", EMPTY),
-        (b"", {"Content-Type": "text/plain"}, 400, "validation_error", EMPTY),
+        (b"", {}, 400, "validation_error", EMPTY_POST_MESSAGE),
+        (b"", {"Content-Type": "text/plain"}, 400, "validation_error", EMPTY_POST_MESSAGE),
         (b" ", {}, 415, "unsupported_media_type", None),
         (b'{"draft": true}', {}, 415, "unsupported_media_type", None),
         (b"draft=true", {"Content-Type": "application/x-www-form-urlencoded"}, 415, None, None),

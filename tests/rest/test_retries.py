@@ -31,19 +31,19 @@ from tests.rest.write_requests import expect_error, expect_success, non_retryabl
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 DESTINATIONS = [UUID(int=number) for number in range(1, 4)]
 HOUR = timedelta(hours=1)
-NOTHING = "Nothing was retried."
-REFUSED = " 1 was refused: its account needs to be reconnected first."
-ACCOUNT_ID = "An account id is a whole number from 1 to 2147483647."
-UUID_FORM = (
+NOTHING_RETRIED_MESSAGE = "Nothing was retried."
+ONE_REFUSED_MESSAGE = " 1 was refused: its account needs to be reconnected first."
+ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
-TIME = (
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
     " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
 
 
-async def post_of(acme: Tenant, *states: DestinationState, **post: Any) -> AddedPost:
+async def add_post_with_states(acme: Tenant, *states: DestinationState, **post: Any) -> AddedPost:
     accounts = [await add_account(acme.database, acme.workspace) for _ in states]
     destinations = dict(zip(accounts, states, strict=True))
     return await add_post(acme.database, acme.workspace, destinations, **post)
@@ -116,19 +116,19 @@ async def test_what_failed_is_queued_again_and_the_rest_is_skipped(
 async def test_nothing_to_retry_is_told_with_the_reasons(
     acme: Tenant, state: DestinationState, reason: str
 ) -> None:
-    post = await post_of(acme, state)
+    post = await add_post_with_states(acme, state)
     before = await all_rows(acme.database)
 
     data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry")
 
     assert (data["retried_count"], data["retried"], data["destinations"]) == (0, 0, [])
-    assert data["message"] == NOTHING
+    assert data["message"] == NOTHING_RETRIED_MESSAGE
     assert [each["reason"] for each in data["skipped"]] == [reason]
     assert await all_rows(acme.database) == before
 
 
 async def test_only_the_accounts_that_are_named_are_looked_at(acme: Tenant) -> None:
-    post = await post_of(acme, failed(), failed(), published())
+    post = await add_post_with_states(acme, failed(), failed(), published())
 
     data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": [3, 2]})
 
@@ -140,7 +140,7 @@ async def test_only_the_accounts_that_are_named_are_looked_at(acme: Tenant) -> N
 
 @pytest.mark.parametrize("body", [{}, {"account_ids": None}, {"force": True, "unknown": 1}])
 async def test_a_retry_may_name_nothing(acme: Tenant, body: dict[str, Any]) -> None:
-    post = await post_of(acme, failed(), failed(), unknown())
+    post = await add_post_with_states(acme, failed(), failed(), unknown())
 
     data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", body)
 
@@ -152,15 +152,15 @@ async def test_a_retry_may_name_nothing(acme: Tenant, body: dict[str, Any]) -> N
     ("account_ids", "code", "field", "message"),
     [
         (5, "validation_error", "account_ids", "account_ids must be a list."),
-        (["1"], "invalid_id", "account_ids[0]", ACCOUNT_ID),
-        ([1, 0], "invalid_id", "account_ids[1]", ACCOUNT_ID),
+        (["1"], "invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+        ([1, 0], "invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
         ([1, 77], "validation_error", "account_ids", "The post does not go to account 77."),
     ],
 )
 async def test_accounts_that_are_none_of_the_post_are_refused(
     acme: Tenant, account_ids: object, code: str, field: str, message: str
 ) -> None:
-    post = await post_of(acme, failed())
+    post = await add_post_with_states(acme, failed())
     told = message if message.startswith(field) else f"{field}: {message}"
 
     error = await expect_error(
@@ -171,7 +171,7 @@ async def test_accounts_that_are_none_of_the_post_are_refused(
 
 
 async def test_a_retry_with_a_key_is_made_once(acme: Tenant) -> None:
-    post = await post_of(acme, failed())
+    post = await add_post_with_states(acme, failed())
     path = f"/v1/posts/{post.id}/retry"
     first = await expect_success(acme, "POST", path, Idempotency_Key="k1")
     again = await expect_success(acme, "POST", path, Idempotency_Key="k1")
@@ -186,7 +186,7 @@ async def test_a_retry_with_a_key_is_made_once(acme: Tenant) -> None:
 
 
 async def test_a_repeated_retry_shows_what_the_post_still_has(acme: Tenant) -> None:
-    post = await post_of(acme, failed(attempts=0), failed(attempts=0))
+    post = await add_post_with_states(acme, failed(attempts=0), failed(attempts=0))
     path = f"/v1/posts/{post.id}"
     first = await expect_success(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
     kept = first["destinations"][1]
@@ -203,16 +203,16 @@ async def test_a_repeated_retry_shows_what_the_post_still_has(acme: Tenant) -> N
 
 
 async def test_an_imported_post_is_retried_where_it_came_from(acme: Tenant) -> None:
-    post = await post_of(acme, failed(), imported_at=NOW)
+    post = await add_post_with_states(acme, failed(), imported_at=NOW)
     error = await expect_error(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
     assert error["code"] == "conflict"
 
 
 @pytest.fixture
-async def failures(acme: Tenant) -> list[AddedPost]:
+async def failed_posts(acme: Tenant) -> list[AddedPost]:
     """Posts that failed an hour, two hours … before, after so many attempts; then what did not fail."""
     posts = [
-        await post_of(
+        await add_post_with_states(
             acme, failed(due_at=NOW - hours * HOUR, attempts=hours), created_at=NOW - hours * HOUR
         )
         for hours in (1, 2, 3)
@@ -224,7 +224,7 @@ async def failures(acme: Tenant) -> list[AddedPost]:
         await add_post(acme.database, acme.workspace, destinations, created_at=NOW - 5 * HOUR)
         for destinations in ({x: failed(due_at=NOW - 5 * HOUR, attempts=5)}, {expired: rejected})
     ]
-    await post_of(acme, published(), unknown(), waiting_for_retry(), draft())
+    await add_post_with_states(acme, published(), unknown(), waiting_for_retry(), draft())
     workspace = await add_workspace(acme.database)
     account = await add_account(acme.database, workspace)
     posts.append(await add_post(acme.database, workspace, {account: failed()}))
@@ -254,7 +254,7 @@ async def failures(acme: Tenant) -> list[AddedPost]:
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_whatever_failed_and_matches_is_queued_again(
     acme: Tenant,
-    failures: list[AddedPost],
+    failed_posts: list[AddedPost],
     prefix: str,
     body: dict[str, Any],
     which: list[int],
@@ -269,14 +269,15 @@ async def test_whatever_failed_and_matches_is_queued_again(
             "retried_count": count,
             "destinations": [
                 {
-                    "destination_id": str(failures[each].destinations[0]),
-                    "post_id": str(failures[each].id),
+                    "destination_id": str(failed_posts[each].destinations[0]),
+                    "post_id": str(failed_posts[each].id),
                     "platform": "x" if each == 3 else "instagram",
                     "new_status": "queued",
                 }
                 for each in which
             ],
-            "message": (sentence if which else NOTHING) + (REFUSED if refusals else ""),
+            "message": (sentence if which else NOTHING_RETRIED_MESSAGE)
+            + (ONE_REFUSED_MESSAGE if refusals else ""),
         }
     )
     again = await expect_success(acme, "POST", f"{prefix}/posts/retry-failed", body)
@@ -284,9 +285,9 @@ async def test_whatever_failed_and_matches_is_queued_again(
 
 
 async def test_posts_are_named_by_their_ids_and_unknown_ones_match_nothing(
-    acme: Tenant, failures: list[AddedPost]
+    acme: Tenant, failed_posts: list[AddedPost]
 ) -> None:
-    first, _, third, _, expired, foreign = (str(each.id) for each in failures)
+    first, _, third, _, expired, foreign = (str(each.id) for each in failed_posts)
     wanted = [third, first.upper(), expired, foreign, *(str(uuid4()) for _ in range(196))]
     assert len(wanted) == 200
 
@@ -296,7 +297,7 @@ async def test_posts_are_named_by_their_ids_and_unknown_ones_match_nothing(
     unknown = {"post_ids": [str(uuid4()), foreign]}
     before = await all_rows(acme.database)
     data = await expect_success(acme, "POST", "/v1/posts/retry-failed", unknown)
-    assert data == {"retried_count": 0, "destinations": [], "message": NOTHING}
+    assert data == {"retried_count": 0, "destinations": [], "message": NOTHING_RETRIED_MESSAGE}
     assert await all_rows(acme.database) == before
 
 
@@ -330,7 +331,7 @@ NO_FILTER = non_retryable_error(
 
 @pytest.mark.parametrize("body", [None, {}, {"post_ids": None}, {"status": "failed", "dry_run": 1}])
 async def test_no_filter_is_refused(
-    acme: Tenant, failures: list[AddedPost], body: dict[str, Any] | None
+    acme: Tenant, failed_posts: list[AddedPost], body: dict[str, Any] | None
 ) -> None:
     assert await expect_error(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
 
@@ -352,10 +353,10 @@ async def test_no_filter_is_refused(
         ),
         ({"post_ids": str(POST)}, "validation_error", "post_ids", "post_ids must be a list."),
         ({"post_ids": [5]}, "validation_error", "post_ids[0]", "post_ids[0] must be a string."),
-        ({"post_ids": [str(POST), "x"]}, "invalid_id", "post_ids[1]", UUID_FORM),
-        ({"account_id": "1"}, "invalid_id", "account_id", ACCOUNT_ID),
-        ({"account_id": 0}, "invalid_id", "account_id", ACCOUNT_ID),
-        ({"account_id": True}, "invalid_id", "account_id", ACCOUNT_ID),
+        ({"post_ids": [str(POST), "x"]}, "invalid_id", "post_ids[1]", UUID_MESSAGE),
+        ({"account_id": "1"}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
+        ({"account_id": 0}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
+        ({"account_id": True}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
         ({"platform": ["x"]}, "validation_error", "platform", "platform must be a string."),
         ({"platform": ""}, "validation_error", "platform", "platform is missing."),
         (
@@ -364,8 +365,8 @@ async def test_no_filter_is_refused(
             "platform",
             "platform must not contain a NUL character.",
         ),
-        ({"failed_after": "soon"}, "validation_error", "failed_after", TIME),
-        ({"failed_before": ""}, "validation_error", "failed_before", TIME),
+        ({"failed_after": "soon"}, "validation_error", "failed_after", TIME_MESSAGE),
+        ({"failed_before": ""}, "validation_error", "failed_before", TIME_MESSAGE),
         (
             {"failed_before": 5},
             "validation_error",
@@ -389,7 +390,7 @@ async def test_no_filter_is_refused(
 )
 async def test_a_filter_that_is_wrong_is_refused_by_name(
     acme: Tenant,
-    failures: list[AddedPost],
+    failed_posts: list[AddedPost],
     body: dict[str, Any],
     code: str,
     field: str,
@@ -403,7 +404,7 @@ async def test_a_filter_that_is_wrong_is_refused_by_name(
 
 
 async def test_a_retry_of_whatever_matches_is_made_once_with_a_key(
-    acme: Tenant, failures: list[AddedPost]
+    acme: Tenant, failed_posts: list[AddedPost]
 ) -> None:
     path, body = "/v1/posts/retry-failed", {"account_id": 1}
     first = await expect_success(acme, "POST", path, body, Idempotency_Key="k1")

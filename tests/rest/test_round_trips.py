@@ -17,12 +17,19 @@ from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import expect_success, send_json, uncached_data
 from tests.servers import DEMO_KEY
 
-KEPT = ("content", "account_ids", "scheduled_for", "timezone", "media_ids", "platform_content")
+WRITABLE_FIELDS = (
+    "content",
+    "account_ids",
+    "scheduled_for",
+    "timezone",
+    "media_ids",
+    "platform_content",
+)
 NOW_TEXT = format_instant(NOW)
 
 
 @pytest.fixture
-async def demo(database: Database) -> AsyncIterator[Tenant]:
+async def demo_client(database: Database) -> AsyncIterator[Tenant]:
     await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
     await settle_expired_leases(database, NOW)  # which the server would do at some time of a test
     async with app_client(database, token=DEMO_KEY) as client:
@@ -40,49 +47,49 @@ async def demo_posts(demo: Tenant) -> list[dict[str, object]]:
     return [post for answer in answers for post in success_data(answer)["posts"]]
 
 
-async def stored(demo: Tenant) -> dict[str, Any]:
+async def stored_rows(demo: Tenant) -> dict[str, Any]:
     """All rows but those of keys, which tell when they were used."""
     return {
         name: rows for name, rows in (await all_rows(demo.database)).items() if name != "api_key"
     }
 
 
-async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo: Tenant) -> None:
-    posts = await demo_posts(demo)
-    before = await stored(demo)
+async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo_client: Tenant) -> None:
+    posts = await demo_posts(demo_client)
+    before = await stored_rows(demo_client)
     statuses: Counter[int] = Counter()
     for post in posts:
-        response = await send_json(demo, "PATCH", f"/v1/posts/{post['id']}", post)
+        response = await send_json(demo_client, "PATCH", f"/v1/posts/{post['id']}", post)
         statuses[response.status_code] += 1
         if response.status_code == 409:
             assert failure_error(response, 409)["code"] == "conflict"
         else:
             shown = {k: v for k, v in uncached_data(response, 200).items() if k != "warnings"}
             assert ordered_json(shown) == ordered_json(post)
-    assert await stored(demo) == before
+    assert await stored_rows(demo_client) == before
     assert statuses[200] > 10
     assert statuses[409] > 10
 
 
-async def test_every_demo_post_makes_another_one_like_it(demo: Tenant) -> None:
-    posts = await demo_posts(demo)
-    before = success_data(await demo.client.get("/v1/posts"))["total"]
+async def test_every_demo_post_makes_another_one_like_it(demo_client: Tenant) -> None:
+    posts = await demo_posts(demo_client)
+    before = success_data(await demo_client.client.get("/v1/posts"))["total"]
     made: Counter[str] = Counter()
     for post in posts:
-        response = await send_json(demo, "POST", "/v1/posts", post)
+        response = await send_json(demo_client, "POST", "/v1/posts", post)
         if post["scheduled_for"] is not None and str(post["scheduled_for"]) <= NOW_TEXT:
             assert failure_error(response, 400)["code"] == "past_schedule_time"
             made["past"] += 1
             continue
         copy = uncached_data(response, 201)
         assert copy["id"] != post["id"]
-        assert ordered_json([copy[key] for key in KEPT]) == ordered_json(
-            [post[key] for key in KEPT]
+        assert ordered_json([copy[key] for key in WRITABLE_FIELDS]) == ordered_json(
+            [post[key] for key in WRITABLE_FIELDS]
         )
         assert (copy["status"] == "draft") is (post["status"] == "draft")
         made[copy["status"]] += 1
     assert set(made) == {"past", "draft", "scheduled", "publishing"}
-    total = success_data(await demo.client.get("/v1/posts"))["total"]
+    total = success_data(await demo_client.client.get("/v1/posts"))["total"]
     assert total == before + len(posts) - made["past"]
 
 

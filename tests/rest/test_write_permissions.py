@@ -11,7 +11,7 @@ from tests.factories import add_account, add_api_key, add_post, add_workspace, d
 from tests.rest.envelope import success_data
 from tests.rest.write_requests import expect_error, non_retryable_error
 
-BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
+REQUEST_BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("POST", "/posts"): {"content": "Sale", "draft": True},
     ("POST", "/posts/bulk"): {"posts": [{"content": "Sale", "draft": True}, 5]},
     ("POST", "/posts/retry-failed"): {"platform": "x"},
@@ -24,10 +24,10 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
 
 def test_every_call_that_changes_something_is_here() -> None:
     writes = {(call.method, call.path) for call in ENDPOINTS if call.method != "GET"}
-    assert BODIES.keys() == writes
+    assert REQUEST_BODIES.keys() == writes
 
 
-@pytest.mark.parametrize(("call", "body"), BODIES.items())
+@pytest.mark.parametrize(("call", "body"), REQUEST_BODIES.items())
 async def test_a_mirror_refuses_every_change(
     acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
 ) -> None:
@@ -50,7 +50,7 @@ async def test_a_mirror_refuses_every_change(
     )
 
 
-@pytest.mark.parametrize(("call", "body"), BODIES.items())
+@pytest.mark.parametrize(("call", "body"), REQUEST_BODIES.items())
 async def test_a_key_without_the_scope_to_write_changes_nothing(
     acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
 ) -> None:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.web.page_session import Own
+from tests.web.page_session import PageServer
 
-SWITCHES = (
+CHROMIUM_FLAGS = (
     "--no-sandbox",  # it cannot be had as root, in containers for instance
     "--disable-background-networking",
     "--disable-component-update",
@@ -23,14 +23,14 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     if chromium is None:
         pytest.skip("Chromium is not installed; run scripts/clients.")
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        launched = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield launched
         await launched.close()
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    own = Own(tmp_path_factory.mktemp("own-server"))
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    own = PageServer(tmp_path_factory.mktemp("own-server"))
     yield own
     own.server.stop()
     assert [each for each in own.server.log_events() if each["level"] != "info"] == []

@@ -21,12 +21,12 @@ from playwright.async_api import (
 from tests.command_processes import fork
 from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
-TRIES = 3
+ATTEMPTS = 3
 
 expect.set_options(timeout=20_000)
 
 
-class Own:
+class PageServer:
     """A server without a demo, under a path, whose keys a test may revoke."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,19 +43,19 @@ class Own:
         self.key = lines[5].split()[-1]
         self._environment["PORT"] = str(urlsplit(self.url).port)
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         """After it was stopped, at the same address."""
         self.server = ServerProcess(self._logs, self._environment)
         self.server.wait_until_ready()
 
-    def command(self, *arguments: str) -> str:
+    def run_command(self, *arguments: str) -> str:
         out, log = self._folder / "command.out", self._folder / "command.log"
         process = fork(arguments, {**os.environ, **self._environment}, out, log)
         assert process.wait(TIMEOUT_SECONDS) == 0
         return out.read_text()
 
 
-class Visit:
+class PageSession:
     """A tab of the browser in which the page is open."""
 
     def __init__(self, page: Page, origin: str) -> None:
@@ -63,7 +63,7 @@ class Visit:
         self._origin = origin
         self.problems: list[str] = []
         """What the browser complained of, and whom it asked besides the server."""
-        self.questions: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         """The bodies that were posted."""
         page.on("console", self._note_message)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -77,27 +77,27 @@ class Visit:
         if not request.url.startswith((self._origin, "data:")):
             self.problems.append(request.url)
         if request.method == "POST":
-            self.questions.append(json.loads(request.post_data or ""))
+            self.requests.append(json.loads(request.post_data or ""))
 
-    async def run(self) -> dict[str, Any]:
+    async def execute_query(self) -> dict[str, Any]:
         """Press the button; the answer of the server."""
         button = self.page.get_by_role("button", name="Execute query")
-        async with self.page.expect_response(_is_no_introspection) as response:
+        async with self.page.expect_response(_is_not_introspection) as response:
             await button.click()
         answer: dict[str, Any] = await (await response.value).json()
         return answer
 
-    async def has_schema(self) -> None:
+    async def wait_for_schema(self) -> None:
         """Return when the key was taken and the schema is there."""
         await self.page.get_by_role("button", name="Show Documentation Explorer").click()
         await expect(self.page.get_by_role("link", name="Query", exact=True)).to_be_visible()
 
-    async def write(self, query: str) -> None:
+    async def replace_query(self, query: str) -> None:
         """Replace what stands in the editor, by pasting: of what is typed it closes the brackets."""
         await self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await self.page.evaluate("text => navigator.clipboard.writeText(text)", query)
         editor = self.page.locator(".graphiql-query-editor .monaco-editor")
-        for _ in range(TRIES):  # on a busy machine a key may get lost
+        for _ in range(ATTEMPTS):  # on a busy machine a key may get lost
             await editor.click()
             await self.page.keyboard.press("Control+A")
             await self.page.keyboard.press("Control+V")
@@ -108,25 +108,25 @@ class Visit:
             return
 
     @property
-    def key(self) -> Locator:
+    def key_input(self) -> Locator:
         return self.page.get_by_label("API key")
 
-    async def verdict_is(self, text: str) -> None:
+    async def expect_status(self, text: str) -> None:
         await expect(self.page.locator("header output")).to_have_text(text)
 
 
-def _is_no_introspection(response: Response) -> bool:
+def _is_not_introspection(response: Response) -> bool:
     question = response.request.post_data or ""
     return response.request.method == "POST" and "IntrospectionQuery" not in question
 
 
 @asynccontextmanager
-async def visiting(
+async def open_page(
     browser: Browser, url: str, *, problems: tuple[str, ...] = (), **options: Any
-) -> AsyncIterator[Visit]:
+) -> AsyncIterator[PageSession]:
     """A person who opens the page, sees nothing go wrong but what is expected, and leaves."""
     context = await browser.new_context(**options)
-    visit = Visit(await context.new_page(), url.split("/graph", maxsplit=1)[0])
+    visit = PageSession(await context.new_page(), url.split("/graph", maxsplit=1)[0])
     await visit.page.goto(url)
     yield visit
     await context.close()

@@ -21,7 +21,7 @@ from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
 
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+BROWSER_HEADERS = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
     " img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none';"
@@ -32,7 +32,7 @@ DEMO_KEY = "pe_live_" + "d" * 32
 
 
 @pytest.fixture
-def built(tmp_path: Path) -> Path:
+def build_directory(tmp_path: Path) -> Path:
     """A build that is small enough to look at."""
     assets = tmp_path / "assets"
     assets.mkdir()
@@ -50,9 +50,11 @@ def observer() -> RecordingObserver:
 
 @pytest.fixture
 async def client(
-    anyio_backend: str, built: Path, observer: RecordingObserver
+    anyio_backend: str, build_directory: Path, observer: RecordingObserver
 ) -> AsyncIterator[httpx.AsyncClient]:
-    explorer = GraphiQLPage(key_prefix="<pe>", demo_key="", trusted_only=False, static_dir=built)
+    explorer = GraphiQLPage(
+        key_prefix="<pe>", demo_key="", trusted_only=False, static_dir=build_directory
+    )
     async with http_client(build_middleware(Router(routes=explorer.routes), observer)) as client:
         yield client
 
@@ -119,13 +121,15 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     ]
 
 
-async def test_a_file_may_take_its_time_on_a_slow_line(built: Path) -> None:
+async def test_a_file_may_take_its_time_on_a_slow_line(build_directory: Path) -> None:
     class SlowClient(ASGIClient):
         async def send(self, message: Message) -> None:
             await asyncio.sleep(0.3)
             await super().send(message)
 
-    explorer = GraphiQLPage(key_prefix="", demo_key="", trusted_only=False, static_dir=built)
+    explorer = GraphiQLPage(
+        key_prefix="", demo_key="", trusted_only=False, static_dir=build_directory
+    )
     timeout = timedelta(seconds=0.5)
     app = build_middleware(Router(routes=explorer.routes), RecordingObserver(), timeout=timeout)
     client = SlowClient()
@@ -156,20 +160,20 @@ async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClien
 
 
 async def test_a_newer_build_takes_the_place_of_an_older_one(
-    client: httpx.AsyncClient, built: Path
+    client: httpx.AsyncClient, build_directory: Path
 ) -> None:
     plain = {"Accept-Encoding": "identity"}
     assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 200
-    (built / "assets" / "main-1A.js").rename(built / "assets" / "main-2B.js")
-    (built / "index.html").write_text("Newer")
+    (build_directory / "assets" / "main-1A.js").rename(build_directory / "assets" / "main-2B.js")
+    (build_directory / "index.html").write_text("Newer")
 
     assert (await client.get("/graphiql")).text == "Newer"
     assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 404
     assert (await client.get("/graphiql/assets/main-2B.js", headers=plain)).content == SCRIPT
 
 
-def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
-    (built / "index.html").write_text("post-results · GraphQL", "utf-8")
+def test_the_page_is_utf_8_whatever_the_locale_is(build_directory: Path) -> None:
+    (build_directory / "index.html").write_text("post-results · GraphQL", "utf-8")
     program = (
         "from pathlib import Path; from app.web.graphiql import GraphiQLPage;"
         "page = Explorer(key_prefix='', demo_key='', trusted_only=False, built=Path('.')).page();"
@@ -178,7 +182,7 @@ def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=built,
+        cwd=build_directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), **locale},
         capture_output=True,
         check=True,
@@ -186,17 +190,19 @@ def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
     assert done.stdout.decode("utf-8") == "post-results · GraphQL"
 
 
-async def test_a_demo_puts_its_key_into_the_page(built: Path) -> None:
+async def test_a_demo_puts_its_key_into_the_page(build_directory: Path) -> None:
     explorer = GraphiQLPage(
-        key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, static_dir=built
+        key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, static_dir=build_directory
     )
     assert explorer.render().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
 
 
 async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others(
-    built: Path,
+    build_directory: Path,
 ) -> None:
-    explorer = GraphiQLPage(key_prefix="pe_live_", demo_key="", trusted_only=True, static_dir=built)
+    explorer = GraphiQLPage(
+        key_prefix="pe_live_", demo_key="", trusted_only=True, static_dir=build_directory
+    )
     async with http_client(
         build_middleware(Router(routes=explorer.routes), RecordingObserver())
     ) as client:
@@ -215,10 +221,10 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("require_built_page")
-class TestInTheService:
+class TestMountedInApp:
     async def test_a_browser_gets_the_page_where_programs_post(self, database: Database) -> None:
         async with app_client(database) as client:
-            at_graphql = await client.get("/graphql", headers=BROWSER)
+            at_graphql = await client.get("/graphql", headers=BROWSER_HEADERS)
             at_its_own = await client.get("/graphiql")
 
         assert at_graphql.text == at_its_own.text
