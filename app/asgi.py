@@ -47,8 +47,8 @@ from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.maintenance import run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import RequestRecorder
-from app.observability.sockets import SocketRecorder
+from app.observability.recorders import RequestRecorder
+from app.observability.recorders import SocketRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder

@@ -1,19 +1,19 @@
-"""Counts that expire, and are never too many, for the strategies of `limits`. Knows no limit."""
+"""In-memory storage of expiring counters with a bounded size, for the `limits` library."""
 
 from collections.abc import Callable
 
 from limits.storage import Storage
 
 MAX_COUNTS = 100_000
-"""Callers that one limit remembers at a time, in about 30 MB."""
+"""Counters that one limit stores at a time, in about 30 MB."""
 
 
 class BoundedStorage(Storage):
-    """Fixed windows in memory. All counts of one storage must be given the same expiry.
+    """Fixed windows in memory; all counters of one storage must have the same expiry.
 
-    The library's own memory storage keeps whatever comes until it expires, and looks through all
-    of it in a thread after each request. Here counts stand in the order in which they expire, so a
-    new one only has to drop what is old at the front; beyond `max_counts` the oldest is forgotten.
+    The library's own memory storage is unbounded, and scans all counters in a thread after each
+    request. Here counters are in order of expiry, so that a new one evicts only from the front;
+    beyond `max_counts` the oldest is evicted.
     """
 
     STORAGE_SCHEME = None
@@ -29,21 +29,21 @@ class BoundedStorage(Storage):
         return ValueError
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a count, or start one that lives for `expiry` seconds."""
-        if so_far := self.get(key):
-            self._counts[key] = (so_far + amount, self.get_expiry(key))
+        """Add to a counter, or start one that expires after `expiry` seconds."""
+        if count := self.get(key):
+            self._counts[key] = (count + amount, self.get_expiry(key))
         else:
             self._evict()
             self._counts[key] = (amount, self._now() + expiry)
-        return so_far + amount
+        return count + amount
 
     def get(self, key: str) -> int:
-        """The count; 0 for what was never counted or has expired."""
+        """Value of a counter; 0 if it is missing or expired."""
         count, expires_at = self._counts.get(key, (0, 0.0))
         return count if expires_at > self._now() else 0
 
     def get_expiry(self, key: str) -> float:
-        """When the count expires, in seconds of the clock; now, if there is none."""
+        """Expiry of a counter in seconds of the clock; now if it is missing."""
         return self._counts.get(key, (0, self._now()))[1]
 
     def check(self) -> bool:
@@ -61,7 +61,7 @@ class BoundedStorage(Storage):
         return len(self._counts)
 
     def _evict(self) -> None:
-        """Drop what has expired, and then the oldest until one more fits in."""
+        """Remove expired counters, and the oldest ones until another fits."""
         now = self._now()
         while self._counts:
             oldest = next(iter(self._counts))

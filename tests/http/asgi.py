@@ -21,7 +21,7 @@ from app.http.rate_limits import RateLimits
 from app.http.request_logging import RequestLoggingMiddleware
 from app.http.state import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
-from app.observability.requests import RequestRecord
+from app.observability.recorders import RequestRecord
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)

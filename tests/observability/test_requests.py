@@ -15,7 +15,7 @@ from app.http.error_middleware import ErrorMiddleware
 from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import RequestRecord, RequestRecorder
+from app.observability.recorders import RequestRecord, RequestRecorder
 from tests.http.asgi import http_client, make_rate_limits, render_error, stepping_clock
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
