@@ -1,4 +1,4 @@
-"""What a server process does by itself again and again, beside answering. Services know how."""
+"""Periodic maintenance tasks of a server process; the services implement them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,11 +15,11 @@ from app.services.periodic import run_periodically
 from app.services.retention import prune_events
 
 KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
-"""How late it may be written when a key was last used."""
+"""Delay until the last use of a key is stored."""
 EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How much longer than they have to be changes may be kept, or a tenth of that time if it is less."""
+"""Events outlive their retention by at most this, or by a tenth of the retention if that is less."""
 IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
-"""How much longer than it counts the answer to a request may be kept, to be told to its repetitions."""
+"""Idempotency keys outlive their validity by at most this."""
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def run_maintenance(
     event_retention: timedelta,
     maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
-    """Within it, what is due is seen to every `tick`, and what nobody needs any more is forgotten."""
+    """Run maintenance during the context: settle what is due every `maintenance_interval`, and prune."""
 
     async def flush_key_usage() -> None:
         await key_usage.flush(database)

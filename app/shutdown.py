@@ -1,4 +1,4 @@
-"""How a server process learns that it is to stop, while it still answers. What it then does is elsewhere."""
+"""Notifies the application of a shutdown signal while the server still handles requests."""
 
 import signal
 import threading
@@ -11,27 +11,27 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def on_shutdown_signal(callback: Callable[[], object]) -> Iterator[None]:
-    """Within it, a signal that stops the server calls `tell` first.
+    """Call `callback` on a shutdown signal during the context, before the server's own handler.
 
-    The server itself only says so when it has waited for all answers, and an answer may be held back until
-    there is something to say.
+    The server notifies the application only after all responses are complete, and a long poll would
+    delay that.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are none of its business
+        yield  # only the main thread receives signals
         return
-    before = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
+    previous = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
 
     def handle_signal(number: int, frame: FrameType | None) -> None:
         callback()
-        stop = before[signal.Signals(number)]
-        if callable(stop):
-            stop(number, frame)
+        handler = previous[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
 
-    for number, stop in before.items():
-        if callable(stop):
+    for number, handler in previous.items():
+        if callable(handler):
             signal.signal(number, handle_signal)
     try:
         yield
     finally:
-        for number, stop in before.items():
-            signal.signal(number, stop)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -196,7 +196,7 @@ def test_a_name_is_given_once(post_results: CommandRunner, database_url: str) ->
 
     refusal = post_results.expect_error("workspaces", "create", "Acme")
 
-    assert refusal == "There is a workspace named Acme already."
+    assert refusal == "A workspace named Acme already exists."
     assert read_all_rows(database_url) == before
 
 
@@ -348,7 +348,7 @@ def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
         f"refused post {NO_SUCH_ID}: content must be a string.\n"
         "refused line 2: It is not JSON: it ends too early.\n",
     )
-    assert post_results("check") == "Everything holds.\n"
+    assert post_results("check") == "No problems found.\n"
 
 
 def test_an_import_that_cannot_begin_changes_nothing(
@@ -393,7 +393,7 @@ def test_a_backup_comes_back_into_an_empty_database(
     assert post_results.expect_error("restore", str(file)) == (
         "The database already has rows in workspace; nothing was copied."
     )
-    assert post_results("check") == "Everything holds.\n"
+    assert post_results("check") == "No problems found.\n"
 
 
 def test_a_backup_that_cannot_be_written_says_why(

@@ -76,7 +76,7 @@ def test_the_first_start_prints_a_key_once(start_server: ServerStarter) -> None:
     key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[5])
     assert key
     assert lines[6:] == [
-        "           This is the key of the new workspace; it is shown this once. Keep it."
+        "           This is the API key of the new workspace. Store it: it is shown only once."
     ]
 
     second = start_server()

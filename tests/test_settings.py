@@ -119,7 +119,7 @@ def test_a_database_url_is_normalised_to_the_asynchronous_drivers(
 
 INVALID_FILE_MESSAGE = (
     "DATABASE_URL must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
-    " a database in memory would forget everything and is refused."
+    " an in-memory database is not supported."
 )
 INCOMPLETE_URL_MESSAGE = (
     "DATABASE_URL must be like postgresql://user:password@host:5432/database, with"

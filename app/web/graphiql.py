@@ -1,4 +1,4 @@
-"""Serving the page and its files, under a policy that lets a browser ask nobody but this server."""
+"""Serves the GraphiQL page and its files, with a strict Content-Security-Policy."""
 
 from html import escape
 from pathlib import Path
@@ -9,19 +9,18 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.preferences import parse_accept
-from app.http.request_headers import combined_header
+from app.http.request_headers import combined_header, parse_accept
 from app.http.state import request_state
 
 PAGE_PATH = "/graphiql"
 STATIC_DIR = Path(__file__).parent / "static"
-"""What the build leaves behind: index.html, and each file of assets also as .br and .gz."""
+"""Output of the build: index.html, and assets, each also compressed as .br and .gz."""
 
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # the editor writes its measures into style elements
+        "style-src 'self' 'unsafe-inline'",  # the editor creates style elements
         "font-src 'self' data:",
         "img-src 'self' data:",
         "connect-src 'self'",
@@ -39,21 +38,21 @@ _SECURITY_HEADERS = {
 }
 _IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
 _ENCODINGS = {"br": ".br", "gzip": ".gz"}
-"""In the order of our preference."""
+"""Content-Encoding → file suffix, in the order of the server's preference."""
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".ttf": "font/ttf",
     ".txt": "text/plain",
 }
-"""Not the system's table, in which any program may have changed them."""
+"""Used instead of the system's table, which other programs may have changed."""
 
 
 class GraphiQLPage:
-    """The page, for people who come with a browser; it asks for an API key itself.
+    """The page; visitors enter their API key there.
 
-    `demo_key` is put into the page for everybody to use; empty where there is no demo to show. Where
-    `trusted_only` documents run, there is no page to write others.
+    `demo_key` is embedded in the page for every visitor; empty without a demo. The page is not
+    served if only trusted documents may run (`trusted_only`).
     """
 
     def __init__(
@@ -71,35 +70,33 @@ class GraphiQLPage:
         ]
 
     def render(self) -> Response:
-        """The page; NotFound where it would be of no use, ServiceUnavailable if not built."""
+        """Return the page; raise NotFound with trusted documents, ServiceUnavailable if not built."""
         if self._trusted_only:
-            raise NotFound(
-                "This server runs trusted documents only, so it has no page to write others."
-            )
+            raise NotFound("GraphiQL is not available: this server runs trusted documents only.")
         try:
             template = Template((self._static_dir / "index.html").read_text("utf-8"))
         except FileNotFoundError:
             raise ServiceUnavailable(
-                "This page has not been built. Run scripts/pages; the API works without it."
+                "GraphiQL has not been built. Run scripts/pages; the API works without it."
             ) from None
         headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
         return HTMLResponse(template.substitute(self._attributes), headers=headers)
 
     async def _serve_page(self, request: Request) -> Response:
-        request_state(request.scope)["api"] = "explorer"
+        request_state(request.scope)["api"] = "graphiql"
         return self.render()
 
     async def _serve_asset(self, request: Request) -> Response:
         state = request_state(request.scope)
-        state["api"] = "explorer"
+        state["api"] = "graphiql"
         name = request.path_params["name"]
         accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
-        encoding = next((each for each in _ENCODINGS if accepted.get(each, 0) > 0), None)
+        encoding = next((coding for coding in _ENCODINGS if accepted.get(coding, 0) > 0), None)
         files = {file.name: file for file in (self._static_dir / "assets").glob("*")}
         file = files.get(name + _ENCODINGS[encoding] if encoding else name)
         if file is None or name.endswith(tuple(_ENCODINGS.values())):
-            raise NotFound("This file is not part of the page any more; load the page again.")
-        # Megabytes may take their time on a slow line.
+            raise NotFound("This file is not part of the current page. Reload the page.")
+        # Large files may take longer than the request timeout on a slow connection.
         state["disable_timeout"]()
         headers = {
             **_SECURITY_HEADERS,
