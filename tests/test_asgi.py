@@ -76,7 +76,7 @@ async def test_every_answer_has_an_id_of_its_own(database: Database) -> None:
 
     ids = [response.headers["X-Request-Id"] for response in answers]
     assert len(set(ids)) == 4
-    assert all(re.fullmatch("[0-9a-f]{8}", each) for each in ids)
+    assert all(re.fullmatch("[0-9a-f]{8}", item) for item in ids)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ async def test_the_metrics_are_read_while_the_database_is_away(database_url: str
         database.is_failing = True
         with structlog.testing.capture_logs() as logs:
             assert await overdue_metrics(client) is None
-        assert [each["event"] for each in logs if each["log_level"] == "warning"] == [
+        assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
             "overdue destinations not counted"
         ]
         database.is_failing = False
@@ -324,7 +324,7 @@ async def test_the_path_of_graphql_is_told_and_counted_as_its_route(
             await client.get(f"{root_path}/graphql/x")
             metrics = (await client.get(f"{root_path}/metrics")).text
 
-    assert [(each["path"], each["method"], each["status"]) for each in logs[:4]] == [
+    assert [(log["path"], log["method"], log["status"]) for log in logs[:4]] == [
         ("/graphql", "GET", 200),
         ("/graphql", "POST", 415),
         ("/graphql", "DELETE", 405),
@@ -412,7 +412,7 @@ class UnreliableDatabase(Database):
         async with asyncio.timeout(60):
             while True:
                 await asyncio.sleep(0.005)
-                if sum(each >= 3 for each in self.read_counts.values()) == 2:
+                if sum(count >= 3 for count in self.read_counts.values()) == 2:
                     return
 
 

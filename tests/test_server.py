@@ -93,7 +93,7 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start_server: Ser
         lines = server.wait_until_ready()
         totals.append(count_posts(server, DEMO_KEY))
         example = server.get(f"/v1/posts/{DEMO_POST}/results", DEMO_KEY).json()["data"]
-        assert [each["status"] for each in example["results"]] == [
+        assert [result["status"] for result in example["results"]] == [
             "published",
             "published",
             "failed",
@@ -311,7 +311,7 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
     file.write_text('{"y": "{ nope }"}')
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: count_log_events(server, "aborting the restart") == 1)
-    assert [each["event"] for each in server.log_events() if each["logger"] == "app.asgi"] == [
+    assert [event["event"] for event in server.log_events() if event["logger"] == "app.asgi"] == [
         f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot run (line 1, column 3):"
         " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
     ]
@@ -332,7 +332,7 @@ def wait_until(predicate: Callable[[], bool]) -> None:
 
 def count_log_events(server: ServerProcess, text: str) -> int:
     """How many times it logged an event with the text."""
-    return sum(text in each["event"] for each in server.log_events())
+    return sum(text in event["event"] for event in server.log_events())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -348,7 +348,7 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
     server.get("/livez", **{"X-Forwarded-For": "203.0.113.9"})
     server.stop()
 
-    (request,) = [each for each in server.request_log() if each["path"] == "/livez"]
+    (request,) = [item for item in server.request_log() if item["path"] == "/livez"]
     assert request["client"] == client
 
 
@@ -420,13 +420,13 @@ def test_a_stop_ends_the_waits_for_something_to_publish(
     with ThreadPoolExecutor(8) as pool:
         waits = [pool.submit(claim_with_wait) for _ in range(8)]
         time.sleep(1)
-        assert not any(each.done() for each in waits)
+        assert not any(item.done() for item in waits)
         began = time.monotonic()
         server.stop()
         took = time.monotonic() - began
 
     answers = [each.result() for each in waits]
-    assert [each.json() for each in answers] == 8 * [
+    assert [response.json() for response in answers] == 8 * [
         {"data": {"claimDestinations": {"claims": []}}}
     ]
     assert took < 9  # the time that it would give to what does not end

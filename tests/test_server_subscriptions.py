@@ -124,7 +124,7 @@ def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Serve
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
         assert close_code(connection) == 4406
     events = demo_server.log_events()[before:]
-    assert [each for each in events if each["level"] in ("warning", "error")] == []
+    assert [event for event in events if event["level"] in ("warning", "error")] == []
 
 
 def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: ServerProcess) -> None:
@@ -192,7 +192,7 @@ def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start_server: S
         ]
         is_busy.wait(TIMEOUT_SECONDS)
         server.stop()
-        assert [each.result() for each in sent] == count * [1012]
+        assert [item.result() for item in sent] == count * [1012]
 
 
 def test_whoever_waits_for_results_is_answered_when_the_server_stops(

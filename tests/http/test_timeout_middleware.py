@@ -511,6 +511,6 @@ def test_two_loops_share_an_app_and_no_timer() -> None:
             return runner.run(run_both())
 
     with ThreadPoolExecutor() as threads:
-        assert [each.result() for each in [threads.submit(statuses) for _ in range(4)]] == (
+        assert [item.result() for item in [threads.submit(statuses) for _ in range(4)]] == (
             [[503, 503]] * 4
         )

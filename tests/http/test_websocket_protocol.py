@@ -90,7 +90,7 @@ class ConnectedPair:
     async def send(self, *frames: Frame) -> None:
         """As one piece, and give the app its turn."""
         self.server.data_received(
-            b"".join(each.serialize(mask=True, extensions=[]) for each in frames)
+            b"".join(frame.serialize(mask=True, extensions=[]) for frame in frames)
         )
         await run_loop_iterations()
 
@@ -134,7 +134,7 @@ async def test_after_a_frame_that_is_too_large_the_rest_is_read_and_forgotten(
     connected_pair.server.data_received(whole[500:])
     await connected_pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
     assert connected_pair.transport.calls == in_order
-    assert [(each["type"], each["code"]) for each in connected_pair.received] == [
+    assert [(item["type"], item["code"]) for item in connected_pair.received] == [
         ("websocket.disconnect", 1009)
     ]
     await asyncio.sleep(0.1)
@@ -160,7 +160,7 @@ async def test_what_comes_along_with_what_cannot_be_read_does_no_harm(
         code,
         ["write", "write_eof", "resume_reading"],
     )
-    assert [each["type"] for each in connected_pair.received] == ["websocket.disconnect"]
+    assert [item["type"] for item in connected_pair.received] == ["websocket.disconnect"]
 
 
 async def test_at_a_stop_a_client_is_told_and_then_cut_off(connected_pair: ConnectedPair) -> None:
@@ -169,7 +169,7 @@ async def test_at_a_stop_a_client_is_told_and_then_cut_off(connected_pair: Conne
     await run_loop_iterations()
     in_order = ["write", "write_eof", "resume_reading"]
     assert (connected_pair.close_code, connected_pair.transport.calls) == (1012, in_order)
-    assert [each["code"] for each in connected_pair.received] == [1012]
+    assert [item["code"] for item in connected_pair.received] == [1012]
     assert connected_pair.server.ping_timer is None
     await connected_pair.send(CLOSE_REQUEST, PING)
     assert connected_pair.transport.calls == in_order

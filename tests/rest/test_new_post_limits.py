@@ -1,4 +1,4 @@
-"""How many posts a key may create: one limit over both doors, in which each post of a bulk counts."""
+"""CREATE_RATE_LIMIT: shared by REST and GraphQL; each post of a bulk request counts."""
 
 from collections.abc import AsyncIterator
 
@@ -22,23 +22,23 @@ TOO_MANY_MESSAGE = (
 
 @pytest.fixture
 async def limited_client(acme: Tenant) -> AsyncIterator[Tenant]:
-    """A client that may create five posts a minute."""
+    """A client that may create five posts per minute."""
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"CREATE_RATE_LIMIT": "5/minute"})
     async with app_client(acme.database, token=key.token, settings=settings) as client:
         yield Tenant(acme.database, acme.workspace, client)
 
 
-async def test_one_post_too_many_is_refused_and_says_when_to_come_back(
+async def test_posts_over_limit_are_refused_with_retry_after(
     limited_client: Tenant,
 ) -> None:
-    for left in (4, 3):
+    for remaining in (4, 3):
         response = await send_json(
-            limited_client, "POST", "/v1/posts", {**DRAFT, "content": f"{left}"}
+            limited_client, "POST", "/v1/posts", {**DRAFT, "content": f"{remaining}"}
         )
         uncached_data(response, 201)
         assert response.headers["X-RateLimit-Limit"] == "5"
-        assert response.headers["X-RateLimit-Remaining"] == str(left)
+        assert response.headers["X-RateLimit-Remaining"] == str(remaining)
     response = await send_json(
         limited_client, "POST", "/v1/posts/bulk", {"posts": [DRAFT, {"content": 5}]}
     )
@@ -57,8 +57,8 @@ async def test_one_post_too_many_is_refused_and_says_when_to_come_back(
         assert response.headers["X-RateLimit-Limit"] == "5"
         assert response.headers["X-RateLimit-Remaining"] == "0"
         assert response.headers["X-RateLimit-Reset"] == RESETS_AT
-    for document, given in ((CREATE, DRAFT), (CREATE_SEVERAL, {"posts": [DRAFT]})):
-        assert await limited_client.client.expect_error(document, input=given) == (
+    for document, variables in ((CREATE, DRAFT), (CREATE_SEVERAL, {"posts": [DRAFT]})):
+        assert await limited_client.client.expect_error(document, input=variables) == (
             "RATE_LIMIT_EXCEEDED",
             None,
             TOO_MANY_MESSAGE,
@@ -68,7 +68,7 @@ async def test_one_post_too_many_is_refused_and_says_when_to_come_back(
     assert response.headers["X-RateLimit-Limit"] == "60"
 
 
-async def test_a_bulk_that_would_not_fit_is_refused_whole_and_costs_nothing(
+async def test_bulk_over_remaining_limit_is_refused_and_not_counted(
     limited_client: Tenant,
 ) -> None:
     uncached_data(await send_json(limited_client, "POST", "/v1/posts", DRAFT), 201)
@@ -81,7 +81,7 @@ async def test_a_bulk_that_would_not_fit_is_refused_whole_and_costs_nothing(
     )
 
 
-async def test_a_bulk_that_never_fits_is_to_be_split(limited_client: Tenant) -> None:
+async def test_bulk_over_total_limit_is_refused_for_good(limited_client: Tenant) -> None:
     before = await all_rows(limited_client.database)
     error = failure_error(
         await send_json(limited_client, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 6}), 400
@@ -91,17 +91,17 @@ async def test_a_bulk_that_never_fits_is_to_be_split(limited_client: Tenant) -> 
     assert await all_rows(limited_client.database) == before
 
 
-async def test_aliases_in_one_document_are_counted_one_by_one(limited_client: Tenant) -> None:
+async def test_aliased_mutations_are_counted_individually(limited_client: Tenant) -> None:
     fields = " ".join(
         f'p{number}: createPost(input: {{content: "{number}", draft: true}}) {{ post {{ postId }} }}'
         for number in range(7)
     )
-    answer = await limited_client.client.execute(f"mutation {{ {fields} }}")
-    assert [answer["data"][f"p{number}"] is None for number in range(7)] == [False] * 5 + [True] * 2
-    assert {each["extensions"]["code"] for each in answer["errors"]} == {"RATE_LIMIT_EXCEEDED"}
+    result = await limited_client.client.execute(f"mutation {{ {fields} }}")
+    assert [result["data"][f"p{number}"] is None for number in range(7)] == [False] * 5 + [True] * 2
+    assert {error["extensions"]["code"] for error in result["errors"]} == {"RATE_LIMIT_EXCEEDED"}
 
 
-async def test_changes_and_refused_bodies_are_not_counted(limited_client: Tenant) -> None:
+async def test_updates_and_invalid_bodies_are_not_counted(limited_client: Tenant) -> None:
     post = uncached_data(await send_json(limited_client, "POST", "/v1/posts", DRAFT), 201)
     for number in range(6):
         body = {"content": f"{number}"}

@@ -1,4 +1,4 @@
-"""PATCH, DELETE and schedule: what becomes of a post, and whatever is refused and changes nothing."""
+"""PATCH, DELETE and schedule: their effects, and every refusal, which changes nothing."""
 
 from typing import Any
 from uuid import uuid4
@@ -33,6 +33,7 @@ from tests.rest.write_requests import (
     expect_error,
     expect_success,
     non_retryable_error,
+    prefixed_error,
 )
 
 NOT_FOUND = non_retryable_error(
@@ -46,10 +47,9 @@ OUTCOME_UNKNOWN = non_retryable_error(
     None,
     "Nobody knows whether the post was published. Look on the platform and record what you found.",
 )
-STALE_VERSION = non_retryable_error(
+STALE_VERSION = prefixed_error(
     "stale_version",
     "expected_version",
-    "expected_version: The post is at version 1, not 2: somebody else changed it.",
     "The post is at version 1, not 2: somebody else changed it.",
 )
 
@@ -61,13 +61,13 @@ async def account(acme: Tenant) -> AccountId:
 
 @pytest.fixture
 async def draft_path(acme: Tenant, account: AccountId) -> str:
-    """The path of a draft on an account, without a time."""
+    """Path of a draft on an account, without a time."""
     return await add_post_path(acme, draft(), is_draft=True)
 
 
 @pytest.fixture
 async def scheduled_path(acme: Tenant, account: AccountId) -> str:
-    """The path of a post that goes out later."""
+    """Path of a scheduled post."""
     return await add_post_path(acme, queued())
 
 
@@ -84,7 +84,7 @@ async def current_version(acme: Tenant, path: str) -> int:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_a_patch_changes_what_it_names_and_shows_the_post(
+async def test_patch_changes_given_fields_and_returns_post(
     acme: Tenant, draft_path: str, account: AccountId, prefix: str
 ) -> None:
     path = draft_path.replace("/v1", prefix)
@@ -120,7 +120,7 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         ({"account_ids": []}, "account_ids", []),
     ],
 )
-async def test_null_empties_what_it_names(
+async def test_null_clears_field(
     acme: Tenant, account: AccountId, changes: dict[str, Any], key: str, value: object
 ) -> None:
     post = await add_post(
@@ -141,7 +141,9 @@ async def test_null_empties_what_it_names(
 
 
 @pytest.mark.parametrize("name", ["scheduled_for", "scheduled_at", "account_ids", "publish_now"])
-async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId, name: str) -> None:
+async def test_null_keeps_schedule_and_accounts(
+    acme: Tenant, account: AccountId, name: str
+) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
@@ -152,7 +154,7 @@ async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId,
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
+async def test_too_many_accounts_are_refused_before_query(
     acme: Tenant, account: AccountId, method: str
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
@@ -168,7 +170,7 @@ async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
     )
 
 
-async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: AccountId) -> None:
+async def test_scheduled_post_can_be_published_now(acme: Tenant, account: AccountId) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
@@ -183,7 +185,7 @@ async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: Accoun
 @pytest.mark.parametrize(
     "body", [None, {}, {"status": "published", "post_status": "failed", "destinations": []}]
 )
-async def test_a_patch_that_names_nothing_changes_nothing(
+async def test_patch_without_fields_changes_nothing(
     acme: Tenant, scheduled_path: str, body: dict[str, Any] | None
 ) -> None:
     before = await all_rows(acme.database)
@@ -211,52 +213,33 @@ INVALID_CHANGES: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
     (
         {"account_ids": []},
         400,
-        non_retryable_error(
+        prefixed_error(
             "validation_error",
             "account_ids",
-            "account_ids: A post that is not a draft needs at least one account.",
             "A post that is not a draft needs at least one account.",
         ),
     ),
     (
         {"account_ids": [99]},
         400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: There is no account 99 in this workspace.",
-            "There is no account 99 in this workspace.",
+        prefixed_error(
+            "validation_error", "account_ids", "There is no account 99 in this workspace."
         ),
     ),
     (
         {"account_ids": [2280, 2280]},
         400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: Account 2280 is there twice.",
-            "Account 2280 is there twice.",
-        ),
+        prefixed_error("validation_error", "account_ids", "Account 2280 is there twice."),
     ),
     (
         {"scheduled_for": PAST},
         400,
-        non_retryable_error(
-            "past_schedule_time",
-            "scheduled_for",
-            "scheduled_for: The time is not in the future.",
-            "The time is not in the future.",
-        ),
+        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
     (
         {"timezone": "CEST"},
         400,
-        non_retryable_error(
-            "invalid_timezone",
-            "timezone",
-            "timezone: There is no such time zone.",
-            "There is no such time zone.",
-        ),
+        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
     ),
     (
         {"media_ids": ["a\0"]},
@@ -315,9 +298,9 @@ INVALID_CHANGES: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "error"), INVALID_CHANGES, ids=lambda each: str(each)[:60]
+    ("changes", "status", "error"), INVALID_CHANGES, ids=lambda value: str(value)[:60]
 )
-async def test_a_patch_that_is_wrong_is_refused_by_name(
+async def test_invalid_patch_is_refused_by_name(
     acme: Tenant, scheduled_path: str, changes: dict[str, Any], status: int, error: dict[str, Any]
 ) -> None:
     assert ordered_json(
@@ -325,9 +308,7 @@ async def test_a_patch_that_is_wrong_is_refused_by_name(
     ) == ordered_json(error)
 
 
-async def test_a_patch_of_the_version_that_it_saw_is_made(
-    acme: Tenant, scheduled_path: str
-) -> None:
+async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_path: str) -> None:
     await expect_success(acme, "PATCH", scheduled_path, {"content": "Other", "expected_version": 1})
     error = await expect_error(
         acme, "PATCH", scheduled_path, {"content": "Third", "expected_version": 1}, status=409
@@ -351,7 +332,7 @@ async def test_a_patch_of_the_version_that_it_saw_is_made(
         (unknown(), OUTCOME_UNKNOWN),
     ],
 )
-async def test_what_may_be_out_already_cannot_be_changed(
+async def test_post_that_may_be_published_cannot_be_changed(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
     path = await add_post_path(acme, state)
@@ -359,9 +340,7 @@ async def test_what_may_be_out_already_cannot_be_changed(
 
 
 @pytest.mark.parametrize("state", [queued(), failed(), waiting_for_retry()])
-async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
-    acme: Tenant, state: DestinationState
-) -> None:
+async def test_unpublished_post_is_deleted(acme: Tenant, state: DestinationState) -> None:
     path = await add_post_path(acme, state)
     post_id = path.rpartition("/")[2]
 
@@ -372,7 +351,7 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
             "post_id": post_id,
             "id": post_id,
             "deleted": True,
-            "message": "The post was deleted; nothing of it goes out from here.",
+            "message": "The post was deleted and will not be published from here.",
         }
     )
     for method, sub in (("GET", ""), ("GET", "/results"), ("DELETE", ""), ("PATCH", "")):
@@ -396,14 +375,14 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
         (unknown(), OUTCOME_UNKNOWN),
     ],
 )
-async def test_what_may_be_out_already_stays_on_record(
+async def test_post_that_may_be_published_cannot_be_deleted(
     acme: Tenant, state: DestinationState, error: dict[str, Any]
 ) -> None:
     path = await add_post_path(acme, state)
     assert await expect_error(acme, "DELETE", path, status=409) == error
 
 
-async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, scheduled_path: str) -> None:
+async def test_delete_checks_expected_version(acme: Tenant, scheduled_path: str) -> None:
     assert (
         await expect_error(acme, "DELETE", scheduled_path, {"expected_version": 2}, status=409)
         == STALE_VERSION
@@ -413,34 +392,38 @@ async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, scheduled_p
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
-    ("when", "status", "scheduled_for"),
+    ("schedule", "status", "scheduled_for"),
     [
         ({"scheduled_for": LATER}, "scheduled", LATER),
         ({"scheduled_at": LATER, "publish_now": False}, "scheduled", LATER),
         ({"publish_now": True}, "publishing", None),
     ],
 )
-async def test_a_draft_is_scheduled_or_goes_out_at_once(
+async def test_draft_is_scheduled_or_published_now(
     acme: Tenant,
     draft_path: str,
     prefix: str,
-    when: dict[str, Any],
+    schedule: dict[str, Any],
     status: str,
     scheduled_for: str | None,
 ) -> None:
     path = draft_path.replace("/v1", prefix)
 
-    data = await expect_success(acme, "POST", f"{path}/schedule", when)
+    data = await expect_success(acme, "POST", f"{path}/schedule", schedule)
 
-    shown = success_data(await acme.client.get(path))
-    message = f"The post goes out at {LATER}." if scheduled_for else "The post goes out now."
-    assert (shown["status"], shown["scheduled_for"]) == (status, scheduled_for)
+    post = success_data(await acme.client.get(path))
+    message = (
+        f"The post will be published at {LATER}."
+        if scheduled_for
+        else "The post is being published now."
+    )
+    assert (post["status"], post["scheduled_for"]) == (status, scheduled_for)
     assert ordered_json(data) == ordered_json(
-        {**shown, "publish_now": scheduled_for is None, "message": message}
+        {**post, "publish_now": scheduled_for is None, "message": message}
     )
 
 
-async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
+async def test_update_and_schedule_warn_of_account_that_cannot_post(
     acme: Tenant, draft_path: str
 ) -> None:
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
@@ -460,7 +443,7 @@ async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
     assert changed["warnings"] == scheduled["warnings"] == warnings
 
 
-async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
+async def test_schedule_keeps_time_of_draft_and_replaces_accounts(
     acme: Tenant, account: AccountId
 ) -> None:
     other = await add_account(acme.database, acme.workspace)
@@ -501,12 +484,7 @@ INVALID_SCHEDULES: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"scheduled_for": PAST},
         400,
-        non_retryable_error(
-            "past_schedule_time",
-            "scheduled_for",
-            "scheduled_for: The time is not in the future.",
-            "The time is not in the future.",
-        ),
+        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
     (
         {"publish_now": True, "account_ids": []},
@@ -518,11 +496,8 @@ INVALID_SCHEDULES: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
     (
         {"publish_now": True, "account_ids": [99]},
         400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: There is no account 99 in this workspace.",
-            "There is no account 99 in this workspace.",
+        prefixed_error(
+            "validation_error", "account_ids", "There is no account 99 in this workspace."
         ),
     ),
     (
@@ -537,13 +512,13 @@ INVALID_SCHEDULES: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "error"), INVALID_SCHEDULES, ids=lambda each: str(each)[:60]
+    ("body", "status", "error"), INVALID_SCHEDULES, ids=lambda value: str(value)[:60]
 )
-async def test_a_submission_that_is_wrong_is_refused_by_name(
+async def test_invalid_schedule_is_refused_by_name(
     acme: Tenant, draft_path: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
 ) -> None:
-    told = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=status)
-    assert ordered_json(told) == ordered_json(error)
+    actual = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=status)
+    assert ordered_json(actual) == ordered_json(error)
 
 
 ALL_CHANGES = [
@@ -555,13 +530,13 @@ ALL_CHANGES = [
 
 
 @pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
-async def test_a_foreign_post_is_answered_like_a_missing_one(
+async def test_foreign_post_looks_missing(
     acme: Tenant, method: str, sub: str, body: dict[str, Any] | None
 ) -> None:
-    theirs = await add_foreign_post(acme)
+    foreign = await add_foreign_post(acme)
     errors = [
         await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
-        for post_id in (theirs.id, uuid4())
+        for post_id in (foreign.id, uuid4())
     ]
     assert errors == [NOT_FOUND, NOT_FOUND]
 
@@ -574,17 +549,14 @@ async def add_foreign_post(acme: Tenant) -> AddedPost:
 
 @pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 @pytest.mark.parametrize("post_id", ["x", "0" * 32, "f47ac10b-58cc-4372-a567-0e02b2c3d47"])
-async def test_a_malformed_id_is_refused(
+async def test_malformed_id_is_refused(
     acme: Tenant, method: str, sub: str, body: dict[str, Any] | None, post_id: str
 ) -> None:
     error = await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=400)
     assert ordered_json(error) == ordered_json(
-        non_retryable_error(
+        prefixed_error(
             "invalid_id",
             "post_id",
-            "post_id: The id must be a UUID in its 36-character form,"
-            " such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
-            "The id must be a UUID in its 36-character form,"
-            " such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
+            "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
         )
     )

@@ -1,4 +1,4 @@
-"""POST /posts: what is made of a body, byte for byte, and whatever is refused before anything is."""
+"""POST /posts: the documented response, and every body that is refused."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,12 +11,15 @@ from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import (
+    ACCOUNT_ID_MESSAGE,
     LATER,
     PAST,
     SOON,
+    TIME_MESSAGE,
     expect_error,
     expect_success,
     non_retryable_error,
+    prefixed_error,
     send_json,
     uncached_data,
 )
@@ -30,8 +33,12 @@ async def account(acme: Tenant) -> int:
 
 
 def queued_result(post: dict[str, Any], account_id: int, platform: str) -> dict[str, Any]:
-    """What there is of a destination that nobody has attempted."""
-    (id_,) = (each["id"] for each in post["destinations"] if each["account_id"] == account_id)
+    """The result of a destination without attempts."""
+    (id_,) = (
+        destination["id"]
+        for destination in post["destinations"]
+        if destination["account_id"] == account_id
+    )
     return {
         "account_id": account_id,
         "account_name": "@acme",
@@ -50,7 +57,7 @@ def queued_result(post: dict[str, Any], account_id: int, platform: str) -> dict[
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_a_post_is_created_and_shown_with_its_results(
+async def test_created_post_is_returned_with_results(
     acme: Tenant, account: int, prefix: str
 ) -> None:
     other = await add_account(
@@ -84,21 +91,21 @@ async def test_a_post_is_created_and_shown_with_its_results(
             "media": [],
             "platform_content": {"x": {"content": "kürzer", "settings": {"b": 1, "a": [2]}}},
             "campaign_id": None,
-            "destinations": [{**each, "scheduled_for": LATER} for each in results],
+            "destinations": [{**result, "scheduled_for": LATER} for result in results],
             "created_at": CREATED_AT,
             "updated_at": CREATED_AT,
             "accounts_count": 2,
-            "message": f"The post goes out at {LATER}.",
+            "message": f"The post will be published at {LATER}.",
             "results": results,
             "post_group_id": post_id,
         }
     )
-    shown = success_data(await acme.client.get(f"{prefix}/posts?reference=spring"))["posts"]
-    assert ordered_json(shown) == ordered_json([{key: data[key] for key in shown[0]}])
+    listed = success_data(await acme.client.get(f"{prefix}/posts?reference=spring"))["posts"]
+    assert ordered_json(listed) == ordered_json([{key: data[key] for key in listed[0]}])
 
 
 @pytest.mark.parametrize("more", [{}, {"publish_now": True}, {"publish_now": False}])
-async def test_without_a_time_it_goes_out_at_once(
+async def test_post_without_time_is_published_now(
     acme: Tenant, account: int, more: dict[str, Any]
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **more}
@@ -106,12 +113,12 @@ async def test_without_a_time_it_goes_out_at_once(
     data = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
     assert (data["status"], data["scheduled_for"], data["timezone"]) == ("publishing", None, "UTC")
-    assert data["message"] == "The post goes out now."
-    assert [each["scheduled_for"] for each in data["destinations"]] == [CREATED_AT]
+    assert data["message"] == "The post is being published now."
+    assert [destination["scheduled_for"] for destination in data["destinations"]] == [CREATED_AT]
     assert "next_steps" not in data
 
 
-async def test_a_draft_says_what_comes_next(acme: Tenant) -> None:
+async def test_draft_response_has_next_steps(acme: Tenant) -> None:
     data = await expect_success(
         acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201
     )
@@ -125,13 +132,13 @@ async def test_a_draft_says_what_comes_next(acme: Tenant) -> None:
     ]
     assert (data["status"], data["account_ids"], data["results"]) == ("draft", [], [])
     assert (data["accounts_count"], data["destinations"]) == (0, [])
-    assert data["message"] == "The post is a draft; it waits until it is scheduled."
+    assert data["message"] == "The post is a draft; schedule it to publish it."
     assert data["next_steps"] == [
         f"Schedule it by POST /v1/posts/{data['id']}/schedule with scheduled_for or publish_now."
     ]
 
 
-async def test_an_account_that_cannot_post_is_a_warning(acme: Tenant, account: int) -> None:
+async def test_account_that_cannot_post_is_a_warning(acme: Tenant, account: int) -> None:
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
     body = {"content": "Sale", "account_ids": [account, expired], "scheduled_for": SOON}
 
@@ -159,7 +166,7 @@ async def test_an_account_that_cannot_post_is_a_warning(acme: Tenant, account: i
         {"scheduled_for": SOON, "media_ids": None, "platform_content": None, "reference": None},
     ],
 )
-async def test_the_old_name_of_the_time_counts_and_what_is_unknown_does_not(
+async def test_legacy_time_name_counts_and_unknown_members_do_not(
     acme: Tenant, account: int, body: dict[str, Any]
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
@@ -172,7 +179,7 @@ async def test_the_old_name_of_the_time_counts_and_what_is_unknown_does_not(
 @pytest.mark.parametrize(
     "body", [{"media_ids": ["m"]}, {"platform_content": {"x": {"content": "Sale"}}}]
 )
-async def test_media_or_a_platforms_own_text_are_content_enough(
+async def test_media_or_platform_content_suffice_as_content(
     acme: Tenant, account: int, body: dict[str, Any]
 ) -> None:
     data = await expect_success(
@@ -183,20 +190,10 @@ async def test_media_or_a_platforms_own_text_are_content_enough(
 
 
 EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
-TIME_MESSAGE = (
-    "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
-    " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
-)
-ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 
 
 def validation_error(field: str, message: str, detail: str | None = None) -> dict[str, Any]:
     return non_retryable_error("validation_error", field, message, detail)
-
-
-def error_without_name(code: str, field: str, message: str) -> dict[str, Any]:
-    """An error whose sentence does not say the name of the member."""
-    return non_retryable_error(code, field, f"{field}: {message}", message)
 
 
 INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -207,7 +204,7 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"content": "a\0b"}, validation_error("content", "content must not contain a NUL character.")),
     (
         {"content": "🎉" * 100_001},
-        error_without_name(
+        prefixed_error(
             "content_too_long",
             "content",
             "The text has 100001 characters; at most 100000 are allowed.",
@@ -215,7 +212,7 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"account_ids": None},
-        error_without_name(
+        prefixed_error(
             "validation_error",
             "account_ids",
             "A post that is not a draft needs at least one account.",
@@ -223,7 +220,7 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"account_ids": []},
-        error_without_name(
+        prefixed_error(
             "validation_error",
             "account_ids",
             "A post that is not a draft needs at least one account.",
@@ -232,53 +229,53 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"account_ids": 2280}, validation_error("account_ids", "account_ids must be a list.")),
     (
         {"account_ids": ["2280"]},
-        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
     ),
     (
         {"account_ids": [2280, True]},
-        error_without_name("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
+        prefixed_error("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
     ),
     (
         {"account_ids": [2280.0]},
-        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
     ),
-    ({"account_ids": [0]}, error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE)),
+    ({"account_ids": [0]}, prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE)),
     (
         {"account_ids": [2**31]},
-        error_without_name("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
     ),
     (
         {"account_ids": [2280, 2280]},
-        error_without_name("validation_error", "account_ids", "Account 2280 is there twice."),
+        prefixed_error("validation_error", "account_ids", "Account 2280 is there twice."),
     ),
     (
         {"account_ids": [2280, 99]},
-        error_without_name(
+        prefixed_error(
             "validation_error", "account_ids", "There is no account 99 in this workspace."
         ),
     ),
     (
         {"account_ids": list(range(1, 502))},
-        error_without_name(
+        prefixed_error(
             "validation_error", "account_ids", "There are 501 accounts; at most 500 are allowed."
         ),
     ),
     (
         {"scheduled_for": PAST},
-        error_without_name("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
     (
         {"scheduled_at": CREATED_AT},
-        error_without_name("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
     ),
-    ({"scheduled_for": ""}, error_without_name("validation_error", "scheduled_for", TIME_MESSAGE)),
+    ({"scheduled_for": ""}, prefixed_error("validation_error", "scheduled_for", TIME_MESSAGE)),
     (
         {"scheduled_for": "tomorrow"},
-        error_without_name("validation_error", "scheduled_for", TIME_MESSAGE),
+        prefixed_error("validation_error", "scheduled_for", TIME_MESSAGE),
     ),
     (
         {"scheduled_at": "2026-02-30"},
-        error_without_name("validation_error", "scheduled_at", TIME_MESSAGE),
+        prefixed_error("validation_error", "scheduled_at", TIME_MESSAGE),
     ),
     (
         {"scheduled_for": 1776265200},
@@ -303,11 +300,11 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"publish_now": 1}, validation_error("publish_now", "publish_now must be true or false.")),
     (
         {"timezone": "Mars/Olympus"},
-        error_without_name("invalid_timezone", "timezone", "There is no such time zone."),
+        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
     ),
     (
         {"timezone": ""},
-        error_without_name("invalid_timezone", "timezone", "There is no such time zone."),
+        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
     ),
     ({"timezone": 2}, validation_error("timezone", "timezone must be a string.")),
     ({"media_ids": "m-1"}, validation_error("media_ids", "media_ids must be a list.")),
@@ -318,7 +315,7 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"media_ids": ["m"] * 101},
-        error_without_name(
+        prefixed_error(
             "validation_error", "media_ids", "There are 101 media; at most 100 are allowed."
         ),
     ),
@@ -339,7 +336,7 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"platform_content": {"x": {"content": "a" * 100_001}}},
-        error_without_name(
+        prefixed_error(
             "content_too_long",
             "platform_content.x.content",
             "The text has 100001 characters; at most 100000 are allowed.",
@@ -373,8 +370,8 @@ INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "error"), INVALID_BODIES, ids=lambda each: str(each)[:60])
-async def test_a_body_that_is_wrong_is_refused_by_name(
+@pytest.mark.parametrize(("body", "error"), INVALID_BODIES, ids=lambda value: str(value)[:60])
+async def test_invalid_body_is_refused_by_name(
     acme: Tenant, account: int, body: dict[str, Any], error: dict[str, Any]
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
@@ -384,7 +381,7 @@ async def test_a_body_that_is_wrong_is_refused_by_name(
     ) == ordered_json(error)
 
 
-async def test_a_foreign_account_is_as_good_as_none(acme: Tenant) -> None:
+async def test_foreign_account_looks_missing(acme: Tenant) -> None:
     other = await add_workspace(acme.database)
     foreign = await add_account(acme.database, other, id=2285)
     errors = [
@@ -435,9 +432,9 @@ async def test_a_foreign_account_is_as_good_as_none(acme: Tenant) -> None:
             None,
         ),
     ],
-    ids=lambda each: str(each)[:40],
+    ids=lambda value: str(value)[:40],
 )
-async def test_what_is_no_json_object_is_refused(
+async def test_body_must_be_json_object(
     acme: Tenant,
     body: bytes,
     headers: dict[str, str],
@@ -454,7 +451,7 @@ async def test_what_is_no_json_object_is_refused(
 
 
 @pytest.mark.parametrize("content_type", ["application/json", 'Application/JSON; charset="UTF-8"'])
-async def test_json_in_utf_8_is_taken(acme: Tenant, content_type: str) -> None:
+async def test_json_in_utf_8_is_accepted(acme: Tenant, content_type: str) -> None:
     response = await acme.client.request(
         "POST",
         "/v1/posts",
@@ -465,7 +462,7 @@ async def test_json_in_utf_8_is_taken(acme: Tenant, content_type: str) -> None:
     assert uncached_data(response, 201)["content"] == "Übermorgen"
 
 
-async def test_a_key_that_may_only_write_creates_posts(acme: Tenant) -> None:
+async def test_write_scope_alone_creates_posts(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.WRITE])
     writer = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
 
@@ -474,7 +471,7 @@ async def test_a_key_that_may_only_write_creates_posts(acme: Tenant) -> None:
     )
 
 
-async def test_a_post_may_have_five_hundred_accounts(acme: Tenant) -> None:
+async def test_post_may_have_500_accounts(acme: Tenant) -> None:
     accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
 
     data = await expect_success(
@@ -484,7 +481,7 @@ async def test_a_post_may_have_five_hundred_accounts(acme: Tenant) -> None:
     assert data["account_ids"] == accounts
 
 
-async def test_a_time_is_in_the_future_by_the_clock_of_the_server(acme: Tenant) -> None:
+async def test_future_is_judged_by_server_clock(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     key = await add_api_key(acme.database, acme.workspace)
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": SOON}

@@ -33,4 +33,4 @@ def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer
     own = PageServer(tmp_path_factory.mktemp("own-server"))
     yield own
     own.server.stop()
-    assert [each for each in own.server.log_events() if each["level"] != "info"] == []
+    assert [event for event in own.server.log_events() if event["level"] != "info"] == []

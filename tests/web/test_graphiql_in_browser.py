@@ -50,7 +50,7 @@ async def test_the_usual_questions_are_written_and_each_gets_its_answer(
 
         post = (await visit.execute_query())["data"]["post"]
         assert post["status"] == "PARTIALLY_FAILED"
-        assert [each["status"] for each in post["destinations"]] == [
+        assert [destination["status"] for destination in post["destinations"]] == [
             "PUBLISHED",
             "PUBLISHED",
             "FAILED",
@@ -62,12 +62,12 @@ async def test_the_usual_questions_are_written_and_each_gets_its_answer(
         posts = (await visit.execute_query())["data"]["posts"]
         assert visit.requests[-1]["variables"] == {"startOfToday": "2026-04-15T04:00:00.000Z"}
         assert posts["totalCount"] > 0
-        assert {each["status"] for each in posts["nodes"]} <= {"FAILED", "PARTIALLY_FAILED"}
+        assert {node["status"] for node in posts["nodes"]} <= {"FAILED", "PARTIALLY_FAILED"}
 
         await page.get_by_role("tab", name="WhatWaitsForARetry").click()
         waiting = (await visit.execute_query())["data"]["destinations"]["nodes"]
         assert len(waiting) > 0
-        assert all(each["nextRetryAt"] and each["attempts"] > 0 for each in waiting)
+        assert all(item["nextRetryAt"] and item["attempts"] > 0 for item in waiting)
 
         await page.get_by_role("tab", name="HealthOfOneAccount").click()
         account = (await visit.execute_query())["data"]["account"]

@@ -73,7 +73,7 @@ async def test_the_page_lets_a_browser_ask_nobody_but_this_server(
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["vary"] == "Accept"
-    assert [(each.api, each.route) for each in observer.finished] == [("explorer", "/graphiql")]
+    assert [(item.api, item.route) for item in observer.finished] == [("explorer", "/graphiql")]
 
 
 async def test_the_page_can_be_asked_for_without_its_body(client: httpx.AsyncClient) -> None:
@@ -116,7 +116,7 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert [(each.api, each.route) for each in observer.finished] == [
+    assert [(item.api, item.route) for item in observer.finished] == [
         ("explorer", "/graphiql/assets/{name}")
     ]
 
@@ -231,7 +231,7 @@ class TestMountedInApp:
         assert at_graphql.headers["content-security-policy"] == POLICY
 
     async def test_everything_that_was_built_can_be_had(self, database: Database) -> None:
-        names = [each.name for each in (STATIC_DIR / "assets").iterdir() if each.suffix != ".br"]
+        names = [item.name for item in (STATIC_DIR / "assets").iterdir() if item.suffix != ".br"]
         names = [name for name in names if not name.endswith(".gz")]
         assert len(names) > 5
         async with app_client(database) as client:

@@ -49,8 +49,8 @@ class SubscriptionTab:
         socket.on("close", lambda _: self.is_closed.set())
 
     async def subscribe(self, key: str) -> None:
-        await self.visit.key.fill(key)
-        await self.visit.has_schema()
+        await self.visit.key_input.fill(key)
+        await self.visit.wait_for_schema()
         await self.page.get_by_role("tab", name="WhatHappens").click()
         await self.run()
 
@@ -113,13 +113,13 @@ async def test_each_change_is_shown_as_it_comes_until_somebody_stops(
 async def test_what_is_wrong_with_it_is_shown(browser: Browser, page_server: PageServer) -> None:
     async with open_page(browser, f"{page_server.url}/graphql") as visit:
         live = SubscriptionTab(visit)
-        await visit.key.fill(page_server.key)
-        await visit.has_schema()
+        await visit.key_input.fill(page_server.key)
+        await visit.wait_for_schema()
         for query, said in (
             ("subscription Wrong { nothing }", "Cannot query field 'nothing' on type"),
             ('subscription Old { changes(after: "x") { cursor } }', "BAD_CURSOR"),
         ):
-            await visit.write(query)
+            await visit.replace_query(query)
             await live.run()
             await live.expect_texts(said)
             await live.expect_ended()
@@ -128,20 +128,24 @@ async def test_what_is_wrong_with_it_is_shown(browser: Browser, page_server: Pag
 async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_refused(
     browser: Browser, page_server: PageServer
 ) -> None:
-    key = page_server.command("keys", "create", "--workspace", "default", "--name", "live").strip()
+    key = page_server.run_command(
+        "keys", "create", "--workspace", "default", "--name", "live"
+    ).strip()
     (row,) = [
-        line for line in page_server.command("keys", "list").splitlines() if line.endswith("live")
+        line
+        for line in page_server.run_command("keys", "list").splitlines()
+        if line.endswith("live")
     ]
     async with open_page(browser, f"{page_server.url}/graphql") as visit:
         live = SubscriptionTab(visit)
-        await visit.key.fill(key)
-        await visit.has_schema()
-        page_server.command("keys", "revoke", row.split()[0])
+        await visit.key_input.fill(key)
+        await visit.wait_for_schema()
+        page_server.run_command("keys", "revoke", row.split()[0])
         await asyncio.sleep(CACHE_TTL.total_seconds())
         await visit.page.get_by_role("tab", name="WhatHappens").click()
         await live.run()
         await live.expect_texts(INVALID_KEY_MESSAGE)
-        await visit.verdict_is(INVALID_KEY_MESSAGE)
+        await visit.expect_status(INVALID_KEY_MESSAGE)
 
 
 async def test_another_key_ends_what_was_followed_with_the_last_one(
@@ -151,7 +155,7 @@ async def test_another_key_ends_what_was_followed_with_the_last_one(
         live = SubscriptionTab(visit)
         await live.subscribe(page_server.key)
         await live.is_connected.wait()
-        await visit.key.fill("")
+        await visit.key_input.fill("")
         await live.is_closed.wait()
         await live.expect_ended()
 
@@ -179,7 +183,7 @@ async def test_a_server_that_stops_ends_it_and_one_that_is_back_goes_on_where_it
         await live.run()
         await live.expect_texts("The server does not answer. Is it running?")
 
-        own.start_again()
+        own.restart()
         writer.rewrite(post_id, "Summer")
         await live.run()
         await live.expect_texts("Summer")
