@@ -1,4 +1,4 @@
-"""What becomes of exceptions that nobody else took care of."""
+"""Responses to uncaught exceptions."""
 
 import json
 
@@ -38,12 +38,12 @@ def failing_app(error: Exception, *, first_message: bytes | None = None) -> ASGI
 async def send_request(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
     client = ASGIClient()
     scope = http_scope()
-    last_resort = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
-    await last_resort(scope, client.receive, client.send)
+    middleware = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
+    await middleware(scope, client.receive, client.send)
     return client, scope
 
 
-async def test_an_unexpected_exception_is_reported_whole_and_answered_masked() -> None:
+async def test_unexpected_exception_is_reported_and_masked() -> None:
     observer = RecordingObserver()
     error = LookupError("SELECT secret FROM /var/lib")
 
@@ -54,7 +54,7 @@ async def test_an_unexpected_exception_is_reported_whole_and_answered_masked() -
     assert request_state(scope)["error_codes"] == ["internal_error"]
 
 
-async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete() -> None:
+async def test_exception_after_start_leaves_response_incomplete() -> None:
     observer = RecordingObserver()
     error = LookupError("half-way")
 
@@ -69,7 +69,7 @@ async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete()
 @pytest.mark.parametrize(
     "error", [BadCursor("Not a cursor."), RateLimitExceeded("Too many.", retry_after=3)]
 )
-async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsError) -> None:
+async def test_client_error_is_rendered_and_not_reported(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
     client, scope = await send_request(failing_app(error), observer)
@@ -87,7 +87,7 @@ async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsErr
 @pytest.mark.parametrize(
     "error", [ServiceUnavailable("Busy.", retry_after=2), InternalError("Broken.")]
 )
-async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostResultsError) -> None:
+async def test_server_error_is_rendered_and_reported(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
     client, _ = await send_request(failing_app(error), observer)
@@ -96,7 +96,7 @@ async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostRes
     assert observer.failures == [("0000cafe", error)]
 
 
-async def test_what_does_not_fail_is_not_touched() -> None:
+async def test_successful_response_is_unchanged() -> None:
     observer = RecordingObserver()
 
     client, scope = await send_request(PlainTextResponse("fine"), observer)

@@ -1,4 +1,4 @@
-"""The edge behind a real server, where sockets close and bodies are slow."""
+"""The middleware behind a real server, with closing sockets and slow bodies."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ def http_implementation(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def serve_app(app: ASGIApp, http: str) -> AsyncIterator[int]:
-    """Serve an app on a free port, which is given."""
+    """Serve an app on a free port; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
@@ -60,7 +60,7 @@ async def open_connection(
 
 
 async def wait_for_requests(observer: RecordingObserver, requests: int) -> None:
-    """Wait until so many requests have been told of."""
+    """Wait until `requests` requests have finished."""
     async with asyncio.timeout(10):
         while len(observer.finished) < requests:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
@@ -72,9 +72,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize("has_body", [False, True])
-async def test_the_work_ends_when_the_socket_closes(
-    http_implementation: str, has_body: bool
-) -> None:
+async def test_closed_socket_cancels_app(http_implementation: str, has_body: bool) -> None:
     observer = RecordingObserver()
     is_running, was_cancelled = asyncio.Event(), asyncio.Event()
 
@@ -97,11 +95,11 @@ async def test_the_work_ends_when_the_socket_closes(
         await asyncio.wait_for(was_cancelled.wait(), 10)
         await wait_for_requests(observer, 1)
 
-    assert [request.status for request in observer.finished] == [499]
+    assert [record.status for record in observer.finished] == [499]
     assert observer.failures == []
 
 
-async def test_a_body_that_stops_half_way_meets_the_deadline(http_implementation: str) -> None:
+async def test_stalled_body_times_out(http_implementation: str) -> None:
     observer = RecordingObserver()
 
     async with (
@@ -114,11 +112,11 @@ async def test_a_body_that_stops_half_way_meets_the_deadline(http_implementation
         status_line = await asyncio.wait_for(reader.readline(), 10)
 
     assert status_line == b"HTTP/1.1 503 Service Unavailable\r\n"
-    assert [request.error_codes for request in observer.finished] == [("service_unavailable",)]
+    assert [record.error_codes for record in observer.finished] == [("service_unavailable",)]
 
 
-@pytest.mark.parametrize("ending", ["deadline", "exception"])
-async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
+@pytest.mark.parametrize("ending", ["timeout", "exception"])
+async def test_truncated_response_is_a_protocol_error(
     http_implementation: str, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
@@ -130,7 +128,7 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
             raise LookupError("half-way")
         await asyncio.Event().wait()
 
-    timeout = SHORT_TIMEOUT if ending == "deadline" else LONG_TIMEOUT
+    timeout = SHORT_TIMEOUT if ending == "timeout" else LONG_TIMEOUT
     async with (
         serve_app(
             build_middleware(StreamingResponse(stream_chunks()), observer, timeout=timeout),
@@ -141,10 +139,10 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"http://127.0.0.1:{port}/")
 
-    assert [request.status for request in observer.finished] == [200]
+    assert [record.status for record in observer.finished] == [200]
 
 
-async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(
+async def test_body_size_limit_is_exact(
     http_implementation: str,
 ) -> None:
     def body_chunks(size: int) -> Iterator[bytes]:
@@ -152,8 +150,8 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(
             yield b"a" * min(65536, size - start)
 
     async def stream_body(size: int) -> AsyncIterator[bytes]:
-        for piece in body_chunks(size):
-            yield piece
+        for chunk in body_chunks(size):
+            yield chunk
 
     async with (
         serve_app(build_middleware(echo, RecordingObserver()), http_implementation) as port,
@@ -174,7 +172,7 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(
     assert after.text == "3"
 
 
-async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(
+async def test_expect_continue_with_oversized_body_is_refused(
     http_implementation: str,
 ) -> None:
     async with (
@@ -189,16 +187,16 @@ async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(
     assert status_line.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_one_connection_serves_many_requests(http_implementation: str) -> None:
+async def test_connection_is_kept_alive(http_implementation: str) -> None:
     observer = RecordingObserver()
     async with (
         serve_app(build_middleware(echo, observer), http_implementation) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        answers = [
+        texts = [
             (await client.request(method, "/", content=body)).text
             for method, body in (("GET", None), ("POST", b"abc"), ("POST", b""), ("DELETE", None))
         ]
 
-    assert answers == ["0", "3", "0", "0"]
-    assert [request.status for request in observer.finished] == [200] * 4
+    assert texts == ["0", "3", "0", "0"]
+    assert [record.status for record in observer.finished] == [200] * 4

@@ -1,4 +1,4 @@
-"""How WebSockets are ended, byte by byte, on a transport that does nothing. Real servers are elsewhere."""
+"""Closing of WebSockets, frame by frame, on a recording transport."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ CLOSE_REQUEST = Frame(Opcode.TEXT, b"please close")
 
 
 class RecordingTransport(asyncio.Transport):
-    """What is done with it, in order; what is written, a client has read."""
+    """Records its calls; a client receives immediately what is written."""
 
     def __init__(self, client: ClientProtocol) -> None:
         super().__init__()
@@ -59,11 +59,11 @@ class RecordingTransport(asyncio.Transport):
 
 
 class ConnectedPair:
-    """A client, and the protocol of the server that it has opened a WebSocket to."""
+    """A client, and the server protocol of its WebSocket."""
 
     def __init__(self) -> None:
         self.received: list[Message] = []
-        """By the app."""
+        """Messages that the app received."""
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -88,7 +88,7 @@ class ConnectedPair:
             await send({"type": "websocket.close", "code": 4400})
 
     async def send(self, *frames: Frame) -> None:
-        """As one piece, and give the app its turn."""
+        """Send frames in one piece, and let the app run."""
         self.server.data_received(
             b"".join(frame.serialize(mask=True, extensions=[]) for frame in frames)
         )
@@ -96,12 +96,12 @@ class ConnectedPair:
 
     @property
     def close_code(self) -> int | None:
-        """That the client was told."""
+        """Close code that the client received."""
         close = self.client.close_rcvd
         return None if close is None else close.code
 
     def lose_connection(self) -> None:
-        """What a transport says at its end."""
+        """Report the end of the transport to the server."""
         self.server.connection_lost(None)
 
 
@@ -111,101 +111,102 @@ async def run_loop_iterations() -> None:
 
 
 @pytest.fixture
-async def connected_pair(anyio_backend: str) -> ConnectedPair:
-    """Whose handshake is over."""
-    pair = ConnectedPair()
-    pair.client.send_request(pair.client.connect())
-    pair.server.data_received(b"".join(pair.client.data_to_send()))
+async def pair(anyio_backend: str) -> ConnectedPair:
+    """A pair after its handshake."""
+    new_pair = ConnectedPair()
+    new_pair.client.send_request(new_pair.client.connect())
+    new_pair.server.data_received(b"".join(new_pair.client.data_to_send()))
     await run_loop_iterations()
-    assert pair.client.handshake_exc is None
-    pair.transport.calls.clear()
-    return pair
+    assert new_pair.client.handshake_exc is None
+    new_pair.transport.calls.clear()
+    return new_pair
 
 
-async def test_after_a_frame_that_is_too_large_the_rest_is_read_and_forgotten(
-    connected_pair: ConnectedPair,
+async def test_oversized_frame_closes_and_drains_connection(
+    pair: ConnectedPair,
 ) -> None:
-    connected_pair.server.close_timeout = 0.05
-    whole = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
-    connected_pair.server.data_received(whole[:500])
+    pair.server.close_timeout = 0.05
+    data = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
+    pair.server.data_received(data[:500])
     await run_loop_iterations()
-    in_order = ["write", "write_eof", "resume_reading"]
-    assert (connected_pair.close_code, connected_pair.transport.calls) == (1009, in_order)
-    connected_pair.server.data_received(whole[500:])
-    await connected_pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
-    assert connected_pair.transport.calls == in_order
-    assert [(item["type"], item["code"]) for item in connected_pair.received] == [
+    closing_calls = ["write", "write_eof", "resume_reading"]
+    assert (pair.close_code, pair.transport.calls) == (1009, closing_calls)
+    pair.server.data_received(data[500:])
+    await pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
+    assert pair.transport.calls == closing_calls
+    assert [(message["type"], message["code"]) for message in pair.received] == [
         ("websocket.disconnect", 1009)
     ]
     await asyncio.sleep(0.1)
-    assert connected_pair.transport.calls == [*in_order, "abort"]
+    assert pair.transport.calls == [*closing_calls, "abort"]
 
 
-async def test_who_closes_their_side_is_not_waited_for(connected_pair: ConnectedPair) -> None:
-    connected_pair.server.close_timeout = 0.05
-    await connected_pair.send(Frame(Opcode.TEXT, TOO_LARGE))
-    connected_pair.lose_connection()
+async def test_closed_connection_is_not_aborted(pair: ConnectedPair) -> None:
+    pair.server.close_timeout = 0.05
+    await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
+    pair.lose_connection()
     await asyncio.sleep(0.1)
-    assert "abort" not in connected_pair.transport.calls
+    assert "abort" not in pair.transport.calls
 
 
 @pytest.mark.parametrize(
-    ("others", "code"), [((), 1007), ((PING,), 1007), ((CLOSE_REQUEST,), 1007), ((CLOSE,), 1000)]
+    ("more_frames", "code"),
+    [((), 1007), ((PING,), 1007), ((CLOSE_REQUEST,), 1007), ((CLOSE,), 1000)],
 )
-async def test_what_comes_along_with_what_cannot_be_read_does_no_harm(
-    connected_pair: ConnectedPair, others: tuple[Frame, ...], code: int
+async def test_frames_after_unreadable_data_are_ignored(
+    pair: ConnectedPair, more_frames: tuple[Frame, ...], code: int
 ) -> None:
-    await connected_pair.send(INVALID_UTF8, *others)
-    assert (connected_pair.close_code, connected_pair.transport.calls) == (
+    await pair.send(INVALID_UTF8, *more_frames)
+    assert (pair.close_code, pair.transport.calls) == (
         code,
         ["write", "write_eof", "resume_reading"],
     )
-    assert [item["type"] for item in connected_pair.received] == ["websocket.disconnect"]
+    assert [message["type"] for message in pair.received] == ["websocket.disconnect"]
 
 
-async def test_at_a_stop_a_client_is_told_and_then_cut_off(connected_pair: ConnectedPair) -> None:
-    connected_pair.server.start_keepalive()
-    connected_pair.server.shutdown()
+async def test_shutdown_closes_with_1012_then_aborts(pair: ConnectedPair) -> None:
+    pair.server.start_keepalive()
+    pair.server.shutdown()
     await run_loop_iterations()
-    in_order = ["write", "write_eof", "resume_reading"]
-    assert (connected_pair.close_code, connected_pair.transport.calls) == (1012, in_order)
-    assert [item["code"] for item in connected_pair.received] == [1012]
-    assert connected_pair.server.ping_timer is None
-    await connected_pair.send(CLOSE_REQUEST, PING)
-    assert connected_pair.transport.calls == in_order
+    closing_calls = ["write", "write_eof", "resume_reading"]
+    assert (pair.close_code, pair.transport.calls) == (1012, closing_calls)
+    assert [message["code"] for message in pair.received] == [1012]
+    assert pair.server.ping_timer is None
+    await pair.send(CLOSE_REQUEST, PING)
+    assert pair.transport.calls == closing_calls
     await asyncio.sleep(1.2)
-    assert connected_pair.transport.calls == [*in_order, "abort"]
+    assert pair.transport.calls == [*closing_calls, "abort"]
 
 
-async def test_a_stop_leaves_a_client_alone_that_is_closing(connected_pair: ConnectedPair) -> None:
-    """Its answer may wait for room in its buffers, and then the connection is still there."""
-    await connected_pair.send(CLOSE)
-    before = list(connected_pair.transport.calls)
-    assert (connected_pair.close_code, set(before)) == (1000, {"write", "close"})
-    connected_pair.server.shutdown()
+async def test_shutdown_waits_for_client_that_is_closing(pair: ConnectedPair) -> None:
+    """Its close frame may still be in a buffer, while the connection is open."""
+    await pair.send(CLOSE)
+    before = list(pair.transport.calls)
+    assert (pair.close_code, set(before)) == (1000, {"write", "close"})
+    pair.server.shutdown()
     await asyncio.sleep(1.2)
-    assert connected_pair.transport.calls == [*before, "abort"]
+    assert pair.transport.calls == [*before, "abort"]
 
 
-async def test_a_stop_lets_a_client_read_why_the_app_has_closed(
-    connected_pair: ConnectedPair,
+async def test_shutdown_keeps_close_code_of_app(
+    pair: ConnectedPair,
 ) -> None:
-    await connected_pair.send(CLOSE_REQUEST)
-    assert connected_pair.close_code == 4400
-    before = list(connected_pair.transport.calls)
-    connected_pair.server.shutdown()
+    await pair.send(CLOSE_REQUEST)
+    assert pair.close_code == 4400
+    before = list(pair.transport.calls)
+    pair.server.shutdown()
     await run_loop_iterations()
-    assert connected_pair.transport.calls == before
+    assert pair.transport.calls == before
     await asyncio.sleep(1.2)
-    assert connected_pair.transport.calls == [*before, "abort"]
+    assert pair.transport.calls == [*before, "abort"]
 
 
-async def test_what_is_too_large_ends_the_wait_for_the_clients_answer(
-    connected_pair: ConnectedPair,
+async def test_oversized_frame_cancels_close_timer(
+    pair: ConnectedPair,
 ) -> None:
-    await connected_pair.send(CLOSE_REQUEST)
-    first = connected_pair.server.close_timer
-    assert first is not None
-    await connected_pair.send(Frame(Opcode.TEXT, TOO_LARGE))
-    assert first.cancelled()
-    assert connected_pair.close_code == 4400
+    await pair.send(CLOSE_REQUEST)
+    close_timer = pair.server.close_timer
+    assert close_timer is not None
+    await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
+    assert close_timer.cancelled()
+    assert pair.close_code == 4400

@@ -67,7 +67,17 @@ def test_default_list_is_newest_20() -> None:
 
 
 def test_empty_values_count_as_absent() -> None:
-    names = ["status", "platform", "account_id", "search", "reference", "sort", "order", "limit", "offset"]
+    names = [
+        "status",
+        "platform",
+        "account_id",
+        "search",
+        "reference",
+        "sort",
+        "order",
+        "limit",
+        "offset",
+    ]
     names += TIME_PARAMETERS
     assert list_variables(make_request(*((name, "") for name in names))) == DEFAULTS
     assert list_variables(make_request(("status", " , ,"))) == DEFAULTS
