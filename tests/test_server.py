@@ -1,4 +1,4 @@
-"""The server as real processes: how it starts, what it prints, what it refuses, and how it stops."""
+"""The server as real processes: start, output, refused settings, and shutdown."""
 
 import asyncio
 import json
@@ -26,10 +26,10 @@ from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 
 class ServerStarter:
-    """Starts servers on one database; whatever still runs at the end of the test is killed."""
+    """Starts servers on one database; they are killed at the end of the test."""
 
-    def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, database_url: str, stack: ExitStack) -> None:
+        self.directory = directory
         self._database_url = database_url
         self._stack = stack
 
@@ -37,31 +37,28 @@ class ServerStarter:
         self, *arguments: str, start: StartProcess = fork, **environment: str
     ) -> ServerProcess:
         settings = {"DATABASE_URL": self._database_url, **environment}
-        server = ServerProcess(self.folder, settings, *arguments, start=start)
+        server = ServerProcess(self.directory, settings, *arguments, start=start)
         self._stack.callback(server.kill)
         return server
 
 
 @pytest.fixture
 def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[ServerStarter]:
-    folder = tmp_path / "servers"
-    folder.mkdir()
+    directory = tmp_path / "servers"
+    directory.mkdir()
     with ExitStack() as stack:
-        yield ServerStarter(folder, empty_database_url, stack)
+        yield ServerStarter(directory, empty_database_url, stack)
 
 
 def count_posts(server: ServerProcess, token: str) -> int:
-    """How many posts the workspace of a key has."""
-    answer = server.get("/v1/posts?limit=1", token)
-    assert answer.status_code == 200
-    number: int = answer.json()["data"]["total"]
+    """Number of posts in the workspace of a key."""
+    response = server.get("/v1/posts?limit=1", token)
+    assert response.status_code == 200
+    number: int = response.json()["data"]["total"]
     return number
 
 
-# Starting.
-
-
-def test_the_first_start_prints_a_key_once(start_server: ServerStarter) -> None:
+def test_first_start_prints_key_once(start_server: ServerStarter) -> None:
     first = start_server(start=spawn)
     lines = first.wait_until_ready()
     first.stop()
@@ -86,7 +83,7 @@ def test_the_first_start_prints_a_key_once(start_server: ServerStarter) -> None:
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
 
 
-def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start_server: ServerStarter) -> None:
+def test_demo_is_loaded_once_and_key_always_printed(start_server: ServerStarter) -> None:
     totals = []
     for _ in range(2):
         server = start_server("--demo")
@@ -111,29 +108,24 @@ def test_the_demo_is_loaded_once_and_its_key_is_always_printed(start_server: Ser
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("require_built_page")
-@pytest.mark.parametrize(("workers", "how"), [("1", fork), ("2", spawn)])
-def test_a_demo_shows_its_key_to_whoever_opens_the_page(
-    start_server: ServerStarter, workers: str, how: StartProcess
+@pytest.mark.parametrize(("workers", "start"), [("1", fork), ("2", spawn)])
+def test_demo_key_is_embedded_in_page(
+    start_server: ServerStarter, workers: str, start: StartProcess
 ) -> None:
-    by_option = start_server("--demo", start=how, WORKERS=workers)
-    by_option.wait_until_ready()
-    page = by_option.get("/graphiql").text
-    by_option.stop()
-    by_setting = start_server(start=how, DEMO="yes", WORKERS=workers)
-    by_setting.wait_until_ready()
-    same_page = by_setting.get("/graphiql").text
-    by_setting.stop()
-    neither = start_server(start=how, WORKERS=workers)
-    neither.wait_until_ready()
-    without_key = neither.get("/graphiql").text
-    neither.stop()
+    def page(*arguments: str, **environment: str) -> str:
+        server = start_server(*arguments, start=start, WORKERS=workers, **environment)
+        server.wait_until_ready()
+        text = server.get("/graphiql").text
+        server.stop()
+        return text
 
-    assert f'data-demo-key="{DEMO_KEY}"' in page
-    assert same_page == page
-    assert without_key == page.replace(DEMO_KEY, "")
+    with_option = page("--demo")
+    assert f'data-demo-key="{DEMO_KEY}"' in with_option
+    assert page(DEMO="yes") == with_option
+    assert page() == with_option.replace(DEMO_KEY, "")
 
 
-def test_the_demo_key_can_be_ones_own_and_be_changed(start_server: ServerStarter) -> None:
+def test_demo_key_can_be_set_and_changed(start_server: ServerStarter) -> None:
     for digit in "ab":
         key = "pe_live_" + digit * 32
         server = start_server("--demo", DEMO_API_KEY=key)
@@ -143,19 +135,19 @@ def test_the_demo_key_can_be_ones_own_and_be_changed(start_server: ServerStarter
         server.stop()
 
 
-def test_two_starts_at_once_make_one_workspace_and_print_one_key(
+def test_concurrent_starts_create_one_workspace(
     start_server: ServerStarter,
 ) -> None:
     servers = [start_server(), start_server()]
     with ThreadPoolExecutor() as executor:
-        printed = list(executor.map(ServerProcess.wait_until_ready, servers))
+        outputs = list(executor.map(ServerProcess.wait_until_ready, servers))
     for server in servers:
         server.stop()
 
-    assert sorted(len(lines) for lines in printed) == [5, 7]
+    assert sorted(len(lines) for lines in outputs) == [5, 7]
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_alone(
+def test_database_of_newer_version_is_refused(
     start_server: ServerStarter, empty_database_url: str
 ) -> None:
     first = start_server()
@@ -170,7 +162,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_workspace_that_took_the_demos_name_stops_the_start(
+def test_other_workspace_named_demo_prevents_start(
     start_server: ServerStarter, empty_database_url: str
 ) -> None:
     async def add_demo_workspace() -> None:
@@ -197,30 +189,30 @@ def _set_version(database_url: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_port_in_use_is_refused_before_anything_is_made(
+def test_port_in_use_is_refused_before_migration(
     start_server: ServerStarter, tmp_path: Path
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        refusal = start_server(PORT=str(port)).startup_error()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        error = start_server(PORT=str(port)).startup_error()
 
-    assert refusal == (
+    assert error == (
         f"post-results: HOST 127.0.0.1 and PORT {port} cannot be used: Address already in use.\n"
     )
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made(
+def test_invalid_trusted_document_is_refused_before_migration(
     start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "query Mine { nope }"}')
-    refusal = start_server(TRUSTED_DOCUMENTS=str(file), WORKERS="2").startup_error()
+    error = start_server(TRUSTED_DOCUMENTS=str(file), WORKERS="2").startup_error()
 
-    assert refusal == (
+    assert error == (
         f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
         " run (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or"
         " 'nodes'?\n"
@@ -229,14 +221,14 @@ def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_made(
+def test_invalid_retry_policy_is_refused_before_migration(
     start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "retries.toml"
     file.write_text("[platforms.x.transient]\nmax_attempts = -1\n")
-    refusal = start_server(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
+    error = start_server(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
 
-    assert refusal == (
+    assert error == (
         f"post-results: RETRY_POLICY_FILE: {file} cannot be taken: platforms.x.transient.max_attempts"
         " must be a whole number from 1 to 100.\n"
     )
@@ -244,30 +236,27 @@ def test_a_retry_policy_that_cannot_be_taken_is_told_once_before_anything_is_mad
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_worker_whose_sandbox_cannot_be_used_is_told_before_anything_is_made(
+def test_unusable_sandbox_file_is_refused_with_worker_only(
     start_server: ServerStarter, tmp_path: Path
 ) -> None:
     file = tmp_path / "no" / "ledger.jsonl"
-    refusal = start_server("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").startup_error()
+    error = start_server("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").startup_error()
     without_worker = start_server(SANDBOX_FILE=str(file))
     without_worker.wait_until_ready()
     without_worker.stop()
 
-    assert refusal == (
+    assert error == (
         f"post-results: SANDBOX_FILE: {file} cannot be read and written: No such file or directory.\n"
     )
 
 
-# Answering.
-
-
-def test_several_processes_answer_and_count_together(start_server: ServerStarter) -> None:
+def test_several_processes_share_metrics(start_server: ServerStarter) -> None:
     server = start_server("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
     server.wait_until_ready()
     with ThreadPoolExecutor(8) as executor:
-        answers = list(
+        statuses = list(
             executor.map(
-                # A connection of its own each time, so that both processes get some.
+                # A new connection each time, so that both processes get requests.
                 lambda _: (
                     httpx.get(
                         f"{server.url}/v1/me",
@@ -278,22 +267,20 @@ def test_several_processes_answer_and_count_together(start_server: ServerStarter
                 range(40),
             )
         )
-    labels = 'door="rest",method="GET",route="/v1/me",status="2xx"'
-    counted = f"post_results_http_requests_total{{{labels}}} 40.0\n"
-    # A request is counted once it is answered, so perhaps a little later than that is seen.
-    wait_until(lambda: counted in server.get("/metrics").text)
+    labels = 'api="rest",method="GET",route="/v1/me",status="2xx"'
+    sample = f"post_results_http_requests_total{{{labels}}} 40.0\n"
+    # A request is counted after its response, so perhaps a little later than the client receives it.
+    wait_until(lambda: sample in server.get("/metrics").text)
     page = server.get("/metrics").text
     server.stop()
 
-    assert answers == [200] * 40
+    assert statuses == [200] * 40
     assert page.count("\npost_results_destinations_overdue ") == 1
     assert len(server.request_log()) >= 41
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
-    start_server: ServerStarter, tmp_path: Path
-) -> None:
+def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path: Path) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "{ __typename }"}')
     server = start_server(
@@ -324,55 +311,52 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
 
 
 def wait_until(predicate: Callable[[], bool]) -> None:
-    until = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not predicate():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def count_log_events(server: ServerProcess, text: str) -> int:
-    """How many times it logged an event with the text."""
+    """Number of logged events that contain the text."""
     return sum(text in event["event"] for event in server.log_events())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    ("trusted", "client"),
+    ("trusted_proxies", "client"),
     [("", "127.0.0.1"), ("127.0.0.1", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1")],
 )
-def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
-    start_server: ServerStarter, trusted: str, client: str
+def test_forwarded_address_is_trusted_of_trusted_proxy_only(
+    start_server: ServerStarter, trusted_proxies: str, client: str
 ) -> None:
-    server = start_server(TRUSTED_PROXIES=trusted)
+    server = start_server(TRUSTED_PROXIES=trusted_proxies)
     server.wait_until_ready()
     server.get("/livez", **{"X-Forwarded-For": "203.0.113.9"})
     server.stop()
 
-    (request,) = [item for item in server.request_log() if item["path"] == "/livez"]
+    (request,) = [event for event in server.request_log() if event["path"] == "/livez"]
     assert request["client"] == client
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_under_a_root_path_both_ways_of_a_proxy_work(start_server: ServerStarter) -> None:
+def test_root_path_works_stripped_or_kept(start_server: ServerStarter) -> None:
     server = start_server("--demo", ROOT_PATH="/social/results")
     server.wait_until_ready()
     assert server.url.endswith("/social/results")
     origin = server.url.removesuffix("/social/results")
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
-    kept, stripped = (
+    with_prefix, without_prefix = (
         httpx.get(f"{base}/v1/accounts", headers=headers).json()["data"]
         for base in (server.url, origin)
     )
     server.stop()
 
-    assert kept == stripped
-
-
-# Stopping.
+    assert with_prefix == without_prefix
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_lets_a_running_request_end(
+def test_running_request_completes_at_shutdown(
     start_server: ServerStarter, number: signal.Signals
 ) -> None:
     server = start_server("--demo")
@@ -387,49 +371,46 @@ def test_a_stop_lets_a_running_request_end(
             + f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body[:5]
         )
-        assert server.get("/livez").status_code == 200  # what was sent before has been received
+        assert server.get("/livez").status_code == 200  # the bytes sent before have been received
         server.process.send_signal(number)
         _wait_until_port_closed(address)
         client.sendall(body[5:])
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        response = b"".join(iter(lambda: client.recv(65536), b""))
     status = server.process.wait(TIMEOUT_SECONDS)
 
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert answer.endswith(b'{"data":{"__typename":"Query"}}')
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response.endswith(b'{"data":{"__typename":"Query"}}')
     assert status == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stop_ends_the_waits_for_something_to_publish(
-    start_server: ServerStarter, workers: str
-) -> None:
+def test_shutdown_ends_waiting_claims(start_server: ServerStarter, workers: str) -> None:
     server = start_server("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
     server.wait_until_ready()
-    wait = """mutation {
+    document = """mutation {
       claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
     }"""
 
     def claim_with_wait() -> httpx.Response:
         return httpx.post(
             f"{server.url}/graphql",
-            json={"query": wait},
+            json={"query": document},
             headers={"Authorization": f"Bearer {DEMO_KEY}"},
             timeout=TIMEOUT_SECONDS,
         )
 
     with ThreadPoolExecutor(8) as pool:
-        waits = [pool.submit(claim_with_wait) for _ in range(8)]
+        claims = [pool.submit(claim_with_wait) for _ in range(8)]
         time.sleep(1)
-        assert not any(item.done() for item in waits)
-        began = time.monotonic()
+        assert not any(claim.done() for claim in claims)
+        started_at = time.monotonic()
         server.stop()
-        took = time.monotonic() - began
+        duration = time.monotonic() - started_at
 
-    answers = [each.result() for each in waits]
-    assert [response.json() for response in answers] == 8 * [
+    assert [claim.result().json() for claim in claims] == 8 * [
         {"data": {"claimDestinations": {"claims": []}}}
     ]
-    assert took < 9  # the time that it would give to what does not end
+    assert duration < 9  # less than the shutdown timeout
     assert [event for event in server.log_events() if event["level"] == "error"] == []
 
 
@@ -443,7 +424,7 @@ def _wait_until_port_closed(address: httpx.URL) -> None:
             return
 
 
-def test_a_request_that_outlasts_a_stop_is_cut_off(start_server: ServerStarter) -> None:
+def test_request_is_aborted_after_shutdown_timeout(start_server: ServerStarter) -> None:
     server = start_server("--demo", SHUTDOWN_TIMEOUT="1")
     server.wait_until_ready()
     address = httpx.URL(server.url)
@@ -458,7 +439,7 @@ def test_a_request_that_outlasts_a_stop_is_cut_off(start_server: ServerStarter) 
         server.stop()
 
 
-def test_when_a_key_was_used_is_written_before_the_end(start_server: ServerStarter) -> None:
+def test_key_usage_is_stored_before_exit(start_server: ServerStarter) -> None:
     first = start_server()
     key = first.wait_until_ready()[5].split()[-1]
     assert count_posts(first, key) == 0

@@ -1,4 +1,4 @@
-"""Settings: what each variable accepts, and the sentence that refuses the rest."""
+"""Settings: accepted values of each variable, and messages for others."""
 
 from dataclasses import fields
 from datetime import timedelta
@@ -21,7 +21,7 @@ DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
 
 
 def read_setting(variable: str, text: str) -> object:
-    """What a variable's text is read as."""
+    """Parsed value of one variable."""
     settings = read_settings({variable: text})
     for record in (settings, settings.graphql):
         for item in fields(record):
@@ -36,7 +36,7 @@ def setting_error(variable: str, text: str) -> str:
     return str(caught.value)
 
 
-def test_without_variables_everything_has_its_default() -> None:
+def test_defaults_apply_without_variables() -> None:
     settings = read_settings({})
     assert settings == Settings()
     assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
@@ -79,7 +79,7 @@ def test_without_variables_everything_has_its_default() -> None:
     )
 
 
-def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> None:
+def test_empty_and_unknown_variables_are_ignored() -> None:
     empty = {
         item.metadata["variable"]: "  "
         for record in (Settings, GraphQLLimits)
@@ -90,7 +90,7 @@ def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "normalised"),
+    ("url", "normalized"),
     [
         ("sqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
         ("sqlite+aiosqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
@@ -107,14 +107,12 @@ def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> 
         ("postgresql://h/db?ssl=verify-full", "postgresql+asyncpg://h/db?ssl=verify-full"),
     ],
 )
-def test_a_database_url_is_normalised_to_the_asynchronous_drivers(
-    given: str, normalised: str
-) -> None:
-    assert read_setting("DATABASE_URL", given) == normalised
-    assert read_setting("DATABASE_URL", normalised) == normalised
-    opened = Database(normalised)
-    assert opened.is_sqlite == normalised.startswith("sqlite")
-    assert make_url(normalised) == opened.url
+def test_database_url_is_normalized(url: str, normalized: str) -> None:
+    assert read_setting("DATABASE_URL", url) == normalized
+    assert read_setting("DATABASE_URL", normalized) == normalized
+    database = Database(normalized)
+    assert database.is_sqlite == normalized.startswith("sqlite")
+    assert make_url(normalized) == database.url
 
 
 INVALID_FILE_MESSAGE = (
@@ -129,7 +127,7 @@ MISSING_SCHEME_MESSAGE = "DATABASE_URL must start with sqlite:/// or postgresql:
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("url", "message"),
     [
         ("sqlite://", INVALID_FILE_MESSAGE),
         ("sqlite:///", INVALID_FILE_MESSAGE),
@@ -163,10 +161,8 @@ MISSING_SCHEME_MESSAGE = "DATABASE_URL must start with sqlite:/// or postgresql:
         ("sqlite:///\udcff.db", "DATABASE_URL must be text in UTF-8."),
     ],
 )
-def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
-    given: str, sentence: str
-) -> None:
-    assert setting_error("DATABASE_URL", given) == sentence
+def test_invalid_database_url_is_refused_without_value(url: str, message: str) -> None:
+    assert setting_error("DATABASE_URL", url) == message
 
 
 @pytest.mark.parametrize(
@@ -225,7 +221,7 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("GRAPHQL_MAX_IDS", "10000", 10_000),
     ],
 )
-def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
+def test_valid_value_is_parsed(variable: str, text: str, value: object) -> None:
     assert read_setting(variable, text) == value
 
 
@@ -298,11 +294,11 @@ def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
         ("LOG_FORMAT", "\udcff", "must be text in UTF-8"),
     ],
 )
-def test_a_malformed_value_is_refused_in_a_sentence(variable: str, text: str, problem: str) -> None:
+def test_malformed_value_is_refused(variable: str, text: str, problem: str) -> None:
     assert setting_error(variable, text) == f"{variable} {problem}; it is {text!r}."
 
 
-def test_limits_of_several_windows_are_read() -> None:
+def test_rate_limits_of_several_windows_are_parsed() -> None:
     settings = read_settings({"RATE_LIMIT": "5/second; 100 per 10 minutes, 1000/day"})
     assert [str(limit) for limit in settings.rate_limit] == [
         "5 per 1 second",
@@ -311,7 +307,7 @@ def test_limits_of_several_windows_are_read() -> None:
     ]
 
 
-def test_a_secret_that_is_refused_is_not_repeated() -> None:
+def test_refused_secret_is_not_in_message() -> None:
     assert (
         setting_error("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
     )
@@ -322,16 +318,16 @@ def test_a_secret_that_is_refused_is_not_repeated() -> None:
     assert "sesame" not in setting_error("DATABASE_URL", "postgresql://u:sesame@host")
 
 
-def test_the_demo_key_must_begin_with_the_prefix_of_all_keys() -> None:
-    own = {"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": "acme_" + "0" * 32}
-    assert read_settings(own).demo_key() == "acme_" + "0" * 32
+def test_demo_key_must_have_key_prefix() -> None:
+    environment = {"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": "acme_" + "0" * 32}
+    assert read_settings(environment).demo_key() == "acme_" + "0" * 32
     assert read_settings({"API_KEY_PREFIX": "acme_"}).demo_key() == "acme_" + DEMO_KEY_SECRET
     with pytest.raises(SettingsError) as caught:
         read_settings({"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": DEMO_KEY})
     assert str(caught.value) == ("DEMO_API_KEY must be acme_ followed by 32 lower-case hex digits.")
 
 
-def test_no_secret_is_printed_with_the_settings() -> None:
+def test_repr_has_no_secrets() -> None:
     settings = read_settings(
         {
             "DATABASE_URL": "postgresql://user:sesame@host/database",
@@ -344,7 +340,7 @@ def test_no_secret_is_printed_with_the_settings() -> None:
     assert "port=8000" in repr(settings)
 
 
-def test_every_setting_stands_in_the_table_with_its_default() -> None:
+def test_table_lists_every_setting_with_default() -> None:
     header, rule, *rows = settings_table().splitlines()
     assert header == "| variable | default | meaning |"
     assert rule == "|---|---|---|"

@@ -1,4 +1,4 @@
-"""Subscriptions on the page in a real Chromium: what they show, and how they end. Nothing else of it."""
+"""Subscriptions in GraphiQL in Chromium: what they show and how they end."""
 
 import asyncio
 import json
@@ -28,19 +28,19 @@ def writer(page_server: PageServer) -> Iterator[Writer]:
 
 
 class SubscriptionTab:
-    """What somebody who visits does with the tab that is there for it."""
+    """The GraphiQL tab `WhatHappens`, which subscribes to changes."""
 
     def __init__(self, session: PageSession) -> None:
-        self.visit = session
+        self.session = session
         self.page = session.page
         self.result_panel = session.page.get_by_label("Result Window")
         self.messages: list[dict[str, Any]] = []
-        """Those that were sent by sockets."""
+        """Messages that the page sent over WebSockets."""
         self.is_connected = asyncio.Event()
         self.is_closed = asyncio.Event()
-        session.page.on("websocket", self._note_socket)
+        session.page.on("websocket", self._on_websocket)
 
-    def _note_socket(self, socket: WebSocket) -> None:
+    def _on_websocket(self, socket: WebSocket) -> None:
         self.url = socket.url
         self.is_connected.clear()
         self.is_closed.clear()
@@ -49,8 +49,8 @@ class SubscriptionTab:
         socket.on("close", lambda _: self.is_closed.set())
 
     async def subscribe(self, key: str) -> None:
-        await self.visit.key_input.fill(key)
-        await self.visit.wait_for_schema()
+        await self.session.key_input.fill(key)
+        await self.session.wait_for_schema()
         await self.page.get_by_role("tab", name="WhatHappens").click()
         await self.run()
 
@@ -68,7 +68,7 @@ class SubscriptionTab:
             await expect(self.result_panel).to_contain_text(text)
 
     async def expect_changes_of(self, writer: Writer, post_id: str) -> None:
-        """Return when it shows one; nobody is told when it has begun, so it takes some."""
+        """Write until a change is shown: nothing reports when the subscription has started."""
         for number in range(EVENT_COUNT):
             writer.rewrite(post_id, f"Spring {number}")
             try:
@@ -78,115 +78,106 @@ class SubscriptionTab:
             return
 
 
-async def test_each_change_is_shown_as_it_comes_until_somebody_stops(
+async def test_changes_are_shown_until_subscription_is_stopped(
     browser: Browser, page_server: PageServer, writer: Writer
 ) -> None:
     post_id = writer.draft("Winter")
-    async with open_page(browser, f"{page_server.url}/graphql", viewport=VIEWPORT) as visit:
-        live = SubscriptionTab(visit)
-        await live.subscribe(page_server.key)
-        await live.expect_changes_of(writer, post_id)
-        assert live.url == f"{page_server.url.replace('http', 'ws')}/graphql"
-        first, second = live.messages
-        assert first == {
+    async with open_page(browser, f"{page_server.url}/graphql", viewport=VIEWPORT) as session:
+        tab = SubscriptionTab(session)
+        await tab.subscribe(page_server.key)
+        await tab.expect_changes_of(writer, post_id)
+        assert tab.url == f"{page_server.url.replace('http', 'ws')}/graphql"
+        init, subscribe = tab.messages
+        assert init == {
             "type": "connection_init",
             "payload": {"Authorization": f"Bearer {page_server.key}"},
         }
-        assert second["payload"]["operationName"] == "WhatHappens"
-        assert "variables" not in second["payload"]
+        assert subscribe["payload"]["operationName"] == "WhatHappens"
+        assert "variables" not in subscribe["payload"]
 
         writer.rewrite(post_id, "Summer")
-        await live.expect_texts("Summer", "earlier", "Spring")
+        await tab.expect_texts("Summer", "earlier", "Spring")
 
-        await live.stop()
-        await live.expect_ended()
-        await live.is_closed.wait()
-        assert live.messages[2:] == [{"type": "complete", "id": second["id"]}]
+        await tab.stop()
+        await tab.expect_ended()
+        await tab.is_closed.wait()
+        assert tab.messages[2:] == [{"type": "complete", "id": subscribe["id"]}]
         writer.rewrite(post_id, "Autumn")
-        await expect(live.result_panel).not_to_contain_text("Autumn")
+        await expect(tab.result_panel).not_to_contain_text("Autumn")
 
-        await live.run()
-        await live.expect_texts("Autumn")
-        await expect(live.result_panel).not_to_contain_text("Summer")
+        await tab.run()
+        await tab.expect_texts("Autumn")
+        await expect(tab.result_panel).not_to_contain_text("Summer")
 
 
-async def test_what_is_wrong_with_it_is_shown(browser: Browser, page_server: PageServer) -> None:
-    async with open_page(browser, f"{page_server.url}/graphql") as visit:
-        live = SubscriptionTab(visit)
-        await visit.key_input.fill(page_server.key)
-        await visit.wait_for_schema()
-        for query, said in (
+async def test_subscription_errors_are_shown(browser: Browser, page_server: PageServer) -> None:
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await session.key_input.fill(page_server.key)
+        await session.wait_for_schema()
+        for query, text in (
             ("subscription Wrong { nothing }", "Cannot query field 'nothing' on type"),
             ('subscription Old { changes(after: "x") { cursor } }', "BAD_CURSOR"),
         ):
-            await visit.replace_query(query)
-            await live.run()
-            await live.expect_texts(said)
-            await live.expect_ended()
+            await session.replace_query(query)
+            await tab.run()
+            await tab.expect_texts(text)
+            await tab.expect_ended()
 
 
-async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_refused(
+async def test_subscription_with_revoked_key_is_refused(
     browser: Browser, page_server: PageServer
 ) -> None:
-    key = page_server.run_command(
-        "keys", "create", "--workspace", "default", "--name", "live"
-    ).strip()
-    (row,) = [
-        line
-        for line in page_server.run_command("keys", "list").splitlines()
-        if line.endswith("live")
-    ]
-    async with open_page(browser, f"{page_server.url}/graphql") as visit:
-        live = SubscriptionTab(visit)
-        await visit.key_input.fill(key)
-        await visit.wait_for_schema()
-        page_server.run_command("keys", "revoke", row.split()[0])
+    key = page_server.create_key("live")
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await session.key_input.fill(key)
+        await session.wait_for_schema()
+        page_server.revoke_key("live")
         await asyncio.sleep(CACHE_TTL.total_seconds())
-        await visit.page.get_by_role("tab", name="WhatHappens").click()
-        await live.run()
-        await live.expect_texts(INVALID_KEY_MESSAGE)
-        await visit.expect_status(INVALID_KEY_MESSAGE)
+        await session.page.get_by_role("tab", name="WhatHappens").click()
+        await tab.run()
+        await tab.expect_texts(INVALID_KEY_MESSAGE)
+        await session.expect_status(INVALID_KEY_MESSAGE)
 
 
-async def test_another_key_ends_what_was_followed_with_the_last_one(
-    browser: Browser, page_server: PageServer
-) -> None:
-    async with open_page(browser, f"{page_server.url}/graphql") as visit:
-        live = SubscriptionTab(visit)
-        await live.subscribe(page_server.key)
-        await live.is_connected.wait()
-        await visit.key_input.fill("")
-        await live.is_closed.wait()
-        await live.expect_ended()
+async def test_change_of_key_ends_subscription(browser: Browser, page_server: PageServer) -> None:
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await tab.subscribe(page_server.key)
+        await tab.is_connected.wait()
+        await session.key_input.fill("")
+        await tab.is_closed.wait()
+        await tab.expect_ended()
 
 
-async def test_a_server_that_stops_ends_it_and_one_that_is_back_goes_on_where_it_was(
-    browser: Browser, tmp_path: Path
-) -> None:
-    own = PageServer(tmp_path)
-    refused = (
-        f"WebSocket connection to '{own.url.replace('http', 'ws')}/graphql' failed: "
+async def test_subscription_resumes_after_server_restart(browser: Browser, tmp_path: Path) -> None:
+    page_server = PageServer(tmp_path)
+    connection_refused = (
+        f"WebSocket connection to '{page_server.url.replace('http', 'ws')}/graphql' failed: "
         "Error in connection establishment: net::ERR_CONNECTION_REFUSED"
     )
-    url = f"{own.url}/graphql"
-    async with open_page(browser, url, problems=(refused,), viewport=VIEWPORT) as visit:
-        live, writer = SubscriptionTab(visit), Writer(own.server, own.key)
+    url = f"{page_server.url}/graphql"
+    async with open_page(
+        browser, url, problems=(connection_refused,), viewport=VIEWPORT
+    ) as session:
+        tab, writer = SubscriptionTab(session), Writer(page_server.server, page_server.key)
         post_id = writer.draft("Winter")
-        await live.subscribe(own.key)
-        await live.expect_changes_of(writer, post_id)
+        await tab.subscribe(page_server.key)
+        await tab.expect_changes_of(writer, post_id)
 
-        own.server.stop()
-        await live.expect_texts(
+        page_server.server.stop()
+        await tab.expect_texts(
             "The connection to the server has ended. Run this again to go on.", "Spring"
         )
-        await live.expect_ended()
-        await live.run()
-        await live.expect_texts("The server does not answer. Is it running?")
+        await tab.expect_ended()
+        await tab.run()
+        await tab.expect_texts("The server does not answer. Is it running?")
 
-        own.restart()
+        page_server.restart()
         writer.rewrite(post_id, "Summer")
-        await live.run()
-        await live.expect_texts("Summer")
-        await expect(live.result_panel).not_to_contain_text("Spring")
+        await tab.run()
+        await tab.expect_texts("Summer")
+        await expect(tab.result_panel).not_to_contain_text("Spring")
         writer.close()
-    own.server.stop()
+    page_server.server.stop()

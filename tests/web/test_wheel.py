@@ -1,4 +1,4 @@
-"""What is packed: the page as it was built, so that who installs a package needs no Node.js."""
+"""The wheel has the built page, so that its installation needs no Node.js."""
 
 import subprocess
 import sys
@@ -13,21 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.usefixtures("require_built_page")
-def test_a_wheel_has_the_page_and_not_its_source(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            tmp_path,
-            ROOT,
-        ],
-        check=True,
-    )
+def test_wheel_has_built_page_without_source(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*command, tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("post_results-*.whl")
     with ZipFile(wheel) as packed:
         files = {
@@ -36,10 +24,7 @@ def test_a_wheel_has_the_page_and_not_its_source(tmp_path: Path) -> None:
             if name.startswith("app/web/")
         }
 
-    modules = {
-        f"{name}.py": (STATIC_DIR.parent / f"{name}.py").read_bytes()
-        for name in ("__init__", "page")
-    }
+    modules = {path.name: path.read_bytes() for path in STATIC_DIR.parent.glob("*.py")}
     built = {
         str(file.relative_to(STATIC_DIR.parent)): file.read_bytes()
         for file in STATIC_DIR.rglob("*")
