@@ -9,7 +9,7 @@ from app.domain.destinations import ErrorCategory
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, failed, published, queued
 from tests.rest.envelope import failure_error, ordered_json, success_data
-from tests.rest.write_requests import ACCOUNT_ID_MESSAGE, prefixed_error
+from tests.rest.write_requests import ACCOUNT_ID_MESSAGE, field_error
 
 DAY = timedelta(days=1)
 
@@ -199,4 +199,4 @@ async def test_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
 @pytest.mark.parametrize("text", ["0", "2147483648", "-5", "abc", "1.0", "007"])
 async def test_malformed_account_id_is_refused(acme: Tenant, text: str) -> None:
     error = failure_error(await acme.client.get(f"/v1/accounts/{text}"), 400)
-    assert error == prefixed_error("invalid_id", "account_id", ACCOUNT_ID_MESSAGE)
+    assert error == field_error("invalid_id", "account_id", ACCOUNT_ID_MESSAGE)

@@ -17,7 +17,7 @@ from tests.db.repositories.event_rows import (
 )
 from tests.factories import NOW, add_api_key, add_post
 from tests.rest.envelope import check_envelope, failure_error, ordered_json, success_data
-from tests.rest.write_requests import UUID_MESSAGE, non_retryable_error, prefixed_error
+from tests.rest.write_requests import UUID_MESSAGE, field_error, non_retryable_error
 
 BAD_CURSOR_MESSAGE = (
     "after is not a cursor of this list in this order."
@@ -128,7 +128,7 @@ async def test_invalid_parameter_is_refused_by_name(acme: Tenant) -> None:
             )
         },
         **{
-            f"post_id={id_}": prefixed_error("invalid_id", "post_id", UUID_MESSAGE)
+            f"post_id={id_}": field_error("invalid_id", "post_id", UUID_MESSAGE)
             for id_ in ("x", "f47ac10b58cc4372a5670e02b2c3d479", "1")
         },
         **{

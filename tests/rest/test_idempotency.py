@@ -17,8 +17,8 @@ from tests.rest.write_requests import (
     SOON,
     expect_error,
     expect_success,
+    field_error,
     non_retryable_error,
-    prefixed_error,
     send_json,
 )
 
@@ -64,7 +64,7 @@ async def test_key_of_different_request_is_refused(
     await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k1")
     error = await expect_error(acme, "POST", path, other, status=422, Idempotency_Key="k1")
     assert ordered_json(error) == ordered_json(
-        prefixed_error("idempotency_key_reused", "Idempotency-Key", REUSED_MESSAGE)
+        field_error("idempotency_key_reused", "Idempotency-Key", REUSED_MESSAGE)
     )
 
 
@@ -84,7 +84,7 @@ async def test_key_of_running_request_is_refused(acme: Tenant) -> None:
 
     message = "A request with this idempotency key is running just now."
     assert ordered_json(error) == ordered_json(
-        prefixed_error("idempotency_in_progress", "Idempotency-Key", message)
+        field_error("idempotency_in_progress", "Idempotency-Key", message)
     )
     await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
 

@@ -8,6 +8,7 @@ import pytest
 from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId
 from app.rest.endpoints import PREFIXES
+from app.rest.operations import JsonObject
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import (
@@ -30,10 +31,12 @@ from tests.rest.write_requests import (
     LATER,
     PAST,
     SOON,
+    UUID_MESSAGE,
+    error_cases,
     expect_error,
     expect_success,
+    field_error,
     non_retryable_error,
-    prefixed_error,
 )
 
 NOT_FOUND = non_retryable_error(
@@ -47,7 +50,7 @@ OUTCOME_UNKNOWN = non_retryable_error(
     None,
     "Nobody knows whether the post was published. Look on the platform and record what you found.",
 )
-STALE_VERSION = prefixed_error(
+STALE_VERSION = field_error(
     "stale_version",
     "expected_version",
     "The post is at version 1, not 2: somebody else changed it.",
@@ -121,7 +124,7 @@ async def test_patch_changes_given_fields_and_returns_post(
     ],
 )
 async def test_null_clears_field(
-    acme: Tenant, account: AccountId, changes: dict[str, Any], key: str, value: object
+    acme: Tenant, account: AccountId, changes: JsonObject, key: str, value: object
 ) -> None:
     post = await add_post(
         acme.database,
@@ -186,7 +189,7 @@ async def test_scheduled_post_can_be_published_now(acme: Tenant, account: Accoun
     "body", [None, {}, {"status": "published", "post_status": "failed", "destinations": []}]
 )
 async def test_patch_without_fields_changes_nothing(
-    acme: Tenant, scheduled_path: str, body: dict[str, Any] | None
+    acme: Tenant, scheduled_path: str, body: JsonObject | None
 ) -> None:
     before = await all_rows(acme.database)
     assert await expect_success(acme, "PATCH", scheduled_path, body) == success_data(
@@ -195,117 +198,90 @@ async def test_patch_without_fields_changes_nothing(
     assert await all_rows(acme.database) == before
 
 
-INVALID_CHANGES: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
+INVALID_CHANGES: list[tuple[str, str, str, list[JsonObject]]] = [
+    ("validation_error", "content", "content must be a string.", [{"content": 5}]),
     (
-        {"content": 5},
-        400,
-        non_retryable_error("validation_error", "content", "content must be a string."),
+        "validation_error",
+        "content",
+        "The post is empty: it needs content, media, or content for a platform.",
+        [{"content": ""}],
     ),
     (
-        {"content": ""},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "content",
-            "The post is empty: it needs content, media, or content for a platform.",
-        ),
+        "validation_error",
+        "account_ids",
+        "A post that is not a draft needs at least one account.",
+        [{"account_ids": []}],
     ),
     (
-        {"account_ids": []},
-        400,
-        prefixed_error(
-            "validation_error",
-            "account_ids",
-            "A post that is not a draft needs at least one account.",
-        ),
+        "validation_error",
+        "account_ids",
+        "There is no account 99 in this workspace.",
+        [{"account_ids": [99]}],
     ),
     (
-        {"account_ids": [99]},
-        400,
-        prefixed_error(
-            "validation_error", "account_ids", "There is no account 99 in this workspace."
-        ),
+        "past_schedule_time",
+        "scheduled_for",
+        "The time is not in the future.",
+        [{"scheduled_for": PAST}],
     ),
     (
-        {"account_ids": [2280, 2280]},
-        400,
-        prefixed_error("validation_error", "account_ids", "Account 2280 is there twice."),
+        "invalid_field_name",
+        "media",
+        "media is not a field of a post; use media_ids, a list of ids.",
+        [{"media": []}],
     ),
     (
-        {"scheduled_for": PAST},
-        400,
-        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        "invalid_field_name",
+        "media_id",
+        "media_id is not a field of a post; use media_ids, a list of ids.",
+        [{"post_id": "x", "media_id": "m"}],
     ),
     (
-        {"timezone": "CEST"},
-        400,
-        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
+        "invalid_field_name",
+        "draft",
+        "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
+        [{"content": "Other", "draft": False}],
     ),
     (
-        {"media_ids": ["a\0"]},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "media_ids[0]",
-            "media_ids[0] must not contain a NUL character.",
-        ),
+        "validation_error",
+        "expected_version",
+        "expected_version must be a whole number.",
+        [{"content": "Other", "expected_version": "1"}],
     ),
     (
-        {"media": []},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "media",
-            "media is not a field of a post; use media_ids, a list of ids.",
-        ),
-    ),
-    (
-        {"post_id": "x", "media_id": "m"},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "media_id",
-            "media_id is not a field of a post; use media_ids, a list of ids.",
-        ),
-    ),
-    (
-        {"content": "Other", "draft": False},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "draft",
-            "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
-        ),
-    ),
-    ({"content": "Other", "expected_version": 2}, 409, STALE_VERSION),
-    (
-        {"content": "Other", "expected_version": "1"},
-        400,
-        non_retryable_error(
-            "validation_error", "expected_version", "expected_version must be a whole number."
-        ),
-    ),
-    (
-        {"content": "Other", "expected_version": 2**31},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "expected_version",
-            "expected_version must be a whole number from 1 to 2147483647.",
-        ),
+        "validation_error",
+        "expected_version",
+        "expected_version must be a whole number from 1 to 2147483647.",
+        [{"content": "Other", "expected_version": 2**31}],
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "error"), INVALID_CHANGES, ids=lambda value: str(value)[:60]
+    ("changes", "code", "field", "message"),
+    error_cases(INVALID_CHANGES),
+    ids=lambda value: str(value)[:40],
 )
 async def test_invalid_patch_is_refused_by_name(
-    acme: Tenant, scheduled_path: str, changes: dict[str, Any], status: int, error: dict[str, Any]
+    acme: Tenant, scheduled_path: str, changes: JsonObject, code: str, field: str, message: str
 ) -> None:
-    assert ordered_json(
-        await expect_error(acme, "PATCH", scheduled_path, changes, status=status)
-    ) == ordered_json(error)
+    error = await expect_error(acme, "PATCH", scheduled_path, changes, status=400)
+    assert ordered_json(error) == ordered_json(field_error(code, field, message))
+
+
+@pytest.mark.parametrize(
+    ("method", "sub", "body"),
+    [
+        ("PATCH", "", {"content": "Other"}),
+        ("DELETE", "", {}),
+        ("POST", "/schedule", {"publish_now": True}),
+    ],
+)
+async def test_stale_version_is_refused(
+    acme: Tenant, draft_path: str, method: str, sub: str, body: JsonObject
+) -> None:
+    body = {**body, "expected_version": 2}
+    assert await expect_error(acme, method, draft_path + sub, body, status=409) == STALE_VERSION
 
 
 async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_path: str) -> None:
@@ -333,7 +309,7 @@ async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_
     ],
 )
 async def test_post_that_may_be_published_cannot_be_changed(
-    acme: Tenant, state: DestinationState, error: dict[str, Any]
+    acme: Tenant, state: DestinationState, error: JsonObject
 ) -> None:
     path = await add_post_path(acme, state)
     assert await expect_error(acme, "PATCH", path, {"content": "Other"}, status=409) == error
@@ -376,17 +352,13 @@ async def test_unpublished_post_is_deleted(acme: Tenant, state: DestinationState
     ],
 )
 async def test_post_that_may_be_published_cannot_be_deleted(
-    acme: Tenant, state: DestinationState, error: dict[str, Any]
+    acme: Tenant, state: DestinationState, error: JsonObject
 ) -> None:
     path = await add_post_path(acme, state)
     assert await expect_error(acme, "DELETE", path, status=409) == error
 
 
-async def test_delete_checks_expected_version(acme: Tenant, scheduled_path: str) -> None:
-    assert (
-        await expect_error(acme, "DELETE", scheduled_path, {"expected_version": 2}, status=409)
-        == STALE_VERSION
-    )
+async def test_delete_with_current_version_succeeds(acme: Tenant, scheduled_path: str) -> None:
     await expect_success(acme, "DELETE", scheduled_path, {"expected_version": 1})
 
 
@@ -403,7 +375,7 @@ async def test_draft_is_scheduled_or_published_now(
     acme: Tenant,
     draft_path: str,
     prefix: str,
-    schedule: dict[str, Any],
+    schedule: JsonObject,
     status: str,
     scheduled_for: str | None,
 ) -> None:
@@ -462,63 +434,56 @@ async def test_schedule_keeps_time_of_draft_and_replaces_accounts(
     )
 
 
-INVALID_SCHEDULES: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
+INVALID_SCHEDULES: list[tuple[str, str, str, list[JsonObject | None]]] = [
     (
-        None,
-        400,
-        non_retryable_error(
-            "validation_error",
-            "scheduled_for",
-            "The draft has no time yet: pass scheduled_for or publish_now.",
-        ),
+        "validation_error",
+        "scheduled_for",
+        "The draft has no time yet: pass scheduled_for or publish_now.",
+        [None],
     ),
     (
-        {"scheduled_for": LATER, "publish_now": True},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "scheduled_for",
-            "Pass either scheduled_for or publish_now, not both.",
-        ),
+        "validation_error",
+        "scheduled_for",
+        "Pass either scheduled_for or publish_now, not both.",
+        [{"scheduled_for": LATER, "publish_now": True}],
     ),
     (
-        {"scheduled_for": PAST},
-        400,
-        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        "past_schedule_time",
+        "scheduled_for",
+        "The time is not in the future.",
+        [{"scheduled_for": PAST}],
     ),
     (
-        {"publish_now": True, "account_ids": []},
-        400,
-        non_retryable_error(
-            "validation_error", "account_ids", "The draft has no account: pass account_ids."
-        ),
+        "validation_error",
+        "account_ids",
+        "The draft has no account: pass account_ids.",
+        [{"publish_now": True, "account_ids": []}],
     ),
     (
-        {"publish_now": True, "account_ids": [99]},
-        400,
-        prefixed_error(
-            "validation_error", "account_ids", "There is no account 99 in this workspace."
-        ),
+        "validation_error",
+        "account_ids",
+        "There is no account 99 in this workspace.",
+        [{"publish_now": True, "account_ids": [99]}],
     ),
     (
-        {"publish_now": "now"},
-        400,
-        non_retryable_error(
-            "validation_error", "publish_now", "publish_now must be true or false."
-        ),
+        "validation_error",
+        "publish_now",
+        "publish_now must be true or false.",
+        [{"publish_now": "now"}],
     ),
-    ({"publish_now": True, "expected_version": 2}, 409, STALE_VERSION),
 ]
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "error"), INVALID_SCHEDULES, ids=lambda value: str(value)[:60]
+    ("body", "code", "field", "message"),
+    error_cases(INVALID_SCHEDULES),
+    ids=lambda value: str(value)[:40],
 )
 async def test_invalid_schedule_is_refused_by_name(
-    acme: Tenant, draft_path: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
+    acme: Tenant, draft_path: str, body: JsonObject | None, code: str, field: str, message: str
 ) -> None:
-    actual = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=status)
-    assert ordered_json(actual) == ordered_json(error)
+    error = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=400)
+    assert ordered_json(error) == ordered_json(field_error(code, field, message))
 
 
 ALL_CHANGES = [
@@ -531,7 +496,7 @@ ALL_CHANGES = [
 
 @pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 async def test_foreign_post_looks_missing(
-    acme: Tenant, method: str, sub: str, body: dict[str, Any] | None
+    acme: Tenant, method: str, sub: str, body: JsonObject | None
 ) -> None:
     foreign = await add_foreign_post(acme)
     errors = [
@@ -550,13 +515,7 @@ async def add_foreign_post(acme: Tenant) -> AddedPost:
 @pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 @pytest.mark.parametrize("post_id", ["x", "0" * 32, "f47ac10b-58cc-4372-a567-0e02b2c3d47"])
 async def test_malformed_id_is_refused(
-    acme: Tenant, method: str, sub: str, body: dict[str, Any] | None, post_id: str
+    acme: Tenant, method: str, sub: str, body: JsonObject | None, post_id: str
 ) -> None:
     error = await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=400)
-    assert ordered_json(error) == ordered_json(
-        prefixed_error(
-            "invalid_id",
-            "post_id",
-            "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
-        )
-    )
+    assert ordered_json(error) == ordered_json(field_error("invalid_id", "post_id", UUID_MESSAGE))

@@ -1,12 +1,12 @@
 """POST /posts: the documented response, and every body that is refused."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from app.domain.api_keys import Scope
 from app.rest.endpoints import PREFIXES
+from app.rest.operations import JsonObject
 from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.rest.envelope import failure_error, ordered_json, success_data
@@ -16,10 +16,10 @@ from tests.rest.write_requests import (
     PAST,
     SOON,
     TIME_MESSAGE,
+    error_cases,
     expect_error,
     expect_success,
-    non_retryable_error,
-    prefixed_error,
+    field_error,
     send_json,
     uncached_data,
 )
@@ -32,7 +32,7 @@ async def account(acme: Tenant) -> int:
     return await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
 
 
-def queued_result(post: dict[str, Any], account_id: int, platform: str) -> dict[str, Any]:
+def queued_result(post: JsonObject, account_id: int, platform: str) -> JsonObject:
     """The result of a destination without attempts."""
     (id_,) = (
         destination["id"]
@@ -106,7 +106,7 @@ async def test_created_post_is_returned_with_results(
 
 @pytest.mark.parametrize("more", [{}, {"publish_now": True}, {"publish_now": False}])
 async def test_post_without_time_is_published_now(
-    acme: Tenant, account: int, more: dict[str, Any]
+    acme: Tenant, account: int, more: JsonObject
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **more}
 
@@ -167,7 +167,7 @@ async def test_account_that_cannot_post_is_a_warning(acme: Tenant, account: int)
     ],
 )
 async def test_legacy_time_name_counts_and_unknown_members_do_not(
-    acme: Tenant, account: int, body: dict[str, Any]
+    acme: Tenant, account: int, body: JsonObject
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
@@ -180,7 +180,7 @@ async def test_legacy_time_name_counts_and_unknown_members_do_not(
     "body", [{"media_ids": ["m"]}, {"platform_content": {"x": {"content": "Sale"}}}]
 )
 async def test_media_or_platform_content_suffice_as_content(
-    acme: Tenant, account: int, body: dict[str, Any]
+    acme: Tenant, account: int, body: JsonObject
 ) -> None:
     data = await expect_success(
         acme, "POST", "/v1/posts", {**body, "account_ids": [account]}, status=201
@@ -192,193 +192,186 @@ async def test_media_or_platform_content_suffice_as_content(
 EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
 
 
-def validation_error(field: str, message: str, detail: str | None = None) -> dict[str, Any]:
-    return non_retryable_error("validation_error", field, message, detail)
-
-
-INVALID_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"content": 5}, validation_error("content", "content must be a string.")),
-    ({"content": ["Sale"]}, validation_error("content", "content must be a string.")),
-    ({"content": None}, validation_error("content", EMPTY_POST_MESSAGE)),
-    ({"content": " \n"}, validation_error("content", EMPTY_POST_MESSAGE)),
-    ({"content": "a\0b"}, validation_error("content", "content must not contain a NUL character.")),
+INVALID_BODIES: list[tuple[str, str, str, list[JsonObject]]] = [
     (
-        {"content": "🎉" * 100_001},
-        prefixed_error(
-            "content_too_long",
-            "content",
-            "The text has 100001 characters; at most 100000 are allowed.",
-        ),
+        "validation_error",
+        "content",
+        "content must be a string.",
+        [{"content": 5}, {"content": ["Sale"]}],
+    ),
+    ("validation_error", "content", EMPTY_POST_MESSAGE, [{"content": None}, {"content": " \n"}]),
+    (
+        "validation_error",
+        "content",
+        "content must not contain a NUL character.",
+        [{"content": "a\0b"}],
     ),
     (
-        {"account_ids": None},
-        prefixed_error(
-            "validation_error",
-            "account_ids",
-            "A post that is not a draft needs at least one account.",
-        ),
+        "content_too_long",
+        "content",
+        "The text has 100001 characters; at most 100000 are allowed.",
+        [{"content": "🎉" * 100_001}],
     ),
     (
-        {"account_ids": []},
-        prefixed_error(
-            "validation_error",
-            "account_ids",
-            "A post that is not a draft needs at least one account.",
-        ),
+        "validation_error",
+        "account_ids",
+        "A post that is not a draft needs at least one account.",
+        [{"account_ids": None}, {"account_ids": []}],
     ),
-    ({"account_ids": 2280}, validation_error("account_ids", "account_ids must be a list.")),
+    ("validation_error", "account_ids", "account_ids must be a list.", [{"account_ids": 2280}]),
     (
-        {"account_ids": ["2280"]},
-        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
+        "invalid_id",
+        "account_ids[0]",
+        ACCOUNT_ID_MESSAGE,
+        [
+            {"account_ids": ["2280"]},
+            {"account_ids": [2280.0]},
+            {"account_ids": [0]},
+            {"account_ids": [2**31]},
+        ],
     ),
+    ("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE, [{"account_ids": [2280, True]}]),
     (
-        {"account_ids": [2280, True]},
-        prefixed_error("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
-    ),
-    (
-        {"account_ids": [2280.0]},
-        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
-    ),
-    ({"account_ids": [0]}, prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE)),
-    (
-        {"account_ids": [2**31]},
-        prefixed_error("invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
-    ),
-    (
-        {"account_ids": [2280, 2280]},
-        prefixed_error("validation_error", "account_ids", "Account 2280 is there twice."),
+        "validation_error",
+        "account_ids",
+        "Account 2280 is there twice.",
+        [{"account_ids": [2280, 2280]}],
     ),
     (
-        {"account_ids": [2280, 99]},
-        prefixed_error(
-            "validation_error", "account_ids", "There is no account 99 in this workspace."
-        ),
+        "validation_error",
+        "account_ids",
+        "There is no account 99 in this workspace.",
+        [{"account_ids": [2280, 99]}],
     ),
     (
-        {"account_ids": list(range(1, 502))},
-        prefixed_error(
-            "validation_error", "account_ids", "There are 501 accounts; at most 500 are allowed."
-        ),
+        "validation_error",
+        "account_ids",
+        "There are 501 accounts; at most 500 are allowed.",
+        [{"account_ids": list(range(1, 502))}],
     ),
     (
-        {"scheduled_for": PAST},
-        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        "past_schedule_time",
+        "scheduled_for",
+        "The time is not in the future.",
+        [{"scheduled_for": PAST}, {"scheduled_at": CREATED_AT}],
     ),
     (
-        {"scheduled_at": CREATED_AT},
-        prefixed_error("past_schedule_time", "scheduled_for", "The time is not in the future."),
+        "validation_error",
+        "scheduled_for",
+        TIME_MESSAGE,
+        [{"scheduled_for": ""}, {"scheduled_for": "tomorrow"}],
     ),
-    ({"scheduled_for": ""}, prefixed_error("validation_error", "scheduled_for", TIME_MESSAGE)),
+    ("validation_error", "scheduled_at", TIME_MESSAGE, [{"scheduled_at": "2026-02-30"}]),
     (
-        {"scheduled_for": "tomorrow"},
-        prefixed_error("validation_error", "scheduled_for", TIME_MESSAGE),
-    ),
-    (
-        {"scheduled_at": "2026-02-30"},
-        prefixed_error("validation_error", "scheduled_at", TIME_MESSAGE),
-    ),
-    (
-        {"scheduled_for": 1776265200},
-        validation_error("scheduled_for", "scheduled_for must be a string."),
+        "validation_error",
+        "scheduled_for",
+        "scheduled_for must be a string.",
+        [{"scheduled_for": 1776265200}],
     ),
     (
-        {"scheduled_for": SOON, "scheduled_at": LATER},
-        validation_error(
-            "scheduled_at",
-            "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
-        ),
+        "validation_error",
+        "scheduled_at",
+        "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
+        [{"scheduled_for": SOON, "scheduled_at": LATER}],
     ),
     (
-        {"scheduled_for": SOON, "publish_now": True},
-        validation_error("publish_now", "Pass either publish_now or scheduled_for, not both."),
+        "validation_error",
+        "publish_now",
+        "Pass either publish_now or scheduled_for, not both.",
+        [{"scheduled_for": SOON, "publish_now": True}],
     ),
     (
-        {"draft": True, "publish_now": True},
-        validation_error("publish_now", "Pass either publish_now or draft, not both."),
+        "validation_error",
+        "publish_now",
+        "Pass either publish_now or draft, not both.",
+        [{"draft": True, "publish_now": True}],
     ),
-    ({"draft": "yes"}, validation_error("draft", "draft must be true or false.")),
-    ({"publish_now": 1}, validation_error("publish_now", "publish_now must be true or false.")),
+    ("validation_error", "draft", "draft must be true or false.", [{"draft": "yes"}]),
+    ("validation_error", "publish_now", "publish_now must be true or false.", [{"publish_now": 1}]),
     (
-        {"timezone": "Mars/Olympus"},
-        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
+        "invalid_timezone",
+        "timezone",
+        "There is no such time zone.",
+        [{"timezone": "Mars/Olympus"}, {"timezone": ""}],
     ),
+    ("validation_error", "timezone", "timezone must be a string.", [{"timezone": 2}]),
+    ("validation_error", "media_ids", "media_ids must be a list.", [{"media_ids": "m-1"}]),
     (
-        {"timezone": ""},
-        prefixed_error("invalid_timezone", "timezone", "There is no such time zone."),
-    ),
-    ({"timezone": 2}, validation_error("timezone", "timezone must be a string.")),
-    ({"media_ids": "m-1"}, validation_error("media_ids", "media_ids must be a list.")),
-    ({"media_ids": ["m", 7]}, validation_error("media_ids[1]", "media_ids[1] must be a string.")),
-    (
-        {"media_ids": ["m", "\0"]},
-        validation_error("media_ids[1]", "media_ids[1] must not contain a NUL character."),
-    ),
-    (
-        {"media_ids": ["m"] * 101},
-        prefixed_error(
-            "validation_error", "media_ids", "There are 101 media; at most 100 are allowed."
-        ),
+        "validation_error",
+        "media_ids[1]",
+        "media_ids[1] must be a string.",
+        [{"media_ids": ["m", 7]}],
     ),
     (
-        {"platform_content": []},
-        validation_error("platform_content", "platform_content must be an object."),
+        "validation_error",
+        "media_ids[1]",
+        "media_ids[1] must not contain a NUL character.",
+        [{"media_ids": ["m", "\0"]}],
     ),
     (
-        {"platform_content": {"x": "Sale"}},
-        validation_error("platform_content.x", "platform_content.x must be an object."),
+        "validation_error",
+        "media_ids",
+        "There are 101 media; at most 100 are allowed.",
+        [{"media_ids": ["m"] * 101}],
     ),
     (
-        {"platform_content": {"scheduledFor": {"content": 1}}},
-        validation_error(
-            "platform_content.scheduledFor.content",
-            "platform_content.scheduledFor.content must be a string.",
-        ),
+        "validation_error",
+        "platform_content",
+        "platform_content must be an object.",
+        [{"platform_content": []}],
     ),
     (
-        {"platform_content": {"x": {"content": "a" * 100_001}}},
-        prefixed_error(
-            "content_too_long",
-            "platform_content.x.content",
-            "The text has 100001 characters; at most 100000 are allowed.",
-        ),
+        "validation_error",
+        "platform_content.x",
+        "platform_content.x must be an object.",
+        [{"platform_content": {"x": "Sale"}}],
     ),
     (
-        {"platform_content": {"x": {"settings": {"a": ["\0"]}}}},
-        validation_error(
-            "platform_content.x.settings.a[0]",
-            "platform_content.x.settings.a[0] must not contain a NUL character.",
-        ),
+        "validation_error",
+        "platform_content.scheduledFor.content",
+        "platform_content.scheduledFor.content must be a string.",
+        [{"platform_content": {"scheduledFor": {"content": 1}}}],
     ),
-    ({"reference": 1}, validation_error("reference", "reference must be a string.")),
-    ({"reference": ""}, validation_error("reference", "reference must not be empty.")),
+    (
+        "content_too_long",
+        "platform_content.x.content",
+        "The text has 100001 characters; at most 100000 are allowed.",
+        [{"platform_content": {"x": {"content": "a" * 100_001}}}],
+    ),
+    (
+        "validation_error",
+        "platform_content.x.settings.a[0]",
+        "platform_content.x.settings.a[0] must not contain a NUL character.",
+        [{"platform_content": {"x": {"settings": {"a": ["\0"]}}}}],
+    ),
+    ("validation_error", "reference", "reference must be a string.", [{"reference": 1}]),
+    ("validation_error", "reference", "reference must not be empty.", [{"reference": ""}]),
     *(
         (
-            {name: value},
-            non_retryable_error(
-                "invalid_field_name",
-                name,
-                f"{name} is not a field of a post; use media_ids, a list of ids.",
-            ),
+            "invalid_field_name",
+            name,
+            f"{name} is not a field of a post; use media_ids, a list of ids.",
+            [{name: "m"}],
         )
-        for name, value in {
-            "media_id": "m",
-            "mediaId": "m",
-            "attachments": [],
-            "media": [{"url": "https://example.com/1.png"}],
-        }.items()
+        for name in ("media_id", "mediaId", "attachments", "media")
     ),
 ]
+"""Code, field and message of an error, and bodies that cause it."""
 
 
-@pytest.mark.parametrize(("body", "error"), INVALID_BODIES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("body", "code", "field", "message"),
+    error_cases(INVALID_BODIES),
+    ids=lambda value: str(value)[:40],
+)
 async def test_invalid_body_is_refused_by_name(
-    acme: Tenant, account: int, body: dict[str, Any], error: dict[str, Any]
+    acme: Tenant, account: int, body: JsonObject, code: str, field: str, message: str
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
-    assert ordered_json(
-        await expect_error(acme, "POST", "/v1/posts", body, status=400)
-    ) == ordered_json(error)
+    error = await expect_error(acme, "POST", "/v1/posts", body, status=400)
+
+    assert ordered_json(error) == ordered_json(field_error(code, field, message))
 
 
 async def test_foreign_account_looks_missing(acme: Tenant) -> None:

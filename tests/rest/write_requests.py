@@ -1,6 +1,7 @@
 """Helpers for writing requests: they unwrap the envelope and check that a refusal changes nothing."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
@@ -8,6 +9,8 @@ from app.db.tools.integrity import find_problems
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.rest.envelope import check_envelope, failure_error
+
+T = TypeVar("T")
 
 SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
@@ -81,6 +84,16 @@ def non_retryable_error(
     }
 
 
-def prefixed_error(code: str, field: str, message: str) -> dict[str, Any]:
-    """An error whose message gets the name of the field as a prefix."""
-    return non_retryable_error(code, field, f"{field}: {message}", message)
+def field_error(code: str, field: str, message: str) -> dict[str, Any]:
+    """An error of a field, whose name is prefixed to a message that does not contain it."""
+    full_message = message if field in message else f"{field}: {message}"
+    return non_retryable_error(code, field, full_message, message)
+
+
+def error_cases(
+    table: Iterable[tuple[str, str, str, Sequence[T]]],
+) -> list[tuple[T, str, str, str]]:
+    """One test case for each body: (body, code, field, message)."""
+    return [
+        (body, code, field, message) for code, field, message, bodies in table for body in bodies
+    ]
