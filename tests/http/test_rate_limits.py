@@ -9,8 +9,7 @@ import pytest
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
-from app.http.rate_limit_storage import BoundedStorage
-from app.http.rate_limits import RateLimitCharge, RateLimits, rate_limit_headers
+from app.http.rate_limits import BoundedStorage, RateLimitCharge, RateLimits, rate_limit_headers
 from app.http.state import RateLimitStatus, RequestState
 from tests.http.asgi import NOW
 
