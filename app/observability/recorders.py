@@ -100,42 +100,37 @@ class SocketRecorder:
 
     def socket_closed(self, record: SocketRecord) -> None:
         self._metrics.socket_closed()
-        self._logger.info(
-            "websocket closed",
-            **_present(
-                socket_id=record.socket_id,
-                code=record.code,
-                duration_ms=_milliseconds(record.duration),
-                operations=record.operations,
-                client=record.client_address,
-                api_key_id=record.api_key_id and str(record.api_key_id),
-                workspace_id=record.workspace_id and str(record.workspace_id),
-            ),
-        )
+        self._logger.info("websocket closed", **_socket_fields(record))
 
 
 def _request_fields(record: RequestRecord) -> dict[str, object]:
-    return _present(
-        request_id=record.request_id,
-        method=record.method,
+    fields = {
+        "request_id": record.request_id,
+        "method": record.method,
         # Percent-encoding leaves no character that could forge a log line.
-        path=record.route or quote(record.path, errors="replace"),
-        status=record.status,
-        duration_ms=_milliseconds(record.duration),
-        bytes=record.body_bytes,
-        client=record.client_address,
-        api=record.api,
-        api_key_id=record.api_key_id and str(record.api_key_id),
-        workspace_id=record.workspace_id and str(record.workspace_id),
-        operation=record.operation_name,
-        operation_type=record.operation_type,
-        errors=list(record.error_codes) or None,
-    )
-
-
-def _present(**fields: object) -> dict[str, object]:
+        "path": record.route or quote(record.path, errors="replace"),
+        "status": record.status,
+        "duration_ms": round(record.duration.total_seconds() * 1000, 1),
+        "bytes": record.body_bytes,
+        "client": record.client_address,
+        "api": record.api,
+        "api_key_id": record.api_key_id and str(record.api_key_id),
+        "workspace_id": record.workspace_id and str(record.workspace_id),
+        "operation": record.operation_name,
+        "operation_type": record.operation_type,
+        "errors": list(record.error_codes) or None,
+    }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _milliseconds(duration: timedelta) -> float:
-    return round(duration.total_seconds() * 1000, 1)
+def _socket_fields(record: SocketRecord) -> dict[str, object]:
+    fields = {
+        "socket_id": record.socket_id,
+        "code": record.code,
+        "duration_ms": round(record.duration.total_seconds() * 1000, 1),
+        "operations": record.operations,
+        "client": record.client_address,
+        "api_key_id": record.api_key_id and str(record.api_key_id),
+        "workspace_id": record.workspace_id and str(record.workspace_id),
+    }
+    return {name: value for name, value in fields.items() if value is not None}

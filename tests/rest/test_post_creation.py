@@ -192,62 +192,101 @@ async def test_media_or_platform_content_suffice_as_content(
 EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
 
 
+INVALID_VALUES: dict[str, dict[str, list[object]]] = {
+    "content": {
+        "content must be a string.": [5, ["Sale"]],
+        "content must not contain a NUL character.": ["a\0b"],
+        EMPTY_POST_MESSAGE: [None, " \n"],
+    },
+    "account_ids": {
+        "account_ids must be a list.": [2280],
+        "A post that is not a draft needs at least one account.": [None, []],
+        "Account 2280 is there twice.": [[2280, 2280]],
+        "There is no account 99 in this workspace.": [[2280, 99]],
+    },
+    "scheduled_for": {
+        "scheduled_for must be a string.": [1776265200],
+        TIME_MESSAGE: ["", "tomorrow"],
+    },
+    "scheduled_at": {TIME_MESSAGE: ["2026-02-30"]},
+    "draft": {"draft must be true or false.": ["yes"]},
+    "publish_now": {"publish_now must be true or false.": [1]},
+    "timezone": {"timezone must be a string.": [2]},
+    "media_ids": {
+        "media_ids must be a list.": ["m-1"],
+        "There are 101 media; at most 100 are allowed.": [["m"] * 101],
+    },
+    "platform_content": {"platform_content must be an object.": [[]]},
+    "reference": {
+        "reference must be a string.": [1],
+        "reference must not be empty.": [""],
+    },
+}
+"""Member of the body → message of the validation error → invalid values."""
+
 INVALID_BODIES: list[tuple[str, str, str, list[JsonObject]]] = [
-    (
-        "validation_error",
-        "content",
-        "content must be a string.",
-        [{"content": 5}, {"content": ["Sale"]}],
+    *(
+        ("validation_error", member, message, [{member: value} for value in values])
+        for member, messages in INVALID_VALUES.items()
+        for message, values in messages.items()
     ),
-    ("validation_error", "content", EMPTY_POST_MESSAGE, [{"content": None}, {"content": " \n"}]),
-    (
-        "validation_error",
-        "content",
-        "content must not contain a NUL character.",
-        [{"content": "a\0b"}],
+    *(
+        ("validation_error", field, message, [body])
+        for field, message, body in (
+            ("media_ids[1]", "media_ids[1] must be a string.", {"media_ids": ["m", 7]}),
+            (
+                "platform_content.x",
+                "platform_content.x must be an object.",
+                {"platform_content": {"x": "Sale"}},
+            ),
+            (
+                "platform_content.scheduledFor.content",
+                "platform_content.scheduledFor.content must be a string.",
+                {"platform_content": {"scheduledFor": {"content": 1}}},
+            ),
+            (
+                "platform_content.x.settings.a[0]",
+                "platform_content.x.settings.a[0] must not contain a NUL character.",
+                {"platform_content": {"x": {"settings": {"a": ["\0"]}}}},
+            ),
+            (
+                "scheduled_at",
+                "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
+                {"scheduled_for": SOON, "scheduled_at": LATER},
+            ),
+            (
+                "publish_now",
+                "Pass either publish_now or scheduled_for, not both.",
+                {"scheduled_for": SOON, "publish_now": True},
+            ),
+            (
+                "publish_now",
+                "Pass either publish_now or draft, not both.",
+                {"draft": True, "publish_now": True},
+            ),
+        )
     ),
-    (
-        "content_too_long",
-        "content",
-        "The text has 100001 characters; at most 100000 are allowed.",
-        [{"content": "🎉" * 100_001}],
+    *(
+        (
+            "content_too_long",
+            field,
+            "The text has 100001 characters; at most 100000 are allowed.",
+            [body],
+        )
+        for field, body in (
+            ("content", {"content": "🎉" * 100_001}),
+            (
+                "platform_content.x.content",
+                {"platform_content": {"x": {"content": "a" * 100_001}}},
+            ),
+        )
     ),
-    (
-        "validation_error",
-        "account_ids",
-        "A post that is not a draft needs at least one account.",
-        [{"account_ids": None}, {"account_ids": []}],
-    ),
-    ("validation_error", "account_ids", "account_ids must be a list.", [{"account_ids": 2280}]),
+    ("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE, [{"account_ids": [2280, True]}]),
     (
         "invalid_id",
         "account_ids[0]",
         ACCOUNT_ID_MESSAGE,
-        [
-            {"account_ids": ["2280"]},
-            {"account_ids": [2280.0]},
-            {"account_ids": [0]},
-            {"account_ids": [2**31]},
-        ],
-    ),
-    ("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE, [{"account_ids": [2280, True]}]),
-    (
-        "validation_error",
-        "account_ids",
-        "Account 2280 is there twice.",
-        [{"account_ids": [2280, 2280]}],
-    ),
-    (
-        "validation_error",
-        "account_ids",
-        "There is no account 99 in this workspace.",
-        [{"account_ids": [2280, 99]}],
-    ),
-    (
-        "validation_error",
-        "account_ids",
-        "There are 501 accounts; at most 500 are allowed.",
-        [{"account_ids": list(range(1, 502))}],
+        [{"account_ids": [value]} for value in ("2280", 2280.0, 0, 2**31)],
     ),
     (
         "past_schedule_time",
@@ -256,96 +295,11 @@ INVALID_BODIES: list[tuple[str, str, str, list[JsonObject]]] = [
         [{"scheduled_for": PAST}, {"scheduled_at": CREATED_AT}],
     ),
     (
-        "validation_error",
-        "scheduled_for",
-        TIME_MESSAGE,
-        [{"scheduled_for": ""}, {"scheduled_for": "tomorrow"}],
-    ),
-    ("validation_error", "scheduled_at", TIME_MESSAGE, [{"scheduled_at": "2026-02-30"}]),
-    (
-        "validation_error",
-        "scheduled_for",
-        "scheduled_for must be a string.",
-        [{"scheduled_for": 1776265200}],
-    ),
-    (
-        "validation_error",
-        "scheduled_at",
-        "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
-        [{"scheduled_for": SOON, "scheduled_at": LATER}],
-    ),
-    (
-        "validation_error",
-        "publish_now",
-        "Pass either publish_now or scheduled_for, not both.",
-        [{"scheduled_for": SOON, "publish_now": True}],
-    ),
-    (
-        "validation_error",
-        "publish_now",
-        "Pass either publish_now or draft, not both.",
-        [{"draft": True, "publish_now": True}],
-    ),
-    ("validation_error", "draft", "draft must be true or false.", [{"draft": "yes"}]),
-    ("validation_error", "publish_now", "publish_now must be true or false.", [{"publish_now": 1}]),
-    (
         "invalid_timezone",
         "timezone",
         "There is no such time zone.",
         [{"timezone": "Mars/Olympus"}, {"timezone": ""}],
     ),
-    ("validation_error", "timezone", "timezone must be a string.", [{"timezone": 2}]),
-    ("validation_error", "media_ids", "media_ids must be a list.", [{"media_ids": "m-1"}]),
-    (
-        "validation_error",
-        "media_ids[1]",
-        "media_ids[1] must be a string.",
-        [{"media_ids": ["m", 7]}],
-    ),
-    (
-        "validation_error",
-        "media_ids[1]",
-        "media_ids[1] must not contain a NUL character.",
-        [{"media_ids": ["m", "\0"]}],
-    ),
-    (
-        "validation_error",
-        "media_ids",
-        "There are 101 media; at most 100 are allowed.",
-        [{"media_ids": ["m"] * 101}],
-    ),
-    (
-        "validation_error",
-        "platform_content",
-        "platform_content must be an object.",
-        [{"platform_content": []}],
-    ),
-    (
-        "validation_error",
-        "platform_content.x",
-        "platform_content.x must be an object.",
-        [{"platform_content": {"x": "Sale"}}],
-    ),
-    (
-        "validation_error",
-        "platform_content.scheduledFor.content",
-        "platform_content.scheduledFor.content must be a string.",
-        [{"platform_content": {"scheduledFor": {"content": 1}}}],
-    ),
-    (
-        "content_too_long",
-        "platform_content.x.content",
-        "The text has 100001 characters; at most 100000 are allowed.",
-        [{"platform_content": {"x": {"content": "a" * 100_001}}}],
-    ),
-    (
-        "validation_error",
-        "platform_content.x.settings.a[0]",
-        "platform_content.x.settings.a[0] must not contain a NUL character.",
-        [{"platform_content": {"x": {"settings": {"a": ["\0"]}}}}],
-    ),
-    ("validation_error", "reference", "reference must be a string.", [{"reference": 1}]),
-    ("validation_error", "reference", "reference must not be empty.", [{"reference": ""}]),
     *(
         (
             "invalid_field_name",
