@@ -1,3 +1,3 @@
-"""post-results: what happened to every social post on every platform."""
+"""post-results: records what happened to every social post on every platform."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m app` is the command `post-results`."""
+"""Entry point of `python -m app`, the same as the command `post-results`."""
 
 from app.cli import main
 

@@ -1,4 +1,4 @@
-"""The application: its doors, its edge and its life from start to stop. Listening is in app.server."""
+"""Builds the ASGI application from the settings, and its lifespan."""
 
 import asyncio
 import gc
@@ -47,8 +47,7 @@ from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.maintenance import on_shutdown_signal, run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import RequestRecorder
-from app.observability.sockets import SocketRecorder
+from app.observability.recorders import RequestRecorder, SocketRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
@@ -56,17 +55,19 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.web.docs import DocsPages
+from app.web.docs import DOCS_PATH, DocsPages
+from app.web.graphiql import PAGE_PATH as GRAPHIQL_PATH
 from app.web.graphiql import GraphiQLPage
+from app.web.index import index_route
 from app.worker.process import embedded_worker
 
 GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
-"""A connection that was open for long is found by none but the third; thousands may come back at once."""
+"""Only the third generation frees connections that were open for long, thousands of them together."""
 
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
-"""Of all WebSockets, a fourth may be of clients that have not said yet who they are."""
+"""At most a fourth of all WebSockets may be unauthenticated."""
 
 DEFAULT_CONNECTION_TIMEOUTS = ConnectionTimeouts()
 
@@ -74,27 +75,28 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def now_utc() -> datetime:
-    """The one clock of the running service."""
+    """Clock of the running service."""
     return datetime.now(UTC)
 
 
 def create_app_from_env() -> Starlette:
-    """The application of a server process, as uvicorn's workers make it."""
+    """Build the application of a server process; uvicorn's workers call this factory."""
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     try:
         app = create_app(settings)
-    except SettingsError as error:  # in a file that was changed while the server ran
-        logger.error(str(error))  # noqa: TRY400 - a traceback says nothing more
+    except SettingsError as error:  # in a file that was changed since the server started
+        logger.error(str(error))  # noqa: TRY400 - a traceback adds nothing
         sys.exit(1)
     _tune_gc()
     return app
 
 
 def _tune_gc() -> None:
-    """What is there by now stays for good, and an answer makes thousands of objects that are soon gone.
+    """Exempt existing objects from garbage collection and run it less often.
 
-    With Python's own thresholds answers wait for looks at all of it again and again.
+    A response creates thousands of short-lived objects. With Python's default thresholds the many
+    collections, each over all objects of the application, delay responses.
     """
     gc.collect()
     gc.freeze()
@@ -110,7 +112,10 @@ def create_app(
     api_key_cache_ttl: timedelta = CACHE_TTL,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> Starlette:
-    """The whole service as an ASGI app. At its stop it closes its database, but not one that was given."""
+    """Build the whole service as an ASGI app.
+
+    The app opens and closes its own database; the caller does so for a `database` it passes.
+    """
     own_database = None
     if database is None:
         database = own_database = Database(
@@ -127,47 +132,48 @@ def create_app(
         subscriptions=settings.subscribe_rate_limit,
         now=clock,
     )
-    keys = ApiKeyAuthenticator(
+    authenticator = ApiKeyAuthenticator(
         database,
         prefix=settings.api_key_prefix,
         monotonic=time.monotonic,
         cache_ttl=api_key_cache_ttl,
     )
-    door = _build_graphql_service(
-        settings, database, clock, keys, rate_limits, metrics, connection_timeouts
+    graphql_service = _build_graphql_service(
+        settings, database, clock, authenticator, rate_limits, metrics, connection_timeouts
     )
-    documents = create_document_store(settings, door.schema)
-    explorer = GraphiQLPage(
+    document_store = create_document_store(settings, graphql_service.schema)
+    graphiql = GraphiQLPage(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
-        trusted_only=documents.trusted_only,
+        trusted_only=document_store.trusted_only,
     )
-    observer = RequestRecorder(metrics)
+    recorder = RequestRecorder(metrics)
     render = _ApiErrorRenderer(clock)
-    endpoint = GraphQLEndpoint(
-        door,
-        documents,
-        graphiql_page=explorer.render,
+    http_endpoint = GraphQLEndpoint(
+        graphql_service,
+        document_store,
+        graphiql_page=graphiql.render,
         max_body_bytes=settings.max_body_bytes,
         max_list_entries=settings.graphql.list_entries,
         max_values=settings.graphql.ids,
     )
-    sockets = GraphQLWebSocketEndpoint(
-        _websocket_config(settings, door, documents, SocketRecorder(metrics)),
+    websocket_endpoint = GraphQLWebSocketEndpoint(
+        _websocket_config(settings, graphql_service, document_store, SocketRecorder(metrics)),
         allowed_origins=settings.cors_origins,
     )
     app = Starlette(
         routes=[
-            *explorer.routes,
-            *DocsPages(links_graphiql=not documents.trusted_only).routes,
-            *rest_routes(door, clock, max_body_bytes=settings.max_body_bytes),
+            index_route(DOCS_PATH if document_store.trusted_only else GRAPHIQL_PATH),
+            *graphiql.routes,
+            *DocsPages(links_graphiql=not document_store.trusted_only).routes,
+            *rest_routes(graphql_service, clock, max_body_bytes=settings.max_body_bytes),
             *probe_routes(database, metrics, clock),
         ],
         lifespan=partial(
             _lifespan,
             owned_database=own_database,
             settings=settings,
-            graphql_service=door,
+            graphql_service=graphql_service,
             clock=clock,
             maintenance_interval=maintenance_interval,
         ),
@@ -176,18 +182,22 @@ def create_app(
             Middleware(RootPathMiddleware, root_path=settings.root_path),
             Middleware(
                 RequestLoggingMiddleware,
-                observer=observer,
+                observer=recorder,
                 rate_limits=rate_limits,
                 random_bytes=secrets.token_bytes,
                 monotonic=time.monotonic,
             ),
             Middleware(add_cors, settings.cors_origins, render),
-            Middleware(ErrorMiddleware, render=render, report=observer.request_failed),
+            Middleware(ErrorMiddleware, render=render, report=recorder.request_failed),
             Middleware(RequestTimeoutMiddleware, timeout=settings.request_timeout, render=render),
-            Middleware(_GraphQLRouteMiddleware, http_endpoint=endpoint, websocket_endpoint=sockets),
+            Middleware(
+                _GraphQLRouteMiddleware,
+                http_endpoint=http_endpoint,
+                websocket_endpoint=websocket_endpoint,
+            ),
         ],
     )
-    # An answer without a body would be a surprise, and a POST must not be sent twice.
+    # A redirect has no envelope, and makes clients send a POST twice.
     app.router.redirect_slashes = False
     return app
 
@@ -201,7 +211,7 @@ def _build_graphql_service(
     metrics: Metrics,
     connection_timeouts: ConnectionTimeouts,
 ) -> GraphQLService:
-    """What runs operations, for every endpoint."""
+    """Build the service that executes operations for every transport."""
     return GraphQLService(
         schema=create_schema(settings.graphql, use_fast_path=settings.fast_path),
         app_state=AppState(
@@ -230,14 +240,14 @@ def _build_graphql_service(
 def _websocket_config(
     settings: Settings,
     graphql_service: GraphQLService,
-    documents: DocumentStore,
-    observer: SocketRecorder,
+    document_store: DocumentStore,
+    recorder: SocketRecorder,
 ) -> WebSocketConfig:
-    """Under which WebSockets are served."""
+    """Dependencies and limits of WebSockets."""
     return WebSocketConfig(
         service=graphql_service,
-        document_store=documents,
-        observer=observer,
+        document_store=document_store,
+        observer=recorder,
         new_request_id=lambda: new_request_id(secrets.token_bytes),
         authenticated_limiter=ConcurrencyLimiter(
             "WebSockets",
@@ -245,7 +255,7 @@ def _websocket_config(
             max_per_key=settings.max_subscriptions_per_key,
         ),
         unauthenticated_limiter=ConcurrencyLimiter(
-            "WebSockets of clients that have not said who they are",
+            "unauthenticated WebSockets",
             max_total=max(1, settings.max_sockets // _UNAUTHENTICATED_SOCKET_DIVISOR),
             max_per_key=settings.max_sockets,
         ),
@@ -267,13 +277,13 @@ async def _lifespan(
     clock: Clock,
     maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
-    """From before the first request to after the last one."""
-    shared, database = graphql_service.app_state, graphql_service.app_state.database
+    """Run background tasks from before the first request until after the last one."""
+    app_state, database = graphql_service.app_state, graphql_service.app_state.database
     async with owned_database or nullcontext():
         await check_schema_version(database)
-        shared.cursor_secret = await _cursor_secret(settings, database)
+        app_state.cursor_secret = await _cursor_secret(settings, database)
         async with (
-            run_change_notifier(database, shared.change_feed.wake),
+            run_change_notifier(database, app_state.change_feed.wake),
             run_maintenance(
                 database,
                 clock,
@@ -281,11 +291,11 @@ async def _lifespan(
                 event_retention=settings.changes_retention,
                 maintenance_interval=maintenance_interval,
             ),
-            embedded_worker(settings, database, shared.retry_policies, clock),
+            embedded_worker(settings, database, app_state.retry_policies, clock),
         ):
-            # A signal comes at any moment, also between two steps of whoever looks whether to stop.
+            # A signal may arrive at any moment, also while a task checks the event.
             stop = partial(
-                asyncio.get_running_loop().call_soon_threadsafe, shared.shutdown_event.set
+                asyncio.get_running_loop().call_soon_threadsafe, app_state.shutdown_event.set
             )
             with on_shutdown_signal(stop):
                 yield
@@ -298,7 +308,7 @@ def _is_graphql_path(scope: Scope) -> bool:
 
 
 class _GraphQLRouteMiddleware:
-    """Serves the one path that most requests ask for, without a look through the table of routes."""
+    """Routes the GraphQL path, by far the busiest one, without searching the table of routes."""
 
     def __init__(
         self,
@@ -322,7 +332,7 @@ class _GraphQLRouteMiddleware:
 
 
 class _ApiErrorRenderer:
-    """Gives an error the form of the door that it was met at."""
+    """Formats errors as the API of the request does: GraphQL on its path, else the REST envelope."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -333,12 +343,12 @@ class _ApiErrorRenderer:
         return error_response(scope, error, self._clock())
 
     def render_http_exception(self, request: Request, exception: Exception) -> Response:
-        """What Starlette's router refuses: unknown paths, and methods that a path does not have."""
-        assert isinstance(exception, HTTPException)  # noqa: S101 - registered for nothing else
+        """Format the router's errors: unknown paths, and methods that a path does not support."""
+        assert isinstance(exception, HTTPException)  # noqa: S101 - registered for this class only
         headers = dict(exception.headers or {})
         error: PostResultsError
         if exception.status_code == 405:
-            # The router names the methods in the order of a set: another one in each process.
+            # The router lists methods in set order, which differs between processes.
             headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
             error = MethodNotAllowed(
                 f"{request.method} is not possible here; use {headers['Allow']}."

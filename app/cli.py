@@ -1,4 +1,4 @@
-"""The command `post-results`: serving, publishing, migrating, and what else an operator does. No rules."""
+"""The command `post-results` and its subcommands."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 class CommandError(Exception):
-    """A command that cannot be done; the message is a sentence for the operator."""
+    """A command that failed; the message is a sentence for the operator."""
 
 
 _OPERATOR_ERRORS = (
@@ -63,13 +63,13 @@ _OPERATOR_ERRORS = (
     InvalidInput,
     OSError,
 )
-"""Failures that an operator can mend: shown as a sentence, without a traceback."""
+"""Failures that an operator can fix: shown as a sentence, without a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; every expected failure is one sentence on stderr and exit status 1.
+    """Run the command line; report an expected failure as one sentence on stderr and exit with 1.
 
-    Without arguments they are those of the process.
+    `arguments` default to those of the process.
     """
     try:
         cli(arguments, prog_name="post-results")
@@ -81,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _discard_output() -> None:
-    """What could not be printed would be tried again at the very end, and give the process another status."""
+    """Redirect stdout to null: otherwise Python would flush it at exit, fail, and change the status."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _error_message(error: Exception) -> str:
-    """The message; for a database that cannot be used, with the reason, which no client is told."""
+    """The message; for an unavailable database with the cause, which is hidden from API clients."""
     if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
         reason = getattr(error.__cause__, "orig", error.__cause__)
         return f"The database of DATABASE_URL cannot be used: {reason}"
@@ -101,7 +101,7 @@ def _now() -> datetime:
 @click.group()
 @click.version_option(__version__)
 def cli() -> None:
-    """post-results: what happened to every social post on every platform.
+    """post-results records what happened to every social post on every platform.
 
     Settings come from the environment; `post-results settings` lists them.
     """
@@ -109,12 +109,12 @@ def cli() -> None:
 
 @cli.command()
 @click.option(
-    "--demo", is_flag=True, help="Load the demo data once, and show the demo key to everybody."
+    "--demo", is_flag=True, help="Load the demo data once, and show the demo key to every visitor."
 )
-@click.option("--with-worker", is_flag=True, help="Publish too, in each process of the server.")
+@click.option("--with-worker", is_flag=True, help="Also publish, in each server process.")
 def serve(demo: bool, with_worker: bool) -> None:
-    """Bring the database to this version, then serve GraphQL, REST and the page for exploring."""
-    # Each process of the server reads its settings from there.
+    """Migrate the database, then serve GraphQL, REST and GraphiQL."""
+    # Each server process reads its settings from the environment.
     if demo:
         os.environ["DEMO"] = "yes"
     if with_worker:
@@ -124,13 +124,13 @@ def serve(demo: bool, with_worker: bool) -> None:
 
 @cli.command("worker")
 def worker_command() -> None:
-    """Bring the database to this version, then publish what falls due until a signal says stop."""
+    """Migrate the database, then publish due posts until a signal."""
     run_worker(_load_settings(), _now)
 
 
 @cli.command("migrate")
 def migrate_command() -> None:
-    """Bring the database to this version of the code."""
+    """Migrate the database to this version."""
     _run_with_database(_migrate)
     click.echo("The database is up to date.")
 
@@ -141,14 +141,14 @@ async def _migrate(database: Database, _settings: Settings) -> None:
 
 @cli.group()
 def workspaces() -> None:
-    """Make and list workspaces."""
+    """Create and list workspaces."""
 
 
 @workspaces.command("create")
 @click.argument("name")
-@click.option("--mirror-of", metavar="URL", help="Make a read-only mirror of another service.")
+@click.option("--mirror-of", metavar="URL", help="Create a read-only mirror of another service.")
 def workspaces_create(name: str, mirror_of: str | None) -> None:
-    """Make a workspace."""
+    """Create a workspace and print its id."""
 
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
@@ -161,7 +161,7 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
 
     workspace_id = _run_with_database(_require_current_schema(work))
     if workspace_id is None:
-        raise CommandError(f"There is a workspace named {name} already.")
+        raise CommandError(f"A workspace named {name} already exists.")
     click.echo(workspace_id)
 
 
@@ -180,24 +180,24 @@ def workspaces_list() -> None:
 
 @cli.group()
 def keys() -> None:
-    """Make, list and revoke API keys."""
+    """Create, list and revoke API keys."""
 
 
 @keys.command("create")
 @click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
-@click.option("--name", required=True, help="What the key is for.")
+@click.option("--name", required=True, help="Purpose of the key.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="Repeat for several; without it: read, write, publish. publish:all reaches over all workspaces.",
+    help="Repeat for several; default: read, write, publish. publish:all covers all workspaces.",
 )
-@click.option("--expires-in-days", type=click.IntRange(min=1, max=36500), help="Without it: never.")
+@click.option("--expires-in-days", type=click.IntRange(min=1, max=36500), help="Default: never.")
 def keys_create(
     workspace: str, name: str, scopes: tuple[str, ...], expires_in_days: int | None
 ) -> None:
-    """Make a key and print it, this once."""
+    """Create a key and print it; the key cannot be shown again."""
 
     async def work(database: Database, settings: Settings) -> str:
         owner = await _get_workspace(database, workspace)
@@ -219,7 +219,7 @@ def keys_create(
 
 @keys.command("list")
 def keys_list() -> None:
-    """List all keys of all workspaces; what opens them is not stored."""
+    """List the keys of all workspaces by their prefixes; full keys are not stored."""
 
     async def work(database: Database, _settings: Settings) -> None:
         now = _now()
@@ -245,7 +245,7 @@ def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: da
 @keys.command("revoke")
 @click.argument("key_id")
 def keys_revoke(key_id: str) -> None:
-    """Revoke a key by its id; from then on it opens nothing."""
+    """Revoke a key by its id."""
 
     async def work(database: Database, _settings: Settings) -> bool:
         return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=_now())
@@ -256,7 +256,7 @@ def keys_revoke(key_id: str) -> None:
 
 
 class _InputFile(click.File):
-    """A file of bytes; `-` is standard input, which a process may lack."""
+    """A binary file; `-` is standard input, which may be closed."""
 
     def __init__(self) -> None:
         super().__init__("rb")
@@ -323,25 +323,25 @@ def _summary(counts: Counter[str]) -> str:
 
 @contextmanager
 def _raise_on_sigint() -> Iterator[None]:
-    """Within it Ctrl-C also breaks off the reading of a pipe, for which asyncio would wait."""
+    """Raise KeyboardInterrupt on Ctrl-C, also while a read from a pipe blocks the event loop."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """One by one, and a long one in pieces."""
+    """Lines of the file; long ones in chunks of at most MAX_CHUNK_LENGTH."""
     return iter(lambda: file.readline(MAX_CHUNK_LENGTH), b"")
 
 
 def _progress_total(file: BinaryIO) -> int | None:
-    """How much there is to read, where that is known and a person looks on."""
+    """Size of the file in bytes; None if it is unknown or stderr is not a terminal."""
     status = os.fstat(file.fileno())
     return status.st_size if S_ISREG(status.st_mode) and sys.stderr.isatty() else None
 
@@ -349,7 +349,7 @@ def _progress_total(file: BinaryIO) -> int | None:
 @cli.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup_command(file: Path) -> None:
-    """Write everything, as of one instant, to FILE: an SQLite database of its own."""
+    """Write a consistent copy of the database to FILE, a new SQLite database."""
 
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
         return await backup(database, file, now=_now(), random_bytes=secrets.token_bytes)
@@ -364,7 +364,7 @@ def backup_command(file: Path) -> None:
 @cli.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
 def restore_command(file: Path) -> None:
-    """Bring the backup in FILE into the empty database of DATABASE_URL, of either engine."""
+    """Load the backup in FILE into the empty database of DATABASE_URL, SQLite or PostgreSQL."""
 
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
         return await restore(file, database, now=_now(), random_bytes=secrets.token_bytes)
@@ -374,26 +374,25 @@ def restore_command(file: Path) -> None:
 
 @cli.command("check")
 def check_command() -> None:
-    """Check the database's integrity and every invariant; exit status 1 if one does not hold."""
+    """Check the integrity of the database and all invariants; exit with 1 if there is a problem."""
 
     async def work(database: Database, _settings: Settings) -> list[str]:
         return await find_problems(database)
 
-    problems = _run_with_database(
-        work
-    )  # which checks the version itself, to tell of a file that has none
+    # find_problems checks the schema version itself, to report a database without one.
+    problems = _run_with_database(work)
     for problem in problems:
         click.echo(problem)
     if problems:
         raise CommandError(
             "1 problem found." if len(problems) == 1 else f"{len(problems)} problems found."
         )
-    click.echo("Everything holds.")
+    click.echo("No problems found.")
 
 
 @cli.command("schema")
 def schema_command() -> None:
-    """Print the GraphQL schema in its own language."""
+    """Print the GraphQL schema in SDL."""
     click.echo(print_sdl(create_schema(_load_settings().graphql)), nl=False)
 
 
@@ -405,12 +404,12 @@ def settings_command() -> None:
 
 async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
     async with database.unscoped_connection() as connection:
-        found = await workspace_rows.find_workspace_by_name(
+        workspace = await workspace_rows.find_workspace_by_name(
             connection, _check_name(name, "--workspace")
         )
-    if found is None:
+    if workspace is None:
         raise CommandError(f"There is no workspace named {name}.")
-    return found
+    return workspace
 
 
 def _check_name(text: str, argument: str) -> str:
@@ -428,7 +427,7 @@ DatabaseWork = Callable[[Database, Settings], Coroutine[None, None, T]]
 
 
 def _run_with_database(work: DatabaseWork[T]) -> T:
-    """Run some work on the database of the settings."""
+    """Open the database of the settings, run `work` on it, and close it."""
     settings = _load_settings()
 
     async def run() -> T:
@@ -443,7 +442,7 @@ def _run_with_database(work: DatabaseWork[T]) -> T:
 
 
 def _require_current_schema(work: DatabaseWork[T]) -> DatabaseWork[T]:
-    """The same work, after it was checked that the database is at this code's version."""
+    """Wrap `work` to check first that the database has this version's schema."""
 
     async def check_and_run(database: Database, settings: Settings) -> T:
         await check_schema_version(database)

@@ -1,4 +1,4 @@
-"""What an orchestrator and a monitor ask of a server process; no key needed. What is counted is elsewhere."""
+"""Routes for orchestrators and monitoring, without an API key: liveness, readiness and metrics."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -15,13 +15,13 @@ from app.domain.times import Clock
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
 METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
-"""How long a reading of the metrics may wait for the database; whoever reads them waits some 10 s."""
+"""Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
-    """Whether it lives, whether it can answer, and what it has counted."""
+    """Routes /livez, /readyz and /metrics."""
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -43,7 +43,7 @@ def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Rou
 
 
 async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:
-    """None where the database does not say it soon: all else is to be read all the same."""
+    """Number of overdue destinations; None if the database fails or is slow, as other metrics matter too."""
     try:
         async with (
             asyncio.timeout(METRICS_QUERY_TIMEOUT.total_seconds()),

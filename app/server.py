@@ -1,4 +1,4 @@
-"""From the settings to a listening server: bind, migrate, load, say where it is, serve. No requests."""
+"""Starts the server: binds the port, migrates the database, prints the URLs, and runs uvicorn."""
 
 import asyncio
 import os
@@ -39,28 +39,28 @@ _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
 _PING_INTERVAL_SECONDS = 20.0
 _PONG_TIMEOUT_SECONDS = 10.0
-"""Seconds; whoever is frozen or was cut off is let go after both."""
+"""A frozen or disconnected client is closed after the sum of both."""
 _TCP_USER_TIMEOUT_MS = 30_000
-"""Milliseconds that the other side may take nothing of what is sent; nothing else ends such a connection."""
+"""Sent data may stay unacknowledged for this long; no other timeout ends such a connection."""
 _STARTUP_TIMEOUT_SECONDS = 60
-"""What a process gets to start, or one that takes its place; to check a long list of documents takes some."""
+"""Time for a server process to start; validating a long list of trusted documents takes a while."""
 
 
 def serve_forever(settings: Settings) -> None:
-    """Serve until a signal says stop. The port is taken before anything is changed."""
+    """Serve until a signal. The port is bound before the database is changed."""
     configure_logging(settings.log_level, settings.log_format)
-    # Each process reads these files itself; what is wrong with one is to be told once, in a sentence.
+    # Each process reads these files itself; reading them here reports an error once, in a sentence.
     create_document_store(
         settings, create_schema(settings.graphql, use_fast_path=settings.fast_path)
     )
     load_retry_policies(settings.retry_policy_file)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
-    listening = _bind(settings)
+    listener = _bind(settings)
     _raise_fd_limit()
-    with listening, _multiprocess_metrics(settings):
-        key = asyncio.run(_bootstrap_database(settings))
-        click.echo(_startup_banner(settings, listening, key))
+    with listener, _multiprocess_metrics(settings):
+        api_key = asyncio.run(_bootstrap_database(settings))
+        click.echo(_startup_banner(settings, listener, api_key))
         config = uvicorn.Config(
             "app.asgi:create_app_from_env",
             factory=True,
@@ -75,22 +75,22 @@ def serve_forever(settings: Settings) -> None:
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_INTERVAL_SECONDS,
             ws_ping_timeout=_PONG_TIMEOUT_SECONDS,
-            # It would take more memory than all else of a socket, and most messages are short.
+            # Compression takes more memory than the rest of a socket, and most messages are short.
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
             timeout_worker_healthcheck=_STARTUP_TIMEOUT_SECONDS,
         )
-        _run_server(config, listening)
+        _run_server(config, listener)
 
 
 def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
-    """Answer requests until a signal says stop; exits with a failure if the app did not start."""
+    """Run uvicorn until a signal; exit with STARTUP_FAILURE if the app did not start."""
     if config.workers > 1:
         supervisor = Multiprocess(config, sockets=[listener])
         supervisor.run()
-        has_started = all(each.exitcode != STARTUP_FAILURE for each in supervisor.processes)
+        has_started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
     else:
-        # After a signal the server stops in order, and then raises the same signal again.
+        # After a graceful shutdown uvicorn raises the signal again.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         server = uvicorn.Server(config)
@@ -103,42 +103,42 @@ def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
 def _bind(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections have what they came in by
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
-        listening.bind((settings.host, settings.port))
-        listening.listen(_BACKLOG)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; accepted connections inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         raise SettingsError(
             f"HOST {settings.host} and PORT {settings.port} cannot be used: {error.strerror}."
         ) from None
-    listening.set_inheritable(True)
-    return listening
+    listener.set_inheritable(True)
+    return listener
 
 
 def _raise_fd_limit() -> None:
-    """As many as the operator allows at most: the ordinary limit of open files is soon reached by sockets."""
+    """Raise the soft limit of open files to the hard limit: many sockets exceed the default."""
     if sys.platform == "win32":
-        return  # which has no such limit
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where there is no limit at all, some systems refuse
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return  # Windows has no such limit
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems refuse an unlimited value
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 @contextmanager
 def _multiprocess_metrics(settings: Settings) -> Iterator[None]:
-    """Several processes count together in a folder that lives as long as the server."""
+    """Give several server processes a shared directory for metrics during the context."""
     if settings.workers == 1:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="post-results-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with tempfile.TemporaryDirectory(prefix="post-results-metrics-") as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         yield
 
 
 async def _bootstrap_database(settings: Settings) -> str | None:
-    """Migrate, load the demo or make the first workspace; the key to show, if there is one."""
+    """Migrate, then load the demo or create the first workspace; return the API key to print, if any."""
     now = now_utc()
     async with Database(settings.database_url, timeout=settings.database_timeout) as database:
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
@@ -177,6 +177,6 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
     elif api_key:
         lines += [
             f"  key      {api_key}",
-            "           This is the key of the new workspace; it is shown this once. Keep it.",
+            "           This is the API key of the new workspace. Store it: it is shown only once.",
         ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Settings: one frozen record, read once from the environment, and the table that documents it.
 
-A malformed value raises SettingsError. Nothing else in the project reads the environment, but for
-PROMETHEUS_MULTIPROC_DIR, by which the metrics library's processes find each other.
+A malformed value raises SettingsError. No other module reads the environment, except for
+PROMETHEUS_MULTIPROC_DIR, the directory that server processes share for metrics.
 """
 
 import ipaddress
@@ -19,22 +19,22 @@ from app.domain.api_keys import is_well_formed
 from app.domain.leases import MAX_CLAIMS, MAX_LEASE, MIN_LEASE
 
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
-"""The secret part of the demo workspace's key while DEMO_API_KEY is not set; known to everybody."""
+"""Secret part of the demo workspace's key unless DEMO_API_KEY is set; publicly known."""
 
 _MIN_SECRET_KEY_LENGTH = 16
 _SECRETS = ("DATABASE_URL", "SECRET_KEY", "DEMO_API_KEY")
 
 
 class SettingsError(Exception):
-    """A setting that stops the start; the message is a sentence that names the variable."""
+    """An invalid setting, which prevents the start; the message is a sentence with the variable."""
 
 
 class _InvalidValue(Exception):
-    """Says what a value must look like; the reader adds the variable's name."""
+    """The form that a value must have; the variable's name is added to the message."""
 
 
 def _parse_database_url(text: str) -> str:
-    """Normalise to the asynchronous drivers: sqlite+aiosqlite:///… or postgresql+asyncpg://…"""
+    """Normalize to the asynchronous drivers: sqlite+aiosqlite:///… or postgresql+asyncpg://…"""
     scheme, separator, rest = text.partition("://")
     if separator and scheme in ("sqlite", "sqlite+aiosqlite"):
         return _parse_sqlite_url(rest)
@@ -47,7 +47,7 @@ def _parse_sqlite_url(rest: str) -> str:
     if rest in ("", "/") or not rest.startswith("/") or ":memory:" in rest or "?" in rest:
         raise _InvalidValue(
             "must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
-            " a database in memory would forget everything and is refused"
+            " an in-memory database is not supported"
         )
     return f"sqlite+aiosqlite://{rest}"
 
@@ -64,7 +64,7 @@ def _parse_postgresql_url(rest: str) -> str:
             "must be like postgresql://user:password@host:5432/database,"
             " with percent-encoding for the special characters of a password"
         )
-    # libpq's sslmode is what hosts hand out; asyncpg knows the same values under the name ssl.
+    # Hosting providers use libpq's name sslmode; asyncpg's name for the same values is ssl.
     query = [
         ("ssl" if name == "sslmode" else name, value) for name, value in parse_qsl(parts.query)
     ]
@@ -132,7 +132,7 @@ def _split_commas(text: str) -> tuple[str, ...]:
 
 def _parse_paths(text: str) -> tuple[Path, ...]:
     paths = tuple(Path(path) for path in _split_commas(text))
-    if text and not paths:  # what was meant to forbid something must not allow everything
+    if text and not paths:  # "," must not mean "no restriction"
         raise _InvalidValue("must name a file")
     return paths
 
@@ -184,7 +184,7 @@ def _parse_secret_key(text: str) -> str | None:
 
 
 def _setting(variable: str, default: str | None, parse: Callable[[str], Any], doc: str) -> Any:
-    """A field of Settings; a default is written as it would stand in the environment."""
+    """A field of Settings; `default` is the text as in the environment."""
     return field(
         default=None if default is None else parse(default),
         repr=variable not in _SECRETS,
@@ -194,9 +194,9 @@ def _setting(variable: str, default: str | None, parse: Callable[[str], Any], do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphQLLimits:
-    """What one GraphQL request may ask for; the next value up is refused with LIMIT_EXCEEDED.
+    """Limits of one GraphQL request; a request that exceeds one is refused with LIMIT_EXCEEDED.
 
-    No limit can be set so low that it would refuse the documents behind the REST routes.
+    The lowest possible values still allow the documents of the REST API.
     """
 
     depth: int = _setting(
@@ -266,7 +266,7 @@ class GraphQLLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator decides. Durations are timedeltas, lists are tuples."""
+    """All settings. Durations are timedeltas, lists are tuples."""
 
     database_url: str = _setting(
         "DATABASE_URL",
@@ -483,12 +483,12 @@ class Settings:
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
 
     def demo_key(self) -> str:
-        """The token that opens the demo workspace."""
+        """API key of the demo workspace."""
         return self.demo_api_key or self.api_key_prefix + DEMO_KEY_SECRET
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read every setting; an empty variable counts as not set."""
+    """Read all settings; an empty variable counts as not set."""
     settings = Settings(
         graphql=GraphQLLimits(**_read_values(GraphQLLimits, environment)),
         **_read_values(Settings, environment),
@@ -511,8 +511,8 @@ def _read_values(
         try:
             values[item.name] = _parse_value(item.metadata["read"], text)
         except _InvalidValue as problem:
-            shown = "" if variable in _SECRETS else f"; it is {text!r}"
-            raise SettingsError(f"{variable} {problem}{shown}.") from None
+            value = "" if variable in _SECRETS else f"; it is {text!r}"
+            raise SettingsError(f"{variable} {problem}{value}.") from None
     return values
 
 

@@ -91,4 +91,4 @@ class ServerProcess(LoggedProcess):
 
     def request_log(self) -> list[dict[str, Any]]:
         """What it logged of each request."""
-        return [event for event in self.log_events() if event["event"] == "request"]
+        return [event for event in self.log_events() if event["event"] == "request finished"]

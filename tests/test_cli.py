@@ -1,4 +1,4 @@
-"""The command line, run as an operator runs it but in this process; serving is in test_server."""
+"""The command line, run in this process; `serve` is tested in test_server."""
 
 import asyncio
 import re
@@ -36,8 +36,8 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
-class CommandLine:
-    """Runs commands with DATABASE_URL set, and gives back what they print."""
+class CommandRunner:
+    """Runs commands and returns their output."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -48,8 +48,8 @@ class CommandLine:
         assert (status, err) == (0, "")
         return out
 
-    def refusal(self, *arguments: str) -> str:
-        """The one sentence of a command that must be refused, and must print nothing else."""
+    def expect_error(self, *arguments: str) -> str:
+        """The one sentence of a command that must fail and print nothing else."""
         status, out, err = self.run(*arguments)
         assert (status, out) == (1, "")
         assert err.startswith("post-results: ")
@@ -58,7 +58,7 @@ class CommandLine:
 
     def run(self, *arguments: str) -> tuple[int | str | None, str, str]:
         """Exit status, output and errors."""
-        self._capsys.readouterr()  # what else was logged until now
+        self._capsys.readouterr()  # drop what was logged before
         with pytest.raises(SystemExit) as exit_info:
             main(arguments)
         captured = self._capsys.readouterr()
@@ -68,13 +68,13 @@ class CommandLine:
 @pytest.fixture
 def post_results(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> CommandLine:
-    """The command on a migrated database in which nothing is yet."""
+) -> CommandRunner:
+    """The command on a migrated, empty database."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    return CommandLine(capsys)
+    return CommandRunner(capsys)
 
 
-def rows_of(database_url: str) -> dict[str, list[Any]]:
+def read_all_rows(database_url: str) -> dict[str, list[Any]]:
     async def read() -> dict[str, list[Any]]:
         async with Database(database_url) as database:
             return await all_rows(database)
@@ -83,7 +83,7 @@ def rows_of(database_url: str) -> dict[str, list[Any]]:
 
 
 def add_account_with_number(database_url: str, workspace_id: WorkspaceId, account_id: int) -> None:
-    """An account that the workspace's counter does not know of."""
+    """Add an account whose number is not below the workspace's counter."""
 
     async def add(session: AsyncSession) -> None:
         values = {
@@ -103,31 +103,28 @@ def add_account_with_number(database_url: str, workspace_id: WorkspaceId, accoun
 
 
 def viewer_status(database_url: str, token: str) -> int:
-    """The status that the service answers a key with."""
+    """HTTP status of `GET /v1/me` with a key."""
 
-    async def ask() -> int:
+    async def get_status() -> int:
         async with (
             Database(database_url) as database,
             app_client(database, token=token, now=now_utc()) as client,
         ):
             return (await client.get("/v1/me")).status_code
 
-    return asyncio.run(ask())
+    return asyncio.run(get_status())
 
 
-# Migrating.
-
-
-def test_migrating_twice_is_migrating_once(
+def test_repeated_migration_changes_nothing(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
-    post_results = CommandLine(capsys)
+    post_results = CommandRunner(capsys)
 
     assert post_results("migrate") == "The database is up to date.\n"
-    before = rows_of(empty_database_url)
+    before = read_all_rows(empty_database_url)
     assert post_results("migrate") == "The database is up to date.\n"
-    assert rows_of(empty_database_url) == before
+    assert read_all_rows(empty_database_url) == before
 
 
 @pytest.mark.parametrize(
@@ -141,7 +138,7 @@ def test_migrating_twice_is_migrating_once(
         ("check",),
     ],
 )
-def test_without_migrations_a_command_says_to_run_them(
+def test_command_requires_migrated_database(
     arguments: tuple[str, ...],
     empty_database_url: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,7 +146,7 @@ def test_without_migrations_a_command_says_to_run_them(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
 
-    assert CommandLine(capsys).refusal(*arguments) == (
+    assert CommandRunner(capsys).expect_error(*arguments) == (
         "The database is not at the version of this server: run post-results migrate."
     )
 
@@ -158,7 +155,7 @@ def test_without_migrations_a_command_says_to_run_them(
     "arguments",
     [("workspaces", "create", "Acme"), ("keys", "list"), ("check",), ("backup", "backup.db")],
 )
-def test_a_mistyped_file_is_named_and_not_made(
+def test_missing_database_file_is_reported_and_not_created(
     arguments: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,41 +164,38 @@ def test_a_mistyped_file_is_named_and_not_made(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", "sqlite:///post-result.db")
 
-    assert CommandLine(capsys).refusal(*arguments) == (
+    assert CommandRunner(capsys).expect_error(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
         " to make one."
     )
     assert list(tmp_path.iterdir()) == []
 
 
-# Workspaces.
-
-
-def test_a_workspace_is_made_and_listed(post_results: CommandLine) -> None:
-    made = post_results("workspaces", "create", "Acme & Söhne")
+def test_workspace_is_created_and_listed(post_results: CommandRunner) -> None:
+    local = post_results("workspaces", "create", "Acme & Söhne")
     mirror = post_results("workspaces", "create", "Copy", "--mirror-of", "https://api.example.com")
 
     listed = post_results("workspaces", "list").splitlines()
-    assert re.fullmatch(UUID + "\n", made)
+    assert re.fullmatch(UUID + "\n", local)
     assert len(listed) == 2
-    assert re.fullmatch(rf"{made.strip()}  {INSTANT}  local  Acme & Söhne", listed[0])
+    assert re.fullmatch(rf"{local.strip()}  {INSTANT}  local  Acme & Söhne", listed[0])
     assert re.fullmatch(
         rf"{mirror.strip()}  {INSTANT}  mirror of https://api\.example\.com  Copy", listed[1]
     )
 
 
-def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> None:
+def test_workspace_name_is_unique(post_results: CommandRunner, database_url: str) -> None:
     post_results("workspaces", "create", "Acme")
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    refusal = post_results.refusal("workspaces", "create", "Acme")
+    error = post_results.expect_error("workspaces", "create", "Acme")
 
-    assert refusal == "There is a workspace named Acme already."
-    assert rows_of(database_url) == before
+    assert error == "A workspace named Acme already exists."
+    assert read_all_rows(database_url) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["  "], "NAME must be printable and not empty."),
         (["two\nlines"], "NAME must be printable and not empty."),
@@ -212,83 +206,76 @@ def test_a_name_is_given_once(post_results: CommandLine, database_url: str) -> N
         ),
     ],
 )
-def test_a_workspace_that_cannot_be_is_refused(
-    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+def test_invalid_workspace_is_refused(
+    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
 ) -> None:
-    assert post_results.refusal("workspaces", "create", *arguments) == sentence
-    assert rows_of(database_url)["workspace"] == []
+    assert post_results.expect_error("workspaces", "create", *arguments) == message
+    assert read_all_rows(database_url)["workspace"] == []
 
 
-# Keys.
-
-
-def test_a_key_opens_its_workspace_until_it_is_revoked(
-    post_results: CommandLine, database_url: str
-) -> None:
+def test_key_works_until_revoked(post_results: CommandRunner, database_url: str) -> None:
     post_results("workspaces", "create", "Acme")
 
     token = post_results("keys", "create", "--workspace", "Acme", "--name", "site").strip()
 
     assert re.fullmatch("pe_live_[0-9a-f]{32}", token)
     listed = post_results("keys", "list")
-    shown = re.fullmatch(
-        rf"({UUID})  {token[:12]}…  valid  Acme  read,write,publish  site\n", listed
-    )
-    assert shown, listed
+    row = re.fullmatch(rf"({UUID})  {token[:12]}…  valid  Acme  read,write,publish  site\n", listed)
+    assert row, listed
     assert viewer_status(database_url, token) == 200
 
-    assert post_results("keys", "revoke", shown[1].upper()) == "The key is revoked.\n"
+    assert post_results("keys", "revoke", row[1].upper()) == "The key is revoked.\n"
 
     assert viewer_status(database_url, token) == 401
     listed = post_results("keys", "list")
-    assert re.fullmatch(rf"{shown[1]}  \S+…  revoked {INSTANT}  Acme  \S+  site\n", listed), listed
+    assert re.fullmatch(rf"{row[1]}  \S+…  revoked {INSTANT}  Acme  \S+  site\n", listed), listed
 
 
-def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(post_results: CommandLine) -> None:
+def test_key_has_requested_scopes_and_expiry(post_results: CommandRunner) -> None:
     post_results("workspaces", "create", "Acme")
     create = ("keys", "create", "--workspace", "Acme", "--expires-in-days", "30", "--name", "jobs")
 
     post_results(*create, "--scope", "admin", "--scope", "publish:all", "--scope", "admin")
 
     listed = post_results("keys", "list")
-    found = re.fullmatch(
+    row = re.fullmatch(
         rf"{UUID}  \S+…  expires ({INSTANT})  Acme  admin,publish:all  jobs\n", listed
     )
-    assert found, listed
+    assert row, listed
     in_thirty_days = (now_utc() + timedelta(days=30)).isoformat(timespec="milliseconds")
-    assert found[1][:10] in (
+    assert row[1][:10] in (
         in_thirty_days[:10],
         (now_utc() + timedelta(days=29.99)).isoformat()[:10],
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["--workspace", "Umbrella", "--name", "x"], "There is no workspace named Umbrella."),
         (["--workspace", "Acme", "--name", ""], "--name must be printable and not empty."),
         (["--workspace", "\t", "--name", "x"], "--workspace must be printable and not empty."),
     ],
 )
-def test_a_key_that_cannot_be_is_refused(
-    post_results: CommandLine, database_url: str, arguments: list[str], sentence: str
+def test_invalid_key_is_refused(
+    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
 
-    assert post_results.refusal("keys", "create", *arguments) == sentence
-    assert rows_of(database_url)["api_key"] == []
+    assert post_results.expect_error("keys", "create", *arguments) == message
+    assert read_all_rows(database_url)["api_key"] == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["--scope", "all"], "Invalid value for '--scope'"),
         (["--expires-in-days", "0"], "Invalid value for '--expires-in-days'"),
         (["--expires-in-days", "36501"], "Invalid value for '--expires-in-days'"),
     ],
 )
-def test_an_option_that_is_no_choice_is_a_wrong_usage(
-    post_results: CommandLine, database_url: str, arguments: list[str], complaint: str
+def test_invalid_option_is_a_usage_error(
+    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
 
@@ -297,12 +284,12 @@ def test_an_option_that_is_no_choice_is_a_wrong_usage(
     )
 
     assert (status, out) == (2, "")
-    assert complaint in err
-    assert rows_of(database_url)["api_key"] == []
+    assert message in err
+    assert read_all_rows(database_url)["api_key"] == []
 
 
 @pytest.mark.parametrize(
-    ("key_id", "sentence"),
+    ("key_id", "message"),
     [
         (NO_SUCH_ID, f"There is no key with the id {NO_SUCH_ID}."),
         (
@@ -312,22 +299,19 @@ def test_an_option_that_is_no_choice_is_a_wrong_usage(
         ),
     ],
 )
-def test_only_a_key_that_exists_is_revoked(
-    post_results: CommandLine, database_url: str, key_id: str, sentence: str
+def test_unknown_key_cannot_be_revoked(
+    post_results: CommandRunner, database_url: str, key_id: str, message: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
     post_results("keys", "create", "--workspace", "Acme", "--name", "site")
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("keys", "revoke", key_id) == sentence
-    assert rows_of(database_url) == before
-
-
-# Importing; as a process of its own it is in test_import.
+    assert post_results.expect_error("keys", "revoke", key_id) == message
+    assert read_all_rows(database_url) == before
 
 
-def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
-    post_results: CommandLine, tmp_path: Path
+def test_import_counts_results_and_fails_if_a_record_is_refused(
+    post_results: CommandRunner, tmp_path: Path
 ) -> None:
     post_results("workspaces", "create", "Acme")
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
@@ -348,34 +332,31 @@ def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
         f"refused post {NO_SUCH_ID}: content must be a string.\n"
         "refused line 2: It is not JSON: it ends too early.\n",
     )
-    assert post_results("check") == "Everything holds.\n"
+    assert post_results("check") == "No problems found.\n"
 
 
-def test_an_import_that_cannot_begin_changes_nothing(
-    post_results: CommandLine, database_url: str, tmp_path: Path
+def test_import_that_cannot_start_changes_nothing(
+    post_results: CommandRunner, database_url: str, tmp_path: Path
 ) -> None:
     post_results("workspaces", "create", "Acme")
     file = tmp_path / "results.json"
     file.write_text(RESULTS)
-    before = rows_of(database_url)
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("import", str(file), "--workspace", "Acne") == (
+    assert post_results.expect_error("import", str(file), "--workspace", "Acne") == (
         "There is no workspace named Acne."
     )
-    assert post_results.refusal("import", "/proc/self/mem", "--workspace", "Acme") == (
+    assert post_results.expect_error("import", "/proc/self/mem", "--workspace", "Acme") == (
         "/proc/self/mem cannot be read: Input/output error."
     )
     status, out, err = post_results.run("import", str(tmp_path), "--workspace", "Acme")
     assert (status, out) == (2, "")
     assert err.endswith(f"Error: Invalid value for 'FILE': '{tmp_path}': Is a directory\n")
-    assert rows_of(database_url) == before
+    assert read_all_rows(database_url) == before
 
 
-# Backup, restore and check.
-
-
-def test_a_backup_comes_back_into_an_empty_database(
-    post_results: CommandLine,
+def test_backup_is_restored_into_empty_database(
+    post_results: CommandRunner,
     database_url: str,
     empty_database_url: str,
     tmp_path: Path,
@@ -389,48 +370,48 @@ def test_a_backup_comes_back_into_an_empty_database(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     assert post_results("restore", str(file)) == "The database has 3 rows.\n"
 
-    assert rows_of(empty_database_url) == rows_of(database_url)
-    assert post_results.refusal("restore", str(file)) == (
+    assert read_all_rows(empty_database_url) == read_all_rows(database_url)
+    assert post_results.expect_error("restore", str(file)) == (
         "The database already has rows in workspace; nothing was copied."
     )
-    assert post_results("check") == "Everything holds.\n"
+    assert post_results("check") == "No problems found.\n"
 
 
-def test_a_backup_that_cannot_be_written_says_why(
-    post_results: CommandLine, tmp_path: Path
+def test_unwritable_backup_is_refused_with_reason(
+    post_results: CommandRunner, tmp_path: Path
 ) -> None:
     existing = tmp_path / "there.db"
     existing.write_text("mine")
-    nowhere = tmp_path / "no-such-folder" / "backup.db"
+    no_directory = tmp_path / "no-such-folder" / "backup.db"
 
-    assert post_results.refusal("backup", str(existing)) == (
+    assert post_results.expect_error("backup", str(existing)) == (
         f"{existing} exists; a backup never overwrites a file."
     )
-    assert post_results.refusal("backup", str(nowhere)) == (
-        f"{nowhere} cannot be written: No such file or directory."
+    assert post_results.expect_error("backup", str(no_directory)) == (
+        f"{no_directory} cannot be written: No such file or directory."
     )
     assert existing.read_text() == "mine"
-    assert not nowhere.parent.exists()
+    assert not no_directory.parent.exists()
 
 
-def test_a_restore_needs_a_backup(
-    post_results: CommandLine, database_url: str, tmp_path: Path
+def test_restore_requires_backup_file(
+    post_results: CommandRunner, database_url: str, tmp_path: Path
 ) -> None:
-    missing, other = tmp_path / "missing.db", tmp_path / "notes.txt"
-    other.write_text("not a database")
-    before = rows_of(database_url)
+    missing, text_file = tmp_path / "missing.db", tmp_path / "notes.txt"
+    text_file.write_text("not a database")
+    before = read_all_rows(database_url)
 
-    assert post_results.refusal("restore", str(missing)) == (
+    assert post_results.expect_error("restore", str(missing)) == (
         f"{missing} cannot be read: No such file or directory."
     )
-    assert post_results.refusal("restore", str(other)) == (
-        f"{other} is not a backup of post-results."
+    assert post_results.expect_error("restore", str(text_file)) == (
+        f"{text_file} is not a backup of post-results."
     )
-    assert rows_of(database_url) == before
+    assert read_all_rows(database_url) == before
 
 
-def test_a_check_names_what_does_not_hold_and_fails(
-    post_results: CommandLine, database_url: str
+def test_check_reports_violated_invariant_and_fails(
+    post_results: CommandRunner, database_url: str
 ) -> None:
     workspace_id = post_results("workspaces", "create", "Acme").strip()
     add_account_with_number(database_url, WorkspaceId(uuid.UUID(workspace_id)), 4)
@@ -443,23 +424,20 @@ def test_a_check_names_what_does_not_hold_and_fails(
     )
 
 
-# What is the same for every command.
-
-
-def test_a_database_that_cannot_be_reached_is_named_with_its_reason_and_without_its_password(
+def test_unreachable_database_is_reported_without_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-word@127.0.0.1:1/nothing")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-password@127.0.0.1:1/nothing")
 
-    refusal = CommandLine(capsys).refusal("workspaces", "list")
+    error = CommandRunner(capsys).expect_error("workspaces", "list")
 
-    assert refusal.startswith("The database of DATABASE_URL cannot be used: ")
-    assert "Connect call failed" in refusal
-    assert "hidden-word" not in refusal
+    assert error.startswith("The database of DATABASE_URL cannot be used: ")
+    assert "Connect call failed" in error
+    assert "hidden-password" not in error
 
 
 @pytest.mark.parametrize("command", ["migrate", "check", "serve"])
-def test_a_file_that_is_no_database_is_told_in_a_sentence(
+def test_file_that_is_not_a_database_is_reported(
     command: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -470,25 +448,25 @@ def test_a_file_that_is_no_database_is_told_in_a_sentence(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
     monkeypatch.setenv("PORT", "0")
 
-    assert CommandLine(capsys).refusal(command) == (
+    assert CommandRunner(capsys).expect_error(command) == (
         "The database of DATABASE_URL cannot be used: file is not a database"
     )
     assert file.read_text().startswith("no database at all")
 
 
 @pytest.mark.parametrize("command", ["migrate", "check", "serve", "schema"])
-def test_a_malformed_setting_stops_a_command(
+def test_malformed_setting_stops_command(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", "eighty")
 
-    assert CommandLine(capsys).refusal(command) == (
+    assert CommandRunner(capsys).expect_error(command) == (
         "PORT must be a whole number from 0 to 65535; it is 'eighty'."
     )
 
 
-def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
-    post_results: CommandLine,
+def test_schema_and_settings_are_printed_as_documented(
+    post_results: CommandRunner,
 ) -> None:
     committed = Path(__file__).parent.parent / "schema.graphql"
 
@@ -512,6 +490,6 @@ def test_the_schema_and_the_settings_are_printed_as_they_are_documented(
         "settings",
     ],
 )
-def test_every_command_explains_itself(post_results: CommandLine, command: str) -> None:
+def test_every_command_has_help(post_results: CommandRunner, command: str) -> None:
     assert command in post_results("--help")
     assert post_results(command, "--help").startswith(f"Usage: post-results {command} ")

@@ -1,4 +1,4 @@
-"""Settings: what each variable accepts, and the sentence that refuses the rest."""
+"""Settings: accepted values of each variable, and messages for others."""
 
 from dataclasses import fields
 from datetime import timedelta
@@ -20,8 +20,8 @@ from app.settings import (
 DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
 
 
-def setting(variable: str, text: str) -> object:
-    """What a variable's text is read as."""
+def read_setting(variable: str, text: str) -> object:
+    """Parsed value of one variable."""
     settings = read_settings({variable: text})
     for record in (settings, settings.graphql):
         for item in fields(record):
@@ -30,13 +30,13 @@ def setting(variable: str, text: str) -> object:
     raise LookupError(variable)
 
 
-def refusal(variable: str, text: str) -> str:
+def setting_error(variable: str, text: str) -> str:
     with pytest.raises(SettingsError) as caught:
         read_settings({variable: text})
     return str(caught.value)
 
 
-def test_without_variables_everything_has_its_default() -> None:
+def test_defaults_apply_without_variables() -> None:
     settings = read_settings({})
     assert settings == Settings()
     assert settings.database_url == "sqlite+aiosqlite:///post-results.db"
@@ -79,7 +79,7 @@ def test_without_variables_everything_has_its_default() -> None:
     )
 
 
-def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> None:
+def test_empty_and_unknown_variables_are_ignored() -> None:
     empty = {
         item.metadata["variable"]: "  "
         for record in (Settings, GraphQLLimits)
@@ -90,7 +90,7 @@ def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "normalised"),
+    ("url", "normalized"),
     [
         ("sqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
         ("sqlite+aiosqlite:///post-results.db", "sqlite+aiosqlite:///post-results.db"),
@@ -107,46 +107,44 @@ def test_an_empty_variable_counts_as_not_set_and_an_unknown_one_is_ignored() -> 
         ("postgresql://h/db?ssl=verify-full", "postgresql+asyncpg://h/db?ssl=verify-full"),
     ],
 )
-def test_a_database_url_is_normalised_to_the_asynchronous_drivers(
-    given: str, normalised: str
-) -> None:
-    assert setting("DATABASE_URL", given) == normalised
-    assert setting("DATABASE_URL", normalised) == normalised
-    opened = Database(normalised)
-    assert opened.is_sqlite == normalised.startswith("sqlite")
-    assert make_url(normalised) == opened.url
+def test_database_url_is_normalized(url: str, normalized: str) -> None:
+    assert read_setting("DATABASE_URL", url) == normalized
+    assert read_setting("DATABASE_URL", normalized) == normalized
+    database = Database(normalized)
+    assert database.is_sqlite == normalized.startswith("sqlite")
+    assert make_url(normalized) == database.url
 
 
-NO_FILE = (
+INVALID_FILE_MESSAGE = (
     "DATABASE_URL must name an SQLite file and nothing else, such as sqlite:///post-results.db;"
-    " a database in memory would forget everything and is refused."
+    " an in-memory database is not supported."
 )
-NOT_COMPLETE = (
+INCOMPLETE_URL_MESSAGE = (
     "DATABASE_URL must be like postgresql://user:password@host:5432/database, with"
     " percent-encoding for the special characters of a password."
 )
-NO_SCHEME = "DATABASE_URL must start with sqlite:/// or postgresql://."
+MISSING_SCHEME_MESSAGE = "DATABASE_URL must start with sqlite:/// or postgresql://."
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("url", "message"),
     [
-        ("sqlite://", NO_FILE),
-        ("sqlite:///", NO_FILE),
-        ("sqlite:///:memory:", NO_FILE),
-        ("sqlite:///file::memory:?uri=true", NO_FILE),
-        ("sqlite:///file:x?mode=memory&uri=true", NO_FILE),
-        ("sqlite:///p.db?mode=ro", NO_FILE),
-        ("sqlite://p.db", NO_FILE),
-        ("sqlite://host/p.db", NO_FILE),
-        ("postgresql://host", NOT_COMPLETE),
-        ("postgresql://host/", NOT_COMPLETE),
-        ("postgresql://u:p@host:port/db", NOT_COMPLETE),
-        ("postgresql://u:p@host:65536/db", NOT_COMPLETE),
-        ("postgresql://u:p@host:0/db", NOT_COMPLETE),
-        ("postgresql://u:p#p@host/db", NOT_COMPLETE),
-        ("postgresql://u:p/p@host/db", NOT_COMPLETE),
-        ("postgresql://[::1/db", NOT_COMPLETE),
+        ("sqlite://", INVALID_FILE_MESSAGE),
+        ("sqlite:///", INVALID_FILE_MESSAGE),
+        ("sqlite:///:memory:", INVALID_FILE_MESSAGE),
+        ("sqlite:///file::memory:?uri=true", INVALID_FILE_MESSAGE),
+        ("sqlite:///file:x?mode=memory&uri=true", INVALID_FILE_MESSAGE),
+        ("sqlite:///p.db?mode=ro", INVALID_FILE_MESSAGE),
+        ("sqlite://p.db", INVALID_FILE_MESSAGE),
+        ("sqlite://host/p.db", INVALID_FILE_MESSAGE),
+        ("postgresql://host", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://host/", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:port/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:65536/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p@host:0/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p#p@host/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://u:p/p@host/db", INCOMPLETE_URL_MESSAGE),
+        ("postgresql://[::1/db", INCOMPLETE_URL_MESSAGE),
         (
             "postgresql://h/db?channel_binding=require",
             "DATABASE_URL must not have the option channel_binding; it may have host and sslmode.",
@@ -156,17 +154,15 @@ NO_SCHEME = "DATABASE_URL must start with sqlite:/// or postgresql://."
             "DATABASE_URL must have as sslmode one of disable, allow, prefer, require, verify-ca,"
             " verify-full.",
         ),
-        ("mysql://h/db", NO_SCHEME),
-        ("postgresql+psycopg://h/db", NO_SCHEME),
-        ("SQLITE:///p.db", NO_SCHEME),
-        ("post-results.db", NO_SCHEME),
+        ("mysql://h/db", MISSING_SCHEME_MESSAGE),
+        ("postgresql+psycopg://h/db", MISSING_SCHEME_MESSAGE),
+        ("SQLITE:///p.db", MISSING_SCHEME_MESSAGE),
+        ("post-results.db", MISSING_SCHEME_MESSAGE),
         ("sqlite:///\udcff.db", "DATABASE_URL must be text in UTF-8."),
     ],
 )
-def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
-    given: str, sentence: str
-) -> None:
-    assert refusal("DATABASE_URL", given) == sentence
+def test_invalid_database_url_is_refused_without_value(url: str, message: str) -> None:
+    assert setting_error("DATABASE_URL", url) == message
 
 
 @pytest.mark.parametrize(
@@ -225,84 +221,73 @@ def test_a_database_url_that_cannot_work_is_refused_and_not_repeated(
         ("GRAPHQL_MAX_IDS", "10000", 10_000),
     ],
 )
-def test_a_good_value_is_read(variable: str, text: str, value: object) -> None:
-    assert setting(variable, text) == value
+def test_valid_value_is_parsed(variable: str, text: str, value: object) -> None:
+    assert read_setting(variable, text) == value
+
+
+MALFORMED_VALUES = {
+    "HOST": ("must be a host name or an IP address", ["a b", "http://a"]),
+    "PORT": ("must be a whole number from 0 to 65535", ["65536", "-1", "８０００", "8000.0"]),
+    "WORKERS": ("must be a whole number from 1 to 256", ["0", "1" * 20]),
+    "API_KEY_PREFIX": ("must be 1 to 20 letters, digits, _ or -", ["a b", "é", "a" * 21]),
+    "CORS_ORIGINS": (
+        "must be origins such as https://app.example.com, or *",
+        ["a.example", "https://a.example/", "https://*.example", "null"],
+    ),
+    "TRUSTED_PROXIES": (
+        "must be IP addresses or networks such as 10.0.0.0/8",
+        ["localhost", "10.0.0.1/8", "*"],
+    ),
+    "ROOT_PATH": (
+        "must start with / and not end with it, such as /post-results",
+        ["/", "a", "/a/"],
+    ),
+    "REQUEST_TIMEOUT": (
+        "must be a number of seconds from 0.1 to 3600",
+        ["0.099", "3600.1", "nan", "1e2"],
+    ),
+    "SHUTDOWN_TIMEOUT": ("must be a number of seconds from 0 to 3600", ["-1"]),
+    "DATABASE_TIMEOUT": ("must be a number of seconds from 5 to 3600", ["4.9"]),
+    "DATABASE_POOL_SIZE": ("must be a whole number from 1 to 1000", ["0"]),
+    "MAX_BODY_BYTES": ("must be a whole number from 1 to 2147483647", ["0"]),
+    "TRUSTED_DOCUMENTS": ("must name a file", [","]),
+    "RETRY_POLICY_FILE": ("must name a file", ["a\0b"]),
+    "PERSISTED_QUERIES_BYTES": ("must be a whole number from 0 to 2147483647", ["-1"]),
+    "LOG_LEVEL": ("must be one of debug, info, warning, error", ["DEBUG"]),
+    "LOG_FORMAT": ("must be one of json, console", ["xml"]),
+    "DEMO": ("must be one of yes, no", ["1"]),
+    "WITH_WORKER": ("must be one of yes, no", ["on"]),
+    "WORKER_CONCURRENCY": ("must be a whole number from 1 to 100", ["0", "101"]),
+    "WORKER_LEASE": ("must be a number of seconds from 1 to 3600", ["0.9", "3601"]),
+    "GRAPHQL_MAX_DEPTH": ("must be a whole number from 5 to 1000", ["4"]),
+    "GRAPHQL_MAX_IDS": ("must be a whole number from 100 to 10000", ["10001"]),
+    **dict.fromkeys(
+        ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT"),
+        (
+            "must be 'off' or limits above 0 such as 60/minute;1000/hour",
+            ["OFF", "60", "60/", "60/fortnight", "0/minute", "60/0 minutes", "1/hour;x"],
+        ),
+    ),
+}
+"""Variable → the message, and malformed values."""
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "problem"),
     [
-        ("HOST", "a b", "must be a host name or an IP address"),
-        ("HOST", "http://a", "must be a host name or an IP address"),
-        ("PORT", "65536", "must be a whole number from 0 to 65535"),
-        ("PORT", "-1", "must be a whole number from 0 to 65535"),
-        ("PORT", "８０００", "must be a whole number from 0 to 65535"),
-        ("PORT", "8000.0", "must be a whole number from 0 to 65535"),
-        ("WORKERS", "0", "must be a whole number from 1 to 256"),
-        ("WORKERS", "1" * 20, "must be a whole number from 1 to 256"),
-        ("API_KEY_PREFIX", "a b", "must be 1 to 20 letters, digits, _ or -"),
-        ("API_KEY_PREFIX", "é", "must be 1 to 20 letters, digits, _ or -"),
-        ("API_KEY_PREFIX", "a" * 21, "must be 1 to 20 letters, digits, _ or -"),
-        ("CORS_ORIGINS", "a.example", "must be origins such as https://app.example.com, or *"),
-        (
-            "CORS_ORIGINS",
-            "https://a.example/",
-            "must be origins such as https://app.example.com, or *",
-        ),
-        (
-            "CORS_ORIGINS",
-            "https://*.example",
-            "must be origins such as https://app.example.com, or *",
-        ),
-        ("CORS_ORIGINS", "null", "must be origins such as https://app.example.com, or *"),
-        (
-            "TRUSTED_PROXIES",
-            "localhost",
-            "must be IP addresses or networks such as 10.0.0.0/8",
-        ),
-        (
-            "TRUSTED_PROXIES",
-            "10.0.0.1/8",
-            "must be IP addresses or networks such as 10.0.0.0/8",
-        ),
-        ("TRUSTED_PROXIES", "*", "must be IP addresses or networks such as 10.0.0.0/8"),
-        ("ROOT_PATH", "/", "must start with / and not end with it, such as /post-results"),
-        ("ROOT_PATH", "a", "must start with / and not end with it, such as /post-results"),
-        ("ROOT_PATH", "/a/", "must start with / and not end with it, such as /post-results"),
-        ("REQUEST_TIMEOUT", "0.099", "must be a number of seconds from 0.1 to 3600"),
-        ("REQUEST_TIMEOUT", "3600.1", "must be a number of seconds from 0.1 to 3600"),
-        ("REQUEST_TIMEOUT", "nan", "must be a number of seconds from 0.1 to 3600"),
-        ("REQUEST_TIMEOUT", "1e2", "must be a number of seconds from 0.1 to 3600"),
-        ("SHUTDOWN_TIMEOUT", "-1", "must be a number of seconds from 0 to 3600"),
-        ("DATABASE_TIMEOUT", "4.9", "must be a number of seconds from 5 to 3600"),
-        ("DATABASE_POOL_SIZE", "0", "must be a whole number from 1 to 1000"),
-        ("MAX_BODY_BYTES", "0", "must be a whole number from 1 to 2147483647"),
-        ("TRUSTED_DOCUMENTS", ",", "must name a file"),
-        ("RETRY_POLICY_FILE", "a\0b", "must name a file"),
-        ("PERSISTED_QUERIES_BYTES", "-1", "must be a whole number from 0 to 2147483647"),
-        ("LOG_LEVEL", "DEBUG", "must be one of debug, info, warning, error"),
-        ("LOG_FORMAT", "xml", "must be one of json, console"),
-        ("DEMO", "1", "must be one of yes, no"),
-        ("WITH_WORKER", "on", "must be one of yes, no"),
-        ("WORKER_CONCURRENCY", "0", "must be a whole number from 1 to 100"),
-        ("WORKER_CONCURRENCY", "101", "must be a whole number from 1 to 100"),
-        ("WORKER_LEASE", "0.9", "must be a number of seconds from 1 to 3600"),
-        ("WORKER_LEASE", "3601", "must be a number of seconds from 1 to 3600"),
-        ("GRAPHQL_MAX_DEPTH", "4", "must be a whole number from 5 to 1000"),
-        ("GRAPHQL_MAX_IDS", "10001", "must be a whole number from 100 to 10000"),
-        *(
-            (variable, text, "must be 'off' or limits above 0 such as 60/minute;1000/hour")
-            for variable in ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT")
-            for text in ("OFF", "60", "60/", "60/fortnight", "0/minute", "60/0 minutes", "1/hour;x")
-        ),
         ("LOG_FORMAT", "\udcff", "must be text in UTF-8"),
+        *(
+            (variable, text, problem)
+            for variable, (problem, texts) in MALFORMED_VALUES.items()
+            for text in texts
+        ),
     ],
 )
-def test_a_malformed_value_is_refused_in_a_sentence(variable: str, text: str, problem: str) -> None:
-    assert refusal(variable, text) == f"{variable} {problem}; it is {text!r}."
+def test_malformed_value_is_refused(variable: str, text: str, problem: str) -> None:
+    assert setting_error(variable, text) == f"{variable} {problem}; it is {text!r}."
 
 
-def test_limits_of_several_windows_are_read() -> None:
+def test_rate_limits_of_several_windows_are_parsed() -> None:
     settings = read_settings({"RATE_LIMIT": "5/second; 100 per 10 minutes, 1000/day"})
     assert [str(limit) for limit in settings.rate_limit] == [
         "5 per 1 second",
@@ -311,25 +296,27 @@ def test_limits_of_several_windows_are_read() -> None:
     ]
 
 
-def test_a_secret_that_is_refused_is_not_repeated() -> None:
-    assert refusal("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
-    assert refusal("SECRET_KEY", "\udcff" * 16) == "SECRET_KEY must be text in UTF-8."
-    assert refusal("DEMO_API_KEY", "sesame") == (
+def test_refused_secret_is_not_in_message() -> None:
+    assert (
+        setting_error("SECRET_KEY", "sesame") == "SECRET_KEY must be at least 16 characters long."
+    )
+    assert setting_error("SECRET_KEY", "\udcff" * 16) == "SECRET_KEY must be text in UTF-8."
+    assert setting_error("DEMO_API_KEY", "sesame") == (
         "DEMO_API_KEY must be pe_live_ followed by 32 lower-case hex digits."
     )
-    assert "sesame" not in refusal("DATABASE_URL", "postgresql://u:sesame@host")
+    assert "sesame" not in setting_error("DATABASE_URL", "postgresql://u:sesame@host")
 
 
-def test_the_demo_key_must_begin_with_the_prefix_of_all_keys() -> None:
-    own = {"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": "acme_" + "0" * 32}
-    assert read_settings(own).demo_key() == "acme_" + "0" * 32
+def test_demo_key_must_have_key_prefix() -> None:
+    environment = {"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": "acme_" + "0" * 32}
+    assert read_settings(environment).demo_key() == "acme_" + "0" * 32
     assert read_settings({"API_KEY_PREFIX": "acme_"}).demo_key() == "acme_" + DEMO_KEY_SECRET
     with pytest.raises(SettingsError) as caught:
         read_settings({"API_KEY_PREFIX": "acme_", "DEMO_API_KEY": DEMO_KEY})
     assert str(caught.value) == ("DEMO_API_KEY must be acme_ followed by 32 lower-case hex digits.")
 
 
-def test_no_secret_is_printed_with_the_settings() -> None:
+def test_repr_has_no_secrets() -> None:
     settings = read_settings(
         {
             "DATABASE_URL": "postgresql://user:sesame@host/database",
@@ -342,7 +329,7 @@ def test_no_secret_is_printed_with_the_settings() -> None:
     assert "port=8000" in repr(settings)
 
 
-def test_every_setting_stands_in_the_table_with_its_default() -> None:
+def test_table_lists_every_setting_with_default() -> None:
     header, rule, *rows = settings_table().splitlines()
     assert header == "| variable | default | meaning |"
     assert rule == "|---|---|---|"

@@ -1,11 +1,11 @@
-"""The edge that all doors stand behind: what every HTTP request has in common. No doors, no data.
+"""ASGI middleware shared by all endpoints, and helpers for requests and responses.
 
-Everything here is plain ASGI and is composed from the outside in:
+The middleware is composed from the outside in:
 
-    Requests(              # the id, the log line, the metrics, X-Request-Id and X-RateLimit-*
-        with_cors(         # preflights end here: no key, no rate limit, but an id and a log line
-            LastResort(    # inside CORS, so that a browser may read errors and 429s too
-                Deadline(  # gives up after the deadline, or when the client goes away
+    RequestLoggingMiddleware(   # request id, log line, metrics, X-Request-Id and X-RateLimit-*
+        add_cors(               # answers preflights: no API key, no rate limit, but logged
+            ErrorMiddleware(    # inside CORS, so that a browser may read error responses too
+                RequestTimeoutMiddleware(   # ends work after the timeout or a disconnect
                     router
                 ),
             ),
@@ -13,10 +13,9 @@ Everything here is plain ASGI and is composed from the outside in:
         ),
     )
 
-The router has to let exceptions out; a Starlette application answers them first, in plain text,
-unless it has a handler for Exception. Layers in between must pass on the same `scope`, not a copy:
-the route that the router writes into it, or who answers before it notes in the state, is logged and
-counted here.
-How an error looks is not known here: LastResort and Deadline are given `render(scope, error)`.
-What the layers and the doors tell each other stands in `scope["state"]`, see `state`.
+The router must let exceptions through; a Starlette application does so only with a handler for
+Exception, and answers them in plain text otherwise. Middleware in between must pass on the same
+`scope`, not a copy: logging reads the route that the router writes into it.
+Middleware does not format errors: `render(scope, error)` is passed in.
+Data shared along the request is in `scope["state"]`, see `state`.
 """

@@ -1,4 +1,4 @@
-"""A request's body: read up to a limit, and understood as one JSON object. Knows no field of it."""
+"""Reads a request body up to a size limit and parses it as one JSON object."""
 
 import json
 import re
@@ -9,11 +9,10 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.preferences import parse_parameters
-from app.http.request_headers import RawHeaders, headers_dict
+from app.http.request_headers import RawHeaders, headers_dict, parse_parameters
 
 MAX_JSON_DEPTH = 100
-"""Levels of objects and lists; more would exhaust the stack of whatever walks through them."""
+"""Levels of nested objects and lists; deeper ones would exhaust the stack of recursive code."""
 
 _DECIMAL = re.compile(rb"[0-9]{1,100}")
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -25,7 +24,7 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def require_json(headers: RawHeaders) -> None:
-    """UnsupportedMediaType unless the headers announce JSON in UTF-8."""
+    """Raise UnsupportedMediaType unless Content-Type is JSON in UTF-8."""
     if not _is_json(headers.get(b"content-type", b"")):
         raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
 
@@ -38,38 +37,39 @@ def _is_json(content_type: bytes) -> bool:
 
 
 async def read_body(request: Request[Any], limit: int) -> bytes:
-    """The whole body; BodyTooLarge as soon as more than `limit` bytes are announced or arrive.
+    """Read the whole body.
 
-    UnsupportedMediaType for one that is compressed: what it would grow to is not known before.
+    Raises BodyTooLarge as soon as more than `limit` bytes are announced or arrive, and
+    UnsupportedMediaType for a compressed body, whose real size is unknown in advance.
     """
     headers = headers_dict(request.scope)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise UnsupportedMediaType("Send the body as it is, without a Content-Encoding.")
-    announced = headers.get(b"content-length", b"")
-    if _DECIMAL.fullmatch(announced) and int(announced) > limit:
+        raise UnsupportedMediaType("Send the body uncompressed, without a Content-Encoding.")
+    content_length = headers.get(b"content-length", b"")
+    if _DECIMAL.fullmatch(content_length) and int(content_length) > limit:
         raise _body_too_large(limit)
     chunks: list[bytes] = []
-    room, is_complete = limit, False
+    remaining, is_complete = limit, False
     while not is_complete:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunks.append(message.get("body", b""))
-        room -= len(chunks[-1])
-        if room < 0:
+        remaining -= len(chunks[-1])
+        if remaining < 0:
             raise _body_too_large(limit)
         is_complete = not message.get("more_body", False)
     return b"".join(chunks)
 
 
 def _body_too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {limit} bytes, the most that is accepted.")
+    return BodyTooLarge(f"The body is larger than the limit of {limit} bytes.")
 
 
 def read_json_object(body: bytes) -> dict[str, object]:
-    """Read one JSON object; InvalidJson says what is wrong with anything else, and where.
+    """Parse one JSON object; raise InvalidJson with the problem and its position.
 
-    Integers that need more than 64 bits are refused: they would silently lose digits.
+    Integers of more than 64 bits are refused, because they would silently lose digits.
     """
     try:
         document = orjson.loads(body)
@@ -77,7 +77,7 @@ def read_json_object(body: bytes) -> dict[str, object]:
         raise InvalidJson(_describe_json_error(body, error)) from None
     if not isinstance(document, dict):
         raise InvalidJson(f"The body must be a JSON object, not {_json_type_name(document)}.")
-    # Few levels need few brackets and a large number many digits, and to see that takes no time.
+    # Cheap tests first: deep nesting needs many brackets, and a large number many digits.
     if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH:
         _check_depth(document)
     if _LONG_DIGIT_RUN in body.translate(_DIGITS_TO_ZEROS):
@@ -93,7 +93,7 @@ def _describe_json_error(body: bytes, error: orjson.JSONDecodeError) -> str:
     try:
         body.decode()
     except UnicodeDecodeError as problem:
-        return f"The body is not UTF-8: see byte {problem.start}, counted from 0."
+        return f"The body is not UTF-8: invalid byte at offset {problem.start}."
     if _LONG_INTEGER.match(error.doc, error.pos):
         return _INTEGER_TOO_LARGE
     return f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -117,7 +117,7 @@ def _json_type_name(document: object) -> str:
 
 
 def _check_depth(document: dict[str, object]) -> None:
-    # Level by level and not by recursion, which is what the limit is to save us from.
+    # Level by level: recursion is what the limit protects against.
     level: list[object] = [document]
     for _ in range(MAX_JSON_DEPTH):
         level = [child for node in level for child in _children(node)]

@@ -1,4 +1,4 @@
-"""How many answers may stay open at a time, for one key and in all. Knows no requests or responses."""
+"""Limits concurrent streams, per API key and in total."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -10,7 +10,7 @@ _RETRY_AFTER_SECONDS = 5
 
 
 class ConcurrencyLimiter:
-    """Of one kind in this process, such as subscriptions."""
+    """Counts open streams of one kind in this process, such as subscriptions."""
 
     def __init__(
         self,
@@ -18,9 +18,9 @@ class ConcurrencyLimiter:
         *,
         max_total: int,
         max_per_key: int,
-        on_change: Callable[[int], None] = lambda _by: None,
+        on_change: Callable[[int], None] = lambda _change: None,
     ) -> None:
-        """`count` is told of each that is taken (1) or left (−1)."""
+        """`on_change` is called with 1 for each acquired slot and −1 for each released one."""
         self._name = name
         self._max_total = max_total
         self._max_per_key = max_per_key
@@ -29,22 +29,23 @@ class ConcurrencyLimiter:
         self._total = 0
 
     def check(self, key: Hashable) -> None:
-        """RateLimitExceeded where a key has taken all that it may, ServiceUnavailable where all have."""
+        """Raise RateLimitExceeded at the limit of the key, ServiceUnavailable at the total limit."""
         if self._counts[key] >= self._max_per_key:
             raise RateLimitExceeded(
-                f"One API key may have {self._max_per_key} {self._name} open at a time;"
-                " end one of them first.",
+                f"The limit of {self._max_per_key} open {self._name} per API key is reached;"
+                " close one of them first.",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
         if self._total >= self._max_total:
             raise ServiceUnavailable(
-                f"This server has as many {self._name} open as it may. Try again in a moment.",
+                f"Too many {self._name} are open on this server."
+                f" Try again in {_RETRY_AFTER_SECONDS} s.",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
 
     @contextmanager
     def acquire(self, key: Hashable) -> Iterator[None]:
-        """One more within it; as `check`."""
+        """Hold one slot during the context; raises what `check` raises."""
         self.check(key)
         self._counts[key] += 1
         self._total += 1

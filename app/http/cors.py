@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the API, and what of an answer they see."""
+"""CORS: which origins may call the API from a browser, and which response headers they may read."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,11 +16,11 @@ _PREFLIGHT_MAX_AGE_SECONDS = 600
 
 
 def add_cors(app: ASGIApp, origins: Collection[str], render: ErrorRenderer) -> ASGIApp:
-    """Let pages of these origins call the app (`*`: all); without origins the app as it is.
+    """Let pages of these origins call the app (`*`: all); without origins return the app unchanged.
 
-    Must stand outside of whatever answers errors, and outside of authentication and rate limits:
-    errors need the headers as well, and a preflight carries no key. Cookies are never allowed,
-    since nothing here is done on the strength of one.
+    Must be outside of error handling, authentication and rate limits: error responses need the
+    headers too, and a preflight has no API key. Credentials are never allowed, because the API
+    authenticates by header only.
     """
     if not origins:
         return app
@@ -51,7 +51,7 @@ def add_cors(app: ASGIApp, origins: Collection[str], render: ErrorRenderer) -> A
 
 
 class _ErrorRenderingCORSMiddleware(CORSMiddleware):
-    """Answers a preflight that it refuses as every other error is answered."""
+    """Renders a rejected preflight like every other error."""
 
     def __init__(self, app: ASGIApp, *, render: ErrorRenderer, **options: Any) -> None:
         super().__init__(app, **options)
@@ -60,8 +60,8 @@ class _ErrorRenderingCORSMiddleware(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except _PreflightRejected as refused:
-            error = InvalidInput(str(refused))
+        except _PreflightRejected as rejection:
+            error = InvalidInput(str(rejection))
             record_error(scope, error)
             await self._render(scope, error)(scope, receive, send)
 
@@ -69,11 +69,11 @@ class _ErrorRenderingCORSMiddleware(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code != 200:
             raise _PreflightRejected(
-                f"A page may not send this request: {bytes(response.body).decode()}."
-                " The operator names the origins of pages in CORS_ORIGINS."
+                f"CORS does not allow this request: {bytes(response.body).decode()}."
+                " The operator sets allowed origins in CORS_ORIGINS."
             )
         return response
 
 
 class _PreflightRejected(Exception):
-    """What a page of another origin asked to send and may not."""
+    """A preflight for a request that CORS does not allow."""

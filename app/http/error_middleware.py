@@ -1,4 +1,4 @@
-"""Whatever escapes a door becomes an answer here; nothing internal is ever part of it."""
+"""Middleware that turns uncaught exceptions into error responses without internal details."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from app.http.state import record_error, request_state
 
 
 class ErrorMiddleware:
-    """Answers our own errors as they are, and everything else as a masked InternalError.
+    """Renders PostResultsError as it is, and any other exception as a masked InternalError.
 
-    What is not the caller's doing goes to `report(request_id, exception)` first. Once a response
-    has started nothing can be answered: it is left incomplete and the server cuts the connection.
+    Failures that the client did not cause go to `report(request_id, exception)` first. A response
+    that has started is left incomplete, and the server closes the connection.
     """
 
     def __init__(
@@ -34,16 +34,14 @@ class ErrorMiddleware:
             await self.app(scope, receive, response)
         except ClientDisconnect:
             return
-        except Exception as exception:  # noqa: BLE001 - the one place that must not let any through
+        except Exception as exception:  # noqa: BLE001 - the last handler of every request
             if not isinstance(exception, RequestError):
                 self._report(request_state(scope)["request_id"], exception)
-            error = _to_public_error(exception)
+            error = (
+                exception
+                if isinstance(exception, PostResultsError)
+                else InternalError(MASKED_MESSAGE)
+            )
             record_error(scope, error)
             if not response.has_started:
                 await self._render(scope, error)(scope, receive, response)
-
-
-def _to_public_error(exception: Exception) -> PostResultsError:
-    if isinstance(exception, PostResultsError):
-        return exception
-    return InternalError(MASKED_MESSAGE)

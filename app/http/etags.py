@@ -1,4 +1,4 @@
-"""Whether a caller already holds what it asks for: weak entity tags (RFC 9110, 8.8.3, 13.1.2)."""
+"""Weak entity tags and If-None-Match (RFC 9110, 8.8.3 and 13.1.2)."""
 
 import hashlib
 import re
@@ -8,14 +8,14 @@ _OPAQUE_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def weak_etag(data: bytes) -> str:
-    """The tag of an answer's content: equal for equal bytes."""
+    """Tag of a response's content: equal for equal bytes."""
     return f'W/"{hashlib.sha256(data).hexdigest()[: 2 * _TAG_BYTES]}"'
 
 
 def etag_matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header (several lines joined by commas) names this tag.
+    """True if an If-None-Match header (several lines joined by commas) names this tag.
 
-    Tags are compared weakly: only what stands between the quotes counts. `*` names every tag.
+    Tags are compared weakly: only the quoted part counts. `*` matches every tag.
     """
     if if_none_match is None:
         return False

@@ -1,4 +1,4 @@
-"""How often a key may ask, create and publish, and an address may fail. Knows no requests or responses."""
+"""Rate limits of API keys by kind of request, and of failed authentications by address."""
 
 import ipaddress
 import math
@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from limits import RateLimitItem
+from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
-from app.http.rate_limit_storage import BoundedStorage
 from app.http.state import RateLimitStatus, RequestState
 
 UNLIMITED = 1_000_000
-"""What limit and remaining say where nothing is limited; clients expect integers."""
+"""Value of limit and remaining without a limit; clients expect integers."""
+
+MAX_COUNTS = 100_000
+"""Counters that one limit stores at a time, in about 30 MB."""
 
 _UNLIMITED_WINDOW_SECONDS = 60
 _IPV6_CLIENT_PREFIX_LENGTH = 64
@@ -22,11 +25,11 @@ _MAX_ADDRESS_LENGTH = 64
 
 
 class RateLimits:
-    """The limits of this process; all counts forget, so memory is bounded.
+    """The limits of this process, with counters in bounded memory.
 
-    A window starts with the caller's first request and is full again at its end: that is the one
-    scheme in which "this many are left until then" is exactly true. A refused request is not
-    counted. An empty sequence is no limit; without limits on requests nothing is limited at all.
+    Windows are fixed and start with the caller's first request, so that "N remaining until T" is
+    exact. A refused request is not counted. An empty sequence means no limit; without limits on
+    requests nothing is limited at all.
     """
 
     def __init__(
@@ -47,90 +50,97 @@ class RateLimits:
         self._subscriptions = _LimitSet(subscriptions if requests else (), now)
 
     def charge_request(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """Count one request of a key, or raise RateLimitExceeded; notes the status either way."""
+        """Count one request of a key or raise RateLimitExceeded; sets the status in both cases."""
         self._charge(self._requests, str(key_id), state, "requests")
 
     def charge_publishing(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """As `check`, for a request that does nothing but publish: it is counted by its own limit."""
+        """Like `charge_request`, against the limit of requests that only publish."""
         self._charge(self._publishing, str(key_id), state, "publishing requests")
 
     def charge_subscription(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """As `check`, for whoever begins to follow something; many come back together after a restart."""
+        """Like `charge_request`, against the limit of new subscriptions.
+
+        It is a limit of its own because many clients resubscribe together after a restart.
+        """
         self._charge(self._subscriptions, str(key_id), state, "new subscriptions")
 
     def check_all_exhausted(
         self, key_id: ApiKeyId, state: RequestState, *, may_subscribe: bool
     ) -> None:
-        """RateLimitExceeded where a request would be refused whatever it is; counts nothing.
+        """Raise RateLimitExceeded if a request is over its limit whatever its kind; counts nothing.
 
-        `may_follow` tells whether it may turn out to be a subscription. The status is that of the limit on
-        any request. When to try again, the soonest of all says: a publisher that waited for a later one
-        would lose its leases.
+        `may_subscribe` says whether the request may be a subscription. The status is that of the
+        limit on requests. The retry time is the earliest of all limits: a publisher that waited for
+        a later one would lose its leases.
         """
         caller = str(key_id)
-        used_up = [each.exhausted_limit(caller) for each in (self._requests, self._publishing)]
-        if may_subscribe:
-            used_up.append(self._subscriptions.exhausted_limit(caller))
-        ordinary, publishing = used_up[:2]
-        if ordinary is None or publishing is None or None in used_up:
+        requests = self._requests.exhausted_limit(caller)
+        publishing = self._publishing.exhausted_limit(caller)
+        if requests is None or publishing is None:
             return
-        state["rate_limit_status"] = ordinary.status(caller)
-        seconds = min(self._seconds_until_reset(each, caller) for each in used_up if each)
+        exhausted = [requests, publishing]
+        if may_subscribe:
+            subscriptions = self._subscriptions.exhausted_limit(caller)
+            if subscriptions is None:
+                return
+            exhausted.append(subscriptions)
+        state["rate_limit_status"] = requests.status(caller)
+        seconds = min(self._seconds_until_reset(limit, caller) for limit in exhausted)
         raise RateLimitExceeded(
-            f"Too many requests: {ordinary} are allowed for one API key, and {publishing} that do"
-            f" nothing but publish. Try again in {seconds} s.",
+            f"Too many requests: {requests} are allowed for one API key, and {publishing} that only"
+            f" publish. Try again in {seconds} s.",
             retry_after=seconds,
         )
 
     def charge_posts(self, key_id: ApiKeyId, state: RequestState, count: int) -> None:
-        """Count posts that a key creates together, or raise RateLimitExceeded and note the status.
+        """Count posts created by one request, or set the status and raise RateLimitExceeded.
 
-        BulkLimitExceeded for more than are ever allowed at once: no waiting would help.
+        Raises BulkLimitExceeded for more posts than a limit allows in total, as waiting cannot help.
         """
         caller = str(key_id)
-        if narrowest := self._new_posts.limit_below(count):
+        if too_low := self._new_posts.limit_below(count):
             raise BulkLimitExceeded(
-                f"There are {count} posts; {narrowest} are allowed for one API key.",
+                f"There are {count} posts; {too_low} are allowed for one API key.",
                 argument="posts",
             )
-        if used_up := self._new_posts.exhausted_limit(caller, count):
-            state["rate_limit_status"] = used_up.status(caller)
-            raise self._rate_limit_error(used_up, caller, "new posts", "one API key")
+        if exhausted := self._new_posts.exhausted_limit(caller, count):
+            state["rate_limit_status"] = exhausted.status(caller)
+            raise self._rate_limit_error(exhausted, caller, "new posts", "one API key")
         self._new_posts.hit(caller, count)
-        if nearest := self._new_posts.tightest_limit(caller):
-            known = state.get("rate_limit_status")
-            status = nearest.status(caller)
-            if known is None or status.remaining < known.remaining:
+        if tightest := self._new_posts.tightest_limit(caller):
+            current = state.get("rate_limit_status")
+            status = tightest.status(caller)
+            if current is None or status.remaining < current.remaining:
                 state["rate_limit_status"] = status
 
     def charge_failed_authentication(self, address: str | None, state: RequestState) -> None:
-        """Count one refused key against its address, or raise RateLimitExceeded and note the status.
+        """Count a rejected key against its address, or set the status and raise RateLimitExceeded.
 
-        Only failures come here: those of one neighbour must not lock out another behind the same
-        address whose key works. None (no network) is never refused.
+        Valid keys are never counted or checked, so that a client with a valid key is not locked out
+        by others behind the same address. None (a Unix socket) is never limited.
         """
         if not address:
             return
         caller = _client_network(address)
-        if used_up := self._failures.exhausted_limit(caller):
-            state["rate_limit_status"] = used_up.status(caller)
-            raise self._rate_limit_error(used_up, caller, "refused keys", "one address")
+        if exhausted := self._failures.exhausted_limit(caller):
+            state["rate_limit_status"] = exhausted.status(caller)
+            raise self._rate_limit_error(exhausted, caller, "rejected keys", "one address")
         self._failures.hit(caller)
 
     def default_status(self) -> RateLimitStatus:
-        """What an answer says that no key was counted for."""
+        """Status of a response for which no key was counted."""
         return self._status(self._requests, "")
 
     def _charge(self, limits: "_LimitSet", caller: str, state: RequestState, subject: str) -> None:
-        if used_up := limits.exhausted_limit(caller):
-            state["rate_limit_status"] = used_up.status(caller)
-            raise self._rate_limit_error(used_up, caller, subject, "one API key")
+        if exhausted := limits.exhausted_limit(caller):
+            state["rate_limit_status"] = exhausted.status(caller)
+            raise self._rate_limit_error(exhausted, caller, subject, "one API key")
         limits.hit(caller)
         state["rate_limit_status"] = self._status(limits, caller)
 
     def _status(self, limits: "_LimitSet", caller: str) -> RateLimitStatus:
-        if nearest := limits.tightest_limit(caller):
-            return nearest.status(caller)
+        if tightest := limits.tightest_limit(caller):
+            return tightest.status(caller)
         resets_at = math.ceil(self._now().timestamp()) + _UNLIMITED_WINDOW_SECONDS
         return RateLimitStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
 
@@ -148,7 +158,7 @@ class RateLimits:
 
 
 class RateLimitCharge:
-    """Counts one request of a key, once: as soon as it is known what it is, and what it creates."""
+    """Counts one request of a key at most once, as soon as its kind is known."""
 
     def __init__(self, rate_limits: RateLimits, key_id: ApiKeyId, state: RequestState) -> None:
         self._rate_limits = rate_limits
@@ -157,25 +167,25 @@ class RateLimitCharge:
         self._is_charged = False
 
     def precheck(self, *, may_subscribe: bool) -> None:
-        """Not counted yet; RateLimitExceeded if it is one too many whatever it is."""
+        """Raise RateLimitExceeded if no kind of request is allowed; counts nothing."""
         self._rate_limits.check_all_exhausted(
             self._key_id, self._state, may_subscribe=may_subscribe
         )
 
     def charge_request(self) -> None:
-        """It is like any other, or was not understood; RateLimitExceeded if it is one too many."""
+        """Count an ordinary or malformed request; raises RateLimitExceeded."""
         self._charge(self._rate_limits.charge_request)
 
     def charge_publishing(self) -> None:
-        """It does nothing but publish; RateLimitExceeded if it is one too many."""
+        """Count a request that only publishes; raises RateLimitExceeded."""
         self._charge(self._rate_limits.charge_publishing)
 
     def charge_subscription(self) -> None:
-        """It begins to follow something; RateLimitExceeded if it is one too many."""
+        """Count a new subscription; raises RateLimitExceeded."""
         self._charge(self._rate_limits.charge_subscription)
 
     def charge_posts(self, count: int) -> None:
-        """It creates so many posts; BulkLimitExceeded or RateLimitExceeded if these are too many."""
+        """Count created posts; raises BulkLimitExceeded or RateLimitExceeded."""
         self._rate_limits.charge_posts(self._key_id, self._state, count)
 
     def _charge(self, charge: Callable[[ApiKeyId, RequestState], None]) -> None:
@@ -185,7 +195,7 @@ class RateLimitCharge:
 
 
 def rate_limit_headers(status: RateLimitStatus) -> Sequence[tuple[bytes, bytes]]:
-    """The headers that every answer carries, as ASGI has them."""
+    """X-RateLimit-* headers of every response, in ASGI form."""
     return (
         (b"x-ratelimit-limit", b"%d" % status.limit),
         (b"x-ratelimit-remaining", b"%d" % status.remaining),
@@ -194,22 +204,22 @@ def rate_limit_headers(status: RateLimitStatus) -> Sequence[tuple[bytes, bytes]]
 
 
 class _LimitSet:
-    """Several limits that hold at once."""
+    """Limits that all apply to the same requests."""
 
     def __init__(self, items: Sequence[RateLimitItem], now: Callable[[], datetime]) -> None:
         self._limits = [_Limit(item, now) for item in items]
 
     def limit_below(self, count: int) -> "_Limit | None":
-        """A limit that never allows so many at once, if there is one."""
+        """A limit whose total is less than `count`, if there is one."""
         return next((limit for limit in self._limits if limit.amount < count), None)
 
     def exhausted_limit(self, caller: str, count: int = 1) -> "_Limit | None":
-        """The limit that refuses the caller so many for longest, if one does."""
-        used_up = [limit for limit in self._limits if limit.is_exhausted(caller, count)]
-        return max(used_up, key=lambda limit: limit.resets_at(caller)) if used_up else None
+        """The limit that refuses `count` more for the longest time, if one does."""
+        exhausted = [limit for limit in self._limits if limit.is_exhausted(caller, count)]
+        return max(exhausted, key=lambda limit: limit.resets_at(caller), default=None)
 
     def tightest_limit(self, caller: str) -> "_Limit | None":
-        """The limit that leaves the caller the fewest requests, and of equals the longest."""
+        """The limit with the fewest remaining requests; of equal ones the last to reset."""
         return min(
             self._limits,
             key=lambda limit: (limit.remaining(caller), -limit.resets_at(caller)),
@@ -222,7 +232,7 @@ class _LimitSet:
 
 
 class _Limit:
-    """One limit over all callers; its own storage, in which every count lives equally long."""
+    """One limit for all callers, with a storage of its own: all its counters expire equally."""
 
     def __init__(self, item: RateLimitItem, now: Callable[[], datetime]) -> None:
         self._item = item
@@ -239,7 +249,7 @@ class _Limit:
         return self._item.amount
 
     def is_exhausted(self, caller: str, count: int) -> bool:
-        """Whether so many more are too many."""
+        """True if `count` more would exceed the limit."""
         return not self._window.test(self._item, caller, cost=count)
 
     def hit(self, caller: str, count: int) -> None:
@@ -249,14 +259,14 @@ class _Limit:
         return self._window.get_window_stats(self._item, caller).remaining
 
     def resets_at(self, caller: str) -> float:
-        """Unix seconds; for a caller without a window, when one that starts now would end."""
+        """End of the caller's window in Unix seconds; without one, of a window that starts now."""
         stats = self._window.get_window_stats(self._item, caller)
         if stats.remaining == self._item.amount:
             return self._now().timestamp() + self._item.get_expiry()
         return stats.reset_time
 
     def status(self, caller: str) -> RateLimitStatus:
-        # Rounded up: at the second that is shown, the limit is really full again.
+        # Rounded up, so that the limit is really reset at the second shown.
         return RateLimitStatus(
             limit=self._item.amount,
             remaining=self.remaining(caller),
@@ -264,8 +274,70 @@ class _Limit:
         )
 
 
+class BoundedStorage(Storage):
+    """Fixed windows in memory; all counters of one storage must have the same expiry.
+
+    The library's own memory storage is unbounded, and scans all counters in a thread after each
+    request. Here counters are in order of expiry, so that a new one evicts only from the front;
+    beyond `max_counts` the oldest is evicted.
+    """
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, now: Callable[[], float], max_counts: int = MAX_COUNTS) -> None:
+        super().__init__()
+        self._now = now
+        self._max_counts = max_counts
+        self._counts: dict[str, tuple[int, float]] = {}
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return ValueError
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Add to a counter, or start one that expires after `expiry` seconds."""
+        if count := self.get(key):
+            self._counts[key] = (count + amount, self.get_expiry(key))
+        else:
+            self._evict()
+            self._counts[key] = (amount, self._now() + expiry)
+        return count + amount
+
+    def get(self, key: str) -> int:
+        """Value of a counter; 0 if it is missing or expired."""
+        count, expires_at = self._counts.get(key, (0, 0.0))
+        return count if expires_at > self._now() else 0
+
+    def get_expiry(self, key: str) -> float:
+        """Expiry of a counter in seconds of the clock; now if it is missing."""
+        return self._counts.get(key, (0, self._now()))[1]
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int:
+        dropped = len(self._counts)
+        self._counts.clear()
+        return dropped
+
+    def clear(self, key: str) -> None:
+        self._counts.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def _evict(self) -> None:
+        """Remove expired counters, and the oldest ones until another fits."""
+        now = self._now()
+        while self._counts:
+            oldest = next(iter(self._counts))
+            if len(self._counts) < self._max_counts and self._counts[oldest][1] > now:
+                break
+            del self._counts[oldest]
+
+
 def _client_network(address: str) -> str:
-    """Who an address stands for: one IPv4 address, or the IPv6 network that one customer gets."""
+    """Unit that is limited: one IPv4 address, or the /64 IPv6 network of one customer."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,31 +1,75 @@
-"""The headers of a request, looked up in the list that the server gives. Knows none by name but one.
+"""Parses the headers and the query string of a request, straight from the ASGI scope.
 
-Starlette's look-ups decode as they go and raise where there is nothing, once for each name.
+Starlette's accessors decode the list of headers on every look-up and raise for a missing name.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
 from starlette.types import Scope
 
+from app.domain.errors import InvalidInput
+
 RawHeaders = Mapping[bytes, bytes]
-"""By their names in lower case; of several with one name the first."""
+"""Headers by lower-case name; the first of several with one name."""
+
+_NO_PARAMETERS = QueryParams()
+"""Shared, because most requests have no parameters and building one takes time."""
 
 
 def headers_dict(scope: Scope) -> RawHeaders:
+    """All headers of the request."""
     return dict(reversed(scope["headers"]))
 
 
 def combined_header(scope: Scope, name: bytes) -> str:
-    """All lines with this name as one, which says the same (RFC 9110, 5.3); empty if there is none."""
+    """All lines of one header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
     return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """The token of `Authorization: Bearer …`; None where the header is something else or missing."""
+    """Token of `Authorization: Bearer …`; None for a missing header or another scheme."""
     return parse_bearer(headers_dict(scope).get(b"authorization", b"").decode("latin-1"))
 
 
 def parse_bearer(authorization: str) -> str | None:
-    """The token of such a header's value."""
+    """Token of an Authorization header's value; None for another scheme."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+@lru_cache(maxsize=32)
+def parse_accept(header: str) -> Mapping[str, float]:
+    """Weights of an Accept-* header (RFC 9110, 12.4.2) by lower-case name; skips malformed items."""
+    weights: dict[str, float] = {}
+    for item in header.split(","):
+        name, parameters = parse_parameters(item)
+        with suppress(ValueError):
+            weights[name] = float(parameters.get("q", "1"))
+    return weights
+
+
+def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
+    """Split `text/html; charset="utf-8"` into the lower-case value and its parameters."""
+    name, *parameters = (part.strip() for part in text.split(";"))
+    pairs = (parameter.partition("=") for parameter in parameters)
+    return name.lower(), {key.lower(): value.strip('"') for key, _, value in pairs}
+
+
+def read_query_string(request: Request[Any]) -> QueryParams:
+    """Parameters of the URL; raises InvalidInput unless they are UTF-8.
+
+    Starlette would replace bytes that are not UTF-8 by other characters.
+    """
+    if not request.scope["query_string"]:
+        return _NO_PARAMETERS
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("The query string must be UTF-8, percent-encoded.") from None
+    return request.query_params

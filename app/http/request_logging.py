@@ -1,4 +1,4 @@
-"""One HTTP request from its start to its log line: id, headers, observation. Not its content."""
+"""Middleware that gives each request an id, adds common headers, and records it when it ends."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,29 +9,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.http.rate_limits import RateLimits, rate_limit_headers
 from app.http.responses import TrackedSend
 from app.http.state import RequestState, request_state
-from app.observability.requests import RequestRecord
+from app.observability.recorders import RequestRecord
 
 CLIENT_CLOSED_REQUEST = 499
-"""What is logged where no answer could be delivered; nobody ever receives it."""
+"""Status that is logged when the client left before the response; it is never sent."""
 
 _REQUEST_ID_BYTES = 4
 _MAX_LOGGED_LENGTH = 200
-"""Characters of a path or a name that a caller chose."""
+"""Characters of a path or operation name chosen by the client."""
 
 
 class RequestObserver(Protocol):
-    """Who keeps the log and the metrics."""
+    """Receives the start and the end of each request."""
 
     def request_started(self) -> None: ...
 
     def request_finished(self, record: RequestRecord) -> None:
-        """Called exactly once for each start, also if the request failed or was given up."""
+        """Called exactly once for each start, also after a failure or a timeout."""
 
 
 class RequestLoggingMiddleware:
-    """The outermost layer: names each request, adds the headers of all answers, and reports.
+    """Outermost middleware; adds X-Request-Id and the rate limit headers to every response.
 
-    `random_bytes` makes the ids, `monotonic` gives seconds that only ever grow.
+    `random_bytes` makes the ids; `monotonic` is a clock in seconds.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RequestLoggingMiddleware:
         async def tracked_receive() -> Message:
             nonlocal client_left
             message = await receive()
-            # Servers send the same message once the answer is out; then nobody went away.
+            # Servers send the same message after a complete response, when no client left.
             if message["type"] == "http.disconnect" and not response.is_complete:
                 client_left = True
             return message
@@ -82,12 +82,12 @@ class RequestLoggingMiddleware:
 
 
 def new_request_id(random_bytes: Callable[[int], bytes]) -> str:
-    """Eight hex digits, by which the operator finds in the log what a client was told."""
+    """Id of a request, eight hex digits, that connects a response with its log line."""
     return random_bytes(_REQUEST_ID_BYTES).hex()
 
 
 class _HeaderAddingSend(TrackedSend):
-    """Has the headers of all answers."""
+    """Adds the headers common to all responses."""
 
     def __init__(self, send: Send, state: RequestState, rate_limits: RateLimits) -> None:
         super().__init__(send)

@@ -1,4 +1,4 @@
-"""A response on its way out: how an error becomes one, and how far it has come. No content."""
+"""Types for sending a response: rendering of errors, precomputed bytes, and progress tracking."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -9,13 +9,13 @@ from starlette.types import Message, Scope, Send
 from app.domain.errors import PostResultsError
 
 ErrorRenderer: TypeAlias = Callable[[Scope, PostResultsError], Response]
-"""Gives an error the form of the door that the request came to."""
+"""Formats an error as the API of the request does."""
 
 
 class BytesResponse(Response):
-    """A body as it is sent, with headers as ASGI has them; its length is added."""
+    """Response of a given body and raw headers; adds Content-Length."""
 
-    def __init__(  # Starlette's own encodes and looks through what is known here
+    def __init__(  # skips Starlette's, which encodes and inspects every header
         self, body: bytes, status: int, headers: Iterable[tuple[bytes, bytes]]
     ) -> None:
         self.status_code = status
@@ -25,18 +25,18 @@ class BytesResponse(Response):
 
 
 class TrackedSend:
-    """A send channel that remembers what has passed through it."""
+    """ASGI send callable that tracks the progress of the response."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status: int | None = None
-        """The status that was sent; None until the response starts."""
+        """HTTP status; None until the response starts."""
         self.body_bytes = 0
         self.is_complete = False
 
     @classmethod
     def wrap(cls, send: Send) -> "TrackedSend":
-        """This channel, which remembers for one layer as well as for the next, or a new one."""
+        """Return `send` if it tracks already, so that layers share one wrapper; else wrap it."""
         return send if isinstance(send, cls) else cls(send)
 
     @property
@@ -44,11 +44,11 @@ class TrackedSend:
         return self.status is not None
 
     def start(self, message: Message) -> None:
-        """Note what begins the response, before it is sent."""
+        """Record the start of the response, before it is sent."""
         self.status = message["status"]
 
     async def __call__(self, message: Message) -> None:
-        # Noted before sending: a start that fails half-way cannot be sent a second time.
+        # Recorded before sending: a start that fails half-way cannot be sent a second time.
         if message["type"] == "http.response.start":
             self.start(message)
         await self._send(message)

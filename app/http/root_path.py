@@ -1,13 +1,15 @@
-"""Serving under a path prefix, whether the proxy in front strips it or keeps it. No routes."""
+"""Middleware for serving under a path prefix, whether or not the proxy strips the prefix."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RootPathMiddleware:
-    """Gives each path the prefix unless it has it, and names the prefix as the `root_path`.
+    """Adds the prefix to paths that lack it, and sets it as the `root_path`.
 
-    Must stand outside of whatever looks at paths. Servers can name a root path too, but they add it
-    to every path, and one that has it already would then have it twice.
+    The prefix itself, without a slash, becomes the path of the index.
+
+    Must be outside of everything that reads paths. The `root_path` option of servers is no
+    replacement: servers prepend it to every path, also to one that has the prefix already.
     """
 
     def __init__(self, app: ASGIApp, *, root_path: str) -> None:
@@ -17,7 +19,9 @@ class RootPathMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root_path and scope["type"] in ("http", "websocket"):
             path = scope["path"]
-            if path != self._root_path and not path.startswith(f"{self._root_path}/"):
+            if path == self._root_path:
+                path = f"{path}/"
+            elif not path.startswith(f"{self._root_path}/"):
                 path = self._root_path + path
             scope = {**scope, "path": path, "root_path": self._root_path}
         await self.app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What the parts of one request tell each other through `scope["state"]`. No behaviour."""
+"""Data that the layers of one request share in `scope["state"]`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from app.domain.ids import ApiKeyId, WorkspaceId
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """How much of a rate limit is left; `resets_at` (unix seconds) is when all of it is back."""
+    """State of a rate limit; at `resets_at` (Unix seconds) the full limit is available again."""
 
     limit: int
     remaining: int
@@ -20,35 +20,35 @@ class RateLimitStatus:
 
 
 class RequestState(TypedDict, total=False):
-    """Keys of `scope["state"]`; whoever learns a fact notes it, the edge logs and counts it."""
+    """Keys of `scope["state"]`; the layer that learns a fact sets it, the middleware logs it."""
 
     request_id: str
-    """Set by the edge before anybody else sees the request."""
+    """Set by the outermost middleware."""
     api: str
-    """Which API was called, such as `graphql` or `rest`: one of a handful of words."""
+    """API that was called: `graphql`, `rest`, …; a label of metrics, so one of a few words."""
     route: str
-    """The path template; what Starlette's router matched is taken where this is not set."""
+    """Path template; defaults to the one that Starlette's router matched."""
     api_key_id: ApiKeyId
     workspace_id: WorkspaceId
     rate_limit_status: RateLimitStatus
     operation_name: str
-    """The name that the caller gave to a GraphQL operation."""
+    """Name of the GraphQL operation, chosen by the client."""
     operation_type: str
     """`query`, `mutation` or `subscription`."""
     error_codes: list[str]
-    """The codes of the errors in the answer, in lower case at every door; see `note_error`."""
+    """Codes of the errors in the response, in lower case for every API; see `record_error`."""
     disable_timeout: Callable[[], None]
-    """Takes the deadline off this request, for an answer that is meant to stay open."""
+    """Disables the timeout of this request, for a response that stays open."""
     exclude_from_latency: bool
-    """It waits for something to happen, or stays open: what it takes says nothing about the server."""
+    """True for long polls and streams, whose duration says nothing about the server."""
 
 
 def request_state(scope: Scope) -> RequestState:
-    """The state of a request, for reading and for noting."""
+    """Return the mutable state of a request."""
     state: RequestState = scope.setdefault("state", {})
     return state
 
 
 def record_error(scope: Scope, error: PostResultsError) -> None:
-    """Note an error that is part of the answer."""
+    """Add the code of an error in the response to the request's state."""
     request_state(scope).setdefault("error_codes", []).append(error.code.value)

@@ -1,4 +1,4 @@
-"""How long a request may take, and that its work ends when nobody waits for it. No retries."""
+"""Middleware that cancels a request after a timeout, or when its client disconnects."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from app.http.state import record_error, request_state
 
 _RETRY_AFTER_SECONDS = 5
 _SLOW_THRESHOLD = timedelta(milliseconds=20)
-"""So soon most are answered; who leaves before that is noticed when there is nothing left to save."""
+"""Most responses are faster. A disconnect before that is not watched: the work is done by then."""
 
 
 class RequestTimeoutMiddleware:
-    """Cancels the app when it has not answered in time, or when the client goes away.
+    """Cancels the app after the timeout, or when the client disconnects.
 
-    After the deadline the client gets a ServiceUnavailable at once, also while the cancelled work
-    still cleans up; a response that has started is left incomplete, and the server cuts it off.
-    An app whose answer is meant to stay open calls `lift_deadline` of the request's state. Work
-    after a complete answer is not disturbed.
+    After the timeout the client immediately gets a ServiceUnavailable, even while the cancelled
+    work still cleans up. A response that has started is left incomplete, and the server closes the
+    connection. An app whose response stays open calls `disable_timeout` of the request's state.
+    Work after a complete response is not cancelled.
     """
 
     def __init__(self, app: ASGIApp, *, timeout: timedelta, render: ErrorRenderer) -> None:
@@ -35,24 +35,24 @@ class RequestTimeoutMiddleware:
             await self.app(scope, receive, send)
             return
 
-        rounds = self._get_slow_timer(asyncio.get_running_loop())
-        exchange = _RequestTask(scope, receive, send, rounds.loop)
+        slow_timer = self._get_slow_timer(asyncio.get_running_loop())
+        request_task = _RequestTask(scope, receive, send, slow_timer.loop)
         state = request_state(scope)
-        state["disable_timeout"] = exchange.disable_timeout
-        rounds.add(exchange)
+        state["disable_timeout"] = request_task.disable_timeout
+        slow_timer.add(request_task)
         try:
             if not _expects_body(scope):
-                await exchange.read_ahead()
-            await self.app(scope, exchange.receive, exchange.send)
+                await request_task.read_ahead()
+            await self.app(scope, request_task.receive, request_task.send)
         except asyncio.CancelledError:
-            exchange.raise_if_not_interrupted()
+            request_task.raise_if_not_interrupted()
         finally:
-            rounds.discard(exchange)
-            exchange.detach()
-            # Or the two would hold each other until the next look for garbage.
+            slow_timer.discard(request_task)
+            request_task.detach()
+            # Breaks a reference cycle, which would last until the next garbage collection.
             del state["disable_timeout"]
-            if exchange.watcher is not None:
-                await exchange.watcher.close()
+            if request_task.watcher is not None:
+                await request_task.watcher.close()
 
     def _get_slow_timer(self, loop: asyncio.AbstractEventLoop) -> "_SlowRequestTimer":
         if self._slow_timer is None or self._slow_timer.loop is not loop:
@@ -71,7 +71,7 @@ def _expects_body(scope: Scope) -> bool:
 
 
 class _SlowRequestTimer:
-    """Looks round for what is not quick: one timer for a whole loop, and none while nothing runs."""
+    """Finds slow requests by one timer per event loop, which runs only while there are requests."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_slow: "Callable[[_RequestTask], None]"
@@ -96,33 +96,32 @@ class _SlowRequestTimer:
 
     def _report_slow(self) -> None:
         latest = self.loop.time() - _SLOW_THRESHOLD.total_seconds()
-        slow = {exchange for exchange in self._request_tasks if exchange.started_at <= latest}
+        slow = {request for request in self._request_tasks if request.started_at <= latest}
         self._request_tasks -= slow
         self._schedule()
-        for exchange in slow:
-            self._on_slow(exchange)
+        for request_task in slow:
+            self._on_slow(request_task)
 
 
 class _RequestTask:
-    """A request and its response as the app has them, and the task in which it answers.
+    """A request with the receive and send callables for its app, and the task that runs it.
 
-    The task is the server's own, since one more costs as much as an answer. The body is read when
-    the app asks for it and not before, so that the server can hold back the sender and an app may
-    refuse a body unread.
+    The task is the server's own: another task per request would cost as much as a response. The
+    body is read only on demand, so that backpressure works and an app may refuse an unread body.
     """
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop
     ) -> None:
         task = asyncio.current_task(loop)
-        assert task is not None  # noqa: S101 - an app runs in one
+        assert task is not None  # noqa: S101 - ASGI apps run in a task
         self.scope = scope
         self.started_at = loop.time()
         self.response = TrackedSend.wrap(send)
-        """Past `send`, for what is to be said when the app is given up."""
+        """Bypasses `send`, for the timeout response after the app was cancelled."""
         self.is_timeout_enabled = True
         self.watcher: _TimeoutWatcher | None = None
-        """Whoever looks after it, once it is not quick."""
+        """Set once the request is slow."""
         self._receive = receive
         self._buffered_message: Message | None = None
         self._body_received = asyncio.Event()
@@ -134,12 +133,12 @@ class _RequestTask:
         self.is_timeout_enabled = False
 
     async def send(self, message: Message) -> None:
-        """The app's way to send, until it is given up."""
+        """ASGI send of the app; drops messages after the app was cancelled."""
         if not self._is_interrupted:
             await self.response(message)
 
     async def receive(self) -> Message:
-        """The app's way to receive; once the body is complete, that the client has gone."""
+        """ASGI receive of the app; after the body it waits for the disconnect."""
         if self._buffered_message is not None:
             message, self._buffered_message = self._buffered_message, None
             return message
@@ -149,11 +148,11 @@ class _RequestTask:
         return await self._receive_message()
 
     async def read_ahead(self) -> None:
-        """Take the one message of a request without a body, which its app may never ask for."""
+        """Buffer the one message of a request without a body, which the app may never receive."""
         self._buffered_message = await self._receive_message()
 
     async def wait_for_disconnect(self) -> None:
-        """Return when the client has gone, or was answered."""
+        """Return when the client has disconnected or the response is complete."""
         await self._body_received.wait()
         while not self._disconnected.is_set():
             await self._receive_message()
@@ -167,7 +166,7 @@ class _RequestTask:
         return message
 
     def interrupt(self) -> bool:
-        """Whether the app is cancelled by this: once, and not any more after a complete answer."""
+        """Cancel the app; False if it was cancelled before or its response is complete."""
         if self.response.is_complete or self._is_interrupted:
             return False
         self._is_interrupted = True
@@ -175,23 +174,23 @@ class _RequestTask:
         return True
 
     def raise_if_not_interrupted(self) -> None:
-        """What else cancels it is the server, or a failure of its own."""
+        """Raise for a cancellation by the server, or for one that the app caused itself."""
         if self._is_interrupted:
             return
         if self._task.cancelling():
             raise asyncio.CancelledError
-        # Passed on as it is, it would look like a stop of the server and stay unanswered.
-        raise RuntimeError("The work of a request was cancelled from within.")
+        # A plain CancelledError would look like a server shutdown and get no response.
+        raise RuntimeError("The request's task was cancelled by its own code.")
 
     def detach(self) -> None:
-        """From here on the task belongs to the server alone."""
+        """Stop interrupting: from here on the task belongs to the server."""
         if self._is_interrupted:
             self._task.uncancel()
         self._is_interrupted = True
 
 
 class _TimeoutWatcher:
-    """What an exchange that takes its time has beside it: its deadline, and a look for its client."""
+    """Watches one slow request for its timeout and for the disconnect of its client."""
 
     def __init__(
         self, request_task: _RequestTask, timeout: timedelta, render: ErrorRenderer
@@ -211,18 +210,14 @@ class _TimeoutWatcher:
         self._request_task.interrupt()
 
     def _on_timeout(self) -> None:
-        exchange = self._request_task
-        if (
-            exchange.is_timeout_enabled
-            and exchange.interrupt()
-            and not exchange.response.has_started
-        ):
+        request = self._request_task
+        if request.is_timeout_enabled and request.interrupt() and not request.response.has_started:
             self._timeout_response = asyncio.create_task(self._send_timeout_response())
 
     async def _send_timeout_response(self) -> None:
         scope = self._request_task.scope
         error = ServiceUnavailable(
-            f"No answer within {self._timeout.total_seconds():g} s; the request was given up.",
+            f"The request timed out after {self._timeout.total_seconds():g} s.",
             retry_after=_RETRY_AFTER_SECONDS,
         )
         record_error(scope, error)

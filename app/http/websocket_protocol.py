@@ -1,21 +1,21 @@
-"""How uvicorn ends a WebSocket: so that its client learns why, and no client holds up a stop. No messages."""
+"""uvicorn WebSocket protocol that closes gracefully, and within a time limit at shutdown."""
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.protocol import State
 
 _SERVICE_RESTART = 1012
-"""The registry of RFC 6455: the service is restarting, so come back."""
+"""Close code of the IANA registry: the service restarts, and the client may reconnect."""
 _SHUTDOWN_CLOSE_TIMEOUT = 1.0
-"""Seconds until whoever has not gone by themselves is cut off."""
+"""Seconds until connections that are still open at shutdown are aborted."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Closes in order also at a stop, and after what cannot be read, such as a frame that is too large.
+    """Sends a close frame also at shutdown and after unreadable data, such as a frame that is too large.
 
-    A connection that is closed before all was read of it is reset, and then its client may never see the
-    close frame: it reports 1006 and not 1009. So what still comes is read and forgotten until the client has
-    closed its side, for some time at most.
+    Closing a connection with unread data resets it, and the client may then report 1006 instead of
+    the close code. So incoming data are read and dropped until the client has closed its side, for
+    `close_timeout` seconds at most.
     """
 
     _is_draining = False
@@ -27,11 +27,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_events(self) -> None:
         try:
             super().handle_events()
-        except InvalidState:  # what could not be read came with the client's own close frame
+        except InvalidState:  # the unreadable data came with the client's own close frame
             self._close_gracefully()
 
     def handle_ping(self) -> None:
-        if not self._is_draining:  # it may have come with what could not be read
+        if not self._is_draining:  # a ping may arrive together with unreadable data
             super().handle_ping()
 
     def handle_parser_exception(self) -> None:
@@ -48,9 +48,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(_SHUTDOWN_CLOSE_TIMEOUT, self.transport.abort)
 
     def _close_gracefully(self) -> None:
-        """Send the close frame that was made, and see the other side off."""
+        """Send the prepared close frame, and drop incoming data until the client closes."""
         if (close := self.conn.close_sent) is None:
-            raise RuntimeError("called before a close frame was made")
+            raise RuntimeError("_close_gracefully called before a close frame was prepared")
         self._is_draining = self.close_sent = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}

@@ -1,1 +1,1 @@
-"""What an operator sees of the running service: log lines and metrics. Decides nothing."""
+"""Log lines and metrics of the running service."""

@@ -1,4 +1,4 @@
-"""How log lines look and where they go: ours, the server's and the libraries' alike, to stderr."""
+"""Configures logging: format, levels, and one handler to stderr for the service and its libraries."""
 
 import logging
 import re
@@ -15,38 +15,38 @@ _SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
     r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])"  # an API key
-    r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+",  # what a webhook is signed with
+    r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+",  # the signing secret of a webhook
     re.IGNORECASE,
 )
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Send every logger of the process through one handler. May be called again.
+    """Send every logger of the process through one handler. May be called repeatedly.
 
-    `level` (debug, info, warning, error) is ours and the server's; other libraries stay silent
-    below a warning, because some of them print statements with their parameters. `log_format` is
-    `json`, one object a line, or `console`, for people. Start uvicorn with `log_config=None`.
+    `level` (debug, info, warning, error) applies to the service and uvicorn. Other libraries log
+    only warnings and errors, because some log SQL statements with parameters. `log_format` is
+    `json`, one object per line, or `console`, for people. Start uvicorn with `log_config=None`.
     """
-    wanted = logging.getLevelNamesMapping()[level.upper()]
+    level_number = logging.getLevelNamesMapping()[level.upper()]
     _install_handler(log_format)
-    logging.getLogger().setLevel(max(wanted, logging.WARNING))
-    logging.getLogger("app").setLevel(wanted)
-    # At debug the server's WebSocket library prints handshakes, and with them Authorization.
-    logging.getLogger("uvicorn").setLevel(max(wanted, logging.INFO))
+    logging.getLogger().setLevel(max(level_number, logging.WARNING))
+    logging.getLogger("app").setLevel(level_number)
+    # At debug the WebSocket library of uvicorn logs handshakes with their Authorization header.
+    logging.getLogger("uvicorn").setLevel(max(level_number, logging.INFO))
     _take_over_uvicorn()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(wanted),
+        wrapper_class=structlog.make_filtering_bound_logger(level_number),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what is standard error at the time: while a live line is shown, that is above it."""
+    """Writes to the current `sys.stderr`, so that lines appear above a status line."""
 
     @property
     def stream(self) -> TextIO:
@@ -54,7 +54,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """It follows sys.stderr, whatever it is made with."""
+        """Ignored: the handler always follows sys.stderr."""
 
 
 def _install_handler(log_format: str) -> None:
@@ -76,13 +76,13 @@ def _take_over_uvicorn() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # Our own line per request says more, and holds no query string.
+    # RequestRecorder logs more, and no query string.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").addFilter(_is_not_websocket_noise)
 
 
 def _is_not_websocket_noise(record: logging.LogRecord) -> bool:
-    """What the server tells of WebSockets, ours tell of as well; what a client sends is no failure."""
+    """Filter out uvicorn's lines about WebSockets: SocketRecorder logs them, and client errors are normal."""
     message = record.getMessage()
     return not message.startswith(_WEBSOCKET_NOISE_PREFIXES) and '"WebSocket ' not in message
 
@@ -91,13 +91,13 @@ _WEBSOCKET_NOISE_PREFIXES = (
     "connection open",
     "connection closed",
     "Invalid UTF-8 sequence received",
-    # It takes a handshake that was refused with a body for one that was forgotten.
+    # uvicorn's mistaken report of a handshake that was rejected with a response body
     "ASGI callable returned without completing handshake",
 )
 
 
 def _renderers(log_format: str) -> list[Processor]:
-    # Tracebacks are the plain ones: the prettier ones print local variables, and secrets with them.
+    # Plain tracebacks: rich ones print local variables, which may be secrets.
     if log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [
@@ -108,7 +108,7 @@ def _renderers(log_format: str) -> list[Processor]:
 
 
 def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put when, how grave and whose in front of what the line says."""
+    """Prepend time, level and logger to the fields of the event."""
     record: logging.LogRecord = event.pop("_record")
     del event["_from_structlog"]
     return {
@@ -121,5 +121,5 @@ def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _redact_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    """The net under the rule that nobody logs a secret: take out whatever looks like one."""
+    """Replace everything that looks like a secret, as a second safeguard."""
     return _SECRET_PATTERN.sub("***", cast("str", line))

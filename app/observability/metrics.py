@@ -1,4 +1,4 @@
-"""What is counted and timed, as Prometheus reads it. Every label has few and known values."""
+"""Prometheus metrics of the service. Every label has few, known values."""
 
 import os
 from collections.abc import Iterator
@@ -35,10 +35,10 @@ _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own.
+    """The metrics of one app, in their own registry.
 
-    With several server processes PROMETHEUS_MULTIPROC_DIR names a directory that they share. It
-    must be set before `prometheus_client` is imported, when the library decides where values live.
+    Several server processes share the directory PROMETHEUS_MULTIPROC_DIR. It must be set before
+    `prometheus_client` is imported, because the library chooses its storage at import.
     """
 
     def __init__(self) -> None:
@@ -46,27 +46,27 @@ class Metrics:
         self.shared_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._requests = Counter(
             "post_results_http_requests",
-            "HTTP requests that were answered.",
+            "Finished HTTP requests.",
             _REQUEST_LABELS,
             registry=self.registry,
         )
         self._durations = Histogram(
             "post_results_http_request_duration_seconds",
-            "Time from the first byte of a request to the last byte of its answer, but for answers that were"
-            " held back until something happened, or stayed open.",
+            "Time from the first byte of a request to the last byte of its response; excludes long polls and"
+            " streams.",
             _REQUEST_LABELS,
             buckets=_DURATION_BUCKETS,
             registry=self.registry,
         )
         self._in_progress = Gauge(
             "post_results_http_requests_in_progress",
-            "HTTP requests that are being worked on.",
+            "HTTP requests in progress.",
             multiprocess_mode="livesum",
             registry=self.registry,
         )
         self._rate_limited = Counter(
             "post_results_rate_limited_requests",
-            "HTTP requests that were refused because of a rate limit.",
+            "HTTP requests refused by a rate limit.",
             ("api",),
             registry=self.registry,
         )
@@ -78,13 +78,13 @@ class Metrics:
         )
         self._sockets = Gauge(
             "post_results_websockets_open",
-            "WebSockets that are open.",
+            "Open WebSockets.",
             multiprocess_mode="livesum",
             registry=self.registry,
         )
         self._subscriptions = Gauge(
             "post_results_subscriptions_open",
-            "Subscriptions, and requests that wait for results, that are open.",
+            "Open subscriptions and long polls.",
             multiprocess_mode="livesum",
             registry=self.registry,
         )
@@ -93,7 +93,7 @@ class Metrics:
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
 
-        # To look one up by its labels each time costs more than to count.
+        # Cached, because finding a metric by its labels costs more than incrementing it.
         self._route_metrics: dict[
             tuple[str | None, str | None, str, int], tuple[Counter, Histogram]
         ] = {}
@@ -111,7 +111,7 @@ class Metrics:
         status: int,
         seconds: float | None,
     ) -> None:
-        """Count an answer; `route` is a path template, never a path. None is for what is not timed."""
+        """Count a response; `route` is a path template, and `seconds` is None if not measured."""
         self._in_progress.dec()
         method = method if method in _METHODS else _OTHER
         requests, durations = self._get_route_metrics(api, route, method, status // 100)
@@ -125,12 +125,12 @@ class Metrics:
         self, api: str | None, route: str | None, method: str, status_class: int
     ) -> tuple[Counter, Histogram]:
         key = (api, route, method, status_class)
-        found = self._route_metrics.get(key)
-        if found is None:
+        route_metrics = self._route_metrics.get(key)
+        if route_metrics is None:
             labels = (api or _UNMATCHED, route or _UNMATCHED, method, f"{status_class}xx")
-            found = self._requests.labels(*labels), self._durations.labels(*labels)
-            self._route_metrics[key] = found
-        return found
+            route_metrics = self._requests.labels(*labels), self._durations.labels(*labels)
+            self._route_metrics[key] = route_metrics
+        return route_metrics
 
     def socket_opened(self) -> None:
         self._sockets.inc()
@@ -139,25 +139,25 @@ class Metrics:
         self._sockets.dec()
 
     def subscriptions_changed(self, delta: int) -> None:
-        """Count so many more, or fewer."""
+        """Add to the number of open subscriptions; negative when some ended."""
         self._subscriptions.inc(delta)
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
-        """Count a GraphQL operation; the code is that of its first error."""
+        """Count a GraphQL operation by the code of its first error."""
         labels = (
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
             _NO_ERROR if error_code is None else _code_label(error_code),
         )
-        found = self._operation_counters.get(labels)
-        if found is None:
-            found = self._operation_counters[labels] = self._operations.labels(*labels)
-        found.inc()
+        counter = self._operation_counters.get(labels)
+        if counter is None:
+            counter = self._operation_counters[labels] = self._operations.labels(*labels)
+        counter.inc()
 
 
 def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> bytes:
-    """All metrics as METRICS_CONTENT_TYPE; those of every process, if several share.
+    """Render the metrics of all processes as METRICS_CONTENT_TYPE.
 
-    `overdue` is how many destinations are, read just now; None, where that is not known, leaves it out.
+    `overdue_count` is the current number of overdue destinations; None leaves the metric out.
     """
     data = CollectorRegistry()
     if overdue_count is not None:
@@ -166,7 +166,7 @@ def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> byt
 
 
 class _Overdue(Collector):
-    """A fact of the database and of no process, so it is neither kept nor added up."""
+    """Gauge of the database, which is the same for all processes and must not be summed."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -174,8 +174,8 @@ class _Overdue(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
             "post_results_destinations_overdue",
-            "Destinations that were due, or whose lease ended, five minutes ago or earlier, and that nobody"
-            " has taken up or reported since.",
+            "Destinations whose due time or lease expiry passed at least five minutes ago, and that no"
+            " publisher has claimed or reported since.",
             self._count,
         )
 
@@ -186,7 +186,7 @@ def _render_process_metrics(metrics: Metrics) -> bytes:
     _remove_dead_processes(Path(metrics.shared_directory))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, metrics.shared_directory)  # type: ignore[no-untyped-call]
-    # What the library knows of a process is left out: it would be that of whichever one answers.
+    # Without process metrics: they would be those of the one process that handles this request.
     PlatformCollector(registry=registry)
     return generate_latest(registry)
 
@@ -196,11 +196,11 @@ def _code_label(code: str) -> str:
 
 
 def _remove_dead_processes(directory: Path) -> None:
-    """Take what a killed process had in progress out of the sum; its counts stay."""
+    """Remove the gauges of killed processes from the sums; their counters stay."""
     for file in directory.glob("gauge_live*_*.db"):
         process_id = int(file.stem.rpartition("_")[2])
         if not _is_alive(process_id):
-            with suppress(FileNotFoundError):  # another process was asked at the same time
+            with suppress(FileNotFoundError):  # another process removed the file meanwhile
                 mark_process_dead(process_id, str(directory))  # type: ignore[no-untyped-call]
 
 

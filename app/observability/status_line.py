@@ -1,4 +1,4 @@
-"""A last line on a terminal that changes as work goes on; everything else is written above it."""
+"""Status line at the bottom of a terminal; other output appears above it."""
 
 import io
 import os
@@ -12,7 +12,7 @@ _DEFAULT_COLUMNS = 80
 
 
 class StatusLine(io.TextIOBase):
-    """A stream onto a terminal, with a line below whatever is written to it."""
+    """Terminal stream that keeps a status line below everything written to it."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -20,14 +20,14 @@ class StatusLine(io.TextIOBase):
         self._is_shown = False
 
     def show(self, line: str) -> None:
-        """In place of the line before, cut to the terminal's width."""
+        """Replace the status line; it is cut to the terminal's width."""
         self._line = line
         self._draw()
 
     def write(self, text: str) -> int:
         self._erase()
         self._terminal.write(text)
-        if text.endswith("\n"):  # never in the middle of somebody's line
+        if text.endswith("\n"):  # never in the middle of a line
             self._draw()
         return len(text)
 
@@ -45,7 +45,7 @@ class StatusLine(io.TextIOBase):
         return self._terminal.encoding
 
     def end(self) -> None:
-        """Leave the line as it was last, and what follows below it."""
+        """Leave the last status line in place and continue below it."""
         if self._is_shown:
             self._terminal.write("\n")
             self._terminal.flush()
@@ -70,7 +70,7 @@ class StatusLine(io.TextIOBase):
 
 @contextmanager
 def open_status_line() -> Iterator[StatusLine | None]:
-    """One on standard error for as long as the context lasts; None where nobody looks on."""
+    """Show a status line on stderr during the context; yields None unless stderr is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

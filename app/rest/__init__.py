@@ -1,1 +1,1 @@
-"""The REST door: routes over GraphQL documents, in the documented envelope. No rules, no data."""
+"""The REST API: routes over GraphQL documents, answered in the documented envelope."""

@@ -1,7 +1,6 @@
-"""The REST routes: for each a path, a GraphQL document, its variables and its shape. Nothing else.
+"""The table of REST routes: method, path and operation, served under every prefix.
 
-Every prefix serves the same table. Unknown paths are refused by the application's router, and methods
-that a path does not have as the router refuses them, in the same envelope.
+Unknown paths and methods get the router's errors, in the same envelope.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,173 +15,59 @@ from starlette.types import Receive, Scope, Send
 from app.domain.times import Clock
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLService
 from app.http.state import request_state
-from app.rest import bodies, documents, mutations, outcomes, parameters, shapes
-from app.rest.envelope import error_response, mutation_response, query_response
+from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries
+from app.rest.envelope import error_response
 from app.rest.errors import first_error
-from app.rest.long_poll import wait_for_change
-from app.rest.requests import DocumentCall, RestRequest, Variables, read_request
-from app.rest.shapes import DocumentResult, JsonObject
+from app.rest.long_poll import parse_wait, wait_for_change
+from app.rest.operations import DocumentResult, RestOperation, read_request
 
 PREFIXES = ("/v1", "/api/v1")
-"""The documented one, and the one that existing clients send."""
+"""The documented prefix, and the one that existing clients send."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A method of a path, which runs a document."""
+    """One method of one path."""
 
     method: str
     path: str
-    document: str
-    build_call: Callable[[RestRequest], DocumentCall]
-    build_response: Callable[[Request, DocumentResult], Response]
-    supports_long_poll: bool = False
-    """Whether a client may have it held back until there is something new."""
-
-
-def query_endpoint(
-    path: str,
-    document: str,
-    read_variables: Callable[[Request], Variables],
-    build_data: Callable[[DocumentResult], JsonObject],
-    retry_after: Callable[[DocumentResult], int | None] = lambda _found: None,
-    *,
-    supports_long_poll: bool = False,
-) -> Endpoint:
-    """`retry_after`, in seconds, is for an answer that will change by itself."""
-
-    def build_call(rest_request: RestRequest) -> DocumentCall:
-        return DocumentCall(read_variables(rest_request.request))
-
-    def build_response(request: Request, result: DocumentResult) -> Response:
-        return query_response(
-            request, build_data(result), result.now, retry_after=retry_after(result)
-        )
-
-    return Endpoint("GET", path, document, build_call, build_response, supports_long_poll)
-
-
-def mutation_endpoint(
-    method: str,
-    path: str,
-    document: str,
-    build_call: Callable[[RestRequest], DocumentCall],
-    build_data: Callable[[DocumentResult], JsonObject],
-    status: Callable[[JsonObject], int] = lambda _data: 200,
-) -> Endpoint:
-    """`status` is that of the answer with these data."""
-
-    def build_response(request: Request, result: DocumentResult) -> Response:
-        data = build_data(result)
-        return mutation_response(request.scope, data, result.now, status=status(data))
-
-    return Endpoint(method, path, document, build_call, build_response)
+    operation: RestOperation
 
 
 ENDPOINTS = (
-    query_endpoint(
-        "/posts/{post_id}/results",
-        documents.POST_RESULTS,
-        parameters.post_id_variable,
-        shapes.post_results_data,
-        shapes.retry_after,
-        supports_long_poll=True,
-    ),
-    mutation_endpoint(
-        "POST",
-        "/posts/bulk",
-        mutations.CREATE_POSTS,
-        bodies.create_posts_call,
-        outcomes.create_posts_data,
-        outcomes.bulk_status,
-    ),
-    mutation_endpoint(
-        "POST",
-        "/posts/retry-failed",
-        mutations.RETRY_DESTINATIONS,
-        bodies.retry_destinations_call,
-        outcomes.retry_destinations_data,
-    ),
-    query_endpoint(
-        "/posts/{post_id}", documents.POST, parameters.post_id_variable, shapes.post_data
-    ),
-    mutation_endpoint(
-        "PATCH",
-        "/posts/{post_id}",
-        mutations.UPDATE_POST,
-        bodies.update_post_call,
-        outcomes.update_post_data,
-    ),
-    mutation_endpoint(
-        "DELETE",
-        "/posts/{post_id}",
-        mutations.DELETE_POST,
-        bodies.delete_post_call,
-        outcomes.delete_post_data,
-    ),
-    mutation_endpoint(
-        "POST",
-        "/posts/{post_id}/schedule",
-        mutations.SCHEDULE_POST,
-        bodies.schedule_post_call,
-        outcomes.schedule_post_data,
-    ),
-    mutation_endpoint(
-        "POST",
-        "/posts/{post_id}/retry",
-        mutations.RETRY_POST,
-        bodies.retry_post_call,
-        outcomes.retry_post_data,
-    ),
-    query_endpoint("/posts", documents.POSTS, parameters.post_list_variables, shapes.posts_data),
-    mutation_endpoint(
-        "POST",
-        "/posts",
-        mutations.CREATE_POST,
-        bodies.create_post_call,
-        outcomes.create_post_data,
-        lambda _data: 201,
-    ),
-    query_endpoint("/accounts", documents.ACCOUNTS, parameters.no_variables, shapes.accounts_data),
-    query_endpoint(
-        "/accounts/{account_id}",
-        documents.ACCOUNT,
-        parameters.account_id_variable,
-        shapes.account_data,
-    ),
-    query_endpoint(
-        "/accounts/{account_id}/health",
-        documents.ACCOUNT_HEALTH,
-        parameters.account_id_variable,
-        shapes.account_health_data,
-    ),
-    query_endpoint(
-        "/changes", documents.CHANGES, parameters.changes_variables, shapes.changes_data
-    ),
-    query_endpoint("/me", documents.ME, parameters.no_variables, shapes.me_data),
-    query_endpoint(
-        "/analytics/summary",
-        documents.ANALYTICS_SUMMARY,
-        parameters.analytics_variables,
-        shapes.analytics_summary_data,
-    ),
+    Endpoint("GET", "/posts/{post_id}/results", posts.READ_RESULTS),
+    Endpoint("POST", "/posts/bulk", post_mutations.CREATE_POSTS),
+    Endpoint("POST", "/posts/retry-failed", retries.RETRY_FAILED),
+    Endpoint("GET", "/posts/{post_id}", posts.READ_POST),
+    Endpoint("PATCH", "/posts/{post_id}", post_mutations.UPDATE_POST),
+    Endpoint("DELETE", "/posts/{post_id}", post_mutations.DELETE_POST),
+    Endpoint("POST", "/posts/{post_id}/schedule", post_mutations.SCHEDULE_POST),
+    Endpoint("POST", "/posts/{post_id}/retry", retries.RETRY_POST),
+    Endpoint("GET", "/posts", posts.LIST_POSTS),
+    Endpoint("POST", "/posts", post_mutations.CREATE_POST),
+    Endpoint("GET", "/accounts", accounts.LIST_ACCOUNTS),
+    Endpoint("GET", "/accounts/{account_id}", accounts.READ_ACCOUNT),
+    Endpoint("GET", "/accounts/{account_id}/health", accounts.READ_ACCOUNT_HEALTH),
+    Endpoint("GET", "/changes", changes.READ_CHANGES),
+    Endpoint("GET", "/me", me.READ_ME),
+    Endpoint("GET", "/analytics/summary", analytics.READ_SUMMARY),
 )
-"""A path that is spelt out stands before one that it would fit."""
+"""The first match wins, so a literal path stands before a path parameter that it would match."""
 
 
 def rest_routes(
     graphql_service: GraphQLService, clock: Clock, *, max_body_bytes: int
 ) -> list[Route]:
-    """The table under each prefix; `clock` tells the time that `meta` prints."""
-    paths = dict.fromkeys(call.path for call in ENDPOINTS)
+    """Routes of the table under each prefix; `clock` gives the time shown in `meta`."""
+    paths = dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)
     methods = {
         path: _MethodRouter(
             {
-                call.method: _make_handler(call, graphql_service, clock, max_body_bytes)
-                for call in ENDPOINTS
-                if call.path == path
+                endpoint.method: _make_handler(endpoint, graphql_service, clock, max_body_bytes)
+                for endpoint in ENDPOINTS
+                if endpoint.path == path
             }
         )
         for path in paths
@@ -191,7 +76,7 @@ def rest_routes(
 
 
 class _MethodRouter:
-    """All methods of one path; an ASGI app, so that the router gives it every method."""
+    """Dispatches the methods of one path; an ASGI app, so that the router passes every method."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = {**handlers}
@@ -209,33 +94,35 @@ class _MethodRouter:
 def _make_handler(
     endpoint: Endpoint, graphql_service: GraphQLService, clock: Clock, max_body_bytes: int
 ) -> Handler:
+    operation = endpoint.operation
     allowed = QUERY_ONLY if endpoint.method == "GET" else QUERY_AND_MUTATION
 
     async def handle(request: Request) -> Response:
         request_state(request.scope)["api"] = "rest"
         context = await graphql_service.context_from_request(request)
         context.rate_limit_charge.charge_request()
-        asked = await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
-        wanted = endpoint.build_call(asked)
-        if wanted.implicit_idempotency_key is not None or wanted.rejected_posts:
+        call = operation.build_call(
+            await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
+        )
+        if call.implicit_idempotency_key is not None or call.rejected_posts:
             context = replace(
                 context,
-                implicit_idempotency_key=wanted.implicit_idempotency_key,
-                rejected_posts=wanted.rejected_posts,
+                implicit_idempotency_key=call.implicit_idempotency_key,
+                rejected_posts=call.rejected_posts,
             )
 
         async def respond() -> Response:
-            answer = await graphql_service.execute(
-                context, endpoint.document, wanted.variables, allowed_types=allowed
+            result = await graphql_service.execute(
+                context, operation.document, call.variables, allowed_types=allowed
             )
             now = clock()
-            if answer.data is None or answer.errors:
-                return error_response(request.scope, first_error(answer.errors), now)
-            return endpoint.build_response(
-                request, DocumentResult(answer.data, wanted.variables, now)
+            if result.data is None or result.errors:
+                return error_response(request.scope, first_error(result.errors), now)
+            return operation.build_response(
+                request, DocumentResult(result.data, call.variables, now)
             )
 
-        wait = parameters.parse_wait(request) if endpoint.supports_long_poll else None
+        wait = parse_wait(request) if operation.supports_long_poll else None
         return await (
             wait_for_change(request, graphql_service, context, respond, wait) if wait else respond()
         )

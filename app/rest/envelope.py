@@ -1,4 +1,4 @@
-"""The envelope around every REST answer, `{data, error, meta}`, as a response. Knows no endpoint."""
+"""Responses of the REST API: the envelope `{data, error, meta}` around data or an error."""
 
 from datetime import datetime
 from typing import Any
@@ -23,12 +23,12 @@ _NO_STORE = (b"cache-control", b"no-store")
 def query_response(
     request: Request, data: dict[str, Any], now: datetime, *, retry_after: int | None
 ) -> Response:
-    """A success, or 304 without a body for a caller that has the same data already.
+    """Respond with data and their entity tag, or with 304 if the client has the same data.
 
-    The tag covers the data alone, for `meta` is new every time. `retry_after` is in seconds.
+    The tag covers the data only: `meta` differs in every response. `retry_after` is in seconds.
     """
-    printed = orjson.dumps(data)
-    etag = weak_etag(printed)
+    data_json = orjson.dumps(data)
+    etag = weak_etag(data_json)
     headers = [(b"etag", etag.encode()), (b"cache-control", b"private, no-cache")]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
@@ -38,20 +38,20 @@ def query_response(
         response.raw_headers.extend(headers)
         return response
     meta = _meta(request.scope, now)
-    body = b'{"data":%b,"error":null,"meta":%b}' % (printed, meta)
+    body = b'{"data":%b,"error":null,"meta":%b}' % (data_json, meta)
     return BytesResponse(body, 200, (_JSON, *headers))
 
 
 def mutation_response(
     scope: Scope, data: dict[str, Any], now: datetime, *, status: int
 ) -> Response:
-    """What a request changed; nobody keeps it, since asking again would change more."""
+    """Respond with the result of a write, which must not be cached."""
     body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(scope, now))
     return BytesResponse(body, status, (_JSON, _NO_STORE))
 
 
 def error_response(scope: Scope, error: PostResultsError, now: datetime) -> Response:
-    """A failure, with the status and the headers that belong to it."""
+    """Respond with an error, its HTTP status and its headers."""
     body = b'{"data":null,"error":%b,"meta":%b}' % (
         orjson.dumps(error_object(error)),
         _meta(scope, now),

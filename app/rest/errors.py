@@ -1,4 +1,4 @@
-"""Errors as the REST API prints them, and back from the entries of a GraphQL answer. No responses."""
+"""Converts GraphQL errors back to domain errors, and formats them for the REST API."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ _REST_NAMES = {
     "publishNow": "publish_now",
     "scheduledFor": "scheduled_for",
 }
-"""What errors of mutations name, and what a REST request calls it."""
+"""GraphQL names in errors → names in a REST request."""
 
 _GRAPHQL_NAME = re.compile(rf"(?<![\w.])(?:{'|'.join(_REST_NAMES)})(?!\w)")
-"""Not within a path: from there on the names are the caller's."""
+"""Names inside a path are not replaced: after its first segment they are the client's own."""
 
 
 def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
-    """The error that the first entry of `errors` was printed from, in the words of a REST request."""
+    """Build the error of the first entry of `errors`, with names replaced by those of REST."""
     entry = entries[0]
     extensions = entry["extensions"]
     return _build_error(
@@ -37,7 +37,7 @@ def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
 
 
 def error_object(error: PostResultsError) -> dict[str, object]:
-    """The `error` of an envelope. Clients tell failures by it alone, so it has no `status`."""
+    """The `error` of an envelope; the documented object has no `status`."""
     return {
         "message": _message(error),
         "code": error.code,
@@ -47,7 +47,7 @@ def error_object(error: PostResultsError) -> dict[str, object]:
 
 
 def bulk_error_object(*, code: str, message: str, field: str | None) -> dict[str, object]:
-    """The `error` of one post of several."""
+    """The `error` of one post of a bulk request."""
     error = _build_error(code, message, field)
     return {"code": error.code, "message": _message(error), "details": _details(error)}
 
@@ -63,11 +63,11 @@ def _build_error(
 
 
 def _to_rest_names(text: str) -> str:
-    return _GRAPHQL_NAME.sub(lambda found: _REST_NAMES[found[0]], text)
+    return _GRAPHQL_NAME.sub(lambda match: _REST_NAMES[match[0]], text)
 
 
 def _message(error: PostResultsError) -> str:
-    """The sentence, after the name of the parameter where it does not say the name itself."""
+    """The message, prefixed by the parameter's name unless it mentions the name already."""
     if error.argument is None or _mentions(error.message, error.argument):
         return error.message
     return f"{error.argument}: {error.message}"

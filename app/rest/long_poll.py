@@ -1,4 +1,4 @@
-"""Answers that are held back until there is something new, or the time is up. Knows one route's documents."""
+"""Long poll of `GET /posts/{post_id}/results`: holds the response back until its data change."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,39 @@ from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
+from app.http.request_headers import read_query_string
 from app.http.state import request_state
-from app.rest import documents
-from app.rest.parameters import parse_post_id
+from app.rest.parameters import integer, parse_post_id
+
+MAX_WAIT_SECONDS = 60
+"""Proxies close connections that are silent for longer."""
+
+_UNAVAILABLE_RETRY_SECONDS = 2
+
+_LATEST_CHANGE = """
+query LatestChange {
+  changes(first: 1, types: []) {
+    latest_cursor: latestCursor
+  }
+}
+"""
+
+_POST_CHANGED = """
+subscription PostChanged($postId: UUID!, $after: String!) {
+  postChanged(postId: $postId, after: $after) {
+    cursor
+  }
+}
+"""
 
 Respond = Callable[[], Awaitable[Response]]
-"""Reads anew, and answers."""
+"""Reads the data again and builds a response."""
+
+
+def parse_wait(request: Request) -> timedelta:
+    """Longest time to hold the response back, from `wait` in seconds."""
+    query = read_query_string(request)
+    return timedelta(seconds=integer(query, "wait", 0, MAX_WAIT_SECONDS, 0))
 
 
 async def wait_for_change(
@@ -27,12 +54,13 @@ async def wait_for_change(
     respond: Respond,
     max_wait: timedelta,
 ) -> Response:
-    """What is there once it differs from what the client has, or from what was there when it asked.
+    """Respond as soon as the data differ from those the client has, at the latest after `max_wait`.
 
-    After `wait` it is what is there then. Whoever shows the tag of what it has misses nothing in between.
+    The client's data are those of its If-None-Match, or else those at the start of the request. A
+    client that sends the tag of its last response misses no change in between.
     """
-    # Before anything is read: what changes while it is read is waited for too.
-    latest = await graphql_service.execute(context, documents.LATEST_CHANGE)
+    # Read the cursor first, so that a change during the first read is noticed too.
+    latest = await graphql_service.execute(context, _LATEST_CHANGE)
     first = await respond()
     has_tag = "if-none-match" in request.headers
     if "etag" not in first.headers or (has_tag and first.status_code != 304):
@@ -42,48 +70,50 @@ async def wait_for_change(
         raise _long_poll_unavailable()
     state = request_state(request.scope)
     state["disable_timeout"]()
-    news = await graphql_service.execute_or_subscribe(
+    stream = await graphql_service.execute_or_subscribe(
         context,
-        documents.POST_CHANGED,
+        _POST_CHANGED,
         {"postId": parse_post_id(request), "after": changes["latest_cursor"]},
         allowed_types=SUBSCRIPTION,
     )
-    if not isinstance(news, SubscriptionStream):
-        if any(each["extensions"]["code"] == NotFound.code.name for each in news.errors):
-            return await respond()  # and say so
+    if not isinstance(stream, SubscriptionStream):
+        codes = [error["extensions"]["code"] for error in stream.errors]
+        if NotFound.code.name in codes:  # the post was deleted since: respond with 404
+            return await respond()
         raise _long_poll_unavailable()
     state["exclude_from_latency"] = True
-    differing = asyncio.create_task(_next_changed_response(news, respond, first.headers["etag"]))
-    stopping = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
+    changed = asyncio.create_task(_next_changed_response(stream, respond, first.headers["etag"]))
+    shutdown = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
     try:
         await asyncio.wait(
-            {differing, stopping},
+            {changed, shutdown},
             timeout=max_wait.total_seconds(),
             return_when=asyncio.FIRST_COMPLETED,
         )
-        return differing.result() if differing.done() else await respond()
+        return changed.result() if changed.done() else await respond()
     finally:
-        for each in (differing, stopping):
-            each.cancel()
-        await asyncio.wait({differing, stopping})
+        for task in (changed, shutdown):
+            task.cancel()
+        await asyncio.wait({changed, shutdown})
 
 
 def _long_poll_unavailable() -> ServiceUnavailable:
     return ServiceUnavailable(
-        "Changes cannot be followed now. Try again in a moment.", retry_after=2
+        f"Waiting for changes is not available now. Try again in {_UNAVAILABLE_RETRY_SECONDS} s.",
+        retry_after=_UNAVAILABLE_RETRY_SECONDS,
     )
 
 
 async def _next_changed_response(
     stream: SubscriptionStream, respond: Respond, etag: str
 ) -> Response:
-    """The first answer that has another tag: not all that changes is shown."""
+    """Return the first response with another tag: some changes do not show in the data."""
     try:
         async with aclosing(stream.responses()) as changes:
             async for _ in changes:
                 response = await respond()
                 if response.headers.get("etag") != etag:
                     break
-    except ResyncRequired:  # it was too slow; there is no cursor that its client could mend
+    except ResyncRequired:  # the stream was too slow; a REST client has no cursor to correct
         raise _long_poll_unavailable() from None
     return response

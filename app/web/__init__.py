@@ -1,4 +1,4 @@
-"""The page for exploring the API in a browser: GraphiQL, made for this schema. Knows no data.
+"""Pages for browsers: the start page and GraphiQL.
 
-`source` is the page's own npm package; a build makes `static` of it, which is never committed.
+`source` is the npm package of GraphiQL; its build writes `static`, which is never committed.
 """

@@ -6,8 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from app.domain.errors import NotFound
-from app.http.preferences import parse_accept
-from app.http.request_headers import combined_header
+from app.http.request_headers import combined_header, parse_accept
 from app.http.state import request_state
 
 STATIC_DIR = Path(__file__).parent / "static"

@@ -1,4 +1,4 @@
-"""The GraphiQL page."""
+"""Serves the GraphiQL page and its assets."""
 
 from html import escape
 from pathlib import Path
@@ -44,7 +44,7 @@ class GraphiQLPage:
             template = Template((self._static_dir / "index.html").read_text("utf-8"))
         except FileNotFoundError:
             raise ServiceUnavailable(
-                "This page has not been built. Run scripts/pages; the API works without it."
+                "GraphiQL has not been built. Run scripts/pages; the API works without it."
             ) from None
         return page_response(template.substitute(self._attributes))
 

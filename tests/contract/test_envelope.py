@@ -34,7 +34,6 @@ EVERY_CALL = [
 ]
 
 NOT_SERVED = [
-    "/",
     "/v1",
     "/v1/",
     "/v1/posts/",

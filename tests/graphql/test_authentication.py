@@ -239,7 +239,7 @@ async def test_an_address_may_fail_so_often_and_a_key_that_works_is_never_kept_o
     assert guesses[2].headers["Retry-After"] == "60"
     assert guesses[2].json() == refusal(
         "RATE_LIMIT_EXCEEDED",
-        "Too many refused keys: 2 per minute are allowed for one address. Try again in 60 s.",
+        "Too many rejected keys: 2 per minute are allowed for one address. Try again in 60 s.",
         retryAfter=60,
     )
     assert with_key.status_code == 200

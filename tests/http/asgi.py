@@ -1,4 +1,4 @@
-"""ASGI driven by hand: a client that sends in pieces and may leave, and a remembering observer."""
+"""Test doubles for ASGI: a client that sends in pieces and may disconnect, apps, and an observer."""
 
 import asyncio
 import selectors
@@ -12,7 +12,7 @@ from typing import TypeVarTuple
 import httpx
 from limits import RateLimitItem
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.http.cors import add_cors
@@ -21,7 +21,7 @@ from app.http.rate_limits import RateLimits
 from app.http.request_logging import RequestLoggingMiddleware
 from app.http.state import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
-from app.observability.requests import RequestRecord
+from app.observability.recorders import RequestRecord
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)
@@ -42,14 +42,14 @@ def http_scope(
 
 
 class ASGIClient:
-    """Gives its body piece by piece, then waits: until it has its answer, or until it leaves."""
+    """Sends its body in pieces, then waits for the complete response or for `disconnect`."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces or (b"",))
         self._is_over = asyncio.Event()
         self.has_response = asyncio.Event()
         self.sent: list[Message] = []
-        """What the app sent so far."""
+        """Messages that the app sent so far."""
         self.pieces_taken = 0
 
     def disconnect(self) -> None:
@@ -78,8 +78,32 @@ class ASGIClient:
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
+class BlockingApp:
+    """An app that waits until it is cancelled, and records what happened to it."""
+
+    def __init__(self, *, starts_response: bool = False) -> None:
+        self.starts_response = starts_response
+        self.is_running = asyncio.Event()
+        self.was_cancelled = False
+        self.cleaned_up = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.starts_response:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"beginning", "more_body": True})
+        self.is_running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        finally:
+            await asyncio.sleep(0)
+            self.cleaned_up.set()
+
+
 class RecordingObserver:
-    """Keeps what it is told, in the order it is told."""
+    """Records all calls, in order."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -89,15 +113,15 @@ class RecordingObserver:
     def request_started(self) -> None:
         self.started += 1
 
-    def request_finished(self, request: RequestRecord) -> None:
-        self.finished.append(request)
+    def request_finished(self, record: RequestRecord) -> None:
+        self.finished.append(record)
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         self.failures.append((request_id, exception))
 
 
 def render_error(scope: Scope, error: PostResultsError) -> Response:
-    """An error in a form that no door has."""
+    """Render an error in a form that no API uses."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONResponse(
         {"code": error.code, "message": error.message, "id": request_state(scope)["request_id"]},
@@ -107,13 +131,13 @@ def render_error(scope: Scope, error: PostResultsError) -> Response:
 
 
 def sequential_random_bytes() -> Callable[[int], bytes]:
-    """Randomness that counts from 1."""
+    """Instead of random bytes: numbers counted from 1."""
     numbers = count(1)
     return lambda length: next(numbers).to_bytes(length, "big")
 
 
 def stepping_clock(step: float = 0.25) -> Callable[[], float]:
-    """A clock that grows by the same step whenever it is read."""
+    """A clock that advances by the same step on every call."""
     ticks = count()
     return lambda: next(ticks) * step
 
@@ -122,12 +146,12 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop in which nobody waits: when there is nothing to do, it is at once as late as it will be."""
+    """An event loop whose clock jumps to the next timer instead of waiting."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.timers = 0
-        """How many were set so far."""
+        """Number of timers that were set so far."""
         super().__init__(_VirtualTimeSelector(self))
 
     def time(self) -> float:
@@ -175,11 +199,13 @@ def build_middleware(
     origins: Sequence[str] = (),
     timeout: timedelta = LONG_TIMEOUT,
 ) -> RequestLoggingMiddleware:
-    """The whole edge around an app, composed as its package says."""
-    inner = RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
-    safe = ErrorMiddleware(inner, render=render_error, report=observer.request_failed)
+    """All middleware around an app, composed as documented in `app.http`."""
+    timeout_middleware = RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
+    error_middleware = ErrorMiddleware(
+        timeout_middleware, render=render_error, report=observer.request_failed
+    )
     return RequestLoggingMiddleware(
-        add_cors(safe, origins, render_error),
+        add_cors(error_middleware, origins, render_error),
         observer=observer,
         rate_limits=limits or make_rate_limits(),
         random_bytes=sequential_random_bytes(),
@@ -189,7 +215,7 @@ def build_middleware(
 
 @asynccontextmanager
 async def http_client(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of this app; exceptions that escape the app are raised in the test."""
+    """HTTP client of an app; exceptions that escape the app are raised in the test."""
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://edge.test") as client:
         yield client

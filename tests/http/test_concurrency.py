@@ -1,4 +1,4 @@
-"""How many may be open at a time: of one key, and in all."""
+"""Limits of concurrent streams: per key and in total."""
 
 from uuid import UUID
 
@@ -8,38 +8,40 @@ from app.domain.errors import RateLimitExceeded, ServiceUnavailable
 from app.domain.ids import ApiKeyId
 from app.http.concurrency import ConcurrencyLimiter
 
-ONE, OTHER, THIRD = (ApiKeyId(UUID(int=number)) for number in range(3))
+FIRST_KEY, SECOND_KEY, THIRD_KEY = (ApiKeyId(UUID(int=number)) for number in range(3))
 
 
-def test_a_key_may_have_so_many_and_gets_a_place_back_when_it_leaves() -> None:
-    places = ConcurrencyLimiter("subscriptions", max_total=9, max_per_key=2)
-    with places.acquire(ONE), places.acquire(ONE):
-        for take in (places.check, lambda key: places.acquire(key).__enter__()):
-            with pytest.raises(RateLimitExceeded) as refusal:
-                take(ONE)
-            assert refusal.value.message == (
-                "One API key may have 2 subscriptions open at a time; end one of them first."
+def test_limit_per_key_is_enforced_until_release() -> None:
+    limiter = ConcurrencyLimiter("subscriptions", max_total=9, max_per_key=2)
+    with limiter.acquire(FIRST_KEY), limiter.acquire(FIRST_KEY):
+        for acquire in (limiter.check, lambda key: limiter.acquire(key).__enter__()):
+            with pytest.raises(RateLimitExceeded) as caught:
+                acquire(FIRST_KEY)
+            assert caught.value.message == (
+                "The limit of 2 open subscriptions per API key is reached; close one of them first."
             )
-            assert refusal.value.retry_after == 5
-        places.check(OTHER)
-    places.check(ONE)
+            assert caught.value.retry_after == 5
+        limiter.check(SECOND_KEY)
+    limiter.check(FIRST_KEY)
 
 
-def test_all_keys_together_may_have_so_many() -> None:
-    places = ConcurrencyLimiter("WebSockets", max_total=2, max_per_key=2)
-    with places.acquire(ONE), places.acquire(OTHER):
-        with pytest.raises(ServiceUnavailable) as refusal:
-            places.check(THIRD)
-        assert refusal.value.message == (
-            "This server has as many WebSockets open as it may. Try again in a moment."
+def test_total_limit_is_enforced_until_release() -> None:
+    limiter = ConcurrencyLimiter("WebSockets", max_total=2, max_per_key=2)
+    with limiter.acquire(FIRST_KEY), limiter.acquire(SECOND_KEY):
+        with pytest.raises(ServiceUnavailable) as caught:
+            limiter.check(THIRD_KEY)
+        assert caught.value.message == (
+            "Too many WebSockets are open on this server. Try again in 5 s."
         )
-        assert refusal.value.retry_after == 5
-    places.check(THIRD)
+        assert caught.value.retry_after == 5
+    limiter.check(THIRD_KEY)
 
 
-def test_it_is_told_how_many_there_are_also_after_a_failure() -> None:
-    told: list[int] = []
-    places = ConcurrencyLimiter("subscriptions", max_total=9, max_per_key=9, on_change=told.append)
-    with pytest.raises(LookupError), places.acquire(ONE), places.acquire(ONE):
+def test_on_change_is_called_also_after_failure() -> None:
+    changes: list[int] = []
+    limiter = ConcurrencyLimiter(
+        "subscriptions", max_total=9, max_per_key=9, on_change=changes.append
+    )
+    with pytest.raises(LookupError), limiter.acquire(FIRST_KEY), limiter.acquire(FIRST_KEY):
         raise LookupError
-    assert told == [1, 1, -1, -1]
+    assert changes == [1, 1, -1, -1]

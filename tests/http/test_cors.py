@@ -1,4 +1,4 @@
-"""What a page of another origin may do and see."""
+"""CORS: requests and responses of pages of other origins."""
 
 import asyncio
 
@@ -41,17 +41,17 @@ async def preflight(app: ASGIApp, origin: str, method: str, headers: str) -> htt
         )
 
 
-async def never(scope: Scope, receive: Receive, send: Send) -> None:
-    raise AssertionError("a preflight must not reach a door")
+async def unreachable_app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("a preflight must not reach the app")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-async def test_a_preflight_is_answered_without_a_key_and_without_counting(method: str) -> None:
+async def test_preflight_needs_no_key_and_is_not_counted(method: str) -> None:
     observer = RecordingObserver()
     limited = make_rate_limits(limits.parse_many("2/minute"))
     headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
-    app = build_middleware(never, observer, limits=limited, origins=[ORIGIN])
+    app = build_middleware(unreachable_app, observer, limits=limited, origins=[ORIGIN])
     response = await preflight(app, ORIGIN, method, headers)
 
     assert response.status_code == 200
@@ -70,53 +70,58 @@ async def test_a_preflight_is_answered_without_a_key_and_without_counting(method
 
 
 @pytest.mark.parametrize(
-    ("origin", "method", "header", "refused"),
+    ("origin", "method", "header", "subject"),
     [
         ("https://evil.example.com", "POST", "authorization", "origin"),
         (ORIGIN, "TRACE", "authorization", "method"),
         (ORIGIN, "POST", "x-anything", "headers"),
     ],
 )
-async def test_a_preflight_for_anything_else_is_refused(
-    origin: str, method: str, header: str, refused: str
+async def test_disallowed_preflight_is_refused(
+    origin: str, method: str, header: str, subject: str
 ) -> None:
     observer = RecordingObserver()
     response = await preflight(
-        build_middleware(never, observer, origins=[ORIGIN]), origin, method, header
+        build_middleware(unreachable_app, observer, origins=[ORIGIN]), origin, method, header
     )
 
     assert response.status_code == 400
     assert response.json() == {
         "code": "validation_error",
-        "message": f"A page may not send this request: Disallowed CORS {refused}."
-        " The operator names the origins of pages in CORS_ORIGINS.",
+        "message": f"CORS does not allow this request: Disallowed CORS {subject}."
+        " The operator sets allowed origins in CORS_ORIGINS.",
         "id": "00000001",
     }
     assert cors_headers(response) == {}
     assert [request.error_codes for request in observer.finished] == [("validation_error",)]
 
 
-async def exceeding(scope: Scope, receive: Receive, send: Send) -> None:
+async def rate_limited_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise RateLimitExceeded("Too many.", retry_after=3)
 
 
-async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+async def unauthorized_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise InvalidApiKey("No such key.")
 
 
-async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("internals")
 
 
-async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
     ("app", "status"),
-    [(PlainTextResponse("hello"), 200), (refusing, 401), (exceeding, 429), (failing, 500)],
+    [
+        (PlainTextResponse("hello"), 200),
+        (unauthorized_app, 401),
+        (rate_limited_app, 429),
+        (failing_app, 500),
+    ],
 )
-async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -> None:
+async def test_allowed_origin_may_read_every_response(app: ASGIApp, status: int) -> None:
     async with http_client(build_middleware(app, RecordingObserver(), origins=[ORIGIN])) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 
@@ -131,8 +136,8 @@ async def test_a_page_may_read_every_kind_of_answer(app: ASGIApp, status: int) -
     assert response.headers["Vary"] == "Origin"
 
 
-async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
-    app = build_middleware(slow, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
+async def test_allowed_origin_may_read_timeout_response() -> None:
+    app = build_middleware(slow_app, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
     async with http_client(app) as client:
         response = await client.get("/", headers={"Origin": ORIGIN})
 
@@ -140,7 +145,7 @@ async def test_a_page_may_read_that_an_answer_came_too_late() -> None:
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-async def test_pages_of_other_origins_may_not_read_an_answer() -> None:
+async def test_other_origin_may_not_read_response() -> None:
     app = build_middleware(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
     async with http_client(app) as client:
         response = await client.get("/", headers={"Origin": "https://evil.example.com"})
@@ -148,7 +153,7 @@ async def test_pages_of_other_origins_may_not_read_an_answer() -> None:
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
+async def test_wildcard_allows_every_origin_without_credentials() -> None:
     async with http_client(
         build_middleware(PlainTextResponse(""), RecordingObserver(), origins=["*"])
     ) as client:
@@ -158,7 +163,7 @@ async def test_a_star_lets_every_page_in_and_still_no_cookie() -> None:
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-async def test_without_origins_there_are_no_cors_headers() -> None:
+async def test_no_cors_headers_without_origins() -> None:
     app: Response = PlainTextResponse("hello")
     assert add_cors(app, (), render_error) is app
 

@@ -1,4 +1,4 @@
-"""What becomes of exceptions that nobody else took care of."""
+"""Responses to uncaught exceptions."""
 
 import json
 
@@ -25,40 +25,40 @@ MASKED = {
 }
 
 
-def raising(error: Exception, *, after: bytes | None = None) -> ASGIApp:
+def failing_app(error: Exception, *, first_message: bytes | None = None) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if after is not None:
+        if first_message is not None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": after, "more_body": True})
+            await send({"type": "http.response.body", "body": first_message, "more_body": True})
         raise error
 
     return app
 
 
-async def answer_to(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
+async def send_request(app: ASGIApp, observer: RecordingObserver) -> tuple[ASGIClient, Scope]:
     client = ASGIClient()
     scope = http_scope()
-    last_resort = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
-    await last_resort(scope, client.receive, client.send)
+    middleware = ErrorMiddleware(app, render=render_error, report=observer.request_failed)
+    await middleware(scope, client.receive, client.send)
     return client, scope
 
 
-async def test_an_unexpected_exception_is_reported_whole_and_answered_masked() -> None:
+async def test_unexpected_exception_is_reported_and_masked() -> None:
     observer = RecordingObserver()
     error = LookupError("SELECT secret FROM /var/lib")
 
-    client, scope = await answer_to(raising(error), observer)
+    client, scope = await send_request(failing_app(error), observer)
 
     assert (client.status, json.loads(client.body)) == (500, MASKED)
     assert observer.failures == [("0000cafe", error)]
     assert request_state(scope)["error_codes"] == ["internal_error"]
 
 
-async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete() -> None:
+async def test_exception_after_start_leaves_response_incomplete() -> None:
     observer = RecordingObserver()
     error = LookupError("half-way")
 
-    client, scope = await answer_to(raising(error, after=b"beginning"), observer)
+    client, scope = await send_request(failing_app(error, first_message=b"beginning"), observer)
 
     assert (client.status, client.body) == (200, b"beginning")
     assert not client.has_response.is_set()
@@ -69,10 +69,10 @@ async def test_an_exception_after_the_start_of_the_answer_leaves_it_incomplete()
 @pytest.mark.parametrize(
     "error", [BadCursor("Not a cursor."), RateLimitExceeded("Too many.", retry_after=3)]
 )
-async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsError) -> None:
+async def test_client_error_is_rendered_and_not_reported(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
-    client, scope = await answer_to(raising(error), observer)
+    client, scope = await send_request(failing_app(error), observer)
 
     assert client.status == error.http_status
     assert json.loads(client.body) == {
@@ -87,19 +87,19 @@ async def test_an_error_of_the_caller_is_answered_as_it_is(error: PostResultsErr
 @pytest.mark.parametrize(
     "error", [ServiceUnavailable("Busy.", retry_after=2), InternalError("Broken.")]
 )
-async def test_an_error_of_ours_is_answered_as_it_is_and_reported(error: PostResultsError) -> None:
+async def test_server_error_is_rendered_and_reported(error: PostResultsError) -> None:
     observer = RecordingObserver()
 
-    client, _ = await answer_to(raising(error), observer)
+    client, _ = await send_request(failing_app(error), observer)
 
     assert (client.status, json.loads(client.body)["message"]) == (error.http_status, error.message)
     assert observer.failures == [("0000cafe", error)]
 
 
-async def test_what_does_not_fail_is_not_touched() -> None:
+async def test_successful_response_is_unchanged() -> None:
     observer = RecordingObserver()
 
-    client, scope = await answer_to(PlainTextResponse("fine"), observer)
+    client, scope = await send_request(PlainTextResponse("fine"), observer)
 
     assert (client.status, client.body) == (200, b"fine")
     assert "error_codes" not in request_state(scope)

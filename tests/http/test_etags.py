@@ -5,7 +5,7 @@ import pytest
 from app.http.etags import etag_matches, weak_etag
 
 
-def test_the_tag_of_equal_bytes_is_equal_and_weak() -> None:
+def test_etag_is_weak_and_depends_on_bytes() -> None:
     assert weak_etag(b"data") == 'W/"3a6eb0790f39ac87c94f3856b2dd2c5d"'
     assert weak_etag(b"data") != weak_etag(b"date")
 
@@ -24,7 +24,7 @@ def test_the_tag_of_equal_bytes_is_equal_and_weak() -> None:
         '"other"\t,\t"tag"',
     ],
 )
-def test_a_header_that_names_the_tag_matches(if_none_match: str) -> None:
+def test_header_with_tag_matches(if_none_match: str) -> None:
     assert etag_matches(if_none_match, 'W/"tag"')
 
 
@@ -46,7 +46,7 @@ def test_a_header_that_names_the_tag_matches(if_none_match: str) -> None:
         ",,,",
     ],
 )
-def test_a_header_that_does_not_name_the_tag_does_not_match(if_none_match: str | None) -> None:
+def test_header_without_tag_does_not_match(if_none_match: str | None) -> None:
     assert not etag_matches(if_none_match, 'W/"tag"')
 
 

@@ -1,4 +1,4 @@
-"""The edge behind a real server, where sockets close and bodies are slow."""
+"""The middleware behind a real server, with closing sockets and slow bodies."""
 
 import asyncio
 import logging
@@ -18,19 +18,19 @@ from app.http.body import read_body
 from tests.http.asgi import LONG_TIMEOUT, RecordingObserver, build_middleware
 
 MEBIBYTE = 1024 * 1024
-SOON = timedelta(milliseconds=50)
+SHORT_TIMEOUT = timedelta(milliseconds=50)
 HTTP_IMPLEMENTATIONS = ("httptools", "h11")
 
 
 @pytest.fixture(params=HTTP_IMPLEMENTATIONS)
-def http(request: pytest.FixtureRequest) -> str:
+def http_implementation(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, http: str) -> AsyncIterator[int]:
-    """Serve an app on a free port, which is given."""
+async def serve_app(app: ASGIApp, http: str) -> AsyncIterator[int]:
+    """Serve an app on a free port; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
@@ -49,7 +49,9 @@ async def served(app: ASGIApp, http: str) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def open_connection(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer
@@ -57,8 +59,8 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
         writer.close()
 
 
-async def until(observer: RecordingObserver, requests: int) -> None:
-    """Wait until so many requests have been told of."""
+async def wait_for_requests(observer: RecordingObserver, requests: int) -> None:
+    """Wait until `requests` requests have finished."""
     async with asyncio.timeout(10):
         while len(observer.finished) < requests:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
@@ -70,11 +72,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize("has_body", [False, True])
-async def test_the_work_ends_when_the_socket_closes(http: str, has_body: bool) -> None:
+async def test_closed_socket_cancels_app(http_implementation: str, has_body: bool) -> None:
     observer = RecordingObserver()
     is_running, was_cancelled = asyncio.Event(), asyncio.Event()
 
-    async def works(scope: Scope, receive: Receive, send: Send) -> None:
+    async def wait_until_cancelled(scope: Scope, receive: Receive, send: Send) -> None:
         assert await Request(scope, receive).body() == (b"abc" if has_body else b"")
         is_running.set()
         try:
@@ -83,71 +85,76 @@ async def test_the_work_ends_when_the_socket_closes(http: str, has_body: bool) -
             was_cancelled.set()
 
     async with (
-        served(build_middleware(works, observer), http) as port,
-        connection(port) as (_, writer),
+        serve_app(build_middleware(wait_until_cancelled, observer), http_implementation) as port,
+        open_connection(port) as (_, writer),
     ):
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
         writer.write(head + (b"Content-Length: 3\r\n\r\nabc" if has_body else b"\r\n"))
         await is_running.wait()
         writer.close()
         await asyncio.wait_for(was_cancelled.wait(), 10)
-        await until(observer, 1)
+        await wait_for_requests(observer, 1)
 
-    assert [request.status for request in observer.finished] == [499]
+    assert [record.status for record in observer.finished] == [499]
     assert observer.failures == []
 
 
-async def test_a_body_that_stops_half_way_meets_the_deadline(http: str) -> None:
+async def test_stalled_body_times_out(http_implementation: str) -> None:
     observer = RecordingObserver()
 
     async with (
-        served(build_middleware(echo, observer, timeout=SOON), http) as port,
-        connection(port) as (reader, writer),
+        serve_app(
+            build_middleware(echo, observer, timeout=SHORT_TIMEOUT), http_implementation
+        ) as port,
+        open_connection(port) as (reader, writer),
     ):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         status_line = await asyncio.wait_for(reader.readline(), 10)
 
     assert status_line == b"HTTP/1.1 503 Service Unavailable\r\n"
-    assert [request.error_codes for request in observer.finished] == [("service_unavailable",)]
+    assert [record.error_codes for record in observer.finished] == [("service_unavailable",)]
 
 
-@pytest.mark.parametrize("ending", ["deadline", "exception"])
-async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
-    http: str, ending: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ending", ["timeout", "exception"])
+async def test_truncated_response_is_a_protocol_error(
+    http_implementation: str, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
     observer = RecordingObserver()
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def stream_chunks() -> AsyncIterator[bytes]:
         yield b"beginning"
         if ending == "exception":
             raise LookupError("half-way")
         await asyncio.Event().wait()
 
-    timeout = SOON if ending == "deadline" else LONG_TIMEOUT
+    timeout = SHORT_TIMEOUT if ending == "timeout" else LONG_TIMEOUT
     async with (
-        served(
-            build_middleware(StreamingResponse(pieces()), observer, timeout=timeout), http
+        serve_app(
+            build_middleware(StreamingResponse(stream_chunks()), observer, timeout=timeout),
+            http_implementation,
         ) as port,
         httpx.AsyncClient() as client,
     ):
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"http://127.0.0.1:{port}/")
 
-    assert [request.status for request in observer.finished] == [200]
+    assert [record.status for record in observer.finished] == [200]
 
 
-async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(http: str) -> None:
-    def in_pieces(size: int) -> Iterator[bytes]:
+async def test_body_size_limit_is_exact(
+    http_implementation: str,
+) -> None:
+    def body_chunks(size: int) -> Iterator[bytes]:
         for start in range(0, size, 65536):
             yield b"a" * min(65536, size - start)
 
-    async def streamed(size: int) -> AsyncIterator[bytes]:
-        for piece in in_pieces(size):
-            yield piece
+    async def stream_body(size: int) -> AsyncIterator[bytes]:
+        for chunk in body_chunks(size):
+            yield chunk
 
     async with (
-        served(build_middleware(echo, RecordingObserver()), http) as port,
+        serve_app(build_middleware(echo, RecordingObserver()), http_implementation) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         statuses = [
@@ -155,8 +162,8 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(http:
             for content in (
                 b"a" * MEBIBYTE,
                 b"a" * (MEBIBYTE + 1),
-                streamed(MEBIBYTE),
-                streamed(MEBIBYTE + 1),
+                stream_body(MEBIBYTE),
+                stream_body(MEBIBYTE + 1),
             )
         ]
         after = await client.post("/", content=b"abc")
@@ -165,10 +172,12 @@ async def test_a_body_up_to_the_limit_is_read_and_one_byte_more_is_refused(http:
     assert after.text == "3"
 
 
-async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(http: str) -> None:
+async def test_expect_continue_with_oversized_body_is_refused(
+    http_implementation: str,
+) -> None:
     async with (
-        served(build_middleware(echo, RecordingObserver()), http) as port,
-        connection(port) as (reader, writer),
+        serve_app(build_middleware(echo, RecordingObserver()), http_implementation) as port,
+        open_connection(port) as (reader, writer),
     ):
         writer.write(
             b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1048577\r\n\r\n"
@@ -178,16 +187,16 @@ async def test_a_client_that_asks_first_need_not_send_a_body_that_is_too_large(h
     assert status_line.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_one_connection_serves_many_requests(http: str) -> None:
+async def test_connection_is_kept_alive(http_implementation: str) -> None:
     observer = RecordingObserver()
     async with (
-        served(build_middleware(echo, observer), http) as port,
+        serve_app(build_middleware(echo, observer), http_implementation) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        answers = [
+        texts = [
             (await client.request(method, "/", content=body)).text
             for method, body in (("GET", None), ("POST", b"abc"), ("POST", b""), ("DELETE", None))
         ]
 
-    assert answers == ["0", "3", "0", "0"]
-    assert [request.status for request in observer.finished] == [200] * 4
+    assert texts == ["0", "3", "0", "0"]
+    assert [record.status for record in observer.finished] == [200] * 4

@@ -1,4 +1,4 @@
-"""Looking up the headers of a request, of which several may have one name."""
+"""Headers of a request, of which several may have one name."""
 
 from app.http.request_headers import combined_header, headers_dict
 from tests.http.asgi import http_scope
@@ -8,11 +8,11 @@ SCOPE = http_scope(
 )
 
 
-def test_of_several_with_one_name_the_first_counts() -> None:
+def test_first_of_repeated_headers_counts() -> None:
     assert headers_dict(SCOPE) == {b"accept": b"text/html", b"x": b"\xe9"}
 
 
-def test_all_lines_of_a_header_are_one_list() -> None:
+def test_header_lines_are_combined() -> None:
     assert combined_header(SCOPE, b"accept") == "text/html,*/*;q=0.1"
     assert combined_header(SCOPE, b"x") == "é"
     assert combined_header(SCOPE, b"cookie") == ""

@@ -1,8 +1,9 @@
-"""What the outermost layer adds to each answer and tells about each request."""
+"""Common headers of responses, and the record of each request."""
 
 import asyncio
 import gc
 import os
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,11 +20,12 @@ from app.domain.errors import InvalidApiKey, NotFound
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.http.request_logging import RequestLoggingMiddleware
 from app.http.state import request_state
-from app.observability.requests import RequestRecord
+from app.observability.recorders import RequestRecord
 from tests.http.asgi import (
     LONG_TIMEOUT,
     NOW,
     ASGIClient,
+    BlockingApp,
     RecordingObserver,
     build_middleware,
     http_client,
@@ -35,8 +37,8 @@ from tests.http.asgi import (
 KEY_ID = ApiKeyId(UUID(int=1))
 WORKSPACE_ID = WorkspaceId(UUID(int=2))
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
-RESET = str(int(NOW.timestamp()) + 60)
-LIMITED = make_rate_limits(limits.parse_many("2/minute"))
+RESET_AT = str(int(NOW.timestamp()) + 60)
+RATE_LIMITS = make_rate_limits(limits.parse_many("2/minute"))
 
 
 def rate_headers(response: httpx.Response) -> tuple[str, ...]:
@@ -44,42 +46,42 @@ def rate_headers(response: httpx.Response) -> tuple[str, ...]:
     return tuple(response.headers[f"X-RateLimit-{name}"] for name in names)
 
 
-async def hello(request: Request) -> Response:
+async def hello_endpoint(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
-async def test_the_id_of_a_request_stands_in_its_state_and_in_its_answer() -> None:
-    async def show_id(request: Request) -> Response:
+async def test_request_id_is_in_state_and_response() -> None:
+    async def request_id_endpoint(request: Request) -> Response:
         return PlainTextResponse(request.state.request_id)
 
     async with http_client(
-        build_middleware(Starlette(routes=[Route("/", show_id)]), RecordingObserver())
+        build_middleware(Starlette(routes=[Route("/", request_id_endpoint)]), RecordingObserver())
     ) as client:
-        response = await client.get("/", headers={"X-Request-Id": "chosen by the caller"})
+        response = await client.get("/", headers={"X-Request-Id": "chosen by the client"})
 
     assert (response.headers.get_list("X-Request-Id"), response.text) == (["00000001"], "00000001")
 
 
-async def test_two_requests_never_have_the_same_id() -> None:
-    requests = RequestLoggingMiddleware(
+async def test_request_ids_are_unique() -> None:
+    app = RequestLoggingMiddleware(
         PlainTextResponse("hello"),
         observer=RecordingObserver(),
         rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
         monotonic=stepping_clock(),
     )
-    async with http_client(requests) as client:
+    async with http_client(app) as client:
         responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
 
     ids = {response.headers["X-Request-Id"] for response in responses}
     assert len(ids) == 20
-    assert all(len(bytes.fromhex(an_id)) == 4 and an_id == an_id.lower() for an_id in ids)
+    assert all(re.fullmatch("[0-9a-f]{8}", request_id) for request_id in ids)
 
 
-async def test_everything_known_about_a_request_is_told() -> None:
+async def test_record_has_all_facts_and_no_secrets() -> None:
     observer = RecordingObserver()
 
-    async def door(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         state = request_state(request.scope)
         state["api"] = "graphql"
         state["api_key_id"] = KEY_ID
@@ -89,7 +91,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
         state["error_codes"] = ["not_found"]
         return PlainTextResponse("hello")
 
-    app = Starlette(routes=[Route("/posts/{post_id}", door, methods=["POST"])])
+    app = Starlette(routes=[Route("/posts/{post_id}", endpoint, methods=["POST"])])
     async with http_client(build_middleware(app, observer)) as client:
         await client.post("/posts/17?search=secret", headers={"Authorization": f"Bearer {TOKEN}"})
 
@@ -117,7 +119,7 @@ async def test_everything_known_about_a_request_is_told() -> None:
     assert "secret" not in repr(observer.finished)
 
 
-async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
+async def test_unmatched_request_is_recorded() -> None:
     observer = RecordingObserver()
     client = ASGIClient()
 
@@ -145,22 +147,22 @@ async def test_a_request_that_got_nowhere_is_told_as_well() -> None:
     ]
 
 
-async def test_the_route_that_a_door_notes_wins_over_the_router() -> None:
+async def test_route_of_state_overrides_router() -> None:
     observer = RecordingObserver()
 
-    async def door(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         request_state(request.scope)["route"] = "/v1/posts/{post_id}"
         return PlainTextResponse("hello")
 
     async with http_client(
-        build_middleware(Starlette(routes=[Route("/{rest:path}", door)]), observer)
+        build_middleware(Starlette(routes=[Route("/{rest:path}", endpoint)]), observer)
     ) as client:
         await client.get("/v1/posts/17")
 
-    assert [request.route for request in observer.finished] == ["/v1/posts/{post_id}"]
+    assert [record.route for record in observer.finished] == ["/v1/posts/{post_id}"]
 
 
-async def test_all_bytes_of_a_streamed_answer_are_counted() -> None:
+async def test_streamed_bytes_are_counted() -> None:
     observer = RecordingObserver()
 
     async with http_client(
@@ -168,18 +170,18 @@ async def test_all_bytes_of_a_streamed_answer_are_counted() -> None:
     ) as client:
         await client.get("/")
 
-    assert [request.body_bytes for request in observer.finished] == [5]
+    assert [record.body_bytes for record in observer.finished] == [5]
 
 
-async def failing(request: Request) -> Response:
+async def failing_endpoint(request: Request) -> Response:
     raise LookupError("internals")
 
 
-async def refusing(request: Request) -> Response:
+async def unauthorized_endpoint(request: Request) -> Response:
     raise InvalidApiKey("No such key.")
 
 
-async def missing(request: Request) -> Response:
+async def not_found_endpoint(request: Request) -> Response:
     raise NotFound("Not found.")
 
 
@@ -189,7 +191,7 @@ async def missing(request: Request) -> Response:
         ("GET", "/hello", 200),
         ("HEAD", "/hello", 200),
         ("POST", "/hello", 405),
-        ("GET", "/refusing", 401),
+        ("GET", "/unauthorized", 401),
         ("GET", "/missing", 404),
         ("GET", "/unknown", 404),
         ("GET", "/failing", 500),
@@ -197,155 +199,147 @@ async def missing(request: Request) -> Response:
         ("OPTIONS", "/hello", 405),
     ],
 )
-async def test_every_kind_of_answer_has_the_same_headers(
-    method: str, path: str, status: int
-) -> None:
+async def test_every_response_has_common_headers(method: str, path: str, status: int) -> None:
     routes = [
-        Route("/hello", hello, methods=["GET"]),
-        Route("/refusing", refusing),
-        Route("/missing", missing),
-        Route("/failing", failing),
-        Route("/livez", hello),
+        Route("/hello", hello_endpoint, methods=["GET"]),
+        Route("/unauthorized", unauthorized_endpoint),
+        Route("/missing", not_found_endpoint),
+        Route("/failing", failing_endpoint),
+        Route("/livez", hello_endpoint),
     ]
     app = Starlette(routes=routes)
     async with http_client(
-        build_middleware(app.router, RecordingObserver(), limits=LIMITED)
+        build_middleware(app.router, RecordingObserver(), limits=RATE_LIMITS)
     ) as client:
         response = await client.request(method, path)
 
     assert response.status_code == status
     assert response.headers["X-Request-Id"] == "00000001"
-    assert rate_headers(response) == ("2", "2", RESET)
+    assert rate_headers(response) == ("2", "2", RESET_AT)
 
 
-async def test_without_limits_the_headers_say_a_million() -> None:
+async def test_rate_limit_headers_without_limits_are_a_million() -> None:
     async with http_client(
         build_middleware(PlainTextResponse("hello"), RecordingObserver())
     ) as client:
         response = await client.get("/")
 
-    assert rate_headers(response) == ("1000000", "1000000", RESET)
+    assert rate_headers(response) == ("1000000", "1000000", RESET_AT)
 
 
-async def test_an_answer_to_a_key_shows_what_the_key_has_left() -> None:
-    limited = make_rate_limits(limits.parse_many("2/minute"))
+async def test_response_shows_remaining_requests_of_key() -> None:
+    rate_limits = make_rate_limits(limits.parse_many("2/minute"))
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        limited.charge_request(KEY_ID, request_state(scope))
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        rate_limits.charge_request(KEY_ID, request_state(scope))
         await PlainTextResponse("hello")(scope, receive, send)
 
-    async with http_client(build_middleware(door, RecordingObserver(), limits=limited)) as client:
+    async with http_client(
+        build_middleware(api, RecordingObserver(), limits=rate_limits)
+    ) as client:
         responses = [await client.get("/") for _ in range(3)]
 
     assert [response.status_code for response in responses] == [200, 200, 429]
     assert [rate_headers(response) for response in responses] == [
-        ("2", "1", RESET),
-        ("2", "0", RESET),
-        ("2", "0", RESET),
+        ("2", "1", RESET_AT),
+        ("2", "0", RESET_AT),
+        ("2", "0", RESET_AT),
     ]
     assert responses[2].headers["Retry-After"] == "60"
 
 
-async def test_a_client_that_went_away_is_told_as_499_and_is_no_failure() -> None:
+async def test_disconnected_client_is_recorded_as_499() -> None:
     observer = RecordingObserver()
     client = ASGIClient()
-    is_running = asyncio.Event()
-
-    async def works(scope: Scope, receive: Receive, send: Send) -> None:
-        is_running.set()
-        await asyncio.Event().wait()
-
+    app = BlockingApp()
     request = asyncio.create_task(
-        build_middleware(works, observer)(http_scope(), client.receive, client.send)
+        build_middleware(app, observer)(http_scope(), client.receive, client.send)
     )
-    await is_running.wait()
+    await app.is_running.wait()
     client.disconnect()
     await request
 
-    assert [finished.status for finished in observer.finished] == [499]
+    assert [record.status for record in observer.finished] == [499]
     assert observer.failures == []
     assert client.sent == []
 
 
-async def test_a_client_that_went_away_while_sending_is_told_as_499_and_is_no_failure() -> None:
-    observer = RecordingObserver()
-    client = ASGIClient(b"half")
-    client.disconnect()
-
-    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
-        await Request(scope, receive).body()
-
-    scope = http_scope("POST", headers=[(b"content-length", b"8")])
-    await build_middleware(reads, observer)(scope, client.receive, client.send)
-
-    assert [finished.status for finished in observer.finished] == [499]
-    assert observer.failures == []
-
-
-async def test_a_client_that_went_away_after_its_answer_got_its_answer() -> None:
+async def test_request_cancelled_by_server_is_recorded() -> None:
     observer = RecordingObserver()
     client = ASGIClient()
-
-    async def listens_on(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await PlainTextResponse("hello")(scope, receive, send)
-        assert await receive() == {"type": "http.disconnect"}
-
-    await build_middleware(listens_on, observer)(http_scope(), client.receive, client.send)
-
-    assert [finished.status for finished in observer.finished] == [200]
-
-
-async def test_a_request_that_the_server_stops_is_told() -> None:
-    observer = RecordingObserver()
-    client = ASGIClient()
-    is_running = asyncio.Event()
-
-    async def works(scope: Scope, receive: Receive, send: Send) -> None:
-        is_running.set()
-        await asyncio.Event().wait()
-
+    app = BlockingApp()
     request = asyncio.create_task(
-        build_middleware(works, observer)(http_scope(), client.receive, client.send)
+        build_middleware(app, observer)(http_scope(), client.receive, client.send)
     )
-    await is_running.wait()
+    await app.is_running.wait()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
 
-    assert [finished.status for finished in observer.finished] == [500]
+    assert [record.status for record in observer.finished] == [500]
 
 
-async def test_the_state_of_the_server_is_seen_and_not_changed() -> None:
-    state = {"database": "opened once"}
-    scope = {**http_scope(), "state": state}
-    seen: list[object] = []
+async def test_disconnect_during_body_is_recorded_as_499() -> None:
+    observer = RecordingObserver()
+    client = ASGIClient(b"half")
+    client.disconnect()
+
+    async def read_body(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+
+    scope = http_scope("POST", headers=[(b"content-length", b"8")])
+    await build_middleware(read_body, observer)(scope, client.receive, client.send)
+
+    assert [record.status for record in observer.finished] == [499]
+    assert observer.failures == []
+
+
+async def test_disconnect_after_response_keeps_status() -> None:
+    observer = RecordingObserver()
     client = ASGIClient()
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(scope["state"]["database"])
+    async def receive_after_response(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await PlainTextResponse("hello")(scope, receive, send)
+        assert await receive() == {"type": "http.disconnect"}
+
+    await build_middleware(receive_after_response, observer)(
+        http_scope(), client.receive, client.send
+    )
+
+    assert [record.status for record in observer.finished] == [200]
+
+
+async def test_lifespan_state_is_passed_on_unchanged() -> None:
+    state = {"database": "opened once"}
+    scope = {**http_scope(), "state": state}
+    databases: list[object] = []
+    client = ASGIClient()
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        databases.append(scope["state"]["database"])
         await PlainTextResponse("hello")(scope, receive, send)
 
-    await build_middleware(door, RecordingObserver())(scope, client.receive, client.send)
+    await build_middleware(api, RecordingObserver())(scope, client.receive, client.send)
 
-    assert seen == ["opened once"]
+    assert databases == ["opened once"]
     assert state == {"database": "opened once"}
 
 
-async def test_a_quick_request_is_no_work_for_the_garbage_collector() -> None:
+async def test_quick_request_leaves_no_reference_cycle() -> None:
     client = ASGIClient()
-    answers = build_middleware(PlainTextResponse("hello"), RecordingObserver())
+    app = build_middleware(PlainTextResponse("hello"), RecordingObserver())
     gc.collect()
     gc.disable()
     try:
-        await answers(http_scope(), client.receive, client.send)
+        await app(http_scope(), client.receive, client.send)
         assert gc.collect() == 0
     finally:
         gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_scopes_pass_through_untold(kind: str) -> None:
+async def test_other_scopes_are_not_recorded(kind: str) -> None:
     observer = RecordingObserver()
     passed: list[object] = []
     client = ASGIClient()
@@ -353,8 +347,8 @@ async def test_other_scopes_pass_through_untold(kind: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         passed.extend((scope, receive, send))
 
-    requests = build_middleware(app, observer, origins=["*"], timeout=LONG_TIMEOUT)
-    await requests({"type": kind}, client.receive, client.send)
+    middleware = build_middleware(app, observer, origins=["*"], timeout=LONG_TIMEOUT)
+    await middleware({"type": kind}, client.receive, client.send)
 
     assert passed == [{"type": kind}, client.receive, client.send]
     assert (observer.started, observer.finished) == (0, [])

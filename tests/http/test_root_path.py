@@ -1,4 +1,4 @@
-"""A path prefix, stripped by the proxy or not: what is behind sees the same in both cases."""
+"""A path prefix: the app sees the same path whether or not the proxy strips it."""
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -7,39 +7,39 @@ from app.http.root_path import RootPathMiddleware
 from tests.http import asgi
 
 
-async def seen(scope: Scope, root_path: str) -> Scope:
-    """The scope that an app under this root path is called with."""
+async def scope_under(scope: Scope, root_path: str) -> Scope:
+    """The scope that an app under this root path receives."""
     scopes: list[Scope] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def capture_scope(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
 
-    caller = asgi.ASGIClient()
-    await RootPathMiddleware(app, root_path=root_path)(scope, caller.receive, caller.send)
+    client = asgi.ASGIClient()
+    await RootPathMiddleware(capture_scope, root_path=root_path)(scope, client.receive, client.send)
     return scopes[0]
 
 
 @pytest.mark.parametrize(
-    ("path", "path_seen"),
+    ("path", "full_path"),
     [
         ("/posts", "/results/posts"),
         ("/results/posts", "/results/posts"),
-        ("/results", "/results"),
+        ("/results", "/results/"),
         ("/resultsX", "/results/resultsX"),
         ("/", "/results/"),
     ],
 )
-async def test_every_path_has_the_prefix_once(path: str, path_seen: str) -> None:
-    asked = asgi.http_scope(path=path)
+async def test_every_path_gets_prefix_once(path: str, full_path: str) -> None:
+    original = asgi.http_scope(path=path)
     for type_ in ("http", "websocket"):
-        scope = await seen({**asked, "type": type_}, "/results")
-        assert scope == {**asked, "type": type_, "path": path_seen, "root_path": "/results"}
+        scope = await scope_under({**original, "type": type_}, "/results")
+        assert scope == {**original, "type": type_, "path": full_path, "root_path": "/results"}
 
 
-async def test_without_a_prefix_nothing_changes() -> None:
-    asked = asgi.http_scope(path="/posts")
-    assert await seen(asked, "") == asked
+async def test_empty_prefix_changes_nothing() -> None:
+    original = asgi.http_scope(path="/posts")
+    assert await scope_under(original, "") == original
 
 
-async def test_what_has_no_path_is_passed_on() -> None:
-    assert await seen({"type": "lifespan"}, "/results") == {"type": "lifespan"}
+async def test_lifespan_scope_is_passed_on() -> None:
+    assert await scope_under({"type": "lifespan"}, "/results") == {"type": "lifespan"}

@@ -1,4 +1,4 @@
-"""Deadlines and clients that leave, on hand-driven ASGI; nothing here waits for a real deadline."""
+"""Timeouts and disconnects, with ASGI test doubles and mostly virtual time."""
 
 import asyncio
 import json
@@ -18,81 +18,58 @@ from tests.http.asgi import (
     LONG_TIMEOUT,
     NO_TIME,
     ASGIClient,
+    BlockingApp,
     VirtualTimeLoop,
     http_scope,
     render_error,
 )
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
-TOO_LATE = {
+TIMEOUT_RESPONSE = {
     "code": "service_unavailable",
-    "message": "No answer within 0 s; the request was given up.",
+    "message": "The request timed out after 0 s.",
     "id": "0000cafe",
 }
 
 
-class Work:
-    """An app that works until it is cancelled, and notes what happened to it."""
-
-    def __init__(self, *, starts_response: bool = False) -> None:
-        self.starts_response = starts_response
-        self.is_running = asyncio.Event()
-        self.was_cancelled = False
-        self.cleaned_up = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.starts_response:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"beginning", "more_body": True})
-        self.is_running.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.was_cancelled = True
-            raise
-        finally:
-            await asyncio.sleep(0)
-            self.cleaned_up.set()
-
-
-def deadline(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
+def with_timeout(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
     return RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
 
 
-async def test_an_answer_in_time_goes_through_unchanged() -> None:
+async def test_response_in_time_is_unchanged() -> None:
     client = ASGIClient()
 
-    await deadline(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
+    await with_timeout(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
 
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"hello", True)
 
 
-async def test_after_the_deadline_the_work_is_cancelled_and_the_client_told() -> None:
+async def test_timeout_cancels_app_and_responds_503() -> None:
     client = ASGIClient()
-    work = Work()
+    app = BlockingApp()
     scope = http_scope()
 
-    await deadline(work, NO_TIME)(scope, client.receive, client.send)
+    await with_timeout(app, NO_TIME)(scope, client.receive, client.send)
 
-    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+    assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
     assert (b"retry-after", b"5") in client.sent[0]["headers"]
-    assert work.was_cancelled
-    assert work.cleaned_up.is_set()
+    assert app.was_cancelled
+    assert app.cleaned_up.is_set()
     assert request_state(scope)["error_codes"] == ["service_unavailable"]
 
 
-async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() -> None:
+async def test_timeout_response_does_not_wait_for_cleanup() -> None:
     client = ASGIClient()
     clean_up = asyncio.Event()
 
-    async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
+    async def clean_up_slowly(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await clean_up.wait()
 
     request = asyncio.create_task(
-        deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, client.send)
+        with_timeout(clean_up_slowly, NO_TIME)(http_scope(), client.receive, client.send)
     )
     await client.has_response.wait()
 
@@ -102,11 +79,11 @@ async def test_the_answer_after_the_deadline_does_not_wait_for_the_clean_up() ->
     await request
 
 
-async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
+async def test_cleanup_is_not_cancelled() -> None:
     client = ASGIClient()
     cleaned_up = []
 
-    async def slow_to_clean_up(scope: Scope, receive: Receive, send: Send) -> None:
+    async def clean_up_slowly(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -118,122 +95,124 @@ async def test_the_clean_up_is_not_cancelled_in_its_turn() -> None:
         await asyncio.sleep(0.001)
         await client.send(message)
 
-    await deadline(slow_to_clean_up, NO_TIME)(http_scope(), client.receive, send_slowly)
+    await with_timeout(clean_up_slowly, NO_TIME)(http_scope(), client.receive, send_slowly)
 
     assert cleaned_up == [True]
 
 
-async def test_what_an_app_sends_after_it_was_given_up_is_dropped() -> None:
+async def test_messages_after_timeout_are_dropped() -> None:
     client = ASGIClient()
 
-    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+    async def ignore_cancellation(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             await PlainTextResponse("too late")(scope, receive, send)
 
-    await deadline(stubborn, NO_TIME)(http_scope(), client.receive, client.send)
+    await with_timeout(ignore_cancellation, NO_TIME)(http_scope(), client.receive, client.send)
 
-    assert (client.status, json.loads(client.body)) == (503, TOO_LATE)
+    assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
 
 
-async def test_a_started_response_is_left_incomplete_after_the_deadline() -> None:
+async def test_timeout_leaves_started_response_incomplete() -> None:
     client = ASGIClient()
-    work = Work(starts_response=True)
+    app = BlockingApp(starts_response=True)
 
-    await deadline(work, NO_TIME)(http_scope(), client.receive, client.send)
+    await with_timeout(app, NO_TIME)(http_scope(), client.receive, client.send)
 
-    assert work.was_cancelled
+    assert app.was_cancelled
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"beginning", False)
 
 
-async def test_a_failure_while_cleaning_up_is_not_lost() -> None:
+async def test_exception_during_cleanup_propagates() -> None:
     client = ASGIClient()
 
-    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            raise LookupError("the clean-up failed")
+            raise LookupError("cleanup failed")
 
-    with pytest.raises(LookupError, match="the clean-up failed"):
-        await deadline(fails, NO_TIME)(http_scope(), client.receive, client.send)
+    with pytest.raises(LookupError, match="cleanup failed"):
+        await with_timeout(failing_app, NO_TIME)(http_scope(), client.receive, client.send)
 
     assert client.status == 503
 
 
-async def test_a_lifted_deadline_does_not_end_the_work() -> None:
+async def test_disabled_timeout_does_not_cancel() -> None:
     client = ASGIClient()
 
-    async def stays_open(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond_slowly(scope: Scope, receive: Receive, send: Send) -> None:
         request_state(scope)["disable_timeout"]()
         await asyncio.sleep(0.01)
-        await PlainTextResponse("in my own time")(scope, receive, send)
+        await PlainTextResponse("hello")(scope, receive, send)
 
-    await deadline(stays_open, timedelta(milliseconds=1))(http_scope(), client.receive, client.send)
+    await with_timeout(respond_slowly, timedelta(milliseconds=1))(
+        http_scope(), client.receive, client.send
+    )
 
-    assert (client.status, client.body) == (200, b"in my own time")
+    assert (client.status, client.body) == (200, b"hello")
 
 
-async def test_a_client_that_leaves_ends_the_work_that_answers_it() -> None:
+async def test_disconnect_cancels_app() -> None:
     client = ASGIClient()
-    work = Work()
-    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
-    await work.is_running.wait()
+    app = BlockingApp()
+    request = asyncio.create_task(with_timeout(app)(http_scope(), client.receive, client.send))
+    await app.is_running.wait()
 
     client.disconnect()
     await request
 
-    assert work.was_cancelled
-    assert work.cleaned_up.is_set()
+    assert app.was_cancelled
+    assert app.cleaned_up.is_set()
     assert client.sent == []
 
 
-async def test_a_client_that_leaves_ends_a_lifted_deadline_as_well() -> None:
+async def test_disconnect_cancels_app_with_disabled_timeout() -> None:
     client = ASGIClient()
-    work = Work(starts_response=True)
+    app = BlockingApp(starts_response=True)
     scope = http_scope()
-    request = asyncio.create_task(deadline(work)(scope, client.receive, client.send))
-    await work.is_running.wait()
+    request = asyncio.create_task(with_timeout(app)(scope, client.receive, client.send))
+    await app.is_running.wait()
     request_state(scope)["disable_timeout"]()
 
     client.disconnect()
     await request
 
-    assert work.was_cancelled
+    assert app.was_cancelled
     assert client.body == b"beginning"
 
 
-async def test_a_client_that_leaves_after_sending_a_body_ends_the_work() -> None:
+async def test_disconnect_after_body_cancels_app() -> None:
     client = ASGIClient(b"half", b"half")
-    work = Work()
+    app = BlockingApp()
 
-    async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
+    async def read_body_first(scope: Scope, receive: Receive, send: Send) -> None:
         assert await Request(scope, receive).body() == b"halfhalf"
-        await work(scope, receive, send)
+        await app(scope, receive, send)
 
     scope = http_scope("POST", headers=WITH_BODY)
-    request = asyncio.create_task(deadline(reads_first)(scope, client.receive, client.send))
-    await work.is_running.wait()
+    request = asyncio.create_task(with_timeout(read_body_first)(scope, client.receive, client.send))
+    await app.is_running.wait()
 
     client.disconnect()
     await request
 
-    assert work.was_cancelled
+    assert app.was_cancelled
 
 
-async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
+async def test_app_receives_every_message_then_disconnect() -> None:
     client = ASGIClient(b"one", b"two", b"three")
     received: list[Message] = []
 
-    async def listens(scope: Scope, receive: Receive, send: Send) -> None:
+    async def receive_all(scope: Scope, receive: Receive, send: Send) -> None:
         while not received or received[-1]["type"] != "http.disconnect":
             received.append(await receive())
             if len(received) == 3:
                 await PlainTextResponse("thank you")(scope, receive, send)
 
     scope = http_scope("POST", headers=WITH_BODY)
-    await deadline(listens)(scope, client.receive, client.send)
+    await with_timeout(receive_all)(scope, client.receive, client.send)
 
     assert received == [
         {"type": "http.request", "body": b"one", "more_body": True},
@@ -243,40 +222,29 @@ async def test_the_app_gets_every_message_and_the_disconnect_last() -> None:
     ]
 
 
-async def test_a_request_without_a_body_still_delivers_its_one_message() -> None:
-    client = ASGIClient()
+@pytest.mark.parametrize("pieces", [[], [b"un", b"announced"]])
+async def test_body_without_header_is_delivered(pieces: list[bytes]) -> None:
+    client = ASGIClient(*pieces)
 
-    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
-        body = await Request(scope, receive).body()
-        await PlainTextResponse(repr(body))(scope, receive, send)
-
-    await deadline(reads)(http_scope(), client.receive, client.send)
-
-    assert client.body == b"b''"
-
-
-async def test_a_body_that_no_header_announces_is_delivered_whole() -> None:
-    client = ASGIClient(b"un", b"announced")
-
-    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
 
-    await deadline(reads)(http_scope("POST"), client.receive, client.send)
+    await with_timeout(echo)(http_scope("POST"), client.receive, client.send)
 
-    assert client.body == b"unannounced"
+    assert client.body == b"".join(pieces)
 
 
-async def test_a_body_is_not_read_for_an_app_that_does_not_ask_for_it() -> None:
+async def test_body_is_read_on_demand_only() -> None:
     client = ASGIClient(b"never", b"read")
     scope = http_scope("POST", headers=[(b"content-length", b"9")])
 
-    await deadline(PlainTextResponse("refused"))(scope, client.receive, client.send)
+    await with_timeout(PlainTextResponse("refused"))(scope, client.receive, client.send)
 
     assert client.body == b"refused"
     assert client.pieces_taken == 0
 
 
-async def test_a_body_that_never_ends_meets_the_deadline() -> None:
+async def test_endless_body_times_out() -> None:
     client = ASGIClient(b"first", b"never sent")
     scope = http_scope("POST", headers=WITH_BODY)
 
@@ -285,89 +253,91 @@ async def test_a_body_that_never_ends_meets_the_deadline() -> None:
             await asyncio.Event().wait()
         return await client.receive()
 
-    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+    async def read_body(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
 
-    await deadline(reads, timedelta(milliseconds=1))(scope, receive, client.send)
+    await with_timeout(read_body, timedelta(milliseconds=1))(scope, receive, client.send)
 
     assert client.status == 503
 
 
-async def test_a_streamed_answer_is_delivered_whole() -> None:
+async def test_streamed_response_is_delivered() -> None:
     client = ASGIClient()
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in (b"a", b"b", b"c"):
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in (b"a", b"b", b"c"):
             await asyncio.sleep(0)
-            yield piece
+            yield chunk
 
-    await deadline(StreamingResponse(pieces()))(http_scope(), client.receive, client.send)
+    await with_timeout(StreamingResponse(chunks()))(http_scope(), client.receive, client.send)
 
     assert (client.body, client.has_response.is_set()) == (b"abc", True)
 
 
-async def test_work_after_a_complete_answer_is_not_disturbed() -> None:
+async def test_background_task_is_not_cancelled() -> None:
     client = ASGIClient()
     finished = []
 
-    async def afterwards() -> None:
+    async def background_work() -> None:
         for _ in range(5):
             await asyncio.sleep(0.002)
         finished.append(client.has_response.is_set())
 
-    response = PlainTextResponse("done", background=BackgroundTask(afterwards))
-    await deadline(response, timedelta(milliseconds=5))(http_scope(), client.receive, client.send)
+    response = PlainTextResponse("done", background=BackgroundTask(background_work))
+    await with_timeout(response, timedelta(milliseconds=5))(
+        http_scope(), client.receive, client.send
+    )
 
     assert finished == [True]
 
 
-async def test_an_exception_of_the_app_comes_through() -> None:
+async def test_exception_of_app_propagates() -> None:
     client = ASGIClient()
 
-    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
-        raise LookupError("as it is")
+    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("failure")
 
-    with pytest.raises(LookupError, match="as it is"):
-        await deadline(fails)(http_scope(), client.receive, client.send)
+    with pytest.raises(LookupError, match="failure"):
+        await with_timeout(failing_app)(http_scope(), client.receive, client.send)
 
 
-async def test_work_that_is_cancelled_from_within_is_a_failure_and_no_end() -> None:
+async def test_app_that_cancels_itself_is_a_failure() -> None:
     client = ASGIClient()
 
-    async def cancels_itself(scope: Scope, receive: Receive, send: Send) -> None:
+    async def cancel_itself(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
 
-    with pytest.raises(RuntimeError, match="cancelled from within"):
-        await deadline(cancels_itself)(http_scope(), client.receive, client.send)
+    with pytest.raises(RuntimeError, match="cancelled by its own code"):
+        await with_timeout(cancel_itself)(http_scope(), client.receive, client.send)
 
 
-async def test_a_server_that_stops_the_request_stops_its_work() -> None:
+async def test_cancellation_by_server_cancels_app() -> None:
     client = ASGIClient()
-    work = Work()
-    request = asyncio.create_task(deadline(work)(http_scope(), client.receive, client.send))
-    await work.is_running.wait()
+    app = BlockingApp()
+    request = asyncio.create_task(with_timeout(app)(http_scope(), client.receive, client.send))
+    await app.is_running.wait()
 
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
 
-    assert work.was_cancelled
-    assert work.cleaned_up.is_set()
+    assert app.was_cancelled
+    assert app.cleaned_up.is_set()
 
 
 @pytest.mark.parametrize("headers", [[], WITH_BODY])
-async def test_nothing_is_left_running_after_a_request(headers: list[tuple[bytes, bytes]]) -> None:
+async def test_no_task_remains_after_request(headers: list[tuple[bytes, bytes]]) -> None:
     client = ASGIClient()
     before = asyncio.all_tasks()
 
     scope = http_scope("POST", headers=headers)
-    await deadline(PlainTextResponse("hello"))(scope, client.receive, client.send)
+    await with_timeout(PlainTextResponse("hello"))(scope, client.receive, client.send)
 
     assert asyncio.all_tasks() == before
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_scopes_pass_through(kind: str) -> None:
+async def test_other_scopes_are_passed_on(kind: str) -> None:
     client = ASGIClient()
     passed: list[object] = []
 
@@ -375,12 +345,12 @@ async def test_other_scopes_pass_through(kind: str) -> None:
         passed.extend((scope, receive, send))
 
     scope = {"type": kind}
-    await deadline(app, NO_TIME)(scope, client.receive, client.send)
+    await with_timeout(app, NO_TIME)(scope, client.receive, client.send)
 
     assert passed == [{"type": kind}, client.receive, client.send]
 
 
-def answering_after(seconds: float) -> ASGIApp:
+def delayed_app(seconds: float) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(seconds)
         await PlainTextResponse("hello")(scope, receive, send)
@@ -388,16 +358,16 @@ def answering_after(seconds: float) -> ASGIApp:
     return app
 
 
-async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float]:
-    """The status, and at which second of the loop it was there; the request begins after some."""
-    await asyncio.sleep(after)
+async def response_time(app: ASGIApp, *, start_delay: float = 0) -> tuple[int | None, float]:
+    """Status of a request that starts after `start_delay`, and the loop time of its response."""
+    await asyncio.sleep(start_delay)
     client = ASGIClient()
     await app(http_scope(), client.receive, client.send)
     return client.status, round(asyncio.get_running_loop().time(), 6)
 
 
 @pytest.mark.parametrize(
-    ("timeout", "works_for", "expected"),
+    ("timeout", "duration", "expected"),
     [
         (0.1, 0.099, (200, 0.099)),
         (0.1, 0.101, (503, 0.1)),
@@ -407,106 +377,106 @@ async def answered(app: ASGIApp, *, after: float = 0) -> tuple[int | None, float
         (30, 0.001, (200, 0.001)),
     ],
 )
-def test_an_answer_has_until_the_deadline_and_no_longer(
-    timeout: float, works_for: float, expected: tuple[int, float]
+def test_response_must_complete_within_timeout(
+    timeout: float, duration: float, expected: tuple[int, float]
 ) -> None:
-    app = deadline(answering_after(works_for), timedelta(seconds=timeout))
+    app = with_timeout(delayed_app(duration), timedelta(seconds=timeout))
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(answered(app)) == expected
+        assert runner.run(response_time(app)) == expected
 
 
-def test_each_of_many_requests_has_its_own_deadline() -> None:
-    app = deadline(answering_after(1), timedelta(seconds=0.5))
+def test_concurrent_requests_have_separate_timeouts() -> None:
+    app = with_timeout(delayed_app(1), timedelta(seconds=0.5))
     starts = [number * 0.007 for number in range(100)]
 
-    async def all_at_once() -> list[tuple[int | None, float]]:
-        return await asyncio.gather(*(answered(app, after=start) for start in starts))
+    async def run_concurrently() -> list[tuple[int | None, float]]:
+        return await asyncio.gather(*(response_time(app, start_delay=start) for start in starts))
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(all_at_once()) == [(503, round(start + 0.5, 6)) for start in starts]
+        assert runner.run(run_concurrently()) == [(503, round(start + 0.5, 6)) for start in starts]
 
 
-def test_quick_requests_have_one_timer_among_them_and_none_afterwards() -> None:
-    app = deadline(PlainTextResponse("hello"))
-    hourglass = VirtualTimeLoop()
+def test_quick_requests_share_one_timer() -> None:
+    app = with_timeout(PlainTextResponse("hello"))
+    loop = VirtualTimeLoop()
 
-    async def one_after_another() -> None:
+    async def run_sequentially() -> None:
         for _ in range(1000):
-            assert await answered(app) == (200, 0)
-        assert hourglass.timers == 1
-        await asyncio.sleep(10)  # which sets another
+            assert await response_time(app) == (200, 0)
+        assert loop.timers == 1
+        await asyncio.sleep(10)  # sets a timer of its own
 
-    with asyncio.Runner(loop_factory=lambda: hourglass) as runner:
-        runner.run(one_after_another())
-    assert hourglass.timers == 2
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(run_sequentially())
+    assert loop.timers == 2
 
 
-def test_a_client_that_left_is_noticed_as_soon_as_its_request_is_not_quick() -> None:
+def test_disconnect_is_noticed_after_slow_threshold() -> None:
     client = ASGIClient()
-    client_left_at = 0.005
-    work = Work()
+    disconnected_at = 0.005
+    app = BlockingApp()
 
-    async def leaves() -> float:
+    async def disconnect_early() -> float:
         loop = asyncio.get_running_loop()
-        loop.call_later(client_left_at, client.disconnect)
-        await deadline(work)(http_scope(), client.receive, client.send)
+        loop.call_later(disconnected_at, client.disconnect)
+        await with_timeout(app)(http_scope(), client.receive, client.send)
         return loop.time()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(leaves()) == 0.02
-    assert work.was_cancelled
+        assert runner.run(disconnect_early()) == 0.02
+    assert app.was_cancelled
 
 
-def test_a_client_is_watched_from_the_end_of_its_body_on_however_slowly_that_comes() -> None:
+def test_disconnect_is_noticed_after_slow_body() -> None:
     client = ASGIClient(b"half", b"half")
-    work = Work()
+    app = BlockingApp()
 
     async def receive() -> Message:
         await asyncio.sleep(0.3)
         return await client.receive()
 
-    async def reads_first(scope: Scope, receive: Receive, send: Send) -> None:
+    async def read_body_first(scope: Scope, receive: Receive, send: Send) -> None:
         assert await Request(scope, receive).body() == b"halfhalf"
         client.disconnect()
-        await work(scope, receive, send)
+        await app(scope, receive, send)
 
-    async def asks() -> float:
+    async def send_slow_body() -> float:
         scope = http_scope("POST", headers=WITH_BODY)
-        await deadline(reads_first)(scope, receive, client.send)
+        await with_timeout(read_body_first)(scope, receive, client.send)
         return round(asyncio.get_running_loop().time(), 6)
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(asks()) == 0.9
-    assert work.was_cancelled
+        assert runner.run(send_slow_body()) == 0.9
+    assert app.was_cancelled
 
 
-def test_requests_of_a_new_loop_have_deadlines_after_one_that_ended_in_the_middle() -> None:
-    app = deadline(answering_after(9), timedelta(seconds=0.1))
+def test_timeouts_work_after_event_loop_was_replaced() -> None:
+    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
 
-    async def begins_one() -> None:
-        request = asyncio.create_task(answered(app))
+    async def start_request() -> None:
+        request = asyncio.create_task(response_time(app))
         await asyncio.sleep(0.01)
         assert not request.done()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(begins_one())
+        runner.run(start_request())
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(answered(app)) == (503, 0.1)
+        assert runner.run(response_time(app)) == (503, 0.1)
 
 
-def test_two_loops_share_an_app_and_no_timer() -> None:
-    app = deadline(answering_after(9), timedelta(seconds=0.1))
+def test_event_loops_have_separate_timers() -> None:
+    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
 
     def statuses() -> list[int | None]:
-        async def both() -> list[int | None]:
-            found = await asyncio.gather(answered(app), answered(app, after=0.05))
-            return [status for status, _ in found]
+        async def run_both() -> list[int | None]:
+            results = await asyncio.gather(response_time(app), response_time(app, start_delay=0.05))
+            return [status for status, _ in results]
 
         with asyncio.Runner() as runner:
-            return runner.run(both())
+            return runner.run(run_both())
 
     with ThreadPoolExecutor() as threads:
-        assert [each.result() for each in [threads.submit(statuses) for _ in range(4)]] == (
+        assert [future.result() for future in [threads.submit(statuses) for _ in range(4)]] == (
             [[503, 503]] * 4
         )

@@ -1,4 +1,4 @@
-"""How WebSockets are ended, byte by byte, on a transport that does nothing. Real servers are elsewhere."""
+"""Closing of WebSockets, frame by frame, on a recording transport."""
 
 import asyncio
 from typing import Any
@@ -17,53 +17,53 @@ MAX_BYTES = 1000
 TOO_LARGE = (MAX_BYTES + 1) * b"x"
 CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 PING = Frame(Opcode.PING, b"")
-NO_TEXT = Frame(Opcode.TEXT, b"\xff\xfe")
-PLEASE_CLOSE = Frame(Opcode.TEXT, b"please close")
+INVALID_UTF8 = Frame(Opcode.TEXT, b"\xff\xfe")
+CLOSE_REQUEST = Frame(Opcode.TEXT, b"please close")
 
 
-class Recorder(asyncio.Transport):
-    """What is done with it, in order; what is written, a client has read."""
+class RecordingTransport(asyncio.Transport):
+    """Records its calls; a client receives immediately what is written."""
 
     def __init__(self, client: ClientProtocol) -> None:
         super().__init__()
         self._client = client
         self._is_closing = False
-        self.done: list[str] = []
+        self.calls: list[str] = []
 
     def write(self, data: Any) -> None:
-        if "write_eof" in self.done:
+        if "write_eof" in self.calls:
             raise RuntimeError("Cannot call write() after write_eof()")  # as asyncio does
         if data:
-            self.done.append("write")
+            self.calls.append("write")
             self._client.receive_data(bytes(data))
 
     def write_eof(self) -> None:
-        self.done.append("write_eof")
+        self.calls.append("write_eof")
 
     def pause_reading(self) -> None:
-        self.done.append("pause_reading")
+        self.calls.append("pause_reading")
 
     def resume_reading(self) -> None:
-        self.done.append("resume_reading")
+        self.calls.append("resume_reading")
 
     def close(self) -> None:
         self._is_closing = True
-        self.done.append("close")
+        self.calls.append("close")
 
     def abort(self) -> None:
         self._is_closing = True
-        self.done.append("abort")
+        self.calls.append("abort")
 
     def is_closing(self) -> bool:
         return self._is_closing
 
 
-class Pair:
-    """A client, and the protocol of the server that it has opened a WebSocket to."""
+class ConnectedPair:
+    """A client, and the server protocol of its WebSocket."""
 
     def __init__(self) -> None:
-        self.heard: list[Message] = []
-        """By the app."""
+        self.received: list[Message] = []
+        """Messages that the app received."""
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -73,7 +73,7 @@ class Pair:
         )
         config.load()
         self.client = ClientProtocol(parse_uri("ws://test/graphql"))
-        self.transport = Recorder(self.client)
+        self.transport = RecordingTransport(self.client)
         self.server = WebSocketProtocol(config, ServerState(), {})
         self.server.connection_made(self.transport)
 
@@ -82,122 +82,131 @@ class Pair:
         await send({"type": "websocket.accept"})
         while True:
             message = await receive()
-            self.heard.append(message)
+            self.received.append(message)
             if message["type"] == "websocket.disconnect":
                 return
             await send({"type": "websocket.close", "code": 4400})
 
     async def send(self, *frames: Frame) -> None:
-        """As one piece, and give the app its turn."""
+        """Send frames in one piece, and let the app run."""
         self.server.data_received(
-            b"".join(each.serialize(mask=True, extensions=[]) for each in frames)
+            b"".join(frame.serialize(mask=True, extensions=[]) for frame in frames)
         )
-        await turns()
+        await run_loop_iterations()
 
     @property
     def close_code(self) -> int | None:
-        """That the client was told."""
+        """Close code that the client received."""
         close = self.client.close_rcvd
         return None if close is None else close.code
 
-    def lose(self) -> None:
-        """What a transport says at its end."""
+    def lose_connection(self) -> None:
+        """Report the end of the transport to the server."""
         self.server.connection_lost(None)
 
 
-async def turns() -> None:
+async def run_loop_iterations() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-async def pair(anyio_backend: str) -> Pair:
-    """Whose handshake is over."""
-    pair = Pair()
-    pair.client.send_request(pair.client.connect())
-    pair.server.data_received(b"".join(pair.client.data_to_send()))
-    await turns()
-    assert pair.client.handshake_exc is None
-    pair.transport.done.clear()
-    return pair
+async def pair(anyio_backend: str) -> ConnectedPair:
+    """A pair after its handshake."""
+    new_pair = ConnectedPair()
+    new_pair.client.send_request(new_pair.client.connect())
+    new_pair.server.data_received(b"".join(new_pair.client.data_to_send()))
+    await run_loop_iterations()
+    assert new_pair.client.handshake_exc is None
+    new_pair.transport.calls.clear()
+    return new_pair
 
 
-async def test_after_a_frame_that_is_too_large_the_rest_is_read_and_forgotten(pair: Pair) -> None:
+async def test_oversized_frame_closes_and_drains_connection(
+    pair: ConnectedPair,
+) -> None:
     pair.server.close_timeout = 0.05
-    whole = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
-    pair.server.data_received(whole[:500])
-    await turns()
-    in_order = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.done) == (1009, in_order)
-    pair.server.data_received(whole[500:])
-    await pair.send(PLEASE_CLOSE, PING, NO_TEXT, CLOSE)
-    assert pair.transport.done == in_order
-    assert [(each["type"], each["code"]) for each in pair.heard] == [("websocket.disconnect", 1009)]
+    data = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
+    pair.server.data_received(data[:500])
+    await run_loop_iterations()
+    closing_calls = ["write", "write_eof", "resume_reading"]
+    assert (pair.close_code, pair.transport.calls) == (1009, closing_calls)
+    pair.server.data_received(data[500:])
+    await pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
+    assert pair.transport.calls == closing_calls
+    assert [(message["type"], message["code"]) for message in pair.received] == [
+        ("websocket.disconnect", 1009)
+    ]
     await asyncio.sleep(0.1)
-    assert pair.transport.done == [*in_order, "abort"]
+    assert pair.transport.calls == [*closing_calls, "abort"]
 
 
-async def test_who_closes_their_side_is_not_waited_for(pair: Pair) -> None:
+async def test_closed_connection_is_not_aborted(pair: ConnectedPair) -> None:
     pair.server.close_timeout = 0.05
     await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
-    pair.lose()
+    pair.lose_connection()
     await asyncio.sleep(0.1)
-    assert "abort" not in pair.transport.done
+    assert "abort" not in pair.transport.calls
 
 
 @pytest.mark.parametrize(
-    ("others", "code"), [((), 1007), ((PING,), 1007), ((PLEASE_CLOSE,), 1007), ((CLOSE,), 1000)]
+    ("more_frames", "code"),
+    [((), 1007), ((PING,), 1007), ((CLOSE_REQUEST,), 1007), ((CLOSE,), 1000)],
 )
-async def test_what_comes_along_with_what_cannot_be_read_does_no_harm(
-    pair: Pair, others: tuple[Frame, ...], code: int
+async def test_frames_after_unreadable_data_are_ignored(
+    pair: ConnectedPair, more_frames: tuple[Frame, ...], code: int
 ) -> None:
-    await pair.send(NO_TEXT, *others)
-    assert (pair.close_code, pair.transport.done) == (
+    await pair.send(INVALID_UTF8, *more_frames)
+    assert (pair.close_code, pair.transport.calls) == (
         code,
         ["write", "write_eof", "resume_reading"],
     )
-    assert [each["type"] for each in pair.heard] == ["websocket.disconnect"]
+    assert [message["type"] for message in pair.received] == ["websocket.disconnect"]
 
 
-async def test_at_a_stop_a_client_is_told_and_then_cut_off(pair: Pair) -> None:
+async def test_shutdown_closes_with_1012_then_aborts(pair: ConnectedPair) -> None:
     pair.server.start_keepalive()
     pair.server.shutdown()
-    await turns()
-    in_order = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.done) == (1012, in_order)
-    assert [each["code"] for each in pair.heard] == [1012]
+    await run_loop_iterations()
+    closing_calls = ["write", "write_eof", "resume_reading"]
+    assert (pair.close_code, pair.transport.calls) == (1012, closing_calls)
+    assert [message["code"] for message in pair.received] == [1012]
     assert pair.server.ping_timer is None
-    await pair.send(PLEASE_CLOSE, PING)
-    assert pair.transport.done == in_order
+    await pair.send(CLOSE_REQUEST, PING)
+    assert pair.transport.calls == closing_calls
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*in_order, "abort"]
+    assert pair.transport.calls == [*closing_calls, "abort"]
 
 
-async def test_a_stop_leaves_a_client_alone_that_is_closing(pair: Pair) -> None:
-    """Its answer may wait for room in its buffers, and then the connection is still there."""
+async def test_shutdown_waits_for_client_that_is_closing(pair: ConnectedPair) -> None:
+    """Its close frame may still be in a buffer, while the connection is open."""
     await pair.send(CLOSE)
-    before = list(pair.transport.done)
+    before = list(pair.transport.calls)
     assert (pair.close_code, set(before)) == (1000, {"write", "close"})
     pair.server.shutdown()
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*before, "abort"]
+    assert pair.transport.calls == [*before, "abort"]
 
 
-async def test_a_stop_lets_a_client_read_why_the_app_has_closed(pair: Pair) -> None:
-    await pair.send(PLEASE_CLOSE)
+async def test_shutdown_keeps_close_code_of_app(
+    pair: ConnectedPair,
+) -> None:
+    await pair.send(CLOSE_REQUEST)
     assert pair.close_code == 4400
-    before = list(pair.transport.done)
+    before = list(pair.transport.calls)
     pair.server.shutdown()
-    await turns()
-    assert pair.transport.done == before
+    await run_loop_iterations()
+    assert pair.transport.calls == before
     await asyncio.sleep(1.2)
-    assert pair.transport.done == [*before, "abort"]
+    assert pair.transport.calls == [*before, "abort"]
 
 
-async def test_what_is_too_large_ends_the_wait_for_the_clients_answer(pair: Pair) -> None:
-    await pair.send(PLEASE_CLOSE)
-    first = pair.server.close_timer
-    assert first is not None
+async def test_oversized_frame_cancels_close_timer(
+    pair: ConnectedPair,
+) -> None:
+    await pair.send(CLOSE_REQUEST)
+    close_timer = pair.server.close_timer
+    assert close_timer is not None
     await pair.send(Frame(Opcode.TEXT, TOO_LARGE))
-    assert first.cancelled()
+    assert close_timer.cancelled()
     assert pair.close_code == 4400

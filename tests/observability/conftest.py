@@ -1,4 +1,4 @@
-"""Puts the logging of the process back after each test here. Nothing else."""
+"""Restores the logging configuration of the process after each test."""
 
 import logging
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ import structlog
 @pytest.fixture(autouse=True)
 def restore_logging() -> Iterator[None]:
     names = ("", "app", "alembic", "uvicorn", "uvicorn.error", "uvicorn.access")
-    before = [
+    original = [
         (logger, logger.level, logger.handlers[:], logger.propagate, logger.disabled)
         for logger in map(logging.getLogger, names)
     ]
     configuration = structlog.get_config()
     yield
-    for logger, level, handlers, propagate, disabled in before:
+    for logger, level, handlers, propagate, disabled in original:
         logger.setLevel(level)
         logger.handlers[:] = handlers
         logger.propagate = propagate

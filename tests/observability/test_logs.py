@@ -1,4 +1,4 @@
-"""The form of log lines, whoever writes them, and what never stands in one."""
+"""Format of log lines, and what they never contain."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from tests.factories import NOW, add_workspace
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
@@ -27,34 +27,34 @@ def without_time(line: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in line.items() if name != "timestamp"}
 
 
-def test_our_lines_are_json_objects(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_json_objects(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
-    structlog.stdlib.get_logger("app.db").info("migrated", revision="0001", name="Zoë\n")
+    structlog.stdlib.get_logger("app.db").info("database migrated", revision="0001", name="Zoë\n")
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert list(line) == ["timestamp", "level", "logger", "event", "revision", "name"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line["timestamp"]))
     assert without_time(line) == {
         "level": "info",
         "logger": "app.db",
-        "event": "migrated",
+        "event": "database migrated",
         "revision": "0001",
         "name": "Zoë\n",
     }
 
 
-def test_lines_of_libraries_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_libraries_have_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     logging.getLogger("uvicorn.error").info("Started server process [%d]", 42)
     logging.getLogger("apscheduler").warning("Late")
 
-    assert [without_time(line) for line in lines(capsys)] == [
+    assert [without_time(line) for line in log_lines(capsys)] == [
         {"level": "info", "logger": "uvicorn.error", "event": "Started server process [42]"},
         {"level": "warning", "logger": "apscheduler", "event": "Late"},
     ]
 
 
-def test_a_server_that_configured_its_own_logging_is_taken_over(
+def test_uvicorn_logging_is_replaced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     uvicorn.Config("app:nothing")
@@ -62,42 +62,40 @@ def test_a_server_that_configured_its_own_logging_is_taken_over(
     logging.getLogger("uvicorn.error").info("Started")
     logging.getLogger("uvicorn.access").info('127.0.0.1 - "GET /?key=secret HTTP/1.1" 200')
 
-    assert [line["event"] for line in lines(capsys)] == ["Started"]
+    assert [line["event"] for line in log_lines(capsys)] == ["Started"]
 
 
-def test_configuring_again_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_configuration_writes_lines_once(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "console")
     configure_logging("info", "json")
     structlog.stdlib.get_logger("app").info("once")
 
-    assert [line["event"] for line in lines(capsys)] == ["once"]
+    assert [line["event"] for line in log_lines(capsys)] == ["once"]
 
 
-def test_nothing_below_the_level_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_below_level_are_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("warning", "json")
     log = structlog.stdlib.get_logger("app")
     log.info("quiet")
     log.warning("loud")
     logging.getLogger("uvicorn.error").info("quiet")
 
-    assert [line["event"] for line in lines(capsys)] == ["loud"]
+    assert [line["event"] for line in log_lines(capsys)] == ["loud"]
 
 
 @pytest.mark.parametrize(
     "name", ["uvicorn.error", "sqlalchemy.engine", "aiosqlite", "asyncio", "alembic"]
 )
-def test_libraries_do_not_tell_their_data_at_debug(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_libraries_do_not_log_data_at_debug(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("debug", "json")
     logging.getLogger(name).debug("parameters: %s", ["content"])
     structlog.stdlib.get_logger("app").debug("ours")
 
-    assert [line["event"] for line in lines(capsys)] == ["ours"]
+    assert [line["event"] for line in log_lines(capsys)] == ["ours"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_is_written_without_the_values_of_variables(
+def test_traceback_has_no_variable_values(
     log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", log_format)
@@ -107,10 +105,10 @@ def test_a_traceback_is_written_without_the_values_of_variables(
     except LookupError as error:
         structlog.stdlib.get_logger("app").error("failed", exc_info=error)
 
-    written = capsys.readouterr().err
-    assert "Traceback (most recent call last)" in written
-    assert "LookupError: 7 letters" in written
-    assert password not in written
+    output = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in output
+    assert "LookupError: 7 letters" in output
+    assert password not in output
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -128,7 +126,7 @@ def test_a_traceback_is_written_without_the_values_of_variables(
         ("PbSb", "whsec_MfKQ9r8G-KYqr_Twj/PbSb+4e="),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(
+def test_secrets_are_redacted(
     log_format: str, secret: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", log_format)
@@ -138,38 +136,38 @@ def test_what_looks_like_a_secret_is_taken_out(
     except LookupError:
         logging.getLogger("library").exception("failed with %s", text)
 
-    written = capsys.readouterr().err
-    assert secret not in written
-    assert written.count("***") == 3
+    output = capsys.readouterr().err
+    assert secret not in output
+    assert output.count("***") == 3
 
 
-def test_ids_are_not_taken_for_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ids_are_not_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     structlog.stdlib.get_logger("app").info(
         "seen", post="f47ac10b-58cc-4372-a567-0e02b2c3d479", request_id="0000cafe"
     )
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert (line["post"], line["request_id"]) == (
         "f47ac10b-58cc-4372-a567-0e02b2c3d479",
         "0000cafe",
     )
 
 
-def test_lines_for_people_are_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_lines_are_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "console")
-    structlog.stdlib.get_logger("app").info("migrated", revision="0001")
+    structlog.stdlib.get_logger("app").info("database migrated", revision="0001")
 
-    written = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[info +\] migrated +\[app\] revision=0001\n",
-        written,
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[info +\] database migrated +\[app\] revision=0001\n",
+        output,
     )
 
 
 VALUES = {
     "id": uuid.uuid4(),
-    "name": "whispered",
+    "name": "confidential",
     "kind": "local",
     "event_seq": 0,
     "next_account_id": 1,
@@ -179,7 +177,7 @@ VALUES = {
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("violation", "names"),
     [
         ({"event_seq": -1}, {"sqlite": "ck_workspace_event_seq"}),
         ({"event_seq": None}, {"sqlite": "workspace.event_seq", "postgresql": "event_seq"}),
@@ -187,32 +185,32 @@ VALUES = {
     ],
     ids=["check", "not null", "unique"],
 )
-async def test_a_violated_constraint_is_logged_by_its_name_and_without_the_row(
+async def test_violated_constraint_is_logged_without_row(
     database: Database,
     engine: str,
-    wrong: dict[str, object],
-    named: dict[str, str],
+    violation: dict[str, object],
+    names: dict[str, str],
     log_format: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("info", log_format)
-    await add_workspace(database, name="whispered")
+    await add_workspace(database, name="confidential")
 
     async def work(session: WriteSession) -> None:
-        await session.execute(insert(Workspace).values(VALUES | wrong))
+        await session.execute(insert(Workspace).values(VALUES | violation))
 
-    with pytest.raises(IntegrityError) as violation:
+    with pytest.raises(IntegrityError) as caught:
         await database.write(work)
-    structlog.stdlib.get_logger("app").error("failed", exc_info=violation.value)
+    structlog.stdlib.get_logger("app").error("failed", exc_info=caught.value)
 
-    written = capsys.readouterr().err
-    assert "Traceback" in written
-    assert named.get(engine, named["sqlite"]) in written
-    assert "whispered" not in written
+    output = capsys.readouterr().err
+    assert "Traceback" in output
+    assert names.get(engine, names["sqlite"]) in output
+    assert "confidential" not in output
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-async def test_a_value_that_the_database_cannot_take_is_not_logged(
+async def test_rejected_value_is_not_logged(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", "console")
@@ -220,10 +218,10 @@ async def test_a_value_that_the_database_cannot_take_is_not_logged(
     async def work(session: WriteSession) -> None:
         await session.execute(text("SELECT CAST(:word AS uuid)"), {"word": VALUES["name"]})
 
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(DBAPIError) as caught:
         await database.write(work)
-    structlog.stdlib.get_logger("app").error("failed", exc_info=refused.value)
+    structlog.stdlib.get_logger("app").error("failed", exc_info=caught.value)
 
-    written = capsys.readouterr().err
-    assert "invalid input for query argument $1" in written
-    assert "whispered" not in written
+    output = capsys.readouterr().err
+    assert "invalid input for query argument $1" in output
+    assert "confidential" not in output

@@ -1,4 +1,4 @@
-"""The metrics of one app, and of several processes together."""
+"""Metrics of one app, and of several processes together."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
-WORKER = """
+WORKER_SCRIPT = """
 import os, sys
 from app.observability.metrics import Metrics, render_metrics
 metrics = Metrics()
@@ -20,10 +20,10 @@ for _ in range(int(sys.argv[1])):
         api="rest", route="/v1/posts", method="GET", status=200, seconds=0.02
     )
 metrics.request_started()
-if sys.argv[2] == "shows":
+if sys.argv[2] == "render":
     sys.stdout.buffer.write(render_metrics(metrics))
 sys.stdout.flush()
-os._exit(0)  # as if killed: what was in progress stays behind
+os._exit(0)  # like a kill: requests stay in progress
 """
 
 
@@ -35,29 +35,29 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def names(text: bytes) -> set[str]:
+def sample_names(text: bytes) -> set[str]:
     return {name for name, _ in samples(text)}
 
 
-def count(metrics: Metrics, **request: object) -> None:
-    facts = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
+def count_request(metrics: Metrics, **request: object) -> None:
+    defaults = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
     metrics.request_started()
-    metrics.request_finished(**{**facts, **request})  # type: ignore[arg-type]
+    metrics.request_finished(**{**defaults, **request})  # type: ignore[arg-type]
 
 
-def test_two_apps_in_one_process_count_for_themselves() -> None:
-    one, other = Metrics(), Metrics()
-    count(one)
+def test_apps_in_one_process_count_separately() -> None:
+    first, second = Metrics(), Metrics()
+    count_request(first)
 
     labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
-    counted = ("post_results_http_requests_total", frozenset(labels.items()))
-    assert samples(render_metrics(one))[counted] == 1
-    assert counted not in samples(render_metrics(other))
+    sample = ("post_results_http_requests_total", frozenset(labels.items()))
+    assert samples(render_metrics(first))[sample] == 1
+    assert sample not in samples(render_metrics(second))
 
 
-def test_requests_in_progress_are_those_that_started_and_did_not_finish() -> None:
+def test_requests_in_progress_are_counted() -> None:
     metrics = Metrics()
-    count(metrics)
+    count_request(metrics)
     metrics.request_started()
     metrics.request_started()
 
@@ -65,53 +65,53 @@ def test_requests_in_progress_are_those_that_started_and_did_not_finish() -> Non
     assert samples(render_metrics(metrics))[in_progress] == 2
 
 
-def test_refusals_for_a_rate_limit_are_counted() -> None:
+def test_rate_limited_requests_are_counted() -> None:
     metrics = Metrics()
-    count(metrics, status=429)
-    count(metrics, status=429, api=None)
-    count(metrics, status=401)
+    count_request(metrics, status=429)
+    count_request(metrics, status=429, api=None)
+    count_request(metrics, status=401)
 
-    found = samples(render_metrics(metrics))
+    values = samples(render_metrics(metrics))
     name = "post_results_rate_limited_requests_total"
-    assert found[name, frozenset({("api", "rest")})] == 1
-    assert found[name, frozenset({("api", "unmatched")})] == 1
+    assert values[name, frozenset({("api", "rest")})] == 1
+    assert values[name, frozenset({("api", "unmatched")})] == 1
 
 
-def test_whatever_a_caller_invents_falls_under_one_label() -> None:
+def test_client_chosen_values_share_one_label() -> None:
     metrics = Metrics()
     for number in range(100):
-        count(metrics, method=f"METHOD{number}", route=None)
+        count_request(metrics, method=f"METHOD{number}", route=None)
         metrics.operation_finished(f"type{number}", f"CODE{number}")
 
-    found = samples(render_metrics(metrics))
+    values = samples(render_metrics(metrics))
     labels = {"api": "rest", "route": "unmatched", "method": "other", "status": "2xx"}
-    assert found["post_results_http_requests_total", frozenset(labels.items())] == 100
+    assert values["post_results_http_requests_total", frozenset(labels.items())] == 100
     operation = frozenset({("type", "other"), ("code", "other")})
-    assert found["post_results_graphql_operations_total", operation] == 100
+    assert values["post_results_graphql_operations_total", operation] == 100
 
 
 @pytest.mark.parametrize(
     ("code", "label"),
-    [(None, "ok"), ("not_found", "not_found"), ("surprise", "other")],
+    [(None, "ok"), ("not_found", "not_found"), ("unknown", "other")],
 )
-def test_an_operation_has_the_code_of_its_error(code: str | None, label: str) -> None:
+def test_operation_is_counted_by_error_code(code: str | None, label: str) -> None:
     metrics = Metrics()
     metrics.operation_finished("mutation", code)
 
-    found = samples(render_metrics(metrics))
+    values = samples(render_metrics(metrics))
     labels = frozenset({("type", "mutation"), ("code", label)})
-    assert found["post_results_graphql_operations_total", labels] == 1
+    assert values["post_results_graphql_operations_total", labels] == 1
 
 
-def test_the_process_and_the_platform_are_described() -> None:
+def test_process_and_platform_metrics_are_included() -> None:
     text = render_metrics(Metrics())
 
-    assert {"process_resident_memory_bytes", "python_info"} <= names(text)
+    assert {"process_resident_memory_bytes", "python_info"} <= sample_names(text)
     assert METRICS_CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_what_is_overdue_is_shown_as_it_was_read_and_by_whichever_process(
+def test_overdue_gauge_is_current_and_not_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_shared: bool
 ) -> None:
     metrics = Metrics()
@@ -125,21 +125,21 @@ def test_what_is_overdue_is_shown_as_it_was_read_and_by_whichever_process(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_any_process_shows_the_sum_of_all(tmp_path: Path) -> None:
+def test_every_process_renders_sum_of_all(tmp_path: Path) -> None:
     def worker(requests: int, task: str) -> bytes:
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", WORKER, str(requests), task]
+        command = [sys.executable, "-c", WORKER_SCRIPT, str(requests), task]
         return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
 
-    worker(3, "dies")
-    worker(2, "dies")
-    found = samples(worker(1, "shows"))
+    worker(3, "exit")
+    worker(2, "exit")
+    values = samples(worker(1, "render"))
 
     labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
-    of_all = frozenset(labels.items())
-    assert found["post_results_http_requests_total", of_all] == 6
-    assert found["post_results_http_request_duration_seconds_count", of_all] == 6
-    # The dead workers' unfinished requests are gone; the living one has one.
-    assert found["post_results_http_requests_in_progress", frozenset()] == 1
-    assert "python_info" in {name for name, _ in found}
-    assert "process_resident_memory_bytes" not in {name for name, _ in found}
+    label_set = frozenset(labels.items())
+    assert values["post_results_http_requests_total", label_set] == 6
+    assert values["post_results_http_request_duration_seconds_count", label_set] == 6
+    # Unfinished requests of dead processes are gone; the living one has one.
+    assert values["post_results_http_requests_in_progress", frozenset()] == 1
+    assert "python_info" in {name for name, _ in values}
+    assert "process_resident_memory_bytes" not in {name for name, _ in values}

@@ -1,4 +1,4 @@
-"""The live line stays last, whatever else is written."""
+"""The status line stays below all other output."""
 
 import io
 import logging
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_line_is_drawn_over_the_one_before_and_cut() -> None:
+def test_line_replaces_previous_one_and_is_cut() -> None:
     terminal = Terminal()
     line = StatusLine(terminal)
     line.show("one")
@@ -25,7 +25,7 @@ def test_the_line_is_drawn_over_the_one_before_and_cut() -> None:
     assert terminal.getvalue() == f"{ERASE}one{ERASE}{'x' * 79}"
 
 
-def test_whatever_is_written_stands_above_it() -> None:
+def test_output_appears_above_line() -> None:
     terminal = Terminal()
     line = StatusLine(terminal)
     line.write("before\n")
@@ -40,23 +40,23 @@ def test_whatever_is_written_stands_above_it() -> None:
     )
 
 
-def test_log_lines_stand_above_it() -> None:
+def test_log_lines_appear_above_line() -> None:
     terminal = Terminal()
     with redirect_stderr(terminal):
         configure_logging("info", "json")
         with open_status_line() as line:
             assert line is not None
             line.show("one")
-            logging.getLogger("app").info("told")
+            logging.getLogger("app").info("first")
             assert sys.stderr is line
-        logging.getLogger("app").info("told later")
+        logging.getLogger("app").info("second")
 
-    first, second = terminal.getvalue().split('"event": "told"')
-    assert first.startswith(f'{ERASE}one{ERASE}{{"timestamp": ')
-    assert second.startswith(f'}}\n{ERASE}one\n{{"timestamp": ')
+    before, after = terminal.getvalue().split('"event": "first"')
+    assert before.startswith(f'{ERASE}one{ERASE}{{"timestamp": ')
+    assert after.startswith(f'}}\n{ERASE}one\n{{"timestamp": ')
 
 
-def test_without_a_terminal_there_is_none() -> None:
+def test_no_status_line_without_terminal() -> None:
     stream = io.StringIO()
     with redirect_stderr(stream), open_status_line() as line:
         assert line is None

@@ -1,4 +1,4 @@
-"""Taking answers out of their envelope, which is checked on the way. Knows no endpoint."""
+"""Unwraps REST responses and checks their envelope."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.factories import NOW
 
 
 def success_data(response: httpx.Response) -> Any:
-    """The data of a success."""
+    """The data of a response with status 200."""
     body = check_envelope(response)
     assert response.status_code == 200, body
     assert body["error"] is None
@@ -18,7 +18,7 @@ def success_data(response: httpx.Response) -> Any:
 
 
 def failure_error(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The error of a failure with this status."""
+    """The error of a response with this status."""
     body = check_envelope(response)
     assert response.status_code == status, body
     assert body["data"] is None
@@ -29,7 +29,7 @@ def failure_error(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def check_envelope(response: httpx.Response) -> dict[str, Any]:
-    """The whole body, after everything that all envelopes have in common."""
+    """Check what all envelopes have in common, and return the body."""
     assert response.headers["Content-Type"] == "application/json"
     body: dict[str, Any] = response.json()
     assert list(body) == ["data", "error", "meta"]
@@ -41,5 +41,5 @@ def check_envelope(response: httpx.Response) -> dict[str, Any]:
 
 
 def ordered_json(value: object) -> str:
-    """JSON in which the order of keys counts, to compare with."""
+    """JSON text for comparisons in which the order of keys counts."""
     return json.dumps(value, indent=1)

@@ -1,4 +1,4 @@
-"""Accounts and their health, byte for byte in their documented order."""
+"""Accounts and their health: all keys in their documented order."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,11 +9,12 @@ from app.domain.destinations import ErrorCategory
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, failed, published, queued
 from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.write_requests import ACCOUNT_ID_MESSAGE, field_error
 
 DAY = timedelta(days=1)
 
 
-async def test_an_account_is_shown_with_all_its_names(acme: Tenant) -> None:
+async def test_account_response_has_documented_keys_in_order(acme: Tenant) -> None:
     account = await add_account(
         acme.database,
         acme.workspace,
@@ -44,7 +45,7 @@ async def test_an_account_is_shown_with_all_its_names(acme: Tenant) -> None:
     )
 
 
-async def test_accounts_are_listed_by_their_numbers(acme: Tenant) -> None:
+async def test_accounts_are_listed_in_order_of_id(acme: Tenant) -> None:
     for number in (12, 3, 7):
         await add_account(acme.database, acme.workspace, id=number)
     data = success_data(await acme.client.get("/v1/accounts"))
@@ -55,7 +56,7 @@ async def test_accounts_are_listed_by_their_numbers(acme: Tenant) -> None:
     assert ordered_json(data["accounts"][1]) == ordered_json(alone)
 
 
-async def test_no_accounts_are_an_empty_list(acme: Tenant) -> None:
+async def test_list_without_accounts_is_empty(acme: Tenant) -> None:
     assert success_data(await acme.client.get("/v1/accounts")) == {
         "accounts": [],
         "account_ids": [],
@@ -71,7 +72,7 @@ async def test_no_accounts_are_an_empty_list(acme: Tenant) -> None:
         ({"token_expires_at": NOW}, "expired"),
     ],
 )
-async def test_an_account_that_cannot_post_says_what_to_do(
+async def test_account_that_cannot_post_has_message_with_fix(
     acme: Tenant, row: dict[str, Any], status: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **row)
@@ -80,7 +81,7 @@ async def test_an_account_that_cannot_post_says_what_to_do(
     assert health["message"].endswith("to post.")
 
 
-async def test_an_account_without_a_name_is_shown_by_its_number(acme: Tenant) -> None:
+async def test_account_without_name_gets_fallback_name(acme: Tenant) -> None:
     account = await add_account(
         acme.database, acme.workspace, id=5, platform="x", account_name=None
     )
@@ -140,7 +141,7 @@ async def test_health_is_computed_from_access_and_outcomes(acme: Tenant) -> None
     )
 
 
-async def test_a_new_account_is_healthy(acme: Tenant) -> None:
+async def test_new_account_is_healthy(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     data = success_data(await acme.client.get(f"/v1/accounts/{account}/health"))
     assert (data["status"], data["can_post"], data["reasons"]) == ("healthy", True, [])
@@ -152,7 +153,7 @@ async def test_a_new_account_is_healthy(acme: Tenant) -> None:
     }
 
 
-async def test_a_broken_account_says_why_and_since_when(acme: Tenant) -> None:
+async def test_broken_account_lists_reasons_and_time(acme: Tenant) -> None:
     account = await add_account(
         acme.database,
         acme.workspace,
@@ -168,23 +169,23 @@ async def test_a_broken_account_says_why_and_since_when(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "shown"),
+    ("row", "account_id"),
     [
         ({"platform_user_id": "178", "platform_username": "acme"}, "178"),
         ({"platform_username": "acme"}, "acme"),
         ({}, ""),
     ],
 )
-async def test_the_platforms_id_of_an_account_is_never_null(
-    acme: Tenant, row: dict[str, Any], shown: str
+async def test_platform_account_id_is_never_null(
+    acme: Tenant, row: dict[str, Any], account_id: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **row)
     data = success_data(await acme.client.get(f"/v1/accounts/{account}/health"))
-    assert data["platform_account_id"] == shown
+    assert data["platform_account_id"] == account_id
 
 
 @pytest.mark.parametrize("path", ["/v1/accounts/77", "/v1/accounts/77/health"])
-async def test_an_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
+async def test_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
     assert ordered_json(failure_error(await acme.client.get(path), 404)) == ordered_json(
         {
             "message": "The account was not found: this workspace has none with that id.",
@@ -193,3 +194,9 @@ async def test_an_unknown_account_is_not_found(acme: Tenant, path: str) -> None:
             "details": None,
         }
     )
+
+
+@pytest.mark.parametrize("text", ["0", "2147483648", "-5", "abc", "1.0", "007"])
+async def test_malformed_account_id_is_refused(acme: Tenant, text: str) -> None:
+    error = failure_error(await acme.client.get(f"/v1/accounts/{text}"), 400)
+    assert error == field_error("invalid_id", "account_id", ACCOUNT_ID_MESSAGE)

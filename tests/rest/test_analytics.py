@@ -1,4 +1,4 @@
-"""The analytics summary: counts over a period, and zeros for what nobody measures here."""
+"""The analytics summary: counts of a period, and zeros for metrics that are not measured."""
 
 from datetime import timedelta
 
@@ -7,11 +7,12 @@ import pytest
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_post, draft, failed, published, queued, started
 from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.write_requests import non_retryable_error
 
 DAY = timedelta(days=1)
 
 
-async def test_a_summary_counts_posts_and_destinations(acme: Tenant) -> None:
+async def test_summary_counts_posts_and_destinations(acme: Tenant) -> None:
     instagram = await add_account(acme.database, acme.workspace)
     x = await add_account(acme.database, acme.workspace, platform="x")
     for destinations in (
@@ -78,7 +79,7 @@ async def test_a_summary_counts_posts_and_destinations(acme: Tenant) -> None:
         ),
     ],
 )
-async def test_a_period_says_what_it_covers(
+async def test_summary_covers_requested_period(
     acme: Tenant, query: str, period: str, start: str | None, end: str, total: int
 ) -> None:
     for age in (0, 6, 29, 400):
@@ -109,13 +110,8 @@ async def test_a_period_says_what_it_covers(
         ),
     ],
 )
-async def test_an_impossible_period_is_refused(
+async def test_invalid_period_is_refused(
     acme: Tenant, query: str, field: str, message: str
 ) -> None:
     error = failure_error(await acme.client.get(f"/v1/analytics/summary?{query}"), 400)
-    assert error == {
-        "message": message,
-        "code": "validation_error",
-        "retryable": False,
-        "details": {"validation_errors": [{"field": field, "message": message}]},
-    }
+    assert error == non_retryable_error("validation_error", field, message)

@@ -1,4 +1,4 @@
-"""POST /posts/bulk: each post has its own result, and a wrong one, of whatever kind, costs no other."""
+"""POST /posts/bulk: each post has its own result, and an invalid post does not affect others."""
 
 from typing import Any
 
@@ -19,33 +19,31 @@ async def account(acme: Tenant) -> int:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_all_that_are_right_are_created(acme: Tenant, account: int, prefix: str) -> None:
-    wanted = [
+async def test_bulk_creates_all_valid_posts(acme: Tenant, account: int, prefix: str) -> None:
+    posts = [
         {"content": "One", "account_ids": [account], "scheduled_for": SOON},
         {"content": "Two", "draft": True},
     ]
 
-    data = await expect_success(acme, "POST", f"{prefix}/posts/bulk", {"posts": wanted}, status=201)
+    data = await expect_success(acme, "POST", f"{prefix}/posts/bulk", {"posts": posts}, status=201)
 
     assert list(data) == ["summary", "results"]
     assert ordered_json(data["summary"]) == ordered_json({"total": 2, "succeeded": 2, "failed": 0})
-    assert [list(each) for each in data["results"]] == [["index", "ok", "post"]] * 2
-    assert [(each["index"], each["ok"]) for each in data["results"]] == [(0, True), (1, True)]
-    posts = [each["post"] for each in data["results"]]
-    assert [each["content"] for each in posts] == ["One", "Two"]
-    alone = [
-        await expect_success(acme, "POST", "/v1/posts", each, status=201, X_Allow_Duplicate="1")
-        for each in wanted
+    assert [list(result) for result in data["results"]] == [["index", "ok", "post"]] * 2
+    assert [(result["index"], result["ok"]) for result in data["results"]] == [(0, True), (1, True)]
+    created = [result["post"] for result in data["results"]]
+    assert [post["content"] for post in created] == ["One", "Two"]
+    single = [
+        await expect_success(acme, "POST", "/v1/posts", post, status=201, X_Allow_Duplicate="1")
+        for post in posts
     ]
-    assert [list(each) for each in posts] == [list(each) for each in alone]
+    assert [list(post) for post in created] == [list(post) for post in single]
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 4
 
 
-async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
-    acme: Tenant, account: int
-) -> None:
+async def test_invalid_posts_of_bulk_are_refused_individually(acme: Tenant, account: int) -> None:
     expired = await add_account(acme.database, acme.workspace, id=2281, token_expires_at=NOW)
-    wanted: list[Any] = [
+    posts: list[Any] = [
         5,
         {"content": "One", "account_ids": [account]},
         {"content": ["Two"], "account_ids": [account]},
@@ -61,18 +59,18 @@ async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
         None,
     ]
 
-    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": wanted}, status=207)
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=207)
 
     assert data["summary"] == {"total": 13, "succeeded": 3, "failed": 10}
     results = data["results"]
-    assert [each["index"] for each in results] == list(range(13))
-    made = {each["index"]: each["post"]["content"] for each in results if each["ok"]}
-    assert made == {1: "One", 5: "Five", 11: "Eleven"}
-    assert [each["account_id"] for each in results[11]["post"]["warnings"]] == [expired]
+    assert [result["index"] for result in results] == list(range(13))
+    created = {result["index"]: result["post"]["content"] for result in results if result["ok"]}
+    assert created == {1: "One", 5: "Five", 11: "Eleven"}
+    assert [warning["account_id"] for warning in results[11]["post"]["warnings"]] == [expired]
     assert [
-        (each["index"], each["error"]["code"], each["error"]["message"])
-        for each in results
-        if not each["ok"]
+        (result["index"], result["error"]["code"], result["error"]["message"])
+        for result in results
+        if not result["ok"]
     ] == [
         (0, "validation_error", "A post must be an object."),
         (2, "validation_error", "content must be a string."),
@@ -93,7 +91,7 @@ async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
         (10, "invalid_timezone", "timezone: There is no such time zone."),
         (12, "validation_error", "A post must be an object."),
     ]
-    assert [each["error"]["details"] for each in (results[0], results[3])] == [
+    assert [result["error"]["details"] for result in (results[0], results[3])] == [
         None,
         {
             "validation_errors": [
@@ -110,15 +108,15 @@ async def test_a_wrong_post_of_whatever_kind_is_refused_in_its_place(
 @pytest.mark.parametrize(
     "posts", [[{"content": ""}], [5], [{"content": 5}, {"content": "One", "account_ids": [99]}]]
 )
-async def test_where_none_is_right_the_status_says_so(acme: Tenant, posts: list[Any]) -> None:
+async def test_bulk_without_valid_post_is_422(acme: Tenant, posts: list[Any]) -> None:
     data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=422)
 
     assert data["summary"] == {"total": len(posts), "succeeded": 0, "failed": len(posts)}
-    assert [each["ok"] for each in data["results"]] == [False] * len(posts)
+    assert [result["ok"] for result in data["results"]] == [False] * len(posts)
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
-async def test_fifty_posts_are_created_and_fifty_one_are_not(acme: Tenant) -> None:
+async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
     posts = [DRAFT] * 50
     data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
     assert data["summary"]["succeeded"] == 50
@@ -133,7 +131,9 @@ async def test_fifty_posts_are_created_and_fifty_one_are_not(acme: Tenant) -> No
 
 
 @pytest.mark.parametrize("body", [None, {}, {"posts": []}, {"posts": None}, {"posts": DRAFT}])
-async def test_no_list_of_posts_is_refused(acme: Tenant, body: dict[str, Any] | None) -> None:
+async def test_bulk_without_list_of_posts_is_refused(
+    acme: Tenant, body: dict[str, Any] | None
+) -> None:
     assert await expect_error(
         acme, "POST", "/v1/posts/bulk", body, status=400
     ) == non_retryable_error("validation_error", "posts", "posts must be a list of 1 to 50 posts.")

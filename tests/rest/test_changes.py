@@ -1,7 +1,4 @@
-"""What happened, as the REST API tells it: every kind byte for byte, by the names of the fields.
-
-What a caller may ask, and what is refused, is in test_changes_asked.
-"""
+"""`GET /changes`: the documented form of every kind of change."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -29,13 +26,13 @@ DAY_BEFORE = "2026-04-14T15:00:00.000Z"
 AN_HOUR_LATER = "2026-04-15T16:00:00.000Z"
 
 
-def every_kind() -> Iterable[Event]:
-    """As the domain tells of a post on two accounts, and of one of them."""
+def all_event_kinds() -> Iterable[Event]:
+    """Events of a post on two accounts, and of one account, as the domain creates them."""
     post = make_post([queued(LATER), queued(LATER)], id=POST)
     yield from post_events(None, post)
     yield from post_events(post, change(post, [1], content="Wörter 🎉"))
-    again = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
-    evidence = Evidence(fence=2, counted=False, publication=again, reported_at=NOW)
+    duplicate = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
+    evidence = Evidence(fence=2, counted=False, publication=duplicate, reported_at=NOW)
     yield duplicate_event(POST, post.destinations[0], evidence)
     yield from post_events(post, COMMANDS["delete"](post))
     yield from account_events(None, make_account(2))
@@ -44,40 +41,40 @@ def every_kind() -> Iterable[Event]:
     )
 
 
-def of_post(type_: str, **values: object) -> dict[str, Any]:
-    return entry(type_, str(POST), None, None, values)
+def post_entry(type_: str, **values: object) -> dict[str, Any]:
+    return change_entry(type_, str(POST), None, None, values)
 
 
-def of_destination(type_: str, number: int, **values: object) -> dict[str, Any]:
-    return entry(type_, str(POST), DESTINATIONS[number - 1], number, values)
+def destination_entry(type_: str, number: int, **values: object) -> dict[str, Any]:
+    return change_entry(type_, str(POST), DESTINATIONS[number - 1], number, values)
 
 
-def of_account(type_: str, **values: object) -> dict[str, Any]:
-    return entry(type_, None, None, 2, values)
+def account_entry(type_: str, **values: object) -> dict[str, Any]:
+    return change_entry(type_, None, None, 2, values)
 
 
-def entry(
+def change_entry(
     type_: str,
     post: str | None,
     destination: str | None,
-    on: int | None,
+    account_id: int | None,
     values: dict[str, object],
 ) -> dict[str, Any]:
-    """But for its cursor, which stands before it."""
+    """An entry of the feed without its cursor, which comes first."""
     return {
         "type": type_,
         "operation": "createPost",
         "post_id": post,
         "destination_id": destination,
-        "account_id": on,
+        "account_id": account_id,
         "values": values,
         "api_key_id": str(KEY),
         "happened_at": "2026-04-15T15:00:00.007Z",
     }
 
 
-def added(number: int) -> dict[str, Any]:
-    return of_destination(
+def destination_added_entry(number: int) -> dict[str, Any]:
+    return destination_entry(
         "destination.added",
         number,
         account_id=number,
@@ -98,8 +95,8 @@ def added(number: int) -> dict[str, Any]:
     )
 
 
-EVERY_KIND = [
-    of_post(
+ALL_ENTRIES = [
+    post_entry(
         "post.created",
         content="Spring sale",
         scheduled_for=AN_HOUR_LATER,
@@ -115,26 +112,26 @@ EVERY_KIND = [
         updated_at=DAY_BEFORE,
         status="scheduled",
     ),
-    added(1),
-    added(2),
-    of_post("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
-    of_destination("destination.removed", 2),
-    of_destination(
+    destination_added_entry(1),
+    destination_added_entry(2),
+    post_entry("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
+    destination_entry("destination.removed", 2),
+    destination_entry(
         "destination.duplicated",
         1,
         platform_post_id="2",
         platform_post_url=None,
         published_at=format_instant(NOW),
     ),
-    of_post(
+    post_entry(
         "post.deleted",
         version=5,
         deleted_at=format_instant(NOW),
         updated_at=format_instant(NOW),
     ),
-    of_destination("destination.changed", 1, updated_at=format_instant(NOW)),
-    of_destination("destination.changed", 2, updated_at=format_instant(NOW)),
-    of_account(
+    destination_entry("destination.changed", 1, updated_at=format_instant(NOW)),
+    destination_entry("destination.changed", 2, updated_at=format_instant(NOW)),
+    account_entry(
         "account.connected",
         platform="x",
         account_name="@acme2",
@@ -150,25 +147,26 @@ EVERY_KIND = [
         created_at=DAY_BEFORE,
         updated_at=DAY_BEFORE,
     ),
-    of_account("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
+    account_entry("account.changed", is_active=False, token_last_refresh=format_instant(NOW)),
 ]
 
 
-async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: Tenant) -> None:
+async def test_every_kind_of_change_has_documented_keys_in_order(acme: Tenant) -> None:
     for number in (1, 2):
         await add_account(acme.database, acme.workspace, id=number, platform="x")
     await add_post(acme.database, acme.workspace, id=POST)
     await append_test_events(
         acme.database,
         acme.workspace,
-        list(every_kind()),
+        list(all_event_kinds()),
         occurred_at=HAPPENED_AT,
         actor=KEY,
         operation="createPost",
     )
     codec = CursorCodec(bytes(32), acme.workspace, "changes")
     cursors = [
-        codec.encode(KeysetPosition(HAPPENED_AT, str(seq))) for seq in range(1, len(EVERY_KIND) + 1)
+        codec.encode(KeysetPosition(HAPPENED_AT, str(seq)))
+        for seq in range(1, len(ALL_ENTRIES) + 1)
     ]
 
     data = success_data(await acme.client.get("/v1/changes"))
@@ -176,7 +174,8 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
     assert ordered_json(data) == ordered_json(
         {
             "changes": [
-                {"cursor": cursor, **each} for cursor, each in zip(cursors, EVERY_KIND, strict=True)
+                {"cursor": cursor, **entry}
+                for cursor, entry in zip(cursors, ALL_ENTRIES, strict=True)
             ],
             "cursor": cursors[-1],
             "has_more": False,
@@ -185,38 +184,38 @@ async def test_every_kind_of_change_is_shown_with_its_keys_in_their_order(acme: 
     )
 
 
-async def test_where_nothing_has_happened_there_is_a_cursor_to_go_on_from(acme: Tenant) -> None:
+async def test_empty_feed_has_start_cursor(acme: Tenant) -> None:
     cursor = CursorCodec(bytes(32), acme.workspace, "changes").encode(KeysetPosition(None, "0"))
     assert ordered_json(success_data(await acme.client.get("/v1/changes"))) == ordered_json(
         {"changes": [], "cursor": cursor, "has_more": False, "latest_cursor": cursor}
     )
 
 
-async def test_what_is_done_is_told_with_who_did_it(acme: Tenant) -> None:
-    on = await add_account(acme.database, acme.workspace)
-    me = success_data(await acme.client.get("/v1/me"))["api_key"]["id"]
+async def test_changes_carry_operation_and_api_key(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    key_id = success_data(await acme.client.get("/v1/me"))["api_key"]["id"]
     start = success_data(await acme.client.get("/v1/changes"))["latest_cursor"]
-    body = {"content": "Sale", "account_ids": [on]}
+    body = {"content": "Sale", "account_ids": [account]}
     post = uncached_data(await send_json(acme, "POST", "/v1/posts", body), 201)
     uncached_data(
         await send_json(acme, "PATCH", f"/v1/posts/{post['id']}", {"content": "Else"}), 200
     )
     uncached_data(await send_json(acme, "DELETE", f"/v1/posts/{post['id']}"), 200)
 
-    told = success_data(await acme.client.get(f"/v1/changes?after={start}"))["changes"]
+    changes = success_data(await acme.client.get(f"/v1/changes?after={start}"))["changes"]
 
-    assert [(each["type"], each["operation"]) for each in told] == [
+    assert [(change["type"], change["operation"]) for change in changes] == [
         ("post.created", "createPost"),
         ("destination.added", "createPost"),
         ("post.changed", "updatePost"),
         ("post.deleted", "deletePost"),
         ("destination.changed", "deletePost"),
     ]
-    assert {each["post_id"] for each in told} == {post["id"]}
-    assert {each["api_key_id"] for each in told} == {me}
-    assert {each["happened_at"] for each in told} == {format_instant(NOW)}
+    assert {change["post_id"] for change in changes} == {post["id"]}
+    assert {change["api_key_id"] for change in changes} == {key_id}
+    assert {change["happened_at"] for change in changes} == {format_instant(NOW)}
     folded: dict[str, object] = {}
-    for each in told:
-        if each["destination_id"] is None:
-            folded |= each["values"]
+    for entry in changes:
+        if entry["destination_id"] is None:
+            folded |= entry["values"]
     assert (folded["content"], folded["deleted_at"]) == ("Else", format_instant(NOW))

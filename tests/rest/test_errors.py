@@ -1,4 +1,4 @@
-"""Errors as the REST API prints them, and the way from a GraphQL answer back to them."""
+"""Errors of the REST API, and their conversion from GraphQL errors."""
 
 import pytest
 
@@ -15,17 +15,17 @@ from app.rest.errors import error_object, first_error
 
 
 @pytest.mark.parametrize("error", list(concrete_errors()), ids=lambda error: error.code)
-def test_every_error_comes_back_from_a_graphql_answer(error: type[PostResultsError]) -> None:
+def test_error_survives_conversion_to_graphql_and_back(error: type[PostResultsError]) -> None:
     sent = error("Something is wrong.", argument="limit", retry_after=7)
     received = first_error(
-        [error_entry(each, "0000cafe") for each in (sent, InternalError("Another."))]
+        [error_entry(item, "0000cafe") for item in (sent, InternalError("Another."))]
     )
     assert type(received) is error
     assert vars(received) == vars(sent)
 
 
 @pytest.mark.parametrize(
-    ("field", "message", "told_field", "told"),
+    ("field", "message", "rest_field", "rest_message"),
     [
         (
             "input.accountIds[0]",
@@ -61,57 +61,55 @@ def test_every_error_comes_back_from_a_graphql_answer(error: type[PostResultsErr
         ("content", "The content is long.", "content", "The content is long."),
     ],
 )
-def test_an_error_of_a_mutation_names_what_the_request_has(
-    field: str, message: str, told_field: str, told: str
+def test_mutation_error_uses_rest_names(
+    field: str, message: str, rest_field: str, rest_message: str
 ) -> None:
     entry = error_entry(InvalidInput(message, argument=field), "0000cafe")
-    shown = error_object(first_error([entry]))
-    assert shown["message"] == told
-    assert shown["details"] == {
+    error = error_object(first_error([entry]))
+    assert error["message"] == rest_message
+    assert error["details"] == {
         "validation_errors": [
-            {"field": told_field, "message": told.removeprefix(f"{told_field}: ")}
+            {"field": rest_field, "message": rest_message.removeprefix(f"{rest_field}: ")}
         ]
     }
 
 
-def test_a_message_that_names_only_a_part_of_its_parameter_gets_its_name() -> None:
-    error = InvalidInput("account_ids must be numbers.", argument="account_ids[3]")
-    assert error_object(error)["message"] == "account_ids[3]: account_ids must be numbers."
-
-
-def test_an_error_without_a_parameter_has_no_details() -> None:
-    assert error_object(NotFound("The post was not found.")) == {
-        "message": "The post was not found.",
-        "code": "not_found",
-        "retryable": False,
-        "details": None,
-    }
-
-
-def test_a_retryable_error_says_so() -> None:
-    assert error_object(RateLimitExceeded("Too many requests.", retry_after=3)) == {
-        "message": "Too many requests.",
-        "code": "rate_limit_exceeded",
-        "retryable": True,
-        "details": None,
-    }
-
-
-def test_a_message_that_names_its_parameter_is_left_alone() -> None:
-    assert error_object(InvalidInput("to must not be earlier than from.", argument="to")) == {
-        "message": "to must not be earlier than from.",
+@pytest.mark.parametrize(
+    ("argument", "message", "formatted"),
+    [
+        (
+            "account_ids[3]",
+            "account_ids must be numbers.",
+            "account_ids[3]: account_ids must be numbers.",
+        ),
+        ("to", "to must not be earlier than from.", "to must not be earlier than from."),
+        ("to", "Tomorrow is too late.", "to: Tomorrow is too late."),
+    ],
+)
+def test_message_is_prefixed_by_parameter_unless_it_names_it(
+    argument: str, message: str, formatted: str
+) -> None:
+    assert error_object(InvalidInput(message, argument=argument)) == {
+        "message": formatted,
         "code": "validation_error",
         "retryable": False,
-        "details": {
-            "validation_errors": [{"field": "to", "message": "to must not be earlier than from."}]
-        },
+        "details": {"validation_errors": [{"field": argument, "message": message}]},
     }
 
 
-def test_a_message_that_does_not_name_its_parameter_gets_its_name() -> None:
-    assert error_object(InvalidInput("Tomorrow is too late.", argument="to")) == {
-        "message": "to: Tomorrow is too late.",
-        "code": "validation_error",
-        "retryable": False,
-        "details": {"validation_errors": [{"field": "to", "message": "Tomorrow is too late."}]},
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (NotFound("The message."), "not_found", False),
+        (RateLimitExceeded("The message.", retry_after=3), "rate_limit_exceeded", True),
+    ],
+)
+def test_error_without_parameter_has_no_details(
+    error: PostResultsError, code: str, retryable: bool
+) -> None:
+    assert error_object(error) == {
+        "message": "The message.",
+        "code": code,
+        "retryable": retryable,
+        "details": None,
     }

@@ -1,4 +1,4 @@
-"""Requests that come again: by the client's key, or by the body of one that sends no key."""
+"""Repeated requests, recognized by Idempotency-Key, or by their body without a key."""
 
 import asyncio
 from datetime import timedelta
@@ -17,35 +17,36 @@ from tests.rest.write_requests import (
     SOON,
     expect_error,
     expect_success,
+    field_error,
     non_retryable_error,
     send_json,
 )
 
 BODY = {"content": "Idea", "draft": True}
 BULK = {"posts": [BODY, {"content": 5}]}
-REUSED = "This idempotency key was used for another request."
+REUSED_MESSAGE = "This idempotency key was used for another request."
 
 
-async def count(acme: Tenant) -> int:
+async def count_posts(acme: Tenant) -> int:
     return int(success_data(await acme.client.get("/v1/posts"))["total"])
 
 
 @pytest.mark.parametrize(
     ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
 )
-async def test_a_key_creates_once_and_gives_the_same_answer(
+async def test_repeated_key_returns_first_response(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
     first = await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k 1")
-    in_other_words = dict(reversed({**body, "campaign_id": None}.items()))
-    again = await expect_success(
-        acme, "POST", path, in_other_words, status=status, Idempotency_Key="k 1"
+    equivalent_body = dict(reversed({**body, "campaign_id": None}.items()))
+    repeated = await expect_success(
+        acme, "POST", path, equivalent_body, status=status, Idempotency_Key="k 1"
     )
-    assert ordered_json(again) == ordered_json(first)
-    assert await count(acme) == 1
+    assert ordered_json(repeated) == ordered_json(first)
+    assert await count_posts(acme) == 1
 
     await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k 2")
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
 
 
 @pytest.mark.parametrize(
@@ -57,24 +58,19 @@ async def test_a_key_creates_once_and_gives_the_same_answer(
         ("/v1/posts/bulk", BULK, {"posts": [{"content": 5}, BODY]}, 207),
     ],
 )
-async def test_a_key_of_another_request_is_refused(
+async def test_key_of_different_request_is_refused(
     acme: Tenant, path: str, body: dict[str, Any], other: dict[str, Any], status: int
 ) -> None:
     await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k1")
     error = await expect_error(acme, "POST", path, other, status=422, Idempotency_Key="k1")
     assert ordered_json(error) == ordered_json(
-        non_retryable_error(
-            "idempotency_key_reused",
-            "Idempotency-Key",
-            f"Idempotency-Key: {REUSED}",
-            REUSED,
-        )
+        field_error("idempotency_key_reused", "Idempotency-Key", REUSED_MESSAGE)
     )
 
 
 @only_on_postgresql
-async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(acme: Tenant) -> None:
-    async def running(session: WriteSession) -> dict[str, Any]:
+async def test_key_of_running_request_is_refused(acme: Tenant) -> None:
+    async def repeat_while_running(session: WriteSession) -> dict[str, Any]:
         assert await lock_idempotency_key(
             session, acme.workspace, "createPost", "given:k1", wait=False
         )
@@ -84,21 +80,19 @@ async def test_a_key_whose_request_is_running_is_refused_until_that_has_ended(ac
         assert await all_rows(acme.database) == before
         return failure_error(response, 409)
 
-    error = await acme.database.write(running)
+    error = await acme.database.write(repeat_while_running)
 
     message = "A request with this idempotency key is running just now."
     assert ordered_json(error) == ordered_json(
-        non_retryable_error(
-            "idempotency_in_progress", "Idempotency-Key", f"Idempotency-Key: {message}", message
-        )
+        field_error("idempotency_in_progress", "Idempotency-Key", message)
     )
     await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
 
 
-async def test_a_key_is_forgotten_after_a_day_and_is_that_of_its_operation(acme: Tenant) -> None:
+async def test_key_expires_after_24_hours_and_is_scoped_to_operation(acme: Tenant) -> None:
     await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
     await expect_success(acme, "POST", "/v1/posts/bulk", BULK, status=207, Idempotency_Key="k1")
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
     key = await add_api_key(acme.database, acme.workspace)
     for later, posts in ((timedelta(hours=23, minutes=59), 2), (timedelta(hours=24), 3)):
         async with app_client(acme.database, token=key.token, now=NOW + later) as client:
@@ -110,14 +104,12 @@ async def test_a_key_is_forgotten_after_a_day_and_is_that_of_its_operation(acme:
                 Idempotency_Key="k1",
             )
         assert response.status_code == 201
-        assert await count(acme) == posts
+        assert await count_posts(acme) == posts
 
 
 @pytest.mark.parametrize("key", ["", " ", "a" * 256, "a\tb", "\x7f"])
 @pytest.mark.parametrize("path", ["/v1/posts", "/v1/posts/bulk"])
-async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(
-    acme: Tenant, path: str, key: str
-) -> None:
+async def test_malformed_key_is_refused_by_header_name(acme: Tenant, path: str, key: str) -> None:
     body = BODY if path == "/v1/posts" else BULK
     error = await expect_error(acme, "POST", path, body, status=400, Idempotency_Key=key)
     message = (
@@ -131,7 +123,7 @@ async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(
 @pytest.mark.parametrize(
     ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
 )
-async def test_the_same_body_within_ten_seconds_creates_once(
+async def test_same_body_within_10_seconds_creates_once(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
     first = await expect_success(acme, "POST", path, body, status=status)
@@ -141,7 +133,7 @@ async def test_the_same_body_within_ten_seconds_creates_once(
     assert ordered_json(
         await expect_success(acme, "POST", f"/api{path}", body, status=status)
     ) == ordered_json(first)
-    assert await count(acme) == 1
+    assert await count_posts(acme) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,25 +145,25 @@ async def test_the_same_body_within_ten_seconds_creates_once(
         (BODY, {"Idempotency_Key": "k1"}),
     ],
 )
-async def test_other_bytes_or_a_header_are_another_request(
+async def test_different_bytes_or_header_create_again(
     acme: Tenant, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
     first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
     second = await expect_success(acme, "POST", "/v1/posts", body, status=201, **headers)
     assert first["id"] != second["id"]
-    assert await count(acme) == 2
+    assert await count_posts(acme) == 2
 
 
 @pytest.mark.parametrize("value", ["0", "true", ""])
-async def test_only_a_one_allows_duplicates(acme: Tenant, value: str) -> None:
+async def test_allow_duplicate_header_must_be_1(acme: Tenant, value: str) -> None:
     first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
-    again = await expect_success(
+    repeated = await expect_success(
         acme, "POST", "/v1/posts", BODY, status=201, X_Allow_Duplicate=value
     )
-    assert first["id"] == again["id"]
+    assert first["id"] == repeated["id"]
 
 
-async def test_after_ten_seconds_the_same_body_is_another_post(acme: Tenant) -> None:
+async def test_same_body_after_10_seconds_creates_again(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": SOON}
     key = await add_api_key(acme.database, acme.workspace)
@@ -184,10 +176,10 @@ async def test_after_ten_seconds_the_same_body_is_another_post(acme: Tenant) -> 
             )
         assert response.status_code == 201
         ids.append(response.json()["data"]["id"])
-    assert [ids.index(each) for each in ids] == [0, 0, 2, 2, 4]
+    assert [ids.index(post_id) for post_id in ids] == [0, 0, 2, 2, 4]
 
 
-async def test_the_same_body_of_another_key_is_another_request(acme: Tenant) -> None:
+async def test_same_body_of_another_api_key_creates_again(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace)
     other = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
     first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
@@ -195,14 +187,16 @@ async def test_the_same_body_of_another_key_is_another_request(acme: Tenant) -> 
     assert first["id"] != second["id"]
 
 
-async def test_what_comes_at_the_same_time_is_created_once(acme: Tenant) -> None:
-    answers = await asyncio.gather(*(send_json(acme, "POST", "/v1/posts", BODY) for _ in range(8)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["data"]["id"] for answer in answers}) == 1
-    assert await count(acme) == 1
+async def test_concurrent_identical_requests_create_once(acme: Tenant) -> None:
+    responses = await asyncio.gather(
+        *(send_json(acme, "POST", "/v1/posts", BODY) for _ in range(8))
+    )
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["data"]["id"] for response in responses}) == 1
+    assert await count_posts(acme) == 1
 
 
-async def test_a_refusal_is_not_remembered(acme: Tenant) -> None:
+async def test_refused_request_is_not_stored(acme: Tenant) -> None:
     body = {"content": "Sale", "account_ids": [7]}
     for headers in ({}, {"Idempotency_Key": "k1"}):
         await expect_error(acme, "POST", "/v1/posts", body, status=400, **headers)
@@ -213,7 +207,7 @@ async def test_a_refusal_is_not_remembered(acme: Tenant) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
 )
-async def test_the_same_body_creates_anew_once_its_post_is_deleted(
+async def test_same_body_creates_again_after_deletion(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
     for _ in range(2):
@@ -223,10 +217,10 @@ async def test_the_same_body_creates_anew_once_its_post_is_deleted(
         ) == ordered_json(first)
         (post,) = success_data(await acme.client.get("/v1/posts"))["posts"]
         await expect_success(acme, "DELETE", f"/v1/posts/{post['id']}")
-    assert await count(acme) == 0
+    assert await count_posts(acme) == 0
 
 
-async def test_a_key_never_creates_again_what_was_deleted_since(acme: Tenant) -> None:
+async def test_repeated_key_after_deletion_is_not_found(acme: Tenant) -> None:
     post = await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
     await expect_success(acme, "DELETE", f"/v1/posts/{post['id']}")
 
@@ -235,12 +229,12 @@ async def test_a_key_never_creates_again_what_was_deleted_since(acme: Tenant) ->
     assert error == non_retryable_error(
         "not_found",
         None,
-        "The post that this request created was deleted since, and is not found any more. To create"
-        " another one, send another Idempotency-Key.",
+        "The post created by this request has been deleted since. To create another post, send a"
+        " different Idempotency-Key.",
     )
 
 
-async def test_a_key_of_a_bulk_tells_what_was_created_without_what_was_deleted_since(
+async def test_repeated_bulk_key_reports_deleted_posts_as_not_found(
     acme: Tenant,
 ) -> None:
     first = await expect_success(
@@ -248,12 +242,12 @@ async def test_a_key_of_a_bulk_tells_what_was_created_without_what_was_deleted_s
     )
     await expect_success(acme, "DELETE", f"/v1/posts/{first['results'][0]['post']['id']}")
 
-    again = await expect_success(
+    repeated = await expect_success(
         acme, "POST", "/v1/posts/bulk", BULK, status=422, Idempotency_Key="k1"
     )
 
-    assert again["summary"] == {"total": 2, "succeeded": 0, "failed": 2}
-    assert again["results"][0] == {
+    assert repeated["summary"] == {"total": 2, "succeeded": 0, "failed": 2}
+    assert repeated["results"][0] == {
         "index": 0,
         "ok": False,
         "error": {
@@ -262,10 +256,10 @@ async def test_a_key_of_a_bulk_tells_what_was_created_without_what_was_deleted_s
             "details": None,
         },
     }
-    assert again["results"][1] == first["results"][1]
+    assert repeated["results"][1] == first["results"][1]
 
 
-async def test_a_patch_and_a_schedule_have_no_key(acme: Tenant) -> None:
+async def test_patch_and_schedule_ignore_idempotency_key(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await expect_success(
         acme, "POST", "/v1/posts", {**BODY, "account_ids": [account]}, status=201

@@ -1,4 +1,4 @@
-"""Who asks: the key, its workspace, and honest values for what a server of one's own has not."""
+"""`GET /me`: the key, its workspace, and constant values for members of a hosted service."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -14,7 +14,7 @@ KEY = UUID("0b1e7a30-0000-4000-8000-000000000002")
 DAY = timedelta(days=1)
 
 
-async def test_me_is_the_key_its_workspace_and_what_is_in_it(database: Database) -> None:
+async def test_me_has_key_workspace_and_usage(database: Database) -> None:
     workspace = await add_workspace(database, id=WORKSPACE, name="Acme")
     key = await add_api_key(
         database,
@@ -68,7 +68,7 @@ async def test_me_is_the_key_its_workspace_and_what_is_in_it(database: Database)
     )
 
 
-async def test_a_key_that_was_never_used_is_used_now(database: Database) -> None:
+async def test_unused_key_has_time_of_this_request_as_last_use(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, last_used_at=None)
     async with app_client(database, token=key.token) as client:
@@ -77,7 +77,7 @@ async def test_a_key_that_was_never_used_is_used_now(database: Database) -> None
     assert data["api_key"]["expires_at"] is None
 
 
-async def test_me_needs_a_key_that_may_read(database: Database) -> None:
+async def test_me_requires_read_scope(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, scopes=[Scope.PUBLISH])
     async with app_client(database, token=key.token) as client:

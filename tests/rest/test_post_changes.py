@@ -1,4 +1,4 @@
-"""PATCH, DELETE and schedule: what becomes of a post, and whatever is refused and changes nothing."""
+"""PATCH, DELETE and schedule: their effects, and every refusal, which changes nothing."""
 
 from typing import Any
 from uuid import uuid4
@@ -8,6 +8,7 @@ import pytest
 from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId
 from app.rest.endpoints import PREFIXES
+from app.rest.operations import JsonObject
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import (
@@ -30,8 +31,11 @@ from tests.rest.write_requests import (
     LATER,
     PAST,
     SOON,
+    UUID_MESSAGE,
+    error_cases,
     expect_error,
     expect_success,
+    field_error,
     non_retryable_error,
 )
 
@@ -41,15 +45,14 @@ NOT_FOUND = non_retryable_error(
 BEING_PUBLISHED = non_retryable_error(
     "conflict", None, "The post is being published just now. Try again when that has ended."
 )
-NOBODY_KNOWS = non_retryable_error(
+OUTCOME_UNKNOWN = non_retryable_error(
     "conflict",
     None,
     "Nobody knows whether the post was published. Look on the platform and record what you found.",
 )
-STALE = non_retryable_error(
+STALE_VERSION = field_error(
     "stale_version",
     "expected_version",
-    "expected_version: The post is at version 1, not 2: somebody else changed it.",
     "The post is at version 1, not 2: somebody else changed it.",
 )
 
@@ -60,34 +63,34 @@ async def account(acme: Tenant) -> AccountId:
 
 
 @pytest.fixture
-async def idea(acme: Tenant, account: AccountId) -> str:
-    """The path of a draft on an account, without a time."""
-    return await path_of(acme, draft(), is_draft=True)
+async def draft_path(acme: Tenant, account: AccountId) -> str:
+    """Path of a draft on an account, without a time."""
+    return await add_post_path(acme, draft(), is_draft=True)
 
 
 @pytest.fixture
-async def plan(acme: Tenant, account: AccountId) -> str:
-    """The path of a post that goes out later."""
-    return await path_of(acme, queued())
+async def scheduled_path(acme: Tenant, account: AccountId) -> str:
+    """Path of a scheduled post."""
+    return await add_post_path(acme, queued())
 
 
-async def path_of(acme: Tenant, state: DestinationState, **post: Any) -> str:
+async def add_post_path(acme: Tenant, state: DestinationState, **post: Any) -> str:
     destinations = {await add_account(acme.database, acme.workspace): state}
     added = await add_post(acme.database, acme.workspace, destinations, **post)
     return f"/v1/posts/{added.id}"
 
 
-async def version(acme: Tenant, path: str) -> int:
+async def current_version(acme: Tenant, path: str) -> int:
     document = "query($id: UUID!) { post(postId: $id) { version } }"
     data = await acme.client.query(document, id=path.rpartition("/")[2])
     return int(data["post"]["version"])
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_a_patch_changes_what_it_names_and_shows_the_post(
-    acme: Tenant, idea: str, account: AccountId, prefix: str
+async def test_patch_changes_given_fields_and_returns_post(
+    acme: Tenant, draft_path: str, account: AccountId, prefix: str
 ) -> None:
-    path = idea.replace("/v1", prefix)
+    path = draft_path.replace("/v1", prefix)
     before = success_data(await acme.client.get(path))
     changes = {
         "content": "Bigger sale",
@@ -106,7 +109,7 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         {**before, **changes, "destinations": [destination], "updated_at": data["updated_at"]}
     )
     assert ordered_json(data) == ordered_json(success_data(await acme.client.get(path)))
-    assert await version(acme, path) == 2
+    assert await current_version(acme, path) == 2
 
 
 @pytest.mark.parametrize(
@@ -120,8 +123,8 @@ async def test_a_patch_changes_what_it_names_and_shows_the_post(
         ({"account_ids": []}, "account_ids", []),
     ],
 )
-async def test_null_empties_what_it_names(
-    acme: Tenant, account: AccountId, changes: dict[str, Any], key: str, value: object
+async def test_null_clears_field(
+    acme: Tenant, account: AccountId, changes: JsonObject, key: str, value: object
 ) -> None:
     post = await add_post(
         acme.database,
@@ -137,11 +140,13 @@ async def test_null_empties_what_it_names(
     data = await expect_success(acme, "PATCH", f"/v1/posts/{post.id}", changes)
 
     assert data[key] == value
-    assert await version(acme, f"/v1/posts/{post.id}") == 2
+    assert await current_version(acme, f"/v1/posts/{post.id}") == 2
 
 
 @pytest.mark.parametrize("name", ["scheduled_for", "scheduled_at", "account_ids", "publish_now"])
-async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId, name: str) -> None:
+async def test_null_keeps_schedule_and_accounts(
+    acme: Tenant, account: AccountId, name: str
+) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
@@ -152,7 +157,7 @@ async def test_null_leaves_alone_what_goes_out(acme: Tenant, account: AccountId,
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
+async def test_too_many_accounts_are_refused_before_query(
     acme: Tenant, account: AccountId, method: str
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
@@ -168,7 +173,7 @@ async def test_very_many_accounts_are_refused_before_anybody_looks_for_them(
     )
 
 
-async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: AccountId) -> None:
+async def test_scheduled_post_can_be_published_now(acme: Tenant, account: AccountId) -> None:
     body = {"content": "Sale", "account_ids": [account], "scheduled_for": LATER}
     post = await expect_success(acme, "POST", "/v1/posts", body, status=201)
 
@@ -183,152 +188,106 @@ async def test_a_post_is_changed_to_go_out_at_once(acme: Tenant, account: Accoun
 @pytest.mark.parametrize(
     "body", [None, {}, {"status": "published", "post_status": "failed", "destinations": []}]
 )
-async def test_a_patch_that_names_nothing_changes_nothing(
-    acme: Tenant, plan: str, body: dict[str, Any] | None
+async def test_patch_without_fields_changes_nothing(
+    acme: Tenant, scheduled_path: str, body: JsonObject | None
 ) -> None:
     before = await all_rows(acme.database)
-    assert await expect_success(acme, "PATCH", plan, body) == success_data(
-        await acme.client.get(plan)
+    assert await expect_success(acme, "PATCH", scheduled_path, body) == success_data(
+        await acme.client.get(scheduled_path)
     )
     assert await all_rows(acme.database) == before
 
 
-CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
+INVALID_CHANGES: list[tuple[str, str, str, list[JsonObject]]] = [
+    ("validation_error", "content", "content must be a string.", [{"content": 5}]),
     (
-        {"content": 5},
-        400,
-        non_retryable_error("validation_error", "content", "content must be a string."),
+        "validation_error",
+        "content",
+        "The post is empty: it needs content, media, or content for a platform.",
+        [{"content": ""}],
     ),
     (
-        {"content": ""},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "content",
-            "The post is empty: it needs content, media, or content for a platform.",
-        ),
+        "validation_error",
+        "account_ids",
+        "A post that is not a draft needs at least one account.",
+        [{"account_ids": []}],
     ),
     (
-        {"account_ids": []},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: A post that is not a draft needs at least one account.",
-            "A post that is not a draft needs at least one account.",
-        ),
+        "validation_error",
+        "account_ids",
+        "There is no account 99 in this workspace.",
+        [{"account_ids": [99]}],
     ),
     (
-        {"account_ids": [99]},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: There is no account 99 in this workspace.",
-            "There is no account 99 in this workspace.",
-        ),
+        "past_schedule_time",
+        "scheduled_for",
+        "The time is not in the future.",
+        [{"scheduled_for": PAST}],
     ),
     (
-        {"account_ids": [2280, 2280]},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: Account 2280 is there twice.",
-            "Account 2280 is there twice.",
-        ),
+        "invalid_field_name",
+        "media",
+        "media is not a field of a post; use media_ids, a list of ids.",
+        [{"media": []}],
     ),
     (
-        {"scheduled_for": PAST},
-        400,
-        non_retryable_error(
-            "past_schedule_time",
-            "scheduled_for",
-            "scheduled_for: The time is not in the future.",
-            "The time is not in the future.",
-        ),
+        "invalid_field_name",
+        "media_id",
+        "media_id is not a field of a post; use media_ids, a list of ids.",
+        [{"post_id": "x", "media_id": "m"}],
     ),
     (
-        {"timezone": "CEST"},
-        400,
-        non_retryable_error(
-            "invalid_timezone",
-            "timezone",
-            "timezone: There is no such time zone.",
-            "There is no such time zone.",
-        ),
+        "invalid_field_name",
+        "draft",
+        "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
+        [{"content": "Other", "draft": False}],
     ),
     (
-        {"media_ids": ["a\0"]},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "media_ids[0]",
-            "media_ids[0] must not contain a NUL character.",
-        ),
+        "validation_error",
+        "expected_version",
+        "expected_version must be a whole number.",
+        [{"content": "Other", "expected_version": "1"}],
     ),
     (
-        {"media": []},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "media",
-            "media is not a field of a post; use media_ids, a list of ids.",
-        ),
-    ),
-    (
-        {"post_id": "x", "media_id": "m"},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "media_id",
-            "media_id is not a field of a post; use media_ids, a list of ids.",
-        ),
-    ),
-    (
-        {"content": "Other", "draft": False},
-        400,
-        non_retryable_error(
-            "invalid_field_name",
-            "draft",
-            "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
-        ),
-    ),
-    ({"content": "Other", "expected_version": 2}, 409, STALE),
-    (
-        {"content": "Other", "expected_version": "1"},
-        400,
-        non_retryable_error(
-            "validation_error", "expected_version", "expected_version must be a whole number."
-        ),
-    ),
-    (
-        {"content": "Other", "expected_version": 2**31},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "expected_version",
-            "expected_version must be a whole number from 1 to 2147483647.",
-        ),
+        "validation_error",
+        "expected_version",
+        "expected_version must be a whole number from 1 to 2147483647.",
+        [{"content": "Other", "expected_version": 2**31}],
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "error"), CHANGES_REFUSED, ids=lambda each: str(each)[:60]
+    ("changes", "code", "field", "message"),
+    error_cases(INVALID_CHANGES),
+    ids=lambda value: str(value)[:40],
 )
-async def test_a_patch_that_is_wrong_is_refused_by_name(
-    acme: Tenant, plan: str, changes: dict[str, Any], status: int, error: dict[str, Any]
+async def test_invalid_patch_is_refused_by_name(
+    acme: Tenant, scheduled_path: str, changes: JsonObject, code: str, field: str, message: str
 ) -> None:
-    assert ordered_json(
-        await expect_error(acme, "PATCH", plan, changes, status=status)
-    ) == ordered_json(error)
+    error = await expect_error(acme, "PATCH", scheduled_path, changes, status=400)
+    assert ordered_json(error) == ordered_json(field_error(code, field, message))
 
 
-async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: str) -> None:
-    await expect_success(acme, "PATCH", plan, {"content": "Other", "expected_version": 1})
+@pytest.mark.parametrize(
+    ("method", "sub", "body"),
+    [
+        ("PATCH", "", {"content": "Other"}),
+        ("DELETE", "", {}),
+        ("POST", "/schedule", {"publish_now": True}),
+    ],
+)
+async def test_stale_version_is_refused(
+    acme: Tenant, draft_path: str, method: str, sub: str, body: JsonObject
+) -> None:
+    body = {**body, "expected_version": 2}
+    assert await expect_error(acme, method, draft_path + sub, body, status=409) == STALE_VERSION
+
+
+async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_path: str) -> None:
+    await expect_success(acme, "PATCH", scheduled_path, {"content": "Other", "expected_version": 1})
     error = await expect_error(
-        acme, "PATCH", plan, {"content": "Third", "expected_version": 1}, status=409
+        acme, "PATCH", scheduled_path, {"content": "Third", "expected_version": 1}, status=409
     )
     assert error["code"] == "stale_version"
 
@@ -346,21 +305,19 @@ async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: st
         ),
         (claimed(), BEING_PUBLISHED),
         (started(), BEING_PUBLISHED),
-        (unknown(), NOBODY_KNOWS),
+        (unknown(), OUTCOME_UNKNOWN),
     ],
 )
-async def test_what_may_be_out_already_cannot_be_changed(
-    acme: Tenant, state: DestinationState, error: dict[str, Any]
+async def test_post_that_may_be_published_cannot_be_changed(
+    acme: Tenant, state: DestinationState, error: JsonObject
 ) -> None:
-    path = await path_of(acme, state)
+    path = await add_post_path(acme, state)
     assert await expect_error(acme, "PATCH", path, {"content": "Other"}, status=409) == error
 
 
 @pytest.mark.parametrize("state", [queued(), failed(), waiting_for_retry()])
-async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
-    acme: Tenant, state: DestinationState
-) -> None:
-    path = await path_of(acme, state)
+async def test_unpublished_post_is_deleted(acme: Tenant, state: DestinationState) -> None:
+    path = await add_post_path(acme, state)
     post_id = path.rpartition("/")[2]
 
     data = await expect_success(acme, "DELETE", path)
@@ -370,7 +327,7 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
             "post_id": post_id,
             "id": post_id,
             "deleted": True,
-            "message": "The post was deleted; nothing of it goes out from here.",
+            "message": "The post was deleted and will not be published from here.",
         }
     )
     for method, sub in (("GET", ""), ("GET", "/results"), ("DELETE", ""), ("PATCH", "")):
@@ -391,52 +348,55 @@ async def test_what_did_not_go_out_is_deleted_and_not_found_any_more(
         ),
         (claimed(), BEING_PUBLISHED),
         (started(), BEING_PUBLISHED),
-        (unknown(), NOBODY_KNOWS),
+        (unknown(), OUTCOME_UNKNOWN),
     ],
 )
-async def test_what_may_be_out_already_stays_on_record(
-    acme: Tenant, state: DestinationState, error: dict[str, Any]
+async def test_post_that_may_be_published_cannot_be_deleted(
+    acme: Tenant, state: DestinationState, error: JsonObject
 ) -> None:
-    path = await path_of(acme, state)
+    path = await add_post_path(acme, state)
     assert await expect_error(acme, "DELETE", path, status=409) == error
 
 
-async def test_a_deletion_may_say_which_version_it_saw(acme: Tenant, plan: str) -> None:
-    assert await expect_error(acme, "DELETE", plan, {"expected_version": 2}, status=409) == STALE
-    await expect_success(acme, "DELETE", plan, {"expected_version": 1})
+async def test_delete_with_current_version_succeeds(acme: Tenant, scheduled_path: str) -> None:
+    await expect_success(acme, "DELETE", scheduled_path, {"expected_version": 1})
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
-    ("when", "status", "scheduled_for"),
+    ("schedule", "status", "scheduled_for"),
     [
         ({"scheduled_for": LATER}, "scheduled", LATER),
         ({"scheduled_at": LATER, "publish_now": False}, "scheduled", LATER),
         ({"publish_now": True}, "publishing", None),
     ],
 )
-async def test_a_draft_is_scheduled_or_goes_out_at_once(
+async def test_draft_is_scheduled_or_published_now(
     acme: Tenant,
-    idea: str,
+    draft_path: str,
     prefix: str,
-    when: dict[str, Any],
+    schedule: JsonObject,
     status: str,
     scheduled_for: str | None,
 ) -> None:
-    path = idea.replace("/v1", prefix)
+    path = draft_path.replace("/v1", prefix)
 
-    data = await expect_success(acme, "POST", f"{path}/schedule", when)
+    data = await expect_success(acme, "POST", f"{path}/schedule", schedule)
 
-    shown = success_data(await acme.client.get(path))
-    message = f"The post goes out at {LATER}." if scheduled_for else "The post goes out now."
-    assert (shown["status"], shown["scheduled_for"]) == (status, scheduled_for)
+    post = success_data(await acme.client.get(path))
+    message = (
+        f"The post will be published at {LATER}."
+        if scheduled_for
+        else "The post is being published now."
+    )
+    assert (post["status"], post["scheduled_for"]) == (status, scheduled_for)
     assert ordered_json(data) == ordered_json(
-        {**shown, "publish_now": scheduled_for is None, "message": message}
+        {**post, "publish_now": scheduled_for is None, "message": message}
     )
 
 
-async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
-    acme: Tenant, idea: str
+async def test_update_and_schedule_warn_of_account_that_cannot_post(
+    acme: Tenant, draft_path: str
 ) -> None:
     expired = await add_account(acme.database, acme.workspace, token_expires_at=NOW)
     warnings = [
@@ -447,13 +407,15 @@ async def test_an_account_that_cannot_post_is_a_warning_of_every_change(
         }
     ]
 
-    changed = await expect_success(acme, "PATCH", idea, {"account_ids": [expired]})
-    scheduled = await expect_success(acme, "POST", f"{idea}/schedule", {"scheduled_for": LATER})
+    changed = await expect_success(acme, "PATCH", draft_path, {"account_ids": [expired]})
+    scheduled = await expect_success(
+        acme, "POST", f"{draft_path}/schedule", {"scheduled_for": LATER}
+    )
 
     assert changed["warnings"] == scheduled["warnings"] == warnings
 
 
-async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
+async def test_schedule_keeps_time_of_draft_and_replaces_accounts(
     acme: Tenant, account: AccountId
 ) -> None:
     other = await add_account(acme.database, acme.workspace)
@@ -472,74 +434,59 @@ async def test_a_draft_that_has_a_time_needs_none_and_takes_other_accounts(
     )
 
 
-SUBMISSIONS_REFUSED: list[tuple[dict[str, Any] | None, int, dict[str, Any]]] = [
+INVALID_SCHEDULES: list[tuple[str, str, str, list[JsonObject | None]]] = [
     (
-        None,
-        400,
-        non_retryable_error(
-            "validation_error",
-            "scheduled_for",
-            "The draft has no time yet: pass scheduled_for or publish_now.",
-        ),
+        "validation_error",
+        "scheduled_for",
+        "The draft has no time yet: pass scheduled_for or publish_now.",
+        [None],
     ),
     (
-        {"scheduled_for": LATER, "publish_now": True},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "scheduled_for",
-            "Pass either scheduled_for or publish_now, not both.",
-        ),
+        "validation_error",
+        "scheduled_for",
+        "Pass either scheduled_for or publish_now, not both.",
+        [{"scheduled_for": LATER, "publish_now": True}],
     ),
     (
-        {"scheduled_for": PAST},
-        400,
-        non_retryable_error(
-            "past_schedule_time",
-            "scheduled_for",
-            "scheduled_for: The time is not in the future.",
-            "The time is not in the future.",
-        ),
+        "past_schedule_time",
+        "scheduled_for",
+        "The time is not in the future.",
+        [{"scheduled_for": PAST}],
     ),
     (
-        {"publish_now": True, "account_ids": []},
-        400,
-        non_retryable_error(
-            "validation_error", "account_ids", "The draft has no account: pass account_ids."
-        ),
+        "validation_error",
+        "account_ids",
+        "The draft has no account: pass account_ids.",
+        [{"publish_now": True, "account_ids": []}],
     ),
     (
-        {"publish_now": True, "account_ids": [99]},
-        400,
-        non_retryable_error(
-            "validation_error",
-            "account_ids",
-            "account_ids: There is no account 99 in this workspace.",
-            "There is no account 99 in this workspace.",
-        ),
+        "validation_error",
+        "account_ids",
+        "There is no account 99 in this workspace.",
+        [{"publish_now": True, "account_ids": [99]}],
     ),
     (
-        {"publish_now": "now"},
-        400,
-        non_retryable_error(
-            "validation_error", "publish_now", "publish_now must be true or false."
-        ),
+        "validation_error",
+        "publish_now",
+        "publish_now must be true or false.",
+        [{"publish_now": "now"}],
     ),
-    ({"publish_now": True, "expected_version": 2}, 409, STALE),
 ]
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "error"), SUBMISSIONS_REFUSED, ids=lambda each: str(each)[:60]
+    ("body", "code", "field", "message"),
+    error_cases(INVALID_SCHEDULES),
+    ids=lambda value: str(value)[:40],
 )
-async def test_a_submission_that_is_wrong_is_refused_by_name(
-    acme: Tenant, idea: str, body: dict[str, Any] | None, status: int, error: dict[str, Any]
+async def test_invalid_schedule_is_refused_by_name(
+    acme: Tenant, draft_path: str, body: JsonObject | None, code: str, field: str, message: str
 ) -> None:
-    told = await expect_error(acme, "POST", f"{idea}/schedule", body, status=status)
-    assert ordered_json(told) == ordered_json(error)
+    error = await expect_error(acme, "POST", f"{draft_path}/schedule", body, status=400)
+    assert ordered_json(error) == ordered_json(field_error(code, field, message))
 
 
-EVERY_CHANGE = [
+ALL_CHANGES = [
     ("PATCH", "", {"content": "Theirs"}),
     ("DELETE", "", None),
     ("POST", "/schedule", {"publish_now": True}),
@@ -547,37 +494,28 @@ EVERY_CHANGE = [
 ]
 
 
-@pytest.mark.parametrize(("method", "sub", "body"), EVERY_CHANGE)
-async def test_a_foreign_post_is_answered_like_a_missing_one(
-    acme: Tenant, method: str, sub: str, body: dict[str, Any] | None
+@pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
+async def test_foreign_post_looks_missing(
+    acme: Tenant, method: str, sub: str, body: JsonObject | None
 ) -> None:
-    theirs = await foreign_post(acme)
+    foreign = await add_foreign_post(acme)
     errors = [
         await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
-        for post_id in (theirs.id, uuid4())
+        for post_id in (foreign.id, uuid4())
     ]
     assert errors == [NOT_FOUND, NOT_FOUND]
 
 
-async def foreign_post(acme: Tenant) -> AddedPost:
+async def add_foreign_post(acme: Tenant) -> AddedPost:
     workspace = await add_workspace(acme.database)
     account = await add_account(acme.database, workspace)
     return await add_post(acme.database, workspace, {account: draft()}, is_draft=True)
 
 
-@pytest.mark.parametrize(("method", "sub", "body"), EVERY_CHANGE)
+@pytest.mark.parametrize(("method", "sub", "body"), ALL_CHANGES)
 @pytest.mark.parametrize("post_id", ["x", "0" * 32, "f47ac10b-58cc-4372-a567-0e02b2c3d47"])
-async def test_a_malformed_id_is_refused(
-    acme: Tenant, method: str, sub: str, body: dict[str, Any] | None, post_id: str
+async def test_malformed_id_is_refused(
+    acme: Tenant, method: str, sub: str, body: JsonObject | None, post_id: str
 ) -> None:
     error = await expect_error(acme, method, f"/v1/posts/{post_id}{sub}", body, status=400)
-    assert ordered_json(error) == ordered_json(
-        non_retryable_error(
-            "invalid_id",
-            "post_id",
-            "post_id: The id must be a UUID in its 36-character form,"
-            " such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
-            "The id must be a UUID in its 36-character form,"
-            " such as f47ac10b-58cc-4372-a567-0e02b2c3d479.",
-        )
-    )
+    assert ordered_json(error) == ordered_json(field_error("invalid_id", "post_id", UUID_MESSAGE))

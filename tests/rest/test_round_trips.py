@@ -1,4 +1,4 @@
-"""What GET returns may be sent back: as a new post, or as a change that changes nothing."""
+"""Responses may be sent back: as a new post, or as an update that changes nothing."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ import pytest
 from app.db.core.database import Database
 from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.times import format_instant
+from app.rest.operations import omit
 from app.services.expirations import settle_expired_leases
 from tests.clients import Tenant, app_client
 from tests.db.all_tables import all_rows
@@ -17,90 +18,103 @@ from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import expect_success, send_json, uncached_data
 from tests.servers import DEMO_KEY
 
-KEPT = ("content", "account_ids", "scheduled_for", "timezone", "media_ids", "platform_content")
+WRITABLE_FIELDS = (
+    "content",
+    "account_ids",
+    "scheduled_for",
+    "timezone",
+    "media_ids",
+    "platform_content",
+)
 NOW_TEXT = format_instant(NOW)
 
 
 @pytest.fixture
-async def demo(database: Database) -> AsyncIterator[Tenant]:
+async def demo_client(database: Database) -> AsyncIterator[Tenant]:
     await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
-    await settle_expired_leases(database, NOW)  # which the server would do at some time of a test
+    await settle_expired_leases(
+        database, NOW
+    )  # otherwise a maintenance task would do it during a test
     async with app_client(database, token=DEMO_KEY) as client:
         yield Tenant(database, DEMO_WORKSPACE_ID, client)
 
 
-async def demo_posts(demo: Tenant) -> list[dict[str, object]]:
-    """All that may still go out or failed, and some that were published."""
+async def demo_posts(tenant: Tenant) -> list[dict[str, object]]:
+    """All unpublished posts and some published ones."""
     limits = dict.fromkeys(("draft", "scheduled", "publishing", "failed"), 100)
     limits |= dict.fromkeys(("published", "partially_failed"), 25)
-    answers = [
-        await demo.client.get(f"/v1/posts?limit={limit}&status={status}")
+    responses = [
+        await tenant.client.get(f"/v1/posts?limit={limit}&status={status}")
         for status, limit in limits.items()
     ]
-    return [post for answer in answers for post in success_data(answer)["posts"]]
+    return [post for response in responses for post in success_data(response)["posts"]]
 
 
-async def stored(demo: Tenant) -> dict[str, Any]:
-    """All rows but those of keys, which tell when they were used."""
+async def stored_rows(tenant: Tenant) -> dict[str, Any]:
+    """All rows except API keys, whose last use changes."""
     return {
-        name: rows for name, rows in (await all_rows(demo.database)).items() if name != "api_key"
+        name: rows for name, rows in (await all_rows(tenant.database)).items() if name != "api_key"
     }
 
 
-async def test_every_demo_post_that_is_sent_back_is_left_as_it_is(demo: Tenant) -> None:
-    posts = await demo_posts(demo)
-    before = await stored(demo)
+async def test_patch_with_own_response_changes_nothing(demo_client: Tenant) -> None:
+    posts = await demo_posts(demo_client)
+    before = await stored_rows(demo_client)
     statuses: Counter[int] = Counter()
     for post in posts:
-        response = await send_json(demo, "PATCH", f"/v1/posts/{post['id']}", post)
+        response = await send_json(demo_client, "PATCH", f"/v1/posts/{post['id']}", post)
         statuses[response.status_code] += 1
         if response.status_code == 409:
             assert failure_error(response, 409)["code"] == "conflict"
         else:
-            shown = {k: v for k, v in uncached_data(response, 200).items() if k != "warnings"}
-            assert ordered_json(shown) == ordered_json(post)
-    assert await stored(demo) == before
+            data = omit(uncached_data(response, 200), "warnings")
+            assert ordered_json(data) == ordered_json(post)
+    assert await stored_rows(demo_client) == before
     assert statuses[200] > 10
     assert statuses[409] > 10
 
 
-async def test_every_demo_post_makes_another_one_like_it(demo: Tenant) -> None:
-    posts = await demo_posts(demo)
-    before = success_data(await demo.client.get("/v1/posts"))["total"]
-    made: Counter[str] = Counter()
+async def test_post_with_own_response_creates_copy(demo_client: Tenant) -> None:
+    posts = await demo_posts(demo_client)
+    before = success_data(await demo_client.client.get("/v1/posts"))["total"]
+    created: Counter[str] = Counter()
     for post in posts:
-        response = await send_json(demo, "POST", "/v1/posts", post)
+        response = await send_json(demo_client, "POST", "/v1/posts", post)
         if post["scheduled_for"] is not None and str(post["scheduled_for"]) <= NOW_TEXT:
             assert failure_error(response, 400)["code"] == "past_schedule_time"
-            made["past"] += 1
+            created["past"] += 1
             continue
         copy = uncached_data(response, 201)
         assert copy["id"] != post["id"]
-        assert ordered_json([copy[key] for key in KEPT]) == ordered_json(
-            [post[key] for key in KEPT]
+        assert ordered_json([copy[key] for key in WRITABLE_FIELDS]) == ordered_json(
+            [post[key] for key in WRITABLE_FIELDS]
         )
         assert (copy["status"] == "draft") is (post["status"] == "draft")
-        made[copy["status"]] += 1
-    assert set(made) == {"past", "draft", "scheduled", "publishing"}
-    total = success_data(await demo.client.get("/v1/posts"))["total"]
-    assert total == before + len(posts) - made["past"]
+        created[copy["status"]] += 1
+    assert set(created) == {"past", "draft", "scheduled", "publishing"}
+    total = success_data(await demo_client.client.get("/v1/posts"))["total"]
+    assert total == before + len(posts) - created["past"]
 
 
-async def test_a_draft_that_comes_back_goes_out_only_where_it_is_told_to(acme: Tenant) -> None:
+async def test_copy_of_draft_stays_draft_unless_requested(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     added = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
     post = success_data(await acme.client.get(f"/v1/posts/{added.id}"))
 
     copy = await expect_success(acme, "POST", "/v1/posts", post, status=201)
-    told = await expect_success(acme, "POST", "/v1/posts", {**post, "draft": False}, status=201)
+    submitted = await expect_success(
+        acme, "POST", "/v1/posts", {**post, "draft": False}, status=201
+    )
 
-    now = await expect_success(acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201)
+    published = await expect_success(
+        acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201
+    )
 
-    assert (copy["status"], told["status"]) == ("draft", "publishing")
-    assert now["status"] == "publishing"
+    assert (copy["status"], submitted["status"]) == ("draft", "publishing")
+    assert published["status"] == "publishing"
 
 
-async def test_media_that_come_back_are_not_the_new_posts(acme: Tenant) -> None:
+async def test_copy_does_not_inherit_media(acme: Tenant) -> None:
     added = await add_post(
         acme.database, acme.workspace, is_draft=True, media=[{"url": "https://example.com/1.png"}]
     )
@@ -112,7 +126,7 @@ async def test_media_that_come_back_are_not_the_new_posts(acme: Tenant) -> None:
     assert copy["media"] == []
 
 
-async def test_the_answer_to_a_creation_may_be_sent_back_too(acme: Tenant) -> None:
+async def test_creation_response_may_be_sent_back(acme: Tenant) -> None:
     first = await expect_success(
         acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201
     )
@@ -125,20 +139,20 @@ async def test_the_answer_to_a_creation_may_be_sent_back_too(acme: Tenant) -> No
 
 
 @pytest.mark.parametrize(
-    ("stored", "sent", "shown"),
+    ("stored", "sent", "returned"),
     [
         (None, "UTC", "UTC"),
         ("UTC", None, "UTC"),
         ("Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"),
     ],
 )
-async def test_the_time_zone_that_is_assumed_is_no_change(
-    acme: Tenant, stored: str | None, sent: str | None, shown: str
+async def test_default_time_zone_is_no_change(
+    acme: Tenant, stored: str | None, sent: str | None, returned: str
 ) -> None:
     added = await add_post(acme.database, acme.workspace, is_draft=True, timezone=stored)
     before = await all_rows(acme.database)
 
     data = await expect_success(acme, "PATCH", f"/v1/posts/{added.id}", {"timezone": sent})
 
-    assert data["timezone"] == shown
+    assert data["timezone"] == returned
     assert await all_rows(acme.database) == before

@@ -1,4 +1,4 @@
-"""Who may change something: a key with the scope for it, and not in a mirror of another service."""
+"""Writes require the write scope and are refused in mirror workspaces."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.factories import add_account, add_api_key, add_post, add_workspace, d
 from tests.rest.envelope import success_data
 from tests.rest.write_requests import expect_error, non_retryable_error
 
-BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
+REQUEST_BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("POST", "/posts"): {"content": "Sale", "draft": True},
     ("POST", "/posts/bulk"): {"posts": [{"content": "Sale", "draft": True}, 5]},
     ("POST", "/posts/retry-failed"): {"platform": "x"},
@@ -22,16 +22,18 @@ BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
 }
 
 
-def test_every_call_that_changes_something_is_here() -> None:
-    writes = {(call.method, call.path) for call in ENDPOINTS if call.method != "GET"}
-    assert BODIES.keys() == writes
+def test_every_writing_endpoint_is_covered() -> None:
+    writes = {
+        (endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.method != "GET"
+    }
+    assert REQUEST_BODIES.keys() == writes
 
 
-@pytest.mark.parametrize(("call", "body"), BODIES.items())
-async def test_a_mirror_refuses_every_change(
-    acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
+@pytest.mark.parametrize(("endpoint", "body"), REQUEST_BODIES.items())
+async def test_mirror_refuses_every_write(
+    acme: Tenant, endpoint: tuple[str, str], body: dict[str, Any] | None
 ) -> None:
-    method, path = call
+    method, path = endpoint
     workspace = await add_workspace(acme.database, mirror_of="https://example.com")
     account = await add_account(acme.database, workspace)
     post = await add_post(acme.database, workspace, {account: draft()}, is_draft=True)
@@ -50,11 +52,11 @@ async def test_a_mirror_refuses_every_change(
     )
 
 
-@pytest.mark.parametrize(("call", "body"), BODIES.items())
-async def test_a_key_without_the_scope_to_write_changes_nothing(
-    acme: Tenant, call: tuple[str, str], body: dict[str, Any] | None
+@pytest.mark.parametrize(("endpoint", "body"), REQUEST_BODIES.items())
+async def test_key_without_write_scope_is_refused(
+    acme: Tenant, endpoint: tuple[str, str], body: dict[str, Any] | None
 ) -> None:
-    method, path = call
+    method, path = endpoint
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
     scopes = [scope for scope in Scope if scope is not Scope.WRITE]

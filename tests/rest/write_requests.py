@@ -1,6 +1,7 @@
-"""Requests that change something: their answers out of the envelope, and that a refusal changes nothing."""
+"""Helpers for writing requests: they unwrap the envelope and check that a refusal changes nothing."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
@@ -9,9 +10,20 @@ from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.rest.envelope import check_envelope, failure_error
 
+T = TypeVar("T")
+
 SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
 PAST = "2026-04-15T14:59:59.999Z"
+
+ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
+UUID_MESSAGE = (
+    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
+)
+TIME_MESSAGE = (
+    "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
+    " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
+)
 
 
 async def expect_success(
@@ -23,7 +35,7 @@ async def expect_success(
     status: int = 200,
     **headers: str,
 ) -> Any:
-    """The data of a request that must succeed with this status, and bring nothing out of order."""
+    """The data of a request that must succeed with this status and violate no invariant."""
     before = sorted(await find_problems(tenant.database))
     data = uncached_data(await send_json(tenant, method, path, body, **headers), status)
     assert sorted(await find_problems(tenant.database)) == before
@@ -43,14 +55,14 @@ async def expect_error(
 async def send_json(
     tenant: Tenant, method: str, path: str, body: object = None, **headers: str
 ) -> httpx.Response:
-    """A JSON body, or none; `_` in the name of a header stands for `-`."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    """Send a JSON body, or none; `_` in the name of a header stands for `-`."""
+    dashed = {name.replace("_", "-"): value for name, value in headers.items()}
     options = {} if body is None else {"json": body}
-    return await tenant.client.request(method, path, headers=named, **options)
+    return await tenant.client.request(method, path, headers=dashed, **options)
 
 
 def uncached_data(response: httpx.Response, status: int) -> Any:
-    """The data of a change, which nobody may keep."""
+    """The data of a write, whose response must not be cacheable."""
     body = check_envelope(response)
     assert response.status_code == status, body
     assert body["error"] is None
@@ -62,7 +74,7 @@ def uncached_data(response: httpx.Response, status: int) -> Any:
 def non_retryable_error(
     code: str, field: str | None, message: str, detail: str | None = None
 ) -> dict[str, Any]:
-    """An error that no repetition mends; `detail` is the message where that has no name before it."""
+    """An error that is not retryable; `detail` is the message without a prefixed field name."""
     details = {"validation_errors": [{"field": field, "message": detail or message}]}
     return {
         "message": message,
@@ -70,3 +82,18 @@ def non_retryable_error(
         "retryable": False,
         "details": None if field is None else details,
     }
+
+
+def field_error(code: str, field: str, message: str) -> dict[str, Any]:
+    """An error of a field, whose name is prefixed to a message that does not contain it."""
+    full_message = message if field in message else f"{field}: {message}"
+    return non_retryable_error(code, field, full_message, message)
+
+
+def error_cases(
+    table: Iterable[tuple[str, str, str, Sequence[T]]],
+) -> list[tuple[T, str, str, str]]:
+    """One test case for each body: (body, code, field, message)."""
+    return [
+        (body, code, field, message) for code, field, message, bodies in table for body in bodies
+    ]

@@ -37,7 +37,7 @@ def _complaint(line: str) -> Complaint | None:
         event = json.loads(line)
     except ValueError:
         return Complaint("error", "not a line of the log", line)
-    if event["level"] in ("debug", "info") or event["event"] == "request":
+    if event["level"] in ("debug", "info") or event["event"] == "request finished":
         return None
     traceback = str(event.get("exception", "")).splitlines() or [""]
     return Complaint(event["level"], event["event"], traceback[-1])

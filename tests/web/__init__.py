@@ -1,1 +1,1 @@
-"""Tests of the page, without and within a browser."""
+"""Tests of the pages for browsers, with an HTTP client and in Chromium."""

@@ -1,4 +1,4 @@
-"""What the tests of the page ask for: a browser, and a server that they may change."""
+"""Fixtures of the page tests: a browser, and a server that they may change."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.web.page_session import Own
+from tests.web.page_session import PageServer
 
-SWITCHES = (
-    "--no-sandbox",  # it cannot be had as root, in containers for instance
+CHROMIUM_FLAGS = (
+    "--no-sandbox",  # the sandbox does not work as root, for instance in containers
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -23,14 +23,16 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     if chromium is None:
         pytest.skip("Chromium is not installed; run scripts/clients.")
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
-        yield launched
-        await launched.close()
+        chromium_browser = await playwright.chromium.launch(
+            executable_path=chromium, args=CHROMIUM_FLAGS
+        )
+        yield chromium_browser
+        await chromium_browser.close()
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    own = Own(tmp_path_factory.mktemp("own-server"))
-    yield own
-    own.server.stop()
-    assert [each for each in own.server.log_events() if each["level"] != "info"] == []
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    page_server = PageServer(tmp_path_factory.mktemp("page-server"))
+    yield page_server
+    page_server.server.stop()
+    assert [event for event in page_server.server.log_events() if event["level"] != "info"] == []

@@ -1,4 +1,4 @@
-"""What the tests of the page have in common: a server of their own, and a person who visits. No tests."""
+"""Helpers of the page tests: a server process, and a browser tab with GraphiQL."""
 
 import json
 import os
@@ -21,17 +21,17 @@ from playwright.async_api import (
 from tests.command_processes import fork
 from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
-TRIES = 3
+ATTEMPTS = 3
 
 expect.set_options(timeout=20_000)
 
 
-class Own:
-    """A server without a demo, under a path, whose keys a test may revoke."""
+class PageServer:
+    """A server without a demo, under a path prefix, whose keys a test may revoke."""
 
     def __init__(self, folder: Path) -> None:
         self._environment = {
-            "DATABASE_URL": f"sqlite:///{folder / 'own.db'}",
+            "DATABASE_URL": f"sqlite:///{folder / 'page.db'}",
             "ROOT_PATH": "/social/results",
         }
         self._folder = folder
@@ -43,61 +43,70 @@ class Own:
         self.key = lines[5].split()[-1]
         self._environment["PORT"] = str(urlsplit(self.url).port)
 
-    def start_again(self) -> None:
-        """After it was stopped, at the same address."""
+    def restart(self) -> None:
+        """Start the stopped server again at the same address."""
         self.server = ServerProcess(self._logs, self._environment)
         self.server.wait_until_ready()
 
-    def command(self, *arguments: str) -> str:
+    def create_key(self, name: str) -> str:
+        """Create an API key of the default workspace; returns the token."""
+        return self.run_command("keys", "create", "--workspace", "default", "--name", name).strip()
+
+    def revoke_key(self, name: str) -> None:
+        lines = self.run_command("keys", "list").splitlines()
+        (row,) = [line for line in lines if line.endswith(name)]
+        self.run_command("keys", "revoke", row.split()[0])
+
+    def run_command(self, *arguments: str) -> str:
         out, log = self._folder / "command.out", self._folder / "command.log"
         process = fork(arguments, {**os.environ, **self._environment}, out, log)
         assert process.wait(TIMEOUT_SECONDS) == 0
         return out.read_text()
 
 
-class Visit:
-    """A tab of the browser in which the page is open."""
+class PageSession:
+    """A browser tab with GraphiQL."""
 
     def __init__(self, page: Page, origin: str) -> None:
         self.page = page
         self._origin = origin
         self.problems: list[str] = []
-        """What the browser complained of, and whom it asked besides the server."""
-        self.questions: list[dict[str, Any]] = []
-        """The bodies that were posted."""
-        page.on("console", self._note_message)
+        """Errors and warnings of the browser, and URLs of requests to other origins."""
+        self.requests: list[dict[str, Any]] = []
+        """Bodies of POST requests."""
+        page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", self._note_request)
+        page.on("request", self._on_request)
 
-    def _note_message(self, message: ConsoleMessage) -> None:
+    def _on_message(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(message.text)
 
-    def _note_request(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self._origin, "data:")):
             self.problems.append(request.url)
         if request.method == "POST":
-            self.questions.append(json.loads(request.post_data or ""))
+            self.requests.append(json.loads(request.post_data or ""))
 
-    async def run(self) -> dict[str, Any]:
-        """Press the button; the answer of the server."""
+    async def execute_query(self) -> dict[str, Any]:
+        """Press the button and return the server's response."""
         button = self.page.get_by_role("button", name="Execute query")
-        async with self.page.expect_response(_is_no_introspection) as response:
+        async with self.page.expect_response(_is_not_introspection) as response:
             await button.click()
-        answer: dict[str, Any] = await (await response.value).json()
-        return answer
+        result: dict[str, Any] = await (await response.value).json()
+        return result
 
-    async def has_schema(self) -> None:
-        """Return when the key was taken and the schema is there."""
+    async def wait_for_schema(self) -> None:
+        """Wait until the key is accepted and the schema is loaded."""
         await self.page.get_by_role("button", name="Show Documentation Explorer").click()
         await expect(self.page.get_by_role("link", name="Query", exact=True)).to_be_visible()
 
-    async def write(self, query: str) -> None:
-        """Replace what stands in the editor, by pasting: of what is typed it closes the brackets."""
+    async def replace_query(self, query: str) -> None:
+        """Replace the text of the editor by pasting; it would add closing brackets to typed text."""
         await self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await self.page.evaluate("text => navigator.clipboard.writeText(text)", query)
         editor = self.page.locator(".graphiql-query-editor .monaco-editor")
-        for _ in range(TRIES):  # on a busy machine a key may get lost
+        for _ in range(ATTEMPTS):  # on a busy machine a key press may get lost
             await editor.click()
             await self.page.keyboard.press("Control+A")
             await self.page.keyboard.press("Control+V")
@@ -108,26 +117,26 @@ class Visit:
             return
 
     @property
-    def key(self) -> Locator:
+    def key_input(self) -> Locator:
         return self.page.get_by_label("API key")
 
-    async def verdict_is(self, text: str) -> None:
+    async def expect_status(self, text: str) -> None:
         await expect(self.page.locator("header output")).to_have_text(text)
 
 
-def _is_no_introspection(response: Response) -> bool:
-    question = response.request.post_data or ""
-    return response.request.method == "POST" and "IntrospectionQuery" not in question
+def _is_not_introspection(response: Response) -> bool:
+    body = response.request.post_data or ""
+    return response.request.method == "POST" and "IntrospectionQuery" not in body
 
 
 @asynccontextmanager
-async def visiting(
+async def open_page(
     browser: Browser, url: str, *, problems: tuple[str, ...] = (), **options: Any
-) -> AsyncIterator[Visit]:
-    """A person who opens the page, sees nothing go wrong but what is expected, and leaves."""
+) -> AsyncIterator[PageSession]:
+    """Open the page in a new context; at the end assert that only the expected problems occurred."""
     context = await browser.new_context(**options)
-    visit = Visit(await context.new_page(), url.split("/graph", maxsplit=1)[0])
-    await visit.page.goto(url)
-    yield visit
+    session = PageSession(await context.new_page(), url.split("/graph", maxsplit=1)[0])
+    await session.page.goto(url)
+    yield session
     await context.close()
-    assert visit.problems == list(problems)
+    assert session.problems == list(problems)

@@ -17,7 +17,7 @@ from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.guides import GUIDES
 from tests.http.asgi import RecordingObserver, build_middleware, http_client
 from tests.servers import ServerProcess
-from tests.web.page_session import visiting
+from tests.web.page_session import open_page
 
 PLACEHOLDER = "<!-- graphiql ../graphiql -->"
 GUIDE_NAMES = sorted(file.stem for file in GUIDES.glob("*.md"))
@@ -155,16 +155,16 @@ async def test_trusted_documents_leave_the_docs_without_a_graphiql_link(
 async def test_browser_shows_every_guide_without_policy_violations(
     browser: Browser, demo_server: ServerProcess, color_scheme: str
 ) -> None:
-    async with visiting(browser, f"{demo_server.url}/docs", color_scheme=color_scheme) as visit:
+    async with open_page(browser, f"{demo_server.url}/docs", color_scheme=color_scheme) as session:
         for name in GUIDE_NAMES:
-            await visit.page.goto(f"{demo_server.url}/docs/{name}")
-            assert await visit.page.locator("h1").count() == 1
+            await session.page.goto(f"{demo_server.url}/docs/{name}")
+            assert await session.page.locator("h1").count() == 1
             widths = "[document.documentElement.scrollWidth, window.innerWidth]"
-            scroll_width, window_width = await visit.page.evaluate(widths)
+            scroll_width, window_width = await session.page.evaluate(widths)
             assert scroll_width <= window_width
         background = "getComputedStyle(document.body).backgroundColor"
         is_dark = color_scheme == "dark"
-        assert (await visit.page.evaluate(background) == "rgb(20, 23, 28)") is is_dark
+        assert (await session.page.evaluate(background) == "rgb(20, 23, 28)") is is_dark
 
 
 def test_build_is_not_older_than_the_guides() -> None:

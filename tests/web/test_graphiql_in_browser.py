@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what it loads, what a person can do there, and what becomes of the key."""
+"""GraphiQL in Chromium: loading, queries, and the handling of API keys."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from playwright.async_api import Browser, Route, expect
 
 from app.services.api_keys import CACHE_TTL
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
-from tests.web.page_session import Own, visiting
+from tests.web.page_session import PageServer, open_page
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
@@ -17,40 +17,41 @@ SCOPES = "read, write, publish"
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
-async def test_the_page_asks_nobody_but_its_server_and_nothing_fails(
+async def test_page_loads_without_problems_or_other_origins(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     for path in ("/graphql", "/graphiql"):
-        async with visiting(browser, demo_server.url + path) as visit:
-            await expect(visit.page).to_have_title("post-results · GraphQL")
-            await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
-            await visit.has_schema()
-            await expect(visit.page.get_by_label("Result Window")).not_to_contain_text("error")
+        async with open_page(browser, demo_server.url + path) as session:
+            await expect(session.page).to_have_title("post-results · GraphQL")
+            await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
+            await session.wait_for_schema()
+            await expect(session.page.get_by_label("Result Window")).not_to_contain_text("error")
 
 
-async def test_an_outside_request_would_be_refused_and_noticed(
+async def test_request_to_other_origin_is_blocked_and_detected(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
-    async with visiting(browser, f"{demo_server.url}/graphiql") as visit:
-        refused = await visit.page.evaluate(
+    async with open_page(browser, f"{demo_server.url}/graphiql") as session:
+        is_blocked = await session.page.evaluate(
             "fetch('http://127.0.0.2:9/').then(() => false, () => true)"
         )
-        assert refused is True
-        assert any("violates the following Content Security Policy" in it for it in visit.problems)
-        visit.problems.clear()
+        assert is_blocked is True
+        assert any(
+            "violates the following Content Security Policy" in problem
+            for problem in session.problems
+        )
+        session.problems.clear()
 
 
-async def test_the_usual_questions_are_written_and_each_gets_its_answer(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
+async def test_example_queries_return_data(browser: Browser, demo_server: ServerProcess) -> None:
     url = f"{demo_server.url}/graphql"
-    async with visiting(browser, url, timezone_id="America/New_York") as visit:
-        page = visit.page
-        await visit.has_schema()
+    async with open_page(browser, url, timezone_id="America/New_York") as session:
+        page = session.page
+        await session.wait_for_schema()
 
-        post = (await visit.run())["data"]["post"]
+        post = (await session.execute_query())["data"]["post"]
         assert post["status"] == "PARTIALLY_FAILED"
-        assert [each["status"] for each in post["destinations"]] == [
+        assert [destination["status"] for destination in post["destinations"]] == [
             "PUBLISHED",
             "PUBLISHED",
             "FAILED",
@@ -59,179 +60,171 @@ async def test_the_usual_questions_are_written_and_each_gets_its_answer(
 
         await page.clock.set_fixed_time("2026-04-15T15:00:00Z")
         await page.get_by_role("tab", name="WhatFailedToday").click()
-        posts = (await visit.run())["data"]["posts"]
-        assert visit.questions[-1]["variables"] == {"startOfToday": "2026-04-15T04:00:00.000Z"}
+        posts = (await session.execute_query())["data"]["posts"]
+        assert session.requests[-1]["variables"] == {"startOfToday": "2026-04-15T04:00:00.000Z"}
         assert posts["totalCount"] > 0
-        assert {each["status"] for each in posts["nodes"]} <= {"FAILED", "PARTIALLY_FAILED"}
+        assert {node["status"] for node in posts["nodes"]} <= {"FAILED", "PARTIALLY_FAILED"}
 
         await page.get_by_role("tab", name="WhatWaitsForARetry").click()
-        waiting = (await visit.run())["data"]["destinations"]["nodes"]
+        waiting = (await session.execute_query())["data"]["destinations"]["nodes"]
         assert len(waiting) > 0
-        assert all(each["nextRetryAt"] and each["attempts"] > 0 for each in waiting)
+        assert all(node["nextRetryAt"] and node["attempts"] > 0 for node in waiting)
 
         await page.get_by_role("tab", name="HealthOfOneAccount").click()
-        account = (await visit.run())["data"]["account"]
+        account = (await session.execute_query())["data"]["account"]
         assert account["platform"] == "instagram"
         assert account["health"]["status"] == "HEALTHY"
 
 
 async def test_docs_explorer_and_history_open(browser: Browser, demo_server: ServerProcess) -> None:
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        page = visit.page
-        await visit.has_schema()
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        page = session.page
+        await session.wait_for_schema()
         await page.get_by_role("link", name="Query", exact=True).click()
         await expect(page.get_by_role("link", name="errorCatalog", exact=True)).to_be_visible()
 
         await page.get_by_role("button", name="Show GraphiQL Explorer").click()
         await page.locator(".docExplorerWrap").get_by_text("content", exact=True).click()
-        answer = await visit.run()
-        assert "content" in answer["data"]["post"]
+        result = await session.execute_query()
+        assert "content" in result["data"]["post"]
 
         await page.get_by_role("button", name="Show History").click()
         await expect(page.get_by_role("button", name="ResultsOfOnePost")).to_be_visible()
 
 
-async def test_a_key_survives_a_reload_and_nothing_else(browser: Browser, own: Own) -> None:
-    async with visiting(browser, f"{own.url}/graphql") as visit:
-        await visit.verdict_is("Enter a key. `post-results keys create` makes one.")
-        await visit.key.fill(own.key)
-        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
-        await visit.has_schema()
-        assert await visit.run() == {"data": {"post": None}}
+async def test_key_survives_reload_only(browser: Browser, page_server: PageServer) -> None:
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        await session.expect_status("Enter a key. `post-results keys create` makes one.")
+        await session.key_input.fill(page_server.key)
+        await session.expect_status(f"Workspace default: {SCOPES}, admin")
+        await session.wait_for_schema()
+        assert await session.execute_query() == {"data": {"post": None}}
 
-        await visit.page.reload()
-        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
-        await expect(visit.key).to_have_value(own.key)
+        await session.page.reload()
+        await session.expect_status(f"Workspace default: {SCOPES}, admin")
+        await expect(session.key_input).to_have_value(page_server.key)
 
-        another = await visit.page.context.new_page()
-        await another.goto(f"{own.url}/graphql")
-        await expect(another.get_by_label("API key")).to_have_value("")
-        stored = await visit.page.evaluate("JSON.stringify(localStorage) + document.cookie")
+        other_tab = await session.page.context.new_page()
+        await other_tab.goto(f"{page_server.url}/graphql")
+        await expect(other_tab.get_by_label("API key")).to_have_value("")
+        stored = await session.page.evaluate("JSON.stringify(localStorage) + document.cookie")
         assert "ResultsOfOnePost" in stored
-        assert own.key not in stored
+        assert page_server.key not in stored
 
 
-async def test_a_wrong_key_is_said_to_be_wrong_and_asks_nothing_else(
+async def test_invalid_key_is_reported_without_further_requests(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
-    async with visiting(browser, url, problems=(UNAUTHORIZED,)) as visit:
-        await visit.has_schema()
-        asked = len(visit.questions)
+    async with open_page(browser, url, problems=(UNAUTHORIZED,)) as session:
+        await session.wait_for_schema()
+        request_count = len(session.requests)
 
-        await visit.key.fill("")
-        await visit.key.press_sequentially("sesame")
-        await visit.verdict_is("A key is pe_live_ followed by 32 digits of 0-9 and a-f.")
-        await visit.page.wait_for_timeout(600)  # twice as long as it waits before it asks
-        assert len(visit.questions) == asked
+        await session.key_input.fill("")
+        await session.key_input.press_sequentially("sesame")
+        await session.expect_status("A key is pe_live_ followed by 32 digits of 0-9 and a-f.")
+        await session.page.wait_for_timeout(600)  # twice the delay before a request
+        assert len(session.requests) == request_count
 
-        await visit.key.fill(UNKNOWN_KEY)
-        await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
-        assert len(visit.questions) == asked + 1
-        await visit.page.get_by_role("button", name="Execute query").click()
-        await expect(visit.page.get_by_label("Result Window")).to_contain_text(
+        await session.key_input.fill(UNKNOWN_KEY)
+        await session.expect_status("The API key is unknown, revoked or expired. Use another key.")
+        assert len(session.requests) == request_count + 1
+        await session.page.get_by_role("button", name="Execute query").click()
+        await expect(session.page.get_by_label("Result Window")).to_contain_text(
             "Enter a working API key at the top of the page."
         )
-        assert len(visit.questions) == asked + 1
+        assert len(session.requests) == request_count + 1
 
-        await visit.key.fill(DEMO_KEY)
-        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
-        assert (await visit.run())["data"]["post"]["status"] == "PARTIALLY_FAILED"
+        await session.key_input.fill(DEMO_KEY)
+        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
+        assert (await session.execute_query())["data"]["post"]["status"] == "PARTIALLY_FAILED"
 
 
-async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_wrong(
-    browser: Browser, own: Own
-) -> None:
-    key = own.command("keys", "create", "--workspace", "default", "--name", "page").strip()
-    (row,) = [line for line in own.command("keys", "list").splitlines() if line.endswith("page")]
-    url = f"{own.url}/graphiql"
-    async with visiting(browser, url, problems=(UNAUTHORIZED,)) as visit:
-        await visit.key.fill(key)
-        await visit.has_schema()
-        own.command("keys", "revoke", row.split()[0])
+async def test_revoked_key_is_reported(browser: Browser, page_server: PageServer) -> None:
+    key = page_server.create_key("page")
+    url = f"{page_server.url}/graphiql"
+    async with open_page(browser, url, problems=(UNAUTHORIZED,)) as session:
+        await session.key_input.fill(key)
+        await session.wait_for_schema()
+        page_server.revoke_key("page")
         await asyncio.sleep(CACHE_TTL.total_seconds())
-        await visit.run()
-        await visit.verdict_is("The API key is unknown, revoked or expired. Use another key.")
+        await session.execute_query()
+        await session.expect_status("The API key is unknown, revoked or expired. Use another key.")
 
 
-async def test_a_late_refusal_of_one_key_is_not_said_of_the_next(
-    browser: Browser, own: Own
+async def test_late_refusal_of_previous_key_is_ignored(
+    browser: Browser, page_server: PageServer
 ) -> None:
-    key = own.command("keys", "create", "--workspace", "default", "--name", "late").strip()
-    (row,) = [line for line in own.command("keys", "list").splitlines() if line.endswith("late")]
-    is_next_accepted = asyncio.Event()
+    key = page_server.create_key("late")
+    is_next_key_accepted = asyncio.Event()
 
-    async def answer_late(route: Route) -> None:
+    async def delay_refusal(route: Route) -> None:
         response = await route.fetch()
         if response.status == 401:
-            await is_next_accepted.wait()
+            await is_next_key_accepted.wait()
         await route.fulfill(response=response)
 
-    async with visiting(browser, f"{own.url}/graphiql", problems=(UNAUTHORIZED,)) as visit:
-        await visit.key.fill(key)
-        await visit.has_schema()
-        own.command("keys", "revoke", row.split()[0])
+    async with open_page(
+        browser, f"{page_server.url}/graphiql", problems=(UNAUTHORIZED,)
+    ) as session:
+        await session.key_input.fill(key)
+        await session.wait_for_schema()
+        page_server.revoke_key("late")
         await asyncio.sleep(CACHE_TTL.total_seconds())
-        await visit.page.route("**/graphql", answer_late)
-        await visit.page.get_by_role("button", name="Execute query").click()
-        await visit.key.fill(own.key)
-        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
-        async with visit.page.expect_response(lambda response: response.status == 401):
-            is_next_accepted.set()
-        assert await visit.run() == {"data": {"post": None}}
-        await visit.verdict_is(f"Workspace default: {SCOPES}, admin")
+        await session.page.route("**/graphql", delay_refusal)
+        await session.page.get_by_role("button", name="Execute query").click()
+        await session.key_input.fill(page_server.key)
+        await session.expect_status(f"Workspace default: {SCOPES}, admin")
+        async with session.page.expect_response(lambda response: response.status == 401):
+            is_next_key_accepted.set()
+        assert await session.execute_query() == {"data": {"post": None}}
+        await session.expect_status(f"Workspace default: {SCOPES}, admin")
 
 
-async def test_a_demo_gives_its_key_again_to_whoever_has_none(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        await visit.key.fill("")
-        await visit.verdict_is("Enter a key. `post-results keys create` makes one.")
-        await visit.page.reload()
-        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
+async def test_demo_key_returns_after_reload(browser: Browser, demo_server: ServerProcess) -> None:
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        await session.key_input.fill("")
+        await session.expect_status("Enter a key. `post-results keys create` makes one.")
+        await session.page.reload()
+        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
 
 
-async def test_there_is_no_other_place_for_a_key_from_where_it_would_be_kept(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        await visit.has_schema()
-        await expect(visit.page.get_by_role("button", name="Variables")).to_be_visible()
-        await expect(visit.page.get_by_role("button", name="Headers")).to_have_count(0)
+async def test_headers_editor_is_disabled(browser: Browser, demo_server: ServerProcess) -> None:
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        await session.wait_for_schema()
+        await expect(session.page.get_by_role("button", name="Variables")).to_be_visible()
+        await expect(session.page.get_by_role("button", name="Headers")).to_have_count(0)
 
 
-async def test_all_that_is_said_of_a_key_can_be_read_in_a_narrow_window(
+async def test_key_and_status_fit_narrow_window(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
-    async with visiting(browser, url, viewport={"width": 360, "height": 640}) as visit:
-        await visit.verdict_is(f"Workspace Demo: {SCOPES} · demo key")
-        for part in (visit.key, visit.page.locator("header output")):
-            box = await part.bounding_box()
+    async with open_page(browser, url, viewport={"width": 360, "height": 640}) as session:
+        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
+        for element in (session.key_input, session.page.locator("header output")):
+            box = await element.bounding_box()
             assert box is not None
             assert box["x"] + box["width"] <= 360
 
 
-async def test_the_same_data_can_be_had_by_rest(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
+async def test_rest_panel_returns_same_data(browser: Browser, demo_server: ServerProcess) -> None:
     path = f"/v1/posts/{DEMO_POST}/results"
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        await visit.has_schema()
-        link = visit.page.get_by_role("link", name=f"Same by REST: GET {path}")
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        await session.wait_for_schema()
+        link = session.page.get_by_role("link", name=f"Same by REST: GET {path}")
         assert await link.get_attribute("href") == demo_server.url + path
         await link.click()
-        panel = visit.page.get_by_label("The same data by REST")
+        panel = session.page.get_by_label("The same data by REST")
         await expect(panel.locator(".rest-command")).to_have_text(
             f"curl -H 'Authorization: Bearer {DEMO_KEY}' \\\n  '{demo_server.url}{path}'"
         )
         await panel.get_by_role("button", name="Send").click()
-        status, answer = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
+        status, body = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
         assert status == "200 OK"
-        assert json.loads(answer)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
+        assert json.loads(body)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
 
-        await visit.write("{ viewer { id } }")
+        await session.replace_query("{ viewer { id } }")
         await expect(panel.get_by_role("heading")).to_have_text("GET /v1/me")
         await expect(panel.locator(".rest-answer")).to_have_count(0)
 
@@ -259,20 +252,18 @@ REST_CALLS = [
 NO_REST_CALLS = ["{ destinations { totalCount } }", '{ posts(after: "x") { totalCount } }', "{ po"]
 
 
-async def test_the_rest_call_follows_what_is_written(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
-    async with visiting(browser, f"{demo_server.url}/graphql") as visit:
-        await visit.has_schema()
-        link = visit.page.locator(".rest-link")
+async def test_rest_link_follows_query(browser: Browser, demo_server: ServerProcess) -> None:
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        await session.wait_for_schema()
+        link = session.page.locator(".rest-link")
         for query, path in REST_CALLS:
-            await visit.write(query)
+            await session.replace_query(query)
             await expect(link).to_have_text(f"Same by REST: GET {path}")
             assert demo_server.get(path, DEMO_KEY).status_code == 200
-        await visit.write("""{ post(postId: "'; /?#") { status } }""")
+        await session.replace_query("""{ post(postId: "'; /?#") { status } }""")
         await expect(link).to_have_text("Same by REST: GET /v1/posts/%27%3B%20%2F%3F%23/results")
         for query in NO_REST_CALLS:
-            await visit.write(query)
+            await session.replace_query(query)
             await expect(link).to_have_text("REST has no call for this.")
-            await visit.write("{ viewer { id } }")
+            await session.replace_query("{ viewer { id } }")
             await expect(link).to_have_text("Same by REST: GET /v1/me")

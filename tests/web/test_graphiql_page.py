@@ -1,4 +1,4 @@
-"""The page and its files, as an HTTP client gets them."""
+"""The GraphiQL page and its files, requested by an HTTP client."""
 
 import asyncio
 import gzip
@@ -22,19 +22,19 @@ from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
 
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+BROWSER_HEADERS = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
     " img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'"
 )
-SCRIPT = b"console.log('explore')"
+SCRIPT = b"console.log('graphiql')"
 DEMO_KEY = "pe_live_" + "d" * 32
 
 
 @pytest.fixture
-def built(tmp_path: Path) -> Path:
-    """A build that is small enough to look at."""
+def build_directory(tmp_path: Path) -> Path:
+    """A small build."""
     assets = tmp_path / "assets"
     assets.mkdir()
     (tmp_path / "index.html").write_text("<p data-prefix='$key_prefix' data-key='$demo_key'>")
@@ -44,6 +44,14 @@ def built(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def make_page(
+    static_dir: Path, *, key_prefix: str = "", demo_key: str = "", trusted_only: bool = False
+) -> GraphiQLPage:
+    return GraphiQLPage(
+        key_prefix=key_prefix, demo_key=demo_key, trusted_only=trusted_only, static_dir=static_dir
+    )
+
+
 @pytest.fixture
 def observer() -> RecordingObserver:
     return RecordingObserver()
@@ -51,14 +59,14 @@ def observer() -> RecordingObserver:
 
 @pytest.fixture
 async def client(
-    anyio_backend: str, built: Path, observer: RecordingObserver
+    anyio_backend: str, build_directory: Path, observer: RecordingObserver
 ) -> AsyncIterator[httpx.AsyncClient]:
-    explorer = GraphiQLPage(key_prefix="<pe>", demo_key="", trusted_only=False, static_dir=built)
-    async with http_client(build_middleware(Router(routes=explorer.routes), observer)) as client:
+    graphiql = make_page(build_directory, key_prefix="<pe>")
+    async with http_client(build_middleware(Router(routes=graphiql.routes), observer)) as client:
         yield client
 
 
-async def test_the_page_lets_a_browser_ask_nobody_but_this_server(
+async def test_page_has_strict_security_headers(
     client: httpx.AsyncClient, observer: RecordingObserver
 ) -> None:
     response = await client.get("/graphiql")
@@ -72,17 +80,19 @@ async def test_the_page_lets_a_browser_ask_nobody_but_this_server(
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["vary"] == "Accept"
-    assert [(each.api, each.route) for each in observer.finished] == [("graphiql", "/graphiql")]
+    assert [(record.api, record.route) for record in observer.finished] == [
+        ("graphiql", "/graphiql")
+    ]
 
 
-async def test_the_page_can_be_asked_for_without_its_body(client: httpx.AsyncClient) -> None:
+async def test_page_supports_head(client: httpx.AsyncClient) -> None:
     response = await client.head("/graphiql")
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-length"] == "40"
 
 
 @pytest.mark.parametrize(
-    ("accepted", "encoding", "length"),
+    ("accept_encoding", "encoding", "length"),
     [
         ("gzip, deflate, br, zstd", "br", 9),
         ("BR;q=0.1, gzip", "br", 9),
@@ -93,10 +103,10 @@ async def test_the_page_can_be_asked_for_without_its_body(client: httpx.AsyncCli
         ("", None, len(SCRIPT)),
     ],
 )
-async def test_a_file_comes_as_its_reader_can_take_it(
-    client: httpx.AsyncClient, accepted: str, encoding: str | None, length: int
+async def test_asset_is_served_in_accepted_encoding(
+    client: httpx.AsyncClient, accept_encoding: str, encoding: str | None, length: int
 ) -> None:
-    headers = {"Accept-Encoding": accepted}
+    headers = {"Accept-Encoding": accept_encoding}
     response = await client.head("/graphiql/assets/main-1A.js", headers=headers)
 
     assert response.status_code == 200
@@ -106,7 +116,7 @@ async def test_a_file_comes_as_its_reader_can_take_it(
     assert response.headers["vary"] == "Accept-Encoding"
 
 
-async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
+async def test_asset_is_cacheable_forever(
     client: httpx.AsyncClient, observer: RecordingObserver
 ) -> None:
     response = await client.get("/graphiql/assets/main-1A.js", headers={"Accept-Encoding": "gzip"})
@@ -115,20 +125,20 @@ async def test_a_file_may_be_kept_forever_for_its_name_changes_with_it(
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert [(each.api, each.route) for each in observer.finished] == [
+    assert [(record.api, record.route) for record in observer.finished] == [
         ("graphiql", "/graphiql/assets/{name}")
     ]
 
 
-async def test_a_file_may_take_its_time_on_a_slow_line(built: Path) -> None:
+async def test_asset_has_no_request_timeout(build_directory: Path) -> None:
     class SlowClient(ASGIClient):
         async def send(self, message: Message) -> None:
             await asyncio.sleep(0.3)
             await super().send(message)
 
-    explorer = GraphiQLPage(key_prefix="", demo_key="", trusted_only=False, static_dir=built)
+    graphiql = make_page(build_directory)
     timeout = timedelta(seconds=0.5)
-    app = build_middleware(Router(routes=explorer.routes), RecordingObserver(), timeout=timeout)
+    app = build_middleware(Router(routes=graphiql.routes), RecordingObserver(), timeout=timeout)
     client = SlowClient()
     await app(http_scope(path="/graphiql/assets/main-1A.js"), client.receive, client.send)
 
@@ -139,15 +149,15 @@ async def test_a_file_may_take_its_time_on_a_slow_line(built: Path) -> None:
     "name",
     ["main-1A.css", "main-1A.js.gz", "main-1A.js.br", "", "%2e%2e%2findex.html", "%00", "x" * 300],
 )
-async def test_nothing_else_can_be_had(client: httpx.AsyncClient, name: str) -> None:
-    for accepted in ("identity", "gzip"):
+async def test_other_names_are_not_found(client: httpx.AsyncClient, name: str) -> None:
+    for accept_encoding in ("identity", "gzip"):
         response = await client.get(
-            f"/graphiql/assets/{name}", headers={"Accept-Encoding": accepted}
+            f"/graphiql/assets/{name}", headers={"Accept-Encoding": accept_encoding}
         )
         assert response.status_code == 404
 
 
-async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClient) -> None:
+async def test_outdated_asset_is_not_found_with_fix(client: httpx.AsyncClient) -> None:
     response = await client.get("/graphiql/assets/main-0Z.js")
     assert response.json() == {
         "code": "not_found",
@@ -156,50 +166,48 @@ async def test_a_file_of_an_older_build_says_what_to_do(client: httpx.AsyncClien
     }
 
 
-async def test_a_newer_build_takes_the_place_of_an_older_one(
-    client: httpx.AsyncClient, built: Path
+async def test_newer_build_replaces_older_one(
+    client: httpx.AsyncClient, build_directory: Path
 ) -> None:
     plain = {"Accept-Encoding": "identity"}
     assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 200
-    (built / "assets" / "main-1A.js").rename(built / "assets" / "main-2B.js")
-    (built / "index.html").write_text("Newer")
+    (build_directory / "assets" / "main-1A.js").rename(build_directory / "assets" / "main-2B.js")
+    (build_directory / "index.html").write_text("Newer")
 
     assert (await client.get("/graphiql")).text == "Newer"
     assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 404
     assert (await client.get("/graphiql/assets/main-2B.js", headers=plain)).content == SCRIPT
 
 
-def test_the_page_is_utf_8_whatever_the_locale_is(built: Path) -> None:
-    (built / "index.html").write_text("post-results · GraphQL", "utf-8")
+def test_page_is_utf_8_in_every_locale(build_directory: Path) -> None:
+    (build_directory / "index.html").write_text("post-results · GraphQL", "utf-8")
     program = (
         "from pathlib import Path; from app.web.graphiql import GraphiQLPage;"
         "page = GraphiQLPage(key_prefix='', demo_key='', trusted_only=False, static_dir=Path('.')).render();"
         "import sys; sys.stdout.buffer.write(page.body)"
     )
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=built,
+        cwd=build_directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), **locale},
         capture_output=True,
         check=True,
     )
-    assert done.stdout.decode("utf-8") == "post-results · GraphQL"
+    assert process.stdout.decode("utf-8") == "post-results · GraphQL"
 
 
-async def test_a_demo_puts_its_key_into_the_page(built: Path) -> None:
-    explorer = GraphiQLPage(
-        key_prefix="pe_live_", demo_key=DEMO_KEY, trusted_only=False, static_dir=built
-    )
-    assert explorer.render().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
+async def test_demo_key_is_embedded(build_directory: Path) -> None:
+    graphiql = make_page(build_directory, key_prefix="pe_live_", demo_key=DEMO_KEY)
+    assert graphiql.render().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
 
 
-async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others(
-    built: Path,
+async def test_page_is_not_found_with_trusted_documents(
+    build_directory: Path,
 ) -> None:
-    explorer = GraphiQLPage(key_prefix="pe_live_", demo_key="", trusted_only=True, static_dir=built)
+    graphiql = make_page(build_directory, trusted_only=True)
     async with http_client(
-        build_middleware(Router(routes=explorer.routes), RecordingObserver())
+        build_middleware(Router(routes=graphiql.routes), RecordingObserver())
     ) as client:
         response = await client.get("/graphiql")
 
@@ -211,23 +219,23 @@ async def test_where_only_trusted_documents_run_there_is_no_page_to_write_others
     }
 
 
-# In the service.
-
-
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("require_built_page")
-class TestInTheService:
-    async def test_a_browser_gets_the_page_where_programs_post(self, database: Database) -> None:
+class TestMountedInApp:
+    async def test_graphql_path_serves_page_to_browsers(self, database: Database) -> None:
         async with app_client(database) as client:
-            at_graphql = await client.get("/graphql", headers=BROWSER)
-            at_its_own = await client.get("/graphiql")
+            at_graphql = await client.get("/graphql", headers=BROWSER_HEADERS)
+            at_own_path = await client.get("/graphiql")
 
-        assert at_graphql.text == at_its_own.text
+        assert at_graphql.text == at_own_path.text
         assert at_graphql.headers["content-security-policy"] == POLICY
 
-    async def test_everything_that_was_built_can_be_had(self, database: Database) -> None:
-        names = [each.name for each in (STATIC_DIR / "assets").iterdir() if each.suffix != ".br"]
-        names = [name for name in names if not name.endswith(".gz")]
+    async def test_every_built_asset_is_served(self, database: Database) -> None:
+        names = [
+            file.name
+            for file in (STATIC_DIR / "assets").iterdir()
+            if file.suffix not in (".br", ".gz")
+        ]
         assert len(names) > 5
         async with app_client(database) as client:
             for name in names:
@@ -236,23 +244,21 @@ class TestInTheService:
                 assert response.headers["content-encoding"] == "gzip"
                 assert response.content == (STATIC_DIR / "assets" / name).read_bytes()
 
-    async def test_only_a_demo_gives_its_key_away(self, database: Database) -> None:
+    async def test_key_is_embedded_in_demo_only(self, database: Database) -> None:
         settings = replace(UNLIMITED_SETTINGS, demo_api_key=DEMO_KEY)
         for demo in (False, True):
             async with app_client(database, settings=replace(settings, demo=demo)) as client:
                 assert (DEMO_KEY in (await client.get("/graphiql")).text) is demo
 
 
-async def test_without_a_build_the_page_says_how_to_make_one(tmp_path: Path) -> None:
-    explorer = GraphiQLPage(
-        key_prefix="pe_live_", demo_key="", trusted_only=False, static_dir=tmp_path
-    )
+async def test_missing_build_is_503_with_fix(tmp_path: Path) -> None:
+    graphiql = make_page(tmp_path)
     async with http_client(
-        build_middleware(Router(routes=explorer.routes), RecordingObserver())
+        build_middleware(Router(routes=graphiql.routes), RecordingObserver())
     ) as client:
         response = await client.get("/graphiql")
 
     assert response.status_code == 503
     assert response.json()["message"] == (
-        "This page has not been built. Run scripts/pages; the API works without it."
+        "GraphiQL has not been built. Run scripts/pages; the API works without it."
     )

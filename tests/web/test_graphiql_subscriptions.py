@@ -1,4 +1,4 @@
-"""Subscriptions on the page in a real Chromium: what they show, and how they end. Nothing else of it."""
+"""Subscriptions in GraphiQL in Chromium: what they show and how they end."""
 
 import asyncio
 import json
@@ -11,36 +11,36 @@ from playwright.async_api import Browser, WebSocket, expect
 
 from app.services.api_keys import CACHE_TTL
 from tests.contract.subscription_clients import Writer
-from tests.web.page_session import Own, Visit, visiting
+from tests.web.page_session import PageServer, PageSession, open_page
 
-MANY = 100
-TALL = {"width": 1280, "height": 1600}
-REFUSED = "The API key is unknown, revoked or expired. Use another key."
+EVENT_COUNT = 100
+VIEWPORT = {"width": 1280, "height": 1600}
+INVALID_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 @pytest.fixture(scope="module")
-def writer(own: Own) -> Iterator[Writer]:
-    writer = Writer(own.server, own.key)
+def writer(page_server: PageServer) -> Iterator[Writer]:
+    writer = Writer(page_server.server, page_server.key)
     yield writer
     writer.close()
 
 
-class Live:
-    """What somebody who visits does with the tab that is there for it."""
+class SubscriptionTab:
+    """The GraphiQL tab `WhatHappens`, which subscribes to changes."""
 
-    def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        self.page = visit.page
-        self.shown = visit.page.get_by_label("Result Window")
+    def __init__(self, session: PageSession) -> None:
+        self.session = session
+        self.page = session.page
+        self.result_panel = session.page.get_by_label("Result Window")
         self.messages: list[dict[str, Any]] = []
-        """Those that were sent by sockets."""
+        """Messages that the page sent over WebSockets."""
         self.is_connected = asyncio.Event()
         self.is_closed = asyncio.Event()
-        visit.page.on("websocket", self._note_socket)
+        session.page.on("websocket", self._on_websocket)
 
-    def _note_socket(self, socket: WebSocket) -> None:
+    def _on_websocket(self, socket: WebSocket) -> None:
         self.url = socket.url
         self.is_connected.clear()
         self.is_closed.clear()
@@ -48,9 +48,9 @@ class Live:
         socket.on("framereceived", lambda frame: self.is_connected.set())
         socket.on("close", lambda _: self.is_closed.set())
 
-    async def begin(self, key: str) -> None:
-        await self.visit.key.fill(key)
-        await self.visit.has_schema()
+    async def subscribe(self, key: str) -> None:
+        await self.session.key_input.fill(key)
+        await self.session.wait_for_schema()
         await self.page.get_by_role("tab", name="WhatHappens").click()
         await self.run()
 
@@ -60,127 +60,124 @@ class Live:
     async def stop(self) -> None:
         await self.page.get_by_role("button", name="Stop query").click()
 
-    async def has_ended(self) -> None:
+    async def expect_ended(self) -> None:
         await expect(self.page.get_by_role("button", name="Execute query")).to_be_visible()
 
-    async def shows(self, *texts: str) -> None:
+    async def expect_texts(self, *texts: str) -> None:
         for text in texts:
-            await expect(self.shown).to_contain_text(text)
+            await expect(self.result_panel).to_contain_text(text)
 
-    async def shows_changes_of(self, writer: Writer, post_id: str) -> None:
-        """Return when it shows one; nobody is told when it has begun, so it takes some."""
-        for number in range(MANY):
+    async def expect_changes_of(self, writer: Writer, post_id: str) -> None:
+        """Write until a change is shown: nothing reports when the subscription has started."""
+        for number in range(EVENT_COUNT):
             writer.rewrite(post_id, f"Spring {number}")
             try:
-                await expect(self.shown).to_contain_text("Spring", timeout=200)
+                await expect(self.result_panel).to_contain_text("Spring", timeout=200)
             except AssertionError:
                 continue
             return
 
 
-async def test_each_change_is_shown_as_it_comes_until_somebody_stops(
-    browser: Browser, own: Own, writer: Writer
+async def test_changes_are_shown_until_subscription_is_stopped(
+    browser: Browser, page_server: PageServer, writer: Writer
 ) -> None:
     post_id = writer.draft("Winter")
-    async with visiting(browser, f"{own.url}/graphql", viewport=TALL) as visit:
-        live = Live(visit)
-        await live.begin(own.key)
-        await live.shows_changes_of(writer, post_id)
-        assert live.url == f"{own.url.replace('http', 'ws')}/graphql"
-        first, second = live.messages
-        assert first == {
+    async with open_page(browser, f"{page_server.url}/graphql", viewport=VIEWPORT) as session:
+        tab = SubscriptionTab(session)
+        await tab.subscribe(page_server.key)
+        await tab.expect_changes_of(writer, post_id)
+        assert tab.url == f"{page_server.url.replace('http', 'ws')}/graphql"
+        init, subscribe = tab.messages
+        assert init == {
             "type": "connection_init",
-            "payload": {"Authorization": f"Bearer {own.key}"},
+            "payload": {"Authorization": f"Bearer {page_server.key}"},
         }
-        assert second["payload"]["operationName"] == "WhatHappens"
-        assert "variables" not in second["payload"]
+        assert subscribe["payload"]["operationName"] == "WhatHappens"
+        assert "variables" not in subscribe["payload"]
 
         writer.rewrite(post_id, "Summer")
-        await live.shows("Summer", "earlier", "Spring")
+        await tab.expect_texts("Summer", "earlier", "Spring")
 
-        await live.stop()
-        await live.has_ended()
-        await live.is_closed.wait()
-        assert live.messages[2:] == [{"type": "complete", "id": second["id"]}]
+        await tab.stop()
+        await tab.expect_ended()
+        await tab.is_closed.wait()
+        assert tab.messages[2:] == [{"type": "complete", "id": subscribe["id"]}]
         writer.rewrite(post_id, "Autumn")
-        await expect(live.shown).not_to_contain_text("Autumn")
+        await expect(tab.result_panel).not_to_contain_text("Autumn")
 
-        await live.run()
-        await live.shows("Autumn")
-        await expect(live.shown).not_to_contain_text("Summer")
+        await tab.run()
+        await tab.expect_texts("Autumn")
+        await expect(tab.result_panel).not_to_contain_text("Summer")
 
 
-async def test_what_is_wrong_with_it_is_shown(browser: Browser, own: Own) -> None:
-    async with visiting(browser, f"{own.url}/graphql") as visit:
-        live = Live(visit)
-        await visit.key.fill(own.key)
-        await visit.has_schema()
-        for query, said in (
+async def test_subscription_errors_are_shown(browser: Browser, page_server: PageServer) -> None:
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await session.key_input.fill(page_server.key)
+        await session.wait_for_schema()
+        for query, text in (
             ("subscription Wrong { nothing }", "Cannot query field 'nothing' on type"),
             ('subscription Old { changes(after: "x") { cursor } }', "BAD_CURSOR"),
         ):
-            await visit.write(query)
-            await live.run()
-            await live.shows(said)
-            await live.has_ended()
+            await session.replace_query(query)
+            await tab.run()
+            await tab.expect_texts(text)
+            await tab.expect_ended()
 
 
-async def test_a_key_that_is_revoked_meanwhile_is_said_to_be_refused(
-    browser: Browser, own: Own
+async def test_subscription_with_revoked_key_is_refused(
+    browser: Browser, page_server: PageServer
 ) -> None:
-    key = own.command("keys", "create", "--workspace", "default", "--name", "live").strip()
-    (row,) = [line for line in own.command("keys", "list").splitlines() if line.endswith("live")]
-    async with visiting(browser, f"{own.url}/graphql") as visit:
-        live = Live(visit)
-        await visit.key.fill(key)
-        await visit.has_schema()
-        own.command("keys", "revoke", row.split()[0])
+    key = page_server.create_key("live")
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await session.key_input.fill(key)
+        await session.wait_for_schema()
+        page_server.revoke_key("live")
         await asyncio.sleep(CACHE_TTL.total_seconds())
-        await visit.page.get_by_role("tab", name="WhatHappens").click()
-        await live.run()
-        await live.shows(REFUSED)
-        await visit.verdict_is(REFUSED)
+        await session.page.get_by_role("tab", name="WhatHappens").click()
+        await tab.run()
+        await tab.expect_texts(INVALID_KEY_MESSAGE)
+        await session.expect_status(INVALID_KEY_MESSAGE)
 
 
-async def test_another_key_ends_what_was_followed_with_the_last_one(
-    browser: Browser, own: Own
-) -> None:
-    async with visiting(browser, f"{own.url}/graphql") as visit:
-        live = Live(visit)
-        await live.begin(own.key)
-        await live.is_connected.wait()
-        await visit.key.fill("")
-        await live.is_closed.wait()
-        await live.has_ended()
+async def test_change_of_key_ends_subscription(browser: Browser, page_server: PageServer) -> None:
+    async with open_page(browser, f"{page_server.url}/graphql") as session:
+        tab = SubscriptionTab(session)
+        await tab.subscribe(page_server.key)
+        await tab.is_connected.wait()
+        await session.key_input.fill("")
+        await tab.is_closed.wait()
+        await tab.expect_ended()
 
 
-async def test_a_server_that_stops_ends_it_and_one_that_is_back_goes_on_where_it_was(
-    browser: Browser, tmp_path: Path
-) -> None:
-    own = Own(tmp_path)
-    refused = (
-        f"WebSocket connection to '{own.url.replace('http', 'ws')}/graphql' failed: "
+async def test_subscription_resumes_after_server_restart(browser: Browser, tmp_path: Path) -> None:
+    page_server = PageServer(tmp_path)
+    connection_refused = (
+        f"WebSocket connection to '{page_server.url.replace('http', 'ws')}/graphql' failed: "
         "Error in connection establishment: net::ERR_CONNECTION_REFUSED"
     )
-    url = f"{own.url}/graphql"
-    async with visiting(browser, url, problems=(refused,), viewport=TALL) as visit:
-        live, writer = Live(visit), Writer(own.server, own.key)
+    url = f"{page_server.url}/graphql"
+    async with open_page(
+        browser, url, problems=(connection_refused,), viewport=VIEWPORT
+    ) as session:
+        tab, writer = SubscriptionTab(session), Writer(page_server.server, page_server.key)
         post_id = writer.draft("Winter")
-        await live.begin(own.key)
-        await live.shows_changes_of(writer, post_id)
+        await tab.subscribe(page_server.key)
+        await tab.expect_changes_of(writer, post_id)
 
-        own.server.stop()
-        await live.shows(
+        page_server.server.stop()
+        await tab.expect_texts(
             "The connection to the server has ended. Run this again to go on.", "Spring"
         )
-        await live.has_ended()
-        await live.run()
-        await live.shows("The server does not answer. Is it running?")
+        await tab.expect_ended()
+        await tab.run()
+        await tab.expect_texts("The server does not answer. Is it running?")
 
-        own.start_again()
+        page_server.restart()
         writer.rewrite(post_id, "Summer")
-        await live.run()
-        await live.shows("Summer")
-        await expect(live.shown).not_to_contain_text("Spring")
+        await tab.run()
+        await tab.expect_texts("Summer")
+        await expect(tab.result_panel).not_to_contain_text("Spring")
         writer.close()
-    own.server.stop()
+    page_server.server.stop()

@@ -33,9 +33,13 @@ from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.requests import OperationRequest, read_operation_request
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
 from app.http.body import read_body, read_json_object, require_json
-from app.http.preferences import parse_accept
-from app.http.query_string import read_query_string
-from app.http.request_headers import bearer_token, combined_header, headers_dict
+from app.http.request_headers import (
+    bearer_token,
+    combined_header,
+    headers_dict,
+    parse_accept,
+    read_query_string,
+)
 from app.http.responses import BytesResponse
 from app.http.state import record_error, request_state
 

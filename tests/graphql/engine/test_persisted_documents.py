@@ -549,7 +549,7 @@ async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_
 async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: Path) -> None:
     no_page = refusal(
         "NOT_FOUND",
-        "This server runs trusted documents only, so it has no page to write others.",
+        "GraphiQL is not available: this server runs trusted documents only.",
     )
     async with served(acme, trusting(tmp_path, PLAIN)) as client:
         response = await client.get("/graphql", headers={"Accept": "text/html"})

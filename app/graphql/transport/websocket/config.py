@@ -8,7 +8,7 @@ from app.graphql.engine.persisted_documents import DocumentStore
 from app.graphql.service import GraphQLService
 from app.graphql.timeouts import ConnectionTimeouts
 from app.http.concurrency import ConcurrencyLimiter
-from app.observability.sockets import SocketRecorder
+from app.observability.recorders import SocketRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from app.graphql.transport.websocket.messages import (
 from app.graphql.transport.websocket.operation import Credentials, error_message, run_operation
 from app.http.request_headers import bearer_token, parse_bearer
 from app.http.state import RequestState
-from app.observability.sockets import SocketRecord
+from app.observability.recorders import SocketRecord
 
 _STALL_CHECKS = 5
 _CLOSE_TIMEOUT = timedelta(seconds=5)

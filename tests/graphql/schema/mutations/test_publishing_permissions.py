@@ -189,8 +189,8 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
     ]
     assert rate(last)[:3] == (429, 3, 0)  # unread, for nothing is left of either limit
     assert last.json()["errors"][0]["message"] == (
-        "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that do nothing"
-        " but publish. Try again in 60 s."
+        "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that only"
+        " publish. Try again in 60 s."
     )
 
 

@@ -122,6 +122,5 @@ async def test_clients_that_do_not_say_who_they_are_take_no_place_from_others(
                     assert await another.wait_accepted() == PROTOCOL
                     assert await another.wait_closed() == (
                         1013,
-                        "This server has as many WebSockets of clients that have not said who they are open"
-                        " as it may. Try again in a moment.",
+                        "Too many unauthenticated WebSockets are open on this server. Try again in 5 s.",
                     )

@@ -1,4 +1,4 @@
-"""The line and the counts of a request, as an operator finds them."""
+"""Log lines and metrics of requests."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from app.http.error_middleware import ErrorMiddleware
 from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.requests import RequestRecord, RequestRecorder
+from app.observability.recorders import RequestRecord, RequestRecorder
 from tests.http.asgi import http_client, make_rate_limits, render_error, stepping_clock
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 
-READ = RequestRecord(
+READ_REQUEST = RequestRecord(
     request_id="0000cafe",
     method="POST",
     route="/graphql",
@@ -38,7 +38,7 @@ READ = RequestRecord(
     is_latency_measured=True,
 )
 
-UNMATCHED = RequestRecord(
+UNMATCHED_REQUEST = RequestRecord(
     request_id="0000beef",
     method="BREW",
     route=None,
@@ -57,30 +57,30 @@ UNMATCHED = RequestRecord(
 )
 
 
-def told_of(*requests: RequestRecord) -> Metrics:
+def metrics_for(*requests: RequestRecord) -> Metrics:
     metrics = Metrics()
-    observer = RequestRecorder(metrics)
+    recorder = RequestRecorder(metrics)
     for request in requests:
-        observer.request_started()
-        observer.request_finished(request)
+        recorder.request_started()
+        recorder.request_finished(request)
     return metrics
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    for line in found:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in lines:
         del line["timestamp"], line["logger"]
-    return found
+    return lines
 
 
-def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_is_one_line_with_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
-    told_of(READ, UNMATCHED)
+    metrics_for(READ_REQUEST, UNMATCHED_REQUEST)
 
-    assert lines(capsys) == [
+    assert log_lines(capsys) == [
         {
             "level": "info",
-            "event": "request",
+            "event": "request finished",
             "request_id": "0000cafe",
             "method": "POST",
             "path": "/graphql",
@@ -97,7 +97,7 @@ def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixtu
         },
         {
             "level": "info",
-            "event": "request",
+            "event": "request finished",
             "request_id": "0000beef",
             "method": "BREW",
             "path": "/no%0Asuch%20pot/%C3%A9%3F",
@@ -108,41 +108,41 @@ def test_a_request_is_one_line_with_everything_known(capsys: pytest.CaptureFixtu
     ]
 
 
-async def test_a_failure_is_told_with_its_traceback_and_without_secrets(
+async def test_failure_is_logged_with_traceback_and_without_secrets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("info", "json")
-    observer = RequestRecorder(Metrics())
+    recorder = RequestRecorder(Metrics())
 
-    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("internals")
 
-    requests = RequestLoggingMiddleware(
-        ErrorMiddleware(fails, render=render_error, report=observer.request_failed),
-        observer=observer,
+    app = RequestLoggingMiddleware(
+        ErrorMiddleware(failing_app, render=render_error, report=recorder.request_failed),
+        observer=recorder,
         rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
         monotonic=stepping_clock(),
     )
-    async with http_client(requests) as client:
+    async with http_client(app) as client:
         response = await client.get(
             f"/posts/{TOKEN}?search=confidential", headers={"Authorization": f"Bearer {TOKEN}"}
         )
 
-    written = capsys.readouterr().err
-    failed, request = [json.loads(line) for line in written.splitlines()]
+    output = capsys.readouterr().err
+    failed, finished = [json.loads(line) for line in output.splitlines()]
     assert (failed["level"], failed["event"]) == ("error", "request failed")
     assert failed["exception"].endswith("LookupError: internals")
-    assert (request["level"], request["status"], request["path"]) == ("error", 500, "/posts/***")
-    assert {failed["request_id"], request["request_id"]} == {response.headers["X-Request-Id"]}
-    assert TOKEN not in written
-    assert "Authorization" not in written
-    assert "confidential" not in written
+    assert (finished["level"], finished["status"], finished["path"]) == ("error", 500, "/posts/***")
+    assert {failed["request_id"], finished["request_id"]} == {response.headers["X-Request-Id"]}
+    assert TOKEN not in output
+    assert "Authorization" not in output
+    assert "confidential" not in output
 
 
-def test_requests_are_counted_and_timed_by_what_they_were() -> None:
-    held_back = replace(READ, duration=timedelta(seconds=30), is_latency_measured=False)
-    registry = told_of(READ, READ, UNMATCHED, held_back).registry
+def test_requests_are_counted_and_timed_by_labels() -> None:
+    long_poll = replace(READ_REQUEST, duration=timedelta(seconds=30), is_latency_measured=False)
+    registry = metrics_for(READ_REQUEST, READ_REQUEST, UNMATCHED_REQUEST, long_poll).registry
 
     read = {"api": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
     unmatched = {"api": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
@@ -156,8 +156,8 @@ def test_requests_are_counted_and_timed_by_what_they_were() -> None:
     assert registry.get_sample_value(f"{durations}_bucket", {**read, "le": "0.025"}) == 2
 
 
-def test_operations_are_counted_by_their_type_and_first_error() -> None:
-    registry = told_of(READ, UNMATCHED).registry
+def test_operations_are_counted_by_type_and_first_error() -> None:
+    registry = metrics_for(READ_REQUEST, UNMATCHED_REQUEST).registry
 
     name = "post_results_graphql_operations_total"
     assert registry.get_sample_value(name, {"type": "query", "code": "not_found"}) == 1
@@ -167,31 +167,31 @@ def test_operations_are_counted_by_their_type_and_first_error() -> None:
     assert len(operations) == 1
 
 
-async def test_a_log_that_is_switched_to_errors_holds_no_successful_request(
+async def test_successful_requests_are_not_logged_at_error_level(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("error", "json")
-    told_of(READ)
+    metrics_for(READ_REQUEST)
 
-    assert lines(capsys) == []
+    assert log_lines(capsys) == []
 
 
-async def test_the_door_of_a_request_is_told_by_the_real_observer(
+async def test_middleware_and_recorder_work_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("info", "json")
     metrics = Metrics()
-    requests = RequestLoggingMiddleware(
+    app = RequestLoggingMiddleware(
         PlainTextResponse("hello"),
         observer=RequestRecorder(metrics),
         rate_limits=make_rate_limits(),
         random_bytes=os.urandom,
         monotonic=stepping_clock(),
     )
-    async with http_client(requests) as client:
+    async with http_client(app) as client:
         await client.get("/anything?at=all")
 
-    (line,) = lines(capsys)
+    (line,) = log_lines(capsys)
     assert (line["path"], line["status"], line["bytes"]) == ("/anything", 200, 5)
     in_progress = "post_results_http_requests_in_progress"
     assert metrics.registry.get_sample_value(in_progress) == 0

@@ -1,0 +1,65 @@
+"""`GET /analytics/summary`: posts of a period by status and platform.
+
+Views, likes and AI credits are 0: this service does not measure them.
+"""
+
+from starlette.requests import Request
+
+from app.domain.periods import Period
+from app.http.request_headers import read_query_string
+from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
+from app.rest.parameters import choice, instant
+
+
+def _summary_variables(request: Request) -> Variables:
+    query = read_query_string(request)
+    return {
+        "period": choice(query, "period", [*Period], Period.MONTH).upper(),
+        "from": instant(query, "from"),
+        "to": instant(query, "to"),
+    }
+
+
+def _summary_data(result: DocumentResult) -> JsonObject:
+    summary = result.data["analyticsSummary"]
+    return {
+        "period": summary["period"].lower(),
+        "range": {"from": summary["from"], "to": summary["to"]},
+        "posts": summary["posts"],
+        "by_platform": summary["by_platform"],
+        "metrics": dict.fromkeys(
+            ("views", "likes", "comments", "shares", "impressions", "clicks"), 0
+        ),
+        "ai_credits": {"used_this_period": 0, "bonus": 0},
+    }
+
+
+READ_SUMMARY = query_operation(
+    """
+query AnalyticsSummary($period: AnalyticsPeriod!, $from: DateTime, $to: DateTime) {
+  analyticsSummary(period: $period, from: $from, to: $to) {
+    period
+    from: start
+    to: end
+    posts {
+      total
+      draft
+      scheduled
+      publishing
+      published
+      partially_failed: partiallyFailed
+      failed
+    }
+    by_platform: byPlatform {
+      platform
+      total
+      scheduled
+      published
+      failed
+    }
+  }
+}
+""",
+    _summary_variables,
+    _summary_data,
+)

@@ -1,0 +1,60 @@
+"""`GET /changes`: pages of the workspace's change feed."""
+
+from starlette.requests import Request
+
+from app.domain.events import EventKind
+from app.domain.ids import parse_uuid
+from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from app.http.request_headers import read_query_string
+from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
+from app.rest.parameters import enum_names, integer, last_value
+
+_KIND_BY_NAME = {kind.value: kind for kind in EventKind}
+
+
+def _changes_variables(request: Request) -> Variables:
+    """Read cursor, page size and filters; the GraphQL field validates the cursor."""
+    query = read_query_string(request)
+    post_id = last_value(query, "post_id")
+    return {
+        "after": last_value(query, "after"),
+        "first": integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
+        "types": enum_names(query, "types", _KIND_BY_NAME),
+        "postId": None if post_id is None else str(parse_uuid(post_id, "post_id")),
+    }
+
+
+def _changes_data(result: DocumentResult) -> JsonObject:
+    page = result.data["changes"]
+    return {
+        **page,
+        "changes": [
+            {**change, "type": EventKind[change["type"]].value} for change in page["changes"]
+        ],
+    }
+
+
+READ_CHANGES = query_operation(
+    """
+query Changes($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
+  changes(after: $after, first: $first, types: $types, postId: $postId) {
+    changes: nodes {
+      cursor
+      type
+      operation
+      post_id: postId
+      destination_id: destinationId
+      account_id: accountId
+      values
+      api_key_id: actorKeyId
+      happened_at: happenedAt
+    }
+    cursor: endCursor
+    has_more: hasNextPage
+    latest_cursor: latestCursor
+  }
+}
+""",
+    _changes_variables,
+    _changes_data,
+)

@@ -1,0 +1,82 @@
+"""`GET /me`: the API key of the request, its workspace and the usage of the workspace.
+
+Members that only a hosted service has get their honest value for a self-hosted one: nothing is sold,
+so nothing is limited. The workspace stands for the organization and the user, as keys belong to no
+person.
+"""
+
+from collections.abc import Iterable
+
+from app.domain.api_keys import Scope
+from app.domain.times import format_instant
+from app.rest.operations import DocumentResult, JsonObject, omit, query_operation
+
+NO_LIMIT = 2_147_483_647
+
+
+def _me_data(result: DocumentResult) -> JsonObject:
+    viewer = result.data["viewer"]
+    api_key, workspace, stats = viewer["api_key"], viewer["workspace"], viewer["stats"]
+    return {
+        "api_key": {
+            **api_key,
+            "scopes": _scope_values(api_key["scopes"]),
+            # Key usage is stored with a delay; this request is a use.
+            "last_used_at": api_key["last_used_at"] or format_instant(result.now),
+        },
+        "scopes": _scope_values(viewer["scopes"]),
+        "workspace": workspace,
+        "user": {"id": 1, "email": "", "name": workspace["name"]},
+        "organization": {
+            **workspace,
+            "subscription_plan": "self-hosted",
+            "subscription_status": "active",
+            "subscription_source": None,
+            "trial_end": None,
+            "current_period_end": None,
+            "cancel_at_period_end": False,
+            "entitled": True,
+        },
+        "quota": {
+            "accounts": {"used": stats["accounts"], "limit": NO_LIMIT},
+            "ai_credits": {"used": 0, "limit": NO_LIMIT, "bonus": 0},
+            "storage_bytes": {"used": 0, "limit": NO_LIMIT},
+            "team_seats": {"limit": NO_LIMIT},
+        },
+        "stats": omit(stats, "accounts"),
+    }
+
+
+def _scope_values(names: Iterable[str]) -> list[str]:
+    return [Scope[name].value for name in names]
+
+
+READ_ME = query_operation(
+    """
+query Me {
+  viewer {
+    api_key: apiKey {
+      id: keyId
+      key_prefix: keyPrefix
+      name
+      scopes
+      last_used_at: lastUsedAt
+      created_at: createdAt
+      expires_at: expiresAt
+    }
+    scopes
+    workspace {
+      id: workspaceId
+      name
+    }
+    stats {
+      posts_last_30d: postsLast30d
+      total_posts: totalPosts
+      accounts
+    }
+  }
+}
+""",
+    lambda _request: {},
+    _me_data,
+)

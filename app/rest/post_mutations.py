@@ -1,0 +1,359 @@
+"""POST, PATCH and DELETE of `/posts…`: create, edit, schedule and delete posts.
+
+The kinds of body members are checked here, under their REST names; the domain validates their values.
+Unknown members are ignored, as are members that only responses have: a post that was read may be sent
+back.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from app.domain.errors import BulkLimitExceeded, InvalidFieldName, InvalidInput, NotFound
+from app.domain.posts import MAX_BULK_POSTS, PostStatus
+from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
+from app.rest.errors import bulk_error_object
+from app.rest.operations import (
+    DocumentCall,
+    DocumentResult,
+    JsonObject,
+    RestRequest,
+    mutation_operation,
+    omit,
+)
+from app.rest.parameters import body_instant, parse_post_id
+from app.rest.posts import POST_FRAGMENT, RESULT_FRAGMENT, format_post
+
+_UNSUPPORTED_NAMES = ("media_id", "mediaId", "attachments", "media")
+
+_POST_FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = {
+    "content": ("content", ObjectReader.string),
+    "account_ids": ("accountIds", ObjectReader.account_ids),
+    "timezone": ("timezone", ObjectReader.string),
+    "media_ids": ("mediaIds", ObjectReader.strings),
+    "platform_content": ("platformContent", ObjectReader.mapping),
+    "reference": ("reference", ObjectReader.string),
+}
+"""Members of a post in a body → name of the input field, and the reader of the value."""
+
+_FRAGMENTS = f"""
+{POST_FRAGMENT}
+{RESULT_FRAGMENT}
+fragment Warning on AccountWarning {{
+  account_id: accountId
+  reason
+  message
+}}
+"""
+
+
+def _create_post_call(rest_request: RestRequest) -> DocumentCall:
+    key = rest_request.idempotency_key
+    return DocumentCall(
+        {"input": {**_create_post_input(rest_request.body), "idempotencyKey": key}},
+        implicit_idempotency_key=rest_request.implicit_idempotency_key(),
+    )
+
+
+def _create_post_input(body: ObjectReader) -> JsonObject:
+    _reject_unsupported_names(body)
+    scheduled_for = _scheduled_for(body)
+    is_draft = _is_draft(body)
+    if body.boolean("publish_now") and (is_draft or scheduled_for is not None):
+        other = "draft" if is_draft else "scheduled_for"
+        raise InvalidInput(f"Pass either publish_now or {other}, not both.", argument="publish_now")
+    fields = _post_fields(body, (name for name in body.members if body.has(name)))
+    return {**fields, "scheduledFor": scheduled_for, "draft": is_draft}
+
+
+def _is_draft(body: ObjectReader) -> bool:
+    """Read `draft`; a copy of a post that was read has its status instead.
+
+    A copy of a draft stays a draft, so that it is not published by accident.
+    """
+    draft = body.boolean("draft")
+    if draft is None and body.has("post_id") and not body.boolean("publish_now"):
+        return body.members.get("status") == PostStatus.DRAFT
+    return draft or False
+
+
+def _create_post_data(result: DocumentResult) -> JsonObject:
+    return _created_post(result.data["createPost"])
+
+
+def _created_post(payload: JsonObject) -> JsonObject:
+    if payload["post"] is None:  # only for a repeated request
+        raise NotFound(
+            "The post created by this request has been deleted since. To create another post, send a"
+            " different Idempotency-Key."
+        )
+    post = format_post(payload["post"])
+    data = {
+        **post,
+        "accounts_count": len(post["account_ids"]),
+        "message": _schedule_message(post),
+        "results": [omit(destination, "scheduled_for") for destination in post["destinations"]],
+        "post_group_id": post["post_id"],
+    }
+    if post["status"] == PostStatus.DRAFT:
+        data["next_steps"] = [
+            f"Schedule it by POST /v1/posts/{post['post_id']}/schedule with scheduled_for or publish_now."
+        ]
+    return data | _warnings(payload)
+
+
+def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
+    """Read a bulk request; an invalid post is rejected alone, and the others are created.
+
+    Raises InvalidInput without posts, BulkLimitExceeded for more than MAX_BULK_POSTS.
+    """
+    entries = rest_request.body.members.get("posts")
+    if not isinstance(entries, list) or not entries:
+        raise InvalidInput(
+            f"posts must be a list of 1 to {MAX_BULK_POSTS} posts.", argument="posts"
+        )
+    if len(entries) > MAX_BULK_POSTS:
+        raise BulkLimitExceeded(
+            f"There are {len(entries)} posts; at most {MAX_BULK_POSTS} are allowed.",
+            argument="posts",
+        )
+    posts: list[JsonObject] = []
+    rejected: dict[int, InvalidInput] = {}
+    for index, entry in enumerate(entries):
+        try:
+            if not isinstance(entry, dict):
+                raise InvalidInput("A post must be an object.")
+            posts.append(_create_post_input(ObjectReader(entry)))
+        except InvalidInput as error:
+            rejected[index] = error
+    return DocumentCall(
+        {"input": {"posts": posts, "idempotencyKey": rest_request.idempotency_key}},
+        implicit_idempotency_key=rest_request.implicit_idempotency_key(),
+        rejected_posts=rejected,
+    )
+
+
+def _create_posts_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["createPosts"]
+    entries = payload["results"]
+    return {
+        "summary": {
+            "total": len(entries),
+            "succeeded": payload["succeeded"],
+            "failed": payload["failed"],
+        },
+        "results": [_bulk_entry_data(entry) for entry in entries],
+    }
+
+
+def _bulk_entry_data(entry: JsonObject) -> JsonObject:
+    data = {"index": entry["index"], "ok": entry["error"] is None}
+    if entry["error"] is not None:
+        return {**data, "error": bulk_error_object(**entry["error"])}
+    return {**data, "post": entry["post"] and _created_post(entry)}
+
+
+def _bulk_status(data: JsonObject) -> int:
+    """HTTP status of a bulk request: all (201), some (207) or none (422) of its posts were created."""
+    summary = data["summary"]
+    if summary["failed"] == 0:
+        return 201
+    return 207 if summary["succeeded"] else 422
+
+
+def _update_post_call(rest_request: RestRequest) -> DocumentCall:
+    body = rest_request.body
+    _reject_unsupported_names(body)
+    if body.has("draft"):
+        raise InvalidFieldName(
+            "draft cannot be changed by PATCH; POST /v1/posts/{post_id}/schedule submits a draft.",
+            argument="draft",
+        )
+    return DocumentCall(
+        {
+            "input": {
+                **_post_fields(body, body.members),
+                **_schedule_fields(body),
+                **_post_reference(rest_request),
+            }
+        }
+    )
+
+
+def _update_post_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["updatePost"]
+    return _require_post(payload) | _warnings(payload)
+
+
+def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
+    body = rest_request.body
+    return DocumentCall(
+        {
+            "input": {
+                **_schedule_fields(body),
+                "accountIds": body.account_ids("account_ids"),
+                **_post_reference(rest_request),
+            }
+        }
+    )
+
+
+def _schedule_post_data(result: DocumentResult) -> JsonObject:
+    payload = result.data["schedulePost"]
+    post = _require_post(payload)
+    schedule = {"publish_now": post["scheduled_for"] is None, "message": _schedule_message(post)}
+    return post | schedule | _warnings(payload)
+
+
+def _delete_post_call(rest_request: RestRequest) -> DocumentCall:
+    return DocumentCall({"input": _post_reference(rest_request)})
+
+
+def _delete_post_data(result: DocumentResult) -> JsonObject:
+    return {
+        **result.data["deletePost"],
+        "deleted": True,
+        "message": "The post was deleted and will not be published from here.",
+    }
+
+
+def _post_reference(rest_request: RestRequest) -> JsonObject:
+    return {
+        "postId": parse_post_id(rest_request.request),
+        "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_COUNT),
+    }
+
+
+def _post_fields(body: ObjectReader, names: Iterable[str]) -> JsonObject:
+    """Input fields of those members that a post can have."""
+    fields = [(name, *_POST_FIELDS[name]) for name in names if name in _POST_FIELDS]
+    return {input_name: read(body, name) for name, input_name, read in fields}
+
+
+def _schedule_fields(body: ObjectReader) -> JsonObject:
+    return {
+        "scheduledFor": _scheduled_for(body),
+        "publishNow": body.boolean("publish_now") or False,
+    }
+
+
+def _scheduled_for(body: ObjectReader) -> str | None:
+    """Read `scheduled_for`, or its old name `scheduled_at`; both may be present if they are equal."""
+    scheduled_for = body_instant(body, "scheduled_for")
+    scheduled_at = body_instant(body, "scheduled_at")
+    if None not in (scheduled_for, scheduled_at) and scheduled_for != scheduled_at:
+        raise InvalidInput(
+            "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
+            argument="scheduled_at",
+        )
+    return scheduled_for or scheduled_at
+
+
+def _reject_unsupported_names(body: ObjectReader) -> None:
+    """Raise InvalidFieldName for other services' names of media_ids.
+
+    `media` is allowed in a post that was read and is sent back.
+    """
+    for name in _UNSUPPORTED_NAMES:
+        if body.has(name) and not (name == "media" and body.has("post_id")):
+            raise InvalidFieldName(
+                f"{name} is not a field of a post; use media_ids, a list of ids.", argument=name
+            )
+
+
+def _require_post(payload: JsonObject) -> JsonObject:
+    if payload["post"] is None:
+        raise NotFound("The post has been deleted in the meantime.")
+    return format_post(payload["post"])
+
+
+def _warnings(payload: JsonObject) -> JsonObject:
+    """The member `warnings`, left out if there are none: the documented answers do not have it."""
+    if not payload["warnings"]:
+        return {}
+    return {
+        "warnings": [
+            {**warning, "reason": warning["reason"].lower()} for warning in payload["warnings"]
+        ]
+    }
+
+
+def _schedule_message(post: JsonObject) -> str:
+    match post["status"], post["scheduled_for"]:
+        case PostStatus.DRAFT, _:
+            return "The post is a draft; schedule it to publish it."
+        case PostStatus.SCHEDULED, scheduled_for:
+            return f"The post will be published at {scheduled_for}."
+        case PostStatus.PUBLISHING, None:
+            return "The post is being published now."
+        case status, _:  # only for a request repeated later
+            return f"The post is {status.replace('_', ' ')} by now."
+
+
+def _post_document(name: str) -> str:
+    """Document of a mutation whose payload has a post and warnings."""
+    field = name[0].lower() + name[1:]
+    return f"""
+mutation {name}($input: {name}Input!) {{
+  {field}(input: $input) {{
+    post {{
+      ...Post
+    }}
+    warnings {{
+      ...Warning
+    }}
+  }}
+}}
+{_FRAGMENTS}
+"""
+
+
+CREATE_POST = mutation_operation(
+    _post_document("CreatePost"), _create_post_call, _create_post_data, lambda _data: 201
+)
+
+CREATE_POSTS = mutation_operation(
+    f"""
+mutation CreatePosts($input: CreatePostsInput!) {{
+  createPosts(input: $input) {{
+    succeeded
+    failed
+    results {{
+      index
+      post {{
+        ...Post
+      }}
+      warnings {{
+        ...Warning
+      }}
+      error {{
+        code
+        message
+        field
+      }}
+    }}
+  }}
+}}
+{_FRAGMENTS}
+""",
+    _create_posts_call,
+    _create_posts_data,
+    _bulk_status,
+)
+
+UPDATE_POST = mutation_operation(_post_document("UpdatePost"), _update_post_call, _update_post_data)
+
+SCHEDULE_POST = mutation_operation(
+    _post_document("SchedulePost"), _schedule_post_call, _schedule_post_data
+)
+
+DELETE_POST = mutation_operation(
+    """
+mutation DeletePost($input: DeletePostInput!) {
+  deletePost(input: $input) {
+    post_id: postId
+    id: postId
+  }
+}
+""",
+    _delete_post_call,
+    _delete_post_data,
+)

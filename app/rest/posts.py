@@ -1,0 +1,209 @@
+"""`GET /posts…`: lists of posts, one post, and its results. Writes are in `post_mutations`, `retries`."""
+
+from starlette.requests import Request
+
+from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME, PostStatus
+from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
+from app.http.request_headers import read_query_string
+from app.rest.operations import DocumentResult, JsonObject, Variables, omit, query_operation
+from app.rest.parameters import (
+    account_ids,
+    choice,
+    enum_names,
+    instant,
+    integer,
+    parse_post_id,
+    platforms,
+    search_text,
+)
+
+SORT_FIELDS = ("created_at", "scheduled_for", "published_at", "updated_at")
+SORT_DIRECTIONS = ("desc", "asc")
+
+RESULT_FRAGMENT = """
+fragment Result on Destination {
+  account_id: accountId
+  account_name: accountName
+  platform
+  status
+  published_at: publishedAt
+  platform_post_id: platformPostId
+  platform_post_url: platformPostUrl
+  error
+  attempts
+  next_retry_at: nextRetryAt
+  id: destinationId
+  social_account_id: accountId
+  last_error: error
+}
+"""
+
+POST_FRAGMENT = """
+fragment Post on Post {
+  post_id: postId
+  id: postId
+  status
+  post_status: status
+  content
+  account_ids: accountIds
+  scheduled_for: scheduledFor
+  timezone
+  media_ids: mediaIds
+  media
+  platform_content: platformContent
+  destinations {
+    ...Result
+    scheduled_for: scheduledFor
+  }
+  created_at: createdAt
+  updated_at: updatedAt
+}
+"""
+
+
+def _post_id_variable(request: Request) -> Variables:
+    return {"postId": parse_post_id(request)}
+
+
+def _post_results_data(result: DocumentResult) -> JsonObject:
+    post = result.require("post")
+    return {
+        **post,
+        "post_status": post["post_status"].lower(),
+        "results": [
+            omit(format_result(destination), "poll_after_seconds")
+            for destination in post["results"]
+        ],
+    }
+
+
+def _retry_after(result: DocumentResult) -> int | None:
+    """Seconds until the first destination that is not final may change.
+
+    None if nothing changes automatically: all destinations are final, or the post is a draft.
+    """
+    post = result.require("post")
+    if post["post_status"] == PostStatus.DRAFT.name:
+        return None
+    waits = (destination["poll_after_seconds"] for destination in post["results"])
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _post_data(result: DocumentResult) -> JsonObject:
+    return format_post(result.require("post"))
+
+
+def list_variables(request: Request) -> Variables:
+    """Read filter, order and page of a list; raise InvalidInput or InvalidId for a bad value."""
+    query = read_query_string(request)
+    return {
+        "filter": {
+            "status": enum_names(query, "status", STATUS_BY_NAME),
+            "platform": platforms(query),
+            "accountId": account_ids(query),
+            "createdAfter": instant(query, "created_after"),
+            "createdBefore": instant(query, "created_before"),
+            "scheduledAfter": instant(query, "scheduled_after"),
+            "scheduledBefore": instant(query, "scheduled_before"),
+            "publishedAfter": instant(query, "published_after"),
+            "publishedBefore": instant(query, "published_before"),
+            "updatedAfter": instant(query, "updated_after"),
+            "updatedBefore": instant(query, "updated_before"),
+            "search": search_text(query, "search"),
+            "reference": search_text(query, "reference"),
+        },
+        "orderBy": {
+            "field": choice(query, "sort", SORT_FIELDS, "created_at").upper(),
+            "direction": choice(query, "order", SORT_DIRECTIONS, "desc").upper(),
+        },
+        "first": integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
+        "offset": integer(query, "offset", 0, MAX_OFFSET, 0),
+    }
+
+
+def _posts_data(result: DocumentResult) -> JsonObject:
+    page = result.data["posts"]
+    limit, offset, total = result.variables["first"], result.variables["offset"], page["total"]
+    return {
+        "posts": [format_post(post) for post in page["nodes"]],
+        "pagination": {"limit": limit, "offset": offset, "total": total, **page["page"]},
+        "total": total,
+        "limit": limit,
+        "offset": offset,
+    }
+
+
+def format_post(post: JsonObject) -> JsonObject:
+    """A post of POST_FRAGMENT with lower-case statuses and the constant `campaign_id`."""
+    data: JsonObject = {}
+    for key, value in post.items():
+        data[key] = value
+        if key == "platform_content":
+            data["campaign_id"] = None
+    return {
+        **data,
+        "status": post["status"].lower(),
+        "post_status": post["post_status"].lower(),
+        "timezone": post["timezone"] or DEFAULT_TIMEZONE,
+        "destinations": [format_result(destination) for destination in post["destinations"]],
+    }
+
+
+def format_result(destination: JsonObject) -> JsonObject:
+    """A destination of RESULT_FRAGMENT with a lower-case status."""
+    return {**destination, "status": destination["status"].lower()}
+
+
+READ_RESULTS = query_operation(
+    f"""
+query PostResults($postId: UUID!) {{
+  post(postId: $postId) {{
+    post_id: postId
+    post_status: status
+    results: destinations {{
+      ...Result
+      poll_after_seconds: pollAfterSeconds
+    }}
+  }}
+}}
+{RESULT_FRAGMENT}
+""",
+    _post_id_variable,
+    _post_results_data,
+    _retry_after,
+    supports_long_poll=True,
+)
+
+READ_POST = query_operation(
+    f"""
+query Post($postId: UUID!) {{
+  post(postId: $postId) {{
+    ...Post
+  }}
+}}
+{POST_FRAGMENT}
+{RESULT_FRAGMENT}
+""",
+    _post_id_variable,
+    _post_data,
+)
+
+LIST_POSTS = query_operation(
+    f"""
+query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int) {{
+  posts(filter: $filter, orderBy: $orderBy, first: $first, offset: $offset) {{
+    nodes {{
+      ...Post
+    }}
+    total: totalCount
+    page: pageInfo {{
+      has_more: hasNextPage
+    }}
+  }}
+}}
+{POST_FRAGMENT}
+{RESULT_FRAGMENT}
+""",
+    list_variables,
+    _posts_data,
+)
