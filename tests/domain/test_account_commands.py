@@ -26,10 +26,10 @@ from app.domain.posts import MAX_NAME_LENGTH
 from app.domain.validation.text import MAX_URL_LENGTH
 
 NOW = datetime(2026, 4, 15, 15, tzinfo=UTC)
-BEFORE, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
+EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
 AVATAR = "https://example.com/acme.png"
 
-WANTED = NewConnection(
+CONNECT_REQUEST = NewConnection(
     platform="linkedin",
     account_name="Acme Inc.",
     display_name="Acme",
@@ -38,7 +38,7 @@ WANTED = NewConnection(
     avatar_url=AVATAR,
     token_expires_at=LATER,
 )
-BARE = NewConnection(
+MINIMAL_ACCOUNT = NewConnection(
     platform="linkedin",
     account_name=None,
     display_name=None,
@@ -58,31 +58,31 @@ ACCOUNT = Account(
     is_active=True,
     needs_reconnection_since=None,
     token_expires_at=LATER,
-    token_refreshed_at=BEFORE,
-    connected_at=BEFORE,
-    created_at=BEFORE,
-    updated_at=BEFORE,
+    token_refreshed_at=EARLIER,
+    connected_at=EARLIER,
+    created_at=EARLIER,
+    updated_at=EARLIER,
 )
-EVERY_ACCOUNT = [
+ALL_ACCOUNTS = [
     replace(
         ACCOUNT, is_active=is_active, needs_reconnection_since=since, token_expires_at=expires_at
     )
     for is_active, since, expires_at in product(
-        (True, False), (None, BEFORE, NOW), (None, BEFORE, NOW, LATER)
+        (True, False), (None, EARLIER, NOW), (None, EARLIER, NOW, LATER)
     )
 ]
-every_account = pytest.mark.parametrize("account", EVERY_ACCOUNT)
+all_accounts = pytest.mark.parametrize("account", ALL_ACCOUNTS)
 
 
 def test_a_new_account_can_post_at_once() -> None:
-    assert connect(WANTED, AccountId(7), NOW) == replace(
+    assert connect(CONNECT_REQUEST, AccountId(7), NOW) == replace(
         ACCOUNT, token_refreshed_at=NOW, connected_at=NOW, created_at=NOW, updated_at=NOW
     )
 
 
-@every_account
+@all_accounts
 def test_an_account_that_is_connected_again_keeps_what_is_not_told(account: Account) -> None:
-    assert connect_existing(account, replace(BARE, display_name="ACME"), NOW) == replace(
+    assert connect_existing(account, replace(MINIMAL_ACCOUNT, display_name="ACME"), NOW) == replace(
         account,
         display_name="ACME",
         is_active=True,
@@ -96,20 +96,20 @@ def test_an_account_that_is_connected_again_keeps_what_is_not_told(account: Acco
 
 def test_everything_that_is_told_replaces_what_was_known() -> None:
     told = replace(
-        WANTED,
+        CONNECT_REQUEST,
         account_name="A",
         display_name="B",
         platform_username="C",
         avatar_url="http://example.com/",
-        token_expires_at=BEFORE,
+        token_expires_at=EARLIER,
     )
     assert connect_existing(ACCOUNT, told, NOW) == replace(
-        connect(told, ACCOUNT.id, NOW), created_at=BEFORE
+        connect(told, ACCOUNT.id, NOW), created_at=EARLIER
     )
 
 
 @pytest.mark.parametrize("expires_at", [None, LATER])
-@every_account
+@all_accounts
 def test_a_reconnected_account_has_the_new_access_alone(
     account: Account, expires_at: datetime | None
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_reconnected_account_has_the_new_access_alone(
     assert readiness(changed.connection, NOW).can_post
 
 
-@every_account
+@all_accounts
 def test_a_disconnected_account_is_inactive_and_nothing_else_of_it_changes(
     account: Account,
 ) -> None:
@@ -138,11 +138,11 @@ def test_a_disconnected_account_is_inactive_and_nothing_else_of_it_changes(
     assert disconnect(changed, LATER) is changed
 
 
-@every_account
+@all_accounts
 def test_an_account_that_the_platform_refused_needs_reconnection_from_then_on(
     account: Account,
 ) -> None:
-    changed = mark_needs_reconnection(account, BEFORE, NOW)
+    changed = mark_needs_reconnection(account, EARLIER, NOW)
     if account.needs_reconnection_since is not None:
         assert changed is account
     else:
@@ -175,7 +175,7 @@ def test_what_is_passed_changes_and_the_rest_stays(changes: AccountChanges) -> N
     ("before", "after", "is_renewed"),
     [
         (NOW, LATER, True),
-        (BEFORE, NOW, True),
+        (EARLIER, NOW, True),
         (LATER, NOW, False),
         (None, LATER, False),
         (LATER, None, False),
@@ -187,10 +187,10 @@ def test_an_access_that_ends_later_was_renewed(
 ) -> None:
     account = replace(ACCOUNT, token_expires_at=before)
     changed = change_account(account, {"token_expires_at": after}, NOW)
-    assert changed.token_refreshed_at == (NOW if is_renewed else BEFORE)
+    assert changed.token_refreshed_at == (NOW if is_renewed else EARLIER)
 
 
-@every_account
+@all_accounts
 def test_where_nothing_is_new_the_same_account_comes_out(account: Account) -> None:
     same: AccountChanges = {
         "account_name": account.account_name,
@@ -200,7 +200,7 @@ def test_where_nothing_is_new_the_same_account_comes_out(account: Account) -> No
     assert change_account(account, same, NOW) is account
     connected = reconnected(account, None, NOW)
     assert reconnected(connected, None, NOW) is connected
-    assert connect_existing(connected, BARE, NOW) is connected
+    assert connect_existing(connected, MINIMAL_ACCOUNT, NOW) is connected
 
 
 TEXTS = ["accountName", "displayName", "platformUserId", "platformUsername"]
@@ -229,16 +229,16 @@ BAD_URLS = [
     ("https://example.com/\0", "{} must not contain a NUL character."),
     ("https://e.com/" + "a" * 1987, "{} is 2001 characters long; at most 2000 are allowed."),
 ]
-REFUSED = [(argument, *bad) for argument in TEXTS for bad in BAD_TEXTS] + [
+REJECTED_ACCOUNT = [(argument, *bad) for argument in TEXTS for bad in BAD_TEXTS] + [
     ("avatarUrl", *bad) for bad in BAD_URLS
 ]
 
 
-@pytest.mark.parametrize(("argument", "text", "message"), REFUSED)
+@pytest.mark.parametrize(("argument", "text", "message"), REJECTED_ACCOUNT)
 def test_a_text_that_cannot_be_right_is_refused(argument: str, text: str, message: str) -> None:
     told: dict[str, Any] = {FIELDS[argument]: text}
     with pytest.raises(InvalidInput) as refused:
-        check_connection(replace(WANTED, **told))
+        check_connection(replace(CONNECT_REQUEST, **told))
     assert (refused.value.argument, refused.value.message) == (argument, message.format(argument))
 
     if argument != "platformUserId":
@@ -247,19 +247,21 @@ def test_a_text_that_cannot_be_right_is_refused(argument: str, text: str, messag
         assert refused.value.message == message.format(argument)
 
 
-NO_WORD = "platform must be a word of lower-case letters, digits, _ and -, such as instagram."
+INVALID_PLATFORM_MESSAGE = (
+    "platform must be a word of lower-case letters, digits, _ and -, such as instagram."
+)
 
 
 @pytest.mark.parametrize(
     ("platform", "message"),
     [
-        ("", NO_WORD),
-        ("Instagram", NO_WORD),
-        ("insta gram", NO_WORD),
-        ("instagram\n", NO_WORD),
-        ("_x", NO_WORD),
-        ("ｘ", NO_WORD),
-        ("٣", NO_WORD),
+        ("", INVALID_PLATFORM_MESSAGE),
+        ("Instagram", INVALID_PLATFORM_MESSAGE),
+        ("insta gram", INVALID_PLATFORM_MESSAGE),
+        ("instagram\n", INVALID_PLATFORM_MESSAGE),
+        ("_x", INVALID_PLATFORM_MESSAGE),
+        ("ｘ", INVALID_PLATFORM_MESSAGE),
+        ("٣", INVALID_PLATFORM_MESSAGE),
         ("x" * 51, "platform is 51 characters long; at most 50 are allowed."),
         ("x\0", "platform must not contain a NUL character."),
         ("\udfff", "platform must not contain a lone surrogate."),
@@ -267,20 +269,20 @@ NO_WORD = "platform must be a word of lower-case letters, digits, _ and -, such 
 )
 def test_a_platform_is_a_short_word_in_lower_case(platform: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check_connection(replace(WANTED, platform=platform))
+        check_connection(replace(CONNECT_REQUEST, platform=platform))
     assert (refused.value.argument, refused.value.message) == ("platform", message)
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        WANTED,
-        BARE,
-        replace(BARE, platform="x"),
-        replace(BARE, platform="google_business-2" + "x" * (MAX_PLATFORM_LENGTH - 17)),
-        replace(BARE, account_name="😀" * MAX_NAME_LENGTH),
-        replace(BARE, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
-        replace(BARE, token_expires_at=datetime(1970, 1, 1, tzinfo=UTC)),
+        CONNECT_REQUEST,
+        MINIMAL_ACCOUNT,
+        replace(MINIMAL_ACCOUNT, platform="x"),
+        replace(MINIMAL_ACCOUNT, platform="google_business-2" + "x" * (MAX_PLATFORM_LENGTH - 17)),
+        replace(MINIMAL_ACCOUNT, account_name="😀" * MAX_NAME_LENGTH),
+        replace(MINIMAL_ACCOUNT, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
+        replace(MINIMAL_ACCOUNT, token_expires_at=datetime(1970, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_whatever_else_is_told_may_be_connected(wanted: NewConnection) -> None:

@@ -38,12 +38,12 @@ EVERY_CONNECTION = [
     )
 ]
 
-SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
-REFUSED = "The platform refused the account's access. Reconnect the account to post."
+DISABLED = "The account is switched off or disconnected. Connect it again to post."
+REJECTED = "The platform refused the account's access. Reconnect the account to post."
 EXPIRED = "The account's access has expired. Reconnect the account to post."
 
 
-def reasons_by_the_rules(connection: Connection, permanent_failures: int) -> list[str]:
+def expected_reasons(connection: Connection, permanent_failures: int) -> list[str]:
     expires_at = connection.token_expires_at
     left = None if expires_at is None else expires_at - NOW
     reasons = [] if connection.is_active else ["account_inactive"]
@@ -62,7 +62,7 @@ def test_health_names_every_reason_in_its_order(
     connection: Connection, permanent_failures: int
 ) -> None:
     judged = health(connection, permanent_failures=permanent_failures, now=NOW)
-    reasons = reasons_by_the_rules(connection, permanent_failures)
+    reasons = expected_reasons(connection, permanent_failures)
     blocking = {"account_inactive", "needs_reconnection", "token_expired"}
     assert [reason.value for reason in judged.reasons] == reasons
     assert judged.can_post == blocking.isdisjoint(reasons)
@@ -143,8 +143,8 @@ def test_the_verdict_over_row_and_outcomes(
     [
         (ACTIVE, Readiness(ReadinessStatus.HEALTHY, True, None)),
         (Connection(True, None, NOW + MS), Readiness(ReadinessStatus.HEALTHY, True, None)),
-        (Connection(False, NOW, NOW), Readiness(ReadinessStatus.UNHEALTHY, False, SWITCHED_OFF)),
-        (Connection(True, NOW, NOW), Readiness(ReadinessStatus.EXPIRED, False, REFUSED)),
+        (Connection(False, NOW, NOW), Readiness(ReadinessStatus.UNHEALTHY, False, DISABLED)),
+        (Connection(True, NOW, NOW), Readiness(ReadinessStatus.EXPIRED, False, REJECTED)),
         (Connection(True, None, NOW), Readiness(ReadinessStatus.EXPIRED, False, EXPIRED)),
     ],
 )

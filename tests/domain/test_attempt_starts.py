@@ -40,12 +40,12 @@ from tests.factories import NOW
 
 CLAIMED = {name: ALL_STATES[name] for name in ("claimed", "claimed after a failure")}
 STARTED = {name: ALL_STATES[name] for name in ("started", "started after several failures")}
-LEASED = CLAIMED | STARTED
+LEASED_STATES = CLAIMED | STARTED
 LEASE_LOST = ("lease_lost", LEASE_LOST_MESSAGE)
-every_state = pytest.mark.parametrize("name", ALL_STATES)
+all_states = pytest.mark.parametrize("name", ALL_STATES)
 
 
-def new_attempt(state: DestinationState, worker: str | None, at: datetime) -> Attempt:
+def expected_attempt(state: DestinationState, worker: str | None, at: datetime) -> Attempt:
     return Attempt(
         id=NEW_ATTEMPT_ID,
         kind=AttemptKind.REGULAR,
@@ -57,7 +57,7 @@ def new_attempt(state: DestinationState, worker: str | None, at: datetime) -> At
     )
 
 
-def started_by(name: str, now: datetime) -> tuple[object, Attempt | None]:
+def start_command(name: str, now: datetime) -> tuple[object, Attempt | None]:
     """What comes of a start with the state's own lease."""
     state, begun = ALL_STATES[name], []
 
@@ -76,13 +76,13 @@ def started_by(name: str, now: datetime) -> tuple[object, Attempt | None]:
     return told, begun[0] if begun else None
 
 
-@every_state
+@all_states
 def test_a_claim_is_started_once_and_by_its_holder_alone(name: str) -> None:
     state = ALL_STATES[name]
-    told, attempt = started_by(name, DURING_LEASE)
+    told, attempt = start_command(name, DURING_LEASE)
 
     if name in CLAIMED:
-        assert attempt == new_attempt(state, "w", DURING_LEASE)
+        assert attempt == expected_attempt(state, "w", DURING_LEASE)
         assert told == Transition(
             state=replace(
                 state,
@@ -100,14 +100,14 @@ def test_a_claim_is_started_once_and_by_its_holder_alone(name: str) -> None:
         assert (told, attempt) == (LEASE_LOST, None)
 
 
-@every_state
+@all_states
 def test_a_lease_that_has_ended_starts_nothing(name: str) -> None:
-    assert started_by(name, AFTER_LEASE) == (LEASE_LOST, None)
-    early, _ = started_by(name, AFTER_LEASE - SECOND)
-    assert (early == LEASE_LOST) == (name not in LEASED)
+    assert start_command(name, AFTER_LEASE) == (LEASE_LOST, None)
+    early, _ = start_command(name, AFTER_LEASE - SECOND)
+    assert (early == LEASE_LOST) == (name not in LEASED_STATES)
 
 
-@every_state
+@all_states
 @pytest.mark.parametrize("fence", [0, 1, 2, 9])
 def test_a_lease_of_another_claim_starts_releases_and_extends_nothing(
     name: str, fence: int
@@ -131,10 +131,10 @@ def test_a_lease_of_another_claim_starts_releases_and_extends_nothing(
         require_lease(state, other, DURING_LEASE)
 
 
-@every_state
+@all_states
 def test_a_lease_is_extended_or_cut_short_by_its_holder_while_it_lasts(name: str) -> None:
     state = ALL_STATES[name]
-    if name not in LEASED:
+    if name not in LEASED_STATES:
         with pytest.raises(LeaseLost):
             require_lease(state, current_lease(state), DURING_LEASE)
         return
@@ -148,7 +148,7 @@ def test_a_lease_is_extended_or_cut_short_by_its_holder_while_it_lasts(name: str
         )
 
 
-@every_state
+@all_states
 def test_a_claim_is_released_by_its_holder_until_it_is_started(name: str) -> None:
     state = ALL_STATES[name]
     told = result_or_error(
@@ -178,7 +178,7 @@ def test_a_claim_is_released_by_its_holder_until_it_is_started(name: str) -> Non
     assert late == LEASE_LOST
 
 
-@every_state
+@all_states
 def test_a_lease_that_has_ended_is_anybodys_or_its_outcome_is_unknown(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     assert expire_lease(state, history, AFTER_LEASE - SECOND) is None

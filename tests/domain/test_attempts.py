@@ -22,7 +22,7 @@ C = ErrorCategory
 URL = "https://www.instagram.com/p/C1a2b3c4d5e/"
 
 
-def refusal_of(work: Any) -> tuple[str | None, str]:
+def validation_error(work: Any) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as refused:
         work()
     assert refused.value.code is ErrorCode.VALIDATION_ERROR
@@ -111,7 +111,10 @@ FAILURES = [
 def test_a_failure_that_cannot_be_right_is_refused(
     text: str, told: Any, argument: str, message: str
 ) -> None:
-    assert refusal_of(lambda: validate_failure(C.TRANSIENT, text, told)) == (argument, message)
+    assert validation_error(lambda: validate_failure(C.TRANSIENT, text, told)) == (
+        argument,
+        message,
+    )
 
 
 def test_a_long_failure_is_cut_and_what_no_engine_stores_is_replaced() -> None:
@@ -208,7 +211,7 @@ PUBLICATIONS: list[tuple[Any, str, str]] = [
 def test_a_publication_that_cannot_be_right_is_refused(
     told: tuple[Any, Any, Any], argument: str, message: str
 ) -> None:
-    assert refusal_of(lambda: validate_publication(*told, NOW)) == (argument, message)
+    assert validation_error(lambda: validate_publication(*told, NOW)) == (argument, message)
 
 
 def test_a_worker_may_have_a_name_of_two_hundred_characters() -> None:
@@ -218,7 +221,7 @@ def test_a_worker_may_have_a_name_of_two_hundred_characters() -> None:
         ("w" * 201, "worker is 201 characters long; at most 200 are allowed."),
         ("\0", "worker must not contain a NUL character."),
     ):
-        assert refusal_of(lambda name=name: validate_worker(name)) == ("worker", message)
+        assert validation_error(lambda name=name: validate_worker(name)) == ("worker", message)
 
 
 KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"

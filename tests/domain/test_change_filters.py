@@ -20,11 +20,11 @@ from app.domain.events import (
 from app.domain.ids import PostId
 from app.domain.posts import Post
 from tests.domain.destination_states import ALL_STATES, make_account, make_post, post_strategy
-from tests.domain.test_events import facts_of
-from tests.domain.test_post_commands import commands, outcome
+from tests.domain.test_events import field_values
+from tests.domain.test_post_commands import commands, command_result
 from tests.factories import NOW, claimed, draft, failed
 
-SHOWN = {
+VISIBLE_FIELDS = {
     "post": "status content scheduled_for timezone media_ids media platform_content reference version"
     " deleted_at imported_at created_at updated_at",
     "destination": "account_id platform status outcome published_at platform_post_id platform_post_url"
@@ -35,7 +35,7 @@ SHOWN = {
 }
 
 
-def told(event: Event) -> Change:
+def as_change(event: Event) -> Change:
     """The event as the seventh of a feed."""
     return Change(
         seq=7,
@@ -53,16 +53,16 @@ def told(event: Event) -> Change:
 def test_a_new_thing_is_shown_with_everything_that_is_not_internal() -> None:
     for state in ALL_STATES.values():
         post, added = post_events(None, make_post([state]))
-        assert {*told(post).public_values} == {*SHOWN["post"].split()}
-        assert {*told(added).public_values} == {*SHOWN["destination"].split()}
+        assert {*as_change(post).public_values} == {*VISIBLE_FIELDS["post"].split()}
+        assert {*as_change(added).public_values} == {*VISIBLE_FIELDS["destination"].split()}
     (connected,) = account_events(None, make_account(3))
-    assert {*told(connected).public_values} == {*SHOWN["account"].split()}
+    assert {*as_change(connected).public_values} == {*VISIBLE_FIELDS["account"].split()}
 
 
 def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
     state = replace(failed(attempts=2, settled_at=NOW), due_at=NOW)
     post, added = post_events(None, make_post([state], scheduled_for=NOW, is_draft=False))
-    assert told(post).public_values == {
+    assert as_change(post).public_values == {
         "status": "failed",
         "content": "Spring sale",
         "scheduled_for": "2026-04-15T15:00:00.000Z",
@@ -77,7 +77,7 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
         "created_at": "2026-04-14T15:00:00.000Z",
         "updated_at": "2026-04-14T15:00:00.000Z",
     }
-    assert told(added).public_values == {
+    assert as_change(added).public_values == {
         "account_id": 1,
         "platform": "x",
         "status": "failed",
@@ -97,7 +97,7 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
     (refreshed,) = account_events(
         make_account(3), make_account(3, token_refreshed_at=NOW, is_active=False)
     )
-    assert told(refreshed).public_values == {
+    assert as_change(refreshed).public_values == {
         "is_active": False,
         "token_last_refresh": "2026-04-15T15:00:00.000Z",
     }
@@ -107,25 +107,25 @@ def test_values_are_shown_by_the_names_that_the_rest_api_has_for_them() -> None:
 def test_what_no_thing_of_its_kind_is_known_by_is_never_shown(kind: EventKind) -> None:
     noun = kind.value.partition(".")[0]
     internal = {
-        *facts_of(make_post([])),
-        *facts_of(make_post([draft()]).destinations[0]),
-        *facts_of(claimed()),
-        *facts_of(make_account(3)),
+        *field_values(make_post([])),
+        *field_values(make_post([draft()]).destinations[0]),
+        *field_values(claimed()),
+        *field_values(make_account(3)),
         "is_draft",
         "secret",
-    } - {*SHOWN[noun].split(), "due_at", "token_refreshed_at"}
+    } - {*VISIBLE_FIELDS[noun].split(), "due_at", "token_refreshed_at"}
     event = Event(kind=kind, changes=dict.fromkeys(internal, "never"))
-    assert told(event).public_values == {}
+    assert as_change(event).public_values == {}
 
 
 @given(post_strategy(), commands())
 def test_whatever_is_done_to_a_post_shows_no_token_and_no_internals(
     before: Post, named: tuple[str, Any]
 ) -> None:
-    after = outcome(named[1], before)
+    after = command_result(named[1], before)
     for event in post_events(before, after) if isinstance(after, Post) else ():
-        shown = told(event).public_values
-        assert {*shown} <= {*SHOWN[event.kind.value.partition(".")[0]].split()}
+        shown = as_change(event).public_values
+        assert {*shown} <= {*VISIBLE_FIELDS[event.kind.value.partition(".")[0]].split()}
         same = shown.keys() & event.changes.keys()
         assert {each: shown[each] for each in same} == {each: event.changes[each] for each in same}
 
@@ -133,29 +133,29 @@ def test_whatever_is_done_to_a_post_shows_no_token_and_no_internals(
 def test_a_filter_matches_by_type_and_post() -> None:
     post, other = PostId(UUID(int=1)), PostId(UUID(int=2))
     changes = {
-        "created": told(Event(kind=EventKind.POST_CREATED, post_id=post, changes={})),
-        "added": told(Event(kind=EventKind.DESTINATION_ADDED, post_id=post, changes={})),
-        "other": told(Event(kind=EventKind.POST_CREATED, post_id=other, changes={})),
-        "account": told(Event(kind=EventKind.ACCOUNT_CHANGED, changes={})),
+        "created": as_change(Event(kind=EventKind.POST_CREATED, post_id=post, changes={})),
+        "added": as_change(Event(kind=EventKind.DESTINATION_ADDED, post_id=post, changes={})),
+        "other": as_change(Event(kind=EventKind.POST_CREATED, post_id=other, changes={})),
+        "account": as_change(Event(kind=EventKind.ACCOUNT_CHANGED, changes={})),
     }
 
-    def matching(**wanted: Any) -> set[str]:
+    def matching_events(**wanted: Any) -> set[str]:
         return {name for name, each in changes.items() if ChangeFilter(**wanted).matches(each)}
 
-    assert matching() == {*changes}
-    assert matching(kinds=[EventKind.POST_CREATED]) == {"created", "other"}
-    assert matching(kinds=[EventKind.POST_CREATED, EventKind.ACCOUNT_CHANGED]) == {
+    assert matching_events() == {*changes}
+    assert matching_events(kinds=[EventKind.POST_CREATED]) == {"created", "other"}
+    assert matching_events(kinds=[EventKind.POST_CREATED, EventKind.ACCOUNT_CHANGED]) == {
         "created",
         "other",
         "account",
     }
-    assert matching(kinds=[]) == matching(kinds=[], post_id=post) == set()
-    assert matching(post_id=post) == {"created", "added"}
-    assert matching(post_id=PostId(UUID(int=3))) == set()
-    assert matching(kinds=[EventKind.POST_CREATED], post_id=post) == {"created"}
+    assert matching_events(kinds=[]) == matching_events(kinds=[], post_id=post) == set()
+    assert matching_events(post_id=post) == {"created", "added"}
+    assert matching_events(post_id=PostId(UUID(int=3))) == set()
+    assert matching_events(kinds=[EventKind.POST_CREATED], post_id=post) == {"created"}
 
 
 def test_a_change_stands_behind_itself() -> None:
-    change = told(Event(kind=EventKind.POST_CREATED, changes={}))
+    change = as_change(Event(kind=EventKind.POST_CREATED, changes={}))
     assert change.position == FeedPosition(7, NOW)
     assert FeedPosition(0, None) == FEED_START

@@ -16,8 +16,8 @@ from app.domain.times import FIRST_YEAR, LAST_YEAR, truncate_to_ms
 
 WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 OTHER_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
-LIST = "posts:created_at:desc"
-POSTS = CursorCodec(b"secret", WORKSPACE, LIST)
+CURSOR_SCOPE = "posts:created_at:desc"
+POSTS = CursorCodec(b"secret", WORKSPACE, CURSOR_SCOPE)
 POSITION = KeysetPosition(
     datetime(2026, 4, 15, 14, 30, 5, 123_000, tzinfo=UTC), "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 )
@@ -32,7 +32,7 @@ POSITIONS = st.builds(KeysetPosition, value=st.none() | INSTANTS, key=KEYS)
 ALPHABET = ascii_letters + digits + "-_"
 
 
-def refuses(codec: CursorCodec, cursor: str) -> bool:
+def is_rejected(codec: CursorCodec, cursor: str) -> bool:
     try:
         codec.decode(cursor, "after")
     except BadCursor:
@@ -57,7 +57,7 @@ def test_a_cursor_fits_into_an_address_as_it_is(position: KeysetPosition) -> Non
 
 
 def test_the_same_position_always_has_the_same_cursor() -> None:
-    again = CursorCodec(b"secret", WORKSPACE, LIST)
+    again = CursorCodec(b"secret", WORKSPACE, CURSOR_SCOPE)
     assert again.encode(POSITION) == POSTS.encode(POSITION)
 
 
@@ -68,16 +68,16 @@ def test_the_same_position_always_has_the_same_cursor() -> None:
         CursorCodec(b"secret", WORKSPACE, "posts:updated_at:desc"),
         CursorCodec(b"secret", WORKSPACE, "destinations:created_at:desc"),
         CursorCodec(b"secret", WORKSPACE, ""),
-        CursorCodec(b"secret", OTHER_WORKSPACE, LIST),
-        CursorCodec(b"another secret", WORKSPACE, LIST),
+        CursorCodec(b"secret", OTHER_WORKSPACE, CURSOR_SCOPE),
+        CursorCodec(b"another secret", WORKSPACE, CURSOR_SCOPE),
     ],
 )
 @given(position=POSITIONS)
 def test_the_cursor_of_another_list_workspace_or_secret_is_refused(
     codec: CursorCodec, position: KeysetPosition
 ) -> None:
-    assert refuses(codec, POSTS.encode(position))
-    assert refuses(POSTS, codec.encode(position))
+    assert is_rejected(codec, POSTS.encode(position))
+    assert is_rejected(POSTS, codec.encode(position))
 
 
 def test_a_cursor_with_any_character_changed_is_refused() -> None:
@@ -89,7 +89,7 @@ def test_a_cursor_with_any_character_changed_is_refused() -> None:
         for place, character in enumerate(cursor):
             for other in ALPHABET + "=+/ \n.é":
                 changed = cursor[:place] + other + cursor[place + 1 :]
-                assert refuses(POSTS, changed) == (other != character), changed
+                assert is_rejected(POSTS, changed) == (other != character), changed
 
 
 @given(POSITIONS, st.data())
@@ -99,9 +99,9 @@ def test_a_cursor_with_a_character_more_or_less_is_refused(
     cursor = POSTS.encode(position)
     place = data.draw(st.integers(0, len(cursor)))
     character = data.draw(st.characters())
-    assert refuses(POSTS, cursor[:place] + character + cursor[place:])
+    assert is_rejected(POSTS, cursor[:place] + character + cursor[place:])
     if place < len(cursor):
-        assert refuses(POSTS, cursor[:place] + cursor[place + 1 :])
+        assert is_rejected(POSTS, cursor[:place] + cursor[place + 1 :])
 
 
 @given(POSITIONS)
@@ -120,7 +120,7 @@ def test_another_spelling_of_the_same_bytes_is_refused(position: KeysetPosition)
         f"{cursor}\n",
     }
     for spelling in spellings - {cursor}:
-        assert refuses(POSTS, spelling), spelling
+        assert is_rejected(POSTS, spelling), spelling
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_what_was_never_a_cursor_is_refused_with_the_argument(text: str) -> None
 
 @given(st.text())
 def test_no_text_breaks_the_reading_of_a_cursor(text: str) -> None:
-    assert refuses(POSTS, text)
+    assert is_rejected(POSTS, text)

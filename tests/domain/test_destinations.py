@@ -192,7 +192,7 @@ def test_all_broken_invariants_are_named() -> None:
         replace(CLAIMED, lease_token=None)
 
 
-class Unchecked(DestinationState):
+class UncheckedState(DestinationState):
     """A state as it comes, possible or not."""
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ class Unchecked(DestinationState):
 
 
 ANY_STATE = st.builds(
-    Unchecked,
+    UncheckedState,
     status=st.sampled_from(DestinationStatus),
     outcome=st.sampled_from(Outcome),
     attempts=st.integers(-1, 2),
@@ -233,7 +233,7 @@ ANY_STATE = st.builds(
 
 
 @given(ANY_STATE)
-def test_exactly_the_states_without_a_broken_invariant_can_be_made(state: Unchecked) -> None:
+def test_exactly_the_states_without_a_broken_invariant_can_be_made(state: UncheckedState) -> None:
     broken = list(broken_invariants(state))
     assert set(broken) <= {name for name, _, _ in VIOLATIONS}
     values = {field.name: getattr(state, field.name) for field in fields(DestinationState)}
@@ -313,7 +313,7 @@ def test_the_day_is_that_of_utc(due_at: datetime, expected: date) -> None:
 def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_it(
     state: DestinationState, since: datetime
 ) -> None:
-    def at(now: datetime) -> bool:
+    def is_overdue_at(now: datetime) -> bool:
         return is_overdue(
             claimable_at=state.claimable_at,
             round_started_at=state.round_started_at,
@@ -323,9 +323,12 @@ def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_
         )
 
     assert timedelta(minutes=5) == OVERDUE_AFTER
-    assert [at(since + OVERDUE_AFTER - MS), at(since + OVERDUE_AFTER)] == [False, True]
-    assert not at(since - timedelta(days=1))
-    assert at(since + timedelta(days=1))
+    assert [is_overdue_at(since + OVERDUE_AFTER - MS), is_overdue_at(since + OVERDUE_AFTER)] == [
+        False,
+        True,
+    ]
+    assert not is_overdue_at(since - timedelta(days=1))
+    assert is_overdue_at(since + timedelta(days=1))
 
 
 @pytest.mark.parametrize("state", [DRAFT, PUBLISHED, FAILED])

@@ -21,13 +21,13 @@ from app.domain.diagnosis import (
 BY_CODE = {advice.code: advice for advice in ADVICE}
 FAILURES = [advice for advice in ADVICE if advice.code != OUTCOME_UNKNOWN]
 WILL_RETRY = "Nothing to do: it is retried by itself at the time in nextRetryAt."
-LOOK = (
+CHECK_PLATFORM = (
     "Look on the platform whether the post is there, then record what you found."
     " A blind retry could publish it twice."
 )
 
 
-def as_advised(advice: Advice, *, category: ErrorCategory, code: str) -> Diagnosis:
+def expected_diagnosis(advice: Advice, *, category: ErrorCategory, code: str) -> Diagnosis:
     return Diagnosis(
         category=category,
         code=code,
@@ -67,7 +67,7 @@ def test_a_button_to_retry_is_only_shown_where_a_retry_can_succeed(advice: Advic
 def test_a_known_code_gets_its_own_row(advice: Advice) -> None:
     assert diagnose(
         category=advice.category, code=advice.code, outcome=Outcome.FAILED, will_retry=False
-    ) == as_advised(advice, category=advice.category, code=advice.code)
+    ) == expected_diagnosis(advice, category=advice.category, code=advice.code)
 
 
 @given(
@@ -78,9 +78,9 @@ def test_a_known_code_gets_its_own_row(advice: Advice) -> None:
 def test_an_unknown_code_is_kept_and_gets_its_categorys_advice(
     category: ErrorCategory, code: str, outcome: Outcome
 ) -> None:
-    assert diagnose(category=category, code=code, outcome=outcome, will_retry=False) == as_advised(
-        BY_CODE[category.name], category=category, code=code
-    )
+    assert diagnose(
+        category=category, code=code, outcome=outcome, will_retry=False
+    ) == expected_diagnosis(BY_CODE[category.name], category=category, code=code)
 
 
 @pytest.mark.parametrize("category", ErrorCategory)
@@ -91,7 +91,7 @@ def test_a_known_code_in_another_category_gets_that_categorys_advice(
     row = BY_CODE[code] if BY_CODE[code].category is category else BY_CODE[category.name]
     assert diagnose(
         category=category, code=code, outcome=Outcome.FAILED, will_retry=False
-    ) == as_advised(row, category=category, code=code)
+    ) == expected_diagnosis(row, category=category, code=code)
 
 
 @pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
@@ -121,7 +121,7 @@ def test_of_an_unknown_outcome_nothing_is_advised_but_to_look(
         source=ErrorSource.SYSTEM,
         retryable=False,
         will_retry=False,
-        fix=LOOK,
+        fix=CHECK_PLATFORM,
         next_action=NextAction.CHECK_PLATFORM,
     )
 

@@ -25,14 +25,14 @@ from tests.domain.destination_states import (
     make_post,
     post_strategy,
 )
-from tests.domain.test_post_commands import COMMANDS, change, commands, outcome
+from tests.domain.test_post_commands import COMMANDS, run_change, commands, command_result
 from tests.factories import NOW, claimed, draft, failed, queued
 
 TOKENS = {"lease_token", "verification_token"}
 Facts = dict[str, object]
 
 
-def as_json(value: object) -> object:
+def to_json(value: object) -> object:
     match value:
         case datetime():
             return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03}Z"
@@ -46,25 +46,25 @@ def as_json(value: object) -> object:
             return value
 
 
-def facts_of(of: Any) -> Facts:
-    return {each.name: as_json(getattr(of, each.name)) for each in fields(of)}
+def field_values(record: Any) -> Facts:
+    return {each.name: to_json(getattr(record, each.name)) for each in fields(record)}
 
 
-def stored(post: Post) -> dict[object, Facts]:
+def stored_fields(post: Post) -> dict[object, Facts]:
     """Whatever is kept of a post and its destinations, but for tokens, by their ids."""
-    own = facts_of(post) | {"status": str(post.status)}
+    own = field_values(post) | {"status": str(post.status)}
     del own["destinations"]
-    return {post.id: own} | {each.id: stored_destination(each) for each in post.destinations}
+    return {post.id: own} | {each.id: stored_destination_fields(each) for each in post.destinations}
 
 
-def stored_destination(destination: Destination) -> Facts:
-    facts = facts_of(destination) | facts_of(destination.state)
+def stored_destination_fields(destination: Destination) -> Facts:
+    facts = field_values(destination) | field_values(destination.state)
     return {name: value for name, value in facts.items() if name not in {"state", *TOKENS}}
 
 
-def folded(known: Mapping[object, Facts], events: list[Event]) -> dict[object, Facts]:
+def apply_events(stored_values: Mapping[object, Facts], events: list[Event]) -> dict[object, Facts]:
     """What somebody knows who has read the events, one after the other."""
-    told = {key: dict(facts) for key, facts in known.items()}
+    told = {key: dict(facts) for key, facts in stored_values.items()}
     for event in events:
         key = event.destination_id or event.post_id
         match event.kind:
@@ -78,9 +78,9 @@ def folded(known: Mapping[object, Facts], events: list[Event]) -> dict[object, F
     return told
 
 
-def spelled(known: Mapping[object, Facts]) -> dict[object, str]:
+def as_text(stored_values: Mapping[object, Facts]) -> dict[object, str]:
     """As text, which tells true from 1."""
-    return {key: repr(sorted(facts.items())) for key, facts in known.items()}
+    return {key: repr(sorted(facts.items())) for key, facts in stored_values.items()}
 
 
 @given(post_strategy())
@@ -96,7 +96,7 @@ def test_the_events_of_a_new_post_tell_all_of_it(post: Post) -> None:
         *(each.id for each in post.destinations),
     ]
     assert {each.post_id for each in events} == {post.id}
-    assert spelled(folded({}, events)) == spelled(stored(post))
+    assert as_text(apply_events({}, events)) == as_text(stored_fields(post))
 
 
 @settings(max_examples=200)
@@ -104,18 +104,18 @@ def test_the_events_of_a_new_post_tell_all_of_it(post: Post) -> None:
 def test_the_events_of_any_commands_repeat_them(
     before: Post, several: list[tuple[str, Any]], retry: bool
 ) -> None:
-    known = stored(before)
+    known = stored_fields(before)
     for _name, command in several:
-        after = outcome(command, before)
+        after = command_result(command, before)
         if isinstance(after, Post):
-            known = folded(known, list(post_events(before, after)))
+            known = apply_events(known, list(post_events(before, after)))
             before = after
     if retry and before.imported_at is None:
         after, _ = retry_post(before, ACCOUNTS, account_ids=None, force=True, now=NOW)
-        known = folded(known, list(post_events(before, after)))
+        known = apply_events(known, list(post_events(before, after)))
         before = after
 
-    assert spelled(known) == spelled(stored(before))
+    assert as_text(known) == as_text(stored_fields(before))
 
 
 @given(post_strategy())
@@ -125,7 +125,7 @@ def test_nothing_is_told_where_nothing_changed(post: Post) -> None:
 
 def test_an_event_has_what_changed_and_nothing_else() -> None:
     before = make_post([queued(), failed()])
-    after = change(before, content="Another text")
+    after = run_change(before, content="Another text")
 
     assert list(post_events(before, after)) == [
         Event(
@@ -160,7 +160,7 @@ def test_a_deletion_is_told_as_one_and_a_change_after_it_is_not() -> None:
 
 def test_a_destination_that_is_left_out_is_told_before_those_that_come() -> None:
     before = make_post([queued(), queued()])
-    after = change(before, [9, 2])
+    after = run_change(before, [9, 2])
 
     assert [
         (each.kind.value, each.account_id, each.destination_id)
@@ -190,7 +190,7 @@ def test_an_account_is_told_when_it_comes_and_what_changes_of_it() -> None:
     (changed,) = account_events(before, after)
 
     assert connected == Event(
-        kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), changes=facts_of(before)
+        kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), changes=field_values(before)
     )
     assert changed == Event(
         kind=EventKind.ACCOUNT_CHANGED,

@@ -16,7 +16,7 @@ from app.domain.idempotency import (
     fingerprint,
     parse_client_key,
 )
-from tests.domain.test_post_commands import wanted
+from tests.domain.test_post_commands import new_post_request
 
 
 @pytest.mark.parametrize("text", ["k", "a b", "ключ-1", "x" * 255, " k "])
@@ -73,38 +73,44 @@ JSON = st.recursive(
 )
 
 
-def spelled(value: object) -> object:
+def canonical_text(value: object) -> object:
     """What tells two values apart that Python takes for equal, and that are not the same JSON."""
     match value:
         case dict():
-            return "{", sorted((key, spelled(each)) for key, each in value.items()).__repr__()
+            return "{", sorted(
+                (key, canonical_text(each)) for key, each in value.items()
+            ).__repr__()
         case list():
-            return "[", [spelled(each) for each in value]
+            return "[", [canonical_text(each) for each in value]
         case _:
             return repr(value)
 
 
 @given(JSON, JSON)
 def test_other_requests_have_other_fingerprints(one: object, other: object) -> None:
-    assert (fingerprint(one) == fingerprint(other)) == (spelled(one) == spelled(other))
+    assert (fingerprint(one) == fingerprint(other)) == (
+        canonical_text(one) == canonical_text(other)
+    )
 
 
 @dataclass
-class Asked:
+class ExampleRequest:
     only: list[int] | None
     content: dict[str, object]
 
 
 @dataclass
-class AskedOfALaterVersion(Asked):
+class ExtendedRequest(ExampleRequest):
     later: datetime | None = None
 
 
 def test_a_field_that_a_later_version_knows_changes_no_request_that_does_not_give_it() -> None:
     content: dict[str, object] = {"a": None}
-    assert canonicalize(Asked(None, content)) == {"content": {"a": None}}
-    assert canonicalize(AskedOfALaterVersion(None, content)) == canonicalize(Asked(None, content))
-    given = canonicalize(AskedOfALaterVersion([], content, datetime(2026, 5, 1, tzinfo=UTC)))
+    assert canonicalize(ExampleRequest(None, content)) == {"content": {"a": None}}
+    assert canonicalize(ExtendedRequest(None, content)) == canonicalize(
+        ExampleRequest(None, content)
+    )
+    given = canonicalize(ExtendedRequest([], content, datetime(2026, 5, 1, tzinfo=UTC)))
     assert given == {"only": [], "content": {"a": None}, "later": datetime(2026, 5, 1, tzinfo=UTC)}
 
 
@@ -123,5 +129,5 @@ def test_every_field_of_a_post_counts() -> None:
         {"platform_content": {"x": {"n": True}}},
         {"reference": "r"},
     ]
-    made = {fingerprint(canonicalize(wanted(**each))) for each in changes}
+    made = {fingerprint(canonicalize(new_post_request(**each))) for each in changes}
     assert len(made) == len(changes)

@@ -20,11 +20,11 @@ from app.domain.ids import (
 )
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
-NOT_A_UUID = (
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
-NOT_AN_ACCOUNT_ID = "An account id is a whole number from 1 to 2147483647."
-NOT_A_NODE_ID = "The id is not one that this API returned in a field named `id`."
+ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
+NODE_ID_MESSAGE = "The id is not one that this API returned in a field named `id`."
 
 ACCOUNT_IDS = st.integers(1, MAX_ACCOUNT_ID).map(AccountId)
 NODES = st.one_of(
@@ -33,7 +33,7 @@ NODES = st.one_of(
 )
 
 
-def opaque(text: str) -> str:
+def encode_base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
@@ -69,7 +69,7 @@ def test_a_uuid_is_read_in_its_36_character_form_in_either_case(uuid: UUID) -> N
 def test_every_other_spelling_of_a_uuid_is_refused(text: str) -> None:
     with pytest.raises(InvalidId) as refused:
         parse_uuid(text, "postId")
-    assert (refused.value.message, refused.value.argument) == (NOT_A_UUID, "postId")
+    assert (refused.value.message, refused.value.argument) == (UUID_MESSAGE, "postId")
 
 
 @given(st.text())
@@ -91,7 +91,7 @@ def test_an_account_id_is_read_in_decimal_digits(account_id: AccountId) -> None:
 def test_every_other_spelling_of_an_account_id_is_refused(text: str) -> None:
     with pytest.raises(InvalidId) as refused:
         parse_account_id(text, "account_id")
-    assert (refused.value.message, refused.value.argument) == (NOT_AN_ACCOUNT_ID, "account_id")
+    assert (refused.value.message, refused.value.argument) == (ACCOUNT_ID_MESSAGE, "account_id")
 
 
 @pytest.mark.parametrize("number", [1, 2, 2**31 - 1])
@@ -104,7 +104,7 @@ def test_account_ids_reach_from_1_to_the_largest_32_bit_integer(number: int) -> 
 def test_an_account_id_out_of_range_is_refused(number: int) -> None:
     with pytest.raises(InvalidId) as refused:
         check_account_id(number, "accountId")
-    assert (refused.value.message, refused.value.argument) == (NOT_AN_ACCOUNT_ID, "accountId")
+    assert (refused.value.message, refused.value.argument) == (ACCOUNT_ID_MESSAGE, "accountId")
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_number_too_large_for_an_account_id_is_refused(text: str) -> None:
 
 
 def test_a_node_id_is_the_kind_and_the_key_in_base64() -> None:
-    assert encode_node_id(NodeKind.POST, POST) == opaque(f"Post:{POST}")
-    assert encode_node_id(NodeKind.DESTINATION, POST) == opaque(f"Destination:{POST}")
-    assert encode_node_id(NodeKind.ACCOUNT, 2280) == opaque("Account:2280")
+    assert encode_node_id(NodeKind.POST, POST) == encode_base64(f"Post:{POST}")
+    assert encode_node_id(NodeKind.DESTINATION, POST) == encode_base64(f"Destination:{POST}")
+    assert encode_node_id(NodeKind.ACCOUNT, 2280) == encode_base64("Account:2280")
 
 
 @given(NODES)
@@ -142,42 +142,42 @@ def test_different_nodes_have_different_ids(
         "====",
         str(POST),
         f"Post:{POST}",
-        opaque("Post"),
-        opaque("Post:"),
-        opaque(":"),
-        opaque(str(POST)),
-        opaque(f"post:{POST}"),
-        opaque(f"POST:{POST}"),
-        opaque(f"Attempt:{POST}"),
-        opaque(f"Workspace:{POST}"),
-        opaque(f"Post:{str(POST).upper()}"),
-        opaque(f"Post:{POST.hex}"),
-        opaque(f"Post:{POST}:"),
-        opaque(f"Post: {POST}"),
-        opaque(f" Post:{POST}"),
-        opaque(f"Post:{POST}\n"),
-        opaque("Post:2280"),
-        opaque(f"Account:{POST}"),
-        opaque("Account:0"),
-        opaque("Account:02280"),
-        opaque("Account:-1"),
-        opaque("Account:2147483648"),
-        opaque("Account:٣"),
+        encode_base64("Post"),
+        encode_base64("Post:"),
+        encode_base64(":"),
+        encode_base64(str(POST)),
+        encode_base64(f"post:{POST}"),
+        encode_base64(f"POST:{POST}"),
+        encode_base64(f"Attempt:{POST}"),
+        encode_base64(f"Workspace:{POST}"),
+        encode_base64(f"Post:{str(POST).upper()}"),
+        encode_base64(f"Post:{POST.hex}"),
+        encode_base64(f"Post:{POST}:"),
+        encode_base64(f"Post: {POST}"),
+        encode_base64(f" Post:{POST}"),
+        encode_base64(f"Post:{POST}\n"),
+        encode_base64("Post:2280"),
+        encode_base64(f"Account:{POST}"),
+        encode_base64("Account:0"),
+        encode_base64("Account:02280"),
+        encode_base64("Account:-1"),
+        encode_base64("Account:2147483648"),
+        encode_base64("Account:٣"),
         base64.b64encode(b"Account:\xff").decode(),
-        opaque("Account:2280") + "=",
-        opaque("Account:22800").rstrip("="),
-        opaque("Account:2280") + " ",
-        " " + opaque("Account:2280"),
-        opaque("Account:2280") + "\n",
-        opaque("Account:2280")[:4] + "\n" + opaque("Account:2280")[4:],
-        "é" + opaque("Account:2280"),
+        encode_base64("Account:2280") + "=",
+        encode_base64("Account:22800").rstrip("="),
+        encode_base64("Account:2280") + " ",
+        " " + encode_base64("Account:2280"),
+        encode_base64("Account:2280") + "\n",
+        encode_base64("Account:2280")[:4] + "\n" + encode_base64("Account:2280")[4:],
+        "é" + encode_base64("Account:2280"),
         "\ud800",
     ],
 )
 def test_what_was_never_a_node_id_is_refused(text: str) -> None:
     with pytest.raises(InvalidId) as refused:
         decode_node_id(text, "id")
-    assert (refused.value.message, refused.value.argument) == (NOT_A_NODE_ID, "id")
+    assert (refused.value.message, refused.value.argument) == (NODE_ID_MESSAGE, "id")
 
 
 @given(NODES, st.data())

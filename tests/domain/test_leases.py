@@ -15,7 +15,9 @@ from app.domain.leases import Lease, LeaseCodec, LeaseKind, parse_lease_duration
 PUBLISHING = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 VERIFICATION = LeaseCodec(b"secret", LeaseKind.VERIFICATION)
 ALPHABET = set(ascii_letters + digits + "-_")
-NOT_OURS = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+UNKNOWN_TOKEN_MESSAGE = (
+    "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+)
 
 LEASES = st.builds(
     Lease,
@@ -27,7 +29,7 @@ LEASES = st.builds(
 LEASE = Lease(WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), 3, UUID(int=4))
 
 
-def refused(codec: LeaseCodec, text: str) -> bool:
+def is_rejected(codec: LeaseCodec, text: str) -> bool:
     try:
         codec.decode(text, "leaseToken")
     except InvalidInput:
@@ -50,8 +52,8 @@ def test_a_lease_is_read_back_and_fits_into_an_address(lease: Lease) -> None:
 def test_a_lease_of_another_kind_or_installation_is_refused(
     other: LeaseCodec, lease: Lease
 ) -> None:
-    assert refused(PUBLISHING, other.encode(lease))
-    assert refused(other, PUBLISHING.encode(lease))
+    assert is_rejected(PUBLISHING, other.encode(lease))
+    assert is_rejected(other, PUBLISHING.encode(lease))
 
 
 def test_a_lease_with_any_character_changed_is_refused() -> None:
@@ -59,7 +61,7 @@ def test_a_lease_with_any_character_changed_is_refused() -> None:
     for place, character in enumerate(text):
         for other in ALPHABET | set("=+/ \n.é"):
             changed = text[:place] + other + text[place + 1 :]
-            assert refused(PUBLISHING, changed) == (other != character), changed
+            assert is_rejected(PUBLISHING, changed) == (other != character), changed
 
 
 @pytest.mark.parametrize("text", ["", "a", "null", "\0", "\ud800", "é", "a" * 100_000])
@@ -68,12 +70,12 @@ def test_what_was_never_a_lease_is_refused_with_the_argument(text: str) -> None:
         PUBLISHING.decode(text, "leaseToken")
     error = refusal.value
     assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "leaseToken")
-    assert error.message == NOT_OURS
+    assert error.message == UNKNOWN_TOKEN_MESSAGE
 
 
 @given(st.text())
 def test_no_text_breaks_the_reading_of_a_lease(text: str) -> None:
-    assert refused(PUBLISHING, text)
+    assert is_rejected(PUBLISHING, text)
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 3600])

@@ -37,7 +37,7 @@ ACCOUNT_STATES = {
 }
 
 
-def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
+def expected_refusal(name: str, can_post: bool, force: bool) -> str | None:
     if name in PUBLISHED:
         return "already_published"
     if name in PUBLISHING:
@@ -56,7 +56,7 @@ def test_every_state_is_retried_or_refused_with_its_reason(
 ) -> None:
     for force in (False, True):
         refusal = retry_refusal(ALL_STATES[name], of, force=force, now=NOW)
-        assert refusal == refusal_by_the_rules(name, can_post, force)
+        assert refusal == expected_refusal(name, can_post, force)
 
 
 @pytest.mark.parametrize("refusal", RetryRefusal)
@@ -64,7 +64,7 @@ def test_every_refusal_says_what_to_do(refusal: RetryRefusal) -> None:
     assert refusal.fix.endswith(".")
 
 
-def again(state: DestinationState) -> DestinationState:
+def expected_retried(state: DestinationState) -> DestinationState:
     """As it must be after a retry."""
     return DestinationState(
         status=state.status.QUEUED,
@@ -82,7 +82,7 @@ def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None
 
         after, decisions = retry_post(before, ACCOUNTS, account_ids=None, force=False, now=NOW)
 
-        expected = [refusal_by_the_rules(name, can_post=True, force=False) for name in names]
+        expected = [expected_refusal(name, can_post=True, force=False) for name in names]
         assert [each.refusal for each in decisions] == expected
         assert tuple(each.destination for each in decisions) == after.destinations
         if all(expected):
@@ -93,7 +93,9 @@ def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None
             version=before.version + 1,
             updated_at=NOW,
             destinations=tuple(
-                each if refusal else replace(each, state=again(each.state), updated_at=NOW)
+                each
+                if refusal
+                else replace(each, state=expected_retried(each.state), updated_at=NOW)
                 for each, refusal in zip(before.destinations, expected, strict=True)
             ),
         ), names

@@ -48,17 +48,17 @@ from tests.factories import NOW, draft, failed, published, queued
 Refusal: TypeAlias = tuple[ErrorCode, str | None, str]
 Command: TypeAlias = Callable[[Post], Post]
 
-IS_PUBLISHED = "The post was published on a platform and cannot be changed any more."
-IS_RUNNING = "The post is being published just now. Try again when that has ended."
-IS_UNKNOWN = (
+PUBLISHED_MESSAGE = "The post was published on a platform and cannot be changed any more."
+RUNNING_MESSAGE = "The post is being published just now. Try again when that has ended."
+UNKNOWN_MESSAGE = (
     "Nobody knows whether the post was published. Look on the platform and record what you found."
 )
-WAS_ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
-LEFT_OUT = "The post was attempted on account 1, which cannot be left out any more."
-NO_ACCOUNT = "A post that is not a draft needs at least one account."
+ATTEMPTED_MESSAGE = "The post was attempted already, so its time cannot be changed any more."
+OMITTED_MESSAGE = "The post was attempted on account 1, which cannot be left out any more."
+NO_ACCOUNT_MESSAGE = "A post that is not a draft needs at least one account."
 
 
-def change(post: Post, accounts: Sequence[int] | None = None, /, **changes: object) -> Post:
+def run_change(post: Post, accounts: Sequence[int] | None = None, /, **changes: object) -> Post:
     return change_post(
         post,
         PostChanges(**changes),  # type: ignore[typeddict-item]
@@ -70,17 +70,17 @@ def change(post: Post, accounts: Sequence[int] | None = None, /, **changes: obje
     )
 
 
-def schedule(
+def run_schedule(
     post: Post,
     scheduled_for: datetime | None = None,
     accounts: Sequence[int] | None = None,
     *,
-    at_once: bool = False,
+    publish_now: bool = False,
 ) -> Post:
     return schedule_post(
         post,
         ACCOUNTS,
-        Schedule(scheduled_for=scheduled_for, publish_now=at_once),
+        Schedule(scheduled_for=scheduled_for, publish_now=publish_now),
         account_ids=None if accounts is None else [AccountId(each) for each in accounts],
         expected_version=None,
         new_id=new_id,
@@ -89,19 +89,19 @@ def schedule(
 
 
 COMMANDS: Mapping[str, Command] = {
-    "change the text": lambda post: change(post, content="Another text"),
-    "change the time": lambda post: change(post, scheduled_for=MUCH_LATER),
-    "let it go out at once": lambda post: change(post, scheduled_for=None),
-    "leave the first account out": lambda post: change(
+    "change the text": lambda post: run_change(post, content="Another text"),
+    "change the time": lambda post: run_change(post, scheduled_for=MUCH_LATER),
+    "let it go out at once": lambda post: run_change(post, scheduled_for=None),
+    "leave the first account out": lambda post: run_change(
         post, [*(each.account_id for each in post.destinations[1:]), 9]
     ),
-    "schedule": lambda post: schedule(post, MUCH_LATER),
+    "schedule": lambda post: run_schedule(post, MUCH_LATER),
     "cancel": lambda post: cancel_post(post, expected_version=None, now=NOW),
     "delete": lambda post: delete_post(post, expected_version=None, now=NOW),
 }
 
 
-def outcome(command: Command, post: Post) -> Post | Refusal:
+def command_result(command: Command, post: Post) -> Post | Refusal:
     try:
         return command(post)
     except RequestError as error:
@@ -109,65 +109,67 @@ def outcome(command: Command, post: Post) -> Post | Refusal:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ExpectedResults:
     """What must come of a submitted post with such destinations, by their names."""
 
     names: Sequence[str]
 
-    def any(self, *kinds: Mapping[str, DestinationState]) -> bool:
+    def has_kind(self, *kinds: Mapping[str, DestinationState]) -> bool:
         return any(name in kind for name in self.names for kind in kinds)
 
     @property
-    def attempted(self) -> bool:
+    def was_attempted(self) -> bool:
         return any(SUBMITTED[name].attempts or name in PUBLISHED for name in self.names)
 
-    def running(self) -> Refusal | None:
-        if self.any(PUBLISHING):
-            return ErrorCode.CONFLICT, None, IS_RUNNING
-        return (ErrorCode.CONFLICT, None, IS_UNKNOWN) if self.any(UNKNOWN) else None
+    def running_refusal(self) -> Refusal | None:
+        if self.has_kind(PUBLISHING):
+            return ErrorCode.CONFLICT, None, RUNNING_MESSAGE
+        return (ErrorCode.CONFLICT, None, UNKNOWN_MESSAGE) if self.has_kind(UNKNOWN) else None
 
-    def refusal(  # noqa: PLR0911 - the rules in their order
+    def expected_refusal(  # noqa: PLR0911 - the rules in their order
         self, command: str, status: PostStatus
     ) -> Refusal | None:
         match command:
             case "schedule":
                 sentence = f"Only a draft can be scheduled; this post is {status}."
                 return ErrorCode.CONFLICT, None, sentence
-            case "delete" if self.any(PUBLISHED):
+            case "delete" if self.has_kind(PUBLISHED):
                 sentence = "The post was published on a platform and cannot be deleted here."
                 return ErrorCode.POST_ALREADY_PUBLISHED, None, sentence
-            case "cancel" | "delete" if self.running():
-                return self.running()
-            case "cancel" if self.attempted and not self.any(NEVER_ATTEMPTED, RETRY_SCHEDULED):
+            case "cancel" | "delete" if self.running_refusal():
+                return self.running_refusal()
+            case "cancel" if self.was_attempted and not self.has_kind(
+                NEVER_ATTEMPTED, RETRY_SCHEDULED
+            ):
                 sentence = f"Nothing of the post is waiting any more; it is {status}."
                 return ErrorCode.CONFLICT, None, sentence
             case "cancel" | "delete":
                 return None
-        if self.any(PUBLISHED):
-            return ErrorCode.CONFLICT, None, IS_PUBLISHED
-        if self.running():
-            return self.running()
-        if command in {"change the time", "let it go out at once"} and self.attempted:
-            return ErrorCode.CONFLICT, None, WAS_ATTEMPTED
+        if self.has_kind(PUBLISHED):
+            return ErrorCode.CONFLICT, None, PUBLISHED_MESSAGE
+        if self.running_refusal():
+            return self.running_refusal()
+        if command in {"change the time", "let it go out at once"} and self.was_attempted:
+            return ErrorCode.CONFLICT, None, ATTEMPTED_MESSAGE
         if command == "leave the first account out" and SUBMITTED[self.names[0]].attempts:
-            return ErrorCode.CONFLICT, None, LEFT_OUT
+            return ErrorCode.CONFLICT, None, OMITTED_MESSAGE
         return None
 
-    def states(self, command: str) -> list[DestinationState]:  # noqa: PLR0911 - one for each command
+    def expected_states(self, command: str) -> list[DestinationState]:  # noqa: PLR0911 - one for each command
         before = [SUBMITTED[name] for name in self.names]
         match command:
             case "change the time":
-                return [due(state, MUCH_LATER) for state in before]
+                return [expected_due_state(state, MUCH_LATER) for state in before]
             case "let it go out at once":
-                return [due(state, NOW) for state in before]
+                return [expected_due_state(state, NOW) for state in before]
             case "leave the first account out":
                 return [*before[1:], queued(LATER)]
-            case "cancel" if not self.attempted:
-                return [due(state, None) for state in before]
+            case "cancel" if not self.was_attempted:
+                return [expected_due_state(state, None) for state in before]
             case "cancel":
                 waits = [name in NEVER_ATTEMPTED or name in RETRY_SCHEDULED for name in self.names]
                 return [
-                    taken_back(state) if each else state
+                    expected_cancelled_state(state) if each else state
                     for state, each in zip(before, waits, strict=True)
                 ]
             case "delete":
@@ -175,11 +177,11 @@ class Rules:
         return before
 
 
-def due(state: DestinationState, due_at: datetime | None) -> DestinationState:
+def expected_due_state(state: DestinationState, due_at: datetime | None) -> DestinationState:
     return replace(draft() if due_at is None else queued(due_at), fence=state.fence)
 
 
-def taken_back(state: DestinationState) -> DestinationState:
+def expected_cancelled_state(state: DestinationState) -> DestinationState:
     assert state.due_at is not None
     return replace(
         state,
@@ -195,7 +197,7 @@ def taken_back(state: DestinationState) -> DestinationState:
     )
 
 
-FACTS: Mapping[str, Mapping[str, object]] = {
+CONTENT_FIELDS: Mapping[str, Mapping[str, object]] = {
     "change the text": {"content": "Another text"},
     "change the time": {"scheduled_for": MUCH_LATER},
     "let it go out at once": {"scheduled_for": None, "submitted_now": True},
@@ -203,27 +205,30 @@ FACTS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def assert_the_rules(names: Sequence[str], command: str) -> None:
-    rules = Rules(names)
+def assert_expected_result(names: Sequence[str], command: str) -> None:
+    rules = ExpectedResults(names)
     before = make_post([SUBMITTED[name] for name in names])
-    got = outcome(COMMANDS[command], before)
-    refusal = rules.refusal(command, before.status)
+    got = command_result(COMMANDS[command], before)
+    refusal = rules.expected_refusal(command, before.status)
     if refusal is not None:
         assert got == refusal, (names, command)
         return
     assert isinstance(got, Post), (names, command, got)
-    facts: dict[str, Any] = dict(FACTS.get(command, {}))
-    if command == "cancel" and not rules.attempted:
+    facts: dict[str, Any] = dict(CONTENT_FIELDS.get(command, {}))
+    if command == "cancel" and not rules.was_attempted:
         facts["is_draft"] = True
-    assert [each.state for each in got.destinations] == rules.states(command), (names, command)
+    assert [each.state for each in got.destinations] == rules.expected_states(command), (
+        names,
+        command,
+    )
     assert [each.position for each in got.destinations] == list(range(len(got.destinations)))
     assert replace(got, destinations=()) == replace(
         before, destinations=(), version=5, updated_at=NOW, **facts
     )
-    assert_what_changed_is_dated(before, got)
+    assert_changes_are_dated(before, got)
 
 
-def assert_what_changed_is_dated(before: Post, after: Post) -> None:
+def assert_changes_are_dated(before: Post, after: Post) -> None:
     was = {each.id: each for each in before.destinations}
     for each in after.destinations:
         if each.id in was:
@@ -236,13 +241,13 @@ def assert_what_changed_is_dated(before: Post, after: Post) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", SUBMITTED)
 def test_every_state_and_command(name: str, command: str) -> None:
-    assert_the_rules([name], command)
+    assert_expected_result([name], command)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_any_two_states_and_every_command(command: str) -> None:
     for names in product(SUBMITTED, repeat=2):
-        assert_the_rules(names, command)
+        assert_expected_result(names, command)
 
 
 @settings(max_examples=300)
@@ -251,7 +256,7 @@ def test_any_two_states_and_every_command(command: str) -> None:
     st.sampled_from(sorted(COMMANDS)),
 )
 def test_three_and_four_states_and_every_command(names: list[str], command: str) -> None:
-    assert_the_rules(names, command)
+    assert_expected_result(names, command)
 
 
 DRAFTS: Mapping[str, tuple[Sequence[DestinationState], Mapping[str, object]] | Refusal] = {
@@ -277,7 +282,7 @@ def test_a_draft_and_every_command(command: str) -> None:
     before = make_post([draft(), draft()])
     expected = DRAFTS[command]
 
-    got = outcome(COMMANDS[command], before)
+    got = command_result(COMMANDS[command], before)
 
     if isinstance(expected[0], ErrorCode):
         assert got == expected
@@ -292,7 +297,7 @@ def test_a_draft_and_every_command(command: str) -> None:
         updated_at=NOW,
         **facts,  # type: ignore[arg-type]
     )
-    assert_what_changed_is_dated(before, got)
+    assert_changes_are_dated(before, got)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -315,7 +320,7 @@ def test_a_stale_version_is_refused_before_anything_else(name: str, command: str
     change_it: Command = lambda post: change_post(  # noqa: E731
         post, {}, ACCOUNTS, account_ids=None, expected_version=3, new_id=new_id, now=NOW
     )
-    assert outcome(versioned.get(command, change_it), post) == (
+    assert command_result(versioned.get(command, change_it), post) == (
         ErrorCode.STALE_VERSION,
         "expectedVersion",
         "The post is at version 4, not 3: somebody else changed it.",
@@ -331,10 +336,10 @@ def commands(draw: st.DrawFn) -> tuple[str, Command]:
     when = draw(st.sampled_from([None, CREATED_AT, NOW, LATER, MUCH_LATER]))
     at_once = draw(st.booleans())
     every: Mapping[str, Command] = {
-        "text": lambda post: change(post, accounts, content="Another text"),
-        "time": lambda post: change(post, accounts, scheduled_for=when),
-        "accounts": lambda post: change(post, accounts),
-        "schedule": lambda post: schedule(post, when, accounts, at_once=at_once),
+        "text": lambda post: run_change(post, accounts, content="Another text"),
+        "time": lambda post: run_change(post, accounts, scheduled_for=when),
+        "accounts": lambda post: run_change(post, accounts),
+        "schedule": lambda post: run_schedule(post, when, accounts, publish_now=at_once),
         "cancel": COMMANDS["cancel"],
         "delete": COMMANDS["delete"],
     }
@@ -347,14 +352,14 @@ def test_no_commands_make_an_impossible_post(
     before: Post, several: list[tuple[str, Command]]
 ) -> None:
     for _name, command in several:
-        after = outcome(command, before)
+        after = command_result(command, before)
         if not isinstance(after, Post):
             continue
         assert all((each.state.due_at is None) == after.is_draft for each in after.destinations)
         assert after.is_draft or after.destinations or not before.destinations
         assert after is before or after.version == before.version + 1
         assert [each.position for each in after.destinations] == [*range(len(after.destinations))]
-        assert_what_changed_is_dated(before, after) if before.updated_at == CREATED_AT else None
+        assert_changes_are_dated(before, after) if before.updated_at == CREATED_AT else None
         before = after
 
 
@@ -362,7 +367,7 @@ def test_no_commands_make_an_impossible_post(
 def test_what_changes_nothing_gives_the_same_post(before: Post) -> None:
     same = {"content": before.content, "scheduled_for": before.scheduled_for}
     ids = [each.account_id for each in before.destinations]
-    got = outcome(lambda post: change(post, ids, **same), before)
+    got = command_result(lambda post: run_change(post, ids, **same), before)
     if isinstance(got, Post):
         assert got is before
 
@@ -379,7 +384,7 @@ def test_json_that_only_python_takes_for_the_same_is_a_change(
 ) -> None:
     before = make_post([draft()], platform_content=stored)
 
-    after = change(before, platform_content=wanted)
+    after = run_change(before, platform_content=wanted)
 
     assert repr(after.platform_content) == repr(wanted)
     assert after.version == 5
@@ -393,9 +398,9 @@ def test_json_that_only_python_takes_for_the_same_is_a_change(
 @pytest.mark.parametrize("state", [*ALL_STATES])
 def test_what_was_imported_is_only_deleted(name: str, state: str) -> None:
     imported = replace(make_post([ALL_STATES[state]]), imported_at=CREATED_AT)
-    told = outcome(COMMANDS[name], imported)
+    told = command_result(COMMANDS[name], imported)
     if name == "delete":
-        own = outcome(COMMANDS[name], replace(imported, imported_at=None))
+        own = command_result(COMMANDS[name], replace(imported, imported_at=None))
         assert told == (replace(own, imported_at=CREATED_AT) if isinstance(own, Post) else own)
     else:
         sentence = "The post was imported: change it in the service that publishes it."
@@ -405,7 +410,7 @@ def test_what_was_imported_is_only_deleted(name: str, state: str) -> None:
 # Creating, and what is refused of each command's own arguments.
 
 
-def wanted(**facts: object) -> NewPost:
+def new_post_request(**facts: object) -> NewPost:
     defaults: dict[str, object] = {
         "content": "Spring sale",
         "account_ids": [AccountId(2), AccountId(1)],
@@ -420,7 +425,7 @@ def wanted(**facts: object) -> NewPost:
     return NewPost(**(defaults | facts))  # type: ignore[arg-type]
 
 
-def created(new: NewPost) -> Post:
+def create_checked(new: NewPost) -> Post:
     check_new_post(new)
     return create_post(new, ACCOUNTS, post_id=PostId(new_id()), new_id=new_id, now=NOW)
 
@@ -437,7 +442,7 @@ def created(new: NewPost) -> Post:
 def test_a_new_post(
     facts: Mapping[str, object], state: DestinationState, flags: tuple[bool, bool, PostStatus]
 ) -> None:
-    post = created(wanted(**facts))
+    post = create_checked(new_post_request(**facts))
 
     assert (post.is_draft, post.submitted_now, post.status) == flags
     assert [(each.account_id, each.position, each.state) for each in post.destinations] == [
@@ -448,21 +453,21 @@ def test_a_new_post(
     assert (post.deleted_at, post.imported_at) == (None, None)
 
 
-REFUSED_NEW = {
+INVALID_NEW_POSTS = {
     "a post without an account": (
-        wanted(account_ids=[]),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT),
+        new_post_request(account_ids=[]),
+        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT_MESSAGE),
     ),
     "an account twice": (
-        wanted(account_ids=[3, 1, 3]),
+        new_post_request(account_ids=[3, 1, 3]),
         (ErrorCode.VALIDATION_ERROR, "accountIds", "Account 3 is there twice."),
     ),
     "an unknown account": (
-        wanted(account_ids=[1, 77]),
+        new_post_request(account_ids=[1, 77]),
         (ErrorCode.VALIDATION_ERROR, "accountIds", "There is no account 77 in this workspace."),
     ),
     "too many accounts": (
-        wanted(account_ids=list(range(1, MAX_DESTINATIONS + 2))),
+        new_post_request(account_ids=list(range(1, MAX_DESTINATIONS + 2))),
         (
             ErrorCode.VALIDATION_ERROR,
             "accountIds",
@@ -470,27 +475,27 @@ REFUSED_NEW = {
         ),
     ),
     "the present": (
-        wanted(scheduled_for=NOW),
+        new_post_request(scheduled_for=NOW),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
     "a draft's past": (
-        wanted(scheduled_for=NOW - MINUTE, is_draft=True),
+        new_post_request(scheduled_for=NOW - MINUTE, is_draft=True),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
 }
 
 
-@pytest.mark.parametrize(("new", "refusal"), REFUSED_NEW.values(), ids=REFUSED_NEW)
+@pytest.mark.parametrize(("new", "refusal"), INVALID_NEW_POSTS.values(), ids=INVALID_NEW_POSTS)
 def test_a_new_post_is_refused(new: NewPost, refusal: Refusal) -> None:
-    assert outcome(lambda _post: created(new), make_post([])) == refusal
+    assert command_result(lambda _post: create_checked(new), make_post([])) == refusal
 
 
-UNTIMED = make_post([draft()], scheduled_for=None)
-PASSED = make_post([draft()], scheduled_for=NOW - MINUTE)
-REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
+NO_TIME_MESSAGE = make_post([draft()], scheduled_for=None)
+PAST_TIME_MESSAGE = make_post([draft()], scheduled_for=NOW - MINUTE)
+INVALID_CHANGES: Mapping[str, tuple[Post, Command, Refusal]] = {
     "both times": (
-        UNTIMED,
-        lambda post: schedule(post, LATER, at_once=True),
+        NO_TIME_MESSAGE,
+        lambda post: run_schedule(post, LATER, publish_now=True),
         (
             ErrorCode.VALIDATION_ERROR,
             "scheduledFor",
@@ -498,8 +503,8 @@ REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
         ),
     ),
     "no time": (
-        UNTIMED,
-        schedule,
+        NO_TIME_MESSAGE,
+        run_schedule,
         (
             ErrorCode.VALIDATION_ERROR,
             "scheduledFor",
@@ -507,13 +512,13 @@ REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
         ),
     ),
     "a time that has passed": (
-        PASSED,
-        lambda post: schedule(post, NOW),
+        PAST_TIME_MESSAGE,
+        lambda post: run_schedule(post, NOW),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
     "a time of its own that has passed": (
-        PASSED,
-        schedule,
+        PAST_TIME_MESSAGE,
+        run_schedule,
         (
             ErrorCode.PAST_SCHEDULE_TIME,
             "scheduledFor",
@@ -522,36 +527,38 @@ REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
     ),
     "no account": (
         make_post([]),
-        schedule,
+        run_schedule,
         (ErrorCode.VALIDATION_ERROR, "accountIds", "The draft has no account: pass accountIds."),
     ),
     "no account any more": (
         make_post([queued(LATER)]),
-        lambda post: change(post, []),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT),
+        lambda post: run_change(post, []),
+        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT_MESSAGE),
     ),
     "a change to the past": (
         make_post([queued(LATER)]),
-        lambda post: change(post, scheduled_for=NOW),
+        lambda post: run_change(post, scheduled_for=NOW),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
     "a draft's change to the past": (
-        UNTIMED,
-        lambda post: change(post, scheduled_for=NOW - MINUTE),
+        NO_TIME_MESSAGE,
+        lambda post: run_change(post, scheduled_for=NOW - MINUTE),
         (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
     ),
 }
 
 
-@pytest.mark.parametrize(("post", "command", "refusal"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(
+    ("post", "command", "refusal"), INVALID_CHANGES.values(), ids=INVALID_CHANGES
+)
 def test_arguments_are_refused(post: Post, command: Command, refusal: Refusal) -> None:
-    assert outcome(command, post) == refusal
+    assert command_result(command, post) == refusal
 
 
 def test_a_draft_whose_time_has_passed_is_still_edited_and_goes_out_at_once() -> None:
-    assert change(PASSED, content="Another text").scheduled_for == NOW - MINUTE
+    assert run_change(PAST_TIME_MESSAGE, content="Another text").scheduled_for == NOW - MINUTE
 
-    got = schedule(PASSED, at_once=True)
+    got = run_schedule(PAST_TIME_MESSAGE, publish_now=True)
 
     assert [each.state for each in got.destinations] == [queued(NOW)]
     assert (got.submitted_now, got.scheduled_for) == (True, None)
@@ -560,9 +567,9 @@ def test_a_draft_whose_time_has_passed_is_still_edited_and_goes_out_at_once() ->
 def test_texts_that_were_right_once_stay_while_others_are_changed() -> None:
     stored = make_post([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
 
-    assert change(stored, media_ids=["m1"]) is stored
-    assert change(stored, reference="spring").reference == "spring"
-    refusal = outcome(lambda post: change(post, media_ids=["m2"]), stored)
+    assert run_change(stored, media_ids=["m1"]) is stored
+    assert run_change(stored, reference="spring").reference == "spring"
+    refusal = command_result(lambda post: run_change(post, media_ids=["m2"]), stored)
     assert refusal == (
         ErrorCode.CONTENT_TOO_LONG,
         "content",
@@ -588,7 +595,7 @@ def test_an_account_that_was_switched_off_may_stay_and_come() -> None:
 
 
 def test_published_and_failed_parts_are_not_deleted() -> None:
-    code = outcome(COMMANDS["delete"], make_post([failed(), published()]))
+    code = command_result(COMMANDS["delete"], make_post([failed(), published()]))
     assert code == (
         ErrorCode.POST_ALREADY_PUBLISHED,
         None,

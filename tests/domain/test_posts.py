@@ -37,15 +37,15 @@ class Row:
     published_at: datetime | None = None
 
 
-EVERY_ROW = [Row(status, attempts) for status in DestinationStatus for attempts in (0, 1, 5)]
+ALL_ROWS = [Row(status, attempts) for status in DestinationStatus for attempts in (0, 1, 5)]
 
 
-def every_post() -> Iterator[tuple[bool, bool, tuple[Row, ...]]]:
+def all_posts() -> Iterator[tuple[bool, bool, tuple[Row, ...]]]:
     for length in range(4):
-        yield from product((False, True), (False, True), product(EVERY_ROW, repeat=length))
+        yield from product((False, True), (False, True), product(ALL_ROWS, repeat=length))
 
 
-def by_the_rules(is_draft: bool, submitted_now: bool, rows: Sequence[Row]) -> str:
+def expected_status(is_draft: bool, submitted_now: bool, rows: Sequence[Row]) -> str:
     """The four rules, one after the other, each by counting."""
     count = {status: sum(row.status == status for row in rows) for status in DestinationStatus}
     if is_draft or len(rows) == 0:
@@ -63,11 +63,11 @@ def by_the_rules(is_draft: bool, submitted_now: bool, rows: Sequence[Row]) -> st
 
 
 def test_every_post_of_up_to_three_destinations_has_the_status_of_the_rules() -> None:
-    posts = list(every_post())
+    posts = list(all_posts())
     assert len(posts) == 4 * (1 + 12 + 12**2 + 12**3)
     for is_draft, submitted_now, rows in posts:
         status = post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=rows)
-        assert status.value == by_the_rules(is_draft, submitted_now, rows), rows
+        assert status.value == expected_status(is_draft, submitted_now, rows), rows
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_post_without_destinations_is_a_draft_whatever_else_holds() -> None:
         assert status is PostStatus.DRAFT
 
 
-@given(st.lists(st.sampled_from(EVERY_ROW)), st.booleans(), st.booleans())
+@given(st.lists(st.sampled_from(ALL_ROWS)), st.booleans(), st.booleans())
 def test_the_order_of_the_destinations_does_not_matter(
     rows: list[Row], is_draft: bool, submitted_now: bool
 ) -> None:

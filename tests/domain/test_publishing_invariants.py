@@ -40,14 +40,14 @@ Command = Callable[["Kept"], Transition]
 
 
 @dataclass
-class Kept:
+class StoredDestination:
     """A destination as it is stored, and all that publishers were ever given of it."""
 
     state: DestinationState = field(default_factory=queued)
     attempts: list[Attempt] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=lambda: [make_lease(0)])
-    looks: list[Lease] = field(default_factory=lambda: [make_lease(0)])
+    verification_leases: list[Lease] = field(default_factory=lambda: [make_lease(0)])
     now: datetime = NOW
     ids: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -58,97 +58,103 @@ class Kept:
     def new_id(self) -> UUID:
         return UUID(int=next(self.ids))
 
-    def report(self, of: Lease) -> ReportContext:
-        return ReportContext(of, self.new_id, self.now)
+    def report_context(self, lease: Lease) -> ReportContext:
+        return ReportContext(lease, self.new_id, self.now)
 
-    def store(self, recorded: Transition) -> None:
+    def store(self, transition: Transition) -> None:
         """As the database does, whose unique keys are asserted."""
         known = {each.id: each for each in self.attempts}
-        for each in recorded.attempts:
+        for each in transition.attempts:
             before = known.get(each.id)
             assert before is None or before.outcome is Outcome.NONE, "an attempt ends once"
             known[each.id] = each
         self.attempts = list(known.values())
-        self.evidence += [recorded.evidence] if recorded.evidence else []
-        self.state = recorded.state
+        self.evidence += [transition.evidence] if transition.evidence else []
+        self.state = transition.state
 
 
-rules = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+retry_context_strategy = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 
 
-def failure(category: ErrorCategory) -> Failure:
+def make_failure(category: ErrorCategory) -> Failure:
     return replace(TIMEOUT, category=category, code=category.name)
 
 
-def claim(kept: Kept) -> Transition:
-    at = kept.state.claimable_at
-    if at is None or at > kept.now:
-        return Transition(state=kept.state)
-    lost = expire_lease(kept.state, kept.history, kept.now)
-    free = lost.state if lost else kept.state
-    kept.leases.append(make_lease(free.fence + 1, kept.new_id()))
-    return Transition(state=claimed(free, kept.leases[-1].token, kept.now + MINUTE))
+def claim(stored: StoredDestination) -> Transition:
+    at = stored.state.claimable_at
+    if at is None or at > stored.now:
+        return Transition(state=stored.state)
+    lost = expire_lease(stored.state, stored.history, stored.now)
+    free = lost.state if lost else stored.state
+    stored.leases.append(make_lease(free.fence + 1, stored.new_id()))
+    return Transition(state=claimed(free, stored.leases[-1].token, stored.now + MINUTE))
 
 
-def look(kept: Kept) -> Transition:
-    at = kept.state.verifiable_at
-    if at is None or at > kept.now:
-        return Transition(state=kept.state)
-    kept.looks.append(make_lease(kept.state.fence, kept.new_id()))
+def claim_verification(stored: StoredDestination) -> Transition:
+    at = stored.state.verifiable_at
+    if at is None or at > stored.now:
+        return Transition(state=stored.state)
+    stored.verification_leases.append(make_lease(stored.state.fence, stored.new_id()))
     return Transition(
-        state=verification_claimed(kept.state, kept.looks[-1].token, kept.now + MINUTE)
+        state=verification_claimed(
+            stored.state, stored.verification_leases[-1].token, stored.now + MINUTE
+        )
     )
 
 
-def tick(kept: Kept) -> Transition:
-    return expire_lease(kept.state, kept.history, kept.now) or Transition(state=kept.state)
+def settle_expired(stored: StoredDestination) -> Transition:
+    return expire_lease(stored.state, stored.history, stored.now) or Transition(state=stored.state)
 
 
-def by_hand(kept: Kept) -> Transition:
+def edit_or_retry(stored: StoredDestination) -> Transition:
     """A cancellation of what waits, or a forced retry of what has failed."""
-    match kept.state.status:
+    match stored.state.status:
         case DestinationStatus.QUEUED:
-            return Transition(state=cancelled(kept.state, kept.now))
+            return Transition(state=cancelled(stored.state, stored.now))
         case DestinationStatus.FAILED:
-            return Transition(state=retried(kept.state, kept.now))
+            return Transition(state=retried(stored.state, stored.now))
         case _:
-            return Transition(state=kept.state)
+            return Transition(state=stored.state)
 
 
-def wait(by: timedelta) -> Command:
-    def later(kept: Kept) -> Transition:
-        kept.now += by
+def wait_command(duration: timedelta) -> Command:
+    def later(kept: StoredDestination) -> Transition:
+        kept.now += duration
         return Transition(state=kept.state)
 
     return later
 
 
-def of_lease(tell: Callable[[Kept, ReportContext], Transition]) -> st.SearchStrategy[Command]:
+def lease_command(
+    tell: Callable[[StoredDestination, ReportContext], Transition],
+) -> st.SearchStrategy[Command]:
     """By one of the latest three leases, the last one more often."""
     return st.sampled_from([-1, -1, -1, -2, -3]).map(
         lambda place: (
-            lambda kept: tell(kept, kept.report(kept.leases[max(place, -len(kept.leases))]))
+            lambda kept: tell(kept, kept.report_context(kept.leases[max(place, -len(kept.leases))]))
         )
     )
 
 
-def of_look(finding: VerificationFinding) -> st.SearchStrategy[Command]:
+def verification_command(finding: VerificationFinding) -> st.SearchStrategy[Command]:
     where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
     return st.sampled_from([-1, -1, -2]).map(
         lambda place: (
             lambda kept: report_verified(
                 kept.state,
                 kept.history,
-                kept.report(kept.looks[max(place, -len(kept.looks))]),
+                kept.report_context(
+                    kept.verification_leases[max(place, -len(kept.verification_leases))]
+                ),
                 finding,
                 where,
-                rules,
+                retry_context_strategy,
             )
         )
     )
 
 
-def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
+def external_result_command(told: Publication | Failure) -> st.SearchStrategy[Command]:
     return st.sampled_from(["a", "b", "c"]).map(
         lambda key: (
             lambda kept: record_external_attempt(
@@ -161,7 +167,7 @@ def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
                     outcome=Outcome.PUBLISHED if told is PUBLICATION else Outcome.FAILED,
                     details=told,
                 ),
-                rules,
+                retry_context_strategy,
                 new_id=kept.new_id,
                 now=kept.now,
             )
@@ -170,20 +176,20 @@ def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
 
 
 REPORTS = st.one_of(
-    of_lease(lambda kept, of: report_published(kept.state, kept.history, of, PUBLICATION)),
+    lease_command(lambda kept, of: report_published(kept.state, kept.history, of, PUBLICATION)),
     *(
-        of_lease(
+        lease_command(
             lambda kept, of, category=category: report_failed(  # type: ignore[misc]
-                kept.state, kept.history, of, failure(category), rules
+                kept.state, kept.history, of, make_failure(category), retry_context_strategy
             )
         )
         for category in ErrorCategory
     ),
-    of_lease(lambda kept, of: report_unknown(kept.state, kept.history, of, TIMEOUT)),
-    elsewhere(PUBLICATION),
-    elsewhere(TIMEOUT),
+    lease_command(lambda kept, of: report_unknown(kept.state, kept.history, of, TIMEOUT)),
+    external_result_command(PUBLICATION),
+    external_result_command(TIMEOUT),
 )
-STARTS = of_lease(
+STARTS = lease_command(
     lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None, blocking_reason=None)[
         0
     ]
@@ -192,62 +198,62 @@ COMMANDS = st.one_of(
     st.just(claim),
     STARTS,
     REPORTS,
-    st.sampled_from([claim, look, tick, by_hand]),
-    st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait),
-    of_lease(
+    st.sampled_from([claim, claim_verification, settle_expired, edit_or_retry]),
+    st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
+    lease_command(
         lambda kept, of: Transition(state=release_claim(kept.state, of.lease, of.now)),
     ),
-    *map(of_look, VerificationFinding),
+    *map(verification_command, VerificationFinding),
     st.sampled_from([PUBLICATION, None]).map(
         lambda where: lambda kept: reconcile(kept.state, where, kept.now)
     ),
 )
 
 
-def assert_sound(before: DestinationState, kept: Kept) -> None:
+def assert_invariants(before: DestinationState, stored: StoredDestination) -> None:
     """A state that is impossible cannot be made; the rest is said here."""
-    after = kept.state
-    regular = [each for each in kept.attempts if each.kind is AttemptKind.REGULAR]
+    after = stored.state
+    regular = [each for each in stored.attempts if each.kind is AttemptKind.REGULAR]
     running = [each for each in regular if each.outcome is Outcome.NONE]
     assert after.fence >= before.fence
     assert after.attempts >= before.attempts
     assert after.attempts == len(regular)
     assert sorted(each.number or 0 for each in regular) == list(range(1, len(regular) + 1))
     assert len({each.fence for each in regular}) == len(regular)
-    assert all(each.fence is not None and each.fence <= after.fence for each in kept.attempts)
+    assert all(each.fence is not None and each.fence <= after.fence for each in stored.attempts)
     assert [each.fence for each in running] == ([] if after.started_at is None else [after.fence])
     if before.status is DestinationStatus.PUBLISHED:
         assert replace(after, fence=before.fence) == before
-    counting = [each for each in kept.evidence if each.counted]
+    counting = [each for each in stored.evidence if each.counted]
     assert len(counting) == (after.status is DestinationStatus.PUBLISHED)
-    assert bool(kept.evidence) == bool(counting)
-    assert len({each.fence for each in kept.evidence}) == len(kept.evidence)
+    assert bool(stored.evidence) == bool(counting)
+    assert len({each.fence for each in stored.evidence}) == len(stored.evidence)
 
 
-def obeyed(kept: Kept, command: Command) -> Transition | None:
+def apply_command(stored: StoredDestination, command: Command) -> Transition | None:
     """What was stored; None for a refusal, after which nothing has changed."""
-    before = replace_lists(kept)
+    before = snapshot(stored)
     try:
-        recorded = command(kept)
+        recorded = command(stored)
     except PostResultsError:
-        assert (kept.state, kept.attempts, kept.evidence) == before
+        assert (stored.state, stored.attempts, stored.evidence) == before
         return None
-    kept.store(recorded)
+    stored.store(recorded)
     return recorded
 
 
-def replace_lists(kept: Kept) -> tuple[DestinationState, list[Attempt], list[Evidence]]:
-    return kept.state, list(kept.attempts), list(kept.evidence)
+def snapshot(stored: StoredDestination) -> tuple[DestinationState, list[Attempt], list[Evidence]]:
+    return stored.state, list(stored.attempts), list(stored.evidence)
 
 
 @settings(max_examples=400)
 @given(st.lists(COMMANDS, max_size=25))
 def test_whatever_is_said_the_record_stays_sound(commands: Sequence[Command]) -> None:
-    kept = Kept()
+    kept = StoredDestination()
     for command in commands:
         before = kept.state
-        obeyed(kept, command)
-        assert_sound(before, kept)
+        apply_command(kept, command)
+        assert_invariants(before, kept)
 
 
 @settings(max_examples=200)
@@ -255,19 +261,19 @@ def test_whatever_is_said_the_record_stays_sound(commands: Sequence[Command]) ->
 def test_a_start_or_a_report_that_is_repeated_changes_nothing(
     commands: Sequence[Command], report: Command, later: timedelta
 ) -> None:
-    kept = Kept()
+    kept = StoredDestination()
     for command in commands:
-        obeyed(kept, command)
-    if obeyed(kept, report) is None:
+        apply_command(kept, command)
+    if apply_command(kept, report) is None:
         return
     if kept.state.started_at is None:  # a lease that runs may end
         kept.now += later
-    before = replace_lists(kept)
+    before = snapshot(kept)
 
-    again = obeyed(kept, report)
+    again = apply_command(kept, report)
 
     assert again == Transition(state=kept.state, receipt=Receipt.REPEATED)
-    assert replace_lists(kept) == before
+    assert snapshot(kept) == before
 
 
 @settings(max_examples=200)
@@ -276,18 +282,18 @@ def test_whatever_is_said_it_can_still_be_published_or_somebody_has_to_look(
     commands: Sequence[Command],
 ) -> None:
     """Nothing is stuck: time alone leads from everywhere to a claim, a look, or an end."""
-    kept = Kept()
+    kept = StoredDestination()
     for command in commands:
-        obeyed(kept, command)
+        apply_command(kept, command)
     kept.now += timedelta(days=30)
-    obeyed(kept, tick)
+    apply_command(kept, settle_expired)
 
     match kept.state:
         case DestinationState(status=DestinationStatus.QUEUED):
-            assert obeyed(kept, claim) is not None
+            assert apply_command(kept, claim) is not None
             assert kept.state.status is DestinationStatus.PUBLISHING
         case DestinationState(outcome=Outcome.UNKNOWN):
-            obeyed(kept, look)
-            assert kept.state.verification_token == kept.looks[-1].token
+            apply_command(kept, claim_verification)
+            assert kept.state.verification_token == kept.verification_leases[-1].token
         case state:
             assert state.status.is_final

@@ -26,26 +26,26 @@ from tests.domain.attempt_histories import (
     retrying_state,
 )
 from tests.domain.destination_states import ALL_STATES, PUBLISHED, UNKNOWN
-from tests.domain.test_attempt_starts import LEASED, STARTED
-from tests.domain.test_reports import REFUSED, evidence, overtaken
+from tests.domain.test_attempt_starts import LEASED_STATES, STARTED
+from tests.domain.test_reports import REJECTED_MESSAGE, expected_evidence, superseded_attempts
 
-every_state = pytest.mark.parametrize("name", ALL_STATES)
+all_states = pytest.mark.parametrize("name", ALL_STATES)
 LEASED_ERROR = (
     "leased",
     "Another publisher holds this destination. Try again when its lease has ended.",
 )
-BEGAN = AFTER_LEASE - SECOND
+STARTED_AT = AFTER_LEASE - SECOND
 DRAFT_ERROR = ("conflict", "The post is a draft. Schedule it before you publish it.")
 
 
-def result(told: Publication | Failure, key: str = "job-1") -> ExternalAttempt:
+def external_attempt(told: Publication | Failure, key: str = "job-1") -> ExternalAttempt:
     outcome = Outcome.FAILED if isinstance(told, Failure) else Outcome.PUBLISHED
     return ExternalAttempt(
-        attempt_key=key, worker="cron", started_at=BEGAN, outcome=outcome, details=told
+        attempt_key=key, worker="cron", started_at=STARTED_AT, outcome=outcome, details=told
     )
 
 
-def recorded(
+def record_outcome(
     state: DestinationState, history: History, of: ExternalAttempt, now: datetime = AFTER_LEASE
 ) -> Transition | tuple[str, str]:
     return result_or_error(
@@ -55,7 +55,7 @@ def recorded(
     )
 
 
-def logged(
+def expected_attempt(
     state: DestinationState, outcome: Outcome, failure: Failure | None, *, number: int | None
 ) -> Attempt:
     return Attempt(
@@ -65,14 +65,14 @@ def logged(
         fence=state.fence + 1,
         attempt_key="job-1",
         worker="cron",
-        started_at=BEGAN,
+        started_at=STARTED_AT,
         outcome=outcome,
         failure=failure,
         finished_at=AFTER_LEASE,
     )
 
 
-def counted(state: DestinationState) -> DestinationState:
+def expected_counted(state: DestinationState) -> DestinationState:
     return replace(
         state,
         fence=state.fence + 1,
@@ -81,14 +81,14 @@ def counted(state: DestinationState) -> DestinationState:
     )
 
 
-def ended(history: History) -> list[Attempt]:
-    return [replace(each, finished_at=AFTER_LEASE) for each in overtaken(history)]
+def expected_ended(history: History) -> list[Attempt]:
+    return [replace(each, finished_at=AFTER_LEASE) for each in superseded_attempts(history)]
 
 
-@every_state
+@all_states
 def test_a_publication_is_recorded_unless_somebody_holds_the_destination(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = recorded(state, history, result(PUBLICATION))
+    told = record_outcome(state, history, external_attempt(PUBLICATION))
 
     if name == "draft":
         assert told == DRAFT_ERROR
@@ -96,25 +96,29 @@ def test_a_publication_is_recorded_unless_somebody_holds_the_destination(name: s
         assert told == Transition(
             state=replace(state, fence=state.fence + 1),
             receipt=Receipt.DUPLICATE,
-            attempts=(logged(state, Outcome.PUBLISHED, None, number=None),),
-            evidence=replace(evidence(state.fence + 1, counted=False), reported_at=AFTER_LEASE),
+            attempts=(expected_attempt(state, Outcome.PUBLISHED, None, number=None),),
+            evidence=replace(
+                expected_evidence(state.fence + 1, counted=False), reported_at=AFTER_LEASE
+            ),
         )
     else:
-        own = logged(state, Outcome.PUBLISHED, None, number=state.attempts + 1)
+        own = expected_attempt(state, Outcome.PUBLISHED, None, number=state.attempts + 1)
         assert told == Transition(
-            state=published_state(counted(state), PUBLICATION, AFTER_LEASE),
-            attempts=(*ended(history), own),
-            evidence=replace(evidence(state.fence + 1, counted=True), reported_at=AFTER_LEASE),
+            state=published_state(expected_counted(state), PUBLICATION, AFTER_LEASE),
+            attempts=(*expected_ended(history), own),
+            evidence=replace(
+                expected_evidence(state.fence + 1, counted=True), reported_at=AFTER_LEASE
+            ),
         )
-    held = recorded(state, history, result(PUBLICATION), DURING_LEASE)
-    assert (held == LEASED_ERROR) == (name in LEASED)
+    held = record_outcome(state, history, external_attempt(PUBLICATION), DURING_LEASE)
+    assert (held == LEASED_ERROR) == (name in LEASED_STATES)
 
 
-@every_state
-@pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["for now", "for good"])
+@all_states
+@pytest.mark.parametrize("failure", [TIMEOUT, REJECTED_MESSAGE], ids=["for now", "for good"])
 def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = recorded(state, history, result(failure))
+    told = record_outcome(state, history, external_attempt(failure))
 
     if name == "draft":
         assert told == DRAFT_ERROR
@@ -125,41 +129,41 @@ def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure
             f"The destination is {known_as}; a failure cannot be recorded any more.",
         )
     else:
-        before = counted(state)
-        is_spent = failure is REFUSED or before.round_attempts >= 5
+        before = expected_counted(state)
+        is_spent = failure is REJECTED_MESSAGE or before.round_attempts >= 5
         since = state.round_started_at
         earlier = [each for each in history.attempts if each.outcome is Outcome.FAILED]
         failures = 1 + sum(since is not None and each.started_at >= since for each in earlier)
         until = AFTER_LEASE + 15 * 2 ** (failures - 1) * SECOND
-        own = logged(state, Outcome.FAILED, failure, number=state.attempts + 1)
+        own = expected_attempt(state, Outcome.FAILED, failure, number=state.attempts + 1)
         assert told == Transition(
             state=failed_state(before, failure, AFTER_LEASE)
             if is_spent
             # Elsewhere it may have been tried before its time; here it is not.
             else retrying_state(before, failure, max(until, state.due_at or until)),
-            attempts=(*ended(history), own),
+            attempts=(*expected_ended(history), own),
         )
-        assert len(ended(history)) == (name in STARTED)
-    held = recorded(state, history, result(failure), DURING_LEASE)
-    assert (held == LEASED_ERROR) == (name in LEASED)
+        assert len(expected_ended(history)) == (name in STARTED)
+    held = record_outcome(state, history, external_attempt(failure), DURING_LEASE)
+    assert (held == LEASED_ERROR) == (name in LEASED_STATES)
 
 
-@every_state
+@all_states
 @pytest.mark.parametrize("told", [PUBLICATION, TIMEOUT], ids=["published", "failed"])
 def test_an_attempt_that_is_known_is_not_recorded_again(
     name: str, told: Publication | Failure
 ) -> None:
     state = ALL_STATES[name]
     outcome = Outcome.PUBLISHED if told is PUBLICATION else Outcome.FAILED
-    known = replace(logged(state, outcome, None, number=1), fence=1)
+    known = replace(expected_attempt(state, outcome, None, number=1), fence=1)
     history = replace(make_history(state), attempts=[known])
     other = TIMEOUT if told is PUBLICATION else PUBLICATION
 
     for now in (DURING_LEASE, AFTER_LEASE):
-        assert recorded(state, history, result(told), now) == Transition(
+        assert record_outcome(state, history, external_attempt(told), now) == Transition(
             state=state, receipt=Receipt.REPEATED
         )
-        assert recorded(state, history, result(other), now) == (
+        assert record_outcome(state, history, external_attempt(other), now) == (
             "conflict",
             f"The attempt with this attemptKey is on record as {outcome.value} already.",
         )
@@ -167,23 +171,25 @@ def test_an_attempt_that_is_known_is_not_recorded_again(
 
 def test_another_key_is_another_attempt() -> None:
     state = ALL_STATES["queued"]
-    once = recorded(state, History("x", [], []), result(TIMEOUT, "a"))
+    once = record_outcome(state, History("x", [], []), external_attempt(TIMEOUT, "a"))
     assert isinstance(once, Transition)
-    twice = recorded(once.state, History("x", once.attempts, []), result(PUBLICATION, "b"))
+    twice = record_outcome(
+        once.state, History("x", once.attempts, []), external_attempt(PUBLICATION, "b")
+    )
     assert isinstance(twice, Transition)
     assert (twice.state.attempts, twice.state.fence) == (2, 2)
     assert [each.number for each in (*once.attempts, *twice.attempts)] == [1, 2]
 
 
 def test_an_attempt_that_began_in_the_publishers_future_does_not_end_before() -> None:
-    ahead = replace(result(PUBLICATION), started_at=AFTER_LEASE + timedelta(minutes=1))
-    told = recorded(ALL_STATES["queued"], History("x", [], []), ahead)
+    ahead = replace(external_attempt(PUBLICATION), started_at=AFTER_LEASE + timedelta(minutes=1))
+    told = record_outcome(ALL_STATES["queued"], History("x", [], []), ahead)
     assert isinstance(told, Transition)
     assert [each.finished_at for each in told.attempts] == [AFTER_LEASE + timedelta(minutes=1)]
 
 
 def test_a_recorded_result_has_the_id_that_was_made_for_it() -> None:
-    told = recorded(ALL_STATES["queued"], History("x", [], []), result(PUBLICATION))
+    told = record_outcome(ALL_STATES["queued"], History("x", [], []), external_attempt(PUBLICATION))
     assert isinstance(told, Transition)
     assert [each.id for each in told.attempts] == [UUID(int=0xABC)]
 
@@ -191,14 +197,17 @@ def test_a_recorded_result_has_the_id_that_was_made_for_it() -> None:
 @pytest.mark.parametrize("name", ["waiting", "retried by hand", "waiting after several failures"])
 def test_what_failed_before_another_attempt_began_is_only_logged(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    older = replace(result(REFUSED), started_at=history.attempts[-1].started_at - SECOND)
+    older = replace(
+        external_attempt(REJECTED_MESSAGE), started_at=history.attempts[-1].started_at - SECOND
+    )
 
-    assert recorded(state, history, older) == Transition(
+    assert record_outcome(state, history, older) == Transition(
         state=replace(state, fence=state.fence + 1),
         receipt=Receipt.LATE,
         attempts=(
             replace(
-                logged(state, Outcome.FAILED, REFUSED, number=None), started_at=older.started_at
+                expected_attempt(state, Outcome.FAILED, REJECTED_MESSAGE, number=None),
+                started_at=older.started_at,
             ),
         ),
     )
@@ -206,37 +215,39 @@ def test_what_failed_before_another_attempt_began_is_only_logged(name: str) -> N
 
 def test_a_result_that_its_publisher_does_not_know_is_looked_at_first() -> None:
     state = ALL_STATES["waiting"]
-    guess = replace(result(TIMEOUT), outcome=Outcome.UNKNOWN)
+    guess = replace(external_attempt(TIMEOUT), outcome=Outcome.UNKNOWN)
     failure = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
 
-    told = recorded(state, make_history(state), guess)
+    told = record_outcome(state, make_history(state), guess)
 
     assert told == Transition(
-        state=unknown(counted(state), failure, AFTER_LEASE),
-        attempts=(logged(state, Outcome.UNKNOWN, failure, number=state.attempts + 1),),
+        state=unknown(expected_counted(state), failure, AFTER_LEASE),
+        attempts=(expected_attempt(state, Outcome.UNKNOWN, failure, number=state.attempts + 1),),
     )
 
 
 def test_a_publisher_may_find_later_where_its_attempt_has_published() -> None:
     state = ALL_STATES["waiting"]
-    first = recorded(state, make_history(state), replace(result(TIMEOUT), outcome=Outcome.UNKNOWN))
+    first = record_outcome(
+        state, make_history(state), replace(external_attempt(TIMEOUT), outcome=Outcome.UNKNOWN)
+    )
     assert isinstance(first, Transition)
     history = replace(
         make_history(state), attempts=[*make_history(state).attempts, *first.attempts]
     )
 
-    found = recorded(first.state, history, result(PUBLICATION))
+    found = record_outcome(first.state, history, external_attempt(PUBLICATION))
 
-    seen = replace(evidence(first.state.fence, counted=True), reported_at=AFTER_LEASE)
+    seen = replace(expected_evidence(first.state.fence, counted=True), reported_at=AFTER_LEASE)
     assert found == Transition(
         state=published_state(first.state, PUBLICATION, AFTER_LEASE), evidence=seen
     )
     assert isinstance(found, Transition)
     known = replace(history, evidence=[seen])
-    assert recorded(found.state, known, result(PUBLICATION)) == Transition(
+    assert record_outcome(found.state, known, external_attempt(PUBLICATION)) == Transition(
         state=found.state, receipt=Receipt.REPEATED
     )
-    assert recorded(first.state, history, result(REFUSED)) == (
+    assert record_outcome(first.state, history, external_attempt(REJECTED_MESSAGE)) == (
         "conflict",
         "The attempt with this attemptKey is on record as unknown already.",
     )

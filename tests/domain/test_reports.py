@@ -35,22 +35,30 @@ from tests.domain.attempt_histories import (
     with_lost_attempt,
 )
 from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED
-from tests.domain.test_attempt_starts import CLAIMED, LEASE_LOST, LEASED, STARTED, new_attempt
+from tests.domain.test_attempt_starts import (
+    CLAIMED,
+    LEASE_LOST,
+    LEASED_STATES,
+    STARTED,
+    expected_attempt,
+)
 from tests.factories import NOW
 
-REFUSED = Failure(
+REJECTED_MESSAGE = Failure(
     category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
 )
-STANDS = ("conflict", "This lease has reported that the post is published; that stands.")
-every_state = pytest.mark.parametrize("name", ALL_STATES)
-every_submitted = pytest.mark.parametrize("name", SUBMITTED)
+CONFLICT_MESSAGE = ("conflict", "This lease has reported that the post is published; that stands.")
+all_states = pytest.mark.parametrize("name", ALL_STATES)
+submitted_states = pytest.mark.parametrize("name", SUBMITTED)
 
 
-def evidence(fence: int, *, counted: bool) -> Evidence:
+def expected_evidence(fence: int, *, counted: bool) -> Evidence:
     return Evidence(fence=fence, counted=counted, publication=PUBLICATION, reported_at=DURING_LEASE)
 
 
-def late(fence: int, outcome: Outcome, failure: Failure | None, known: Attempt | None) -> Attempt:
+def late_attempt(
+    fence: int, outcome: Outcome, failure: Failure | None, known: Attempt | None
+) -> Attempt:
     return Attempt(
         id=NEW_ATTEMPT_ID,
         kind=AttemptKind.LATE,
@@ -65,7 +73,7 @@ def late(fence: int, outcome: Outcome, failure: Failure | None, known: Attempt |
     )
 
 
-def overtaken(history: History) -> list[Attempt]:
+def superseded_attempts(history: History) -> list[Attempt]:
     """What runs under another lease, ended."""
     return [
         each.ended(Outcome.UNKNOWN, SUPERSEDED, DURING_LEASE)
@@ -74,7 +82,7 @@ def overtaken(history: History) -> list[Attempt]:
     ]
 
 
-def settled(
+def expected_published(
     state: DestinationState, fence: int, log: list[Attempt], *, before: DestinationState
 ) -> Transition:
     """What a report of a publication makes of a state: the first one counts."""
@@ -83,14 +91,14 @@ def settled(
         state=published_state(state, PUBLICATION, DURING_LEASE) if is_first else before,
         receipt=Receipt.RECORDED if is_first else Receipt.DUPLICATE,
         attempts=tuple(log),
-        evidence=evidence(fence, counted=is_first),
+        evidence=expected_evidence(fence, counted=is_first),
     )
 
 
 # The holder reports.
 
 
-@pytest.mark.parametrize("name", LEASED)
+@pytest.mark.parametrize("name", LEASED_STATES)
 @pytest.mark.parametrize("now", [DURING_LEASE, AFTER_LEASE + SECOND])
 def test_the_holder_reports_a_publication_also_when_its_lease_has_ended(
     name: str, now: datetime
@@ -98,8 +106,8 @@ def test_the_holder_reports_a_publication_also_when_its_lease_has_ended(
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     told = report_published(state, history, report_context(current_lease(state), now), PUBLICATION)
 
-    before = started(state, now) if name in CLAIMED else state
-    running = new_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]
+    before = expected_started(state, now) if name in CLAIMED else state
+    running = expected_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]
     assert told == Transition(
         state=published_state(before, PUBLICATION, now),
         attempts=(running.ended(Outcome.PUBLISHED, None, now),),
@@ -112,7 +120,7 @@ def test_the_holder_reports_a_publication_also_when_its_lease_has_ended(
     )
 
 
-def started(state: DestinationState, now: datetime) -> DestinationState:
+def expected_started(state: DestinationState, now: datetime) -> DestinationState:
     return replace(
         state,
         claimable_at=None,
@@ -122,17 +130,19 @@ def started(state: DestinationState, now: datetime) -> DestinationState:
     )
 
 
-@pytest.mark.parametrize("name", LEASED)
-@pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["for now", "for good"])
+@pytest.mark.parametrize("name", LEASED_STATES)
+@pytest.mark.parametrize("failure", [TIMEOUT, REJECTED_MESSAGE], ids=["for now", "for good"])
 def test_the_holder_reports_a_failure_which_waits_or_is_final(name: str, failure: Failure) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     told = report_failed(
         state, history, report_context(current_lease(state)), failure, RETRY_CONTEXT
     )
 
-    before = started(state, DURING_LEASE) if name in CLAIMED else state
-    running = new_attempt(state, None, DURING_LEASE) if name in CLAIMED else history.attempts[-1]
-    is_spent = before.round_attempts >= 5 or failure is REFUSED
+    before = expected_started(state, DURING_LEASE) if name in CLAIMED else state
+    running = (
+        expected_attempt(state, None, DURING_LEASE) if name in CLAIMED else history.attempts[-1]
+    )
+    is_spent = before.round_attempts >= 5 or failure is REJECTED_MESSAGE
     halfway = {1: 15, 2: 30}.get(before.round_attempts, 0) * SECOND
     assert told == Transition(
         state=failed_state(before, failure, DURING_LEASE)
@@ -142,7 +152,7 @@ def test_the_holder_reports_a_failure_which_waits_or_is_final(name: str, failure
     )
 
 
-@pytest.mark.parametrize("name", LEASED)
+@pytest.mark.parametrize("name", LEASED_STATES)
 def test_the_holder_of_a_started_attempt_may_not_know_how_it_ended(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     told = result_or_error(
@@ -166,7 +176,7 @@ def test_the_holder_of_a_started_attempt_may_not_know_how_it_ended(name: str) ->
 
 def test_what_a_publisher_says_of_an_unknown_outcome_is_kept_but_for_its_category() -> None:
     state = ALL_STATES["started"]
-    failure = replace(REFUSED, raw="<html>", retry_after=SECOND)
+    failure = replace(REJECTED_MESSAGE, raw="<html>", retry_after=SECOND)
     told = report_unknown(state, make_history(state), report_context(current_lease(state)), failure)
     assert told.attempts[0].failure == replace(
         failure, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN"
@@ -186,19 +196,19 @@ def test_only_a_refused_access_concerns_the_account(category: ErrorCategory) -> 
 # Somebody reports who has lost the lease.
 
 
-@every_submitted
+@submitted_states
 def test_a_late_publication_settles_every_state_but_a_published_one(name: str) -> None:
     state, history, stale = with_lost_attempt(ALL_STATES[name])
     told = report_published(state, history, report_context(stale), PUBLICATION)
 
-    one_too_late = late(1, Outcome.PUBLISHED, None, history.attempts[0])
-    log = [one_too_late, *overtaken(history)]
-    assert told == settled(state, 1, log, before=state)
+    one_too_late = late_attempt(1, Outcome.PUBLISHED, None, history.attempts[0])
+    log = [one_too_late, *superseded_attempts(history)]
+    assert told == expected_published(state, 1, log, before=state)
     assert (told.receipt is Receipt.DUPLICATE) == (name in PUBLISHED)
     assert len(log) == (2 if name in STARTED else 1)
 
 
-@every_state
+@all_states
 def test_a_late_publication_of_a_claim_that_was_never_started_is_kept_too(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     told = result_or_error(
@@ -208,26 +218,28 @@ def test_a_late_publication_of_a_claim_that_was_never_started_is_kept_too(name: 
     if name == "draft":
         assert told == LEASE_LOST
     else:
-        log = [late(77, Outcome.PUBLISHED, None, None), *overtaken(history)]
-        assert told == settled(state, 77, log, before=state)
+        log = [late_attempt(77, Outcome.PUBLISHED, None, None), *superseded_attempts(history)]
+        assert told == expected_published(state, 77, log, before=state)
 
 
 LATE: dict[str, tuple[Outcome, Callable[[DestinationState, History, Lease], Transition]]] = {
     "failed": (
         Outcome.FAILED,
         lambda state, history, of: report_failed(
-            state, history, report_context(of), REFUSED, RETRY_CONTEXT
+            state, history, report_context(of), REJECTED_MESSAGE, RETRY_CONTEXT
         ),
     ),
     "unknown": (
         Outcome.UNKNOWN,
-        lambda state, history, of: report_unknown(state, history, report_context(of), REFUSED),
+        lambda state, history, of: report_unknown(
+            state, history, report_context(of), REJECTED_MESSAGE
+        ),
     ),
 }
 late_reports = pytest.mark.parametrize(("outcome", "tell"), LATE.values(), ids=LATE)
 
 
-@every_submitted
+@submitted_states
 @late_reports
 def test_a_late_failure_is_only_logged_and_once(
     name: str, outcome: Outcome, tell: Callable[..., Transition]
@@ -238,13 +250,13 @@ def test_a_late_failure_is_only_logged_and_once(
     if outcome is Outcome.UNKNOWN:  # as its end was logged already
         assert told == Transition(state=state, receipt=Receipt.REPEATED)
         return
-    logged = late(1, outcome, REFUSED, history.attempts[0])
+    logged = late_attempt(1, outcome, REJECTED_MESSAGE, history.attempts[0])
     assert told == Transition(state=state, receipt=Receipt.LATE, attempts=(logged,))
     again = replace(history, attempts=[*history.attempts, *told.attempts])
     assert tell(state, again, stale) == Transition(state=state, receipt=Receipt.REPEATED)
 
 
-@every_state
+@all_states
 @late_reports
 def test_a_late_failure_of_a_claim_that_was_never_started_is_refused(
     name: str, outcome: Outcome, tell: Callable[..., Transition]
@@ -262,7 +274,7 @@ def test_who_has_published_cannot_have_failed(
     name: str, outcome: Outcome, tell: Callable[..., Transition]
 ) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    assert result_or_error(lambda: tell(state, history, current_lease(state))) == STANDS
+    assert result_or_error(lambda: tell(state, history, current_lease(state))) == CONFLICT_MESSAGE
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -281,8 +293,8 @@ def test_a_failure_that_turns_out_to_be_a_publication_is_one() -> None:
     failed = ALL_STATES["failed after several attempts"]
     history = make_history(failed)
     told = report_published(failed, history, report_context(current_lease(failed)), PUBLICATION)
-    logged = late(5, Outcome.PUBLISHED, None, history.attempts[-1])
-    assert told == settled(failed, 5, [logged], before=failed)
+    logged = late_attempt(5, Outcome.PUBLISHED, None, history.attempts[-1])
+    assert told == expected_published(failed, 5, [logged], before=failed)
 
 
 def test_an_attempt_does_not_end_before_it_started() -> None:
@@ -297,7 +309,7 @@ def test_a_lease_that_was_reported_unknown_may_be_told_to_have_failed() -> None:
     state = ALL_STATES["unknown"]
     history = replace(make_history(state), attempts=[make_history(state).attempts[0]])
     told = report_failed(
-        state, history, report_context(make_lease(1, UUID(int=1))), REFUSED, RETRY_CONTEXT
+        state, history, report_context(make_lease(1, UUID(int=1))), REJECTED_MESSAGE, RETRY_CONTEXT
     )
     assert told.state is state
     assert told.receipt is Receipt.LATE

@@ -31,7 +31,7 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-def wait(
+def wait_before_retry(
     policy: RetryPolicy,
     *,
     failures: int = 1,
@@ -58,7 +58,7 @@ def wait(
 @pytest.mark.parametrize("category", [ErrorCategory.TRANSIENT, ErrorCategory.UNCLASSIFIED])
 def test_a_passing_fault_is_retried_four_times_with_growing_delays(category: ErrorCategory) -> None:
     policy = DEFAULT_POLICIES.policy_for("x", category)
-    assert [wait(policy, failures=each) for each in range(1, 7)] == [
+    assert [wait_before_retry(policy, failures=each) for each in range(1, 7)] == [
         seconds(15),
         seconds(30),
         seconds(60),
@@ -66,7 +66,9 @@ def test_a_passing_fault_is_retried_four_times_with_growing_delays(category: Err
         None,
         None,
     ]
-    assert [wait(policy, failures=4, random=each) for each in (0, 0.25, ALMOST_ALL)] == [
+    assert [
+        wait_before_retry(policy, failures=4, random=each) for each in (0, 0.25, ALMOST_ALL)
+    ] == [
         seconds(0),
         seconds(60),
         seconds(240),
@@ -75,26 +77,26 @@ def test_a_passing_fault_is_retried_four_times_with_growing_delays(category: Err
 
 def test_a_passing_fault_is_final_a_day_after_the_round_began() -> None:
     day = timedelta(days=1)
-    assert wait(TRANSIENT, age=day - seconds(15)) == seconds(15)
-    assert wait(TRANSIENT, age=day - seconds(15) + MILLISECOND) is None
-    assert wait(TRANSIENT, age=day, random=0) == seconds(0)
-    assert wait(TRANSIENT, age=day + MILLISECOND, random=0) is None
+    assert wait_before_retry(TRANSIENT, age=day - seconds(15)) == seconds(15)
+    assert wait_before_retry(TRANSIENT, age=day - seconds(15) + MILLISECOND) is None
+    assert wait_before_retry(TRANSIENT, age=day, random=0) == seconds(0)
+    assert wait_before_retry(TRANSIENT, age=day + MILLISECOND, random=0) is None
 
 
 def test_the_cap_ends_the_growth() -> None:
     patient = replace(TRANSIENT, max_attempts=100)
-    assert [wait(patient, failures=each) for each in (7, 8, 9, 99)] == [
+    assert [wait_before_retry(patient, failures=each) for each in (7, 8, 9, 99)] == [
         seconds(960),
         seconds(1800),
         seconds(1800),
         seconds(1800),
     ]
     steady = replace(patient, factor=1)
-    assert [wait(steady, failures=each) for each in (1, 2, 99)] == [seconds(15)] * 3
+    assert [wait_before_retry(steady, failures=each) for each in (1, 2, 99)] == [seconds(15)] * 3
 
 
 def test_a_passing_fault_does_not_heed_what_the_platform_asks() -> None:
-    assert wait(TRANSIENT, retry_after=HOUR) == seconds(15)
+    assert wait_before_retry(TRANSIENT, retry_after=HOUR) == seconds(15)
 
 
 @pytest.mark.parametrize(
@@ -115,15 +117,17 @@ def test_a_passing_fault_does_not_heed_what_the_platform_asks() -> None:
 def test_a_rate_limit_is_waited_for_within_bounds(
     retry_after: timedelta | None, random: float, expected: timedelta
 ) -> None:
-    assert wait(RATE_LIMITED, retry_after=retry_after, random=random) == expected
+    assert wait_before_retry(RATE_LIMITED, retry_after=retry_after, random=random) == expected
 
 
 def test_a_rate_limit_is_not_counted_and_final_after_three_days() -> None:
-    assert wait(RATE_LIMITED, failures=500, counted=5) == seconds(1800)
+    assert wait_before_retry(RATE_LIMITED, failures=500, counted=5) == seconds(1800)
     age = timedelta(hours=72)
-    assert wait(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(20)) == seconds(20)
-    assert wait(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(21)) is None
-    assert wait(RATE_LIMITED, age=age) is None
+    assert wait_before_retry(
+        RATE_LIMITED, age=age - seconds(20), retry_after=seconds(20)
+    ) == seconds(20)
+    assert wait_before_retry(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(21)) is None
+    assert wait_before_retry(RATE_LIMITED, age=age) is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_a_rate_limit_is_not_counted_and_final_after_three_days() -> None:
 )
 def test_what_somebody_has_to_change_first_is_final_at_once(category: ErrorCategory) -> None:
     policy = DEFAULT_POLICIES.policy_for("x", category)
-    assert wait(policy, random=0) is None
+    assert wait_before_retry(policy, random=0) is None
     assert preview_schedule(policy, None) == RetrySchedule((), continues=False)
 
 
@@ -146,7 +150,7 @@ def test_an_impossible_policy_cannot_be_made(impossible: dict[str, object]) -> N
 # Schedules.
 
 
-def planned(*waits: tuple[float, float], continues: bool = False) -> RetrySchedule:
+def expected_schedule(*waits: tuple[float, float], continues: bool = False) -> RetrySchedule:
     return RetrySchedule(
         tuple(PlannedWait(seconds(earliest), seconds(latest)) for earliest, latest in waits),
         continues=continues,
@@ -154,11 +158,13 @@ def planned(*waits: tuple[float, float], continues: bool = False) -> RetrySchedu
 
 
 def test_a_schedule_has_every_wait() -> None:
-    assert preview_schedule(TRANSIENT, HOUR) == planned((0, 30), (0, 60), (0, 120), (0, 240))
+    assert preview_schedule(TRANSIENT, HOUR) == expected_schedule(
+        (0, 30), (0, 60), (0, 120), (0, 240)
+    )
 
 
 def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() -> None:
-    assert preview_schedule(RATE_LIMITED, None) == planned(
+    assert preview_schedule(RATE_LIMITED, None) == expected_schedule(
         (1, 30),
         (1, 60),
         (1, 120),
@@ -174,7 +180,7 @@ def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() ->
         PlannedWait(seconds(600), seconds(960)),
     )
     steady = replace(RATE_LIMITED, factor=1)
-    assert preview_schedule(steady, None) == planned((1, 30), continues=True)
+    assert preview_schedule(steady, None) == expected_schedule((1, 30), continues=True)
     crawling = replace(RATE_LIMITED, factor=1.0001)
     assert (
         len(preview_schedule(crawling, None).waits),
@@ -183,8 +189,13 @@ def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() ->
 
 
 def test_a_schedule_leaves_out_what_always_comes_too_late() -> None:
-    assert preview_schedule(RATE_LIMITED, timedelta(days=9)) == planned(*[(86400, 86400)] * 3)
-    assert preview_schedule(replace(RATE_LIMITED, max_age=HOUR), timedelta(days=9)) == planned()
+    assert preview_schedule(RATE_LIMITED, timedelta(days=9)) == expected_schedule(
+        *[(86400, 86400)] * 3
+    )
+    assert (
+        preview_schedule(replace(RATE_LIMITED, max_age=HOUR), timedelta(days=9))
+        == expected_schedule()
+    )
 
 
 # What holds for every policy.
@@ -224,7 +235,7 @@ def test_a_retry_is_within_every_bound(
     retry_after: timedelta | None,
     random: float,
 ) -> None:
-    found = wait(
+    found = wait_before_retry(
         policy,
         failures=failures,
         counted=counted,
@@ -233,7 +244,7 @@ def test_a_retry_is_within_every_bound(
         random=random,
     )
     if found is None:
-        soonest = wait(
+        soonest = wait_before_retry(
             replace(policy, max_age=timedelta(days=10**6), counts_attempts=False),
             failures=failures,
             age=age,
@@ -269,7 +280,7 @@ def test_a_schedule_tells_what_next_retry_does(
     policy: RetryPolicy, number: int, random: float, retry_after: timedelta | None
 ) -> None:
     told = preview_schedule(policy, retry_after)
-    found = wait(
+    found = wait_before_retry(
         replace(policy, max_age=timedelta(days=10**6)),
         failures=number + 1,
         retry_after=retry_after,

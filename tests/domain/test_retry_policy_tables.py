@@ -12,25 +12,25 @@ from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, R
 from app.domain.retry_policy_tables import parse_policies
 
 
-def policies(text: str) -> RetryPolicies:
+def parse_policies(text: str) -> RetryPolicies:
     return parse_policies(tomllib.loads(text))
 
 
-def refusal(text: str) -> tuple[str | None, str]:
+def parse_error(text: str) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as caught:
-        policies(text)
+        parse_policies(text)
     return caught.value.argument, caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "[categories]", "[platforms.x]", "[categories.auth]"])
 def test_what_says_nothing_leaves_the_defaults(text: str) -> None:
-    found = policies(text)
+    found = parse_policies(text)
     for category in ErrorCategory:
         assert found.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
 
 
 def test_tables_change_the_defaults_key_by_key() -> None:
-    found = policies(
+    found = parse_policies(
         """
         [categories.transient]
         base_seconds = 10
@@ -162,4 +162,4 @@ SECONDS = "must be a whole number from 1 to 31536000"
     ],
 )
 def test_what_cannot_be_taken_is_named_by_its_path(text: str, argument: str, problem: str) -> None:
-    assert refusal(text) == (argument, f"{argument} {problem}.")
+    assert parse_error(text) == (argument, f"{argument} {problem}.")

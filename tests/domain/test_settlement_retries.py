@@ -27,13 +27,13 @@ HOUR = timedelta(hours=1)
 C = ErrorCategory
 
 
-def failure(category: ErrorCategory, retry_after: timedelta | None = None) -> Failure:
+def make_failure(category: ErrorCategory, retry_after: timedelta | None = None) -> Failure:
     return Failure(
         category=category, code=category.name, message="It said no.", retry_after=retry_after
     )
 
 
-def after_failures(
+def counts_and_waits(
     categories: Sequence[ErrorCategory],
     *,
     random: float = 0.5,
@@ -58,7 +58,7 @@ def after_failures(
             begun.state,
             history,
             report_context(current_lease(state), now),
-            failure(category, retry_after),
+            make_failure(category, retry_after),
             RetryDecider(policies, lambda: random),
         )
         state = ended.state
@@ -74,7 +74,7 @@ def after_failures(
 def test_what_may_pass_is_tried_five_times_with_longer_and_longer_waits(
     category: ErrorCategory,
 ) -> None:
-    assert after_failures([category] * 5) == [
+    assert counts_and_waits([category] * 5) == [
         (1, 15 * SECOND),
         (2, 30 * SECOND),
         (3, 60 * SECOND),
@@ -85,22 +85,22 @@ def test_what_may_pass_is_tried_five_times_with_longer_and_longer_waits(
 
 @pytest.mark.parametrize(("random", "wait"), [(0.0, 0 * SECOND), (0.999, 29.97 * SECOND)])
 def test_a_wait_is_a_random_part_of_the_longest(random: float, wait: timedelta) -> None:
-    assert after_failures([C.TRANSIENT], random=random) == [(1, wait)]
+    assert counts_and_waits([C.TRANSIENT], random=random) == [(1, wait)]
 
 
 @pytest.mark.parametrize("category", [C.AUTH, C.CONTENT_REJECTED, C.PERMANENT])
 def test_what_does_not_pass_by_itself_is_final_at_once(category: ErrorCategory) -> None:
-    assert after_failures([category]) == [(1, None)]
+    assert counts_and_waits([category]) == [(1, None)]
 
 
 def test_a_rate_limit_costs_no_attempt_but_makes_the_next_wait_longer() -> None:
-    assert after_failures([C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT]) == [
+    assert counts_and_waits([C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT]) == [
         (1, 15 * SECOND),
         (1, 30 * SECOND),
         (1, 60 * SECOND),
         (2, 120 * SECOND),
     ]
-    assert [count for count, _ in after_failures([C.RATE_LIMITED] * 9)] == [0] * 9
+    assert [count for count, _ in counts_and_waits([C.RATE_LIMITED] * 9)] == [0] * 9
 
 
 WAITS = [
@@ -117,16 +117,16 @@ WAITS = [
 def test_a_platform_is_left_alone_as_long_as_it_asks_up_to_a_day(
     asked: timedelta | None, wait: timedelta
 ) -> None:
-    assert after_failures([C.RATE_LIMITED], retry_after=asked) == [(0, wait)]
-    assert after_failures([C.TRANSIENT], retry_after=asked) == [(1, 15 * SECOND)]
+    assert counts_and_waits([C.RATE_LIMITED], retry_after=asked) == [(0, wait)]
+    assert counts_and_waits([C.TRANSIENT], retry_after=asked) == [(1, 15 * SECOND)]
 
 
 def test_a_rate_limit_waits_at_least_a_second() -> None:
-    assert after_failures([C.RATE_LIMITED], random=0) == [(0, SECOND)]
+    assert counts_and_waits([C.RATE_LIMITED], random=0) == [(0, SECOND)]
 
 
 def test_rate_limits_end_after_three_days() -> None:
-    waits = after_failures([C.RATE_LIMITED] * 4, retry_after=timedelta(days=1))
+    waits = counts_and_waits([C.RATE_LIMITED] * 4, retry_after=timedelta(days=1))
     assert waits == [(0, timedelta(days=1))] * 3 + [(0, None)]
 
 
@@ -138,7 +138,7 @@ def test_a_retry_that_would_come_after_the_age_limit_is_not_made() -> None:
             state,
             make_history(state),
             report_context(current_lease(state), NOW),
-            failure(C.TRANSIENT),
+            make_failure(C.TRANSIENT),
             RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
         )
         assert (told.state.status is DestinationStatus.QUEUED) == waits
@@ -167,7 +167,7 @@ def test_a_manual_retry_begins_the_limits_and_the_waits_anew() -> None:
         begun.state,
         replace(history, attempts=[*history.attempts, running]),
         report_context(current_lease(state), later),
-        failure(C.TRANSIENT),
+        make_failure(C.TRANSIENT),
         RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
     )
     assert (told.state.attempts, told.state.round_attempts) == (6, 1)
@@ -182,11 +182,11 @@ def test_a_platform_may_have_policies_of_its_own() -> None:
             "y": {C.TRANSIENT: RetryPolicy(max_attempts=1)},
         },
     )
-    assert after_failures([C.PERMANENT] * 2, policies=policies) == [(1, 15 * SECOND), (2, None)]
-    assert after_failures([C.TRANSIENT], policies=policies) == [(1, 15 * SECOND)]
+    assert counts_and_waits([C.PERMANENT] * 2, policies=policies) == [(1, 15 * SECOND), (2, None)]
+    assert counts_and_waits([C.TRANSIENT], policies=policies) == [(1, 15 * SECOND)]
 
 
 def test_what_nobody_knows_the_end_of_is_no_failure_for_the_waits() -> None:
-    lost = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=failure(C.UNCLASSIFIED))
-    refused = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=failure(C.TRANSIENT))
+    lost = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=make_failure(C.UNCLASSIFIED))
+    refused = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=make_failure(C.TRANSIENT))
     assert History("x", [lost, refused], []).count_failures_since(NOW) == 1

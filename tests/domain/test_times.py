@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidInput
 from app.domain.times import format_instant, parse_instant, truncate_to_ms
 
-NOT_AN_INSTANT = (
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
     " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
@@ -130,7 +130,7 @@ def test_a_time_is_read_as_utc_and_cut_to_milliseconds(text: str, expected: str)
 def test_what_is_no_time_or_outside_the_years_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_instant(text, "createdAfter")
-    assert (refused.value.message, refused.value.argument) == (NOT_AN_INSTANT, "createdAfter")
+    assert (refused.value.message, refused.value.argument) == (TIME_MESSAGE, "createdAfter")
 
 
 @given(st.text() | st.from_regex(r"[0-9T:. Zz+-]{10,30}", fullmatch=True))

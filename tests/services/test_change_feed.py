@@ -15,7 +15,7 @@ from app.domain.events import FEED_START, ChangeFilter, Event, EventKind, FeedPo
 from app.domain.ids import PostId
 from app.services.posts import create_post
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
-from tests.domain.test_post_commands import wanted
+from tests.domain.test_post_commands import new_post_request
 from tests.factories import NOW, add_post, add_workspace, no_quota
 from tests.services.feed_scenario import (
     NO_POLLING,
@@ -185,7 +185,7 @@ async def test_a_wake_up_is_for_one_workspace_or_for_all(woken: FeedScenario) ->
 
 
 async def test_a_write_of_this_process_wakes_who_follows(woken: FeedScenario) -> None:
-    new = wanted(is_draft=True, scheduled_for=None, account_ids=[])
+    new = new_post_request(is_draft=True, scheduled_for=None, account_ids=[])
     on = write_context(woken.workspace)
     with woken.database.on_commit(woken.feed.wake):
         async with woken.subscribe() as following:

@@ -11,7 +11,7 @@ from app.domain.errors import InvalidInput
 from app.domain.validation.json_values import MAX_JSON_DEPTH, MAX_JSON_TEXT_LENGTH, check_json
 
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
-STORABLE = st.recursive(
+storable_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
@@ -22,16 +22,16 @@ STORABLE = st.recursive(
 )
 
 
-def nested(levels: int, *, innermost: object = 1) -> object:
+def nest(levels: int, *, innermost: object = 1) -> object:
     """Lists and objects by turns."""
 
-    def wrapped(value: object, level: int) -> object:
+    def wrap(value: object, level: int) -> object:
         return {"a": value} if level % 2 else [value]
 
-    return reduce(wrapped, range(levels), innermost)
+    return reduce(wrap, range(levels), innermost)
 
 
-@given(STORABLE)
+@given(storable_values)
 def test_what_every_engine_stores_passes_whatever_it_is(value: object) -> None:
     check_json(value, "media")
 
@@ -47,8 +47,8 @@ def test_what_every_engine_stores_passes_whatever_it_is(value: object) -> None:
         ["\ud7ff\ue000\x01\x7f"],
         {"": {"": []}},
         (True, [None]),
-        nested(MAX_JSON_DEPTH),
-        [nested(MAX_JSON_DEPTH - 1), nested(MAX_JSON_DEPTH - 1)],
+        nest(MAX_JSON_DEPTH),
+        [nest(MAX_JSON_DEPTH - 1), nest(MAX_JSON_DEPTH - 1)],
         ["text"] * 10_000,
     ],
     ids=lambda value: repr(value)[:20],
@@ -109,7 +109,7 @@ def test_what_cannot_be_kept_is_refused_by_its_path(
 @pytest.mark.parametrize("innermost", [1, []])
 @pytest.mark.parametrize("levels", [MAX_JSON_DEPTH + 1, 900])
 def test_nesting_has_an_end(levels: int, innermost: object) -> None:
-    value = nested(levels, innermost=innermost)
+    value = nest(levels, innermost=innermost)
     with pytest.raises(InvalidInput) as refused:
         check_json(value, "media")
     outermost = [".a" if (levels - 1 - depth) % 2 else "[0]" for depth in range(MAX_JSON_DEPTH)]

@@ -10,22 +10,26 @@ from app.domain.validation.post_contents import check_contents, check_reference,
 LONG = 100_000
 
 
-def contents(**facts: object) -> Mapping[str, object]:
+def make_contents(**facts: object) -> Mapping[str, object]:
     return {"content": "", "media_ids": [], "media": [], "platform_content": {}, **facts}
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        contents(content="x"),
-        contents(content="\U0001f389" * LONG),  # code points, whatever they take in UTF-8 or UTF-16
-        contents(media_ids=["m"]),
-        contents(media_ids=["x" * 500] * 100),
-        contents(media=[{}] * 100),
-        contents(media=[None]),
-        contents(platform_content={"x": {"content": "y" * LONG, "settings": {"n": 2**63 - 1}}}),
-        contents(platform_content={str(number): {"content": "Sale"} for number in range(50)}),
-        contents(content="Sale", platform_content={"x": {"content": None}}),
+        make_contents(content="x"),
+        make_contents(
+            content="\U0001f389" * LONG
+        ),  # code points, whatever they take in UTF-8 or UTF-16
+        make_contents(media_ids=["m"]),
+        make_contents(media_ids=["x" * 500] * 100),
+        make_contents(media=[{}] * 100),
+        make_contents(media=[None]),
+        make_contents(
+            platform_content={"x": {"content": "y" * LONG, "settings": {"n": 2**63 - 1}}}
+        ),
+        make_contents(platform_content={str(number): {"content": "Sale"} for number in range(50)}),
+        make_contents(content="Sale", platform_content={"x": {"content": None}}),
     ],
 )
 def test_contents_are_taken(given: Mapping[str, object]) -> None:
@@ -41,68 +45,68 @@ EMPTY = "The post is empty: it needs content, media, or content for a platform."
 @pytest.mark.parametrize(
     ("given", "argument", "message"),
     [
-        (contents(), "content", EMPTY),
-        (contents(content=" \n\t"), "content", EMPTY),
-        (contents(platform_content={"x": {}}), "content", EMPTY),
-        (contents(platform_content={"x": {"content": " ", "settings": {}}}), "content", EMPTY),
-        (contents(content="a\0b"), "content", "content must not contain a NUL character."),
-        (contents(content="\udfff"), "content", "content must not contain a lone surrogate."),
+        (make_contents(), "content", EMPTY),
+        (make_contents(content=" \n\t"), "content", EMPTY),
+        (make_contents(platform_content={"x": {}}), "content", EMPTY),
+        (make_contents(platform_content={"x": {"content": " ", "settings": {}}}), "content", EMPTY),
+        (make_contents(content="a\0b"), "content", "content must not contain a NUL character."),
+        (make_contents(content="\udfff"), "content", "content must not contain a lone surrogate."),
         (
-            contents(media_ids=["m"] * 101),
+            make_contents(media_ids=["m"] * 101),
             "mediaIds",
             "There are 101 media; at most 100 are allowed.",
         ),
-        (contents(media=[{}] * 101), "media", "There are 101 media; at most 100 are allowed."),
+        (make_contents(media=[{}] * 101), "media", "There are 101 media; at most 100 are allowed."),
         (
-            contents(media_ids=["m", "x" * 501]),
+            make_contents(media_ids=["m", "x" * 501]),
             "mediaIds[1]",
             "mediaIds[1] is 501 characters long; at most 500 are allowed.",
         ),
         (
-            contents(media_ids=["\0"]),
+            make_contents(media_ids=["\0"]),
             "mediaIds[0]",
             "mediaIds[0] must not contain a NUL character.",
         ),
-        (contents(media=[{"n": 2**63}]), "media[0].n", "media[0].n must fit into 64 bits."),
+        (make_contents(media=[{"n": 2**63}]), "media[0].n", "media[0].n must fit into 64 bits."),
         (
-            contents(media=[{"n": float("nan")}]),
+            make_contents(media=[{"n": float("nan")}]),
             "media[0].n",
             "media[0].n must be a finite number.",
         ),
         (
-            contents(platform_content={str(number): {} for number in range(51)}),
+            make_contents(platform_content={str(number): {} for number in range(51)}),
             "platformContent",
             "There is content for 51 platforms; at most 50 are allowed.",
         ),
         (
-            contents(platform_content={"x" * 501: {}}),
+            make_contents(platform_content={"x" * 501: {}}),
             "platformContent",
             NO_PLATFORM,
         ),
         (
-            contents(platform_content={"\ud800": 5}),
+            make_contents(platform_content={"\ud800": 5}),
             "platformContent",
             NO_PLATFORM,
         ),
-        (contents(platform_content={"": {}}), "platformContent", NO_PLATFORM),
-        (contents(platform_content={"x\n": {}}), "platformContent", NO_PLATFORM),
+        (make_contents(platform_content={"": {}}), "platformContent", NO_PLATFORM),
+        (make_contents(platform_content={"x\n": {}}), "platformContent", NO_PLATFORM),
         (
-            contents(platform_content={"x": "Sale"}),
+            make_contents(platform_content={"x": "Sale"}),
             "platformContent.x",
             "platformContent.x must be an object.",
         ),
         (
-            contents(platform_content={"x": None}),
+            make_contents(platform_content={"x": None}),
             "platformContent.x",
             "platformContent.x must be an object.",
         ),
         (
-            contents(platform_content={"x": {"content": 5}}),
+            make_contents(platform_content={"x": {"content": 5}}),
             "platformContent.x.content",
             "platformContent.x.content must be a string.",
         ),
         (
-            contents(platform_content={"x": {"a": {"b": "\ud800"}}}),
+            make_contents(platform_content={"x": {"a": {"b": "\ud800"}}}),
             "platformContent.x.a.b",
             "platformContent.x.a.b must not contain a lone surrogate.",
         ),
@@ -120,9 +124,9 @@ def test_contents_are_refused(given: Mapping[str, object], argument: str, messag
 @pytest.mark.parametrize(
     ("given", "argument"),
     [
-        (contents(content="x" * (LONG + 1)), "content"),
+        (make_contents(content="x" * (LONG + 1)), "content"),
         (
-            contents(platform_content={"x": {"content": "x" * (LONG + 1)}}),
+            make_contents(platform_content={"x": {"content": "x" * (LONG + 1)}}),
             "platformContent.x.content",
         ),
     ],

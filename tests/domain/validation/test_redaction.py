@@ -9,12 +9,12 @@ from app.domain.validation.text import check_text
 from tests.factories import NOW
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.TJVA95OrM7E2cBab30RMHrHDcEfxjoYZgeFONFh7HgQ"
-OURS = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+OWN_KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
 LETTERS = "pe_live_abcdefabcdefabcdefabcdefabcdefab"
 FACEBOOK = "EAAGm0PX4ZCpsBAKZCZBfPZBqrZCnZAbcdEFGhijklMNOpqrSTUvwxYZ0123456789"
 TELEGRAM = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"
 GOOGLE = "AIzaSyA1234567890abcdefghijklmnopqrstuv"
-FORMS = [
+SECRET_FORMATS = [
     "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOHcbrzqgy",
     "xoxp-123-456-789-abcdef",
     "xapp-1-A111-222-abc",
@@ -62,9 +62,9 @@ SECRETS = {
     f"Invalid token: {FACEBOOK}.": "Invalid token: [redacted].",
     "The token = abc123 is old": "The token = [redacted] is old",
     "password: hunter": "password: [redacted]",
-    f"Key {OURS} was used.": "Key [redacted] was used.",
+    f"Key {OWN_KEY} was used.": "Key [redacted] was used.",
     f"Key {LETTERS}": "Key [redacted]",
-    OURS.replace("pe_live", "acme"): "[redacted]",
+    OWN_KEY.replace("pe_live", "acme"): "[redacted]",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "[redacted]",
     '{"set-cookie": ["sid=abc; HttpOnly"]}': '{"set-cookie": ["[redacted]"]}',
     '{"token": [\n  "a]b",\n  "c"\n], "x": ["d"]}': '{"token": [\n  "[redacted]"\n], "x": ["d"]}',
@@ -93,7 +93,7 @@ SECRETS = {
     "signed with 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c": "signed with [redacted]",
 }
 
-STAYS = [
+UNREDACTED = [
     "The platform did not answer in time.",
     "Error validating access token: Session has expired on Wednesday, 15-Apr-26 08:00:00 PDT.",
     "Invalid OAuth access token.",
@@ -131,12 +131,14 @@ def test_a_secret_is_taken_out_and_what_is_around_it_stays(text: str, expected: 
     assert redact(text, max_length=2000) == expected
 
 
-@pytest.mark.parametrize("text", STAYS)
+@pytest.mark.parametrize("text", UNREDACTED)
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text, max_length=2000) == text
 
 
-@pytest.mark.parametrize("secret", [FACEBOOK, JWT, OURS, LETTERS, TELEGRAM, GOOGLE, *FORMS])
+@pytest.mark.parametrize(
+    "secret", [FACEBOOK, JWT, OWN_KEY, LETTERS, TELEGRAM, GOOGLE, *SECRET_FORMATS]
+)
 @pytest.mark.parametrize(
     "text",
     ["{}", "({})", '"{}"', "a {}, b", "https://x.com/{}/a", "https://x.com/?q={}&b=1", "a\n{}\n"],
@@ -156,10 +158,10 @@ def test_a_long_text_is_cut_between_words() -> None:
 @pytest.mark.parametrize("length", range(1000, 1120))
 def test_wherever_a_text_is_cut_no_half_of_a_secret_is_left(length: int) -> None:
     json = '{"n":1},' * 125
-    for text in (f"{'a b ' * 250}Bearer {FACEBOOK}", f'{json}"{OURS}"'):
+    for text in (f"{'a b ' * 250}Bearer {FACEBOOK}", f'{json}"{OWN_KEY}"'):
         for max_length in (length, length // 2):
             left = redact(text, max_length=max_length)
-            assert not any(secret[:8] in left for secret in (FACEBOOK, OURS))
+            assert not any(secret[:8] in left for secret in (FACEBOOK, OWN_KEY))
 
 
 def test_what_no_engine_stores_or_no_screen_shows_becomes_a_sign_for_it() -> None:
@@ -196,9 +198,9 @@ def test_a_url_loses_its_user_and_its_secrets_and_still_leads_there(
 
 
 ALPHABET = sorted(set("".join(SECRETS)) | set("\0\ud800\n\\é"))
-PIECES = [
+TEXT_FRAGMENTS = [
     *SECRETS,
-    *STAYS,
+    *UNREDACTED,
     "Bearer ",
     "token",
     "secret: ",
@@ -214,7 +216,7 @@ PIECES = [
 TEXTS = st.one_of(
     st.text(),
     st.text(ALPHABET),
-    st.lists(st.sampled_from(PIECES) | st.text(ALPHABET, max_size=5)).map("".join),
+    st.lists(st.sampled_from(TEXT_FRAGMENTS) | st.text(ALPHABET, max_size=5)).map("".join),
 )
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidInput
 from app.domain.validation.text import check_text, check_url, fold_for_search, percent_encode_url
 
-STORABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+storable_text = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 
-@given(STORABLE)
+@given(storable_text)
 def test_storable_text_passes_through(text: str) -> None:
     assert check_text(text, "content", max_length=len(text)) is text
 
@@ -108,14 +108,14 @@ def test_any_other_url_is_refused(url: str) -> None:
     assert (refused.value.message, refused.value.argument) == (sentence, "platform_post_url")
 
 
-ENCODED = {
+escaped_samples = {
     'https://example.com/"><script>': "https://example.com/%22%3E%3Cscript%3E",
     "https://example.com?q=a b|\\^`{}#<c>": "https://example.com?q=a%20b%7C%5C%5E%60%7B%7D#%3Cc%3E",
     "  https://example.com/a%20b ": "https://example.com/a%20b",
 }
 
 
-@pytest.mark.parametrize(("url", "expected"), ENCODED.items())
+@pytest.mark.parametrize(("url", "expected"), escaped_samples.items())
 def test_what_never_stands_in_a_url_is_encoded_from_its_path_on(url: str, expected: str) -> None:
     assert percent_encode_url(url) == expected
     assert check_url(expected, "url") == percent_encode_url(expected) == expected
@@ -182,14 +182,14 @@ def test_nothing_is_found_across_two_texts() -> None:
         assert fold_for_search(part) not in joined
 
 
-@given(STORABLE)
+@given(storable_text)
 def test_folding_twice_changes_nothing(text: str) -> None:
     folded = fold_for_search(text)
     assert fold_for_search(folded) == folded
     assert unicodedata.is_normalized("NFC", folded)
 
 
-@given(STORABLE, st.sampled_from(("NFC", "NFD")))
+@given(storable_text, st.sampled_from(("NFC", "NFD")))
 def test_folding_does_not_see_how_text_is_composed(text: str, form: str) -> None:
     composed = unicodedata.normalize("NFC" if form == "NFC" else "NFD", text)
     assert fold_for_search(composed) == fold_for_search(text)
