@@ -39,15 +39,15 @@ SUPERSEDED = replace(
 )
 LEASE_EXPIRED = replace(
     UNKNOWN_OUTCOME,
-    message="The publisher went away before it reported what the platform answered.",
+    message="The lease ended before the publisher reported the platform's response.",
 )
 NOT_PUBLISHED = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code="NOT_PUBLISHED",
-    message="Somebody looked on the platform: the post is not there.",
+    message="A check found that the post is not on the platform.",
 )
 RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
-LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
+LEASE_LOST_MESSAGE = "The lease has ended, or another client holds the destination."
 
 
 def make_lease(fence: int, token: UUID | None = None) -> Lease:

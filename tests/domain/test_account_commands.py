@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 
 from app.domain.account_commands import (
-    MAX_PLATFORM_LENGTH,
     AccountChanges,
     NewConnection,
     change_account,
@@ -19,11 +18,10 @@ from app.domain.account_commands import (
     mark_needs_reconnection,
     reconnected,
 )
-from app.domain.accounts import Account, readiness
+from app.domain.accounts import MAX_PLATFORM_LENGTH, Account, readiness
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
-from app.domain.posts import MAX_NAME_LENGTH
-from app.domain.validation.text import MAX_URL_LENGTH
+from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
 
 NOW = datetime(2026, 4, 15, 15, tzinfo=UTC)
 EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)

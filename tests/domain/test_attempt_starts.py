@@ -168,7 +168,7 @@ def test_a_claim_is_released_by_its_holder_until_it_is_started(name: str) -> Non
     elif name in STARTED:
         assert told == (
             "conflict",
-            "The attempt was started. Report what came of it; it cannot be released.",
+            "The attempt was started, so it cannot be released. Report its outcome.",
         )
     else:
         assert told == LEASE_LOST

@@ -21,7 +21,7 @@ from app.domain.ids import PostId
 from app.domain.posts import Post
 from tests.domain.destination_states import ALL_STATES, make_account, make_post, post_strategy
 from tests.domain.test_events import field_values
-from tests.domain.test_post_commands import commands, command_result
+from tests.domain.test_post_commands import command_result, commands
 from tests.factories import NOW, claimed, draft, failed
 
 VISIBLE_FIELDS = {

@@ -20,9 +20,9 @@ from app.domain.diagnosis import (
 
 BY_CODE = {advice.code: advice for advice in ADVICE}
 FAILURES = [advice for advice in ADVICE if advice.code != OUTCOME_UNKNOWN]
-WILL_RETRY = "Nothing to do: it is retried by itself at the time in nextRetryAt."
+WILL_RETRY = "Nothing to do: it is retried automatically at the time in nextRetryAt."
 CHECK_PLATFORM = (
-    "Look on the platform whether the post is there, then record what you found."
+    "Check whether the post is on the platform, then record the result."
     " A blind retry could publish it twice."
 )
 

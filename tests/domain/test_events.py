@@ -25,7 +25,7 @@ from tests.domain.destination_states import (
     make_post,
     post_strategy,
 )
-from tests.domain.test_post_commands import COMMANDS, run_change, commands, command_result
+from tests.domain.test_post_commands import COMMANDS, command_result, commands, run_change
 from tests.factories import NOW, claimed, draft, failed, queued
 
 TOKENS = {"lease_token", "verification_token"}

@@ -16,7 +16,7 @@ PUBLISHING = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 VERIFICATION = LeaseCodec(b"secret", LeaseKind.VERIFICATION)
 ALPHABET = set(ascii_letters + digits + "-_")
 UNKNOWN_TOKEN_MESSAGE = (
-    "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+    "leaseToken is not a token of this service. Pass the one of the claim, unchanged."
 )
 
 LEASES = st.builds(

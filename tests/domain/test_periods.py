@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from app.domain.errors import InvalidInput
-from app.domain.periods import Period, TimeRange, time_range
+from app.domain.times import Period, TimeRange, time_range
 
 NOW = datetime(2026, 4, 15, 14, 30, 5, 123_000, tzinfo=UTC)
 MS = timedelta(milliseconds=1)

@@ -48,13 +48,13 @@ from tests.factories import NOW, draft, failed, published, queued
 Refusal: TypeAlias = tuple[ErrorCode, str | None, str]
 Command: TypeAlias = Callable[[Post], Post]
 
-PUBLISHED_MESSAGE = "The post was published on a platform and cannot be changed any more."
-RUNNING_MESSAGE = "The post is being published just now. Try again when that has ended."
+PUBLISHED_MESSAGE = "The post was published on a platform and can no longer be changed."
+RUNNING_MESSAGE = "The post is being published. Try again when that has ended."
 UNKNOWN_MESSAGE = (
-    "Nobody knows whether the post was published. Look on the platform and record what you found."
+    "It is unknown whether the post was published. Check the platform and record the result."
 )
-ATTEMPTED_MESSAGE = "The post was attempted already, so its time cannot be changed any more."
-OMITTED_MESSAGE = "The post was attempted on account 1, which cannot be left out any more."
+ATTEMPTED_MESSAGE = "The post was already attempted, so its time can no longer be changed."
+OMITTED_MESSAGE = "The post was attempted on account 1, which can no longer be removed."
 NO_ACCOUNT_MESSAGE = "A post that is not a draft needs at least one account."
 
 
@@ -141,7 +141,7 @@ class ExpectedResults:
             case "cancel" if self.was_attempted and not self.has_kind(
                 NEVER_ATTEMPTED, RETRY_SCHEDULED
             ):
-                sentence = f"Nothing of the post is waiting any more; it is {status}."
+                sentence = f"Nothing of the post is waiting; it is {status}."
                 return ErrorCode.CONFLICT, None, sentence
             case "cancel" | "delete":
                 return None
@@ -189,7 +189,7 @@ def expected_cancelled_state(state: DestinationState) -> DestinationState:
         outcome=state.outcome.FAILED,
         claimable_at=None,
         next_retry_at=None,
-        error="Somebody cancelled it before it went out.",
+        error="The post was cancelled before it was published.",
         error_category=ErrorCategory.PERMANENT,
         error_code="CANCELLED",
         settled_at=NOW,
@@ -271,7 +271,7 @@ DRAFTS: Mapping[str, tuple[Sequence[DestinationState], Mapping[str, object]] | R
     "cancel": (
         ErrorCode.CONFLICT,
         None,
-        "The post is a draft already: nothing of it goes out.",
+        "The post is already a draft, so nothing of it will be published.",
     ),
     "delete": ([draft(), draft()], {"deleted_at": NOW}),
 }
@@ -323,7 +323,7 @@ def test_a_stale_version_is_refused_before_anything_else(name: str, command: str
     assert command_result(versioned.get(command, change_it), post) == (
         ErrorCode.STALE_VERSION,
         "expectedVersion",
-        "The post is at version 4, not 3: somebody else changed it.",
+        "The post is at version 4, not 3: it was changed in the meantime.",
     )
 
 
@@ -460,7 +460,7 @@ INVALID_NEW_POSTS = {
     ),
     "an account twice": (
         new_post_request(account_ids=[3, 1, 3]),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", "Account 3 is there twice."),
+        (ErrorCode.VALIDATION_ERROR, "accountIds", "Account 3 is listed twice."),
     ),
     "an unknown account": (
         new_post_request(account_ids=[1, 77]),

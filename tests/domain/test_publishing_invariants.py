@@ -36,7 +36,7 @@ from tests.domain.attempt_histories import PUBLICATION, SECOND, TIMEOUT, make_le
 from tests.factories import NOW, queued
 
 MINUTE = timedelta(minutes=1)
-Command = Callable[["Kept"], Transition]
+Command = Callable[["StoredDestination"], Transition]
 
 
 @dataclass

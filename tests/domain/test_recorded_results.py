@@ -126,7 +126,7 @@ def test_a_failure_is_recorded_of_what_has_not_ended(name: str, failure: Failure
         known_as = "of unknown outcome" if name in UNKNOWN else state.status.value
         assert told == (
             "conflict",
-            f"The destination is {known_as}; a failure cannot be recorded any more.",
+            f"The destination is {known_as}; a failure can no longer be recorded.",
         )
     else:
         before = expected_counted(state)

@@ -47,7 +47,10 @@ from tests.factories import NOW
 REJECTED_MESSAGE = Failure(
     category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
 )
-CONFLICT_MESSAGE = ("conflict", "This lease has reported that the post is published; that stands.")
+CONFLICT_MESSAGE = (
+    "conflict",
+    "This lease has already reported the post as published, which is final.",
+)
 all_states = pytest.mark.parametrize("name", ALL_STATES)
 submitted_states = pytest.mark.parametrize("name", SUBMITTED)
 

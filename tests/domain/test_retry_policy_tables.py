@@ -12,25 +12,25 @@ from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, R
 from app.domain.retry_policy_tables import parse_policies
 
 
-def parse_policies(text: str) -> RetryPolicies:
+def load_policies(text: str) -> RetryPolicies:
     return parse_policies(tomllib.loads(text))
 
 
 def parse_error(text: str) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as caught:
-        parse_policies(text)
+        load_policies(text)
     return caught.value.argument, caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "[categories]", "[platforms.x]", "[categories.auth]"])
 def test_what_says_nothing_leaves_the_defaults(text: str) -> None:
-    found = parse_policies(text)
+    found = load_policies(text)
     for category in ErrorCategory:
         assert found.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
 
 
 def test_tables_change_the_defaults_key_by_key() -> None:
-    found = parse_policies(
+    found = load_policies(
         """
         [categories.transient]
         base_seconds = 10

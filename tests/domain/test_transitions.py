@@ -74,7 +74,7 @@ def test_a_queued_one_is_cancelled(state: DestinationState) -> None:
         outcome=Outcome.FAILED,
         claimable_at=None,
         next_retry_at=None,
-        error="Somebody cancelled it before it went out.",
+        error="The post was cancelled before it was published.",
         error_category=ErrorCategory.PERMANENT,
         error_code="CANCELLED",
         settled_at=NOW,

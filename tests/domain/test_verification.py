@@ -28,7 +28,7 @@ from tests.domain.attempt_histories import (
 )
 from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED, UNKNOWN
 from tests.domain.test_attempt_starts import LEASE_LOST, STARTED
-from tests.domain.test_reports import superseded_attempts, expected_published
+from tests.domain.test_reports import expected_published, superseded_attempts
 from tests.factories import being_verified
 
 all_states = pytest.mark.parametrize("name", ALL_STATES)
@@ -172,7 +172,7 @@ def test_a_place_goes_with_what_is_published_and_with_nothing_else(
     finding: VerificationFinding,
 ) -> None:
     where: Publication | None = None if finding is VerificationFinding.PUBLISHED else PUBLICATION
-    with pytest.raises(ValueError, match="a place goes with what is published"):
+    with pytest.raises(ValueError, match="a publication is required for, and only for, PUBLISHED"):
         report_verified(
             VERIFIED,
             make_history(VERIFIED),

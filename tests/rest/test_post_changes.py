@@ -39,18 +39,18 @@ NOT_FOUND = non_retryable_error(
     "not_found", None, "The post was not found: this workspace has none with that id."
 )
 BEING_PUBLISHED = non_retryable_error(
-    "conflict", None, "The post is being published just now. Try again when that has ended."
+    "conflict", None, "The post is being published. Try again when that has ended."
 )
 NOBODY_KNOWS = non_retryable_error(
     "conflict",
     None,
-    "Nobody knows whether the post was published. Look on the platform and record what you found.",
+    "It is unknown whether the post was published. Check the platform and record the result.",
 )
 STALE = non_retryable_error(
     "stale_version",
     "expected_version",
-    "expected_version: The post is at version 1, not 2: somebody else changed it.",
-    "The post is at version 1, not 2: somebody else changed it.",
+    "expected_version: The post is at version 1, not 2: it was changed in the meantime.",
+    "The post is at version 1, not 2: it was changed in the meantime.",
 )
 
 
@@ -234,8 +234,8 @@ CHANGES_REFUSED: list[tuple[dict[str, Any], int, dict[str, Any]]] = [
         non_retryable_error(
             "validation_error",
             "account_ids",
-            "account_ids: Account 2280 is there twice.",
-            "Account 2280 is there twice.",
+            "account_ids: Account 2280 is listed twice.",
+            "Account 2280 is listed twice.",
         ),
     ),
     (
@@ -341,7 +341,7 @@ async def test_a_patch_of_the_version_that_it_saw_is_made(acme: Tenant, plan: st
             non_retryable_error(
                 "conflict",
                 None,
-                "The post was published on a platform and cannot be changed any more.",
+                "The post was published on a platform and can no longer be changed.",
             ),
         ),
         (claimed(), BEING_PUBLISHED),

@@ -237,7 +237,7 @@ WRONG_BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"account_ids": [2**31]}, named("invalid_id", "account_ids[0]", ACCOUNT_ID)),
     (
         {"account_ids": [2280, 2280]},
-        named("validation_error", "account_ids", "Account 2280 is there twice."),
+        named("validation_error", "account_ids", "Account 2280 is listed twice."),
     ),
     (
         {"account_ids": [2280, 99]},

@@ -182,7 +182,7 @@ async def test_the_order_of_results_is_that_of_the_request(acme: Tenant) -> None
         (
             unknown(),
             "failed",
-            "The publisher went away before it reported what the platform answered.",
+            "The lease ended before the publisher reported the platform's response.",
         ),
     ],
     ids=lambda value: value.status if isinstance(value, DestinationState) else "",
