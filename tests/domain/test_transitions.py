@@ -47,7 +47,7 @@ def test_a_draft_and_a_submitted_one_are_those_of_the_factories() -> None:
     assert queued(LATER) == factories.queued(LATER)
 
 
-@pytest.mark.parametrize("name", ["draft", *NEVER_ATTEMPTED, "cancelled before it went out"])
+@pytest.mark.parametrize("name", ["draft", *NEVER_ATTEMPTED, "cancelled"])
 @pytest.mark.parametrize("due_at", [None, NOW, MUCH_LATER])
 def test_one_that_was_never_attempted_is_planned_for_any_time_and_its_claims_go_on(
     name: str, due_at: datetime | None
