@@ -39,7 +39,7 @@ from app.services.unit_of_work import WriteContext
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.db.core.test_database import only_on_postgresql
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 from tests.factories import (
     NOW,
     add_account,

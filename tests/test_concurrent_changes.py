@@ -26,7 +26,7 @@ from tests.db.repositories.event_rows import (
     seqs_per_page,
     stored_seqs,
 )
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 from tests.factories import NOW, add_account, add_workspace, no_quota
 from tests.servers import TIMEOUT_SECONDS
 from tests.services.feed_scenario import NO_POLLING

@@ -16,7 +16,7 @@ from app.domain.idempotency import (
     fingerprint,
     parse_client_key,
 )
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 
 
 @pytest.mark.parametrize("text", ["k", "a b", "ключ-1", "x" * 255, " k "])

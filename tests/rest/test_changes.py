@@ -16,7 +16,7 @@ from app.domain.times import format_instant
 from tests.clients import Tenant
 from tests.db.repositories.event_rows import append_test_events
 from tests.domain.destination_states import LATER, make_account, make_post
-from tests.domain.test_post_commands import COMMANDS, run_change
+from tests.domain.post_commands import POST_COMMANDS, run_change
 from tests.factories import NOW, add_account, add_post, queued
 from tests.rest.envelope import ordered_json, success_data
 from tests.rest.write_requests import send_json, uncached_data
@@ -37,7 +37,7 @@ def every_kind() -> Iterable[Event]:
     again = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
     evidence = Evidence(fence=2, counted=False, publication=again, reported_at=NOW)
     yield duplicate_event(POST, post.destinations[0], evidence)
-    yield from post_events(post, COMMANDS["delete"](post))
+    yield from post_events(post, POST_COMMANDS["delete"](post))
     yield from account_events(None, make_account(2))
     yield from account_events(
         make_account(2), make_account(2, token_refreshed_at=NOW, is_active=False)

@@ -15,7 +15,7 @@ from app.domain.events import FEED_START, ChangeFilter, Event, EventKind, FeedPo
 from app.domain.ids import PostId
 from app.services.posts import create_post
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 from tests.factories import NOW, add_post, add_workspace, no_quota
 from tests.services.feed_scenario import (
     NO_POLLING,

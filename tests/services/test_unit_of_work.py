@@ -16,7 +16,7 @@ from app.services.posts import change_post, create_post, delete_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import stored_seqs
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 from tests.factories import add_account, add_workspace, no_quota
 from tests.services.publishing_calls import write_context
 

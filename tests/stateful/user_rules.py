@@ -14,7 +14,7 @@ from app.domain.post_commands import Schedule
 from app.services import posts as service
 from app.services.retries import retry_one_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
-from tests.domain.test_post_commands import new_post_request
+from tests.domain.post_commands import new_post_request
 from tests.factories import no_quota
 from tests.stateful.machine import ACCOUNTS, Life, which
 
