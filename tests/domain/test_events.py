@@ -110,19 +110,18 @@ def test_events_of_new_post_have_all_its_fields(post: Post) -> None:
     assert as_text(apply_events({}, events)) == as_text(stored_values(post))
 
 
+def force_retry(post: Post) -> Post:
+    return retry_post(post, ACCOUNTS, account_ids=None, force=True, now=NOW)[0]
+
+
 @settings(max_examples=200)
 @given(post_strategy(), st.lists(post_commands(), min_size=1, max_size=4), st.booleans())
 def test_replaying_events_of_commands_yields_their_result(
     before: Post, commands: list[PostCommand], retry: bool
 ) -> None:
     replayed = stored_values(before)
-    results = [lambda post, command=command: command_result(command, post) for command in commands]
-    if retry:
-        results.append(
-            lambda post: retry_post(post, ACCOUNTS, account_ids=None, force=True, now=NOW)[0]
-        )
-    for run in results:
-        after = run(before)
+    for command in [*commands, force_retry] if retry else commands:
+        after = command_result(command, before)
         if isinstance(after, Post):
             replayed = apply_events(replayed, list(post_events(before, after)))
             before = after
