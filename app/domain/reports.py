@@ -51,7 +51,7 @@ def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
 def start_attempt(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     *,
     worker: str | None,
     blocking_reason: HealthReason | None,
@@ -60,13 +60,13 @@ def start_attempt(
 
     LeaseLost if the account is blocked; the destination fails for `blocking_reason` when the lease expires.
     """
-    require_lease(state, report_context.lease, report_context.now)
-    running = history.attempt_by_fence(report_context.lease.fence)
+    require_lease(state, context.lease, context.now)
+    running = history.attempt_by_fence(context.lease.fence)
     if running is not None:
         return Transition(state=state, receipt=Receipt.REPEATED), running
     if blocking_reason is not None:
         raise LeaseLost(f"This account cannot publish now. {blocking_message(blocking_reason)}")
-    after, attempt = _log_start(state, report_context, worker=worker)
+    after, attempt = _log_start(state, context, worker=worker)
     return Transition(state=after, attempts=(attempt,)), attempt
 
 
@@ -99,29 +99,29 @@ def expire_lease(state: DestinationState, history: History, now: datetime) -> Tr
 def report_published(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     publication: Publication,
 ) -> Transition:
     """Report a publication, with or without holding the lease; the first one of a destination counts."""
-    lease = report_context.lease
+    lease = context.lease
     if history.has_publication(lease.fence):
         return Transition(state=state, receipt=Receipt.REPEATED)
     if _holds_lease(state, lease) and state.started_at is None:
-        state, attempt = _log_start(state, report_context, worker=None)
+        state, attempt = _log_start(state, context, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, report_context)
-    log = [attempt.ended(Outcome.PUBLISHED, None, report_context.now)]
+        attempt = _running_or_late_attempt(history, context)
+    ended_attempts = [attempt.ended(Outcome.PUBLISHED, None, context.now)]
     if state.started_at is not None and not _holds_lease(state, lease):
-        log += superseded_attempts(state, history, report_context.now)
+        ended_attempts += superseded_attempts(state, history, context.now)
     return settle_published(
-        state, publication, fence=lease.fence, ended_attempts=log, now=report_context.now
+        state, publication, fence=lease.fence, ended_attempts=ended_attempts, now=context.now
     )
 
 
 def report_failed(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     failure: Failure,
     retry_decider: RetryDecider,
 ) -> Transition:
@@ -129,27 +129,25 @@ def report_failed(
 
     Conflict if the same lease has reported a publication, which is final.
     """
-    lease = report_context.lease
+    lease = context.lease
     if not _holds_lease(state, lease):
-        return _record_late_failure(state, history, report_context, Outcome.FAILED, failure)
+        return _record_late_failure(state, history, context, Outcome.FAILED, failure)
     if state.started_at is None:
-        state, attempt = _log_start(state, report_context, worker=None)
+        state, attempt = _log_start(state, context, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, report_context)
-    return settle_failed(state, history, attempt, failure, retry_decider, report_context.now)
+        attempt = _running_or_late_attempt(history, context)
+    return settle_failed(state, history, attempt, failure, retry_decider, context.now)
 
 
 def report_unknown(
-    state: DestinationState, history: History, report_context: ReportContext, failure: Failure
+    state: DestinationState, history: History, context: ReportContext, failure: Failure
 ) -> Transition:
     """Report an unknown outcome: no response came, so a verification precedes any retry."""
-    if not _holds_lease(state, report_context.lease):
-        return _record_late_failure(state, history, report_context, Outcome.UNKNOWN, failure)
+    if not _holds_lease(state, context.lease):
+        return _record_late_failure(state, history, context, Outcome.UNKNOWN, failure)
     if state.started_at is None:
         raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
-    return settle_unknown(
-        state, _running_or_late_attempt(history, report_context), failure, report_context.now
-    )
+    return settle_unknown(state, _running_or_late_attempt(history, context), failure, context.now)
 
 
 _LEASE_EXPIRED_FAILURE = Failure(
@@ -164,52 +162,50 @@ def _holds_lease(state: DestinationState, lease: Lease) -> bool:
 
 
 def _log_start(
-    state: DestinationState, report_context: ReportContext, *, worker: str | None
+    state: DestinationState, context: ReportContext, *, worker: str | None
 ) -> tuple[DestinationState, Attempt]:
-    after = started(state, report_context.now)
+    after = started(state, context.now)
     attempt = Attempt(
-        id=report_context.new_id(),
+        id=context.new_id(),
         kind=AttemptKind.REGULAR,
         number=after.attempts,
         fence=after.fence,
         attempt_key=None,
         worker=worker,
-        started_at=report_context.now,
+        started_at=context.now,
     )
     return after, attempt
 
 
-def _running_or_late_attempt(history: History, report_context: ReportContext) -> Attempt:
+def _running_or_late_attempt(history: History, context: ReportContext) -> Attempt:
     """Return the running attempt of a lease, or a late one: an attempt is ended only once."""
-    stored = history.attempt_by_fence(report_context.lease.fence)
+    stored = history.attempt_by_fence(context.lease.fence)
     if stored is not None and stored.outcome is Outcome.NONE:
         return stored
     return Attempt(
-        id=report_context.new_id(),
+        id=context.new_id(),
         kind=AttemptKind.LATE,
         number=None,
-        fence=report_context.lease.fence,
+        fence=context.lease.fence,
         attempt_key=None,
         worker=None if stored is None else stored.worker,
-        started_at=report_context.now if stored is None else stored.started_at,
+        started_at=context.now if stored is None else stored.started_at,
     )
 
 
 def _record_late_failure(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     outcome: Outcome,
     failure: Failure,
 ) -> Transition:
-    fence = report_context.lease.fence
+    fence = context.lease.fence
     if history.has_publication(fence):
         raise Conflict("This lease has already reported the post as published, which is final.")
     if history.attempt_by_fence(fence) is None:
         raise lease_lost_error()
     if history.has_report(fence, outcome):
         return Transition(state=state, receipt=Receipt.REPEATED)
-    late = _running_or_late_attempt(history, report_context).ended(
-        outcome, failure, report_context.now
-    )
+    late = _running_or_late_attempt(history, context).ended(outcome, failure, context.now)
     return Transition(state=state, receipt=Receipt.LATE, attempts=(late,))

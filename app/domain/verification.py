@@ -57,7 +57,7 @@ class ExternalAttempt:
 def report_verified(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     finding: VerificationFinding,
     publication: Publication | None,
     retry_decider: RetryDecider,
@@ -69,32 +69,32 @@ def report_verified(
     """
     if (finding is VerificationFinding.PUBLISHED) != (publication is not None):
         raise ValueError("a publication is required for, and only for, PUBLISHED")
-    holds_lease = state.verification_token == report_context.lease.token
-    is_expired = state.verifiable_at is None or state.verifiable_at <= report_context.now
+    holds_lease = state.verification_token == context.lease.token
+    is_expired = state.verifiable_at is None or state.verifiable_at <= context.now
     if publication is not None:
-        if history.has_publication(report_context.lease.fence):
+        if history.has_publication(context.lease.fence):
             return Transition(state=state, receipt=Receipt.REPEATED)
-        log = [] if holds_lease else superseded_attempts(state, history, report_context.now)
+        ended_attempts = [] if holds_lease else superseded_attempts(state, history, context.now)
         return settle_published(
             state,
             publication,
-            fence=report_context.lease.fence,
-            ended_attempts=log,
-            now=report_context.now,
+            fence=context.lease.fence,
+            ended_attempts=ended_attempts,
+            now=context.now,
         )
     if not holds_lease or is_expired:
         raise lease_lost_error()
     if finding is VerificationFinding.STILL_UNKNOWN:
         return Transition(
-            state=verification_inconclusive(state, report_context.now + VERIFICATION_RETRY_INTERVAL)
+            state=verification_inconclusive(state, context.now + VERIFICATION_RETRY_INTERVAL)
         )
     policy = retry_decider.policies.policy_for(history.platform, ErrorCategory.UNCLASSIFIED)
     is_exhausted = policy.is_exhausted(state.round_attempts) or _has_exceeded_max_age(
-        state, policy.max_age, report_context.now
+        state, policy.max_age, context.now
     )
     if is_exhausted:
-        return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, report_context.now))
-    return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, report_context.now))
+        return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, context.now))
+    return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, context.now))
 
 
 def reconcile(
@@ -137,30 +137,26 @@ def record_external_attempt(
         raise DestinationLeased(
             "Another publisher holds this destination. Try again when its lease has ended."
         )
-    if isinstance(external_attempt.details, Failure):
-        if state.status.is_final:
-            raise Conflict(
-                f"The destination is {_describe_status(state)}; a failure can no longer be recorded."
-            )
-        if any(a.started_at > external_attempt.started_at for a in history.attempts):
-            after, late = _log_external_attempt(state, external_attempt, new_id, is_late=True)
-            ended = late.ended(external_attempt.outcome, external_attempt.details, now)
-            return Transition(state=after, receipt=Receipt.LATE, attempts=(ended,))
-    is_late = state.status is DestinationStatus.PUBLISHED
+    details = external_attempt.details
+    superseded = superseded_attempts(state, history, now)
+    if isinstance(details, Publication):
+        is_late = state.status is DestinationStatus.PUBLISHED
+        after, attempt = _log_external_attempt(state, external_attempt, new_id, is_late=is_late)
+        ended = [*superseded, attempt.ended(Outcome.PUBLISHED, None, now)]
+        return settle_published(after, details, fence=after.fence, ended_attempts=ended, now=now)
+    if state.status.is_final:
+        status = "of unknown outcome" if state.outcome is Outcome.UNKNOWN else state.status
+        raise Conflict(f"The destination is {status}; a failure can no longer be recorded.")
+    is_late = any(a.started_at > external_attempt.started_at for a in history.attempts)
     after, attempt = _log_external_attempt(state, external_attempt, new_id, is_late=is_late)
-    log = superseded_attempts(state, history, now)
-    if isinstance(external_attempt.details, Publication):
-        log.append(attempt.ended(Outcome.PUBLISHED, None, now))
-        return settle_published(
-            after, external_attempt.details, fence=after.fence, ended_attempts=log, now=now
-        )
+    if is_late:
+        late = attempt.ended(external_attempt.outcome, details, now)
+        return Transition(state=after, receipt=Receipt.LATE, attempts=(late,))
     if external_attempt.outcome is Outcome.UNKNOWN:
-        transition = settle_unknown(after, attempt, external_attempt.details, now)
+        transition = settle_unknown(after, attempt, details, now)
     else:
-        transition = settle_failed(
-            after, history, attempt, external_attempt.details, retry_decider, now
-        )
-    return replace(transition, attempts=(*log, *transition.attempts))
+        transition = settle_failed(after, history, attempt, details, retry_decider, now)
+    return replace(transition, attempts=(*superseded, *transition.attempts))
 
 
 def _replay(
@@ -183,9 +179,12 @@ def _replay(
         )
     if history.has_publication(recorded_attempt.fence):
         return Transition(state=state, receipt=Receipt.REPEATED)
-    log = superseded_attempts(state, history, now)
     return settle_published(
-        state, external_attempt.details, fence=recorded_attempt.fence, ended_attempts=log, now=now
+        state,
+        external_attempt.details,
+        fence=recorded_attempt.fence,
+        ended_attempts=superseded_attempts(state, history, now),
+        now=now,
     )
 
 
@@ -194,10 +193,6 @@ _NOT_PUBLISHED_FAILURE = Failure(
     code=NOT_PUBLISHED,
     message="A check found that the post is not on the platform.",
 )
-
-
-def _describe_status(state: DestinationState) -> str:
-    return "of unknown outcome" if state.outcome is Outcome.UNKNOWN else str(state.status)
 
 
 def _has_exceeded_max_age(state: DestinationState, max_age: timedelta, now: datetime) -> bool:
