@@ -209,14 +209,14 @@ def is_overdue(
     lease_expires_at: datetime | None,
     now: datetime,
 ) -> bool:
-    """Return whether a claim is late by OVERDUE_AFTER, or the lease of a started attempt expired so long ago.
+    """Return whether OVERDUE_AFTER has passed since a claim was possible or a started lease expired.
 
-    A manual retry keeps the past due time, so the start of the round must be late, too.
+    A manual retry keeps the past due time, so the time also counts from the start of the round.
     """
-    latest = now - OVERDUE_AFTER
+    limit = now - OVERDUE_AFTER
     if claimable_at is not None:
-        return round_started_at is not None and max(claimable_at, round_started_at) <= latest
-    return started_at is not None and lease_expires_at is not None and lease_expires_at <= latest
+        return round_started_at is not None and max(claimable_at, round_started_at) <= limit
+    return started_at is not None and lease_expires_at is not None and lease_expires_at <= limit
 
 
 def poll_after(

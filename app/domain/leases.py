@@ -47,7 +47,7 @@ class Lease:
 
 
 class LeaseCodec:
-    """Encodes leases of one kind as signed tokens. No one else can create one, so a late one is trusted."""
+    """Encodes leases of one kind as signed tokens, so that even a late one can be trusted."""
 
     def __init__(self, secret: bytes, kind: LeaseKind) -> None:
         self._signer = Signer(secret, f"lease:{_VERSION}:{kind}:")

@@ -58,7 +58,8 @@ def start_attempt(
 ) -> tuple[Transition, Attempt]:
     """Log that a publisher will call the platform; a repeated call returns the same attempt.
 
-    LeaseLost if the account is blocked; the destination fails for `blocking_reason` when the lease expires.
+    `blocking_reason` is why the account cannot publish. It raises LeaseLost; when the lease has expired,
+    the destination fails for the same reason.
     """
     require_lease(state, context.lease, context.now)
     running = history.attempt_by_fence(context.lease.fence)
