@@ -10,7 +10,9 @@ from app.domain.errors import InvalidInput, PostResultsError
 E = TypeVar("E", bound=PostResultsError)
 
 
-def raised(error_type: type[E], function: Callable[..., object], *args: Any, **kwargs: Any) -> E:
+def expect_error(
+    error_type: type[E], function: Callable[..., object], *args: Any, **kwargs: Any
+) -> E:
     """Return the error that the call raises."""
     with pytest.raises(error_type) as caught:
         function(*args, **kwargs)
@@ -21,5 +23,5 @@ def input_error(
     function: Callable[..., object], *args: Any, **kwargs: Any
 ) -> tuple[str | None, str]:
     """Return argument and message of the InvalidInput that the call raises."""
-    error = raised(InvalidInput, function, *args, **kwargs)
+    error = expect_error(InvalidInput, function, *args, **kwargs)
     return error.argument, error.message

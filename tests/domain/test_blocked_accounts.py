@@ -17,7 +17,7 @@ from app.domain.errors import AccountNeedsReconnection
 from app.domain.posts import Post
 from tests.domain.attempt_histories import failed_state
 from tests.domain.destination_states import make_account, make_post
-from tests.domain.errors import raised
+from tests.domain.errors import expect_error
 from tests.factories import (
     NOW,
     being_verified,
@@ -116,7 +116,7 @@ def test_due_destination_on_usable_account_is_unchanged(
 
 @blocked
 def test_blocked_account_is_rejected_with_its_fix(account: Account, message: str) -> None:
-    error = raised(AccountNeedsReconnection, require_access, account, NOW)
+    error = expect_error(AccountNeedsReconnection, require_access, account, NOW)
     assert (error.message, error.argument) == (message, "accountId")
 
 

@@ -11,7 +11,7 @@ from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.errors import BadCursor
 from app.domain.ids import WorkspaceId
 from app.domain.times import FIRST_YEAR, LAST_YEAR, truncate_to_ms
-from tests.domain.errors import raised
+from tests.domain.errors import expect_error
 
 WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 SCOPE = "posts:created_at:desc"
@@ -49,8 +49,8 @@ def test_position_is_decoded(position: KeysetPosition) -> None:
 def test_cursor_of_another_list_workspace_or_secret_is_rejected(
     codec: CursorCodec, position: KeysetPosition
 ) -> None:
-    raised(BadCursor, codec.decode, CODEC.encode(position), "after")
-    raised(BadCursor, CODEC.decode, codec.encode(position), "after")
+    expect_error(BadCursor, codec.decode, CODEC.encode(position), "after")
+    expect_error(BadCursor, CODEC.decode, codec.encode(position), "after")
 
 
 @given(st.text())
@@ -58,7 +58,7 @@ def test_cursor_of_another_list_workspace_or_secret_is_rejected(
 @example("\ud800")
 @example("a" * 100_000)
 def test_any_other_text_is_rejected(text: str) -> None:
-    error = raised(BadCursor, CODEC.decode, text, "after")
+    error = expect_error(BadCursor, CODEC.decode, text, "after")
     assert error.argument == "after"
     assert error.message == (
         "after is not a cursor of this list in this order."

@@ -59,7 +59,9 @@ def record(
     )
 
 
-def recorded(state: DestinationState, history: History, attempt: ExternalAttempt) -> Transition:
+def record_transition(
+    state: DestinationState, history: History, attempt: ExternalAttempt
+) -> Transition:
     transition = record(state, history, attempt)
     assert isinstance(transition, Transition)
     return transition
@@ -82,7 +84,7 @@ def stored_attempt(
     )
 
 
-def counted(state: DestinationState) -> DestinationState:
+def count_attempt(state: DestinationState) -> DestinationState:
     return replace(
         state,
         fence=state.fence + 1,
@@ -102,7 +104,7 @@ def test_publication_is_recorded_unless_destination_is_leased(name: str) -> None
         is_first = name not in PUBLISHED
         own = stored_attempt(state, Outcome.PUBLISHED, None, is_late=not is_first)
         assert result == Transition(
-            state=published_state(counted(state), PUBLICATION, AFTER_LEASE)
+            state=published_state(count_attempt(state), PUBLICATION, AFTER_LEASE)
             if is_first
             else replace(state, fence=state.fence + 1),
             receipt=Receipt.RECORDED if is_first else Receipt.DUPLICATE,
@@ -128,7 +130,7 @@ def test_failure_is_recorded_unless_destination_is_final_or_leased(
         message = f"The destination is {status}; a failure can no longer be recorded."
         assert result == ("conflict", message)
     else:
-        before = counted(state)
+        before = count_attempt(state)
         failures = 1 + history.count_failures_since(state.round_started_at)
         retry_at = AFTER_LEASE + 15 * 2 ** (failures - 1) * SECOND
         ended = ended_as_superseded(history, AFTER_LEASE)
@@ -164,9 +166,9 @@ def test_attempt_key_is_recorded_once(name: str, details: Publication | Failure)
 
 
 def test_another_attempt_key_is_another_attempt() -> None:
-    first = recorded(ALL_STATES["queued"], NO_HISTORY, external_attempt(TIMEOUT, "a"))
+    first = record_transition(ALL_STATES["queued"], NO_HISTORY, external_attempt(TIMEOUT, "a"))
     history = History("x", first.attempts, [])
-    second = recorded(first.state, history, external_attempt(PUBLICATION, "b"))
+    second = record_transition(first.state, history, external_attempt(PUBLICATION, "b"))
     assert (second.state.attempts, second.state.fence) == (2, 2)
     assert [attempt.number for attempt in (*first.attempts, *second.attempts)] == [1, 2]
 
@@ -174,7 +176,7 @@ def test_another_attempt_key_is_another_attempt() -> None:
 def test_attempt_never_ends_before_its_start() -> None:
     start = AFTER_LEASE + timedelta(minutes=1)
     ahead = replace(external_attempt(PUBLICATION), started_at=start)
-    transition = recorded(ALL_STATES["queued"], NO_HISTORY, ahead)
+    transition = record_transition(ALL_STATES["queued"], NO_HISTORY, ahead)
     assert [attempt.finished_at for attempt in transition.attempts] == [start]
 
 
@@ -199,7 +201,7 @@ def test_unknown_outcome_is_verified_before_retry() -> None:
     failure = replace(TIMEOUT, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN")
     attempt = replace(external_attempt(TIMEOUT), outcome=Outcome.UNKNOWN)
     assert record(state, make_history(state), attempt) == Transition(
-        state=unknown(counted(state), failure, AFTER_LEASE),
+        state=unknown(count_attempt(state), failure, AFTER_LEASE),
         attempts=(stored_attempt(state, Outcome.UNKNOWN, failure),),
     )
 
@@ -207,11 +209,11 @@ def test_unknown_outcome_is_verified_before_retry() -> None:
 def test_publication_resolves_unknown_outcome_of_same_attempt_key() -> None:
     state, history = ALL_STATES["retry scheduled"], make_history(ALL_STATES["retry scheduled"])
     attempt = replace(external_attempt(TIMEOUT), outcome=Outcome.UNKNOWN)
-    first = recorded(state, history, attempt)
+    first = record_transition(state, history, attempt)
     history = replace(history, attempts=[*history.attempts, *first.attempts])
     evidence = new_evidence(first.state.fence, counted=True, reported_at=AFTER_LEASE)
 
-    second = recorded(first.state, history, external_attempt(PUBLICATION))
+    second = record_transition(first.state, history, external_attempt(PUBLICATION))
 
     assert second == Transition(
         state=published_state(first.state, PUBLICATION, AFTER_LEASE), evidence=evidence

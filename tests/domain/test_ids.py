@@ -19,7 +19,7 @@ from app.domain.ids import (
     parse_account_id,
     parse_uuid,
 )
-from tests.domain.errors import raised
+from tests.domain.errors import expect_error
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 UUID_MESSAGE = (
@@ -40,7 +40,7 @@ def encode_base64(text: str) -> str:
 
 
 def id_error(function: Callable[..., object], *args: object) -> tuple[str | None, str]:
-    error = raised(InvalidId, function, *args)
+    error = expect_error(InvalidId, function, *args)
     return error.argument, error.message
 
 
@@ -70,7 +70,7 @@ def test_any_other_form_of_uuid_is_rejected(text: str) -> None:
 
 @given(st.text())
 def test_any_text_but_a_uuid_is_rejected(text: str) -> None:
-    raised(InvalidId, parse_uuid, text)
+    expect_error(InvalidId, parse_uuid, text)
 
 
 @given(ACCOUNT_IDS)
@@ -179,4 +179,4 @@ def test_node_id_with_changed_character_is_another_node_or_rejected(
 
 @given(st.text())
 def test_any_text_but_a_node_id_is_rejected(text: str) -> None:
-    raised(InvalidId, decode_node_id, text, "id")
+    expect_error(InvalidId, decode_node_id, text, "id")

@@ -41,7 +41,7 @@ from tests.domain.destination_states import (
     SUBMITTED,
     UNKNOWN,
 )
-from tests.domain.errors import raised
+from tests.domain.errors import expect_error
 from tests.factories import NOW
 
 all_states = pytest.mark.parametrize("name", ALL_STATES)
@@ -117,7 +117,7 @@ def test_attempt_on_blocked_account_does_not_start(name: str) -> None:
 def test_lease_of_another_claim_is_lost(name: str, fence: int) -> None:
     state, other = ALL_STATES[name], make_lease(fence)
     assert start(state, other)[0] == release(state, other) == LEASE_LOST
-    raised(LeaseLost, require_lease, state, other, DURING_LEASE)
+    expect_error(LeaseLost, require_lease, state, other, DURING_LEASE)
 
 
 @all_states
@@ -126,8 +126,8 @@ def test_lease_is_required_until_its_expiry(name: str) -> None:
     if name in LEASED:
         require_lease(state, current_lease(state), DURING_LEASE)
     else:
-        raised(LeaseLost, require_lease, state, current_lease(state), DURING_LEASE)
-    raised(LeaseLost, require_lease, state, current_lease(state), AFTER_LEASE)
+        expect_error(LeaseLost, require_lease, state, current_lease(state), DURING_LEASE)
+    expect_error(LeaseLost, require_lease, state, current_lease(state), AFTER_LEASE)
 
 
 @pytest.mark.parametrize("name", LEASED)

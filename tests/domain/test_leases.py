@@ -19,7 +19,7 @@ from app.domain.leases import (
     parse_platforms,
     parse_wait_duration,
 )
-from tests.domain.errors import input_error, raised
+from tests.domain.errors import expect_error, input_error
 
 CODEC = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 LEASES = st.builds(
@@ -48,8 +48,8 @@ def test_lease_is_decoded(lease: Lease) -> None:
 )
 @given(lease=LEASES)
 def test_lease_of_another_kind_or_secret_is_rejected(other: LeaseCodec, lease: Lease) -> None:
-    raised(InvalidInput, CODEC.decode, other.encode(lease), "leaseToken")
-    raised(InvalidInput, other.decode, CODEC.encode(lease), "leaseToken")
+    expect_error(InvalidInput, CODEC.decode, other.encode(lease), "leaseToken")
+    expect_error(InvalidInput, other.decode, CODEC.encode(lease), "leaseToken")
 
 
 @given(st.text())

@@ -26,7 +26,7 @@ from tests.domain.destination_states import (
     make_post,
     post_strategy,
 )
-from tests.domain.errors import input_error, raised
+from tests.domain.errors import expect_error, input_error
 from tests.factories import NOW
 
 ACCOUNT_STATES = {
@@ -107,7 +107,9 @@ def test_only_chosen_destinations_are_retried() -> None:
 
 def test_imported_post_is_not_retried() -> None:
     imported = make_post([FAILED_STATE], imported_at=NOW)
-    error = raised(Conflict, retry_post, imported, ACCOUNTS, account_ids=None, force=True, now=NOW)
+    error = expect_error(
+        Conflict, retry_post, imported, ACCOUNTS, account_ids=None, force=True, now=NOW
+    )
     assert error.message == "The post was imported: retry it in the service that publishes it."
 
 

@@ -52,20 +52,22 @@ from tests.domain.post_commands import (
 from tests.factories import NOW, draft, failed, queued
 
 
-def conflict(message: str) -> CommandError:
+def conflict_error(message: str) -> CommandError:
     return ErrorCode.CONFLICT, None, message
 
 
-def invalid(argument: str, message: str) -> CommandError:
+def validation_error(argument: str, message: str) -> CommandError:
     return ErrorCode.VALIDATION_ERROR, argument, message
 
 
-def past_time(message: str) -> CommandError:
+def past_time_error(message: str) -> CommandError:
     return ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", message
 
 
-NOT_FUTURE = past_time("The time is not in the future.")
-NO_ACCOUNT = invalid("accountIds", "A post that is not a draft needs at least one account.")
+NOT_FUTURE = past_time_error("The time is not in the future.")
+NO_ACCOUNT = validation_error(
+    "accountIds", "A post that is not a draft needs at least one account."
+)
 
 
 @dataclass(frozen=True)
@@ -85,28 +87,30 @@ class ExpectedResults:
         self, command: str, status: PostStatus
     ) -> CommandError | None:
         if command == "schedule":
-            return conflict(f"Only a draft can be scheduled; this post is {status}.")
+            return conflict_error(f"Only a draft can be scheduled; this post is {status}.")
         if command == "delete" and self.has(PUBLISHED):
             message = "The post was published on a platform and cannot be deleted here."
             return ErrorCode.POST_ALREADY_PUBLISHED, None, message
         if command not in {"cancel", "delete"} and self.has(PUBLISHED):
-            return conflict("The post was published on a platform and can no longer be changed.")
+            return conflict_error(
+                "The post was published on a platform and can no longer be changed."
+            )
         if self.has(PUBLISHING):
-            return conflict("The post is being published. Try again when that has ended.")
+            return conflict_error("The post is being published. Try again when that has ended.")
         if self.has(UNKNOWN):
-            return conflict(
+            return conflict_error(
                 "It is unknown whether the post was published."
                 " Check the platform and record the result."
             )
         match command:
             case "cancel" if self.was_attempted and not self.has(QUEUED):
-                return conflict(f"Nothing of the post is waiting; it is {status}.")
+                return conflict_error(f"Nothing of the post is waiting; it is {status}.")
             case "change time" | "publish immediately" if self.was_attempted:
-                return conflict(
+                return conflict_error(
                     "The post was already attempted, so its time can no longer be changed."
                 )
             case "replace first account" if SUBMITTED[self.names[0]].attempts:
-                return conflict(
+                return conflict_error(
                     "The post was attempted on account 1, which can no longer be removed."
                 )
         return None
@@ -204,7 +208,7 @@ def test_every_command_on_draft(command: str) -> None:
     before = make_post([draft(), draft()])
     result = command_result(POST_COMMANDS[command], before)
     if command == "cancel":
-        assert result == conflict(
+        assert result == conflict_error(
             "The post is already a draft, so nothing of it will be published."
         )
         return
@@ -280,7 +284,7 @@ def test_imported_post_can_only_be_deleted(command: str) -> None:
                 expected = replace(expected, imported_at=CREATED_AT)
             assert result == expected
         else:
-            assert result == conflict(
+            assert result == conflict_error(
                 "The post was imported: change it in the service that publishes it."
             )
 
@@ -320,15 +324,15 @@ INVALID_NEW_POSTS: Mapping[str, tuple[Mapping[str, object], CommandError]] = {
     "no account": ({"account_ids": []}, NO_ACCOUNT),
     "duplicate account": (
         {"account_ids": [3, 1, 3]},
-        invalid("accountIds", "Account 3 is listed twice."),
+        validation_error("accountIds", "Account 3 is listed twice."),
     ),
     "unknown account": (
         {"account_ids": [1, 77]},
-        invalid("accountIds", "There is no account 77 in this workspace."),
+        validation_error("accountIds", "There is no account 77 in this workspace."),
     ),
     "too many accounts": (
         {"account_ids": range(1, MAX_DESTINATIONS + 2)},
-        invalid("accountIds", "There are 501 accounts; at most 500 are allowed."),
+        validation_error("accountIds", "There are 501 accounts; at most 500 are allowed."),
     ),
     "present time": ({"scheduled_for": NOW}, NOT_FUTURE),
     "past time of a draft": ({"scheduled_for": NOW - MINUTE, "is_draft": True}, NOT_FUTURE),
@@ -351,23 +355,27 @@ INVALID_ARGUMENTS: Mapping[str, tuple[Post, PostCommand, CommandError]] = {
     "schedule at a time and immediately": (
         UNTIMED_DRAFT,
         lambda post: run_schedule(post, LATER, publish_now=True),
-        invalid("scheduledFor", "Pass either scheduledFor or publishNow, not both."),
+        validation_error("scheduledFor", "Pass either scheduledFor or publishNow, not both."),
     ),
     "schedule without a time": (
         UNTIMED_DRAFT,
         run_schedule,
-        invalid("scheduledFor", "The draft has no time yet: pass scheduledFor or publishNow."),
+        validation_error(
+            "scheduledFor", "The draft has no time yet: pass scheduledFor or publishNow."
+        ),
     ),
     "schedule at the present": (PAST_DRAFT, lambda post: run_schedule(post, NOW), NOT_FUTURE),
     "schedule at the draft's past time": (
         PAST_DRAFT,
         run_schedule,
-        past_time("The draft's own time has passed: pass another scheduledFor, or publishNow."),
+        past_time_error(
+            "The draft's own time has passed: pass another scheduledFor, or publishNow."
+        ),
     ),
     "schedule without an account": (
         make_post([]),
         run_schedule,
-        invalid("accountIds", "The draft has no account: pass accountIds."),
+        validation_error("accountIds", "The draft has no account: pass accountIds."),
     ),
     "change to no account": (SCHEDULED, lambda post: run_change(post, []), NO_ACCOUNT),
     "change to the present": (

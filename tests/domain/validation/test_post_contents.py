@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import ContentTooLong, InvalidTimezone
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
-from tests.domain.errors import input_error, raised
+from tests.domain.errors import expect_error, input_error
 
 LONG = 100_000
 
@@ -129,7 +129,7 @@ def test_invalid_platform_name_is_rejected(platform: str) -> None:
     ],
 )
 def test_too_long_content_has_its_own_code(fields: dict[str, object], argument: str) -> None:
-    assert raised(ContentTooLong, check, **fields).argument == argument
+    assert expect_error(ContentTooLong, check, **fields).argument == argument
 
 
 @pytest.mark.parametrize("reference", [None, "r", "x" * 200, " "])
@@ -156,5 +156,5 @@ def test_iana_timezone_is_accepted(timezone: str | None) -> None:
     ],
 )
 def test_other_timezone_is_rejected(timezone: str) -> None:
-    error = raised(InvalidTimezone, check_timezone, timezone)
+    error = expect_error(InvalidTimezone, check_timezone, timezone)
     assert (error.argument, error.message) == ("timezone", "There is no such time zone.")
