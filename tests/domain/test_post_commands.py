@@ -264,6 +264,12 @@ def test_change_to_same_values_returns_same_post(before: Post) -> None:
         assert result is before
 
 
+@pytest.mark.parametrize(("stored", "changed"), [(None, "UTC"), ("UTC", None)])
+def test_default_timezone_equals_none(stored: str | None, changed: str | None) -> None:
+    before = make_post([draft()], timezone=stored)
+    assert run_change(before, timezone=changed) is before
+
+
 @pytest.mark.parametrize(("stored", "changed"), [({"n": 1}, {"n": True}), ({"n": 0}, {"n": False})])
 def test_json_that_only_python_considers_equal_is_a_change(stored: object, changed: object) -> None:
     before = make_post([draft()], platform_content={"x": {"settings": stored}})

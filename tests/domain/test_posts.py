@@ -108,6 +108,13 @@ def test_search_text_does_not_depend_on_order_of_platforms(
     assert search_text(content, platform_content).startswith(fold_for_search(content))
 
 
+def test_platform_content_overrides_content_unless_empty() -> None:
+    platform_content = {"x": {"content": "Own"}, "y": {"content": ""}, "z": {"settings": {}}}
+    post = make_post([], content="Common", platform_content=platform_content)
+    texts = [post.content_for_platform(platform) for platform in ("x", "y", "z", "linkedin")]
+    assert texts == ["Own", "Common", "Common", "Common"]
+
+
 @pytest.mark.parametrize("name", ALL_STATES)
 def test_changed_destination_state_updates_destination_and_post(name: str) -> None:
     before = make_post([queued(), ALL_STATES["queued"]], scheduled_for=LATER)
