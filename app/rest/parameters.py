@@ -15,9 +15,8 @@ from starlette.requests import Request
 from app.domain.errors import InvalidInput
 from app.domain.events import EventKind
 from app.domain.ids import parse_account_id, parse_uuid
-from app.domain.times import Period
 from app.domain.posts import STATUS_BY_NAME
-from app.domain.times import format_instant, parse_instant
+from app.domain.times import Period, format_instant, parse_instant
 from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
 from app.http.query_string import read_query_string

@@ -386,9 +386,7 @@ async def test_too_many_posts_or_none_are_refused_at_once(
 
 
 IN_FLIGHT = "The post is being published. Try again when that has ended."
-UNKNOWN = (
-    "It is unknown whether the post was published. Check the platform and record the result."
-)
+UNKNOWN = "It is unknown whether the post was published. Check the platform and record the result."
 PUBLISHED = "The post was published on a platform and can no longer be changed."
 ATTEMPTED = "The post was already attempted, so its time can no longer be changed."
 
@@ -434,7 +432,13 @@ ATTEMPTED = "The post was already attempted, so its time can no longer be change
             "CONFLICT",
             "Nothing of the post is waiting; it is failed.",
         ),
-        (draft(), CANCEL, {}, "CONFLICT", "The post is already a draft, so nothing of it will be published."),
+        (
+            draft(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "The post is already a draft, so nothing of it will be published.",
+        ),
         (started(), DELETE, {}, "CONFLICT", IN_FLIGHT),
         (unknown(), DELETE, {}, "CONFLICT", UNKNOWN),
         (
