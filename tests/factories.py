@@ -473,7 +473,7 @@ def unknown(
     lost = failed(
         due_at=due_at,
         attempts=attempts,
-        error="The publisher went away before it reported what the platform answered.",
+        error="The lease ended before the publisher reported the platform's response.",
         category=ErrorCategory.UNCLASSIFIED,
         code="OUTCOME_UNKNOWN",
         settled_at=settled_at,

@@ -39,7 +39,7 @@ from app.services.unit_of_work import WriteContext
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.db.core.test_database import only_on_postgresql
-from tests.domain.test_post_commands import wanted
+from tests.domain.post_commands import new_post_request
 from tests.factories import (
     NOW,
     add_account,
@@ -163,7 +163,7 @@ async def test_a_hundred_calls_with_one_key_at_two_servers_have_one_effect(
 
 
 async def create_once(database: Database, workspace: WorkspaceId) -> UUID:
-    draft = wanted(is_draft=True, account_ids=[])
+    draft = new_post_request(is_draft=True, account_ids=[])
     key = parse_client_key("once", "idempotencyKey")
     return (
         await create_post(
@@ -402,7 +402,7 @@ async def write_everything(
         own = await create_post(
             database,
             at,
-            wanted(account_ids=[1, 2, 3][: 1 + number % 3]),
+            new_post_request(account_ids=[1, 2, 3][: 1 + number % 3]),
             parse_client_key(f"{number}-{turn}", "idempotencyKey"),
             check_quota=no_quota,
             new_id=uuid4,

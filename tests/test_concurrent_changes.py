@@ -26,7 +26,7 @@ from tests.db.repositories.event_rows import (
     seqs_per_page,
     stored_seqs,
 )
-from tests.domain.test_post_commands import wanted
+from tests.domain.post_commands import new_post_request
 from tests.factories import NOW, add_account, add_workspace, no_quota
 from tests.servers import TIMEOUT_SECONDS
 from tests.services.feed_scenario import NO_POLLING
@@ -47,7 +47,7 @@ async def write_much(database: Database, workspace: WorkspaceId, number: int) ->
         post = await create_post(
             database,
             on,
-            wanted(account_ids=[1, 2, 3][: (number + turn) % 3 + 1]),
+            new_post_request(account_ids=[1, 2, 3][: (number + turn) % 3 + 1]),
             None,
             check_quota=no_quota,
             new_id=uuid4,

@@ -1,1 +1,1 @@
-"""The rules of the house, pure: standard library only; the clock and randomness are arguments."""
+"""Pure domain model and rules: standard library only; clock, ids and randomness are arguments."""

@@ -1,35 +1,30 @@
-"""What people do with an account: connect, change, disconnect and reconnect it. Not what its posts do.
+"""Commands on an account: connect, change, disconnect and reconnect it.
 
-Each is an account in, an account out, or a refusal after which nothing has changed. Where nothing is new,
-the account that comes out is the one that went in. Arguments are named as in GraphQL.
+Each command returns the account after it, which is the same object if nothing changes, or raises an
+error. Errors name arguments as in GraphQL. Effects on posts are in `blocked_accounts`.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 
-from app.domain.accounts import Account
+from app.domain.accounts import Account, check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
-from app.domain.posts import MAX_NAME_LENGTH
-from app.domain.validation.text import check_text, check_url
+from app.domain.validation.text import MAX_NAME_LENGTH, check_text, check_url
 
-MAX_PLATFORM_LENGTH = 50
-
-_PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TEXT_ARGUMENTS = {
     "account_name": "accountName",
     "display_name": "displayName",
     "platform_user_id": "platformUserId",
     "platform_username": "platformUsername",
 }
-"""The texts of an account, and what callers call them."""
+"""GraphQL argument of each text field of an account."""
 
 
 class AccountChanges(TypedDict, total=False):
-    """What somebody wants changed of an account; what has no key stays."""
+    """Requested changes to an account; absent keys leave fields unchanged."""
 
     account_name: str | None
     display_name: str | None
@@ -40,42 +35,30 @@ class AccountChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewConnection:
-    """An account of a platform to which somebody has been given access."""
+    """A platform account to which a user has granted access."""
 
     platform: str
     account_name: str | None
     display_name: str | None
     platform_user_id: str | None
-    """The platform's own id of the account; with it, the account is known again."""
+    """The platform's own id of the account, by which connecting again finds the same account."""
     platform_username: str | None
     avatar_url: str | None
     token_expires_at: datetime | None
-    """When the access ends; None if never, or if nobody knows."""
-
-
-def check_platform(name: str, argument: str) -> None:
-    """InvalidInput for a name that no account's platform can have."""
-    check_text(name, argument, max_length=MAX_PLATFORM_LENGTH)
-    if not _PLATFORM.fullmatch(name):
-        raise InvalidInput(
-            f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",
-            argument=argument,
-        )
+    """When the access expires; None if never or unknown."""
 
 
 def check_connection(new_connection: NewConnection) -> None:
-    """Refuse what cannot be right, whatever accounts there are and whatever the time."""
+    """InvalidInput for a connection that is invalid independent of stored accounts and time."""
     check_platform(new_connection.platform, "platform")
-    _check_texts(
-        {field.name: getattr(new_connection, field.name) for field in fields(new_connection)}
-    )
+    _check_texts(asdict(new_connection))
 
 
 def connect(new_connection: NewConnection, account_id: AccountId, now: datetime) -> Account:
-    """A new account, checked before."""
+    """Create an account from a connection that `check_connection` has accepted."""
     return Account(
         id=account_id,
-        **{field.name: getattr(new_connection, field.name) for field in fields(new_connection)},
+        **asdict(new_connection),
         is_active=True,
         needs_reconnection_since=None,
         token_refreshed_at=now,
@@ -86,18 +69,18 @@ def connect(new_connection: NewConnection, account_id: AccountId, now: datetime)
 
 
 def connect_existing(account: Account, new_connection: NewConnection, now: datetime) -> Account:
-    """The account that was known, with its new access and names; a name that is not told stays."""
-    told = {
-        name: getattr(new_connection, name)
-        for name in (*_TEXT_ARGUMENTS, "avatar_url")
-        if getattr(new_connection, name) is not None
+    """Renew the access of an existing account and update the names that the connection has."""
+    names = {
+        name: value
+        for name, value in asdict(new_connection).items()
+        if name in (*_TEXT_ARGUMENTS, "avatar_url") and value is not None
     }
-    access = reconnected(account, new_connection.token_expires_at, now)
-    return _touch_if_changed(account, replace(access, **told), now)
+    with_access = reconnected(account, new_connection.token_expires_at, now)
+    return _touch_if_changed(account, replace(with_access, **names), now)
 
 
 def reconnected(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
-    """The account with a new access; the end of the old one says nothing about this one's."""
+    """Replace the access of an account, including its expiry."""
     connected = replace(
         account,
         is_active=True,
@@ -110,7 +93,7 @@ def reconnected(account: Account, token_expires_at: datetime | None, now: dateti
 
 
 def change_account(account: Account, changes: AccountChanges, now: datetime) -> Account:
-    """The account with some of it changed; an access that ends later than before was renewed."""
+    """Change some fields of an account. A later expiry of its token counts as a refresh of it."""
     _check_texts(changes)
     changed = replace(account, **changes)
     before, after = account.token_expires_at, changed.token_expires_at
@@ -120,16 +103,16 @@ def change_account(account: Account, changes: AccountChanges, now: datetime) -> 
 
 
 def disconnect(account: Account, now: datetime) -> Account:
-    """The account as one that nothing goes out on, until somebody connects it again."""
+    """Stop publishing on the account until it is connected again."""
     return _touch_if_changed(account, replace(account, is_active=False), now)
 
 
 def mark_needs_reconnection(
     account: Account, attempt_started_at: datetime, now: datetime
 ) -> Account:
-    """The platform refused it: until somebody reconnects it, nothing is posted on it.
+    """Stop publishing on an account that the platform rejected, until it is reconnected.
 
-    The same account if somebody has since the attempt began: what was refused was the old access.
+    An account connected after the attempt started stays unchanged: the old access was rejected.
     """
     if account.needs_reconnection_since is not None or account.connected_at > attempt_started_at:
         return account

@@ -1,15 +1,23 @@
-"""An account; whether it can post and what is wrong with it, from its own row and its recent outcomes."""
+"""Accounts: whether one can post, and its health judged from its row and recent outcomes."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
+from app.domain.validation.text import check_text
+
+MAX_PLATFORM_LENGTH = 50
+"""Code points of a platform name."""
 
 TOKEN_EXPIRY_WARNING_PERIOD = timedelta(days=7)
 ACTIVITY_WINDOW = timedelta(days=7)
 PERMANENT_FAILURE_WARNING_THRESHOLD = 3
-"""So many within the activity window are a warning."""
+"""Failures within the activity window from which the health is a warning."""
+
+_PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class ReadinessStatus(StrEnum):
@@ -50,7 +58,7 @@ _BLOCKING_REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Everything that is kept of an account; no credentials."""
+    """An account on a platform, without its credentials."""
 
     id: AccountId
     platform: str
@@ -77,7 +85,7 @@ class Account:
 
     @property
     def name(self) -> str:
-        """What people are shown."""
+        """Display name."""
         return display_label(
             self.account_name, self.display_name, self.platform_username, self.id, self.platform
         )
@@ -85,7 +93,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What the account's own row says about its access to the platform."""
+    """Access of an account to its platform, as stored in the account's row."""
 
     is_active: bool
     needs_reconnection_since: datetime | None
@@ -103,7 +111,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Can the account post now? Knows the row alone, so a list of accounts stays one query."""
+    """Whether an account can post now, judged by its row alone so that a list needs one query."""
 
     status: ReadinessStatus
     can_post: bool
@@ -112,11 +120,21 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The verdict over row and outcomes: broken ⇔ cannot post, healthy ⇔ no reasons."""
+    """Health judged by row and outcomes: broken ⇔ cannot post, healthy ⇔ no reasons."""
 
     status: HealthStatus
     can_post: bool
     reasons: tuple[HealthReason, ...]
+
+
+def check_platform(name: str, argument: str) -> None:
+    """InvalidInput unless the name is a valid platform name."""
+    check_text(name, argument, max_length=MAX_PLATFORM_LENGTH)
+    if not _PLATFORM.fullmatch(name):
+        raise InvalidInput(
+            f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",
+            argument=argument,
+        )
 
 
 def display_label(
@@ -126,28 +144,28 @@ def display_label(
     account_id: int,
     platform: str,
 ) -> str:
-    """The best name there is, so that a list never shows an account without one."""
+    """Return the best available name, so that a list never shows an account without one."""
     return account_name or display_name or platform_username or fallback_label(account_id, platform)
 
 
 def fallback_label(account_id: int, platform: str) -> str:
-    """What an account is called of which only the number is known."""
+    """Return the display name of an account that has no names."""
     return f"{platform} account {account_id}"
 
 
 def blocking_reason(connection: Connection, now: datetime) -> HealthReason | None:
-    """The first thing that stops the account from posting, or none."""
+    """Return the first reason that stops the account from posting; None if it can post."""
     reasons = _connection_reasons(connection, now)
     return next((reason for reason in reasons if reason in _BLOCKING_REASONS), None)
 
 
 def blocking_message(reason: HealthReason) -> str:
-    """What somebody can do about a reason that stops an account from posting, as a sentence."""
+    """Return the problem and its fix, as sentences for a person."""
     return _BLOCKING_REASONS[reason][1]
 
 
 def readiness(connection: Connection, now: datetime) -> Readiness:
-    """Whether the account can post, and what to do if not."""
+    """Judge whether the account can post, and say how to fix it if not."""
     reason = blocking_reason(connection, now)
     if reason is None:
         return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
@@ -156,7 +174,7 @@ def readiness(connection: Connection, now: datetime) -> Readiness:
 
 
 def health(connection: Connection, *, permanent_failures: int, now: datetime) -> Health:
-    """Judge an account; `permanent_failures` counts those of the last seven days."""
+    """Judge an account. `permanent_failures` counts those within the activity window."""
     reasons = _connection_reasons(connection, now)
     if permanent_failures >= PERMANENT_FAILURE_WARNING_THRESHOLD:
         reasons.append(HealthReason.RECENT_PERMANENT_FAILURES)
@@ -169,10 +187,10 @@ def health(connection: Connection, *, permanent_failures: int, now: datetime) ->
 
 
 def _connection_reasons(connection: Connection, now: datetime) -> list[HealthReason]:
-    found = {
+    applies_by_reason = {
         HealthReason.ACCOUNT_INACTIVE: not connection.is_active,
         HealthReason.NEEDS_RECONNECTION: connection.needs_reconnection_since is not None,
         HealthReason.TOKEN_EXPIRED: connection.token_expired(now),
         HealthReason.TOKEN_EXPIRING_SOON: connection.token_expiring_soon(now),
     }
-    return [reason for reason, holds in found.items() if holds]
+    return [reason for reason, applies in applies_by_reason.items() if applies]

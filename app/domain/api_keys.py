@@ -1,4 +1,4 @@
-"""API keys: how one is made, recognised, hashed and judged, and what its scopes allow. No storage."""
+"""API keys: creation, format, digest, validity and scopes."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ _DISPLAYED_SECRET_LENGTH = 4
 
 
 class Scope(StrEnum):
-    """What a key may do. `publish:all` reaches over all workspaces and is made on the server only."""
+    """What a key may do. `publish:all` covers all workspaces; only the server's command creates it."""
 
     READ = "read"
     WRITE = "write"
@@ -27,7 +27,7 @@ DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key as it is shown to a person, once; only `digest` and `shown_prefix` are stored."""
+    """A key as displayed to a person, once. Only `digest` and `shown_prefix` are stored."""
 
     token: str
     digest: bytes
@@ -35,26 +35,26 @@ class NewApiKey:
 
 
 def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
-    """A new key: the prefix and 32 lower-case hex digits out of 16 random bytes."""
+    """Create a key: the prefix and 32 lower-case hex digits from 16 random bytes."""
     return key_from_token(prefix + random_bytes(_SECRET_BYTES).hex(), prefix)
 
 
 def key_from_token(token: str, prefix: str) -> NewApiKey:
-    """The storable form of a well-formed token."""
-    shown = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
-    return NewApiKey(token=token, digest=key_digest(token), shown_prefix=shown)
+    """Return a well-formed token with its digest and display prefix."""
+    shown_prefix = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
+    return NewApiKey(token=token, digest=key_digest(token), shown_prefix=shown_prefix)
 
 
 def is_well_formed(token: str, prefix: str) -> bool:
-    """Whether a text can be a key at all, before anything is looked up."""
+    """Return whether a text has the format of a key; cheaper than a database lookup."""
     return token.startswith(prefix) and bool(_SECRET.fullmatch(token, len(prefix)))
 
 
 def key_digest(token: str) -> bytes:
-    """SHA-256: enough for 128 random bits, and fast enough to take on every request."""
+    """Return the SHA-256 digest: sufficient for 128 random bits, and fast enough per request."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def is_usable(*, expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> bool:
-    """A key works until it is revoked and up to, not including, its expiry."""
+    """Return whether a key is not revoked and `now` is before its expiry."""
     return revoked_at is None and (expires_at is None or now < expires_at)

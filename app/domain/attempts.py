@@ -1,4 +1,4 @@
-"""The log of attempts, and what a publisher says of one. What that does to a destination is in publishing."""
+"""Records of attempts, and validation of the details that publishers report about them."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,11 +26,11 @@ MAX_ATTEMPT_KEY_LENGTH = 255
 MAX_PLATFORM_POST_ID_LENGTH = 500
 MAX_RETRY_AFTER = timedelta(days=30)
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of ours a publisher's clock may be."""
+"""Longest time by which a publisher's clock may be ahead of the server's."""
 
 
 class AttemptKind(StrEnum):
-    """LATE is a report that came after its lease was lost: kept, but outside the numbering."""
+    """LATE is a report received after its lease was lost: stored, but not numbered."""
 
     REGULAR = "regular"
     LATE = "late"
@@ -38,21 +38,21 @@ class AttemptKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why an attempt failed, as a publisher tells it."""
+    """Reason why an attempt failed, as reported by the publisher."""
 
     category: ErrorCategory
     code: str
     message: str
     http_status: int | None = None
     retry_after: timedelta | None = None
-    """How long the platform wants to be left alone."""
+    """Shortest wait that the platform asked for."""
     raw: str | None = None
-    """The platform's own answer."""
+    """The platform's own response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """Where a post is on its platform, and since when."""
+    """Location of a post on its platform, and the time of publication."""
 
     platform_post_id: str | None
     platform_post_url: str | None
@@ -61,26 +61,26 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call to a platform: logged when it starts or is reported, ended once."""
+    """One call to a platform: logged at its start or by a report, ended once."""
 
     id: UUID
     kind: AttemptKind
     number: int | None
-    """Among the attempts of the destination, from 1; None for a late report."""
+    """Counts the attempts of the destination, from 1; None for a late report."""
     fence: int | None
-    """Of its claim; None where somebody else logged it."""
+    """Fence of the claim; None for an attempt logged without one."""
     attempt_key: str | None
-    """By which a publisher with a queue of its own knows it."""
+    """Identifies the attempt of a publisher with its own queue."""
     worker: str | None
     started_at: datetime
     outcome: Outcome = Outcome.NONE
-    """NONE while it runs."""
+    """NONE while the attempt runs."""
     failure: Failure | None = None
-    """With an outcome that is failed or unknown."""
+    """Set if the outcome is FAILED or UNKNOWN."""
     finished_at: datetime | None = None
 
     def ended(self, outcome: Outcome, failure: Failure | None, now: datetime) -> "Attempt":
-        """It does not end before it started, whatever the clocks say."""
+        """Return the attempt with its outcome. It never ends before its start, despite clock skew."""
         return replace(
             self, outcome=outcome, failure=failure, finished_at=max(now, self.started_at)
         )
@@ -88,7 +88,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A report that a destination is published; the first one of a destination counts."""
+    """A report that a destination is published. Only the first one of a destination is `counted`."""
 
     fence: int
     counted: bool
@@ -97,7 +97,7 @@ class Evidence:
 
 
 class FailureDetails(TypedDict, total=False):
-    """What a publisher may tell of a failure besides its message."""
+    """Optional details of a reported failure."""
 
     code: str | None
     http_status: int | None
@@ -106,7 +106,7 @@ class FailureDetails(TypedDict, total=False):
 
 
 def validate_failure(category: ErrorCategory, message: str, details: FailureDetails) -> Failure:
-    """A failure as it may be stored: without secrets and cut; InvalidInput for what cannot be right."""
+    """Return a failure to store, redacted and truncated; InvalidInput for invalid details."""
     if not message.strip():
         raise InvalidInput(
             "message must not be empty: it is what people are shown.", argument="message"
@@ -136,9 +136,9 @@ def validate_publication(
     published_at: datetime | None,
     now: datetime,
 ) -> Publication:
-    """Where a publisher says it is, by now if it says no time; InvalidInput without id and URL.
+    """Return a publication to store, at `now` if no time is given; InvalidInput without id and URL.
 
-    A URL is mended rather than refused, and its secrets are taken out.
+    Secrets are removed from the URL, and illegal characters are percent-encoded, not rejected.
     """
     if platform_post_id is None and platform_post_url is None:
         raise InvalidInput(
@@ -162,7 +162,7 @@ def validate_publication(
 
 
 def validate_worker(name: str | None) -> str | None:
-    """Who makes an attempt, as it may be stored: without secrets; InvalidInput for one too long."""
+    """Return the worker's name to store, redacted; InvalidInput if it is too long."""
     if name is None:
         return None
     check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
@@ -170,12 +170,12 @@ def validate_worker(name: str | None) -> str | None:
 
 
 def check_attempt_key(key: str) -> None:
-    """InvalidInput for one that is empty, too long or not printable."""
+    """InvalidInput for a key that is empty, too long or not printable."""
     check_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
 
 
 def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
-    """When an attempt began, by now if nobody says when; InvalidInput for a time to come."""
+    """Return the start of an attempt, by default `now`; InvalidInput for a future time."""
     if started_at is not None and started_at > now + MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
     return started_at or now

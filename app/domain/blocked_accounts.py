@@ -1,4 +1,4 @@
-"""What an account's access means for its posts: without it they fail when due, with it they come back."""
+"""Effects of an account's access on its posts: blocked ones fail when due, reconnecting retries them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +11,7 @@ from app.domain.transitions import auth_failed, retried
 
 
 def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
-    """The post with what is due on the account failed as AUTH; the same one if the account can post."""
+    """Fail the post's due destination on the account as AUTH, unless the account can post."""
     reason = blocking_reason(account.connection, now)
     if reason is None:
         return post
@@ -24,17 +24,16 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
 
 
 def require_access(account: Account, now: datetime) -> None:
-    """AccountNeedsReconnection unless the account can post."""
+    """Raise AccountNeedsReconnection unless the account can post."""
     reason = blocking_reason(account.connection, now)
     if reason is not None:
         raise AccountNeedsReconnection(blocking_message(reason), argument="accountId")
 
 
 def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
-    """The post with what failed as AUTH on the account queued again, in a new round of attempts.
+    """Queue the post's destination on the account for a new round if it failed as AUTH.
 
-    The account can post. The same post if there is nothing to retry: it is deleted, or was imported and
-    so never goes out from here.
+    The account must be able to post. Deleted and imported posts stay unchanged.
     """
     if post.deleted_at is not None or post.imported_at is not None:
         return post
@@ -47,7 +46,6 @@ def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
 
 
 def _is_due(state: DestinationState, now: datetime) -> bool:
-    """Whether it may be claimed, and nobody has claimed it."""
     is_claimable = state.claimable_at is not None and state.claimable_at <= now
     return is_claimable and state.status is DestinationStatus.QUEUED
 
@@ -62,8 +60,7 @@ def _update_destination_on_account(
     transition: Callable[[DestinationState], DestinationState],
     now: datetime,
 ) -> Post:
-    """The post with its destination on the account changed, or the same one."""
-    for each in post.destinations:
-        if each.account_id == account.id:
-            return post.with_state(each.id, transition(each.state), now)
+    for destination in post.destinations:
+        if destination.account_id == account.id:
+            return post.with_state(destination.id, transition(destination.state), now)
     return post

@@ -1,4 +1,4 @@
-"""Pagination cursors: opaque, versioned, and bound to the list and workspace they were made for. No SQL."""
+"""Pagination cursors: opaque, versioned and bound to one list in one workspace."""
 
 import json
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ SortValue = datetime | None
 
 @dataclass(frozen=True, slots=True)
 class KeysetPosition:
-    """A place in an order: the value sorted by, and the id that breaks ties."""
+    """Position in a sorted list: the sort value, and the id that breaks ties."""
 
     value: SortValue
     key: str
 
 
 class CursorCodec:
-    """Writes and reads the cursors of one list, in one order, in one workspace.
+    """Encodes and decodes the cursors of one list, in one order, in one workspace.
 
-    The signature makes every other cursor foreign: another list's, order's or workspace's, and one
-    made by hand. What is read back is therefore always what was written.
+    The signature invalidates every other cursor: of another list, order or workspace, or hand-made.
+    Decoding therefore always returns a position that was encoded.
     """
 
     def __init__(self, secret: bytes, workspace_id: WorkspaceId, list_name: str) -> None:
@@ -38,17 +38,13 @@ class CursorCodec:
         return self._signer.sign(json.dumps([value, position.key], separators=(",", ":")).encode())
 
     def decode(self, cursor: str, argument: str) -> KeysetPosition:
-        """BadCursor, naming the argument, for whatever this codec did not write."""
+        """Return the position of a cursor; BadCursor if this codec did not encode it."""
         payload = self._signer.unsign(cursor)
         if payload is None:
-            raise _bad_cursor(argument)
+            raise BadCursor(
+                f"{argument} is not a cursor of this list in this order."
+                " Pass one that an earlier page returned, unchanged, or leave it out.",
+                argument=argument,
+            )
         value, key = cast("tuple[str | None, str]", json.loads(payload))
         return KeysetPosition(None if value is None else parse_instant(value), key)
-
-
-def _bad_cursor(argument: str) -> BadCursor:
-    return BadCursor(
-        f"{argument} is not a cursor of this list in this order."
-        " Pass one that an earlier page returned, unchanged, or leave it out.",
-        argument=argument,
-    )

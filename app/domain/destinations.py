@@ -1,24 +1,25 @@
-"""A destination, one post on one account: its vocabulary and the invariants of its state. No storage.
+"""Destinations (one post on one account): vocabulary, state and the invariants of the state.
 
 queued ──claim──▶ publishing ──report──▶ published        outcome PUBLISHED
   ▲                  │  └──────report──▶ failed           outcome FAILED
   │                  └───lease lost after the start──▶ failed   outcome UNKNOWN
   └── an automatic retry waits as queued with next_retry_at set
 
-From verifiable_at on, somebody may look what became of an UNKNOWN one; the answer settles it anew.
+From `verifiable_at` on, a client may claim the verification of an UNKNOWN outcome and settle it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
 from uuid import UUID
 
 from app.domain.ids import AccountId, DestinationId
 
 OVERDUE_AFTER = timedelta(minutes=5)
-"""How long a due destination may wait for a publisher before it counts as overdue."""
+"""Time that a due destination may wait for a publisher before it is overdue."""
 
 IN_FLIGHT_POLL_INTERVAL = timedelta(seconds=2)
 MAX_POLL_INTERVAL = timedelta(hours=1)
@@ -32,12 +33,12 @@ class DestinationStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Final until somebody retries it or a verification answers."""
+        """Whether the status stays until a manual retry or a verification."""
         return self in (DestinationStatus.PUBLISHED, DestinationStatus.FAILED)
 
 
 class Outcome(StrEnum):
-    """What is known of the platform; UNKNOWN means that it may or may not be published there."""
+    """Known result on the platform. UNKNOWN: the post may or may not be published there."""
 
     NONE = "none"
     PUBLISHED = "published"
@@ -53,11 +54,11 @@ OUTCOMES_BY_STATUS: Mapping[DestinationStatus, frozenset[Outcome]] = MappingProx
         DestinationStatus.FAILED: frozenset({Outcome.FAILED, Outcome.UNKNOWN}),
     }
 )
-"""What may be known of the platform where a destination stands."""
+"""Outcomes that each status allows."""
 
 
 class ErrorCategory(StrEnum):
-    """What kind of failure a publisher met; it decides whether a retry follows."""
+    """Kind of a failure, which decides whether an automatic retry follows."""
 
     TRANSIENT = "transient"
     RATE_LIMITED = "rate_limited"
@@ -72,34 +73,34 @@ PERMANENT_CATEGORIES = (
     ErrorCategory.CONTENT_REJECTED,
     ErrorCategory.PERMANENT,
 )
-"""Failures that no automatic retry follows: somebody has to change something first."""
+"""Failures without an automatic retry: a person has to change something first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationState:
-    """Everything about a destination that changes; an impossible combination cannot be made."""
+    """Mutable part of a destination. Creating an impossible combination raises ValueError."""
 
     status: DestinationStatus
     outcome: Outcome = Outcome.NONE
     due_at: datetime | None
-    """When it should go out; None while the post is a draft."""
+    """Planned time of publication; None while the post is a draft."""
     claimable_at: datetime | None
-    """From when a worker may claim it; None when nobody may."""
+    """Time from which a publisher may claim it; None if it may not be claimed."""
     attempts: int = 0
-    """Starts of a call to the platform, over all rounds."""
+    """Started calls to the platform, over all rounds."""
     round_attempts: int = 0
-    """Starts that count towards the limit of attempts, since it fell due or since the last manual retry.
+    """Attempts since the due time or the last manual retry that count towards the limit.
 
-    One that the platform rate-limited is taken off again.
+    Failures whose retry policy does not count attempts, such as rate limits, are subtracted.
     """
     round_started_at: datetime | None
     next_retry_at: datetime | None = None
     fence: int = 0
-    """Counts claims; a report with an older fence has lost its lease."""
+    """Counts claims. A report with an older fence has lost its lease."""
     lease_token: UUID | None = None
     lease_expires_at: datetime | None = None
     started_at: datetime | None = None
-    """When the holder of the lease was about to call the platform."""
+    """Time at which the holder of the lease announced its call to the platform."""
     published_at: datetime | None = None
     platform_post_id: str | None = None
     platform_post_url: str | None = None
@@ -107,42 +108,46 @@ class DestinationState:
     error_category: ErrorCategory | None = None
     error_code: str | None = None
     settled_at: datetime | None = None
-    """When this service learned the outcome; None while there is none, so a manual retry clears it."""
+    """Time at which this service recorded the outcome; a manual retry clears both."""
     verifiable_at: datetime | None = None
-    """From when a verification of an unknown outcome may be claimed, or when the running one expires."""
+    """Time from which an unknown outcome may be verified, or expiry of the running verification."""
     verification_token: UUID | None = None
-    """The lease of the running verification."""
+    """Lease of the running verification."""
     due_day: date | None = None
-    """The UTC day on which it was due; set with a final outcome."""
+    """UTC day of the due time; set with a final outcome."""
     lateness_ms: int | None = None
     """published_at − due_at; negative when a mirror reports an early publication."""
 
     @property
     def is_unattempted(self) -> bool:
-        """Whether nothing was ever tried."""
+        """Whether it is queued and no attempt was made."""
         return self.status is DestinationStatus.QUEUED and self.attempts == 0 and self.error is None
 
     def __post_init__(self) -> None:
-        if broken := list(broken_invariants(self)):
-            raise ValueError(f"impossible destination state: {', '.join(broken)}")
+        if names := list(broken_invariants(self)):
+            raise ValueError(f"impossible destination state: {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """One post on one account; the post holds it."""
+    """One post on one account; part of its post."""
 
     id: DestinationId
     account_id: AccountId
     platform: str
     position: int
-    """Among those of its post, counted from 0."""
+    """Index among the destinations of the post."""
     state: DestinationState
     created_at: datetime
     updated_at: datetime
 
+    def with_state(self, state: DestinationState, now: datetime) -> Self:
+        """Return the destination in another state; itself if the state is the same."""
+        return self if state == self.state else replace(self, state=state, updated_at=now)
+
 
 def broken_invariants(state: DestinationState) -> Iterator[str]:
-    """The names of the invariants that do not hold; the database has a CHECK of each name."""
+    """Yield the names of violated invariants. The database has a CHECK of the same name for each."""
     queued = state.status is DestinationStatus.QUEUED
     publishing = state.status is DestinationStatus.PUBLISHING
     published = state.status is DestinationStatus.PUBLISHED
@@ -151,7 +156,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
     final = state.outcome is not Outcome.NONE
     unknown = state.outcome is Outcome.UNKNOWN
 
-    rules = {
+    holds_by_name = {
         "outcome_published": published == (state.outcome is Outcome.PUBLISHED),
         "outcome_failed": failed == (state.outcome in (Outcome.FAILED, Outcome.UNKNOWN)),
         "published_at": published == (state.published_at is not None),
@@ -175,7 +180,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "due_day": final == (state.due_day is not None),
         "lateness_ms": published == (state.lateness_ms is not None),
     }
-    return (name for name, holds in rules.items() if not holds)
+    return (name for name, holds in holds_by_name.items() if not holds)
 
 
 def _is_claimable_at_valid(state: DestinationState) -> bool:
@@ -187,12 +192,12 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
 
 
 def lateness_ms(due_at: datetime, published_at: datetime) -> int:
-    """Whole milliseconds between the due time and the publication."""
+    """Return the whole milliseconds from the due time to the publication."""
     return (published_at - due_at) // timedelta(milliseconds=1)
 
 
 def due_day(due_at: datetime) -> date:
-    """The UTC day that statistics count a destination under."""
+    """Return the UTC day under which statistics count a destination."""
     return due_at.astimezone(UTC).date()
 
 
@@ -204,14 +209,14 @@ def is_overdue(
     lease_expires_at: datetime | None,
     now: datetime,
 ) -> bool:
-    """Whether a publisher should long have taken it up, or its started attempt has lost its lease.
+    """Return whether OVERDUE_AFTER has passed since a claim was possible or a started lease expired.
 
-    A manual retry keeps the due time, which is long past; so the round must have begun long ago too.
+    A manual retry keeps the past due time, so the time also counts from the start of the round.
     """
-    latest = now - OVERDUE_AFTER
+    limit = now - OVERDUE_AFTER
     if claimable_at is not None:
-        return round_started_at is not None and max(claimable_at, round_started_at) <= latest
-    return started_at is not None and lease_expires_at is not None and lease_expires_at <= latest
+        return round_started_at is not None and max(claimable_at, round_started_at) <= limit
+    return started_at is not None and lease_expires_at is not None and lease_expires_at <= limit
 
 
 def poll_after(
@@ -221,7 +226,7 @@ def poll_after(
     next_retry_at: datetime | None,
     now: datetime,
 ) -> timedelta | None:
-    """How long a client that polls may wait; None for what does not change by itself: final or draft."""
+    """Return how long a polling client may wait; None if the status is final or a draft's."""
     if status is DestinationStatus.PUBLISHING:
         return IN_FLIGHT_POLL_INTERVAL
     expected = next_retry_at or due_at

@@ -1,22 +1,23 @@
-"""From an error to what to do about it: one table, by code and else by category. No states, no storage."""
+"""Maps a publishing error to its cause, fix and next action: one table by code, or else by category."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.destinations import ErrorCategory, Outcome
 
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
-"""The code of an attempt that started and whose end nobody knows."""
+"""Code of a started attempt whose outcome is unknown."""
 
 CANCELLED = "CANCELLED"
-"""The code of what somebody cancelled before it went out."""
+"""Code of a destination that a client cancelled before it was published."""
 
 NOT_PUBLISHED = "NOT_PUBLISHED"
-"""The code of an unknown outcome of which somebody found out that the post is not there."""
+"""Code of an unknown outcome that a check found not to be on the platform."""
 
 
 class ErrorSource(StrEnum):
-    """Who can end the failure: the user, the platform, or the publishing system itself."""
+    """Who can resolve the failure: the user, the platform, or the publishing system."""
 
     USER = "user"
     PLATFORM = "platform"
@@ -24,7 +25,7 @@ class ErrorSource(StrEnum):
 
 
 class NextAction(StrEnum):
-    """The one next step, for a button or a support answer."""
+    """Recommended next step, for a button or a support reply."""
 
     WAIT = "wait"
     RETRY = "retry"
@@ -36,20 +37,20 @@ class NextAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One row of the table: what a publishing error means and what helps."""
+    """Cause and fix of one publishing error."""
 
     code: str
     category: ErrorCategory
     source: ErrorSource
     retryable: bool
-    """Whether a retry of the unchanged post can succeed, at once or after the fix."""
+    """Whether a retry of the unchanged post can succeed, immediately or after the fix."""
     fix: str
     next_action: NextAction
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The advice for one destination's error, and whether a retry comes by itself."""
+    """Advice for a destination's error; `will_retry` if an automatic retry is scheduled."""
 
     category: ErrorCategory
     code: str
@@ -63,9 +64,9 @@ class Diagnosis:
 def diagnose(
     *, category: ErrorCategory, code: str, outcome: Outcome, will_retry: bool
 ) -> Diagnosis:
-    """Look the error up; a code of a publisher's own is kept and gets its category's advice.
+    """Return the advice for an error. A publisher's own code gets the advice of its category.
 
-    Of an unknown outcome nothing is advised but to look, whatever its code and category.
+    The advice for an unknown outcome is always to check the platform.
     """
     advice = _OUTCOME_UNKNOWN_ADVICE if outcome is Outcome.UNKNOWN else _find_advice(category, code)
     return Diagnosis(
@@ -84,183 +85,153 @@ def _find_advice(category: ErrorCategory, code: str) -> Advice:
     return advice if advice and advice.category is category else _BY_CODE[category.name]
 
 
-_WILL_RETRY_FIX = "Nothing to do: it is retried by itself at the time in nextRetryAt."
-
-_PLATFORM, _USER, _SYSTEM = ErrorSource.PLATFORM, ErrorSource.USER, ErrorSource.SYSTEM
+_WILL_RETRY_FIX = "Nothing to do: it is retried automatically at the time in nextRetryAt."
 
 _OUTCOME_UNKNOWN_ADVICE = Advice(
     OUTCOME_UNKNOWN,
     ErrorCategory.UNCLASSIFIED,
-    _SYSTEM,
-    False,
-    "Look on the platform whether the post is there, then record what you found."
+    ErrorSource.SYSTEM,
+    retryable=False,
+    fix="Check whether the post is on the platform, then record the result."
     " A blind retry could publish it twice.",
-    NextAction.CHECK_PLATFORM,
+    next_action=NextAction.CHECK_PLATFORM,
 )
 
-ADVICE: tuple[Advice, ...] = (  # the row named like a category stands for the whole of it
-    Advice(
-        "TRANSIENT",
+
+def _advice(
+    category: ErrorCategory,
+    source: ErrorSource,
+    next_action: NextAction,
+    fix_by_code: Mapping[str, str],
+    *,
+    retryable: bool,
+) -> Iterator[Advice]:
+    """Yield the advice for codes that differ in nothing but the fix."""
+    for code, fix in fix_by_code.items():
+        yield Advice(code, category, source, retryable, fix, next_action)
+
+
+ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback for the category
+    *_advice(
         ErrorCategory.TRANSIENT,
-        _PLATFORM,
-        True,
-        "A passing fault. Retry the post; if it fails again, read the error.",
+        ErrorSource.PLATFORM,
         NextAction.RETRY,
+        {
+            "TRANSIENT": "A temporary fault. Retry the post; if it fails again, read the error.",
+            "PLATFORM_UNAVAILABLE": "The platform had an outage. Retry the post; if it fails again,"
+            " check the platform's status page first.",
+        },
+        retryable=True,
     ),
-    Advice(
-        "PLATFORM_UNAVAILABLE",
+    *_advice(
         ErrorCategory.TRANSIENT,
-        _PLATFORM,
-        True,
-        "The platform had an outage. Retry the post; if it fails again, look at the platform's"
-        " status page first.",
+        ErrorSource.SYSTEM,
         NextAction.RETRY,
+        {
+            "NETWORK_ERROR": "The platform could not be reached. Retry the post; if it fails again,"
+            " check the publisher's network.",
+        },
+        retryable=True,
     ),
-    Advice(
-        "NETWORK_ERROR",
+    *_advice(
         ErrorCategory.TRANSIENT,
-        _SYSTEM,
-        True,
-        "The platform could not be reached. Retry the post; if it fails again, check the"
-        " publisher's network.",
+        ErrorSource.PLATFORM,
         NextAction.RETRY,
+        {
+            "MEDIA_PROCESSING": "The platform did not finish processing the media in time."
+            " Retry the post.",
+        },
+        retryable=True,
     ),
-    Advice(
-        "MEDIA_PROCESSING",
-        ErrorCategory.TRANSIENT,
-        _PLATFORM,
-        True,
-        "The platform did not finish processing the media in time. Retry the post.",
-        NextAction.RETRY,
-    ),
-    Advice(
-        "RATE_LIMITED",
+    *_advice(
         ErrorCategory.RATE_LIMITED,
-        _PLATFORM,
-        True,
-        "The account has used up the platform's allowance. Retry after some hours, or spread the"
-        " posts over more time.",
+        ErrorSource.PLATFORM,
         NextAction.RETRY,
+        {
+            "RATE_LIMITED": "The account has used up the platform's allowance. Retry after some"
+            " hours, or spread the posts over more time.",
+            "DAILY_QUOTA_EXCEEDED": "The account has used up the platform's allowance for the day."
+            " Retry tomorrow.",
+        },
+        retryable=True,
     ),
-    Advice(
-        "DAILY_QUOTA_EXCEEDED",
-        ErrorCategory.RATE_LIMITED,
-        _PLATFORM,
-        True,
-        "The account has used up the platform's allowance for the day. Retry tomorrow.",
-        NextAction.RETRY,
-    ),
-    Advice(
-        "TOKEN_EXPIRED",
+    *_advice(
         ErrorCategory.AUTH,
-        _USER,
-        True,
-        "Reconnect the account, then retry the post.",
+        ErrorSource.USER,
         NextAction.RECONNECT_ACCOUNT,
+        {
+            "TOKEN_EXPIRED": "Reconnect the account, then retry the post.",
+            "PERMISSION_MISSING": "Reconnect the account and grant the permission to publish,"
+            " then retry the post.",
+            "AUTH": "The account's access is missing or was refused. Reconnect the account,"
+            " then retry the post.",
+        },
+        retryable=True,
     ),
-    Advice(
-        "PERMISSION_MISSING",
-        ErrorCategory.AUTH,
-        _USER,
-        True,
-        "Reconnect the account and grant the permission to publish, then retry the post.",
-        NextAction.RECONNECT_ACCOUNT,
-    ),
-    Advice(
-        "AUTH",
-        ErrorCategory.AUTH,
-        _USER,
-        True,
-        "The account's access is missing or was refused. Reconnect the account, then retry the post.",
-        NextAction.RECONNECT_ACCOUNT,
-    ),
-    Advice(
-        "TEXT_TOO_LONG",
+    *_advice(
         ErrorCategory.CONTENT_REJECTED,
-        _USER,
-        False,
-        "Shorten the text for this platform and post it again.",
+        ErrorSource.USER,
         NextAction.EDIT_POST,
+        {
+            "TEXT_TOO_LONG": "Shorten the text for this platform and post it again.",
+            "MEDIA_UNSUPPORTED": "Convert the media to a format and size that this platform accepts"
+            " and post it again.",
+            "DUPLICATE_CONTENT": "The platform has recently received the same text from this"
+            " account. Change it and post it again.",
+            "POLICY_VIOLATION": "The platform refused the content under its rules. Change it, or"
+            " appeal to the platform.",
+            "CONTENT_REJECTED": "The platform refused the content. Change what the error names and"
+            " post it again.",
+        },
+        retryable=False,
     ),
-    Advice(
-        "MEDIA_UNSUPPORTED",
-        ErrorCategory.CONTENT_REJECTED,
-        _USER,
-        False,
-        "Convert the media to a format and size that this platform accepts and post it again.",
-        NextAction.EDIT_POST,
-    ),
-    Advice(
-        "DUPLICATE_CONTENT",
-        ErrorCategory.CONTENT_REJECTED,
-        _USER,
-        False,
-        "The platform has seen the same text from this account lately. Change it and post it again.",
-        NextAction.EDIT_POST,
-    ),
-    Advice(
-        "POLICY_VIOLATION",
-        ErrorCategory.CONTENT_REJECTED,
-        _USER,
-        False,
-        "The platform refused the content under its rules. Change it, or appeal with the platform.",
-        NextAction.EDIT_POST,
-    ),
-    Advice(
-        "CONTENT_REJECTED",
-        ErrorCategory.CONTENT_REJECTED,
-        _USER,
-        False,
-        "The platform refused the content. Change what the error names and post it again.",
-        NextAction.EDIT_POST,
-    ),
-    Advice(
-        "ACCOUNT_SUSPENDED",
+    *_advice(
         ErrorCategory.PERMANENT,
-        _PLATFORM,
-        False,
-        "The platform has suspended the account. Settle it with the platform, then retry the post.",
+        ErrorSource.PLATFORM,
         NextAction.CONTACT_PLATFORM,
+        {
+            "ACCOUNT_SUSPENDED": "The platform has suspended the account. Resolve this with the"
+            " platform, then retry the post.",
+        },
+        retryable=False,
     ),
-    Advice(
-        "FEATURE_UNAVAILABLE",
+    *_advice(
         ErrorCategory.PERMANENT,
-        _PLATFORM,
-        False,
-        "The platform does not offer this kind of post to the account. Choose another kind.",
+        ErrorSource.PLATFORM,
         NextAction.EDIT_POST,
+        {
+            "FEATURE_UNAVAILABLE": "The platform does not offer this kind of post to the account."
+            " Choose another kind.",
+        },
+        retryable=False,
     ),
-    Advice(
-        CANCELLED,
+    *_advice(
         ErrorCategory.PERMANENT,
-        _USER,
-        True,
-        "Somebody cancelled the post. Retry it if it should go out after all.",
+        ErrorSource.USER,
         NextAction.RETRY,
+        {CANCELLED: "The post was cancelled. Retry it to publish it after all."},
+        retryable=True,
     ),
-    Advice(
-        "PERMANENT",
+    *_advice(
         ErrorCategory.PERMANENT,
-        _PLATFORM,
-        False,
-        "The platform refused the post for good. Read the error; what it names has to change first.",
+        ErrorSource.PLATFORM,
         NextAction.CONTACT_PLATFORM,
+        {
+            "PERMANENT": "The platform refused the post permanently. Read the error; what it names"
+            " has to change first.",
+        },
+        retryable=False,
     ),
-    Advice(
-        NOT_PUBLISHED,
+    *_advice(
         ErrorCategory.UNCLASSIFIED,
-        _SYSTEM,
-        True,
-        "Somebody looked: the post is not on the platform. Retry it.",
+        ErrorSource.SYSTEM,
         NextAction.RETRY,
-    ),
-    Advice(
-        "UNCLASSIFIED",
-        ErrorCategory.UNCLASSIFIED,
-        _SYSTEM,
-        True,
-        "The publisher did not recognise the platform's answer. Read the error and retry the post.",
-        NextAction.RETRY,
+        {
+            NOT_PUBLISHED: "A check found that the post is not on the platform. Retry it.",
+            "UNCLASSIFIED": "The publisher did not recognise the platform's response. Read the error"
+            " and retry the post.",
+        },
+        retryable=True,
     ),
     _OUTCOME_UNKNOWN_ADVICE,
 )

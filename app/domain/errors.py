@@ -1,7 +1,7 @@
-"""Every failure a user can meet, with its code, HTTP status and what to do. No transport, no SQL.
+"""Every failure that the API reports, with its code, HTTP status and fix.
 
 PostResultsError
-├── RequestError                    the caller can mend the request
+├── RequestError                    the caller can correct the request
 │   ├── InvalidInput          400   validation_error
 │   │   ├── InvalidJson       400   invalid_json
 │   │   ├── InvalidId         400   invalid_id
@@ -11,7 +11,7 @@ PostResultsError
 │   │   ├── InvalidTimezone   400   invalid_timezone
 │   │   ├── BulkLimitExceeded 400   bulk_limit_exceeded
 │   │   └── BadCursor         400   bad_cursor
-│   ├── DocumentError               a GraphQL document that is not run
+│   ├── DocumentError               a GraphQL document that is not executed
 │   │   ├── ParseFailed       400   graphql_parse_failed
 │   │   ├── ValidationFailed  400   graphql_validation_failed
 │   │   ├── LimitExceeded     400   limit_exceeded
@@ -36,11 +36,11 @@ PostResultsError
 │   ├── BodyTooLarge          413   body_too_large
 │   ├── UnsupportedMediaType  415   unsupported_media_type
 │   └── RateLimitExceeded     429   rate_limit_exceeded   retryable
-└── ServerError                     our failure; retryable
+└── ServerError                     a failure of this server; retryable
     ├── InternalError         500   internal_error
     └── ServiceUnavailable    503   service_unavailable
 
-REST prints the code as it stands, GraphQL in upper case as `extensions.code`.
+REST returns the code unchanged, GraphQL in upper case as `extensions.code`.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ from typing import ClassVar
 
 
 class ErrorCode(StrEnum):
-    """The public word for a failure; each belongs to exactly one class below."""
+    """Public code of a failure. Each code belongs to exactly one class below."""
 
     VALIDATION_ERROR = "validation_error"
     INVALID_JSON = "invalid_json"
@@ -89,12 +89,12 @@ class ErrorCode(StrEnum):
 
 
 class PostResultsError(Exception):
-    """A failure that may be shown as it is: the message is a sentence for a person."""
+    """A failure whose message, a sentence for a person, may be shown unchanged."""
 
     code: ClassVar[ErrorCode]
     http_status: ClassVar[int]
     fix: ClassVar[str]
-    """What the person who meets this error can do about it."""
+    """What the person who sees this error can do about it."""
 
     def __init__(
         self,
@@ -106,18 +106,18 @@ class PostResultsError(Exception):
         super().__init__(message)
         self.message = message
         self.argument = argument
-        """The argument or field that is wrong, by the name the caller used."""
+        """Name of the wrong argument or field, as the caller wrote it."""
         self.retry_after = retry_after
-        """Whole seconds after which the same request may succeed."""
+        """Seconds after which the same request may succeed."""
 
     @classmethod
     def retryable(cls) -> bool:
-        """Whether the same request, sent again unchanged, can succeed (429 and 5xx)."""
+        """Return whether the unchanged request can succeed later (429 and 5xx)."""
         return cls.http_status == 429 or cls.http_status >= 500
 
 
 class RequestError(PostResultsError):
-    """The caller can mend the request."""
+    """A failure that the caller can correct."""
 
 
 class InvalidInput(RequestError):
@@ -133,7 +133,7 @@ class InvalidJson(InvalidInput):
 
 class InvalidId(InvalidInput):
     code = ErrorCode.INVALID_ID
-    fix = "Send the id exactly as an earlier answer returned it."
+    fix = "Send the id exactly as an earlier response returned it."
 
 
 class InvalidFieldName(InvalidInput):
@@ -148,7 +148,7 @@ class ContentTooLong(InvalidInput):
 
 class PastScheduleTime(InvalidInput):
     code = ErrorCode.PAST_SCHEDULE_TIME
-    fix = "Choose a time in the future, or leave it out to publish at once."
+    fix = "Choose a time in the future, or omit it to publish immediately."
 
 
 class InvalidTimezone(InvalidInput):
@@ -167,7 +167,7 @@ class BadCursor(InvalidInput):
 
 
 class DocumentError(RequestError):
-    """A GraphQL document that is refused before anything of it runs."""
+    """A GraphQL document that is rejected before execution."""
 
     http_status = 400
 
@@ -179,12 +179,12 @@ class ParseFailed(DocumentError):
 
 class ValidationFailed(DocumentError):
     code = ErrorCode.GRAPHQL_VALIDATION_FAILED
-    fix = "Compare the document with the schema: a name, a type or an argument does not fit."
+    fix = "Compare the document with the schema: a name, type or argument does not match."
 
 
 class LimitExceeded(DocumentError):
     code = ErrorCode.LIMIT_EXCEEDED
-    fix = "Ask for less in one request: split the document or take smaller pages."
+    fix = "Request less at a time: split the document or use smaller pages."
 
 
 class DocumentNotTrusted(DocumentError):
@@ -194,19 +194,22 @@ class DocumentNotTrusted(DocumentError):
 
 
 class PersistedQueryNotFound(DocumentError):
-    """The step of automatic persisted queries after which the client sends the text.
+    """Asks a client of automatic persisted queries (APQ) to send the text of the query.
 
-    Clients know it by its message, which is the name of this class, and it is no failure to them:
-    Apollo's server answers 200 under every media type, and Apollo iOS reads no other status.
+    Clients recognise the error by its message, which is the name of this class. The status is 200
+    because Apollo Server uses 200 for every media type and Apollo iOS reads no other status.
     """
 
     code = ErrorCode.PERSISTED_QUERY_NOT_FOUND
     http_status = 200
-    fix = "Send the text of the query together with its hash; it is remembered once it has run."
+    fix = "Send the text of the query together with its hash; the server stores it after execution."
 
 
 class PersistedQueryNotSupported(DocumentError):
-    """What makes a client of automatic persisted queries send texts only; see its neighbour."""
+    """Makes a client of automatic persisted queries send texts only.
+
+    The message and the status 200 have the same reasons as in `PersistedQueryNotFound`.
+    """
 
     code = ErrorCode.PERSISTED_QUERY_NOT_SUPPORTED
     http_status = 200
@@ -244,21 +247,21 @@ class MethodNotAllowed(RequestError):
 
 
 class Conflict(RequestError):
-    """What is asked for does not fit to where the thing stands."""
+    """A request that the current state of the object does not allow."""
 
     code = ErrorCode.CONFLICT
     http_status = 409
-    fix = "Read the post again: the message says what stands in the way."
+    fix = "Read the post again: the message names the conflict."
 
 
 class PostAlreadyPublished(Conflict):
     code = ErrorCode.POST_ALREADY_PUBLISHED
-    fix = "Leave the post as it is: what was published stays on record."
+    fix = "Leave the post unchanged: published posts stay on record."
 
 
 class StaleVersion(Conflict):
     code = ErrorCode.STALE_VERSION
-    fix = "Read the post again and repeat the change with its present version."
+    fix = "Read the post again and repeat the change with its current version."
 
 
 class ReadOnlyMirror(Conflict):
@@ -268,17 +271,17 @@ class ReadOnlyMirror(Conflict):
 
 class AccountNeedsReconnection(Conflict):
     code = ErrorCode.ACCOUNT_NEEDS_RECONNECTION
-    fix = "Reconnect the account, say so with markReconnected, then send the request again."
+    fix = "Reconnect the account, confirm it with markReconnected, then send the request again."
 
 
 class LeaseLost(Conflict):
     code = ErrorCode.LEASE_LOST
-    fix = "Do not call the platform. If you have called it, report what came of that; else claim again."
+    fix = "Do not call the platform. If you already have, report the result; otherwise claim again."
 
 
 class DestinationLeased(Conflict):
     code = ErrorCode.LEASED
-    fix = "Try again when the other publisher's lease has ended."
+    fix = "Try again after the other publisher's lease has ended."
 
 
 class IdempotencyInProgress(Conflict):
@@ -287,17 +290,17 @@ class IdempotencyInProgress(Conflict):
 
 
 class ResyncRequired(RequestError):
-    """The changes since then are not kept any more, so that going on would leave some out."""
+    """A cursor older than the retained changes: continuing would skip some of them."""
 
     code = ErrorCode.RESYNC_REQUIRED
     http_status = 410
-    fix = "Take the latest cursor of changes, read anew what you show, then go on from that cursor."
+    fix = "Take the latest cursor of changes, reload your data, then continue from that cursor."
 
 
 class IdempotencyKeyReused(RequestError):
     code = ErrorCode.IDEMPOTENCY_KEY_REUSED
     http_status = 422
-    fix = "Use a new key for a new request, and an old one only to repeat its request unchanged."
+    fix = "Use a new key for each new request; reuse a key only to repeat its request unchanged."
 
 
 class BodyTooLarge(RequestError):
@@ -315,35 +318,35 @@ class UnsupportedMediaType(RequestError):
 class RateLimitExceeded(RequestError):
     code = ErrorCode.RATE_LIMIT_EXCEEDED
     http_status = 429
-    fix = "Wait for the seconds in the Retry-After header, then send the request again."
+    fix = "Wait for the number of seconds in the Retry-After header, then send the request again."
 
 
 class ServerError(PostResultsError):
-    """Our failure, not the caller's."""
+    """A failure of this server, not of the caller."""
 
 
 MASKED_MESSAGE = (
     "Something went wrong on this server. Try again; if it stays, give its operator the request id."
 )
-"""What a caller is told of an InternalError; the log has the rest."""
+"""The only message that callers see of an InternalError; the log has the details."""
 
 
 class InternalError(ServerError):
     code = ErrorCode.INTERNAL_ERROR
     http_status = 500
-    fix = "Try again; if it stays, give the request id to the operator of this server."
+    fix = "Try again; if the error persists, give the request id to the operator of this server."
 
 
 class ServiceUnavailable(ServerError):
     code = ErrorCode.SERVICE_UNAVAILABLE
     http_status = 503
-    fix = "Try again after the seconds in the Retry-After header."
+    fix = "Try again after the number of seconds in the Retry-After header."
 
 
 def concrete_errors(
     root: type[PostResultsError] = PostResultsError,
 ) -> Iterator[type[PostResultsError]]:
-    """Every class that has a code, in the order of the drawing above."""
+    """Yield every class with a code, in the order of the tree in this module's docstring."""
     if "code" in vars(root):
         yield root
     for child in root.__subclasses__():

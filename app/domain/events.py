@@ -1,7 +1,7 @@
-"""What changed, as the feed tells it: one event for a post, a destination or an account. No storage.
+"""Change events of posts, destinations and accounts, as the change feed reports them.
 
-An event has the new value of every field that changed, so that reading all of them again gives what is
-there now. Tokens of leases are left out: whoever reads a feed must not be able to report with them.
+An event has the new value of every changed field, so replaying all events yields the current state.
+Lease tokens are omitted, because readers of the feed must not be able to report with them.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ from app.domain.validation.json_values import json_equal
 
 
 class EventKind(StrEnum):
-    """What happened to which kind of thing."""
+    """Type of an event: the kind of object and its change."""
 
     POST_CREATED = "post.created"
     POST_CHANGED = "post.changed"
@@ -40,16 +40,16 @@ class Event:
     destination_id: DestinationId | None = None
     account_id: AccountId | None = None
     changes: Mapping[str, object]
-    """The new values, as JSON, by the names of the fields."""
+    """New values as JSON, by field name."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """Behind one event of a workspace's feed, or before all of them."""
+    """Position after one event of a workspace's feed, or before all of them."""
 
     seq: int
     happened_at: datetime | None
-    """When that event did, by which it is told from another one that a restored backup gave its number."""
+    """Time of that event, which detects a number that was assigned again after restoring a backup."""
 
 
 FEED_START = FeedPosition(0, None)
@@ -57,15 +57,15 @@ FEED_START = FeedPosition(0, None)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
-    """An event as it stands in a workspace's feed."""
+    """An event as stored in a workspace's feed."""
 
     seq: int
-    """Counts the events of the workspace in the order of their commits, without gaps."""
+    """Counts the events of the workspace in commit order, without gaps."""
     kind: EventKind
     operation: str
-    """What was done: the name of a mutation or command, or of what the server does by itself."""
+    """Name of the mutation, command or maintenance task that caused the event."""
     actor: ApiKeyId | None
-    """Whose key did it; None for the operator and the server itself."""
+    """Key of the client; None for the operator and the server itself."""
     post_id: PostId | None
     destination_id: DestinationId | None
     account_id: AccountId | None
@@ -79,14 +79,14 @@ class Change:
 
     @property
     def public_values(self) -> dict[str, object]:
-        """The new values of what others know of, by the names they have for it."""
+        """New values of the public fields, by their public names."""
         names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
         return {names[name]: value for name, value in self.changes.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeFilter:
-    """Which changes somebody asks for; None filters nothing, and no kinds at all match nothing."""
+    """Selects changes. None does not filter; an empty collection of kinds matches nothing."""
 
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None
@@ -98,40 +98,40 @@ class ChangeFilter:
 
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:
-    """Of the post itself first, then of its destinations in their order; none where nothing changed."""
+    """Yield the events of a changed post: its own first, then those of its destinations in order."""
     changes = _changed_fields(_post_fields(before), _post_fields(after))
     if changes:
         yield Event(kind=_post_kind(before, after), post_id=after.id, changes=changes)
-    known = {each.id: each for each in before.destinations} if before else {}
-    kept = {each.id for each in after.destinations}
-    for gone in known.values():
-        if gone.id not in kept:
-            yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, gone, {})
-    for each in after.destinations:
-        old = known.get(each.id)
-        changed = _changed_fields(_destination_fields(old), _destination_fields(each))
-        if changed:
-            kind = EventKind.DESTINATION_CHANGED if old else EventKind.DESTINATION_ADDED
-            yield _destination_event(kind, after.id, each, changed)
+    old_destinations = {d.id: d for d in before.destinations} if before else {}
+    remaining_ids = {destination.id for destination in after.destinations}
+    for old in old_destinations.values():
+        if old.id not in remaining_ids:
+            yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, old, {})
+    for destination in after.destinations:
+        previous = old_destinations.get(destination.id)
+        changes = _changed_fields(_destination_fields(previous), _destination_fields(destination))
+        if changes:
+            kind = EventKind.DESTINATION_CHANGED if previous else EventKind.DESTINATION_ADDED
+            yield _destination_event(kind, after.id, destination, changes)
 
 
 def duplicate_event(post_id: PostId, destination: Destination, duplicate: Evidence) -> Event:
-    """It was published once more than it should be; its state stays that of the first report."""
-    where = duplicate.publication
+    """Return the event of a duplicate publication; the destination's state stays unchanged."""
+    publication = duplicate.publication
     return _destination_event(
         EventKind.DESTINATION_DUPLICATED,
         post_id,
         destination,
         {
-            "platform_post_id": where.platform_post_id,
-            "platform_post_url": where.platform_post_url,
-            "published_at": format_instant(where.published_at),
+            "platform_post_id": publication.platform_post_id,
+            "platform_post_url": publication.platform_post_url,
+            "published_at": format_instant(publication.published_at),
         },
     )
 
 
 def account_events(before: Account | None, after: Account) -> Iterator[Event]:
-    """One, or none where nothing changed."""
+    """Yield the event of a changed account, if any field differs."""
     changes = _changed_fields(_field_values(before), _field_values(after))
     if changes:
         kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
@@ -160,18 +160,18 @@ def _destination_event(
 def _post_fields(post: Post | None) -> dict[str, object]:
     if post is None:
         return {}
-    facts = _field_values(post) | {"status": post.status}
-    del facts["destinations"]
-    return facts
+    values = _field_values(post) | {"status": post.status}
+    del values["destinations"]
+    return values
 
 
 def _destination_fields(destination: Destination | None) -> dict[str, object]:
     if destination is None:
         return {}
-    facts = _field_values(destination) | _field_values(destination.state)
+    values = _field_values(destination) | _field_values(destination.state)
     for name in ("state", "lease_token", "verification_token"):
-        del facts[name]
-    return facts
+        del values[name]
+    return values
 
 
 def _field_values(
@@ -206,57 +206,24 @@ def _as_json(value: object) -> object:
             return value
 
 
-def _same_names(*names: str) -> dict[str, str]:
-    return {name: name for name in names}
+def _same_names(names: str) -> dict[str, str]:
+    return {name: name for name in names.split()}
 
 
 _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
     "post": _same_names(
-        "status",
-        "content",
-        "scheduled_for",
-        "timezone",
-        "media_ids",
-        "media",
-        "platform_content",
-        "reference",
-        "version",
-        "deleted_at",
-        "imported_at",
-        "created_at",
-        "updated_at",
+        "status content scheduled_for timezone media_ids media platform_content reference version"
+        " deleted_at imported_at created_at updated_at"
     ),
     "destination": _same_names(
-        "account_id",
-        "platform",
-        "status",
-        "outcome",
-        "published_at",
-        "platform_post_id",
-        "platform_post_url",
-        "error",
-        "error_category",
-        "error_code",
-        "attempts",
-        "next_retry_at",
-        "created_at",
-        "updated_at",
+        "account_id platform status outcome published_at platform_post_id platform_post_url error"
+        " error_category error_code attempts next_retry_at created_at updated_at"
     )
     | {"due_at": "scheduled_for"},
     "account": _same_names(
-        "platform",
-        "account_name",
-        "display_name",
-        "platform_user_id",
-        "platform_username",
-        "avatar_url",
-        "is_active",
-        "needs_reconnection_since",
-        "token_expires_at",
-        "connected_at",
-        "created_at",
-        "updated_at",
+        "platform account_name display_name platform_user_id platform_username avatar_url is_active"
+        " needs_reconnection_since token_expires_at connected_at created_at updated_at"
     )
     | {"token_refreshed_at": "token_last_refresh"},
 }
-"""What each noun's fields are called by whoever reads of it; what is not here is internal."""
+"""Public name of each field, by kind of object. Fields not listed here are internal."""

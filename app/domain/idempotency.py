@@ -1,4 +1,4 @@
-"""When a request is a repetition of an earlier one. What it is answered then is the services' matter."""
+"""Idempotency keys and request fingerprints, which identify repeated requests."""
 
 import hashlib
 import json
@@ -18,29 +18,29 @@ MAX_KEY_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """By what the repetitions of a request are known, in a workspace and for one operation."""
+    """Identifies the repetitions of a request, in one workspace and for one operation."""
 
     text: str
     lifetime: timedelta
-    """How long the answer is kept."""
+    """How long the stored result is returned to repetitions."""
     waits_for_first: bool
-    """Whether a repetition waits for the first request, or is refused while that runs."""
+    """A repetition waits while the first request runs; otherwise it is rejected."""
 
 
 def parse_client_key(text: str, argument: str) -> IdempotencyKey:
-    """A client's own key; InvalidInput for one that is empty, too long or not printable."""
+    """Return the client's own key; InvalidInput if it is empty, too long or not printable."""
     check_name(text, argument, max_length=MAX_KEY_LENGTH)
     return IdempotencyKey(f"given:{text}", CLIENT_KEY_LIFETIME, waits_for_first=False)
 
 
 def body_key(caller_id: str, body: bytes) -> IdempotencyKey:
-    """For clients that send no key: a body that comes again, byte for byte, from the same caller."""
+    """Return the implicit key of a request without one: its caller and the bytes of its body."""
     digest = hashlib.sha256(body).hexdigest()
     return IdempotencyKey(f"body:{caller_id}:{digest}", BODY_KEY_LIFETIME, waits_for_first=True)
 
 
 def canonicalize(request: "DataclassInstance") -> dict[str, object]:
-    """What was asked for, without what was not: a field that a later version knows changes nothing."""
+    """Return the request without its null fields, so that a field added later changes nothing."""
     return asdict(
         request,
         dict_factory=lambda members: {name: value for name, value in members if value is not None},
@@ -48,5 +48,5 @@ def canonicalize(request: "DataclassInstance") -> dict[str, object]:
 
 
 def fingerprint(request: object) -> bytes:
-    """The same for two inputs that ask for the same, in whatever order their members are."""
+    """Return a digest of the request that does not depend on the order of members."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).digest()

@@ -1,4 +1,4 @@
-"""How things are named: typed ids, their one accepted spelling, and opaque node ids. No storage."""
+"""Typed ids, their one accepted text form, and opaque Relay node ids."""
 
 import base64
 import binascii
@@ -15,10 +15,10 @@ ApiKeyId = NewType("ApiKeyId", UUID)
 PostId = NewType("PostId", UUID)
 DestinationId = NewType("DestinationId", UUID)
 AccountId = NewType("AccountId", int)
-"""Unique within a workspace only, counted from 1."""
+"""Account number, counted from 1; unique only within a workspace."""
 
 IdFactory = Callable[[], UUID]
-"""Makes ids that nobody has yet."""
+"""Returns a new unique id."""
 
 MAX_ACCOUNT_ID = 2**31 - 1
 
@@ -27,7 +27,7 @@ _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
 def parse_uuid(text: str, argument: str | None = None) -> UUID:
-    """Read a UUID in its 36-character form, in either case; every other spelling is InvalidId."""
+    """Parse a UUID in its 36-character form, in either case; InvalidId for any other form."""
     if not _UUID.fullmatch(text):
         raise InvalidId(
             "The id must be a UUID in its 36-character form,"
@@ -38,28 +38,27 @@ def parse_uuid(text: str, argument: str | None = None) -> UUID:
 
 
 def parse_account_id(text: str, argument: str | None = None) -> AccountId:
-    """Read an account id in plain decimal digits, 1 to 2,147,483,647; else InvalidId."""
+    """Parse an account id in decimal digits, 1 to 2,147,483,647; InvalidId otherwise."""
     if not _ACCOUNT_ID.fullmatch(text):
         raise invalid_account_id_error(argument)
     return check_account_id(int(text), argument)
 
 
 def check_account_id(number: int, argument: str | None = None) -> AccountId:
-    """Pass an account id in range through; else InvalidId."""
+    """Return the number as an account id; InvalidId if it is out of range."""
     if not 1 <= number <= MAX_ACCOUNT_ID:
         raise invalid_account_id_error(argument)
     return AccountId(number)
 
 
 def invalid_account_id_error(argument: str | None) -> InvalidId:
-    """The refusal of whatever is no account id."""
     return InvalidId(
         f"An account id is a whole number from 1 to {MAX_ACCOUNT_ID}.", argument=argument
     )
 
 
 class NodeKind(StrEnum):
-    """The types that `node(id:)` can return; the value stands inside the opaque id."""
+    """Types that `node(id:)` can return. The value is part of the opaque id."""
 
     POST = "Post"
     DESTINATION = "Destination"
@@ -67,18 +66,18 @@ class NodeKind(StrEnum):
 
 
 def encode_node_id(kind: NodeKind, key: UUID | int) -> str:
-    """The opaque Relay id of one object; unique over all types, but not over workspaces."""
+    """Return the opaque Relay id of an object, unique across types but not across workspaces."""
     return base64.b64encode(f"{kind}:{key}".encode()).decode()
 
 
 def decode_node_id(text: str, argument: str) -> tuple[NodeKind, UUID | AccountId]:
-    """Take an opaque id apart again; InvalidId for anything that `encode_node_id` never made."""
+    """Decode an opaque id; InvalidId for any text that `encode_node_id` does not return."""
     try:
         kind_name, _, key = base64.b64decode(text, validate=True).decode("ascii").partition(":")
         kind = NodeKind(kind_name)
         decoded = parse_account_id(key) if kind is NodeKind.ACCOUNT else parse_uuid(key)
         if encode_node_id(kind, decoded) != text:
-            raise ValueError("not the canonical spelling")
+            raise ValueError("not in canonical form")
     except (ValueError, binascii.Error, InvalidId):
         raise InvalidId(
             "The id is not one that this API returned in a field named `id`.", argument=argument

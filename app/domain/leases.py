@@ -1,4 +1,4 @@
-"""What a publisher is given with a destination, and the one text in which it gives it back. No rules."""
+"""Leases, the tokens that publishers receive for them, and the limits of a claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from app.domain.account_commands import check_platform
+from app.domain.accounts import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.signing import Signer
@@ -16,10 +16,10 @@ MIN_LEASE = timedelta(seconds=1)
 MAX_LEASE = timedelta(hours=1)
 
 MAX_CLAIMS = 100
-"""Destinations of one call."""
+"""Destinations of one claim."""
 
 MAX_WAIT = timedelta(seconds=20)
-"""How long a call may wait for something to become due."""
+"""Longest time that a claim may wait for a due destination."""
 
 MAX_CLAIM_PLATFORMS = 20
 
@@ -28,7 +28,7 @@ _FENCE_BYTES = 4
 
 
 class LeaseKind(StrEnum):
-    """For what it was given: to publish a post, or to look whether it is published."""
+    """Purpose of a lease: publish a post, or verify whether it is published."""
 
     PUBLISHING = "publishing"
     VERIFICATION = "verification"
@@ -36,63 +36,62 @@ class LeaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to one destination, until it ends or somebody else has it."""
+    """Exclusive right to one destination until it expires or another client claims it."""
 
     workspace_id: WorkspaceId
     destination_id: DestinationId
     fence: int
-    """Of the claim; for a verification, of the last claim."""
+    """Fence of the claim; for a verification, of the last claim."""
     token: UUID
-    """In the destination's row as long as the lease is held."""
+    """Stored in the destination's row while the lease is held."""
 
 
 class LeaseCodec:
-    """Spells leases of one kind for publishers. Nobody else can make one, so a late one is believed."""
+    """Encodes leases of one kind as signed tokens, so that even a late one can be trusted."""
 
     def __init__(self, secret: bytes, kind: LeaseKind) -> None:
         self._signer = Signer(secret, f"lease:{_VERSION}:{kind}:")
 
     def encode(self, lease: Lease) -> str:
-        ids = (lease.workspace_id, lease.destination_id, lease.token)
         return self._signer.sign(
-            b"".join(each.bytes for each in ids) + lease.fence.to_bytes(_FENCE_BYTES)
+            lease.workspace_id.bytes
+            + lease.destination_id.bytes
+            + lease.token.bytes
+            + lease.fence.to_bytes(_FENCE_BYTES)
         )
 
     def decode(self, text: str, argument: str) -> Lease:
-        """InvalidInput for whatever was not given out."""
+        """Return the lease of a token; InvalidInput if this service did not issue it."""
         payload = self._signer.unsign(text)
         if payload is None:
             raise InvalidInput(
-                f"{argument} is none that was given out. Pass the one of the claim, unchanged.",
+                f"{argument} is not a token of this service. Pass the one of the claim, unchanged.",
                 argument=argument,
             )
-        workspace, destination, token = (UUID(bytes=payload[at : at + 16]) for at in (0, 16, 32))
-        return Lease(
-            WorkspaceId(workspace),
-            DestinationId(destination),
-            int.from_bytes(payload[48:]),
-            token,
+        workspace, destination, token = (
+            UUID(bytes=payload[offset : offset + 16]) for offset in (0, 16, 32)
         )
+        fence = int.from_bytes(payload[48:])
+        return Lease(WorkspaceId(workspace), DestinationId(destination), fence, token)
 
 
 def parse_lease_duration(seconds: int, argument: str) -> timedelta:
-    """InvalidInput for a lease that is too short to be kept or too long to wait for."""
-    shortest, longest = (int(each.total_seconds()) for each in (MIN_LEASE, MAX_LEASE))
-    return timedelta(seconds=_check_range(shortest, longest, seconds, argument))
+    """Return the duration; InvalidInput outside MIN_LEASE to MAX_LEASE."""
+    return _parse_duration(MIN_LEASE, MAX_LEASE, seconds, argument)
 
 
 def parse_wait_duration(seconds: int, argument: str) -> timedelta:
-    """InvalidInput for a wait that is longer than any call may take."""
-    return timedelta(seconds=_check_range(0, int(MAX_WAIT.total_seconds()), seconds, argument))
+    """Return the duration; InvalidInput outside 0 to MAX_WAIT."""
+    return _parse_duration(timedelta(), MAX_WAIT, seconds, argument)
 
 
 def parse_claim_limit(count: int, argument: str) -> int:
-    """InvalidInput for none, and for more than one call gives out."""
+    """Return the count; InvalidInput outside 1 to MAX_CLAIMS."""
     return _check_range(1, MAX_CLAIMS, count, argument)
 
 
 def parse_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
-    """InvalidInput for none, too many, one twice, and one that no account can be on; None for all."""
+    """Return the distinct, valid platform names of a claim, or None for all; else InvalidInput."""
     if platforms is None:
         return None
     if not 1 <= len(platforms) <= MAX_CLAIM_PLATFORMS:
@@ -101,11 +100,18 @@ def parse_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[
             f" {len(platforms)}. Leave it out for all.",
             argument=argument,
         )
-    for index, each in enumerate(platforms):
-        check_platform(each, f"{argument}[{index}]")
+    for index, platform in enumerate(platforms):
+        check_platform(platform, f"{argument}[{index}]")
     if len(set(platforms)) < len(platforms):
         raise InvalidInput(f"{argument} names a platform twice.", argument=argument)
     return platforms
+
+
+def _parse_duration(
+    shortest: timedelta, longest: timedelta, seconds: int, argument: str
+) -> timedelta:
+    lowest, highest = int(shortest.total_seconds()), int(longest.total_seconds())
+    return timedelta(seconds=_check_range(lowest, highest, seconds, argument))
 
 
 def _check_range(lowest: int, highest: int, number: int, argument: str) -> int:

@@ -1,4 +1,4 @@
-"""Which failed destinations somebody may retry by hand, and why the others not. No schedules."""
+"""Manual retries: which destinations may be retried, and why the others are refused."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from app.domain.posts import Post
 from app.domain.transitions import retried
 
 MAX_RETRIES = 500
-"""Of one call: so many are decided in a transaction that nobody waits for long."""
+"""Destinations of one call, which are decided in one short transaction."""
 
 
 class RetryRefusal(StrEnum):
-    """Why a destination is not retried."""
+    """Reason why a destination is not retried."""
 
     ALREADY_PUBLISHED = "already_published"
     IN_FLIGHT = "in_flight"
@@ -27,24 +27,23 @@ class RetryRefusal(StrEnum):
 
     @property
     def fix(self) -> str:
-        """What somebody can do, as a sentence."""
+        """What a person can do, as a sentence."""
         return _FIXES[self]
 
 
 _FIXES = {
     RetryRefusal.ALREADY_PUBLISHED: "Nothing to do: it is published.",
     RetryRefusal.IN_FLIGHT: "Wait until the running attempt has ended.",
-    RetryRefusal.OUTCOME_UNKNOWN: "Look on the platform whether the post is there, then record what you"
-    " found. A blind retry could publish it twice; force it only if you know that it is not there.",
+    RetryRefusal.OUTCOME_UNKNOWN: "Check whether the post is on the platform, then record the result."
+    " A blind retry could publish it twice; force it only if you know that it is not there.",
     RetryRefusal.ACCOUNT_NEEDS_RECONNECTION: "Reconnect the account, then retry.",
-    RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or for a retry that comes"
-    " by itself.",
+    RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or an automatic retry.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """What was decided about one destination; without a refusal it is queued again."""
+    """Decision about one destination; without a refusal, it is queued again."""
 
     destination: Destination
     refusal: RetryRefusal | None
@@ -53,7 +52,7 @@ class RetryDecision:
 def retry_refusal(
     state: DestinationState, account: Account, *, force: bool, now: datetime
 ) -> RetryRefusal | None:
-    """None for what may be retried; `force` is for an unknown outcome alone."""
+    """Return why a destination may not be retried; `force` allows an unknown outcome."""
     match state.status:
         case DestinationStatus.PUBLISHED:
             return RetryRefusal.ALREADY_PUBLISHED
@@ -77,19 +76,19 @@ def retry_post(
     force: bool,
     now: datetime,
 ) -> tuple[Post, list[RetryDecision]]:
-    """`retry_destinations` of all that the post has, or of those on some accounts.
+    """Retry all destinations of a post, or those on the given accounts, by `retry_destinations`.
 
     InvalidInput for an account that the post does not go to.
     """
-    missing = set(account_ids or ()) - {each.account_id for each in post.destinations}
+    missing = set(account_ids or ()) - {d.account_id for d in post.destinations}
     if missing:
         raise InvalidInput(
             f"The post does not go to account {min(missing)}.", argument="accountIds"
         )
     chosen = {
-        each.id
-        for each in post.destinations
-        if account_ids is None or each.account_id in account_ids
+        destination.id
+        for destination in post.destinations
+        if account_ids is None or destination.account_id in account_ids
     }
     return retry_destinations(post, accounts, chosen, force=force, now=now)
 
@@ -102,23 +101,29 @@ def retry_destinations(
     force: bool,
     now: datetime,
 ) -> tuple[Post, list[RetryDecision]]:
-    """The post with what may be retried queued again, and a decision for each chosen destination.
+    """Queue the chosen destinations that may be retried, and return a decision for each.
 
-    Decisions are in the post's order; a chosen one that it does not have is passed over. The accounts
-    of the chosen must be known. Conflict for an imported post: it is published elsewhere.
+    Decisions are in the post's order; unknown ids are ignored. `accounts` must have the accounts of all
+    chosen destinations. Conflict for an imported post, which another service publishes.
     """
     if post.imported_at is not None:
         raise Conflict("The post was imported: retry it in the service that publishes it.")
-    decisions = []
-    destinations = []
-    for each in post.destinations:
-        kept = each
-        if each.id in destination_ids:
-            refusal = retry_refusal(each.state, accounts[each.account_id], force=force, now=now)
-            if refusal is None:
-                kept = replace(each, state=retried(each.state, now), updated_at=now)
-            decisions.append(RetryDecision(kept, refusal))
-        destinations.append(kept)
-    if not any(decision.refusal is None for decision in decisions):
+    decisions = [
+        _decide(destination, accounts[destination.account_id], force=force, now=now)
+        for destination in post.destinations
+        if destination.id in destination_ids
+    ]
+    if all(decision.refusal is not None for decision in decisions):
         return post, decisions
-    return replace(post, destinations=tuple(destinations)).with_next_version(now), decisions
+    decided = {decision.destination.id: decision.destination for decision in decisions}
+    destinations = tuple(decided.get(d.id, d) for d in post.destinations)
+    return replace(post, destinations=destinations).with_next_version(now), decisions
+
+
+def _decide(
+    destination: Destination, account: Account, *, force: bool, now: datetime
+) -> RetryDecision:
+    refusal = retry_refusal(destination.state, account, force=force, now=now)
+    if refusal is None:
+        destination = destination.with_state(retried(destination.state, now), now)
+    return RetryDecision(destination, refusal)

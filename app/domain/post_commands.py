@@ -1,10 +1,11 @@
-"""What people do with a post: create, change, schedule, cancel and delete it. Retries are elsewhere.
+"""Commands on a post: create, change, schedule, cancel and delete it. Retries are in `manual_retries`.
 
-Each is a post in, a post out, or a refusal after which nothing has changed. `expected_version` is the
-version that somebody saw; without one, the last word counts. Arguments are named as in GraphQL.
+Each command returns the post after it, or raises an error. With `expected_version`, a changed post is
+a StaleVersion error; without, the last write wins. Errors name arguments as in GraphQL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
@@ -27,7 +28,7 @@ AccountsById = Mapping[AccountId, Account]
 
 
 class PostChanges(TypedDict, total=False):
-    """What somebody wants changed of a post; what has no key stays."""
+    """Requested changes to a post; absent keys leave fields unchanged."""
 
     content: str
     scheduled_for: datetime | None
@@ -40,12 +41,12 @@ class PostChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPost:
-    """What somebody wants posted."""
+    """Input of a new post."""
 
     content: str
     account_ids: Sequence[AccountId]
     scheduled_for: datetime | None
-    """None means at once."""
+    """None publishes immediately."""
     is_draft: bool
     timezone: str | None
     media_ids: Sequence[str]
@@ -56,26 +57,26 @@ class NewPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a draft is to go out: at once, at a time, or (None) at the time that it has."""
+    """When to publish a draft: immediately, at a time, or (None) at the time it already has."""
 
     scheduled_for: datetime | None
     publish_now: bool
 
 
 def check_new_post(new_post: NewPost) -> None:
-    """Refuse what cannot be right, whatever accounts there are and whatever the time."""
+    """InvalidInput for a post that is invalid independent of stored accounts and time."""
     _check_changed_fields(new_post)
     check_account_ids(new_post.account_ids)
-    if not new_post.is_draft and not new_post.account_ids:
-        raise InvalidInput(
-            "A post that is not a draft needs at least one account.", argument="accountIds"
-        )
+    _require_account(len(new_post.account_ids), is_draft=new_post.is_draft)
 
 
 def create_post(
     new_post: NewPost, accounts: AccountsById, *, post_id: PostId, new_id: IdFactory, now: datetime
 ) -> Post:
-    """A new post, checked before; InvalidInput for a time that is past or an unknown account."""
+    """Create a post that `check_new_post` has accepted.
+
+    PastScheduleTime for a past time, InvalidInput for an unknown account.
+    """
     _check_future(new_post.scheduled_for, now)
     post = Post(
         id=post_id,
@@ -108,11 +109,11 @@ def change_post(
     new_id: IdFactory,
     now: datetime,
 ) -> Post:
-    """The post with some of it changed, possible until anything of it was published.
+    """Change some fields of a post, and its accounts unless `account_ids` is None.
 
-    It goes to `account_ids`, or to those that it had. The same post where nothing is new. Conflict while
-    it is being published or its outcome is unknown; for another time once something was attempted, and
-    for leaving out an account that was; and for a post that was imported.
+    Returns the same post if nothing changes. Conflict if it is imported, published on any platform,
+    being published, or of unknown outcome. Once a destination was attempted, Conflict for another time
+    and for removing its account.
     """
     _require_not_imported(post)
     _check_version(post, expected_version)
@@ -124,10 +125,7 @@ def change_post(
     if account_ids is not None:
         check_account_ids(account_ids)
         changed = _assign_accounts(changed, account_ids, accounts, new_id, now)
-    if not post.is_draft and not changed.destinations:
-        raise InvalidInput(
-            "A post that is not a draft needs at least one account.", argument="accountIds"
-        )
+    _require_account(len(changed.destinations), is_draft=post.is_draft)
     return changed.with_next_version(now) if changed != post else post
 
 
@@ -141,7 +139,7 @@ def schedule_post(
     new_id: IdFactory,
     now: datetime,
 ) -> Post:
-    """Submit a draft, to go out at its time or at once; Conflict for what is none."""
+    """Submit a draft for publication at a time or immediately; Conflict if it is not a draft."""
     _require_not_imported(post)
     _check_version(post, expected_version)
     if not post.is_draft:
@@ -150,60 +148,61 @@ def schedule_post(
         raise InvalidInput(
             "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
         )
-    due = (
-        None
-        if schedule.publish_now
-        else schedule.scheduled_for or _require_scheduled_time(post, now)
+    due_at = None
+    if not schedule.publish_now:
+        due_at = schedule.scheduled_for or _require_scheduled_time(post, now)
+    _check_future(due_at, now)
+    submitted = replace(
+        post, is_draft=False, submitted_now=schedule.publish_now, scheduled_for=due_at
     )
-    _check_future(due, now)
-    submitted = replace(post, is_draft=False, submitted_now=schedule.publish_now, scheduled_for=due)
-    wanted = [each.account_id for each in post.destinations] if account_ids is None else account_ids
-    check_account_ids(wanted)
-    if not wanted:
+    if account_ids is None:
+        account_ids = [destination.account_id for destination in post.destinations]
+    check_account_ids(account_ids)
+    if not account_ids:
         raise InvalidInput("The draft has no account: pass accountIds.", argument="accountIds")
-    planned = _reschedule_destinations(submitted, due or now, now)
-    return _assign_accounts(planned, wanted, accounts, new_id, now).with_next_version(now)
+    scheduled = _reschedule_destinations(submitted, due_at or now, now)
+    return _assign_accounts(scheduled, account_ids, accounts, new_id, now).with_next_version(now)
 
 
 def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
-    """A draft again where nothing was attempted; else what is still waiting has failed as CANCELLED.
+    """Turn an unattempted post into a draft; otherwise fail its queued destinations as CANCELLED.
 
-    Conflict while it is being published or its outcome is unknown, and where nothing is waiting.
+    Conflict while it is being published or of unknown outcome, and if nothing is queued.
     """
     _require_not_imported(post)
     _check_version(post, expected_version)
     if post.is_draft:
-        raise Conflict("The post is a draft already: nothing of it goes out.")
+        raise Conflict("The post is already a draft, so nothing of it will be published.")
     _require_known_outcomes(post)
     if not _was_attempted(post):
         draft = replace(post, is_draft=True, submitted_now=False)
         return _reschedule_destinations(draft, None, now).with_next_version(now)
-    if not any(_is_queued(each.state) for each in post.destinations):
-        raise Conflict(f"Nothing of the post is waiting any more; it is {post.status}.")
-    destinations = (
-        _with_state(each, cancelled(each.state, now), now) if _is_queued(each.state) else each
-        for each in post.destinations
-    )
-    return replace(post, destinations=tuple(destinations)).with_next_version(now)
+    if not _has_status(post, DestinationStatus.QUEUED):
+        raise Conflict(f"Nothing of the post is waiting; it is {post.status}.")
+
+    def cancel(state: DestinationState) -> DestinationState:
+        return cancelled(state, now) if state.status is DestinationStatus.QUEUED else state
+
+    return _with_states(post, cancel, now).with_next_version(now)
 
 
 def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
-    """The post as deleted: nobody sees it or claims anything of it. What was published stays on record.
+    """Delete a post: it is hidden and never claimed.
 
-    PostAlreadyPublished once anything is; Conflict while that may still happen.
+    PostAlreadyPublished if it is published on any platform. Conflict while it is being published or of
+    unknown outcome.
     """
     _check_version(post, expected_version)
-    if any(each.state.status is DestinationStatus.PUBLISHED for each in post.destinations):
+    if _has_status(post, DestinationStatus.PUBLISHED):
         raise PostAlreadyPublished(
             "The post was published on a platform and cannot be deleted here."
         )
     _require_known_outcomes(post)
-    destinations = (_with_state(each, unclaimable(each.state), now) for each in post.destinations)
-    return replace(post, deleted_at=now, destinations=tuple(destinations)).with_next_version(now)
+    return replace(_with_states(post, unclaimable, now), deleted_at=now).with_next_version(now)
 
 
 def _require_not_imported(post: Post) -> None:
-    """What was imported may be deleted here, and no more: it goes out from elsewhere."""
+    """An imported post may only be deleted here, because another service publishes it."""
     if post.imported_at is not None:
         raise Conflict("The post was imported: change it in the service that publishes it.")
 
@@ -211,13 +210,20 @@ def _require_not_imported(post: Post) -> None:
 def _check_version(post: Post, expected: int | None) -> None:
     if expected is not None and expected != post.version:
         raise StaleVersion(
-            f"The post is at version {post.version}, not {expected}: somebody else changed it.",
+            f"The post is at version {post.version}, not {expected}: it was changed in the meantime.",
             argument="expectedVersion",
         )
 
 
+def _require_account(account_count: int, *, is_draft: bool) -> None:
+    if not is_draft and account_count == 0:
+        raise InvalidInput(
+            "A post that is not a draft needs at least one account.", argument="accountIds"
+        )
+
+
 def _check_changed_fields(post: NewPost | Post, before: Post | None = None) -> None:
-    """Each unless it was there before: what was right when it was stored may stay."""
+    """Validate the fields that differ from `before`; stored values stay valid under newer rules."""
     if before is None or _content_fields(post) != _content_fields(before):
         check_contents(
             post.content,
@@ -232,7 +238,7 @@ def _check_changed_fields(post: NewPost | Post, before: Post | None = None) -> N
 
 
 def _preserve_default_timezone(after: Post, before: Post) -> Post:
-    """For a post without a time zone, to say what is assumed of it is no change."""
+    """Ignore a change between no time zone and the default one, which mean the same."""
     if (after.timezone or DEFAULT_TIMEZONE) != (before.timezone or DEFAULT_TIMEZONE):
         return after
     return replace(after, timezone=before.timezone)
@@ -243,15 +249,15 @@ def _content_fields(post: NewPost | Post) -> tuple[object, ...]:
 
 
 def check_account_ids(account_ids: Sequence[AccountId]) -> None:
-    """InvalidInput for more than a post can have, before anybody looks for them, and for one twice."""
+    """InvalidInput for more accounts than a post can have, and for a duplicate."""
     if len(account_ids) > MAX_DESTINATIONS:
         raise InvalidInput(
             f"There are {len(account_ids)} accounts; at most {MAX_DESTINATIONS} are allowed.",
             argument="accountIds",
         )
-    twice = {each for each in account_ids if account_ids.count(each) > 1}
-    if twice:
-        raise InvalidInput(f"Account {min(twice)} is there twice.", argument="accountIds")
+    duplicates = [account for account, count in Counter(account_ids).items() if count > 1]
+    if duplicates:
+        raise InvalidInput(f"Account {min(duplicates)} is listed twice.", argument="accountIds")
 
 
 def _require_scheduled_time(draft: Post, now: datetime) -> datetime:
@@ -273,38 +279,34 @@ def _check_future(scheduled_for: datetime | None, now: datetime) -> None:
 
 
 def _require_editable(post: Post) -> None:
-    if any(each.state.status is DestinationStatus.PUBLISHED for each in post.destinations):
-        raise Conflict("The post was published on a platform and cannot be changed any more.")
+    if _has_status(post, DestinationStatus.PUBLISHED):
+        raise Conflict("The post was published on a platform and can no longer be changed.")
     _require_known_outcomes(post)
 
 
 def _require_known_outcomes(post: Post) -> None:
-    states = [each.state for each in post.destinations]
-    if any(state.status is DestinationStatus.PUBLISHING for state in states):
-        raise Conflict("The post is being published just now. Try again when that has ended.")
-    if any(state.outcome is Outcome.UNKNOWN for state in states):
+    if _has_status(post, DestinationStatus.PUBLISHING):
+        raise Conflict("The post is being published. Try again when that has ended.")
+    if any(destination.state.outcome is Outcome.UNKNOWN for destination in post.destinations):
         raise Conflict(
-            "Nobody knows whether the post was published. Look on the platform and record what you found."
+            "It is unknown whether the post was published. Check the platform and record the result."
         )
 
 
 def _reschedule(post: Post, now: datetime) -> Post:
-    """A post whose time was changed, with its destinations due then."""
+    """Apply a changed `scheduled_for` to the destinations; Conflict once the post was attempted."""
     _check_future(post.scheduled_for, now)
     if post.is_draft:
         return post
     if _was_attempted(post):
-        raise Conflict("The post was attempted already, so its time cannot be changed any more.")
+        raise Conflict("The post was already attempted, so its time can no longer be changed.")
     submitted = replace(post, submitted_now=post.scheduled_for is None)
     return _reschedule_destinations(submitted, post.scheduled_for or now, now)
 
 
 def _reschedule_destinations(post: Post, due_at: datetime | None, now: datetime) -> Post:
-    """A post that was never attempted, with all its destinations due then, or as a draft's."""
-    destinations = (
-        _with_state(each, rescheduled(each.state, due_at), now) for each in post.destinations
-    )
-    return replace(post, destinations=tuple(destinations))
+    """Change the due time of all destinations of an unattempted post; None makes it a draft's."""
+    return _with_states(post, lambda state: rescheduled(state, due_at), now)
 
 
 def _assign_accounts(
@@ -314,22 +316,22 @@ def _assign_accounts(
     new_id: IdFactory,
     now: datetime,
 ) -> Post:
-    """The post on exactly these accounts, in their order."""
-    known = {each.account_id: each for each in post.destinations}
-    for each in known.values():
-        if each.account_id not in account_ids and each.state.attempts:
+    """Return the post with exactly these accounts, in this order."""
+    destination_by_account = {d.account_id: d for d in post.destinations}
+    for account_id, destination in destination_by_account.items():
+        if account_id not in account_ids and destination.state.attempts:
             raise Conflict(
-                f"The post was attempted on account {each.account_id}, which cannot be left out any more."
+                f"The post was attempted on account {account_id}, which can no longer be removed."
             )
-    unknown = [each for each in account_ids if each not in accounts and each not in known]
-    if unknown:
-        raise InvalidInput(
-            f"There is no account {unknown[0]} in this workspace.", argument="accountIds"
-        )
+    for account_id in account_ids:
+        if account_id not in accounts and account_id not in destination_by_account:
+            raise InvalidInput(
+                f"There is no account {account_id} in this workspace.", argument="accountIds"
+            )
     state = DRAFT if post.is_draft else queued(max(post.scheduled_for or now, now))
     destinations = (
-        _with_position(known[account_id], position, now)
-        if account_id in known
+        _with_position(destination_by_account[account_id], position, now)
+        if account_id in destination_by_account
         else Destination(
             id=DestinationId(new_id()),
             account_id=account_id,
@@ -344,10 +346,11 @@ def _assign_accounts(
     return replace(post, destinations=tuple(destinations))
 
 
-def _with_state(destination: Destination, state: DestinationState, now: datetime) -> Destination:
-    if state == destination.state:
-        return destination
-    return replace(destination, state=state, updated_at=now)
+def _with_states(
+    post: Post, transition: Callable[[DestinationState], DestinationState], now: datetime
+) -> Post:
+    destinations = (d.with_state(transition(d.state), now) for d in post.destinations)
+    return replace(post, destinations=tuple(destinations))
 
 
 def _with_position(destination: Destination, position: int, now: datetime) -> Destination:
@@ -357,15 +360,14 @@ def _with_position(destination: Destination, position: int, now: datetime) -> De
 
 
 def _was_attempted(post: Post) -> bool:
-    """Whether a platform was asked; what failed for want of access, say, was not.
+    """Return whether a platform was called; a destination that failed for lack of access was not.
 
-    A publication may be reported of a claim whose start was not.
+    A published destination may have no attempts: its claim may be reported without a start.
     """
-    return any(
-        each.state.attempts or each.state.status is DestinationStatus.PUBLISHED
-        for each in post.destinations
+    return _has_status(post, DestinationStatus.PUBLISHED) or any(
+        destination.state.attempts for destination in post.destinations
     )
 
 
-def _is_queued(state: DestinationState) -> bool:
-    return state.status is DestinationStatus.QUEUED
+def _has_status(post: Post, status: DestinationStatus) -> bool:
+    return any(destination.state.status is status for destination in post.destinations)

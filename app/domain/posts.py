@@ -1,4 +1,4 @@
-"""A post with its destinations, and what follows from them: its status and its search text. No storage."""
+"""Posts with their destinations; the status and search text derived from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -26,56 +26,49 @@ STATUS_BY_NAME = {status.value: status for status in PostStatus} | {
     "done": PostStatus.PUBLISHED,
     "queued": PostStatus.SCHEDULED,
 }
-"""What clients of the documented API call a status; the last two are of an earlier vocabulary."""
-
-
-MAX_CONTENT_LENGTH = 100_000
-"""Code points of a post's text, and of each platform's own."""
-
-MAX_NAME_LENGTH = 500
-"""Code points of whatever names something: a media id, a reference."""
+"""Statuses by their names in the documented REST API; the last two are older names."""
 
 MAX_DESTINATIONS = 500
-"""Of one post."""
+"""Destinations of one post."""
 
 MAX_BULK_DESTINATIONS = 1000
-"""Of several posts that are created at once: in a transaction for which nobody waits for long."""
+"""Destinations of all posts created by one call, in one short transaction."""
 
 MAX_BULK_POSTS = 50
-"""Posts that are created together."""
+"""Posts created by one call."""
 
 DEFAULT_TIMEZONE = "UTC"
-"""Shown for a post without a time zone: what the documentation says is assumed."""
+"""Time zone of a post without one, as documented."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """Everything that is kept of a post; what follows from it is not."""
+    """Stored fields of a post; derived values are properties."""
 
     id: PostId
     content: str
     is_draft: bool
     submitted_now: bool
-    """Whether it was to go out at once, and not at a time."""
+    """Whether it was submitted for immediate publication, without a time."""
     scheduled_for: datetime | None
     timezone: str | None
     media_ids: Sequence[str]
     media: Sequence[object]
     platform_content: Mapping[str, object]
     reference: str | None
-    """A client's own, by which it finds the post again."""
+    """The client's own identifier of the post."""
     version: int
-    """Counts what people did to it, from 1; publishing does not count."""
+    """Counts changes by people, from 1; publishing does not count."""
     deleted_at: datetime | None
     imported_at: datetime | None
-    """When an import last changed it; None where it was made here."""
+    """Time of the last import that changed it; None for a post created here."""
     created_at: datetime
     updated_at: datetime
     destinations: tuple[Destination, ...]
-    """In their order."""
+    """Ordered by position."""
 
     def __eq__(self, other: object) -> bool:
-        """Field by field, and JSON as JSON: a change from 1 to true is one."""
+        """Compare field by field, JSON by `json_equal`: 1 and true differ."""
         if not isinstance(other, Post):
             return NotImplemented
         names = (field.name for field in fields(self))
@@ -88,42 +81,41 @@ class Post:
         return post_status(
             is_draft=self.is_draft,
             submitted_now=self.submitted_now,
-            destinations=[each.state for each in self.destinations],
+            destinations=[destination.state for destination in self.destinations],
         )
 
     def content_for_platform(self, platform: str) -> str:
-        """What goes out there: the platform's own text, or else the text for all."""
-        own = self.platform_content.get(platform)
-        text = own.get("content") if isinstance(own, Mapping) else None
+        """Return the text published on a platform: its own text, or else the common one."""
+        override = self.platform_content.get(platform)
+        text = override.get("content") if isinstance(override, Mapping) else None
         return text if isinstance(text, str) and text else self.content
 
     def destination(self, destination_id: DestinationId) -> Destination:
-        """KeyError for one that it does not have."""
-        return {each.id: each for each in self.destinations}[destination_id]
+        """Return a destination by id; KeyError if the post does not have it."""
+        return {destination.id: destination for destination in self.destinations}[destination_id]
 
     def with_state(
         self, destination_id: DestinationId, state: DestinationState, now: datetime
     ) -> Self:
-        """With a destination in another state, which nobody may claim of a deleted post."""
+        """Return the post with a destination in another state; a deleted post's is never claimable."""
         if self.deleted_at is not None:
             state = unclaimable(state)
         if state == self.destination(destination_id).state:
             return self
         destinations = tuple(
-            replace(each, state=state, updated_at=now) if each.id == destination_id else each
-            for each in self.destinations
+            destination.with_state(state, now) if destination.id == destination_id else destination
+            for destination in self.destinations
         )
         return replace(self, destinations=destinations, updated_at=now)
 
     def published_despite_cancel(self, destination_id: DestinationId, now: datetime) -> Self:
-        """No draft any more, for it is published on one account; on all others it counts as cancelled."""
-        due = self.scheduled_for or now
+        """Return a draft as submitted, because one destination was published; cancel all others."""
         destinations = []
-        for each in self.destinations:
-            state = rescheduled(each.state, due)
-            if each.id != destination_id:
+        for destination in self.destinations:
+            state = rescheduled(destination.state, self.scheduled_for or now)
+            if destination.id != destination_id:
                 state = cancelled(state, now)
-            destinations.append(replace(each, state=state, updated_at=now))
+            destinations.append(destination.with_state(state, now))
         return replace(
             self,
             is_draft=False,
@@ -133,12 +125,12 @@ class Post:
         )
 
     def with_next_version(self, now: datetime) -> Self:
-        """In its next version: after somebody changed it, or what becomes of it."""
+        """Return the post in its next version, for a change by a person."""
         return replace(self, version=self.version + 1, updated_at=now)
 
 
 class DestinationSummary(Protocol):
-    """What the fold needs to know of a destination."""
+    """Fields of a destination from which the post's status and publication time derive."""
 
     @property
     def status(self) -> DestinationStatus: ...
@@ -151,10 +143,10 @@ class DestinationSummary(Protocol):
 def post_status(
     *, is_draft: bool, submitted_now: bool, destinations: Iterable[DestinationSummary]
 ) -> PostStatus:
-    """The four rules, in their order; a post without destinations is a draft."""
-    rows = list(destinations)
-    statuses = {row.status for row in rows}
-    if is_draft or not rows:
+    """Derive a post's status from its destinations; a post without destinations is a draft."""
+    summaries = list(destinations)
+    statuses = {summary.status for summary in summaries}
+    if is_draft or not summaries:
         return PostStatus.DRAFT
     if statuses == {DestinationStatus.PUBLISHED}:
         return PostStatus.PUBLISHED
@@ -166,18 +158,18 @@ def post_status(
         submitted_now
         or DestinationStatus.PUBLISHING in statuses
         or any(status.is_final for status in statuses)
-        or any(row.attempts > 0 for row in rows)
+        or any(summary.attempts > 0 for summary in summaries)
     )
     return PostStatus.PUBLISHING if in_flight else PostStatus.SCHEDULED
 
 
 def post_published_at(destinations: Iterable[DestinationSummary]) -> datetime | None:
-    """When the post last appeared on a platform; None while it is published nowhere."""
-    return max((row.published_at for row in destinations if row.published_at), default=None)
+    """Return the latest publication time on any platform; None if the post is published nowhere."""
+    return max((d.published_at for d in destinations if d.published_at), default=None)
 
 
 def search_text(content: str, platform_content: Mapping[str, object]) -> str:
-    """What a search looks into: the content and each platform's own, folded, by platform name."""
-    own = (platform_content[platform] for platform in sorted(platform_content))
-    texts = (part.get("content") for part in own if isinstance(part, Mapping))
+    """Return the searchable text: the folded content, and each platform's own by platform name."""
+    overrides = (platform_content[platform] for platform in sorted(platform_content))
+    texts = (override.get("content") for override in overrides if isinstance(override, Mapping))
     return fold_for_search(content, *(text for text in texts if isinstance(text, str)))

@@ -1,8 +1,8 @@
-"""What publishers tell of a destination, and what that makes of it. Who may ask, and storage, are elsewhere.
+"""Reports by lease holders: start, release, and the outcome of an attempt.
 
-Each is a state with its history in, and out what is to be stored, or a refusal after which nothing has
-changed. A lease is held while its token is in the state. Who has lost it gets LeaseLost, but for a report:
-that a post is published is evidence and is kept, whenever it comes; a late failure is only logged.
+Each function takes a state and its history and returns the transition to store, or raises an error.
+A lease is held while its token is in the state. LeaseLost is raised once the lease is lost, except for
+reports: a late publication is evidence and is stored, a late failure is only logged.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from app.domain.transitions import released, started, unknown
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """What a publisher says of a lease, and how that is logged."""
+    """The lease of a report, and the clock and ids that log it."""
 
     lease: Lease
     new_id: IdFactory
@@ -39,7 +39,7 @@ class ReportContext:
 
 
 def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
-    """LeaseLost unless it is held and has not ended."""
+    """Raise LeaseLost unless the lease is held and has not expired."""
     if (
         not _holds_lease(state, lease)
         or state.lease_expires_at is None
@@ -51,40 +51,38 @@ def require_lease(state: DestinationState, lease: Lease, now: datetime) -> None:
 def start_attempt(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     *,
     worker: str | None,
     blocking_reason: HealthReason | None,
 ) -> tuple[Transition, Attempt]:
-    """Log that a publisher is about to call the platform; the same attempt if it says so again.
+    """Log that a publisher will call the platform; a repeated call returns the same attempt.
 
-    `obstacle` is why nothing goes out on the account any more: then LeaseLost, and when the lease has
-    ended, the destination fails for it.
+    `blocking_reason` is why the account cannot publish. It raises LeaseLost; when the lease has expired,
+    the destination fails for the same reason.
     """
-    require_lease(state, report_context.lease, report_context.now)
-    running = history.attempt_by_fence(report_context.lease.fence)
+    require_lease(state, context.lease, context.now)
+    running = history.attempt_by_fence(context.lease.fence)
     if running is not None:
         return Transition(state=state, receipt=Receipt.REPEATED), running
     if blocking_reason is not None:
-        raise LeaseLost(
-            f"Nothing goes out on this account now. {blocking_message(blocking_reason)}"
-        )
-    after, attempt = _log_start(state, report_context, worker=worker)
+        raise LeaseLost(f"This account cannot publish now. {blocking_message(blocking_reason)}")
+    after, attempt = _log_start(state, context, worker=worker)
     return Transition(state=after, attempts=(attempt,)), attempt
 
 
 def release_claim(state: DestinationState, lease: Lease, now: datetime) -> DestinationState:
-    """Conflict once the attempt was started: what came of that has to be reported."""
+    """End a lease whose attempt was not started; Conflict if it was."""
     require_lease(state, lease, now)
     if state.started_at is not None:
-        raise Conflict("The attempt was started. Report what came of it; it cannot be released.")
+        raise Conflict("The attempt was started, so it cannot be released. Report its outcome.")
     return released(state, now)
 
 
 def expire_lease(state: DestinationState, history: History, now: datetime) -> Transition | None:
-    """What becomes of a lease that has ended: unknown once the attempt was started, else anybody's.
+    """Settle an expired lease: unknown if the attempt was started, otherwise claimable again.
 
-    None where none has ended.
+    Returns None if no lease has expired.
     """
     if state.lease_expires_at is None or state.lease_expires_at > now:
         return None
@@ -102,63 +100,61 @@ def expire_lease(state: DestinationState, history: History, now: datetime) -> Tr
 def report_published(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     publication: Publication,
 ) -> Transition:
-    """Published, whoever holds the destination by now; the first such report of a destination counts."""
-    lease = report_context.lease
+    """Report a publication, with or without holding the lease; the first one of a destination counts."""
+    lease = context.lease
     if history.has_publication(lease.fence):
         return Transition(state=state, receipt=Receipt.REPEATED)
     if _holds_lease(state, lease) and state.started_at is None:
-        state, attempt = _log_start(state, report_context, worker=None)
+        state, attempt = _log_start(state, context, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, report_context)
-    log = [attempt.ended(Outcome.PUBLISHED, None, report_context.now)]
+        attempt = _running_or_late_attempt(history, context)
+    ended_attempts = [attempt.ended(Outcome.PUBLISHED, None, context.now)]
     if state.started_at is not None and not _holds_lease(state, lease):
-        log += superseded_attempts(state, history, report_context.now)
+        ended_attempts += superseded_attempts(state, history, context.now)
     return settle_published(
-        state, publication, fence=lease.fence, ended_attempts=log, now=report_context.now
+        state, publication, fence=lease.fence, ended_attempts=ended_attempts, now=context.now
     )
 
 
 def report_failed(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     failure: Failure,
     retry_decider: RetryDecider,
 ) -> Transition:
-    """Failed, for now or for good; of a lease that is lost, it is only logged.
+    """Report a failure, which is retried or final; with a lost lease, it is only logged.
 
-    Conflict if the same lease has reported a publication: that stands.
+    Conflict if the same lease has reported a publication, which is final.
     """
-    lease = report_context.lease
+    lease = context.lease
     if not _holds_lease(state, lease):
-        return _record_late_failure(state, history, report_context, Outcome.FAILED, failure)
+        return _record_late_failure(state, history, context, Outcome.FAILED, failure)
     if state.started_at is None:
-        state, attempt = _log_start(state, report_context, worker=None)
+        state, attempt = _log_start(state, context, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, report_context)
-    return settle_failed(state, history, attempt, failure, retry_decider, report_context.now)
+        attempt = _running_or_late_attempt(history, context)
+    return settle_failed(state, history, attempt, failure, retry_decider, context.now)
 
 
 def report_unknown(
-    state: DestinationState, history: History, report_context: ReportContext, failure: Failure
+    state: DestinationState, history: History, context: ReportContext, failure: Failure
 ) -> Transition:
-    """Perhaps published, as a publisher knows that got no answer: nobody tries again before a look."""
-    if not _holds_lease(state, report_context.lease):
-        return _record_late_failure(state, history, report_context, Outcome.UNKNOWN, failure)
+    """Report an unknown outcome: no response came, so a verification precedes any retry."""
+    if not _holds_lease(state, context.lease):
+        return _record_late_failure(state, history, context, Outcome.UNKNOWN, failure)
     if state.started_at is None:
         raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
-    return settle_unknown(
-        state, _running_or_late_attempt(history, report_context), failure, report_context.now
-    )
+    return settle_unknown(state, _running_or_late_attempt(history, context), failure, context.now)
 
 
 _LEASE_EXPIRED_FAILURE = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code=OUTCOME_UNKNOWN,
-    message="The publisher went away before it reported what the platform answered.",
+    message="The lease ended before the publisher reported the platform's response.",
 )
 
 
@@ -167,52 +163,50 @@ def _holds_lease(state: DestinationState, lease: Lease) -> bool:
 
 
 def _log_start(
-    state: DestinationState, report_context: ReportContext, *, worker: str | None
+    state: DestinationState, context: ReportContext, *, worker: str | None
 ) -> tuple[DestinationState, Attempt]:
-    after = started(state, report_context.now)
+    after = started(state, context.now)
     attempt = Attempt(
-        id=report_context.new_id(),
+        id=context.new_id(),
         kind=AttemptKind.REGULAR,
         number=after.attempts,
         fence=after.fence,
         attempt_key=None,
         worker=worker,
-        started_at=report_context.now,
+        started_at=context.now,
     )
     return after, attempt
 
 
-def _running_or_late_attempt(history: History, report_context: ReportContext) -> Attempt:
-    """The attempt of a lease if it still runs, else a late one: how an attempt ended is written once."""
-    known = history.attempt_by_fence(report_context.lease.fence)
-    if known is not None and known.outcome is Outcome.NONE:
-        return known
+def _running_or_late_attempt(history: History, context: ReportContext) -> Attempt:
+    """Return the running attempt of a lease, or a late one: an attempt is ended only once."""
+    stored = history.attempt_by_fence(context.lease.fence)
+    if stored is not None and stored.outcome is Outcome.NONE:
+        return stored
     return Attempt(
-        id=report_context.new_id(),
+        id=context.new_id(),
         kind=AttemptKind.LATE,
         number=None,
-        fence=report_context.lease.fence,
+        fence=context.lease.fence,
         attempt_key=None,
-        worker=None if known is None else known.worker,
-        started_at=report_context.now if known is None else known.started_at,
+        worker=None if stored is None else stored.worker,
+        started_at=context.now if stored is None else stored.started_at,
     )
 
 
 def _record_late_failure(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     outcome: Outcome,
     failure: Failure,
 ) -> Transition:
-    fence = report_context.lease.fence
+    fence = context.lease.fence
     if history.has_publication(fence):
-        raise Conflict("This lease has reported that the post is published; that stands.")
+        raise Conflict("This lease has already reported the post as published, which is final.")
     if history.attempt_by_fence(fence) is None:
         raise lease_lost_error()
     if history.has_report(fence, outcome):
         return Transition(state=state, receipt=Receipt.REPEATED)
-    late = _running_or_late_attempt(history, report_context).ended(
-        outcome, failure, report_context.now
-    )
+    late = _running_or_late_attempt(history, context).ended(outcome, failure, context.now)
     return Transition(state=state, receipt=Receipt.LATE, attempts=(late,))

@@ -1,12 +1,12 @@
-"""When a failed attempt is tried again by itself, and when it is final. No state, no storage, no file.
+"""Automatic retries: when a failed attempt is retried, and when the failure is final.
 
-A round is what follows a due time or a manual retry. After its n-th failure the longest backoff is
-base × factor^(n−1), at most the cap, and the wait is a random part of it, from nothing to all ("full
-jitter"), in whole milliseconds. A policy that heeds Retry-After waits at least as long as the platform
-asks, and its waits are kept from min_wait to max_wait, whatever the platform asks.
+A round starts with a due time or a manual retry. After its n-th failure the maximum backoff is
+base × factor^(n−1), at most the cap. The wait is a random part of it, from zero to all ("full jitter"),
+in whole milliseconds. A policy that heeds Retry-After waits at least as long as the platform asks, and
+clamps its waits to min_wait and max_wait.
 
-It is final when the policy counts attempts and so many counted ones were made in the round, or when the
-wait would end later than max_age after the round began. A wait is never shortened to fit in.
+A failure is final when the round has max_attempts counted attempts, or when the wait would end later
+than max_age after the round began. A wait is never shortened to fit in.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,30 +22,31 @@ _MAX_PREVIEWED_WAITS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How failures of one category are retried on one platform."""
+    """Retry rules for failures of one category on one platform."""
 
     base: timedelta = timedelta(seconds=30)
     factor: float = 2
     """At least 1."""
     cap: timedelta = timedelta(hours=1)
-    """Not below the base."""
+    """At least `base`."""
     max_attempts: int = 5
-    """In a round, the first one included; 1 makes every failure final."""
+    """Attempts in a round, including the first; 1 makes every failure final."""
     counts_attempts: bool = True
-    """Whether a failure counts towards max_attempts; without, that does not limit it either."""
+    """Whether failures count towards max_attempts; if not, max_attempts does not apply."""
     max_age: timedelta = timedelta(hours=24)
-    """How long after the round began a retry may come."""
+    """Latest time of a retry after the start of the round."""
     heeds_retry_after: bool = False
     min_wait: timedelta = timedelta(seconds=1)
-    """Where Retry-After is heeded; so is max_wait, which is not below it."""
+    """Applies, as does max_wait, only if heeds_retry_after is set."""
     max_wait: timedelta = timedelta(hours=24)
+    """At least `min_wait`."""
 
     def __post_init__(self) -> None:
         if self.factor < 1 or self.cap < self.base or self.max_wait < self.min_wait:
             raise ValueError("impossible retry policy")
 
     def max_backoff(self, failures: int) -> timedelta:
-        """After so many failures of a round, from 1."""
+        """Return the maximum backoff after `failures` (at least 1) failures of a round."""
         backoff = self.base
         for _ in range(failures - 1):
             if backoff >= self.cap or self.factor == 1:
@@ -54,20 +55,20 @@ class RetryPolicy:
         return backoff
 
     def wait(self, backoff: timedelta, retry_after: timedelta | None) -> timedelta:
-        """For a backoff that was drawn, and what the platform asked for."""
+        """Return the wait for a drawn backoff and the platform's Retry-After, rounded up to 1 ms."""
         if not self.heeds_retry_after:
             return backoff
-        asked = -(-(retry_after or timedelta()) // _MILLISECOND) * _MILLISECOND
-        return min(max(backoff, asked, self.min_wait), self.max_wait)
+        requested = -(-(retry_after or timedelta()) // _MILLISECOND) * _MILLISECOND
+        return min(max(backoff, requested, self.min_wait), self.max_wait)
 
     def is_exhausted(self, attempts: int) -> bool:
-        """Whether so many counted attempts of a round are all that it allows."""
+        """Return whether a round with this number of counted attempts allows no more."""
         return self.counts_attempts and attempts >= self.max_attempts
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicies:
-    """The policy for each category, and those of platforms that differ."""
+    """The policy for each category, with exceptions by platform."""
 
     by_category: Mapping[ErrorCategory, RetryPolicy]
     by_platform: Mapping[str, Mapping[ErrorCategory, RetryPolicy]] = field(
@@ -75,9 +76,9 @@ class RetryPolicies:
     )
 
     def policy_for(self, platform: str, category: ErrorCategory) -> RetryPolicy:
-        """Platforms are an open set: one that nobody named is as all others."""
-        own = self.by_platform.get(platform, {})
-        return own.get(category) or self.by_category[category]
+        """Return the platform's own policy, or else the one for all platforms."""
+        exceptions = self.by_platform.get(platform, {})
+        return exceptions.get(category) or self.by_category[category]
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)
@@ -96,7 +97,7 @@ DEFAULT_POLICIES = RetryPolicies(
         }
     )
 )
-"""What holds where an operator says nothing else; the contract's."""
+"""Documented defaults, used unless the operator configures others."""
 
 
 def next_retry(
@@ -109,22 +110,22 @@ def next_retry(
     random: Callable[[], float],
     now: datetime,
 ) -> datetime | None:
-    """When to try again after a failure that is reported now; None if it is final.
+    """Return the time of the retry after a failure reported now; None if the failure is final.
 
-    `failures` are those of the round, this one included, whether they count or not: the attempt log
-    has them. `counted` are those that count, as in `round_attempts`, this one included if the policy
-    counts it. `random` gives a number from 0 to below 1.
+    `failures` counts all failures of the round in the attempt log, including this one.
+    `counted_attempts` is `round_attempts`, including this attempt if the policy counts it. `random`
+    returns a number from 0 to below 1.
     """
     if policy.is_exhausted(counted_attempts):
         return None
-    drawn = policy.max_backoff(failures) * random() // _MILLISECOND * _MILLISECOND
-    at = now + policy.wait(drawn, retry_after)
-    return at if at <= round_started_at + policy.max_age else None
+    backoff = policy.max_backoff(failures) * random() // _MILLISECOND * _MILLISECOND
+    retry_at = now + policy.wait(backoff, retry_after)
+    return retry_at if retry_at <= round_started_at + policy.max_age else None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWait:
-    """Between a failure and the attempt that follows it."""
+    """Range of the random wait between a failure and the next attempt."""
 
     earliest: timedelta
     latest: timedelta
@@ -132,23 +133,26 @@ class PlannedWait:
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """What a policy makes of a destination whose attempts all fail alike."""
+    """Waits of a destination whose attempts all fail in the same way."""
 
     waits: tuple[PlannedWait, ...]
-    """After the first failure, the second and so on; none if it is final at once."""
+    """Waits after the first failure, the second and so on; empty if the first failure is final."""
     continues: bool
-    """Whether more follow, each like the last or longer, until they are too late."""
+    """Whether more waits follow, each at least as long as the last, until max_age."""
 
 
 def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> RetrySchedule:
-    """Every wait until it is final, or until they stay alike; what always comes too late is left out."""
+    """Return the waits until a failure is final or until they repeat.
+
+    A wait that always ends after max_age is omitted.
+    """
     waits: list[PlannedWait] = []
-    soonest = timedelta()
+    shortest_total = timedelta()
     while not policy.is_exhausted(len(waits) + 1):
         backoff = policy.max_backoff(len(waits) + 1)
         wait = PlannedWait(policy.wait(timedelta(), retry_after), policy.wait(backoff, retry_after))
-        soonest += wait.earliest
-        if soonest > policy.max_age:
+        shortest_total += wait.earliest
+        if shortest_total > policy.max_age:
             break
         if _is_backoff_constant(policy, len(waits)) or len(waits) == _MAX_PREVIEWED_WAITS:
             return RetrySchedule(tuple(waits), continues=True)
@@ -157,7 +161,7 @@ def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> Retr
 
 
 def _is_backoff_constant(policy: RetryPolicy, failures: int) -> bool:
-    """Whether without a limit of attempts nothing changes after so many failures."""
+    """Return whether further failures, which no limit of attempts ends, have the same backoff."""
     return (
         not policy.counts_attempts
         and failures > 0

@@ -1,7 +1,7 @@
-"""Retry policies as an operator writes them: tables over the defaults, key by key. Opens no file.
+"""Parses an operator's retry policies, TOML tables that override the defaults key by key.
 
 [categories.transient]              for every platform
-[platforms.instagram.transient]     over that, for one
+[platforms.instagram.transient]     overrides it for one platform
 """
 
 from collections.abc import Mapping
@@ -21,21 +21,22 @@ MAX_ATTEMPTS = 100
 
 _DURATIONS = ("base", "cap", "max_age", "min_wait", "max_wait")
 _KEYS = tuple(
-    f"{each.name}_seconds" if each.name in _DURATIONS else each.name for each in fields(RetryPolicy)
+    f"{field.name}_seconds" if field.name in _DURATIONS else field.name
+    for field in fields(RetryPolicy)
 )
 _CATEGORIES = tuple(category.value for category in ErrorCategory)
 
 
 def parse_policies(document: Mapping[str, object]) -> RetryPolicies:
-    """The defaults with what the tables change; InvalidInput that names the first wrong member."""
-    top = ObjectReader(document)
-    top.forbid_unknown(("categories", "platforms"))
-    of_categories = _parse_categories(top.nested_object("categories"), DEFAULT_POLICIES.by_category)
-    platforms = top.nested_object("platforms")
+    """Return the defaults with the overrides; InvalidInput names the first invalid member."""
+    root = ObjectReader(document)
+    root.forbid_unknown(("categories", "platforms"))
+    by_category = _parse_categories(root.nested_object("categories"), DEFAULT_POLICIES.by_category)
+    platforms = root.nested_object("platforms")
     return RetryPolicies(
-        of_categories,
+        by_category,
         {
-            name: _parse_categories(platforms.nested_object(name), of_categories)
+            name: _parse_categories(platforms.nested_object(name), by_category)
             for name in platforms.members
         },
     )

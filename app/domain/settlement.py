@@ -1,4 +1,7 @@
-"""How what publishers do ends, and what is on record of it. Who tells, and whether one may, are elsewhere."""
+"""Settling attempts: the state, attempts and evidence to store for each outcome.
+
+Preconditions of a report, such as the lease, are checked in `reports` and `verification`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +22,7 @@ from app.domain.transitions import failed, published, retry_scheduled, unknown
 
 
 class Receipt(StrEnum):
-    """What became of a report."""
+    """How a report was processed."""
 
     RECORDED = "recorded"
     REPEATED = "repeated"
@@ -29,62 +32,62 @@ class Receipt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is on record of a destination besides its state."""
+    """Stored attempts and evidence of a destination."""
 
     platform: str
     attempts: Sequence[Attempt]
     evidence: Sequence[Evidence]
 
     def attempt_by_fence(self, fence: int) -> Attempt | None:
-        """The one of a claim, if it was started."""
-        regular = (each for each in self.attempts if each.kind is AttemptKind.REGULAR)
-        return next((each for each in regular if each.fence == fence), None)
+        """Return the attempt of a claim, or None if it was not started."""
+        regular = (attempt for attempt in self.attempts if attempt.kind is AttemptKind.REGULAR)
+        return next((attempt for attempt in regular if attempt.fence == fence), None)
 
     def attempt_by_key(self, attempt_key: str) -> Attempt | None:
-        return next((each for each in self.attempts if each.attempt_key == attempt_key), None)
+        return next((a for a in self.attempts if a.attempt_key == attempt_key), None)
 
     def has_report(self, fence: int, outcome: Outcome) -> bool:
-        """Whether this was reported of a claim before, in time or late."""
-        return any((each.fence, each.outcome) == (fence, outcome) for each in self.attempts)
+        """Return whether a claim's outcome was reported before, in time or late."""
+        return any((a.fence, a.outcome) == (fence, outcome) for a in self.attempts)
 
     def has_publication(self, fence: int) -> bool:
-        """Whether it was reported of a claim that it published."""
-        return any(each.fence == fence for each in self.evidence)
+        """Return whether a publication by a claim was reported before."""
+        return any(evidence.fence == fence for evidence in self.evidence)
 
     def count_failures_since(self, round_started_at: datetime | None) -> int:
-        """Those of a round that have failed."""
+        """Count the failed regular attempts of a round."""
         return sum(
-            each.outcome is Outcome.FAILED
-            and each.kind is AttemptKind.REGULAR
-            and (round_started_at is None or each.started_at >= round_started_at)
-            for each in self.attempts
+            attempt.outcome is Outcome.FAILED
+            and attempt.kind is AttemptKind.REGULAR
+            and (round_started_at is None or attempt.started_at >= round_started_at)
+            for attempt in self.attempts
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """What is to be stored, all of it or nothing."""
+    """Changes to a destination, stored in one transaction."""
 
     state: DestinationState
     receipt: Receipt = Receipt.RECORDED
     attempts: tuple[Attempt, ...] = ()
-    """New ones, and those that end by this."""
+    """New attempts, and those that end by this transition."""
     evidence: Evidence | None = None
     auth_failed_attempt_started_at: datetime | None = None
-    """When the attempt began for which the platform refused the account."""
+    """Start of the attempt in which the platform rejected the account's access."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDecider:
-    """By what it is decided whether and when a failure is tried again."""
+    """Decides whether and when a failed attempt is retried."""
 
     policies: RetryPolicies
     random: Callable[[], float]
-    """From 0 to below 1."""
+    """Returns a number from 0 to below 1."""
 
 
 def lease_lost_error() -> LeaseLost:
-    return LeaseLost("The lease has ended, or somebody else has the destination by now.")
+    return LeaseLost("The lease has ended, or another client holds the destination.")
 
 
 def settle_published(
@@ -95,9 +98,9 @@ def settle_published(
     ended_attempts: Sequence[Attempt],
     now: datetime,
 ) -> Transition:
-    """The first report settles the destination, whatever was thought of it; another is a duplicate.
+    """Settle a destination by its first published report; flag any further one as a duplicate.
 
-    LeaseLost of a draft's, which `Post.sent_after_all` makes one that can be published.
+    LeaseLost for a draft's destination, unless `Post.published_despite_cancel` was applied first.
     """
     if state.due_at is None:
         raise lease_lost_error()
@@ -118,7 +121,7 @@ def settle_failed(
     retry_decider: RetryDecider,
     now: datetime,
 ) -> Transition:
-    """The end of an attempt that counts, or does not, as its policy says."""
+    """End an attempt as failed, and schedule a retry if the retry policy allows one."""
     policy = retry_decider.policies.policy_for(history.platform, failure.category)
     if not policy.counts_attempts:
         state = replace(state, round_attempts=max(state.round_attempts - 1, 0))
@@ -132,7 +135,9 @@ def settle_failed(
         now=now,
     )
     if retry_at is not None and state.due_at is not None:
-        retry_at = max(retry_at, state.due_at)  # elsewhere it may have been tried before its time
+        retry_at = max(
+            retry_at, state.due_at
+        )  # a publisher's own queue may try before the due time
     after = (
         failed(state, failure, now)
         if retry_at is None
@@ -150,7 +155,7 @@ def settle_failed(
 def settle_unknown(
     state: DestinationState, attempt: Attempt, failure: Failure, now: datetime
 ) -> Transition:
-    """Perhaps published, whatever the publisher calls it."""
+    """End an attempt as unknown. The publisher's own category and code are replaced."""
     failure = replace(failure, category=ErrorCategory.UNCLASSIFIED, code=OUTCOME_UNKNOWN)
     return Transition(
         state=unknown(state, failure, now),
@@ -159,7 +164,7 @@ def settle_unknown(
 
 
 def superseded_attempts(state: DestinationState, history: History, now: datetime) -> list[Attempt]:
-    """The attempt that runs under another lease, ended: what it will report is late."""
+    """End the attempt that runs under another lease; its own report will be late."""
     running = None if state.started_at is None else history.attempt_by_fence(state.fence)
     return [] if running is None else [running.ended(Outcome.UNKNOWN, _SUPERSEDED, now)]
 

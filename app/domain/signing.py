@@ -1,4 +1,4 @@
-"""Opaque texts that only this installation can make, each for one purpose. Knows no purposes."""
+"""Signed opaque texts for cursors and leases, which only this installation can create."""
 
 import base64
 import binascii
@@ -9,7 +9,7 @@ _SIGNATURE_BYTES = 12
 
 
 class Signer:
-    """Writes and reads the texts of one purpose; what is read back is always what was written."""
+    """Signs and verifies texts of one purpose with an HMAC. Texts of other purposes are invalid."""
 
     def __init__(self, secret: bytes, purpose: str) -> None:
         self._secret = secret
@@ -19,18 +19,15 @@ class Signer:
         return _encode_base64url(self._signature(payload) + payload)
 
     def unsign(self, text: str) -> bytes | None:
-        """The payload; None for whatever this seal did not write."""
+        """Return the payload; None for a text that this signer did not create."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        is_ours = hmac.compare_digest(signature, self._signature(payload))
-        if (
-            not is_ours or _encode_base64url(raw) != text
-        ):  # base64 has several spellings of the same bytes
-            return None
-        return payload
+        is_authentic = hmac.compare_digest(signature, self._signature(payload))
+        is_canonical = _encode_base64url(raw) == text  # base64 has several forms of the same bytes
+        return payload if is_authentic and is_canonical else None
 
     def _signature(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, self._purpose + payload, hashlib.sha256)[:_SIGNATURE_BYTES]

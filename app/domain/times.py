@@ -1,13 +1,15 @@
-"""Instants: aware, UTC, cut to milliseconds, and their one spelling. Never asks what time it is."""
+"""UTC instants in whole milliseconds, their text form, and the periods of the analytics summary."""
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from app.domain.errors import InvalidInput
 
 Clock = Callable[[], datetime]
-"""Says what time it is."""
+"""Returns the current time."""
 
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?"
@@ -18,25 +20,25 @@ _EXCESS_FRACTION = re.compile(r"(\.\d{6})\d+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 FIRST_YEAR, LAST_YEAR = 1900, 9998
-"""Of the times that are taken. At the ends of what Python knows, PostgreSQL has its infinities, and no
-time can be reckoned from another."""
+"""Years accepted from clients. Near Python's limits, PostgreSQL has its infinities and arithmetic on
+times overflows."""
 
 
 def truncate_to_ms(instant: datetime) -> datetime:
-    """The same instant in UTC without what is finer than a millisecond (cut, not rounded)."""
+    """Return the instant in UTC, truncated (not rounded) to milliseconds."""
     instant = instant.astimezone(UTC)
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def format_instant(instant: datetime) -> str:
-    """`2026-04-15T14:30:05.000Z`, the only spelling this service prints."""
+    """Format as `2026-04-15T14:30:05.000Z`, the only form that this service prints."""
     return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def parse_instant(text: str, argument: str | None = None) -> datetime:
-    """Read an ISO 8601 time with `Z`, an offset, or neither (= UTC); a plain date is its midnight.
+    """Parse an ISO 8601 time with `Z`, an offset, or neither (= UTC); a plain date is its midnight.
 
-    Raises InvalidInput for another text, and for a time outside of the years that are taken.
+    Raises InvalidInput for any other text, and for a year outside FIRST_YEAR to LAST_YEAR.
     """
     instant = _parse_utc(text)
     if instant is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
@@ -56,3 +58,48 @@ def _parse_utc(text: str) -> datetime | None:
         return truncate_to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
+
+
+class Period(StrEnum):
+    """Reporting period: `today` starts at midnight UTC; week and month are the last 7 and 30 days."""
+
+    TODAY = "today"
+    WEEK = "week"
+    MONTH = "month"
+    ALL = "all"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Range from `start` (None: unbounded) up to and including `end`."""
+
+    start: datetime | None
+    end: datetime
+
+
+def time_range(
+    period: Period, *, start: datetime | None, end: datetime | None, now: datetime
+) -> TimeRange:
+    """Resolve a period. `start` and `end` are for `custom` only, which requires `start`."""
+    if period is not Period.CUSTOM:
+        if start is not None or end is not None:
+            raise InvalidInput(
+                "from and to are only allowed with period custom.", argument="period"
+            )
+        return TimeRange(_period_start(period, now), now)
+    if start is None:
+        raise InvalidInput("period custom needs a start: pass from.", argument="from")
+    if end is None and start > now:
+        raise InvalidInput("from must not be in the future unless to is passed.", argument="from")
+    end = now if end is None else end
+    if end < start:
+        raise InvalidInput("to must not be earlier than from.", argument="to")
+    return TimeRange(start, end)
+
+
+def _period_start(period: Period, now: datetime) -> datetime | None:
+    if period is Period.TODAY:
+        return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = {Period.WEEK: 7, Period.MONTH: 30}.get(period)
+    return None if days is None else now - timedelta(days=days)

@@ -1,4 +1,7 @@
-"""What becomes of a destination by each command: a state in, a state out. Whether it may is asked before."""
+"""State transitions of a destination: each takes a state and returns the next one.
+
+Preconditions are checked by the callers: `reports`, `verification`, the commands and the services.
+"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -18,28 +21,28 @@ from app.domain.diagnosis import CANCELLED
 DRAFT = DestinationState(
     status=DestinationStatus.QUEUED, due_at=None, claimable_at=None, round_started_at=None
 )
-"""Of a post that nobody has submitted."""
+"""State of a destination whose post is a draft."""
 
 
 def queued(due_at: datetime) -> DestinationState:
-    """Submitted: somebody may claim it from its due time on."""
+    """Return the state of a submitted destination, claimable from its due time on."""
     return replace(DRAFT, due_at=due_at, claimable_at=due_at, round_started_at=due_at)
 
 
 def rescheduled(state: DestinationState, due_at: datetime | None) -> DestinationState:
-    """One that was never attempted, due then, whatever it waits for; None makes it a draft's."""
+    """Change the due time of a destination without attempts; None makes it a draft's."""
     return replace(DRAFT if due_at is None else queued(due_at), fence=state.fence)
 
 
 def unclaimable(state: DestinationState) -> DestinationState:
-    """The same, but nobody may claim it any more: its post is deleted."""
+    """Forbid claims, because the post is deleted."""
     return replace(state, claimable_at=None)
 
 
 def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> DestinationState:
-    """Held by a publisher that has not called the platform yet; anybody's from the lease's end on.
+    """Give a lease to a publisher that has not called the platform yet.
 
-    So may one be whose lease has ended before it was started.
+    The destination is claimable again when the lease expires without a started attempt.
     """
     return replace(
         state,
@@ -53,13 +56,13 @@ def claimed(state: DestinationState, token: UUID, expires_at: datetime) -> Desti
 
 
 def extended(state: DestinationState, expires_at: datetime) -> DestinationState:
-    """A held one, for longer or shorter."""
+    """Change the expiry of the lease."""
     claimable_at = expires_at if state.started_at is None else None
     return replace(state, claimable_at=claimable_at, lease_expires_at=expires_at)
 
 
 def started(state: DestinationState, now: datetime) -> DestinationState:
-    """A held one whose publisher is about to call the platform: nobody else may, whatever becomes of it."""
+    """Start an attempt: the lease holder will call the platform, so no one else may claim it."""
     return replace(
         state,
         claimable_at=None,
@@ -70,7 +73,7 @@ def started(state: DestinationState, now: datetime) -> DestinationState:
 
 
 def released(state: DestinationState, now: datetime) -> DestinationState:
-    """A held one that nobody called the platform for. Where a retry was due, it is still."""
+    """End a lease without a call to the platform. A retry that was due stays due."""
     retry_at = now if state.error is not None else None
     return replace(
         _clear_lease(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at
@@ -78,7 +81,7 @@ def released(state: DestinationState, now: datetime) -> DestinationState:
 
 
 def published(state: DestinationState, publication: Publication, now: datetime) -> DestinationState:
-    """On its platform, whatever was known before; it is no draft's."""
+    """Settle any destination, except a draft's, as published."""
     if state.due_at is None:
         raise ValueError("a draft cannot be published")
     return replace(
@@ -101,7 +104,7 @@ def published(state: DestinationState, publication: Publication, now: datetime) 
 def retry_scheduled(
     state: DestinationState, failure: Failure, retry_at: datetime
 ) -> DestinationState:
-    """Failed for now: it is tried again by itself."""
+    """Record a failure that is retried automatically."""
     return replace(
         _clear_lease(state),
         claimable_at=retry_at,
@@ -113,7 +116,7 @@ def retry_scheduled(
 
 
 def failed(state: DestinationState, failure: Failure, now: datetime) -> DestinationState:
-    """Failed until somebody retries it."""
+    """Settle as failed until a manual retry."""
     if state.due_at is None:
         raise ValueError("a draft cannot fail")
     return replace(
@@ -130,40 +133,40 @@ def failed(state: DestinationState, failure: Failure, now: datetime) -> Destinat
 
 
 def unknown(state: DestinationState, failure: Failure, now: datetime) -> DestinationState:
-    """Perhaps published: it is not tried again before somebody has looked, which may be at once."""
+    """Settle as unknown: no retry before a verification, which may be claimed immediately."""
     return replace(failed(state, failure, now), outcome=Outcome.UNKNOWN, verifiable_at=now)
 
 
 def verification_claimed(
     state: DestinationState, token: UUID, expires_at: datetime
 ) -> DestinationState:
-    """An unknown one, at which somebody looks until then."""
+    """Give an unknown destination to a verifier until `expires_at`."""
     return replace(state, verifiable_at=expires_at, verification_token=token)
 
 
 def verification_inconclusive(state: DestinationState, verifiable_at: datetime) -> DestinationState:
-    """An unknown one of which it could not be said; from then on somebody may look again."""
+    """Leave the outcome unknown; it may be verified again from `verifiable_at` on."""
     return replace(state, verifiable_at=verifiable_at, verification_token=None)
 
 
 def cancelled(state: DestinationState, now: datetime) -> DestinationState:
-    """A queued one that somebody took back before it went out, or between two attempts."""
+    """Fail a queued destination because its post was cancelled, before or between attempts."""
     failure = Failure(
         category=ErrorCategory.PERMANENT,
         code=CANCELLED,
-        message="Somebody cancelled it before it went out.",
+        message="The post was cancelled before it was published.",
     )
     return failed(state, failure, now)
 
 
 def auth_failed(state: DestinationState, message: str, now: datetime) -> DestinationState:
-    """One that may be claimed, while its account cannot post; the message says why it cannot."""
+    """Fail a claimable destination whose account cannot post; the message is the reason."""
     category = ErrorCategory.AUTH
     return failed(state, Failure(category=category, code=category.name, message=message), now)
 
 
 def retried(state: DestinationState, now: datetime) -> DestinationState:
-    """A failed one in a new round of attempts; their number goes on, their limit begins anew."""
+    """Queue a failed destination for a new round: `attempts` continues, the limit restarts."""
     return replace(
         _clear_lease(state),
         claimable_at=state.due_at,
@@ -176,7 +179,7 @@ def retried(state: DestinationState, now: datetime) -> DestinationState:
 
 
 def _clear_lease(state: DestinationState) -> DestinationState:
-    """Queued, without a lease, a verification or an outcome; nobody may claim it yet."""
+    """Return to queued, without lease, verification, outcome and claimable time."""
     return replace(
         state,
         status=DestinationStatus.QUEUED,

@@ -1,6 +1,6 @@
-"""What is found out otherwise: by a look at the platform, by a person, by a publisher with its own queue.
+"""Outcomes without a publishing lease: verifications, reconciliation, and results of other queues.
 
-As in publishing, each is a state with its history in, and out what is to be stored, or a refusal.
+As in `reports`, each function returns the transition to store, or raises an error.
 """
 
 from dataclasses import dataclass, replace
@@ -32,11 +32,11 @@ from app.domain.settlement import (
 from app.domain.transitions import failed, retry_scheduled, verification_inconclusive
 
 VERIFICATION_RETRY_INTERVAL = timedelta(minutes=5)
-"""When somebody may look again after a look that told nothing."""
+"""Wait between an inconclusive verification and the next one."""
 
 
 class VerificationFinding(StrEnum):
-    """What somebody who looked says of an unknown outcome."""
+    """Result of a verification."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not_published"
@@ -45,65 +45,64 @@ class VerificationFinding(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalAttempt:
-    """What a publisher with a queue of its own says: its attempt, and how that ended."""
+    """An attempt and its outcome, reported by a publisher with its own queue."""
 
     attempt_key: str
     worker: str | None
     started_at: datetime
     outcome: Outcome
     details: Publication | Failure
-    """Where it is published, or what went wrong."""
 
 
 def report_verified(
     state: DestinationState,
     history: History,
-    report_context: ReportContext,
+    context: ReportContext,
     finding: VerificationFinding,
     publication: Publication | None,
     retry_decider: RetryDecider,
 ) -> Transition:
-    """What somebody found who looked at an unknown outcome; `where` goes with PUBLISHED, and it alone.
+    """Settle an unknown outcome by a verification; `publication` is set if and only if PUBLISHED.
 
-    What is not there is tried again at once, unless its attempts are spent. LeaseLost where the look was
-    not finished in time, but for a publication.
+    A post that was not published is retried immediately, unless its attempts are exhausted. LeaseLost
+    if the verification lease has expired, except for a publication.
     """
     if (finding is VerificationFinding.PUBLISHED) != (publication is not None):
-        raise ValueError("a place goes with what is published")
-    holds = state.verification_token == report_context.lease.token
-    is_over = state.verifiable_at is None or state.verifiable_at <= report_context.now
+        raise ValueError("a publication is required for, and only for, PUBLISHED")
+    holds_lease = state.verification_token == context.lease.token
+    is_expired = state.verifiable_at is None or state.verifiable_at <= context.now
     if publication is not None:
-        if history.has_publication(report_context.lease.fence):
+        if history.has_publication(context.lease.fence):
             return Transition(state=state, receipt=Receipt.REPEATED)
-        log = [] if holds else superseded_attempts(state, history, report_context.now)
+        ended_attempts = [] if holds_lease else superseded_attempts(state, history, context.now)
         return settle_published(
             state,
             publication,
-            fence=report_context.lease.fence,
-            ended_attempts=log,
-            now=report_context.now,
+            fence=context.lease.fence,
+            ended_attempts=ended_attempts,
+            now=context.now,
         )
-    if not holds or is_over:
+    if not holds_lease or is_expired:
         raise lease_lost_error()
     if finding is VerificationFinding.STILL_UNKNOWN:
         return Transition(
-            state=verification_inconclusive(state, report_context.now + VERIFICATION_RETRY_INTERVAL)
+            state=verification_inconclusive(state, context.now + VERIFICATION_RETRY_INTERVAL)
         )
     policy = retry_decider.policies.policy_for(history.platform, ErrorCategory.UNCLASSIFIED)
-    is_spent = policy.is_exhausted(state.round_attempts) or _has_exceeded_max_age(
-        state, policy.max_age, report_context.now
+    is_exhausted = policy.is_exhausted(state.round_attempts) or _has_exceeded_max_age(
+        state, policy.max_age, context.now
     )
-    if is_spent:
-        return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, report_context.now))
-    return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, report_context.now))
+    if is_exhausted:
+        return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, context.now))
+    return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, context.now))
 
 
 def reconcile(
     state: DestinationState, publication: Publication | None, now: datetime
 ) -> Transition:
-    """What a person found out about an unknown outcome; without a place, it is not published.
+    """Settle an unknown outcome by a person's check; without a publication, as failed.
 
-    It is then failed, and may be retried. Conflict for an outcome that is known.
+    A failed destination may then be retried. Conflict if the outcome is known.
     """
     if state.outcome is not Outcome.UNKNOWN:
         raise Conflict(
@@ -123,45 +122,41 @@ def record_external_attempt(
     new_id: IdFactory,
     now: datetime,
 ) -> Transition:
-    """What a publisher did by itself, once for each of its attempts.
+    """Record an attempt of a publisher with its own queue, once per attempt key.
 
-    Leased while another one holds the destination. Conflict for a draft, for a failure of what has ended,
-    and for an attempt that has told something else, unless it did not know then. What failed before another
-    attempt began is only logged.
+    DestinationLeased while another publisher holds the destination. Conflict for a draft, for a failure
+    of a final destination, and for a key on record with another outcome, unless that was unknown and is
+    now published. A failure older than another attempt is only logged.
     """
-    known = history.attempt_by_key(external_attempt.attempt_key)
-    if known is not None:
-        return _replay(state, history, known, external_attempt, now)
+    recorded_attempt = history.attempt_by_key(external_attempt.attempt_key)
+    if recorded_attempt is not None:
+        return _replay(state, history, recorded_attempt, external_attempt, now)
     if state.due_at is None:
         raise Conflict("The post is a draft. Schedule it before you publish it.")
     if state.lease_expires_at is not None and state.lease_expires_at > now:
         raise DestinationLeased(
             "Another publisher holds this destination. Try again when its lease has ended."
         )
-    if isinstance(external_attempt.details, Failure):
-        if state.status.is_final:
-            raise Conflict(
-                f"The destination is {_describe_status(state)}; a failure cannot be recorded any more."
-            )
-        if any(each.started_at > external_attempt.started_at for each in history.attempts):
-            after, late = _log_external_attempt(state, external_attempt, new_id, is_late=True)
-            ended = late.ended(external_attempt.outcome, external_attempt.details, now)
-            return Transition(state=after, receipt=Receipt.LATE, attempts=(ended,))
-    is_late = state.status is DestinationStatus.PUBLISHED
+    details = external_attempt.details
+    superseded = superseded_attempts(state, history, now)
+    if isinstance(details, Publication):
+        is_late = state.status is DestinationStatus.PUBLISHED
+        after, attempt = _log_external_attempt(state, external_attempt, new_id, is_late=is_late)
+        ended = [*superseded, attempt.ended(Outcome.PUBLISHED, None, now)]
+        return settle_published(after, details, fence=after.fence, ended_attempts=ended, now=now)
+    if state.status.is_final:
+        status = "of unknown outcome" if state.outcome is Outcome.UNKNOWN else state.status
+        raise Conflict(f"The destination is {status}; a failure can no longer be recorded.")
+    is_late = any(a.started_at > external_attempt.started_at for a in history.attempts)
     after, attempt = _log_external_attempt(state, external_attempt, new_id, is_late=is_late)
-    log = superseded_attempts(state, history, now)
-    if isinstance(external_attempt.details, Publication):
-        log.append(attempt.ended(Outcome.PUBLISHED, None, now))
-        return settle_published(
-            after, external_attempt.details, fence=after.fence, ended_attempts=log, now=now
-        )
+    if is_late:
+        late = attempt.ended(external_attempt.outcome, details, now)
+        return Transition(state=after, receipt=Receipt.LATE, attempts=(late,))
     if external_attempt.outcome is Outcome.UNKNOWN:
-        recorded = settle_unknown(after, attempt, external_attempt.details, now)
+        transition = settle_unknown(after, attempt, details, now)
     else:
-        recorded = settle_failed(
-            after, history, attempt, external_attempt.details, retry_decider, now
-        )
-    return replace(recorded, attempts=(*log, *recorded.attempts))
+        transition = settle_failed(after, history, attempt, details, retry_decider, now)
+    return replace(transition, attempts=(*superseded, *transition.attempts))
 
 
 def _replay(
@@ -171,14 +166,11 @@ def _replay(
     external_attempt: ExternalAttempt,
     now: datetime,
 ) -> Transition:
-    """The same; or where the post is, of which its publisher did not know at first whether it is there."""
+    """Accept a repeated report, or a publication that resolves an unknown outcome; else Conflict."""
     if recorded_attempt.outcome is external_attempt.outcome:
         return Transition(state=state, receipt=Receipt.REPEATED)
-    is_found = recorded_attempt.outcome is Outcome.UNKNOWN and isinstance(
-        external_attempt.details, Publication
-    )
     if (
-        not is_found
+        recorded_attempt.outcome is not Outcome.UNKNOWN
         or recorded_attempt.fence is None
         or isinstance(external_attempt.details, Failure)
     ):
@@ -187,21 +179,20 @@ def _replay(
         )
     if history.has_publication(recorded_attempt.fence):
         return Transition(state=state, receipt=Receipt.REPEATED)
-    log = superseded_attempts(state, history, now)
     return settle_published(
-        state, external_attempt.details, fence=recorded_attempt.fence, ended_attempts=log, now=now
+        state,
+        external_attempt.details,
+        fence=recorded_attempt.fence,
+        ended_attempts=superseded_attempts(state, history, now),
+        now=now,
     )
 
 
 _NOT_PUBLISHED_FAILURE = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code=NOT_PUBLISHED,
-    message="Somebody looked on the platform: the post is not there.",
+    message="A check found that the post is not on the platform.",
 )
-
-
-def _describe_status(state: DestinationState) -> str:
-    return "of unknown outcome" if state.outcome is Outcome.UNKNOWN else str(state.status)
 
 
 def _has_exceeded_max_age(state: DestinationState, max_age: timedelta, now: datetime) -> bool:
@@ -211,7 +202,7 @@ def _has_exceeded_max_age(state: DestinationState, max_age: timedelta, now: date
 def _log_external_attempt(
     state: DestinationState, external_attempt: ExternalAttempt, new_id: IdFactory, *, is_late: bool
 ) -> tuple[DestinationState, Attempt]:
-    """With a number of its own, unless it is late: then it changes nothing, or is one too many."""
+    """Create the attempt and count it, unless it is late: a late one has no number."""
     after = replace(state, fence=state.fence + 1)
     if not is_late:
         after = replace(after, attempts=state.attempts + 1, round_attempts=state.round_attempts + 1)

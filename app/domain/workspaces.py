@@ -1,10 +1,10 @@
-"""What a workspace is: the wall between tenants, and either local or the mirror of one elsewhere."""
+"""Workspaces, which isolate tenants: local, or mirrors of a workspace elsewhere."""
 
 from enum import StrEnum
 
 
 class WorkspaceKind(StrEnum):
-    """LOCAL posts are published from here; a MIRROR only records what another system reports."""
+    """LOCAL publishes its posts through this service; MIRROR records the results of another one."""
 
     LOCAL = "local"
     MIRROR = "mirror"

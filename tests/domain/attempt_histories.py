@@ -1,4 +1,4 @@
-"""What is on record of each state of a destination, and what a publisher may say of it; for tests."""
+"""Attempt histories that match destination states, and expected results of reports."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,18 +12,18 @@ from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.reports import ReportContext
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import History, RetryDecider, Transition
+from app.domain.settlement import History, Receipt, RetryDecider, Transition
 from tests.factories import LEASE_DURATION, NOW
 
 SECOND = timedelta(seconds=1)
 DURING_LEASE = NOW + 60 * SECOND
-"""When the leases of all states are held."""
+"""A time at which the leases of all states are held."""
 AFTER_LEASE = NOW + LEASE_DURATION
-"""When they have ended."""
+"""The time at which the leases of all states expire."""
 NEW_ATTEMPT_ID = UUID(int=0xABC)
-"""The id of the one new attempt."""
+"""Id of the only new attempt."""
 UNUSED_LEASE_TOKEN = UUID(int=0x70)
-"""Of no lease that is held."""
+"""Token that no state holds."""
 
 PUBLICATION = Publication(
     platform_post_id="1", platform_post_url="https://x.com/1", published_at=NOW + 30 * SECOND
@@ -39,15 +39,18 @@ SUPERSEDED = replace(
 )
 LEASE_EXPIRED = replace(
     UNKNOWN_OUTCOME,
-    message="The publisher went away before it reported what the platform answered.",
+    message="The lease ended before the publisher reported the platform's response.",
 )
 NOT_PUBLISHED = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code="NOT_PUBLISHED",
-    message="Somebody looked on the platform: the post is not there.",
+    message="A check found that the post is not on the platform.",
 )
-RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
-LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
+GONE = Failure(
+    category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
+)
+RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+LEASE_LOST = ("lease_lost", "The lease has ended, or another client holds the destination.")
 
 
 def make_lease(fence: int, token: UUID | None = None) -> Lease:
@@ -57,7 +60,7 @@ def make_lease(fence: int, token: UUID | None = None) -> Lease:
 
 
 def current_lease(state: DestinationState) -> Lease:
-    """The one of the state; of one that nobody holds, the last one."""
+    """The lease that a state holds, or else one with its fence that is lost."""
     return make_lease(state.fence, state.lease_token)
 
 
@@ -66,7 +69,7 @@ def report_context(lease: Lease, now: datetime = DURING_LEASE) -> ReportContext:
 
 
 def make_attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure | None) -> Attempt:
-    """One that began when it was due, and ended a second later."""
+    """An attempt that started at NOW and, unless it runs, finished a second later."""
     return Attempt(
         id=UUID(int=fence),
         kind=AttemptKind.REGULAR,
@@ -82,7 +85,7 @@ def make_attempt(number: int, *, fence: int, outcome: Outcome, failure: Failure 
 
 
 def make_history(state: DestinationState) -> History:
-    """All attempts but the last have failed; the last one ended as the state says, or runs."""
+    """A history in which the last attempt matches the state and all others have failed."""
     fences = range(1, state.attempts + 1)
     if state.started_at is not None:
         fences = range(state.fence - state.attempts + 1, state.fence + 1)
@@ -103,50 +106,124 @@ def make_history(state: DestinationState) -> History:
 def make_evidence(state: DestinationState) -> Sequence[Evidence]:
     if state.published_at is None or state.settled_at is None:
         return []
-    where = Publication(
+    publication = Publication(
         platform_post_id=state.platform_post_id,
         platform_post_url=state.platform_post_url,
         published_at=state.published_at,
     )
     return [
-        Evidence(fence=state.fence, counted=True, publication=where, reported_at=state.settled_at)
+        Evidence(
+            fence=state.fence, counted=True, publication=publication, reported_at=state.settled_at
+        )
     ]
 
 
 def with_lost_attempt(state: DestinationState) -> tuple[DestinationState, History, Lease]:
-    """As it is after a claim more that was started and lost before, and the lease of that one."""
+    """Insert a first attempt whose lease was lost; return the state, history and lost lease."""
     history = make_history(state)
-    known = [replace(each, fence=(each.fence or 0) + 1) for each in history.attempts]
-    stale = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
-    evidence = [replace(each, fence=each.fence + 1) for each in history.evidence]
-    attempts = [stale, *(replace(each, number=(each.number or 0) + 1) for each in known)]
+    lost = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
+    later = [
+        replace(attempt, fence=(attempt.fence or 0) + 1, number=(attempt.number or 0) + 1)
+        for attempt in history.attempts
+    ]
+    evidence = [replace(entry, fence=entry.fence + 1) for entry in history.evidence]
     after = replace(state, fence=state.fence + 1, attempts=state.attempts + 1)
-    return after, History("x", attempts, evidence), make_lease(1)
+    return after, History("x", [lost, *later], evidence), make_lease(1)
+
+
+def new_attempt(state: DestinationState, worker: str | None, started_at: datetime) -> Attempt:
+    """The attempt that a start of a claimed state creates."""
+    return Attempt(
+        id=NEW_ATTEMPT_ID,
+        kind=AttemptKind.REGULAR,
+        number=state.attempts + 1,
+        fence=state.fence,
+        attempt_key=None,
+        worker=worker,
+        started_at=started_at,
+    )
+
+
+def late_attempt(
+    fence: int, outcome: Outcome, failure: Failure | None, lost: Attempt | None
+) -> Attempt:
+    """The attempt that a report of a lost lease creates at DURING_LEASE."""
+    return Attempt(
+        id=NEW_ATTEMPT_ID,
+        kind=AttemptKind.LATE,
+        number=None,
+        fence=fence,
+        attempt_key=None,
+        worker=lost.worker if lost else None,
+        started_at=lost.started_at if lost else DURING_LEASE,
+        outcome=outcome,
+        failure=failure,
+        finished_at=DURING_LEASE,
+    )
+
+
+def ended_as_superseded(history: History, now: datetime = DURING_LEASE) -> list[Attempt]:
+    """The running attempts, ended by the report of another publisher."""
+    return [
+        attempt.ended(Outcome.UNKNOWN, SUPERSEDED, now)
+        for attempt in history.attempts
+        if attempt.outcome is Outcome.NONE
+    ]
+
+
+def new_evidence(fence: int, *, counted: bool, reported_at: datetime = DURING_LEASE) -> Evidence:
+    return Evidence(fence=fence, counted=counted, publication=PUBLICATION, reported_at=reported_at)
+
+
+def published_transition(
+    state: DestinationState, fence: int, ended_attempts: Sequence[Attempt]
+) -> Transition:
+    """The transition of a publication reported at DURING_LEASE; the first one counts."""
+    is_first = state.outcome is not Outcome.PUBLISHED
+    return Transition(
+        state=published_state(state, PUBLICATION, DURING_LEASE) if is_first else state,
+        receipt=Receipt.RECORDED if is_first else Receipt.DUPLICATE,
+        attempts=tuple(ended_attempts),
+        evidence=new_evidence(fence, counted=is_first),
+    )
+
+
+_CLEARED_FIELDS = (
+    "claimable_at next_retry_at lease_token lease_expires_at started_at settled_at verifiable_at"
+    " verification_token due_day"
+)
 
 
 def without_lease(state: DestinationState, **changes: object) -> DestinationState:
-    """The state without a lease and whatever else ends with it."""
-    nothing = dict.fromkeys(
-        (
-            "claimable_at",
-            "next_retry_at",
-            "lease_token",
-            "lease_expires_at",
-            "started_at",
-            "settled_at",
-            "verifiable_at",
-            "verification_token",
-            "due_day",
-        )
+    """The state without its lease, verification and outcome times."""
+    return replace(state, **(dict.fromkeys(_CLEARED_FIELDS.split()) | changes))  # type: ignore[arg-type]
+
+
+def started_state(state: DestinationState, now: datetime) -> DestinationState:
+    return replace(
+        state,
+        claimable_at=None,
+        started_at=now,
+        attempts=state.attempts + 1,
+        round_attempts=state.round_attempts + 1,
     )
-    return replace(state, **(nothing | changes))  # type: ignore[arg-type]
+
+
+def released_state(state: DestinationState, now: datetime) -> DestinationState:
+    retry_at = None if state.error is None else now
+    return without_lease(
+        state,
+        status=DestinationStatus.QUEUED,
+        claimable_at=retry_at or state.due_at,
+        next_retry_at=retry_at,
+    )
 
 
 def published_state(
     state: DestinationState, publication: Publication, now: datetime
 ) -> DestinationState:
     assert state.due_at is not None
-    late = publication.published_at - state.due_at
+    lateness = publication.published_at - state.due_at
     return without_lease(
         state,
         status=DestinationStatus.PUBLISHED,
@@ -159,7 +236,7 @@ def published_state(
         error_code=None,
         settled_at=now,
         due_day=state.due_at.date(),
-        lateness_ms=round(late.total_seconds() * 1000),
+        lateness_ms=round(lateness.total_seconds() * 1000),
     )
 
 
@@ -167,7 +244,7 @@ def failed_state(
     state: DestinationState, failure: Failure, now: datetime, **changes: object
 ) -> DestinationState:
     assert state.due_at is not None
-    facts = {
+    values = {
         "status": DestinationStatus.FAILED,
         "outcome": Outcome.FAILED,
         "error": failure.message,
@@ -176,25 +253,31 @@ def failed_state(
         "settled_at": now,
         "due_day": state.due_at.date(),
     }
-    return without_lease(state, **(facts | changes))
+    return without_lease(state, **(values | changes))
 
 
-def retrying_state(state: DestinationState, failure: Failure, until: datetime) -> DestinationState:
+def unknown_state(state: DestinationState, failure: Failure, now: datetime) -> DestinationState:
+    return failed_state(state, failure, now, outcome=Outcome.UNKNOWN, verifiable_at=now)
+
+
+def retrying_state(
+    state: DestinationState, failure: Failure, retry_at: datetime
+) -> DestinationState:
     return without_lease(
         state,
         status=DestinationStatus.QUEUED,
         outcome=Outcome.NONE,
-        claimable_at=until,
-        next_retry_at=until,
+        claimable_at=retry_at,
+        next_retry_at=retry_at,
         error=failure.message,
         error_category=failure.category,
         error_code=failure.code,
     )
 
 
-def result_or_error(work: Callable[[], Transition]) -> Transition | tuple[str, str]:
-    """What is recorded, or the code and the message of the refusal."""
+def result_or_error(run: Callable[[], Transition]) -> Transition | tuple[str, str]:
+    """Return the transition, or code and message of the error."""
     try:
-        return work()
+        return run()
     except PostResultsError as error:
         return str(error.code), error.message

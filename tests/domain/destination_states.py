@@ -1,4 +1,4 @@
-"""Every state of a destination by its name, and posts of them, for tests of what becomes of posts."""
+"""Every kind of destination state by name, and posts and accounts with default fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ UNCLASSIFIED = ErrorCategory.UNCLASSIFIED
 
 
 def _retrying_attempt(state: DestinationState, *, attempts: int) -> DestinationState:
-    """One that is being published after so many attempts have failed."""
+    """A publishing state after failed attempts."""
     return replace(
         state,
         attempts=state.attempts + attempts,
@@ -49,28 +49,34 @@ def _retrying_attempt(state: DestinationState, *, attempts: int) -> DestinationS
 
 NEVER_ATTEMPTED: Mapping[str, DestinationState] = {
     "queued": queued(LATER),
-    "queued and once claimed": replace(queued(LATER), fence=3),
-    "queued and imported": replace(queued(LATER), claimable_at=None),
+    "queued after a lost claim": replace(queued(LATER), fence=3),
+    "queued, imported": replace(queued(LATER), claimable_at=None),
 }
 RETRY_SCHEDULED: Mapping[str, DestinationState] = {
-    "waiting": waiting_for_retry(),
-    "waiting after a rate limit": waiting_for_retry(
+    "retry scheduled": waiting_for_retry(),
+    "retry scheduled after a rate limit": waiting_for_retry(
         category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"
     ),
-    "waiting after several failures": waiting_for_retry(attempts=4),
-    "waiting after a claim that was lost": replace(waiting_for_retry(), fence=5),
-    "retried by hand": replace(
-        queued(), attempts=3, fence=3, round_started_at=NOW + timedelta(minutes=1)
+    "retry scheduled after several failures": waiting_for_retry(attempts=4),
+    "retry scheduled after a lost claim": replace(waiting_for_retry(), fence=5),
+    "retried manually": replace(queued(), attempts=3, fence=3, round_started_at=NOW + MINUTE),
+    "retry scheduled after verification": waiting_for_retry(
+        NOW, category=UNCLASSIFIED, code="NOT_PUBLISHED"
     ),
-    "looked for and not found": waiting_for_retry(NOW, category=UNCLASSIFIED, code="NOT_PUBLISHED"),
-    "tried and imported": replace(queued(), claimable_at=None, attempts=2),
+    "attempted, imported": replace(queued(), claimable_at=None, attempts=2),
 }
-PUBLISHING: Mapping[str, DestinationState] = {
+CLAIMED: Mapping[str, DestinationState] = {
     "claimed": claimed(),
-    "started": started(),
     "claimed after a failure": _retrying_attempt(claimed(), attempts=1),
+}
+STARTED: Mapping[str, DestinationState] = {
+    "started": started(),
     "started after several failures": _retrying_attempt(started(), attempts=4),
-    "publishing elsewhere": replace(
+}
+LEASED: Mapping[str, DestinationState] = {**CLAIMED, **STARTED}
+PUBLISHING: Mapping[str, DestinationState] = {
+    **LEASED,
+    "publishing, imported": replace(
         claimed(), lease_token=None, lease_expires_at=None, claimable_at=None
     ),
 }
@@ -78,7 +84,7 @@ PUBLISHED: Mapping[str, DestinationState] = {
     "published": published(),
     "published without a start": replace(published(attempts=0), fence=1),
     "published late": published(NOW + timedelta(hours=30), attempts=3),
-    "published early, elsewhere": published(NOW - MINUTE, settled_at=NOW, platform_post_id=None),
+    "published early, imported": published(NOW - MINUTE, settled_at=NOW, platform_post_id=None),
 }
 FAILED: Mapping[str, DestinationState] = {
     **{
@@ -88,32 +94,32 @@ FAILED: Mapping[str, DestinationState] = {
     "failed after several attempts": failed(
         attempts=5, category=ErrorCategory.TRANSIENT, code="TIMEOUT", settled_at=LATER
     ),
-    "not found on the platform": failed(category=UNCLASSIFIED, code="NOT_PUBLISHED"),
-    "cancelled before it went out": failed(due_at=LATER, attempts=0, code="CANCELLED"),
+    "failed after verification": failed(category=UNCLASSIFIED, code="NOT_PUBLISHED"),
+    "cancelled": failed(due_at=LATER, attempts=0, code="CANCELLED"),
 }
 UNKNOWN: Mapping[str, DestinationState] = {
     "unknown": unknown(),
     "unknown after several attempts": unknown(attempts=4),
     "being verified": being_verified(),
 }
-SUBMITTED: Mapping[str, DestinationState] = (
-    dict(NEVER_ATTEMPTED)
-    | dict(RETRY_SCHEDULED)
-    | dict(PUBLISHING)
-    | dict(PUBLISHED)
-    | dict(FAILED)
-    | dict(UNKNOWN)
-)
-"""Every state of a destination whose post is no draft."""
+QUEUED: Mapping[str, DestinationState] = {**NEVER_ATTEMPTED, **RETRY_SCHEDULED}
+SUBMITTED: Mapping[str, DestinationState] = {
+    **QUEUED,
+    **PUBLISHING,
+    **PUBLISHED,
+    **FAILED,
+    **UNKNOWN,
+}
+"""Every state of a destination whose post is not a draft."""
 ALL_STATES: Mapping[str, DestinationState] = {"draft": draft(), **SUBMITTED}
 
 
-def make_post(states: Sequence[DestinationState], **facts: Any) -> Post:
-    """On the accounts 1, 2, …; a draft if it says nothing else and its destinations have no time."""
+def make_post(states: Sequence[DestinationState], **fields: Any) -> Post:
+    """A post on the accounts 1, 2, …; by default a draft if no destination has a due time."""
     defaults: dict[str, Any] = {
         "id": PostId(UUID(int=0xF)),
         "content": "Spring sale",
-        "is_draft": all(each.due_at is None for each in states),
+        "is_draft": all(state.due_at is None for state in states),
         "submitted_now": False,
         "scheduled_for": LATER,
         "timezone": "Europe/Berlin",
@@ -139,11 +145,11 @@ def make_post(states: Sequence[DestinationState], **facts: Any) -> Post:
         )
         for number, state in enumerate(states, 1)
     )
-    return Post(**(defaults | facts), destinations=destinations)
+    return Post(**(defaults | fields), destinations=destinations)
 
 
-def make_account(number: int, **facts: Any) -> Account:
-    """One that can post."""
+def make_account(number: int, **fields: Any) -> Account:
+    """An account that can post."""
     defaults: dict[str, Any] = {
         "platform": "x",
         "account_name": f"@acme{number}",
@@ -159,11 +165,11 @@ def make_account(number: int, **facts: Any) -> Account:
         "created_at": CREATED_AT,
         "updated_at": CREATED_AT,
     }
-    return Account(id=AccountId(number), **(defaults | facts))
+    return Account(id=AccountId(number), **(defaults | fields))
 
 
 ACCOUNTS: Mapping[AccountId, Account] = {
-    AccountId(each): make_account(each) for each in range(1, 10)
+    AccountId(number): make_account(number) for number in range(1, 10)
 }
 
 
@@ -171,21 +177,21 @@ _id_sequence = count(100)
 
 
 def new_id() -> UUID:
-    """One that no other thing of this run has."""
+    """An id that is unique within this run."""
     return UUID(int=next(_id_sequence))
 
 
 def state_lists(
     states: Mapping[str, DestinationState],
 ) -> st.SearchStrategy[list[DestinationState]]:
-    """1 to 4 of them."""
+    """Strategy of lists of 1 to 4 states."""
     return st.lists(st.sampled_from(sorted(states)), min_size=1, max_size=4).map(
         lambda names: [states[name] for name in names]
     )
 
 
 def post_strategy() -> st.SearchStrategy[Post]:
-    """Of this service: drafts, scheduled posts and such as go out at once, of any states."""
+    """Strategy of drafts, scheduled posts and immediate posts, with destinations in any state."""
     drafts = st.lists(st.just(draft()), max_size=4).map(
         lambda states: make_post(states, is_draft=True)
     )

@@ -1,14 +1,13 @@
-"""What becomes of an account by each command, over every state of its access, and what is refused."""
+"""Commands on accounts, for every state of their access, and rejected arguments."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, cast
 
 import pytest
 
 from app.domain.account_commands import (
-    MAX_PLATFORM_LENGTH,
     AccountChanges,
     NewConnection,
     change_account,
@@ -20,25 +19,22 @@ from app.domain.account_commands import (
     reconnected,
 )
 from app.domain.accounts import Account, readiness
-from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId
-from app.domain.posts import MAX_NAME_LENGTH
-from app.domain.validation.text import MAX_URL_LENGTH
+from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
+from tests.domain.destination_states import make_account
+from tests.domain.errors import input_error
+from tests.factories import NOW
 
-NOW = datetime(2026, 4, 15, 15, tzinfo=UTC)
-BEFORE, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
-AVATAR = "https://example.com/acme.png"
-
-WANTED = NewConnection(
+EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
+CONNECTION = NewConnection(
     platform="linkedin",
     account_name="Acme Inc.",
     display_name="Acme",
     platform_user_id="urn:li:organization:7",
     platform_username="acme-inc",
-    avatar_url=AVATAR,
+    avatar_url="https://example.com/acme.png",
     token_expires_at=LATER,
 )
-BARE = NewConnection(
+MINIMAL_CONNECTION = NewConnection(
     platform="linkedin",
     account_name=None,
     display_name=None,
@@ -47,78 +43,48 @@ BARE = NewConnection(
     avatar_url=None,
     token_expires_at=None,
 )
-ACCOUNT = Account(
-    id=AccountId(7),
+ACCOUNT = make_account(
+    7,
     platform="linkedin",
     account_name="Acme Inc.",
     display_name="Acme",
     platform_user_id="urn:li:organization:7",
     platform_username="acme-inc",
-    avatar_url=AVATAR,
-    is_active=True,
-    needs_reconnection_since=None,
+    avatar_url="https://example.com/acme.png",
     token_expires_at=LATER,
-    token_refreshed_at=BEFORE,
-    connected_at=BEFORE,
-    created_at=BEFORE,
-    updated_at=BEFORE,
+    token_refreshed_at=EARLIER,
+    connected_at=EARLIER,
+    created_at=EARLIER,
+    updated_at=EARLIER,
 )
-EVERY_ACCOUNT = [
-    replace(
-        ACCOUNT, is_active=is_active, needs_reconnection_since=since, token_expires_at=expires_at
-    )
-    for is_active, since, expires_at in product(
-        (True, False), (None, BEFORE, NOW), (None, BEFORE, NOW, LATER)
-    )
-]
-every_account = pytest.mark.parametrize("account", EVERY_ACCOUNT)
+all_accounts = pytest.mark.parametrize(
+    "account",
+    [
+        replace(
+            ACCOUNT, is_active=is_active, needs_reconnection_since=since, token_expires_at=expiry
+        )
+        for is_active, since, expiry in product(
+            (True, False), (None, EARLIER, NOW), (None, EARLIER, NOW, LATER)
+        )
+    ],
+)
 
 
-def test_a_new_account_can_post_at_once() -> None:
-    assert connect(WANTED, AccountId(7), NOW) == replace(
+def test_new_account_is_active() -> None:
+    assert connect(CONNECTION, ACCOUNT.id, NOW) == replace(
         ACCOUNT, token_refreshed_at=NOW, connected_at=NOW, created_at=NOW, updated_at=NOW
     )
 
 
-@every_account
-def test_an_account_that_is_connected_again_keeps_what_is_not_told(account: Account) -> None:
-    assert connect_existing(account, replace(BARE, display_name="ACME"), NOW) == replace(
-        account,
-        display_name="ACME",
-        is_active=True,
-        needs_reconnection_since=None,
-        token_expires_at=None,
-        token_refreshed_at=NOW,
-        connected_at=NOW,
-        updated_at=NOW,
-    )
-
-
-def test_everything_that_is_told_replaces_what_was_known() -> None:
-    told = replace(
-        WANTED,
-        account_name="A",
-        display_name="B",
-        platform_username="C",
-        avatar_url="http://example.com/",
-        token_expires_at=BEFORE,
-    )
-    assert connect_existing(ACCOUNT, told, NOW) == replace(
-        connect(told, ACCOUNT.id, NOW), created_at=BEFORE
-    )
-
-
-@pytest.mark.parametrize("expires_at", [None, LATER])
-@every_account
-def test_a_reconnected_account_has_the_new_access_alone(
-    account: Account, expires_at: datetime | None
-) -> None:
-    changed = reconnected(account, expires_at, NOW)
+@pytest.mark.parametrize("expiry", [None, LATER])
+@all_accounts
+def test_reconnected_account_has_new_access(account: Account, expiry: datetime | None) -> None:
+    changed = reconnected(account, expiry, NOW)
     assert changed == replace(
         account,
         is_active=True,
         needs_reconnection_since=None,
-        token_expires_at=expires_at,
+        token_expires_at=expiry,
         token_refreshed_at=NOW,
         connected_at=NOW,
         updated_at=NOW,
@@ -126,31 +92,49 @@ def test_a_reconnected_account_has_the_new_access_alone(
     assert readiness(changed.connection, NOW).can_post
 
 
-@every_account
-def test_a_disconnected_account_is_inactive_and_nothing_else_of_it_changes(
-    account: Account,
-) -> None:
-    changed = disconnect(account, NOW)
-    assert changed == (
-        replace(account, is_active=False, updated_at=NOW) if account.is_active else account
+@all_accounts
+def test_connecting_existing_account_keeps_missing_names(account: Account) -> None:
+    connection = replace(MINIMAL_CONNECTION, display_name="ACME")
+    assert connect_existing(account, connection, NOW) == replace(
+        reconnected(account, None, NOW), display_name="ACME"
     )
-    assert not readiness(changed.connection, NOW).can_post
-    assert disconnect(changed, LATER) is changed
 
 
-@every_account
-def test_an_account_that_the_platform_refused_needs_reconnection_from_then_on(
-    account: Account,
-) -> None:
-    changed = mark_needs_reconnection(account, BEFORE, NOW)
-    if account.needs_reconnection_since is not None:
-        assert changed is account
+def test_connecting_existing_account_replaces_given_names() -> None:
+    connection = replace(
+        CONNECTION,
+        account_name="A",
+        display_name="B",
+        platform_username="C",
+        avatar_url="http://example.com/",
+        token_expires_at=EARLIER,
+    )
+    assert connect_existing(ACCOUNT, connection, NOW) == replace(
+        connect(connection, ACCOUNT.id, NOW), created_at=EARLIER
+    )
+
+
+@all_accounts
+def test_disconnected_account_is_inactive(account: Account) -> None:
+    changed = disconnect(account, NOW)
+    if account.is_active:
+        assert changed == replace(account, is_active=False, updated_at=NOW)
     else:
-        assert changed == replace(account, needs_reconnection_since=NOW, updated_at=NOW)
+        assert changed is account
     assert not readiness(changed.connection, NOW).can_post
 
 
-def test_the_refusal_of_an_access_that_was_renewed_since_says_nothing_of_the_new_one() -> None:
+@all_accounts
+def test_rejected_account_needs_reconnection(account: Account) -> None:
+    changed = mark_needs_reconnection(account, EARLIER, NOW)
+    if account.needs_reconnection_since is None:
+        assert changed == replace(account, needs_reconnection_since=NOW, updated_at=NOW)
+    else:
+        assert changed is account
+    assert not readiness(changed.connection, NOW).can_post
+
+
+def test_rejection_of_replaced_access_is_ignored() -> None:
     renewed = reconnected(ACCOUNT, LATER, NOW)
     assert mark_needs_reconnection(renewed, NOW - timedelta(milliseconds=1), LATER) is renewed
     assert mark_needs_reconnection(renewed, NOW, LATER).needs_reconnection_since == LATER
@@ -167,31 +151,31 @@ def test_the_refusal_of_an_access_that_was_renewed_since_says_nothing_of_the_new
         {"token_expires_at": NOW - timedelta(days=9999)},
     ],
 )
-def test_what_is_passed_changes_and_the_rest_stays(changes: AccountChanges) -> None:
+def test_change_leaves_absent_fields_unchanged(changes: AccountChanges) -> None:
     assert change_account(ACCOUNT, changes, NOW) == replace(ACCOUNT, **changes, updated_at=NOW)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_renewed"),
+    ("before", "after", "is_refreshed"),
     [
         (NOW, LATER, True),
-        (BEFORE, NOW, True),
+        (EARLIER, NOW, True),
         (LATER, NOW, False),
         (None, LATER, False),
         (LATER, None, False),
         (LATER, LATER, False),
     ],
 )
-def test_an_access_that_ends_later_was_renewed(
-    before: datetime | None, after: datetime | None, is_renewed: bool
+def test_later_expiry_is_a_token_refresh(
+    before: datetime | None, after: datetime | None, is_refreshed: bool
 ) -> None:
     account = replace(ACCOUNT, token_expires_at=before)
     changed = change_account(account, {"token_expires_at": after}, NOW)
-    assert changed.token_refreshed_at == (NOW if is_renewed else BEFORE)
+    assert changed.token_refreshed_at == (NOW if is_refreshed else EARLIER)
 
 
-@every_account
-def test_where_nothing_is_new_the_same_account_comes_out(account: Account) -> None:
+@all_accounts
+def test_command_without_effect_returns_same_account(account: Account) -> None:
     same: AccountChanges = {
         "account_name": account.account_name,
         "token_expires_at": account.token_expires_at,
@@ -200,10 +184,9 @@ def test_where_nothing_is_new_the_same_account_comes_out(account: Account) -> No
     assert change_account(account, same, NOW) is account
     connected = reconnected(account, None, NOW)
     assert reconnected(connected, None, NOW) is connected
-    assert connect_existing(connected, BARE, NOW) is connected
+    assert connect_existing(connected, MINIMAL_CONNECTION, NOW) is connected
 
 
-TEXTS = ["accountName", "displayName", "platformUserId", "platformUsername"]
 FIELDS = {
     "accountName": "account_name",
     "displayName": "display_name",
@@ -211,77 +194,48 @@ FIELDS = {
     "platformUsername": "platform_username",
     "avatarUrl": "avatar_url",
 }
-BAD_TEXTS = [
-    ("", "{} must not be empty; leave it out instead."),
-    (" \t", "{} must not be empty; leave it out instead."),
-    ("a\0b", "{} must not contain a NUL character."),
-    ("a\ud800", "{} must not contain a lone surrogate."),
-    ("😀" * 501, "{} is 501 characters long; at most 500 are allowed."),
-]
-BAD_URL = "{} must be a URL that starts with http:// or https://."
-BAD_URLS = [
-    ("", BAD_URL),
-    ("example.com/a.png", BAD_URL),
-    ("ftp://example.com/a.png", BAD_URL),
-    ("javascript:alert(1)", BAD_URL),
-    ("https://", BAD_URL),
-    ("https://example.com/a b", BAD_URL),
-    ("https://example.com/\0", "{} must not contain a NUL character."),
-    ("https://e.com/" + "a" * 1987, "{} is 2001 characters long; at most 2000 are allowed."),
-]
-REFUSED = [(argument, *bad) for argument in TEXTS for bad in BAD_TEXTS] + [
-    ("avatarUrl", *bad) for bad in BAD_URLS
-]
+INVALID_NAMES = {
+    "": "{} must not be empty; leave it out instead.",
+    " \t": "{} must not be empty; leave it out instead.",
+    "a\0b": "{} must not contain a NUL character.",
+    "a\ud800": "{} must not contain a lone surrogate.",
+    "😀" * 501: "{} is 501 characters long; at most 500 are allowed.",
+}
+INVALID_URLS = {
+    "": "{} must be a URL that starts with http:// or https://.",
+    "javascript:alert(1)": "{} must be a URL that starts with http:// or https://.",
+    "https://e.com/" + "a" * 1987: "{} is 2001 characters long; at most 2000 are allowed.",
+}
 
 
-@pytest.mark.parametrize(("argument", "text", "message"), REFUSED)
-def test_a_text_that_cannot_be_right_is_refused(argument: str, text: str, message: str) -> None:
-    told: dict[str, Any] = {FIELDS[argument]: text}
-    with pytest.raises(InvalidInput) as refused:
-        check_connection(replace(WANTED, **told))
-    assert (refused.value.argument, refused.value.message) == (argument, message.format(argument))
+@pytest.mark.parametrize("argument", FIELDS)
+def test_invalid_text_is_rejected(argument: str) -> None:
+    invalid = INVALID_URLS if argument == "avatarUrl" else INVALID_NAMES
+    for text, message in invalid.items():
+        fields: dict[str, Any] = {FIELDS[argument]: text}
+        expected = (argument, message.format(argument))
+        assert input_error(check_connection, replace(CONNECTION, **fields)) == expected
+        if argument != "platformUserId":
+            changes = cast("AccountChanges", fields)
+            assert input_error(change_account, ACCOUNT, changes, NOW) == expected
 
-    if argument != "platformUserId":
-        with pytest.raises(InvalidInput) as refused:
-            change_account(ACCOUNT, cast("AccountChanges", told), NOW)
-        assert refused.value.message == message.format(argument)
 
-
-NO_WORD = "platform must be a word of lower-case letters, digits, _ and -, such as instagram."
+def test_invalid_platform_is_rejected() -> None:
+    assert input_error(check_connection, replace(CONNECTION, platform="Instagram")) == (
+        "platform",
+        "platform must be a word of lower-case letters, digits, _ and -, such as instagram.",
+    )
 
 
 @pytest.mark.parametrize(
-    ("platform", "message"),
+    "connection",
     [
-        ("", NO_WORD),
-        ("Instagram", NO_WORD),
-        ("insta gram", NO_WORD),
-        ("instagram\n", NO_WORD),
-        ("_x", NO_WORD),
-        ("ｘ", NO_WORD),
-        ("٣", NO_WORD),
-        ("x" * 51, "platform is 51 characters long; at most 50 are allowed."),
-        ("x\0", "platform must not contain a NUL character."),
-        ("\udfff", "platform must not contain a lone surrogate."),
+        CONNECTION,
+        MINIMAL_CONNECTION,
+        replace(MINIMAL_CONNECTION, account_name="😀" * MAX_NAME_LENGTH),
+        replace(MINIMAL_CONNECTION, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
+        replace(MINIMAL_CONNECTION, token_expires_at=NOW - timedelta(days=9999)),
     ],
 )
-def test_a_platform_is_a_short_word_in_lower_case(platform: str, message: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        check_connection(replace(WANTED, platform=platform))
-    assert (refused.value.argument, refused.value.message) == ("platform", message)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        WANTED,
-        BARE,
-        replace(BARE, platform="x"),
-        replace(BARE, platform="google_business-2" + "x" * (MAX_PLATFORM_LENGTH - 17)),
-        replace(BARE, account_name="😀" * MAX_NAME_LENGTH),
-        replace(BARE, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
-        replace(BARE, token_expires_at=datetime(1970, 1, 1, tzinfo=UTC)),
-    ],
-)
-def test_whatever_else_is_told_may_be_connected(wanted: NewConnection) -> None:
-    check_connection(wanted)
+def test_valid_connection_is_accepted(connection: NewConnection) -> None:
+    check_connection(connection)

@@ -1,4 +1,4 @@
-"""What publishers tell of an attempt: every limit of it, what is kept, and what they are told."""
+"""Validation of reported failures and publications: limits, redaction and rejected values."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,27 +10,27 @@ from app.domain.attempts import (
     MAX_RAW_LENGTH,
     Failure,
     Publication,
+    check_attempt_key,
     validate_failure,
     validate_publication,
+    validate_started_at,
     validate_worker,
 )
 from app.domain.destinations import ErrorCategory
-from app.domain.errors import ErrorCode, InvalidInput
+from tests.domain.errors import input_error
 from tests.factories import NOW
 
 C = ErrorCategory
 URL = "https://www.instagram.com/p/C1a2b3c4d5e/"
+API_KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+MAX_SKEW = timedelta(minutes=5)
+MS = timedelta(milliseconds=1)
+NOT_PRINTABLE = "must be printable and not empty."
+NUL = "must not contain a NUL character."
 
 
-def refusal_of(work: Any) -> tuple[str | None, str]:
-    with pytest.raises(InvalidInput) as refused:
-        work()
-    assert refused.value.code is ErrorCode.VALIDATION_ERROR
-    return refused.value.argument, refused.value.message
-
-
-def test_all_that_is_told_of_a_failure_is_kept() -> None:
-    told = validate_failure(
+def test_failure_has_all_reported_details() -> None:
+    assert validate_failure(
         C.RATE_LIMITED,
         "Too many posts.",
         {
@@ -39,8 +39,7 @@ def test_all_that_is_told_of_a_failure_is_kept() -> None:
             "retry_after_seconds": 120,
             "raw": '{"access_token": "abc", "id": 17895695668004550}',
         },
-    )
-    assert told == Failure(
+    ) == Failure(
         category=C.RATE_LIMITED,
         code="429 Too Many",
         message="Too many posts.",
@@ -51,70 +50,66 @@ def test_all_that_is_told_of_a_failure_is_kept() -> None:
 
 
 @pytest.mark.parametrize("category", ErrorCategory)
+def test_default_code_is_the_category(category: ErrorCategory) -> None:
+    nulls: Any = dict.fromkeys(("code", "http_status", "retry_after_seconds", "raw"))
+    expected = Failure(category=category, code=category.name, message="No.")
+    assert validate_failure(category, "No.", {}) == expected
+    assert validate_failure(category, "No.", nulls) == expected
+
+
 @pytest.mark.parametrize(
-    "told", [{}, dict.fromkeys(("code", "http_status", "retry_after_seconds", "raw"))]
+    ("name", "value", "stored"),
+    [
+        ("code", "c" * 100, "c" * 100),
+        ("http_status", 100, 100),
+        ("http_status", 599, 599),
+        ("retry_after_seconds", 0, timedelta(0)),
+        ("retry_after_seconds", 2_592_000, timedelta(days=30)),
+    ],
 )
-def test_without_a_code_the_category_is_it(category: ErrorCategory, told: Any) -> None:
-    assert validate_failure(category, "No.", told) == Failure(
-        category=category, code=category.name, message="No."
+def test_failure_details_may_reach_their_limits(name: str, value: object, stored: object) -> None:
+    details: Any = {name: value}
+    failure = validate_failure(C.TRANSIENT, "No.", details)
+    assert getattr(failure, name.removesuffix("_seconds")) == stored
+
+
+@pytest.mark.parametrize(
+    ("details", "argument", "problem"),
+    [
+        ({"code": "c" * 101}, "code", "is 101 characters long; at most 100 are allowed."),
+        ({"code": ""}, "code", NOT_PRINTABLE),
+        ({"code": "  "}, "code", NOT_PRINTABLE),
+        ({"code": "a\nb"}, "code", NOT_PRINTABLE),
+        ({"code": "\0"}, "code", NUL),
+        ({"code": "\ud800"}, "code", "must not contain a lone surrogate."),
+        ({"http_status": 99}, "httpStatus", "must be from 100 to 599; it is 99."),
+        ({"http_status": 600}, "httpStatus", "must be from 100 to 599; it is 600."),
+        (
+            {"retry_after_seconds": -1},
+            "retryAfterSeconds",
+            "must be from 0 to 2,592,000; it is -1.",
+        ),
+        (
+            {"retry_after_seconds": 315_360_000},
+            "retryAfterSeconds",
+            "must be from 0 to 2,592,000; it is 315,360,000.",
+        ),
+    ],
+)
+def test_invalid_failure_details_are_rejected(details: Any, argument: str, problem: str) -> None:
+    error = input_error(validate_failure, C.TRANSIENT, "No.", details)
+    assert error == (argument, f"{argument} {problem}")
+
+
+@pytest.mark.parametrize("message", ["", " \n"])
+def test_empty_failure_message_is_rejected(message: str) -> None:
+    assert input_error(validate_failure, C.TRANSIENT, message, {}) == (
+        "message",
+        "message must not be empty: it is what people are shown.",
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("code", "c" * 100),
-        ("http_status", 100),
-        ("http_status", 599),
-        ("retry_after_seconds", 0),
-        ("retry_after_seconds", 2_592_000),
-    ],
-)
-def test_every_limit_may_be_reached(name: str, value: object) -> None:
-    told: Any = {name: value}
-    failure = validate_failure(C.TRANSIENT, "No.", told)
-    kept = {
-        "code": failure.code,
-        "http_status": failure.http_status,
-        "retry_after_seconds": failure.retry_after and failure.retry_after.total_seconds(),
-    }
-    assert (kept[name] or 0) == value
-
-
-FAILURES = [
-    ("", {}, "message", "message must not be empty: it is what people are shown."),
-    (" \n", {}, "message", "message must not be empty: it is what people are shown."),
-    ("No.", {"code": "c" * 101}, "code", "code is 101 characters long; at most 100 are allowed."),
-    ("No.", {"code": ""}, "code", "code must be printable and not empty."),
-    ("No.", {"code": "  "}, "code", "code must be printable and not empty."),
-    ("No.", {"code": "a\nb"}, "code", "code must be printable and not empty."),
-    ("No.", {"code": "\0"}, "code", "code must not contain a NUL character."),
-    ("No.", {"code": "\ud800"}, "code", "code must not contain a lone surrogate."),
-    ("No.", {"http_status": 99}, "httpStatus", "httpStatus must be from 100 to 599; it is 99."),
-    ("No.", {"http_status": 600}, "httpStatus", "httpStatus must be from 100 to 599; it is 600."),
-    (
-        "No.",
-        {"retry_after_seconds": -1},
-        "retryAfterSeconds",
-        "retryAfterSeconds must be from 0 to 2,592,000; it is -1.",
-    ),
-    (
-        "No.",
-        {"retry_after_seconds": 315_360_000},
-        "retryAfterSeconds",
-        "retryAfterSeconds must be from 0 to 2,592,000; it is 315,360,000.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("text", "told", "argument", "message"), FAILURES)
-def test_a_failure_that_cannot_be_right_is_refused(
-    text: str, told: Any, argument: str, message: str
-) -> None:
-    assert refusal_of(lambda: validate_failure(C.TRANSIENT, text, told)) == (argument, message)
-
-
-def test_a_long_failure_is_cut_and_what_no_engine_stores_is_replaced() -> None:
+def test_long_failure_is_truncated_and_made_storable() -> None:
     failure = validate_failure(
         C.TRANSIENT, "no \0 answer " * 100_000, {"raw": "\ud800 answer " * 100_000}
     )
@@ -126,21 +121,31 @@ def test_a_long_failure_is_cut_and_what_no_engine_stores_is_replaced() -> None:
         assert text.encode()
 
 
-def test_a_publication_says_where_and_since_when() -> None:
-    earlier = NOW - timedelta(minutes=3)
-    assert validate_publication("1", URL, earlier, NOW) == Publication(
-        platform_post_id="1", platform_post_url=URL, published_at=earlier
-    )
-    assert validate_publication("p" * 500, None, None, NOW) == Publication(
-        platform_post_id="p" * 500, platform_post_url=None, published_at=NOW
-    )
-    assert validate_publication(None, URL, NOW + timedelta(minutes=5), NOW) == Publication(
-        platform_post_id=None, platform_post_url=URL, published_at=NOW + timedelta(minutes=5)
+@pytest.mark.parametrize(
+    ("post_id", "url", "published_at", "expected"),
+    [
+        ("1", URL, NOW - timedelta(minutes=3), NOW - timedelta(minutes=3)),
+        ("p" * 500, None, None, NOW),
+        (None, URL, NOW + MAX_SKEW, NOW + MAX_SKEW),
+        ("1", None, NOW + timedelta(microseconds=1999), NOW + MS),
+    ],
+)
+def test_publication_has_location_and_time(
+    post_id: Any, url: Any, published_at: Any, expected: Any
+) -> None:
+    assert validate_publication(post_id, url, published_at, NOW) == Publication(
+        platform_post_id=post_id, platform_post_url=url, published_at=expected
     )
 
 
-def test_a_url_is_mended_and_loses_its_secrets_rather_than_the_publication() -> None:
-    for told, kept in (
+def test_default_publication_time_is_now_in_milliseconds() -> None:
+    publication = validate_publication("1", None, None, NOW + timedelta(microseconds=1999))
+    assert publication.published_at == NOW + MS
+
+
+@pytest.mark.parametrize(
+    ("url", "stored"),
+    [
         ('https://x.com/"><script>', "https://x.com/%22%3E%3Cscript%3E"),
         (' https://x.com/a b?q={"a":1}|\\^` ', "https://x.com/a%20b?q=%7B%22a%22:1%7D%7C%5C%5E%60"),
         (
@@ -148,89 +153,92 @@ def test_a_url_is_mended_and_loses_its_secrets_rather_than_the_publication() -> 
             "https://x.com/1?access_token=[redacted]&b=1",
         ),
         ("https://x.com/acme/status/1?s=20", "https://x.com/acme/status/1?s=20"),
-    ):
-        assert validate_publication(None, told, None, NOW).platform_post_url == kept
-        assert validate_publication(None, kept, None, NOW).platform_post_url == kept
-
-
-def test_the_time_of_a_publication_is_cut_to_milliseconds() -> None:
-    finer = NOW + timedelta(microseconds=1999)
-    for told in (None, finer):
-        found = validate_publication("1", None, told, finer)
-        assert found.published_at == NOW + timedelta(milliseconds=1)
+    ],
+)
+def test_publication_url_is_encoded_and_redacted(url: str, stored: str) -> None:
+    assert validate_publication(None, url, None, NOW).platform_post_url == stored
+    assert validate_publication(None, stored, None, NOW).platform_post_url == stored
 
 
 NO_URL = "must be a URL that starts with http:// or https://."
-PUBLICATIONS: list[tuple[Any, str, str]] = [
-    (
-        (None, None, None),
+
+
+@pytest.mark.parametrize(
+    ("post_id", "url", "argument", "problem"),
+    [
+        *(
+            ("1", url, "platformPostUrl", NO_URL)
+            for url in (
+                *("javascript:alert(1)", "", "https://[::1/", "https://x.com:99999/"),
+                *("https://a b/", "https://x.com/\n"),
+            )
+        ),
+        (
+            "1",
+            "https://x.com/" + "a" * 2000,
+            "platformPostUrl",
+            "is 2014 characters long; at most 2000 are allowed.",
+        ),
+        *(
+            (post_id, URL, "platformPostId", NOT_PRINTABLE)
+            for post_id in ("", " ", "a\nb", "a\r", "\x1b[31m1", "1\x7f", "1\u2028", "\u202e1")
+        ),
+        ("p" * 501, None, "platformPostId", "is 501 characters long; at most 500 are allowed."),
+        ("\0", None, "platformPostId", NUL),
+    ],
+)
+def test_invalid_publication_is_rejected(
+    post_id: str, url: str | None, argument: str, problem: str
+) -> None:
+    error = input_error(validate_publication, post_id, url, None, NOW)
+    assert error == (argument, f"{argument} {problem}")
+
+
+def test_publication_without_id_and_url_is_rejected() -> None:
+    assert input_error(validate_publication, None, None, None, NOW) == (
         "platformPostUrl",
         "A published post needs platformPostUrl or platformPostId, by which people find it.",
-    ),
-    (
-        (None, "javascript:alert(1)", None),
-        "platformPostUrl",
-        "platformPostUrl must be a URL that starts with http:// or https://.",
-    ),
-    (
-        ("1", "", None),
-        "platformPostUrl",
-        "platformPostUrl must be a URL that starts with http:// or https://.",
-    ),
-    (
-        ("1", "https://x.com/" + "a" * 2000, None),
-        "platformPostUrl",
-        "platformPostUrl is 2014 characters long; at most 2000 are allowed.",
-    ),
-    *(
-        ((text, URL, None), "platformPostId", "platformPostId must be printable and not empty.")
-        for text in ("", " ", "a\nb", "a\r", "\x1b[31m1", "1\x7f", "1\u2028", "\u202e1")
-    ),
-    *(
-        (("1", url, None), "platformPostUrl", f"platformPostUrl {NO_URL}")
-        for url in ("https://[::1/", "https://x.com:99999/", "https://a b/", "https://x.com/\n")
-    ),
-    (
-        ("p" * 501, None, None),
-        "platformPostId",
-        "platformPostId is 501 characters long; at most 500 are allowed.",
-    ),
-    (("\0", None, None), "platformPostId", "platformPostId must not contain a NUL character."),
-    (
-        ("1", None, NOW + timedelta(minutes=5, milliseconds=1)),
-        "publishedAt",
-        "publishedAt is in the future.",
-    ),
-]
+    )
 
 
-@pytest.mark.parametrize(("told", "argument", "message"), PUBLICATIONS)
-def test_a_publication_that_cannot_be_right_is_refused(
-    told: tuple[Any, Any, Any], argument: str, message: str
-) -> None:
-    assert refusal_of(lambda: validate_publication(*told, NOW)) == (argument, message)
+def test_times_may_be_ahead_by_the_clock_skew() -> None:
+    future = NOW + MAX_SKEW + MS
+    assert validate_started_at(None, NOW) == NOW
+    assert validate_started_at(NOW + MAX_SKEW, NOW) == NOW + MAX_SKEW
+    error = input_error(validate_started_at, future, NOW)
+    assert error == ("startedAt", "startedAt is in the future.")
+    error = input_error(validate_publication, "1", None, future, NOW)
+    assert error == ("publishedAt", "publishedAt is in the future.")
 
 
-def test_a_worker_may_have_a_name_of_two_hundred_characters() -> None:
-    for name in (None, "", "w" * 200, "🤖" * 200, "publisher-7f9c6d5b8d-x2x4q/17"):
-        assert validate_worker(name) == name
-    for name, message in (
-        ("w" * 201, "worker is 201 characters long; at most 200 are allowed."),
-        ("\0", "worker must not contain a NUL character."),
-    ):
-        assert refusal_of(lambda name=name: validate_worker(name)) == ("worker", message)
+@pytest.mark.parametrize("name", [None, "", "w" * 200, "🤖" * 200, "publisher-7f9c6d5b8d-x2x4q/17"])
+def test_worker_has_up_to_200_characters(name: str | None) -> None:
+    assert validate_worker(name) == name
 
 
-KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+def test_invalid_worker_and_attempt_key_are_rejected() -> None:
+    too_long = "worker is 201 characters long; at most 200 are allowed."
+    assert input_error(validate_worker, "w" * 201) == ("worker", too_long)
+    assert input_error(validate_worker, "\0") == ("worker", f"worker {NUL}")
+    check_attempt_key("k" * 255)
+    too_long = "attemptKey is 256 characters long; at most 255 are allowed."
+    assert input_error(check_attempt_key, "k" * 256) == ("attemptKey", too_long)
+    assert input_error(check_attempt_key, " ") == ("attemptKey", f"attemptKey {NOT_PRINTABLE}")
 
 
-def test_a_secret_that_is_told_as_a_name_is_taken_out() -> None:
-    assert validate_worker(f"worker {KEY}") == "worker [redacted]"
-    assert validate_worker("\x1b[31mred") == "\ufffd[31mred"
-    for code, kept in (
-        (KEY, "[redacted]"),
+@pytest.mark.parametrize(
+    ("code", "stored"),
+    [
+        (API_KEY, "[redacted]"),
         ("access_token=abc", "access_token=[redacted]"),
         ("OAuthException", "OAuthException"),
         ("invalid_token: expired", "invalid_token: expired"),
-    ):
-        assert validate_failure(C.AUTH, "No.", {"code": code}).code == kept
+    ],
+)
+def test_code_is_redacted(code: str, stored: str) -> None:
+    assert validate_failure(C.AUTH, "No.", {"code": code}).code == stored
+
+
+def test_worker_is_redacted() -> None:
+    assert validate_worker(f"worker {API_KEY}") == "worker [redacted]"
+    assert validate_worker("\x1b[31mred") == "\ufffd[31mred"

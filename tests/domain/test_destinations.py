@@ -1,4 +1,4 @@
-"""The states a destination can be in, and what follows from one."""
+"""Invariants of destination states, lateness, overdue destinations and poll intervals."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from app.domain.destinations import (
     IN_FLIGHT_POLL_INTERVAL,
     MAX_POLL_INTERVAL,
-    OVERDUE_AFTER,
     PERMANENT_CATEGORIES,
     DestinationState,
     DestinationStatus,
@@ -29,6 +28,8 @@ from app.domain.destinations import (
 NOON = datetime(2026, 4, 15, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MS = timedelta(milliseconds=1)
+DAY = timedelta(days=1)
+ZERO = timedelta(0)
 TOKEN = UUID("00000000-0000-4000-8000-000000000001")
 
 FAILURE: dict[str, Any] = {
@@ -86,13 +87,9 @@ FAILED = replace(
     due_day=date(2026, 4, 15),
     **FAILURE,
 )
-
 RETRIED = replace(QUEUED, round_started_at=NOON + timedelta(hours=30), attempts=1, fence=1)
-"""By hand: due as before, in a round that began long after."""
+"""Retried manually: the due time is unchanged, the round began long after."""
 UNKNOWN = replace(FAILED, outcome=Outcome.UNKNOWN, verifiable_at=NOON + SECOND)
-
-
-# The states
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,9 @@ UNKNOWN = replace(FAILED, outcome=Outcome.UNKNOWN, verifiable_at=NOON + SECOND)
         (FAILED, {"attempts": 0, "round_attempts": 0, "fence": 0}),
     ],
 )
-def test_a_possible_state_can_be_made(state: DestinationState, change: dict[str, Any]) -> None:
+def test_possible_state_breaks_no_invariant(
+    state: DestinationState, change: dict[str, Any]
+) -> None:
     assert list(broken_invariants(replace(state, **change))) == []
 
 
@@ -180,27 +179,27 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "state", "change"), VIOLATIONS)
-def test_each_invariant_is_violated_alone_and_named(
+def test_every_invariant_is_violated_separately(
     name: str, state: DestinationState, change: Mapping[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=rf"^impossible destination state: {name}$"):
         replace(state, **change)
 
 
-def test_all_broken_invariants_are_named() -> None:
+def test_error_names_all_broken_invariants() -> None:
     with pytest.raises(ValueError, match=r"^impossible destination state: lease, claimable_at$"):
         replace(CLAIMED, lease_token=None)
 
 
-class Unchecked(DestinationState):
-    """A state as it comes, possible or not."""
+class UncheckedState(DestinationState):
+    """A state without checks."""
 
     def __post_init__(self) -> None:
         pass
 
 
 ANY_STATE = st.builds(
-    Unchecked,
+    UncheckedState,
     status=st.sampled_from(DestinationStatus),
     outcome=st.sampled_from(Outcome),
     attempts=st.integers(-1, 2),
@@ -233,7 +232,7 @@ ANY_STATE = st.builds(
 
 
 @given(ANY_STATE)
-def test_exactly_the_states_without_a_broken_invariant_can_be_made(state: Unchecked) -> None:
+def test_only_states_without_broken_invariant_can_be_created(state: UncheckedState) -> None:
     broken = list(broken_invariants(state))
     assert set(broken) <= {name for name, _, _ in VIOLATIONS}
     values = {field.name: getattr(state, field.name) for field in fields(DestinationState)}
@@ -246,27 +245,12 @@ def test_exactly_the_states_without_a_broken_invariant_can_be_made(state: Unchec
         assert list(broken_invariants(DestinationState(**values))) == []
 
 
-def test_a_state_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError):
-        QUEUED.attempts = 1  # type: ignore[misc]
-
-
-def test_published_and_failed_are_final() -> None:
-    assert {status for status in DestinationStatus if status.is_final} == {
-        DestinationStatus.PUBLISHED,
-        DestinationStatus.FAILED,
-    }
-
-
-def test_no_automatic_retry_follows_what_somebody_has_to_change() -> None:
-    assert set(ErrorCategory) - set(PERMANENT_CATEGORIES) == {
-        ErrorCategory.TRANSIENT,
-        ErrorCategory.RATE_LIMITED,
-        ErrorCategory.UNCLASSIFIED,
-    }
-
-
-# Lateness and the day
+def test_final_statuses_and_permanent_categories() -> None:
+    assert [status.value for status in DestinationStatus if status.is_final] == [
+        "published",
+        "failed",
+    ]
+    assert PERMANENT_CATEGORIES == ("auth", "content_rejected", "permanent")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +264,7 @@ def test_no_automatic_retry_follows_what_somebody_has_to_change() -> None:
         (timedelta(days=365), 365 * 86_400_000),
     ],
 )
-def test_lateness_is_in_whole_milliseconds(late: timedelta, expected: int) -> None:
+def test_lateness_is_floored_to_milliseconds(late: timedelta, expected: int) -> None:
     assert lateness_ms(NOON, NOON + late) == expected
 
 
@@ -293,11 +277,18 @@ def test_lateness_is_in_whole_milliseconds(late: timedelta, expected: int) -> No
         (datetime(2026, 4, 15, 23, tzinfo=timezone(timedelta(hours=-2))), date(2026, 4, 16)),
     ],
 )
-def test_the_day_is_that_of_utc(due_at: datetime, expected: date) -> None:
+def test_due_day_is_in_utc(due_at: datetime, expected: date) -> None:
     assert due_day(due_at) == expected
 
 
-# Overdue, and when to look again
+def is_state_overdue(state: DestinationState, now: datetime) -> bool:
+    return is_overdue(
+        claimable_at=state.claimable_at,
+        round_started_at=state.round_started_at,
+        started_at=state.started_at,
+        lease_expires_at=state.lease_expires_at,
+        now=now,
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,33 +301,21 @@ def test_the_day_is_that_of_utc(due_at: datetime, expected: date) -> None:
         (RETRIED, RETRIED.round_started_at),
     ],
 )
-def test_a_destination_is_overdue_five_minutes_after_somebody_should_have_taken_it(
+def test_destination_is_overdue_five_minutes_after_it_is_claimable(
     state: DestinationState, since: datetime
 ) -> None:
-    def at(now: datetime) -> bool:
-        return is_overdue(
-            claimable_at=state.claimable_at,
-            round_started_at=state.round_started_at,
-            started_at=state.started_at,
-            lease_expires_at=state.lease_expires_at,
-            now=now,
-        )
-
-    assert timedelta(minutes=5) == OVERDUE_AFTER
-    assert [at(since + OVERDUE_AFTER - MS), at(since + OVERDUE_AFTER)] == [False, True]
-    assert not at(since - timedelta(days=1))
-    assert at(since + timedelta(days=1))
+    overdue_at = since + timedelta(minutes=5)
+    assert [is_state_overdue(state, overdue_at + delay) for delay in (-DAY, -MS, ZERO, DAY)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("state", [DRAFT, PUBLISHED, FAILED])
-def test_what_nobody_may_claim_is_never_overdue(state: DestinationState) -> None:
-    assert not is_overdue(
-        claimable_at=state.claimable_at,
-        round_started_at=state.round_started_at,
-        started_at=state.started_at,
-        lease_expires_at=state.lease_expires_at,
-        now=NOON + timedelta(days=365),
-    )
+def test_unclaimable_destination_is_never_overdue(state: DestinationState) -> None:
+    assert not is_state_overdue(state, NOON + timedelta(days=365))
 
 
 @pytest.mark.parametrize(
@@ -360,7 +339,7 @@ def test_what_nobody_may_claim_is_never_overdue(state: DestinationState) -> None
         (FAILED, NOON, None),
     ],
 )
-def test_a_client_looks_again_when_something_can_have_changed(
+def test_poll_interval_ends_at_the_next_possible_change(
     state: DestinationState, now: datetime, expected: timedelta | None
 ) -> None:
     assert expected == poll_after(

@@ -1,4 +1,4 @@
-"""From an error to what to do about it."""
+"""Advice about publishing errors."""
 
 import re
 
@@ -18,16 +18,10 @@ from app.domain.diagnosis import (
     diagnose,
 )
 
-BY_CODE = {advice.code: advice for advice in ADVICE}
-FAILURES = [advice for advice in ADVICE if advice.code != OUTCOME_UNKNOWN]
-WILL_RETRY = "Nothing to do: it is retried by itself at the time in nextRetryAt."
-LOOK = (
-    "Look on the platform whether the post is there, then record what you found."
-    " A blind retry could publish it twice."
-)
+ADVICE_BY_CODE = {advice.code: advice for advice in ADVICE}
 
 
-def as_advised(advice: Advice, *, category: ErrorCategory, code: str) -> Diagnosis:
+def expected_diagnosis(advice: Advice, *, category: ErrorCategory, code: str) -> Diagnosis:
     return Diagnosis(
         category=category,
         code=code,
@@ -39,63 +33,54 @@ def as_advised(advice: Advice, *, category: ErrorCategory, code: str) -> Diagnos
     )
 
 
-def test_every_code_stands_in_the_table_once() -> None:
-    assert len(BY_CODE) == len(ADVICE)
-
-
-@pytest.mark.parametrize("category", ErrorCategory)
-def test_every_category_has_a_row_of_its_name(category: ErrorCategory) -> None:
-    assert BY_CODE[category.name].category is category
+def test_every_code_has_one_row_and_every_category_a_fallback() -> None:
+    assert len(ADVICE_BY_CODE) == len(ADVICE)
+    assert {category: ADVICE_BY_CODE[category.name].category for category in ErrorCategory} == {
+        category: category for category in ErrorCategory
+    }
+    assert ADVICE_BY_CODE[OUTCOME_UNKNOWN].next_action is NextAction.CHECK_PLATFORM
+    assert ADVICE_BY_CODE[CANCELLED].category is ErrorCategory.PERMANENT
 
 
 @pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
-def test_every_row_says_in_sentences_what_helps(advice: Advice) -> None:
+def test_fix_is_a_sentence_and_retry_is_advised_only_if_it_can_succeed(advice: Advice) -> None:
     assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", advice.code)
     assert re.fullmatch(r"[A-Z][^\n]{20,}[^.]\.", advice.fix)
     assert advice.next_action is not NextAction.WAIT
-
-
-@pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
-def test_a_button_to_retry_is_only_shown_where_a_retry_can_succeed(advice: Advice) -> None:
     if advice.next_action in (NextAction.RETRY, NextAction.RECONNECT_ACCOUNT):
         assert advice.retryable
     if advice.next_action is NextAction.EDIT_POST:
         assert not advice.retryable
 
 
-@pytest.mark.parametrize("advice", FAILURES, ids=lambda advice: advice.code)
-def test_a_known_code_gets_its_own_row(advice: Advice) -> None:
+@pytest.mark.parametrize("category", ErrorCategory)
+@pytest.mark.parametrize("code", ADVICE_BY_CODE)
+def test_known_code_has_its_own_advice_only_in_its_category(
+    category: ErrorCategory, code: str
+) -> None:
+    advice = ADVICE_BY_CODE[code]
+    if advice.category is not category:
+        advice = ADVICE_BY_CODE[category.name]
     assert diagnose(
-        category=advice.category, code=advice.code, outcome=Outcome.FAILED, will_retry=False
-    ) == as_advised(advice, category=advice.category, code=advice.code)
+        category=category, code=code, outcome=Outcome.FAILED, will_retry=False
+    ) == expected_diagnosis(advice, category=category, code=code)
 
 
 @given(
     st.sampled_from(ErrorCategory),
-    st.text().filter(lambda code: code not in BY_CODE),
+    st.text().filter(lambda code: code not in ADVICE_BY_CODE),
     st.sampled_from((Outcome.NONE, Outcome.FAILED)),
 )
-def test_an_unknown_code_is_kept_and_gets_its_categorys_advice(
+def test_other_code_has_advice_of_its_category(
     category: ErrorCategory, code: str, outcome: Outcome
 ) -> None:
-    assert diagnose(category=category, code=code, outcome=outcome, will_retry=False) == as_advised(
-        BY_CODE[category.name], category=category, code=code
-    )
-
-
-@pytest.mark.parametrize("category", ErrorCategory)
-@pytest.mark.parametrize("code", BY_CODE)
-def test_a_known_code_in_another_category_gets_that_categorys_advice(
-    category: ErrorCategory, code: str
-) -> None:
-    row = BY_CODE[code] if BY_CODE[code].category is category else BY_CODE[category.name]
     assert diagnose(
-        category=category, code=code, outcome=Outcome.FAILED, will_retry=False
-    ) == as_advised(row, category=category, code=code)
+        category=category, code=code, outcome=outcome, will_retry=False
+    ) == expected_diagnosis(ADVICE_BY_CODE[category.name], category=category, code=code)
 
 
 @pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.code)
-def test_while_a_retry_is_on_its_way_there_is_nothing_to_do(advice: Advice) -> None:
+def test_scheduled_retry_needs_no_action(advice: Advice) -> None:
     assert diagnose(
         category=advice.category, code=advice.code, outcome=Outcome.NONE, will_retry=True
     ) == Diagnosis(
@@ -104,13 +89,13 @@ def test_while_a_retry_is_on_its_way_there_is_nothing_to_do(advice: Advice) -> N
         source=advice.source,
         retryable=advice.retryable,
         will_retry=True,
-        fix=WILL_RETRY,
+        fix="Nothing to do: it is retried automatically at the time in nextRetryAt.",
         next_action=NextAction.WAIT,
     )
 
 
-@given(st.sampled_from(ErrorCategory), st.sampled_from([*BY_CODE, "OF_ITS_OWN"]))
-def test_of_an_unknown_outcome_nothing_is_advised_but_to_look(
+@given(st.sampled_from(ErrorCategory), st.sampled_from([*ADVICE_BY_CODE, "OTHER_CODE"]))
+def test_unknown_outcome_is_always_checked_on_the_platform(
     category: ErrorCategory, code: str
 ) -> None:
     assert diagnose(
@@ -121,11 +106,7 @@ def test_of_an_unknown_outcome_nothing_is_advised_but_to_look(
         source=ErrorSource.SYSTEM,
         retryable=False,
         will_retry=False,
-        fix=LOOK,
+        fix="Check whether the post is on the platform, then record the result."
+        " A blind retry could publish it twice.",
         next_action=NextAction.CHECK_PLATFORM,
     )
-
-
-def test_the_codes_this_service_gives_itself_are_in_the_table() -> None:
-    assert BY_CODE[OUTCOME_UNKNOWN].next_action is NextAction.CHECK_PLATFORM
-    assert BY_CODE[CANCELLED].category is ErrorCategory.PERMANENT

@@ -1,4 +1,4 @@
-"""The tree of errors, its drawing, and what each of them says."""
+"""Error classes: the tree in the module's docstring, codes, statuses and fixes."""
 
 import re
 from dataclasses import dataclass
@@ -6,22 +6,18 @@ from dataclasses import dataclass
 import pytest
 
 import app.domain.errors
-from app.domain.errors import (
-    ErrorCode,
-    InvalidInput,
-    PostResultsError,
-    RateLimitExceeded,
-    concrete_errors,
+from app.domain.errors import ErrorCode, PostResultsError, RateLimitExceeded, concrete_errors
+
+CONCRETE_ERRORS = list(concrete_errors())
+
+_TREE_LINE = re.compile(r"^(?P<lines>[│ ]*)(?:[├└]── )?(?P<name>[A-Z]\w+)(?P<rest>.*)$")
+_TREE_LINE_DETAILS = re.compile(
+    r" +(?P<status>\d{3})   (?P<code>[a-z_]+)(?P<retryable>   retryable)?"
 )
-
-CONCRETE = list(concrete_errors())
-
-_DRAWN = re.compile(r"^(?P<lines>[│ ]*)(?:[├└]── )?(?P<name>[A-Z]\w+)(?P<rest>.*)$")
-_DRAWN_REST = re.compile(r" +(?P<status>\d{3})   (?P<code>[a-z_]+)(?P<retryable>   retryable)?")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DocumentedError:
     name: str
     parent: str | None
     status: int | None = None
@@ -29,84 +25,74 @@ class Drawn:
     says_retryable: bool = False
 
 
-def drawing() -> list[Drawn]:
-    """The classes in the module's docstring, from the root down to the next empty line."""
+def documented_errors() -> list[DocumentedError]:
+    """Parse the tree in the module's docstring, which ends at the next empty line."""
     text = app.domain.errors.__doc__ or ""
     lines = text[text.index("PostResultsError\n") :].split("\n\n")[0].splitlines()
-    above: list[str] = []
-    drawn = []
+    ancestors: list[str] = []
+    errors = []
     for line in lines:
-        found = _DRAWN.match(line)
-        assert found, f"not a line of the drawing: {line!r}"
-        level = 0 if found["name"] == "PostResultsError" else len(found["lines"]) // 4 + 1
-        above[level:] = [found["name"]]
-        parent = above[level - 1] if level else None
-        if rest := _DRAWN_REST.fullmatch(found["rest"]):
-            status, code, retryable = int(rest["status"]), rest["code"], bool(rest["retryable"])
-            drawn.append(Drawn(found["name"], parent, status, code, retryable))
+        match = _TREE_LINE.match(line)
+        assert match, f"not a line of the tree: {line!r}"
+        name, rest = match["name"], match["rest"]
+        level = 0 if name == "PostResultsError" else len(match["lines"]) // 4 + 1
+        ancestors[level:] = [name]
+        parent = ancestors[level - 1] if level else None
+        if details := _TREE_LINE_DETAILS.fullmatch(rest):
+            status, code = int(details["status"]), details["code"]
+            errors.append(DocumentedError(name, parent, status, code, bool(details["retryable"])))
         else:
-            drawn.append(Drawn(found["name"], parent, says_retryable="retryable" in found["rest"]))
-    return drawn
+            errors.append(DocumentedError(name, parent, says_retryable="retryable" in rest))
+    return errors
 
 
-def every_error(root: type[PostResultsError] = PostResultsError) -> list[type[PostResultsError]]:
-    return [root, *(error for child in root.__subclasses__() for error in every_error(child))]
+def all_errors(root: type[PostResultsError] = PostResultsError) -> list[type[PostResultsError]]:
+    return [root, *(error for child in root.__subclasses__() for error in all_errors(child))]
 
 
-def test_every_code_belongs_to_exactly_one_class() -> None:
-    assert sorted(error.code for error in CONCRETE) == sorted(ErrorCode)
+def test_every_code_belongs_to_one_class_in_the_same_order() -> None:
+    assert [error.code for error in CONCRETE_ERRORS] == list(ErrorCode)
+    assert [error.code for error in concrete_errors(RateLimitExceeded)] == ["rate_limit_exceeded"]
 
 
-def test_the_codes_are_listed_in_the_order_of_the_classes() -> None:
-    assert [error.code for error in CONCRETE] == list(ErrorCode)
-
-
-def test_the_drawing_shows_exactly_the_classes_in_their_places() -> None:
-    shown = [(drawn.name, drawn.parent) for drawn in drawing()]
-    assert shown == [
+def test_tree_has_every_class_below_its_parent() -> None:
+    assert [(error.name, error.parent) for error in documented_errors()] == [
         (error.__name__, None if error is PostResultsError else error.__bases__[0].__name__)
-        for error in every_error()
+        for error in all_errors()
     ]
 
 
-def test_the_drawing_shows_every_status_and_code() -> None:
-    shown = [(drawn.name, drawn.status, drawn.code) for drawn in drawing() if drawn.code]
-    assert shown == [(error.__name__, error.http_status, error.code.value) for error in CONCRETE]
+def test_tree_has_every_status_and_code() -> None:
+    documented = [(error.name, error.status, error.code) for error in documented_errors()]
+    assert [row for row in documented if row[2]] == [
+        (error.__name__, error.http_status, error.code.value) for error in CONCRETE_ERRORS
+    ]
 
 
-def test_the_drawing_says_what_is_retryable() -> None:
-    drawn = {one.name: one for one in drawing()}
-    for error in CONCRETE:
-        parent = drawn[error.__bases__[0].__name__]
-        says_retryable = drawn[error.__name__].says_retryable or parent.says_retryable
+def test_tree_marks_retryable_errors() -> None:
+    documented = {error.name: error for error in documented_errors()}
+    for error in CONCRETE_ERRORS:
+        parent = documented[error.__bases__[0].__name__]
+        says_retryable = documented[error.__name__].says_retryable or parent.says_retryable
         assert says_retryable == error.retryable(), error
 
 
-def test_exactly_429_and_5xx_are_retryable() -> None:
-    assert {error.code for error in CONCRETE if error.retryable()} == {
+def test_429_and_5xx_are_retryable() -> None:
+    assert {error.code for error in CONCRETE_ERRORS if error.retryable()} == {
         ErrorCode.RATE_LIMIT_EXCEEDED,
         ErrorCode.INTERNAL_ERROR,
         ErrorCode.SERVICE_UNAVAILABLE,
     }
-    for error in CONCRETE:
-        assert error.retryable() == (error.http_status == 429 or error.http_status >= 500)
 
 
-@pytest.mark.parametrize("error", CONCRETE)
-def test_every_fix_is_a_sentence(error: type[PostResultsError]) -> None:
-    assert re.fullmatch(r"[A-Z][^\n]{10,}[^.]\.", error.fix)
-    assert "fix" in vars(error), "a fix of its own, not its parent's"
-
-
-@pytest.mark.parametrize("error", CONCRETE)
-def test_every_error_keeps_what_it_is_told(error: type[PostResultsError]) -> None:
-    told = error("A sentence.", argument="first", retry_after=7)
-    assert (told.message, told.argument, told.retry_after) == ("A sentence.", "first", 7)
-    assert str(told) == "A sentence."
-    plain = error("A sentence.")
-    assert (plain.message, plain.argument, plain.retry_after) == ("A sentence.", None, None)
-
-
-def test_an_error_below_another_is_listed_after_it() -> None:
-    assert CONCRETE.index(InvalidInput) == 0
-    assert [error.code for error in concrete_errors(RateLimitExceeded)] == ["rate_limit_exceeded"]
+@pytest.mark.parametrize("error_type", CONCRETE_ERRORS)
+def test_every_error_has_its_own_fix_and_stores_its_arguments(
+    error_type: type[PostResultsError],
+) -> None:
+    assert re.fullmatch(r"[A-Z][^\n]{10,}[^.]\.", error_type.fix)
+    assert "fix" in vars(error_type), "inherited fix"
+    error = error_type("A sentence.", argument="first", retry_after=7)
+    assert (error.message, error.argument, error.retry_after) == ("A sentence.", "first", 7)
+    assert str(error) == "A sentence."
+    error = error_type("A sentence.")
+    assert (error.argument, error.retry_after) == (None, None)

@@ -1,9 +1,8 @@
-"""What an event tells of a change: every field that changed, no token, and enough to repeat it."""
+"""Change events: they have every changed field, no token, and replaying them yields the state."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -11,28 +10,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.accounts import Account
-from app.domain.attempts import Evidence, Publication
+from app.domain.attempts import Evidence
 from app.domain.destinations import Destination
-from app.domain.events import Event, EventKind, account_events, duplicate_event, post_events
-from app.domain.ids import AccountId, DestinationId
+from app.domain.events import (
+    FEED_START,
+    Change,
+    ChangeFilter,
+    Event,
+    EventKind,
+    FeedPosition,
+    account_events,
+    duplicate_event,
+    post_events,
+)
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.manual_retries import retry_post
 from app.domain.posts import Post
+from tests.domain.attempt_histories import PUBLICATION
 from tests.domain.destination_states import (
     ACCOUNTS,
+    ALL_STATES,
     SUBMITTED,
     make_account,
     make_post,
     post_strategy,
 )
-from tests.domain.test_post_commands import COMMANDS, change, commands, outcome
+from tests.domain.post_commands import (
+    POST_COMMANDS,
+    PostCommand,
+    command_result,
+    post_commands,
+    run_change,
+)
 from tests.factories import NOW, claimed, draft, failed, queued
 
 TOKENS = {"lease_token", "verification_token"}
-Facts = dict[str, object]
+Values = dict[str, object]
 
 
-def as_json(value: object) -> object:
+def to_json(value: object) -> object:
     match value:
         case datetime():
             return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03}Z"
@@ -40,131 +56,116 @@ def as_json(value: object) -> object:
             return value.isoformat()
         case UUID():
             return str(value)
-        case StrEnum():
+        case str():
             return str(value)
         case _:
             return value
 
 
-def facts_of(of: Any) -> Facts:
-    return {each.name: as_json(getattr(of, each.name)) for each in fields(of)}
+def field_values(record: Any) -> Values:
+    return {field.name: to_json(getattr(record, field.name)) for field in fields(record)}
 
 
-def stored(post: Post) -> dict[object, Facts]:
-    """Whatever is kept of a post and its destinations, but for tokens, by their ids."""
-    own = facts_of(post) | {"status": str(post.status)}
+def stored_values(post: Post) -> dict[object, Values]:
+    """Fields of a post and its destinations, without tokens, by id."""
+    own = field_values(post) | {"status": str(post.status)}
     del own["destinations"]
-    return {post.id: own} | {each.id: stored_destination(each) for each in post.destinations}
+    return {post.id: own} | {d.id: destination_values(d) for d in post.destinations}
 
 
-def stored_destination(destination: Destination) -> Facts:
-    facts = facts_of(destination) | facts_of(destination.state)
-    return {name: value for name, value in facts.items() if name not in {"state", *TOKENS}}
+def destination_values(destination: Destination) -> Values:
+    values = field_values(destination) | field_values(destination.state)
+    return {name: value for name, value in values.items() if name not in {"state", *TOKENS}}
 
 
-def folded(known: Mapping[object, Facts], events: list[Event]) -> dict[object, Facts]:
-    """What somebody knows who has read the events, one after the other."""
-    told = {key: dict(facts) for key, facts in known.items()}
+def apply_events(values: Mapping[object, Values], events: list[Event]) -> dict[object, Values]:
+    """The values that a reader has after replaying events."""
+    values = {key: dict(fields) for key, fields in values.items()}
     for event in events:
         key = event.destination_id or event.post_id
         match event.kind:
             case EventKind.POST_CREATED | EventKind.DESTINATION_ADDED:
-                assert key not in told
-                told[key] = dict(event.changes)
+                assert key not in values
+                values[key] = dict(event.changes)
             case EventKind.DESTINATION_REMOVED:
-                del told[key]
+                del values[key]
             case _:
-                told[key] |= event.changes
-    return told
+                values[key] |= event.changes
+    return values
 
 
-def spelled(known: Mapping[object, Facts]) -> dict[object, str]:
-    """As text, which tells true from 1."""
-    return {key: repr(sorted(facts.items())) for key, facts in known.items()}
+def as_text(values: Mapping[object, Values]) -> dict[object, str]:
+    """The values as text, which distinguishes true from 1."""
+    return {key: repr(sorted(fields.items())) for key, fields in values.items()}
 
 
 @given(post_strategy())
-def test_the_events_of_a_new_post_tell_all_of_it(post: Post) -> None:
+def test_events_of_new_post_have_all_its_fields(post: Post) -> None:
     events = list(post_events(None, post))
 
-    assert [each.kind for each in events] == [
-        EventKind.POST_CREATED,
-        *[EventKind.DESTINATION_ADDED] * len(post.destinations),
+    assert [(event.kind, event.post_id, event.destination_id) for event in events] == [
+        (EventKind.POST_CREATED, post.id, None),
+        *((EventKind.DESTINATION_ADDED, post.id, d.id) for d in post.destinations),
     ]
-    assert [each.destination_id for each in events] == [
-        None,
-        *(each.id for each in post.destinations),
-    ]
-    assert {each.post_id for each in events} == {post.id}
-    assert spelled(folded({}, events)) == spelled(stored(post))
+    assert as_text(apply_events({}, events)) == as_text(stored_values(post))
+
+
+def force_retry(post: Post) -> Post:
+    return retry_post(post, ACCOUNTS, account_ids=None, force=True, now=NOW)[0]
 
 
 @settings(max_examples=200)
-@given(post_strategy(), st.lists(commands(), min_size=1, max_size=4), st.booleans())
-def test_the_events_of_any_commands_repeat_them(
-    before: Post, several: list[tuple[str, Any]], retry: bool
+@given(post_strategy(), st.lists(post_commands(), min_size=1, max_size=4), st.booleans())
+def test_replaying_events_of_commands_yields_their_result(
+    before: Post, commands: list[PostCommand], retry: bool
 ) -> None:
-    known = stored(before)
-    for _name, command in several:
-        after = outcome(command, before)
+    replayed = stored_values(before)
+    for command in [*commands, force_retry] if retry else commands:
+        after = command_result(command, before)
         if isinstance(after, Post):
-            known = folded(known, list(post_events(before, after)))
+            replayed = apply_events(replayed, list(post_events(before, after)))
             before = after
-    if retry and before.imported_at is None:
-        after, _ = retry_post(before, ACCOUNTS, account_ids=None, force=True, now=NOW)
-        known = folded(known, list(post_events(before, after)))
-        before = after
 
-    assert spelled(known) == spelled(stored(before))
+    assert as_text(replayed) == as_text(stored_values(before))
 
 
 @given(post_strategy())
-def test_nothing_is_told_where_nothing_changed(post: Post) -> None:
+def test_unchanged_post_has_no_events(post: Post) -> None:
     assert list(post_events(post, replace(post))) == []
 
 
-def test_an_event_has_what_changed_and_nothing_else() -> None:
+def test_event_has_only_changed_fields() -> None:
     before = make_post([queued(), failed()])
-    after = change(before, content="Another text")
-
-    assert list(post_events(before, after)) == [
-        Event(
-            kind=EventKind.POST_CHANGED,
-            post_id=before.id,
-            changes={
-                "content": "Another text",
-                "version": 5,
-                "updated_at": "2026-04-15T15:00:00.000Z",
-            },
-        )
+    changes = {"content": "Another text", "version": 5, "updated_at": "2026-04-15T15:00:00.000Z"}
+    assert list(post_events(before, run_change(before, content="Another text"))) == [
+        Event(kind=EventKind.POST_CHANGED, post_id=before.id, changes=changes)
     ]
 
 
-def test_a_change_that_only_json_sees_is_told() -> None:
+def test_json_that_only_python_considers_equal_is_a_change() -> None:
     before = make_post([draft()], platform_content={"x": {"pinned": 1}})
     (event,) = post_events(before, replace(before, platform_content={"x": {"pinned": True}}))
-
     assert repr(event.changes) == "{'platform_content': {'x': {'pinned': True}}}"
 
 
-def test_a_deletion_is_told_as_one_and_a_change_after_it_is_not() -> None:
+def test_deletion_has_its_own_event_kind() -> None:
     before = make_post([queued()])
-    after = COMMANDS["delete"](before)
+    after = POST_COMMANDS["delete"](before)
 
-    kinds = [each.kind for each in post_events(before, after)]
+    kinds = [event.kind for event in post_events(before, after)]
 
     assert kinds == [EventKind.POST_DELETED, EventKind.DESTINATION_CHANGED]
     (event,) = post_events(after, replace(after, reference="r"))
     assert event.kind is EventKind.POST_CHANGED
 
 
-def test_a_destination_that_is_left_out_is_told_before_those_that_come() -> None:
+def test_removed_destination_precedes_added_one() -> None:
     before = make_post([queued(), queued()])
-    after = change(before, [9, 2])
+    after = run_change(before, [9, 2])
 
     assert [
-        (each.kind.value, each.account_id, each.destination_id)
-        for each in post_events(before, after)
+        (event.kind.value, event.account_id, event.destination_id)
+        for event in post_events(before, after)
     ] == [
         ("post.changed", None, None),
         ("destination.removed", 1, DestinationId(UUID(int=1))),
@@ -172,45 +173,42 @@ def test_a_destination_that_is_left_out_is_told_before_those_that_come() -> None
     ]
 
 
-def test_no_event_has_a_token() -> None:
+def test_events_have_no_tokens() -> None:
     for state in SUBMITTED.values():
-        post = make_post([state])
-        for event in post_events(None, post):
+        for event in post_events(None, make_post([state])):
             assert not TOKENS & event.changes.keys()
     before, after = make_post([claimed()]), make_post([claimed()])
     assert before != after
     assert list(post_events(before, after)) == []
 
 
-def test_an_account_is_told_when_it_comes_and_what_changes_of_it() -> None:
+def test_account_events_have_new_and_changed_fields() -> None:
     before = make_account(3)
     after = replace(before, is_active=False, token_expires_at=NOW)
 
-    (connected,) = account_events(None, before)
-    (changed,) = account_events(before, after)
-
-    assert connected == Event(
-        kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), changes=facts_of(before)
-    )
-    assert changed == Event(
-        kind=EventKind.ACCOUNT_CHANGED,
-        account_id=AccountId(3),
-        changes={"is_active": False, "token_expires_at": "2026-04-15T15:00:00.000Z"},
-    )
+    assert list(account_events(None, before)) == [
+        Event(
+            kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), changes=field_values(before)
+        )
+    ]
+    assert list(account_events(before, after)) == [
+        Event(
+            kind=EventKind.ACCOUNT_CHANGED,
+            account_id=AccountId(3),
+            changes={"is_active": False, "token_expires_at": "2026-04-15T15:00:00.000Z"},
+        )
+    ]
     assert list(account_events(after, replace(after))) == []
-    assert {each.name for each in fields(Account)} == connected.changes.keys()
 
 
 @pytest.mark.parametrize("url", ["https://x.com/2", None])
-def test_a_duplicate_is_told_with_the_place_of_the_second_one(url: str | None) -> None:
+def test_duplicate_event_has_location_of_duplicate(url: str | None) -> None:
     post = make_post([SUBMITTED["published"]])
-    again = Evidence(
-        fence=2,
-        counted=False,
-        publication=Publication(platform_post_id="2", platform_post_url=url, published_at=NOW),
-        reported_at=NOW,
+    publication = replace(
+        PUBLICATION, platform_post_id="2", platform_post_url=url, published_at=NOW
     )
-    assert duplicate_event(post.id, post.destinations[0], again) == Event(
+    duplicate = Evidence(fence=2, counted=False, publication=publication, reported_at=NOW)
+    assert duplicate_event(post.id, post.destinations[0], duplicate) == Event(
         kind=EventKind.DESTINATION_DUPLICATED,
         post_id=post.id,
         destination_id=post.destinations[0].id,
@@ -221,3 +219,140 @@ def test_a_duplicate_is_told_with_the_place_of_the_second_one(url: str | None) -
             "published_at": "2026-04-15T15:00:00.000Z",
         },
     )
+
+
+# Changes as readers of the feed see them
+
+
+PUBLIC_FIELDS = {
+    "post": "status content scheduled_for timezone media_ids media platform_content reference version"
+    " deleted_at imported_at created_at updated_at",
+    "destination": "account_id platform status outcome published_at platform_post_id platform_post_url"
+    " error error_category error_code attempts next_retry_at created_at updated_at scheduled_for",
+    "account": "platform account_name display_name platform_user_id platform_username avatar_url"
+    " is_active needs_reconnection_since token_expires_at connected_at created_at updated_at"
+    " token_last_refresh",
+}
+
+
+def public_fields(kind: EventKind) -> set[str]:
+    return {*PUBLIC_FIELDS[kind.value.partition(".")[0]].split()}
+
+
+def as_change(event: Event) -> Change:
+    """Return the event as number 7 of a feed."""
+    return Change(
+        seq=7,
+        kind=event.kind,
+        operation="createPost",
+        actor=None,
+        post_id=event.post_id,
+        destination_id=event.destination_id,
+        account_id=event.account_id,
+        changes=event.changes,
+        happened_at=NOW,
+    )
+
+
+def test_change_of_new_object_has_all_public_fields() -> None:
+    events = [
+        event for state in ALL_STATES.values() for event in post_events(None, make_post([state]))
+    ]
+    for event in [*events, *account_events(None, make_account(3))]:
+        assert {*as_change(event).public_values} == public_fields(event.kind)
+
+
+def test_public_values_have_names_of_the_rest_api() -> None:
+    state = replace(failed(attempts=2, settled_at=NOW), due_at=NOW)
+    post, added = post_events(None, make_post([state], scheduled_for=NOW, is_draft=False))
+    created = dict.fromkeys(("created_at", "updated_at"), "2026-04-14T15:00:00.000Z")
+    assert as_change(post).public_values == created | {
+        "status": "failed",
+        "content": "Spring sale",
+        "scheduled_for": "2026-04-15T15:00:00.000Z",
+        "timezone": "Europe/Berlin",
+        "media_ids": ["m1"],
+        "media": [{"url": "https://example.com/1.png"}],
+        "platform_content": {"x": {"content": "Sale!"}},
+        "reference": "spring",
+        "version": 4,
+        "deleted_at": None,
+        "imported_at": None,
+    }
+    assert as_change(added).public_values == created | {
+        "account_id": 1,
+        "platform": "x",
+        "status": "failed",
+        "outcome": "failed",
+        "published_at": None,
+        "platform_post_id": None,
+        "platform_post_url": None,
+        "error": "The caption is too long.",
+        "error_category": "content_rejected",
+        "error_code": "CAPTION_TOO_LONG",
+        "attempts": 2,
+        "next_retry_at": None,
+        "scheduled_for": "2026-04-15T15:00:00.000Z",
+    }
+    (refreshed,) = account_events(
+        make_account(3), make_account(3, token_refreshed_at=NOW, is_active=False)
+    )
+    assert as_change(refreshed).public_values == {
+        "is_active": False,
+        "token_last_refresh": "2026-04-15T15:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_internal_fields_are_not_public(kind: EventKind) -> None:
+    internal = {
+        *field_values(make_post([])),
+        *field_values(make_post([draft()]).destinations[0]),
+        *field_values(claimed()),
+        *field_values(make_account(3)),
+        "is_draft",
+        "secret",
+    } - {*public_fields(kind), "due_at", "token_refreshed_at"}
+    event = Event(kind=kind, changes=dict.fromkeys(internal, "never"))
+    assert as_change(event).public_values == {}
+
+
+@given(post_strategy(), post_commands())
+def test_public_values_of_any_command_are_those_of_the_event(
+    before: Post, command: PostCommand
+) -> None:
+    after = command_result(command, before)
+    for event in post_events(before, after) if isinstance(after, Post) else ():
+        values = as_change(event).public_values
+        assert {*values} <= public_fields(event.kind)
+        for name in values.keys() & event.changes.keys():
+            assert values[name] == event.changes[name]
+
+
+def test_filter_matches_by_kind_and_post() -> None:
+    post, other = PostId(UUID(int=1)), PostId(UUID(int=2))
+    changes = {
+        "created": as_change(Event(kind=EventKind.POST_CREATED, post_id=post, changes={})),
+        "added": as_change(Event(kind=EventKind.DESTINATION_ADDED, post_id=post, changes={})),
+        "other": as_change(Event(kind=EventKind.POST_CREATED, post_id=other, changes={})),
+        "account": as_change(Event(kind=EventKind.ACCOUNT_CHANGED, changes={})),
+    }
+
+    def matching(**criteria: Any) -> set[str]:
+        change_filter = ChangeFilter(**criteria)
+        return {name for name, change in changes.items() if change_filter.matches(change)}
+
+    created, account = EventKind.POST_CREATED, EventKind.ACCOUNT_CHANGED
+    assert matching() == {*changes}
+    assert matching(kinds=[created]) == {"created", "other"}
+    assert matching(kinds=[created, account]) == {"created", "other", "account"}
+    assert matching(kinds=[]) == matching(kinds=[], post_id=post) == set()
+    assert matching(post_id=post) == {"created", "added"}
+    assert matching(post_id=PostId(UUID(int=3))) == set()
+    assert matching(kinds=[created], post_id=post) == {"created"}
+
+
+def test_position_of_change_is_after_it() -> None:
+    change = as_change(Event(kind=EventKind.POST_CREATED, changes={}))
+    assert change.position == FeedPosition(7, NOW)
+    assert FeedPosition(0, None) == FEED_START

@@ -1,4 +1,4 @@
-"""By what a repetition is known: keys that are taken and refused, and which requests are the same."""
+"""Idempotency keys, and the fingerprints by which requests are equal."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidInput
 from app.domain.idempotency import (
     IdempotencyKey,
     body_key,
@@ -16,36 +15,34 @@ from app.domain.idempotency import (
     fingerprint,
     parse_client_key,
 )
-from tests.domain.test_post_commands import wanted
+from tests.domain.errors import input_error
+from tests.domain.post_commands import new_post_request
+
+MAY = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["k", "a b", "ключ-1", "x" * 255, " k "])
-def test_a_given_key_is_kept_for_a_day_and_does_not_wait(text: str) -> None:
+def test_client_key_lasts_a_day_and_does_not_wait(text: str) -> None:
     assert parse_client_key(text, "idempotencyKey") == IdempotencyKey(
         f"given:{text}", timedelta(hours=24), waits_for_first=False
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "problem"),
     [
-        ("", "idempotencyKey must be printable and not empty."),
-        ("  ", "idempotencyKey must be printable and not empty."),
-        ("a\nb", "idempotencyKey must be printable and not empty."),
-        ("a\x7f", "idempotencyKey must be printable and not empty."),
-        ("\0", "idempotencyKey must not contain a NUL character."),
-        ("\ud800", "idempotencyKey must not contain a lone surrogate."),
-        ("x" * 256, "idempotencyKey is 256 characters long; at most 255 are allowed."),
+        *((text, "must be printable and not empty.") for text in ("", "  ", "a\nb", "a\x7f")),
+        ("\0", "must not contain a NUL character."),
+        ("\ud800", "must not contain a lone surrogate."),
+        ("x" * 256, "is 256 characters long; at most 255 are allowed."),
     ],
 )
-def test_a_key_is_refused(text: str, message: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        parse_client_key(text, "idempotencyKey")
-
-    assert (refused.value.message, refused.value.argument) == (message, "idempotencyKey")
+def test_invalid_client_key_is_rejected(text: str, problem: str) -> None:
+    argument = "idempotencyKey"
+    assert input_error(parse_client_key, text, argument) == (argument, f"{argument} {problem}")
 
 
-def test_a_body_is_known_for_ten_seconds_by_its_bytes_and_its_caller() -> None:
+def test_body_key_lasts_ten_seconds_and_depends_on_caller_and_bytes() -> None:
     key = body_key("key-1", b'{"content": "Sale"}')
 
     assert (key.lifetime, key.waits_for_first) == (timedelta(seconds=10), True)
@@ -55,13 +52,12 @@ def test_a_body_is_known_for_ten_seconds_by_its_bytes_and_its_caller() -> None:
         body_key("key-1", b'{"content":  "Sale"}'),
         parse_client_key(key.text, "idempotencyKey"),
     ]
-    assert key.text not in [each.text for each in others]
+    assert key.text not in [other.text for other in others]
 
 
-def test_two_requests_are_the_same_whatever_order_their_members_have() -> None:
+def test_fingerprint_does_not_depend_on_order_of_members() -> None:
     one = {"only": [1, 2], "post": "p", "content": {"x": {"a": 1, "b": None}}}
     other = {"content": {"x": {"b": None, "a": 1}}, "post": "p", "only": [1, 2]}
-
     assert fingerprint(one) == fingerprint(other)
     assert len(fingerprint(one)) == 32
 
@@ -73,47 +69,51 @@ JSON = st.recursive(
 )
 
 
-def spelled(value: object) -> object:
-    """What tells two values apart that Python takes for equal, and that are not the same JSON."""
+def canonical_text(value: object) -> str:
+    """A text that is equal only for equal JSON, unlike Python's true and 1."""
     match value:
         case dict():
-            return "{", sorted((key, spelled(each)) for key, each in value.items()).__repr__()
+            return repr(sorted((key, canonical_text(member)) for key, member in value.items()))
         case list():
-            return "[", [spelled(each) for each in value]
+            return f"list {[canonical_text(entry) for entry in value]}"
         case _:
             return repr(value)
 
 
 @given(JSON, JSON)
-def test_other_requests_have_other_fingerprints(one: object, other: object) -> None:
-    assert (fingerprint(one) == fingerprint(other)) == (spelled(one) == spelled(other))
+def test_different_requests_have_different_fingerprints(one: object, other: object) -> None:
+    is_equal = canonical_text(one) == canonical_text(other)
+    assert (fingerprint(one) == fingerprint(other)) == is_equal
 
 
 @dataclass
-class Asked:
+class ExampleRequest:
     only: list[int] | None
     content: dict[str, object]
 
 
 @dataclass
-class AskedOfALaterVersion(Asked):
+class ExtendedRequest(ExampleRequest):
     later: datetime | None = None
 
 
-def test_a_field_that_a_later_version_knows_changes_no_request_that_does_not_give_it() -> None:
+def test_null_field_of_a_later_version_does_not_change_canonical_request() -> None:
     content: dict[str, object] = {"a": None}
-    assert canonicalize(Asked(None, content)) == {"content": {"a": None}}
-    assert canonicalize(AskedOfALaterVersion(None, content)) == canonicalize(Asked(None, content))
-    given = canonicalize(AskedOfALaterVersion([], content, datetime(2026, 5, 1, tzinfo=UTC)))
-    assert given == {"only": [], "content": {"a": None}, "later": datetime(2026, 5, 1, tzinfo=UTC)}
+    assert canonicalize(ExampleRequest(None, content)) == {"content": {"a": None}}
+    assert canonicalize(ExtendedRequest(None, content)) == {"content": {"a": None}}
+    assert canonicalize(ExtendedRequest([], content, MAY)) == {
+        "only": [],
+        "content": {"a": None},
+        "later": MAY,
+    }
 
 
-def test_every_field_of_a_post_counts() -> None:
+def test_every_field_of_new_post_changes_fingerprint() -> None:
     changes: list[dict[str, object]] = [
         {},
         {"content": "Sale"},
         {"account_ids": [1, 2]},
-        {"scheduled_for": datetime(2026, 5, 1, tzinfo=UTC)},
+        {"scheduled_for": MAY},
         {"scheduled_for": None},
         {"is_draft": True},
         {"timezone": None},
@@ -123,5 +123,5 @@ def test_every_field_of_a_post_counts() -> None:
         {"platform_content": {"x": {"n": True}}},
         {"reference": "r"},
     ]
-    made = {fingerprint(canonicalize(wanted(**each))) for each in changes}
-    assert len(made) == len(changes)
+    fingerprints = {fingerprint(canonicalize(new_post_request(**fields))) for fields in changes}
+    assert len(fingerprints) == len(changes)

@@ -1,4 +1,4 @@
-"""Which destinations are retried by hand, and why the others not: every state, account and force."""
+"""Manual retries: every state, account and `force` is retried or refused for a reason."""
 
 from dataclasses import replace
 from itertools import product
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.accounts import Account
-from app.domain.destinations import DestinationState
-from app.domain.errors import Conflict, ErrorCode, InvalidInput
+from app.domain.errors import Conflict
 from app.domain.ids import AccountId, DestinationId
 from app.domain.manual_retries import RetryRefusal, retry_destinations, retry_post, retry_refusal
 from app.domain.posts import Post
+from app.domain.transitions import retried
 from tests.domain.destination_states import (
     ACCOUNTS,
     ALL_STATES,
@@ -26,18 +26,20 @@ from tests.domain.destination_states import (
     make_post,
     post_strategy,
 )
+from tests.domain.errors import expect_error, input_error
 from tests.factories import NOW
 
 ACCOUNT_STATES = {
-    "can post": (make_account(1), True),
-    "has a token that expires soon": (make_account(1, token_expires_at=NOW.replace(hour=16)), True),
-    "is switched off": (make_account(1, is_active=False), False),
+    "usable": (make_account(1), True),
+    "token expires soon": (make_account(1, token_expires_at=NOW.replace(hour=16)), True),
+    "inactive": (make_account(1, is_active=False), False),
     "needs reconnection": (make_account(1, needs_reconnection_since=NOW), False),
-    "has an expired token": (make_account(1, token_expires_at=NOW), False),
+    "token expired": (make_account(1, token_expires_at=NOW), False),
 }
+FAILED_STATE = FAILED["failed as transient"]
 
 
-def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
+def expected_refusal(name: str, *, can_post: bool = True, force: bool = False) -> str | None:
     if name in PUBLISHED:
         return "already_published"
     if name in PUBLISHING:
@@ -49,106 +51,85 @@ def refusal_by_the_rules(name: str, can_post: bool, force: bool) -> str | None:
     return "not_failed"
 
 
-@pytest.mark.parametrize(("of", "can_post"), ACCOUNT_STATES.values(), ids=ACCOUNT_STATES)
-@pytest.mark.parametrize("name", ALL_STATES)
-def test_every_state_is_retried_or_refused_with_its_reason(
-    name: str, of: Account, can_post: bool
-) -> None:
-    for force in (False, True):
-        refusal = retry_refusal(ALL_STATES[name], of, force=force, now=NOW)
-        assert refusal == refusal_by_the_rules(name, can_post, force)
+@pytest.mark.parametrize(("account", "can_post"), ACCOUNT_STATES.values(), ids=ACCOUNT_STATES)
+@pytest.mark.parametrize("force", [False, True])
+def test_every_state_is_retried_or_refused(account: Account, can_post: bool, force: bool) -> None:
+    for name, state in ALL_STATES.items():
+        refusal = retry_refusal(state, account, force=force, now=NOW)
+        assert refusal == expected_refusal(name, can_post=can_post, force=force), name
 
 
-@pytest.mark.parametrize("refusal", RetryRefusal)
-def test_every_refusal_says_what_to_do(refusal: RetryRefusal) -> None:
-    assert refusal.fix.endswith(".")
+def test_every_refusal_has_a_fix() -> None:
+    assert all(refusal.fix.endswith(".") for refusal in RetryRefusal)
 
 
-def again(state: DestinationState) -> DestinationState:
-    """As it must be after a retry."""
-    return DestinationState(
-        status=state.status.QUEUED,
-        due_at=state.due_at,
-        claimable_at=state.due_at,
-        attempts=state.attempts,
-        round_started_at=NOW,
-        fence=state.fence,
-    )
-
-
-def test_of_any_two_whatever_may_be_is_queued_again_and_the_rest_stays() -> None:
+def test_retry_queues_all_retryable_destinations_of_any_two() -> None:
     for names in product(SUBMITTED, repeat=2):
         before = make_post([SUBMITTED[name] for name in names])
 
         after, decisions = retry_post(before, ACCOUNTS, account_ids=None, force=False, now=NOW)
 
-        expected = [refusal_by_the_rules(name, can_post=True, force=False) for name in names]
-        assert [each.refusal for each in decisions] == expected
-        assert tuple(each.destination for each in decisions) == after.destinations
-        if all(expected):
+        refusals = [expected_refusal(name) for name in names]
+        assert [decision.refusal for decision in decisions] == refusals
+        assert tuple(decision.destination for decision in decisions) == after.destinations
+        if all(refusals):
             assert after is before
             continue
+        destinations = tuple(
+            d if refusal else replace(d, state=retried(d.state, NOW), updated_at=NOW)
+            for d, refusal in zip(before.destinations, refusals, strict=True)
+        )
         assert after == replace(
-            before,
-            version=before.version + 1,
-            updated_at=NOW,
-            destinations=tuple(
-                each if refusal else replace(each, state=again(each.state), updated_at=NOW)
-                for each, refusal in zip(before.destinations, expected, strict=True)
-            ),
+            before, version=before.version + 1, updated_at=NOW, destinations=destinations
         ), names
 
 
-def test_some_accounts_alone_are_looked_at() -> None:
-    before = make_post([FAILED["failed as transient"]] * 3)
-
+def test_only_destinations_on_given_accounts_are_retried() -> None:
+    before = make_post([FAILED_STATE] * 3)
     after, decisions = retry_post(
         before, ACCOUNTS, account_ids=[AccountId(2)], force=False, now=NOW
     )
-
-    assert [each.destination.account_id for each in decisions] == [2]
-    assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
+    assert [decision.destination.account_id for decision in decisions] == [2]
+    assert [d.state.status for d in after.destinations] == ["failed", "queued", "failed"]
     assert retry_post(before, ACCOUNTS, account_ids=[], force=False, now=NOW) == (before, [])
 
 
-def test_only_the_chosen_are_decided_and_changed() -> None:
-    before = make_post([FAILED["failed as transient"]] * 3)
+def test_only_chosen_destinations_are_retried() -> None:
+    before = make_post([FAILED_STATE] * 3)
     chosen = {before.destinations[1].id, DestinationId(UUID(int=77))}
-    known = {AccountId(2): ACCOUNTS[AccountId(2)]}
+    accounts = {AccountId(2): ACCOUNTS[AccountId(2)]}
 
-    after, decisions = retry_destinations(before, known, chosen, force=False, now=NOW)
+    after, decisions = retry_destinations(before, accounts, chosen, force=False, now=NOW)
 
-    assert [each.destination.account_id for each in decisions] == [2]
-    assert [each.state.status for each in after.destinations] == ["failed", "queued", "failed"]
+    assert [decision.destination.account_id for decision in decisions] == [2]
+    assert [d.state.status for d in after.destinations] == ["failed", "queued", "failed"]
 
 
-def test_an_imported_post_is_not_retried_here() -> None:
-    imported = replace(make_post([FAILED["failed as transient"]]), imported_at=NOW)
-    with pytest.raises(Conflict) as refused:
-        retry_post(imported, ACCOUNTS, account_ids=None, force=True, now=NOW)
-    assert refused.value.message == (
-        "The post was imported: retry it in the service that publishes it."
+def test_imported_post_is_not_retried() -> None:
+    imported = make_post([FAILED_STATE], imported_at=NOW)
+    error = expect_error(
+        Conflict, retry_post, imported, ACCOUNTS, account_ids=None, force=True, now=NOW
     )
+    assert error.message == "The post was imported: retry it in the service that publishes it."
 
 
-def test_an_account_that_the_post_does_not_go_to_is_refused() -> None:
-    before = make_post([FAILED["failed as transient"]])
+def test_account_without_destination_is_rejected() -> None:
+    account_ids = [AccountId(9), AccountId(7)]
+    assert input_error(
+        retry_post,
+        make_post([FAILED_STATE]),
+        ACCOUNTS,
+        account_ids=account_ids,
+        force=True,
+        now=NOW,
+    ) == ("accountIds", "The post does not go to account 7.")
 
-    with pytest.raises(InvalidInput) as refused:
-        retry_post(before, ACCOUNTS, account_ids=[AccountId(9), AccountId(7)], force=True, now=NOW)
 
-    error = refused.value
-    assert (error.code, error.argument) == (ErrorCode.VALIDATION_ERROR, "accountIds")
-    assert error.message == "The post does not go to account 7."
-
-
-@given(post_strategy().filter(lambda post: post.imported_at is None), st.booleans())
-def test_a_retry_never_makes_an_impossible_state_and_the_second_has_nothing_to_do(
-    before: Post, force: bool
-) -> None:
+@given(post_strategy(), st.booleans())
+def test_repeated_retry_changes_nothing(before: Post, force: bool) -> None:
     once, _ = retry_post(before, ACCOUNTS, account_ids=None, force=force, now=NOW)
     twice, decisions = retry_post(once, ACCOUNTS, account_ids=None, force=force, now=NOW)
 
     assert twice is once
-    assert None not in [each.refusal for each in decisions]
+    assert None not in [decision.refusal for decision in decisions]
     assert once.version == before.version + (once is not before)

@@ -1,30 +1,27 @@
-"""What people do with a post: every state and command, by rules that are written out here once more."""
+"""Commands on posts: every state and command, against rules that are restated here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.destinations import DestinationState, ErrorCategory
-from app.domain.errors import ErrorCode, RequestError
+from app.domain.destinations import DestinationState
+from app.domain.errors import ErrorCode
 from app.domain.ids import AccountId, PostId
 from app.domain.post_commands import (
     NewPost,
-    PostChanges,
-    Schedule,
     cancel_post,
     change_post,
     check_new_post,
     create_post,
     delete_post,
-    schedule_post,
 )
 from app.domain.posts import MAX_DESTINATIONS, Post, PostStatus
+from app.domain.transitions import cancelled
 from tests.domain.destination_states import (
     ACCOUNTS,
     ALL_STATES,
@@ -32,10 +29,9 @@ from tests.domain.destination_states import (
     LATER,
     MINUTE,
     MUCH_LATER,
-    NEVER_ATTEMPTED,
     PUBLISHED,
     PUBLISHING,
-    RETRY_SCHEDULED,
+    QUEUED,
     SUBMITTED,
     UNKNOWN,
     make_account,
@@ -43,390 +39,272 @@ from tests.domain.destination_states import (
     new_id,
     post_strategy,
 )
-from tests.factories import NOW, draft, failed, published, queued
-
-Refusal: TypeAlias = tuple[ErrorCode, str | None, str]
-Command: TypeAlias = Callable[[Post], Post]
-
-IS_PUBLISHED = "The post was published on a platform and cannot be changed any more."
-IS_RUNNING = "The post is being published just now. Try again when that has ended."
-IS_UNKNOWN = (
-    "Nobody knows whether the post was published. Look on the platform and record what you found."
+from tests.domain.post_commands import (
+    POST_COMMANDS,
+    CommandError,
+    PostCommand,
+    command_result,
+    new_post_request,
+    post_commands,
+    run_change,
+    run_schedule,
 )
-WAS_ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
-LEFT_OUT = "The post was attempted on account 1, which cannot be left out any more."
-NO_ACCOUNT = "A post that is not a draft needs at least one account."
+from tests.factories import NOW, draft, failed, queued
 
 
-def change(post: Post, accounts: Sequence[int] | None = None, /, **changes: object) -> Post:
-    return change_post(
-        post,
-        PostChanges(**changes),  # type: ignore[typeddict-item]
-        ACCOUNTS,
-        account_ids=None if accounts is None else [AccountId(each) for each in accounts],
-        expected_version=None,
-        new_id=new_id,
-        now=NOW,
-    )
+def conflict_error(message: str) -> CommandError:
+    return ErrorCode.CONFLICT, None, message
 
 
-def schedule(
-    post: Post,
-    scheduled_for: datetime | None = None,
-    accounts: Sequence[int] | None = None,
-    *,
-    at_once: bool = False,
-) -> Post:
-    return schedule_post(
-        post,
-        ACCOUNTS,
-        Schedule(scheduled_for=scheduled_for, publish_now=at_once),
-        account_ids=None if accounts is None else [AccountId(each) for each in accounts],
-        expected_version=None,
-        new_id=new_id,
-        now=NOW,
-    )
+def validation_error(argument: str, message: str) -> CommandError:
+    return ErrorCode.VALIDATION_ERROR, argument, message
 
 
-COMMANDS: Mapping[str, Command] = {
-    "change the text": lambda post: change(post, content="Another text"),
-    "change the time": lambda post: change(post, scheduled_for=MUCH_LATER),
-    "let it go out at once": lambda post: change(post, scheduled_for=None),
-    "leave the first account out": lambda post: change(
-        post, [*(each.account_id for each in post.destinations[1:]), 9]
-    ),
-    "schedule": lambda post: schedule(post, MUCH_LATER),
-    "cancel": lambda post: cancel_post(post, expected_version=None, now=NOW),
-    "delete": lambda post: delete_post(post, expected_version=None, now=NOW),
-}
+def past_time_error(message: str) -> CommandError:
+    return ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", message
 
 
-def outcome(command: Command, post: Post) -> Post | Refusal:
-    try:
-        return command(post)
-    except RequestError as error:
-        return error.code, error.argument, error.message
+NOT_FUTURE = past_time_error("The time is not in the future.")
+NO_ACCOUNT = validation_error(
+    "accountIds", "A post that is not a draft needs at least one account."
+)
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What must come of a submitted post with such destinations, by their names."""
+class ExpectedResults:
+    """Expected results of commands on a submitted post whose destinations have the named states."""
 
     names: Sequence[str]
 
-    def any(self, *kinds: Mapping[str, DestinationState]) -> bool:
-        return any(name in kind for name in self.names for kind in kinds)
+    def has(self, states: Mapping[str, DestinationState]) -> bool:
+        return any(name in states for name in self.names)
 
     @property
-    def attempted(self) -> bool:
+    def was_attempted(self) -> bool:
         return any(SUBMITTED[name].attempts or name in PUBLISHED for name in self.names)
 
-    def running(self) -> Refusal | None:
-        if self.any(PUBLISHING):
-            return ErrorCode.CONFLICT, None, IS_RUNNING
-        return (ErrorCode.CONFLICT, None, IS_UNKNOWN) if self.any(UNKNOWN) else None
-
-    def refusal(  # noqa: PLR0911 - the rules in their order
+    def error(  # noqa: PLR0911 - one return per rule
         self, command: str, status: PostStatus
-    ) -> Refusal | None:
+    ) -> CommandError | None:
+        if command == "schedule":
+            return conflict_error(f"Only a draft can be scheduled; this post is {status}.")
+        if command == "delete" and self.has(PUBLISHED):
+            message = "The post was published on a platform and cannot be deleted here."
+            return ErrorCode.POST_ALREADY_PUBLISHED, None, message
+        if command not in {"cancel", "delete"} and self.has(PUBLISHED):
+            return conflict_error(
+                "The post was published on a platform and can no longer be changed."
+            )
+        if self.has(PUBLISHING):
+            return conflict_error("The post is being published. Try again when that has ended.")
+        if self.has(UNKNOWN):
+            return conflict_error(
+                "It is unknown whether the post was published."
+                " Check the platform and record the result."
+            )
         match command:
-            case "schedule":
-                sentence = f"Only a draft can be scheduled; this post is {status}."
-                return ErrorCode.CONFLICT, None, sentence
-            case "delete" if self.any(PUBLISHED):
-                sentence = "The post was published on a platform and cannot be deleted here."
-                return ErrorCode.POST_ALREADY_PUBLISHED, None, sentence
-            case "cancel" | "delete" if self.running():
-                return self.running()
-            case "cancel" if self.attempted and not self.any(NEVER_ATTEMPTED, RETRY_SCHEDULED):
-                sentence = f"Nothing of the post is waiting any more; it is {status}."
-                return ErrorCode.CONFLICT, None, sentence
-            case "cancel" | "delete":
-                return None
-        if self.any(PUBLISHED):
-            return ErrorCode.CONFLICT, None, IS_PUBLISHED
-        if self.running():
-            return self.running()
-        if command in {"change the time", "let it go out at once"} and self.attempted:
-            return ErrorCode.CONFLICT, None, WAS_ATTEMPTED
-        if command == "leave the first account out" and SUBMITTED[self.names[0]].attempts:
-            return ErrorCode.CONFLICT, None, LEFT_OUT
+            case "cancel" if self.was_attempted and not self.has(QUEUED):
+                return conflict_error(f"Nothing of the post is waiting; it is {status}.")
+            case "change time" | "publish immediately" if self.was_attempted:
+                return conflict_error(
+                    "The post was already attempted, so its time can no longer be changed."
+                )
+            case "replace first account" if SUBMITTED[self.names[0]].attempts:
+                return conflict_error(
+                    "The post was attempted on account 1, which can no longer be removed."
+                )
         return None
 
-    def states(self, command: str) -> list[DestinationState]:  # noqa: PLR0911 - one for each command
+    def states(self, command: str) -> list[DestinationState]:  # noqa: PLR0911 - one per command
         before = [SUBMITTED[name] for name in self.names]
         match command:
-            case "change the time":
-                return [due(state, MUCH_LATER) for state in before]
-            case "let it go out at once":
-                return [due(state, NOW) for state in before]
-            case "leave the first account out":
+            case "change time":
+                return [replace(queued(MUCH_LATER), fence=state.fence) for state in before]
+            case "publish immediately":
+                return [replace(queued(NOW), fence=state.fence) for state in before]
+            case "replace first account":
                 return [*before[1:], queued(LATER)]
-            case "cancel" if not self.attempted:
-                return [due(state, None) for state in before]
+            case "cancel" if not self.was_attempted:
+                return [replace(draft(), fence=state.fence) for state in before]
             case "cancel":
-                waits = [name in NEVER_ATTEMPTED or name in RETRY_SCHEDULED for name in self.names]
                 return [
-                    taken_back(state) if each else state
-                    for state, each in zip(before, waits, strict=True)
+                    cancelled(state, NOW) if name in QUEUED else state
+                    for name, state in zip(self.names, before, strict=True)
                 ]
             case "delete":
                 return [replace(state, claimable_at=None) for state in before]
         return before
 
 
-def due(state: DestinationState, due_at: datetime | None) -> DestinationState:
-    return replace(draft() if due_at is None else queued(due_at), fence=state.fence)
-
-
-def taken_back(state: DestinationState) -> DestinationState:
-    assert state.due_at is not None
-    return replace(
-        state,
-        status=state.status.FAILED,
-        outcome=state.outcome.FAILED,
-        claimable_at=None,
-        next_retry_at=None,
-        error="Somebody cancelled it before it went out.",
-        error_category=ErrorCategory.PERMANENT,
-        error_code="CANCELLED",
-        settled_at=NOW,
-        due_day=state.due_at.date(),
-    )
-
-
-FACTS: Mapping[str, Mapping[str, object]] = {
-    "change the text": {"content": "Another text"},
-    "change the time": {"scheduled_for": MUCH_LATER},
-    "let it go out at once": {"scheduled_for": None, "submitted_now": True},
+CHANGED_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "change text": {"content": "Another text"},
+    "change time": {"scheduled_for": MUCH_LATER},
+    "publish immediately": {"scheduled_for": None, "submitted_now": True},
     "delete": {"deleted_at": NOW},
 }
 
 
-def assert_the_rules(names: Sequence[str], command: str) -> None:
-    rules = Rules(names)
+def assert_expected_result(names: Sequence[str], command: str) -> None:
+    expected = ExpectedResults(names)
     before = make_post([SUBMITTED[name] for name in names])
-    got = outcome(COMMANDS[command], before)
-    refusal = rules.refusal(command, before.status)
-    if refusal is not None:
-        assert got == refusal, (names, command)
+    result = command_result(POST_COMMANDS[command], before)
+    error = expected.error(command, before.status)
+    if error is not None:
+        assert result == error, (names, command)
         return
-    assert isinstance(got, Post), (names, command, got)
-    facts: dict[str, Any] = dict(FACTS.get(command, {}))
-    if command == "cancel" and not rules.attempted:
-        facts["is_draft"] = True
-    assert [each.state for each in got.destinations] == rules.states(command), (names, command)
-    assert [each.position for each in got.destinations] == list(range(len(got.destinations)))
-    assert replace(got, destinations=()) == replace(
-        before, destinations=(), version=5, updated_at=NOW, **facts
+    fields = dict(CHANGED_FIELDS.get(command, {}))
+    if command == "cancel" and not expected.was_attempted:
+        fields["is_draft"] = True
+    assert_changed(before, result, expected.states(command), fields)
+
+
+def assert_changed(
+    before: Post,
+    after: Post | CommandError,
+    states: Sequence[DestinationState],
+    fields: Mapping[str, Any],
+) -> None:
+    assert isinstance(after, Post), after
+    assert [destination.state for destination in after.destinations] == states
+    assert replace(after, destinations=()) == replace(
+        before, destinations=(), version=5, updated_at=NOW, **fields
     )
-    assert_what_changed_is_dated(before, got)
+    assert_destinations_valid(before, after)
 
 
-def assert_what_changed_is_dated(before: Post, after: Post) -> None:
-    was = {each.id: each for each in before.destinations}
-    for each in after.destinations:
-        if each.id in was:
-            is_same = replace(each, updated_at=CREATED_AT) == was[each.id]
-            assert each.updated_at == (CREATED_AT if is_same else NOW)
+def assert_destinations_valid(before: Post, after: Post) -> None:
+    """Positions are consecutive, and exactly the changed destinations are updated now."""
+    assert [d.position for d in after.destinations] == list(range(len(after.destinations)))
+    previous = {destination.id: destination for destination in before.destinations}
+    for destination in after.destinations:
+        if old := previous.get(destination.id):
+            is_same = replace(destination, updated_at=old.updated_at) == old
+            assert destination.updated_at == (old.updated_at if is_same else NOW)
         else:
-            assert each.created_at == each.updated_at == NOW
+            assert destination.created_at == destination.updated_at == NOW
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", SUBMITTED)
-def test_every_state_and_command(name: str, command: str) -> None:
-    assert_the_rules([name], command)
+every_command = pytest.mark.parametrize("command", POST_COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_any_two_states_and_every_command(command: str) -> None:
-    for names in product(SUBMITTED, repeat=2):
-        assert_the_rules(names, command)
+@every_command
+def test_every_command_on_one_and_two_destinations(command: str) -> None:
+    for count in (1, 2):
+        for names in product(SUBMITTED, repeat=count):
+            assert_expected_result(names, command)
 
 
 @settings(max_examples=300)
 @given(
     st.lists(st.sampled_from(sorted(SUBMITTED)), min_size=3, max_size=4),
-    st.sampled_from(sorted(COMMANDS)),
+    st.sampled_from(sorted(POST_COMMANDS)),
 )
-def test_three_and_four_states_and_every_command(names: list[str], command: str) -> None:
-    assert_the_rules(names, command)
+def test_every_command_on_three_and_four_destinations(names: list[str], command: str) -> None:
+    assert_expected_result(names, command)
 
 
-DRAFTS: Mapping[str, tuple[Sequence[DestinationState], Mapping[str, object]] | Refusal] = {
-    "change the text": ([draft(), draft()], {"content": "Another text"}),
-    "change the time": ([draft(), draft()], {"scheduled_for": MUCH_LATER}),
-    "let it go out at once": ([draft(), draft()], {"scheduled_for": None}),
-    "leave the first account out": ([draft(), draft()], {}),
-    "schedule": (
-        [queued(MUCH_LATER), queued(MUCH_LATER)],
-        {"is_draft": False, "scheduled_for": MUCH_LATER},
-    ),
-    "cancel": (
-        ErrorCode.CONFLICT,
-        None,
-        "The post is a draft already: nothing of it goes out.",
-    ),
-    "delete": ([draft(), draft()], {"deleted_at": NOW}),
+@every_command
+def test_every_command_on_draft(command: str) -> None:
+    before = make_post([draft(), draft()])
+    result = command_result(POST_COMMANDS[command], before)
+    if command == "cancel":
+        assert result == conflict_error(
+            "The post is already a draft, so nothing of it will be published."
+        )
+        return
+    fields: dict[str, Any] = dict(CHANGED_FIELDS.get(command, {})) | {"submitted_now": False}
+    if command == "schedule":
+        fields |= {"is_draft": False, "scheduled_for": MUCH_LATER}
+    state = queued(MUCH_LATER) if command == "schedule" else draft()
+    assert_changed(before, result, [state, state], fields)
+
+
+STALE_COMMANDS: Mapping[str, PostCommand] = {
+    "change": lambda post: run_change(post, expected_version=3),
+    "schedule": lambda post: run_schedule(post, publish_now=True, expected_version=3),
+    "cancel": lambda post: cancel_post(post, expected_version=3, now=NOW),
+    "delete": lambda post: delete_post(post, expected_version=3, now=NOW),
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_draft_and_every_command(command: str) -> None:
-    before = make_post([draft(), draft()])
-    expected = DRAFTS[command]
-
-    got = outcome(COMMANDS[command], before)
-
-    if isinstance(expected[0], ErrorCode):
-        assert got == expected
-        return
-    states, facts = expected
-    assert isinstance(got, Post)
-    assert [each.state for each in got.destinations] == states
-    assert replace(got, destinations=()) == replace(
-        before,
-        destinations=(),
-        version=5,
-        updated_at=NOW,
-        **facts,  # type: ignore[arg-type]
-    )
-    assert_what_changed_is_dated(before, got)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", ALL_STATES)
-def test_a_stale_version_is_refused_before_anything_else(name: str, command: str) -> None:
-    post = make_post([ALL_STATES[name]])
-    versioned: Mapping[str, Command] = {
-        "schedule": lambda post: schedule_post(
-            post,
-            ACCOUNTS,
-            Schedule(scheduled_for=None, publish_now=True),
-            account_ids=None,
-            expected_version=3,
-            new_id=new_id,
-            now=NOW,
-        ),
-        "cancel": lambda post: cancel_post(post, expected_version=3, now=NOW),
-        "delete": lambda post: delete_post(post, expected_version=3, now=NOW),
-    }
-    change_it: Command = lambda post: change_post(  # noqa: E731
-        post, {}, ACCOUNTS, account_ids=None, expected_version=3, new_id=new_id, now=NOW
-    )
-    assert outcome(versioned.get(command, change_it), post) == (
-        ErrorCode.STALE_VERSION,
-        "expectedVersion",
-        "The post is at version 4, not 3: somebody else changed it.",
-    )
-
-
-# Of any post.
-
-
-@st.composite
-def commands(draw: st.DrawFn) -> tuple[str, Command]:
-    accounts = draw(st.none() | st.lists(st.integers(1, 12), max_size=4))
-    when = draw(st.sampled_from([None, CREATED_AT, NOW, LATER, MUCH_LATER]))
-    at_once = draw(st.booleans())
-    every: Mapping[str, Command] = {
-        "text": lambda post: change(post, accounts, content="Another text"),
-        "time": lambda post: change(post, accounts, scheduled_for=when),
-        "accounts": lambda post: change(post, accounts),
-        "schedule": lambda post: schedule(post, when, accounts, at_once=at_once),
-        "cancel": COMMANDS["cancel"],
-        "delete": COMMANDS["delete"],
-    }
-    return draw(st.sampled_from(sorted(every.items())))
+@pytest.mark.parametrize("command", STALE_COMMANDS.values(), ids=STALE_COMMANDS)
+def test_stale_version_is_rejected_before_any_other_error(command: PostCommand) -> None:
+    for state in ALL_STATES.values():
+        assert command_result(command, make_post([state])) == (
+            ErrorCode.STALE_VERSION,
+            "expectedVersion",
+            "The post is at version 4, not 3: it was changed in the meantime.",
+        )
 
 
 @settings(max_examples=400)
-@given(post_strategy(), st.lists(commands(), min_size=1, max_size=4))
-def test_no_commands_make_an_impossible_post(
-    before: Post, several: list[tuple[str, Command]]
-) -> None:
-    for _name, command in several:
-        after = outcome(command, before)
+@given(post_strategy(), st.lists(post_commands(), min_size=1, max_size=4))
+def test_commands_never_make_an_invalid_post(before: Post, commands: list[PostCommand]) -> None:
+    for command in commands:
+        after = command_result(command, before)
         if not isinstance(after, Post):
             continue
-        assert all((each.state.due_at is None) == after.is_draft for each in after.destinations)
+        assert all((d.state.due_at is None) == after.is_draft for d in after.destinations)
         assert after.is_draft or after.destinations or not before.destinations
         assert after is before or after.version == before.version + 1
-        assert [each.position for each in after.destinations] == [*range(len(after.destinations))]
-        assert_what_changed_is_dated(before, after) if before.updated_at == CREATED_AT else None
+        assert_destinations_valid(before, after)
         before = after
 
 
 @given(post_strategy().filter(lambda post: post.is_draft or post.destinations))
-def test_what_changes_nothing_gives_the_same_post(before: Post) -> None:
-    same = {"content": before.content, "scheduled_for": before.scheduled_for}
-    ids = [each.account_id for each in before.destinations]
-    got = outcome(lambda post: change(post, ids, **same), before)
-    if isinstance(got, Post):
-        assert got is before
+def test_change_to_same_values_returns_same_post(before: Post) -> None:
+    account_ids = [destination.account_id for destination in before.destinations]
+    result = command_result(
+        lambda post: run_change(
+            post, account_ids, content=before.content, scheduled_for=before.scheduled_for
+        ),
+        before,
+    )
+    if isinstance(result, Post):
+        assert result is before
 
 
-@pytest.mark.parametrize(
-    ("stored", "wanted"),
-    [
-        ({"x": {"settings": {"pinned": 1}}}, {"x": {"settings": {"pinned": True}}}),
-        ({"x": {"settings": {"n": 0}}}, {"x": {"settings": {"n": False}}}),
-    ],
-)
-def test_json_that_only_python_takes_for_the_same_is_a_change(
-    stored: Mapping[str, object], wanted: Mapping[str, object]
-) -> None:
-    before = make_post([draft()], platform_content=stored)
+@pytest.mark.parametrize(("stored", "changed"), [(None, "UTC"), ("UTC", None)])
+def test_default_timezone_equals_none(stored: str | None, changed: str | None) -> None:
+    before = make_post([draft()], timezone=stored)
+    assert run_change(before, timezone=changed) is before
 
-    after = change(before, platform_content=wanted)
 
-    assert repr(after.platform_content) == repr(wanted)
+@pytest.mark.parametrize(("stored", "changed"), [({"n": 1}, {"n": True}), ({"n": 0}, {"n": False})])
+def test_json_that_only_python_considers_equal_is_a_change(stored: object, changed: object) -> None:
+    before = make_post([draft()], platform_content={"x": {"settings": stored}})
+    after = run_change(before, platform_content={"x": {"settings": changed}})
+    assert repr(after.platform_content) == repr({"x": {"settings": changed}})
     assert after.version == 5
     assert after != before
 
 
-# What was imported.
+@every_command
+def test_imported_post_can_only_be_deleted(command: str) -> None:
+    for state in ALL_STATES.values():
+        own = make_post([state])
+        result = command_result(POST_COMMANDS[command], replace(own, imported_at=CREATED_AT))
+        if command == "delete":
+            expected = command_result(POST_COMMANDS[command], own)
+            if isinstance(expected, Post):
+                expected = replace(expected, imported_at=CREATED_AT)
+            assert result == expected
+        else:
+            assert result == conflict_error(
+                "The post was imported: change it in the service that publishes it."
+            )
 
 
-@pytest.mark.parametrize("name", [*COMMANDS])
-@pytest.mark.parametrize("state", [*ALL_STATES])
-def test_what_was_imported_is_only_deleted(name: str, state: str) -> None:
-    imported = replace(make_post([ALL_STATES[state]]), imported_at=CREATED_AT)
-    told = outcome(COMMANDS[name], imported)
-    if name == "delete":
-        own = outcome(COMMANDS[name], replace(imported, imported_at=None))
-        assert told == (replace(own, imported_at=CREATED_AT) if isinstance(own, Post) else own)
-    else:
-        sentence = "The post was imported: change it in the service that publishes it."
-        assert told == (ErrorCode.CONFLICT, None, sentence)
+# Creation
 
 
-# Creating, and what is refused of each command's own arguments.
-
-
-def wanted(**facts: object) -> NewPost:
-    defaults: dict[str, object] = {
-        "content": "Spring sale",
-        "account_ids": [AccountId(2), AccountId(1)],
-        "scheduled_for": LATER,
-        "is_draft": False,
-        "timezone": "Europe/Berlin",
-        "media_ids": ["m1"],
-        "media": [],
-        "platform_content": {},
-        "reference": None,
-    }
-    return NewPost(**(defaults | facts))  # type: ignore[arg-type]
-
-
-def created(new: NewPost) -> Post:
+def create_checked(new: NewPost) -> Post:
     check_new_post(new)
     return create_post(new, ACCOUNTS, post_id=PostId(new_id()), new_id=new_id, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("facts", "state", "flags"),
+    ("fields", "state", "flags"),
     [
         ({}, queued(LATER), (False, False, PostStatus.SCHEDULED)),
         ({"scheduled_for": None}, queued(NOW), (False, True, PostStatus.PUBLISHING)),
@@ -434,13 +312,13 @@ def created(new: NewPost) -> Post:
         ({"is_draft": True, "scheduled_for": None}, draft(), (True, False, PostStatus.DRAFT)),
     ],
 )
-def test_a_new_post(
-    facts: Mapping[str, object], state: DestinationState, flags: tuple[bool, bool, PostStatus]
+def test_new_post_has_its_destinations_queued_or_draft(
+    fields: Mapping[str, object], state: DestinationState, flags: tuple[bool, bool, PostStatus]
 ) -> None:
-    post = created(wanted(**facts))
+    post = create_checked(new_post_request(**fields))
 
     assert (post.is_draft, post.submitted_now, post.status) == flags
-    assert [(each.account_id, each.position, each.state) for each in post.destinations] == [
+    assert [(d.account_id, d.position, d.state) for d in post.destinations] == [
         (2, 0, state),
         (1, 1, state),
     ]
@@ -448,149 +326,119 @@ def test_a_new_post(
     assert (post.deleted_at, post.imported_at) == (None, None)
 
 
-REFUSED_NEW = {
-    "a post without an account": (
-        wanted(account_ids=[]),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT),
+INVALID_NEW_POSTS: Mapping[str, tuple[Mapping[str, object], CommandError]] = {
+    "no account": ({"account_ids": []}, NO_ACCOUNT),
+    "duplicate account": (
+        {"account_ids": [3, 1, 3]},
+        validation_error("accountIds", "Account 3 is listed twice."),
     ),
-    "an account twice": (
-        wanted(account_ids=[3, 1, 3]),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", "Account 3 is there twice."),
-    ),
-    "an unknown account": (
-        wanted(account_ids=[1, 77]),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", "There is no account 77 in this workspace."),
+    "unknown account": (
+        {"account_ids": [1, 77]},
+        validation_error("accountIds", "There is no account 77 in this workspace."),
     ),
     "too many accounts": (
-        wanted(account_ids=list(range(1, MAX_DESTINATIONS + 2))),
-        (
-            ErrorCode.VALIDATION_ERROR,
-            "accountIds",
-            "There are 501 accounts; at most 500 are allowed.",
-        ),
+        {"account_ids": range(1, MAX_DESTINATIONS + 2)},
+        validation_error("accountIds", "There are 501 accounts; at most 500 are allowed."),
     ),
-    "the present": (
-        wanted(scheduled_for=NOW),
-        (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
-    ),
-    "a draft's past": (
-        wanted(scheduled_for=NOW - MINUTE, is_draft=True),
-        (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
-    ),
+    "present time": ({"scheduled_for": NOW}, NOT_FUTURE),
+    "past time of a draft": ({"scheduled_for": NOW - MINUTE, "is_draft": True}, NOT_FUTURE),
 }
 
 
-@pytest.mark.parametrize(("new", "refusal"), REFUSED_NEW.values(), ids=REFUSED_NEW)
-def test_a_new_post_is_refused(new: NewPost, refusal: Refusal) -> None:
-    assert outcome(lambda _post: created(new), make_post([])) == refusal
+@pytest.mark.parametrize(("fields", "error"), INVALID_NEW_POSTS.values(), ids=INVALID_NEW_POSTS)
+def test_invalid_new_post_is_rejected(fields: Mapping[str, object], error: CommandError) -> None:
+    new = new_post_request(**fields)
+    assert command_result(lambda _: create_checked(new), make_post([])) == error
 
 
-UNTIMED = make_post([draft()], scheduled_for=None)
-PASSED = make_post([draft()], scheduled_for=NOW - MINUTE)
-REFUSED: Mapping[str, tuple[Post, Command, Refusal]] = {
-    "both times": (
-        UNTIMED,
-        lambda post: schedule(post, LATER, at_once=True),
-        (
-            ErrorCode.VALIDATION_ERROR,
-            "scheduledFor",
-            "Pass either scheduledFor or publishNow, not both.",
+# Arguments
+
+
+UNTIMED_DRAFT = make_post([draft()], scheduled_for=None)
+PAST_DRAFT = make_post([draft()], scheduled_for=NOW - MINUTE)
+SCHEDULED = make_post([queued(LATER)])
+INVALID_ARGUMENTS: Mapping[str, tuple[Post, PostCommand, CommandError]] = {
+    "schedule at a time and immediately": (
+        UNTIMED_DRAFT,
+        lambda post: run_schedule(post, LATER, publish_now=True),
+        validation_error("scheduledFor", "Pass either scheduledFor or publishNow, not both."),
+    ),
+    "schedule without a time": (
+        UNTIMED_DRAFT,
+        run_schedule,
+        validation_error(
+            "scheduledFor", "The draft has no time yet: pass scheduledFor or publishNow."
         ),
     ),
-    "no time": (
-        UNTIMED,
-        schedule,
-        (
-            ErrorCode.VALIDATION_ERROR,
-            "scheduledFor",
-            "The draft has no time yet: pass scheduledFor or publishNow.",
+    "schedule at the present": (PAST_DRAFT, lambda post: run_schedule(post, NOW), NOT_FUTURE),
+    "schedule at the draft's past time": (
+        PAST_DRAFT,
+        run_schedule,
+        past_time_error(
+            "The draft's own time has passed: pass another scheduledFor, or publishNow."
         ),
     ),
-    "a time that has passed": (
-        PASSED,
-        lambda post: schedule(post, NOW),
-        (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
-    ),
-    "a time of its own that has passed": (
-        PASSED,
-        schedule,
-        (
-            ErrorCode.PAST_SCHEDULE_TIME,
-            "scheduledFor",
-            "The draft's own time has passed: pass another scheduledFor, or publishNow.",
-        ),
-    ),
-    "no account": (
+    "schedule without an account": (
         make_post([]),
-        schedule,
-        (ErrorCode.VALIDATION_ERROR, "accountIds", "The draft has no account: pass accountIds."),
+        run_schedule,
+        validation_error("accountIds", "The draft has no account: pass accountIds."),
     ),
-    "no account any more": (
-        make_post([queued(LATER)]),
-        lambda post: change(post, []),
-        (ErrorCode.VALIDATION_ERROR, "accountIds", NO_ACCOUNT),
+    "change to no account": (SCHEDULED, lambda post: run_change(post, []), NO_ACCOUNT),
+    "change to the present": (
+        SCHEDULED,
+        lambda post: run_change(post, scheduled_for=NOW),
+        NOT_FUTURE,
     ),
-    "a change to the past": (
-        make_post([queued(LATER)]),
-        lambda post: change(post, scheduled_for=NOW),
-        (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
-    ),
-    "a draft's change to the past": (
-        UNTIMED,
-        lambda post: change(post, scheduled_for=NOW - MINUTE),
-        (ErrorCode.PAST_SCHEDULE_TIME, "scheduledFor", "The time is not in the future."),
+    "change a draft to the past": (
+        UNTIMED_DRAFT,
+        lambda post: run_change(post, scheduled_for=NOW - MINUTE),
+        NOT_FUTURE,
     ),
 }
 
 
-@pytest.mark.parametrize(("post", "command", "refusal"), REFUSED.values(), ids=REFUSED)
-def test_arguments_are_refused(post: Post, command: Command, refusal: Refusal) -> None:
-    assert outcome(command, post) == refusal
+@pytest.mark.parametrize(
+    ("post", "command", "error"), INVALID_ARGUMENTS.values(), ids=INVALID_ARGUMENTS
+)
+def test_invalid_arguments_are_rejected(
+    post: Post, command: PostCommand, error: CommandError
+) -> None:
+    assert command_result(command, post) == error
 
 
-def test_a_draft_whose_time_has_passed_is_still_edited_and_goes_out_at_once() -> None:
-    assert change(PASSED, content="Another text").scheduled_for == NOW - MINUTE
+def test_draft_with_past_time_can_be_edited_and_published_immediately() -> None:
+    assert run_change(PAST_DRAFT, content="Another text").scheduled_for == NOW - MINUTE
 
-    got = schedule(PASSED, at_once=True)
+    post = run_schedule(PAST_DRAFT, publish_now=True)
 
-    assert [each.state for each in got.destinations] == [queued(NOW)]
-    assert (got.submitted_now, got.scheduled_for) == (True, None)
+    assert [destination.state for destination in post.destinations] == [queued(NOW)]
+    assert (post.submitted_now, post.scheduled_for) == (True, None)
 
 
-def test_texts_that_were_right_once_stay_while_others_are_changed() -> None:
+def test_stored_invalid_fields_stay_until_they_are_changed() -> None:
     stored = make_post([draft()], content="x" * 100_001, timezone="Nowhere/Town", reference="")
 
-    assert change(stored, media_ids=["m1"]) is stored
-    assert change(stored, reference="spring").reference == "spring"
-    refusal = outcome(lambda post: change(post, media_ids=["m2"]), stored)
-    assert refusal == (
+    assert run_change(stored, media_ids=["m1"]) is stored
+    assert run_change(stored, reference="spring").reference == "spring"
+    assert command_result(lambda post: run_change(post, media_ids=["m2"]), stored) == (
         ErrorCode.CONTENT_TOO_LONG,
         "content",
         "The text has 100001 characters; at most 100000 are allowed.",
     )
 
 
-def test_an_account_that_was_switched_off_may_stay_and_come() -> None:
+def test_inactive_account_of_post_may_stay() -> None:
     accounts = {AccountId(1): make_account(1, is_active=False)}
     post = make_post([failed()])
-
-    got = change_post(
-        post,
-        {},
-        accounts,
-        account_ids=[AccountId(1)],
-        expected_version=4,
-        new_id=new_id,
-        now=NOW,
-    )
-
-    assert got is post
-
-
-def test_published_and_failed_parts_are_not_deleted() -> None:
-    code = outcome(COMMANDS["delete"], make_post([failed(), published()]))
-    assert code == (
-        ErrorCode.POST_ALREADY_PUBLISHED,
-        None,
-        "The post was published on a platform and cannot be deleted here.",
+    assert (
+        change_post(
+            post,
+            {},
+            accounts,
+            account_ids=[AccountId(1)],
+            expected_version=4,
+            new_id=new_id,
+            now=NOW,
+        )
+        is post
     )

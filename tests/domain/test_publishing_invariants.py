@@ -1,4 +1,4 @@
-"""Whatever publishers and people say, in any order and at any time: what is always so of a destination."""
+"""Invariants of a destination under any sequence of commands by publishers and people."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,7 @@ from app.domain.reports import (
     report_unknown,
     start_attempt,
 )
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import History, Receipt, RetryDecider, Transition
+from app.domain.settlement import History, Receipt, Transition
 from app.domain.transitions import cancelled, claimed, retried, verification_claimed
 from app.domain.verification import (
     ExternalAttempt,
@@ -32,22 +31,22 @@ from app.domain.verification import (
     record_external_attempt,
     report_verified,
 )
-from tests.domain.attempt_histories import PUBLICATION, SECOND, TIMEOUT, make_lease
+from tests.domain.attempt_histories import PUBLICATION, RETRY_DECIDER, SECOND, TIMEOUT, make_lease
 from tests.factories import NOW, queued
 
 MINUTE = timedelta(minutes=1)
-Command = Callable[["Kept"], Transition]
+Command = Callable[["StoredDestination"], Transition]
 
 
 @dataclass
-class Kept:
-    """A destination as it is stored, and all that publishers were ever given of it."""
+class StoredDestination:
+    """A stored destination, its log, and all leases ever issued for it."""
 
     state: DestinationState = field(default_factory=queued)
     attempts: list[Attempt] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=lambda: [make_lease(0)])
-    looks: list[Lease] = field(default_factory=lambda: [make_lease(0)])
+    verification_leases: list[Lease] = field(default_factory=lambda: [make_lease(0)])
     now: datetime = NOW
     ids: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -58,236 +57,242 @@ class Kept:
     def new_id(self) -> UUID:
         return UUID(int=next(self.ids))
 
-    def report(self, of: Lease) -> ReportContext:
-        return ReportContext(of, self.new_id, self.now)
+    def report_context(self, lease: Lease) -> ReportContext:
+        return ReportContext(lease, self.new_id, self.now)
 
-    def store(self, recorded: Transition) -> None:
-        """As the database does, whose unique keys are asserted."""
-        known = {each.id: each for each in self.attempts}
-        for each in recorded.attempts:
-            before = known.get(each.id)
-            assert before is None or before.outcome is Outcome.NONE, "an attempt ends once"
-            known[each.id] = each
-        self.attempts = list(known.values())
-        self.evidence += [recorded.evidence] if recorded.evidence else []
-        self.state = recorded.state
-
-
-rules = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+    def store(self, transition: Transition) -> None:
+        """Store a transition as the database does; an attempt is ended only once."""
+        stored = {attempt.id: attempt for attempt in self.attempts}
+        for attempt in transition.attempts:
+            before = stored.get(attempt.id)
+            assert before is None or before.outcome is Outcome.NONE, "attempt ended twice"
+            stored[attempt.id] = attempt
+        self.attempts = list(stored.values())
+        self.evidence += [transition.evidence] if transition.evidence else []
+        self.state = transition.state
 
 
-def failure(category: ErrorCategory) -> Failure:
-    return replace(TIMEOUT, category=category, code=category.name)
+def claim(stored: StoredDestination) -> Transition:
+    claimable_at = stored.state.claimable_at
+    if claimable_at is None or claimable_at > stored.now:
+        return Transition(state=stored.state)
+    expired = expire_lease(stored.state, stored.history, stored.now)
+    state = expired.state if expired else stored.state
+    lease = make_lease(state.fence + 1, stored.new_id())
+    stored.leases.append(lease)
+    return Transition(state=claimed(state, lease.token, stored.now + MINUTE))
 
 
-def claim(kept: Kept) -> Transition:
-    at = kept.state.claimable_at
-    if at is None or at > kept.now:
-        return Transition(state=kept.state)
-    lost = expire_lease(kept.state, kept.history, kept.now)
-    free = lost.state if lost else kept.state
-    kept.leases.append(make_lease(free.fence + 1, kept.new_id()))
-    return Transition(state=claimed(free, kept.leases[-1].token, kept.now + MINUTE))
+def claim_verification(stored: StoredDestination) -> Transition:
+    verifiable_at = stored.state.verifiable_at
+    if verifiable_at is None or verifiable_at > stored.now:
+        return Transition(state=stored.state)
+    lease = make_lease(stored.state.fence, stored.new_id())
+    stored.verification_leases.append(lease)
+    return Transition(state=verification_claimed(stored.state, lease.token, stored.now + MINUTE))
 
 
-def look(kept: Kept) -> Transition:
-    at = kept.state.verifiable_at
-    if at is None or at > kept.now:
-        return Transition(state=kept.state)
-    kept.looks.append(make_lease(kept.state.fence, kept.new_id()))
-    return Transition(
-        state=verification_claimed(kept.state, kept.looks[-1].token, kept.now + MINUTE)
-    )
+def settle_expired(stored: StoredDestination) -> Transition:
+    return expire_lease(stored.state, stored.history, stored.now) or Transition(state=stored.state)
 
 
-def tick(kept: Kept) -> Transition:
-    return expire_lease(kept.state, kept.history, kept.now) or Transition(state=kept.state)
-
-
-def by_hand(kept: Kept) -> Transition:
-    """A cancellation of what waits, or a forced retry of what has failed."""
-    match kept.state.status:
+def cancel_or_retry(stored: StoredDestination) -> Transition:
+    """Cancel a queued destination, or force a retry of a failed one."""
+    match stored.state.status:
         case DestinationStatus.QUEUED:
-            return Transition(state=cancelled(kept.state, kept.now))
+            return Transition(state=cancelled(stored.state, stored.now))
         case DestinationStatus.FAILED:
-            return Transition(state=retried(kept.state, kept.now))
+            return Transition(state=retried(stored.state, stored.now))
         case _:
-            return Transition(state=kept.state)
+            return Transition(state=stored.state)
 
 
-def wait(by: timedelta) -> Command:
-    def later(kept: Kept) -> Transition:
-        kept.now += by
-        return Transition(state=kept.state)
+def wait_command(duration: timedelta) -> Command:
+    def wait(stored: StoredDestination) -> Transition:
+        stored.now += duration
+        return Transition(state=stored.state)
 
-    return later
+    return wait
 
 
-def of_lease(tell: Callable[[Kept, ReportContext], Transition]) -> st.SearchStrategy[Command]:
-    """By one of the latest three leases, the last one more often."""
-    return st.sampled_from([-1, -1, -1, -2, -3]).map(
-        lambda place: (
-            lambda kept: tell(kept, kept.report(kept.leases[max(place, -len(kept.leases))]))
+Report = Callable[[DestinationState, History, ReportContext], Transition]
+
+
+def lease_command(report: Report) -> st.SearchStrategy[Command]:
+    """Report with one of the latest three leases, most often the last one."""
+
+    def command_for(index: int) -> Command:
+        def run(stored: StoredDestination) -> Transition:
+            lease = stored.leases[max(index, -len(stored.leases))]
+            return report(stored.state, stored.history, stored.report_context(lease))
+
+        return run
+
+    return st.sampled_from([-1, -1, -1, -2, -3]).map(command_for)
+
+
+def failure_command(category: ErrorCategory) -> st.SearchStrategy[Command]:
+    failure = replace(TIMEOUT, category=category, code=category.name)
+    return lease_command(
+        lambda state, history, context: report_failed(
+            state, history, context, failure, RETRY_DECIDER
         )
     )
 
 
-def of_look(finding: VerificationFinding) -> st.SearchStrategy[Command]:
-    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
-    return st.sampled_from([-1, -1, -2]).map(
-        lambda place: (
-            lambda kept: report_verified(
-                kept.state,
-                kept.history,
-                kept.report(kept.looks[max(place, -len(kept.looks))]),
-                finding,
-                where,
-                rules,
+def verification_command(finding: VerificationFinding) -> st.SearchStrategy[Command]:
+    publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
+
+    def command_for(index: int) -> Command:
+        def run(stored: StoredDestination) -> Transition:
+            leases = stored.verification_leases
+            context = stored.report_context(leases[max(index, -len(leases))])
+            return report_verified(
+                stored.state, stored.history, context, finding, publication, RETRY_DECIDER
             )
-        )
-    )
+
+        return run
+
+    return st.sampled_from([-1, -1, -2]).map(command_for)
 
 
-def elsewhere(told: Publication | Failure) -> st.SearchStrategy[Command]:
-    return st.sampled_from(["a", "b", "c"]).map(
-        lambda key: (
-            lambda kept: record_external_attempt(
-                kept.state,
-                kept.history,
-                ExternalAttempt(
-                    attempt_key=key,
-                    worker=None,
-                    started_at=kept.now,
-                    outcome=Outcome.PUBLISHED if told is PUBLICATION else Outcome.FAILED,
-                    details=told,
-                ),
-                rules,
-                new_id=kept.new_id,
-                now=kept.now,
+def external_attempt_command(details: Publication | Failure) -> st.SearchStrategy[Command]:
+    def command_for(key: str) -> Command:
+        def run(stored: StoredDestination) -> Transition:
+            attempt = ExternalAttempt(
+                attempt_key=key,
+                worker=None,
+                started_at=stored.now,
+                outcome=Outcome.PUBLISHED if details is PUBLICATION else Outcome.FAILED,
+                details=details,
             )
-        )
-    )
+            return record_external_attempt(
+                stored.state,
+                stored.history,
+                attempt,
+                RETRY_DECIDER,
+                new_id=stored.new_id,
+                now=stored.now,
+            )
+
+        return run
+
+    return st.sampled_from(["a", "b", "c"]).map(command_for)
 
 
 REPORTS = st.one_of(
-    of_lease(lambda kept, of: report_published(kept.state, kept.history, of, PUBLICATION)),
-    *(
-        of_lease(
-            lambda kept, of, category=category: report_failed(  # type: ignore[misc]
-                kept.state, kept.history, of, failure(category), rules
-            )
-        )
-        for category in ErrorCategory
+    lease_command(
+        lambda state, history, context: report_published(state, history, context, PUBLICATION)
     ),
-    of_lease(lambda kept, of: report_unknown(kept.state, kept.history, of, TIMEOUT)),
-    elsewhere(PUBLICATION),
-    elsewhere(TIMEOUT),
+    *map(failure_command, ErrorCategory),
+    lease_command(lambda state, history, context: report_unknown(state, history, context, TIMEOUT)),
+    external_attempt_command(PUBLICATION),
+    external_attempt_command(TIMEOUT),
 )
-STARTS = of_lease(
-    lambda kept, of: start_attempt(kept.state, kept.history, of, worker=None, blocking_reason=None)[
-        0
-    ]
+STARTS = lease_command(
+    lambda state, history, context: start_attempt(
+        state, history, context, worker=None, blocking_reason=None
+    )[0]
 )
 COMMANDS = st.one_of(
     st.just(claim),
     STARTS,
     REPORTS,
-    st.sampled_from([claim, look, tick, by_hand]),
-    st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait),
-    of_lease(
-        lambda kept, of: Transition(state=release_claim(kept.state, of.lease, of.now)),
+    st.sampled_from([claim, claim_verification, settle_expired, cancel_or_retry]),
+    st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
+    lease_command(
+        lambda state, _, context: Transition(state=release_claim(state, context.lease, context.now))
     ),
-    *map(of_look, VerificationFinding),
+    *map(verification_command, VerificationFinding),
     st.sampled_from([PUBLICATION, None]).map(
-        lambda where: lambda kept: reconcile(kept.state, where, kept.now)
+        lambda publication: lambda stored: reconcile(stored.state, publication, stored.now)
     ),
 )
 
 
-def assert_sound(before: DestinationState, kept: Kept) -> None:
-    """A state that is impossible cannot be made; the rest is said here."""
-    after = kept.state
-    regular = [each for each in kept.attempts if each.kind is AttemptKind.REGULAR]
-    running = [each for each in regular if each.outcome is Outcome.NONE]
+def assert_invariants(before: DestinationState, stored: StoredDestination) -> None:
+    """Assert what `DestinationState` itself does not check."""
+    after = stored.state
+    regular = [a for a in stored.attempts if a.kind is AttemptKind.REGULAR]
+    running = [a for a in regular if a.outcome is Outcome.NONE]
     assert after.fence >= before.fence
     assert after.attempts >= before.attempts
     assert after.attempts == len(regular)
-    assert sorted(each.number or 0 for each in regular) == list(range(1, len(regular) + 1))
-    assert len({each.fence for each in regular}) == len(regular)
-    assert all(each.fence is not None and each.fence <= after.fence for each in kept.attempts)
-    assert [each.fence for each in running] == ([] if after.started_at is None else [after.fence])
+    assert sorted(a.number or 0 for a in regular) == list(range(1, len(regular) + 1))
+    assert len({a.fence for a in regular}) == len(regular)
+    assert all(a.fence is not None and a.fence <= after.fence for a in stored.attempts)
+    assert [a.fence for a in running] == ([] if after.started_at is None else [after.fence])
     if before.status is DestinationStatus.PUBLISHED:
         assert replace(after, fence=before.fence) == before
-    counting = [each for each in kept.evidence if each.counted]
-    assert len(counting) == (after.status is DestinationStatus.PUBLISHED)
-    assert bool(kept.evidence) == bool(counting)
-    assert len({each.fence for each in kept.evidence}) == len(kept.evidence)
+    counted = [evidence for evidence in stored.evidence if evidence.counted]
+    assert len(counted) == (after.status is DestinationStatus.PUBLISHED)
+    assert bool(stored.evidence) == bool(counted)
+    assert len({evidence.fence for evidence in stored.evidence}) == len(stored.evidence)
 
 
-def obeyed(kept: Kept, command: Command) -> Transition | None:
-    """What was stored; None for a refusal, after which nothing has changed."""
-    before = replace_lists(kept)
+def apply_command(stored: StoredDestination, command: Command) -> Transition | None:
+    """Store and return the transition; None for an error, which changes nothing."""
+    before = snapshot(stored)
     try:
-        recorded = command(kept)
+        transition = command(stored)
     except PostResultsError:
-        assert (kept.state, kept.attempts, kept.evidence) == before
+        assert snapshot(stored) == before
         return None
-    kept.store(recorded)
-    return recorded
+    stored.store(transition)
+    return transition
 
 
-def replace_lists(kept: Kept) -> tuple[DestinationState, list[Attempt], list[Evidence]]:
-    return kept.state, list(kept.attempts), list(kept.evidence)
+def after_commands(commands: Sequence[Command]) -> StoredDestination:
+    stored = StoredDestination()
+    for command in commands:
+        before = stored.state
+        apply_command(stored, command)
+        assert_invariants(before, stored)
+    return stored
+
+
+def snapshot(stored: StoredDestination) -> tuple[DestinationState, list[Attempt], list[Evidence]]:
+    return stored.state, list(stored.attempts), list(stored.evidence)
 
 
 @settings(max_examples=400)
 @given(st.lists(COMMANDS, max_size=25))
-def test_whatever_is_said_the_record_stays_sound(commands: Sequence[Command]) -> None:
-    kept = Kept()
-    for command in commands:
-        before = kept.state
-        obeyed(kept, command)
-        assert_sound(before, kept)
+def test_invariants_hold_after_any_commands(commands: Sequence[Command]) -> None:
+    after_commands(commands)
 
 
 @settings(max_examples=200)
 @given(st.lists(COMMANDS, max_size=15), STARTS | REPORTS, st.timedeltas(timedelta(0), MINUTE))
-def test_a_start_or_a_report_that_is_repeated_changes_nothing(
-    commands: Sequence[Command], report: Command, later: timedelta
+def test_repeated_start_or_report_changes_nothing(
+    commands: Sequence[Command], report: Command, delay: timedelta
 ) -> None:
-    kept = Kept()
-    for command in commands:
-        obeyed(kept, command)
-    if obeyed(kept, report) is None:
+    stored = after_commands(commands)
+    if apply_command(stored, report) is None:
         return
-    if kept.state.started_at is None:  # a lease that runs may end
-        kept.now += later
-    before = replace_lists(kept)
+    if stored.state.started_at is None:  # a running lease could expire
+        stored.now += delay
+    before = snapshot(stored)
 
-    again = obeyed(kept, report)
+    repeated = apply_command(stored, report)
 
-    assert again == Transition(state=kept.state, receipt=Receipt.REPEATED)
-    assert replace_lists(kept) == before
+    assert repeated == Transition(state=stored.state, receipt=Receipt.REPEATED)
+    assert snapshot(stored) == before
 
 
 @settings(max_examples=200)
 @given(st.lists(COMMANDS, max_size=20))
-def test_whatever_is_said_it_can_still_be_published_or_somebody_has_to_look(
-    commands: Sequence[Command],
-) -> None:
-    """Nothing is stuck: time alone leads from everywhere to a claim, a look, or an end."""
-    kept = Kept()
-    for command in commands:
-        obeyed(kept, command)
-    kept.now += timedelta(days=30)
-    obeyed(kept, tick)
+def test_destination_is_never_stuck(commands: Sequence[Command]) -> None:
+    """Time alone makes every destination claimable, verifiable or final."""
+    stored = after_commands(commands)
+    stored.now += timedelta(days=30)
+    apply_command(stored, settle_expired)
 
-    match kept.state:
+    match stored.state:
         case DestinationState(status=DestinationStatus.QUEUED):
-            assert obeyed(kept, claim) is not None
-            assert kept.state.status is DestinationStatus.PUBLISHING
+            assert apply_command(stored, claim) is not None
+            assert stored.state.status is DestinationStatus.PUBLISHING
         case DestinationState(outcome=Outcome.UNKNOWN):
-            obeyed(kept, look)
-            assert kept.state.verification_token == kept.looks[-1].token
+            apply_command(stored, claim_verification)
+            assert stored.state.verification_token == stored.verification_leases[-1].token
         case state:
             assert state.status.is_final

@@ -1,4 +1,4 @@
-"""What publishers report of a lease that is held, has ended, or was lost: every state, all that is stored."""
+"""Reports by lease holders and by publishers that lost the lease, for every state."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure
+from app.domain.attempts import Failure
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.leases import Lease
 from app.domain.reports import report_failed, report_published, report_unknown
@@ -15,290 +15,230 @@ from app.domain.settlement import History, Receipt, Transition
 from tests.domain.attempt_histories import (
     AFTER_LEASE,
     DURING_LEASE,
+    GONE,
     LEASE_EXPIRED,
-    LEASE_LOST_MESSAGE,
-    NEW_ATTEMPT_ID,
+    LEASE_LOST,
     PUBLICATION,
-    RETRY_CONTEXT,
+    RETRY_DECIDER,
     SECOND,
-    SUPERSEDED,
     TIMEOUT,
     UNKNOWN_OUTCOME,
     current_lease,
+    ended_as_superseded,
     failed_state,
+    late_attempt,
     make_history,
     make_lease,
+    new_attempt,
+    new_evidence,
     published_state,
+    published_transition,
     report_context,
     result_or_error,
     retrying_state,
+    started_state,
+    unknown_state,
     with_lost_attempt,
 )
-from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED
-from tests.domain.test_attempt_starts import CLAIMED, LEASE_LOST, LEASED, STARTED, new_attempt
+from tests.domain.destination_states import (
+    ALL_STATES,
+    CLAIMED,
+    LEASED,
+    PUBLISHED,
+    STARTED,
+    SUBMITTED,
+)
 from tests.factories import NOW
 
-REFUSED = Failure(
-    category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
-)
-STANDS = ("conflict", "This lease has reported that the post is published; that stands.")
-every_state = pytest.mark.parametrize("name", ALL_STATES)
-every_submitted = pytest.mark.parametrize("name", SUBMITTED)
+all_states = pytest.mark.parametrize("name", ALL_STATES)
+leased_states = pytest.mark.parametrize("name", LEASED)
+published_states = pytest.mark.parametrize("name", PUBLISHED)
+submitted_states = pytest.mark.parametrize("name", SUBMITTED)
 
 
-def evidence(fence: int, *, counted: bool) -> Evidence:
-    return Evidence(fence=fence, counted=counted, publication=PUBLICATION, reported_at=DURING_LEASE)
+# Reports by the lease holder
 
 
-def late(fence: int, outcome: Outcome, failure: Failure | None, known: Attempt | None) -> Attempt:
-    return Attempt(
-        id=NEW_ATTEMPT_ID,
-        kind=AttemptKind.LATE,
-        number=None,
-        fence=fence,
-        attempt_key=None,
-        worker=known.worker if known else None,
-        started_at=known.started_at if known else DURING_LEASE,
-        outcome=outcome,
-        failure=failure,
-        finished_at=DURING_LEASE,
-    )
-
-
-def overtaken(history: History) -> list[Attempt]:
-    """What runs under another lease, ended."""
-    return [
-        each.ended(Outcome.UNKNOWN, SUPERSEDED, DURING_LEASE)
-        for each in history.attempts
-        if each.outcome is Outcome.NONE
-    ]
-
-
-def settled(
-    state: DestinationState, fence: int, log: list[Attempt], *, before: DestinationState
-) -> Transition:
-    """What a report of a publication makes of a state: the first one counts."""
-    is_first = before.outcome is not Outcome.PUBLISHED
-    return Transition(
-        state=published_state(state, PUBLICATION, DURING_LEASE) if is_first else before,
-        receipt=Receipt.RECORDED if is_first else Receipt.DUPLICATE,
-        attempts=tuple(log),
-        evidence=evidence(fence, counted=is_first),
-    )
-
-
-# The holder reports.
-
-
-@pytest.mark.parametrize("name", LEASED)
+@leased_states
 @pytest.mark.parametrize("now", [DURING_LEASE, AFTER_LEASE + SECOND])
-def test_the_holder_reports_a_publication_also_when_its_lease_has_ended(
-    name: str, now: datetime
-) -> None:
+def test_lease_holder_reports_publication_even_after_expiry(name: str, now: datetime) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = report_published(state, history, report_context(current_lease(state), now), PUBLICATION)
-
-    before = started(state, now) if name in CLAIMED else state
+    started = started_state(state, now) if name in CLAIMED else state
     running = new_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]
-    assert told == Transition(
-        state=published_state(before, PUBLICATION, now),
+
+    assert report_published(
+        state, history, report_context(current_lease(state), now), PUBLICATION
+    ) == Transition(
+        state=published_state(started, PUBLICATION, now),
         attempts=(running.ended(Outcome.PUBLISHED, None, now),),
-        evidence=Evidence(
-            fence=state.fence,
-            counted=True,
-            publication=PUBLICATION,
-            reported_at=now,
-        ),
+        evidence=new_evidence(state.fence, counted=True, reported_at=now),
     )
 
 
-def started(state: DestinationState, now: datetime) -> DestinationState:
-    return replace(
-        state,
-        claimable_at=None,
-        started_at=now,
-        attempts=state.attempts + 1,
-        round_attempts=state.round_attempts + 1,
-    )
-
-
-@pytest.mark.parametrize("name", LEASED)
-@pytest.mark.parametrize("failure", [TIMEOUT, REFUSED], ids=["for now", "for good"])
-def test_the_holder_reports_a_failure_which_waits_or_is_final(name: str, failure: Failure) -> None:
+@leased_states
+@pytest.mark.parametrize("failure", [TIMEOUT, GONE], ids=["transient", "permanent"])
+def test_lease_holder_reports_failure_that_is_retried_or_final(name: str, failure: Failure) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = report_failed(
-        state, history, report_context(current_lease(state)), failure, RETRY_CONTEXT
-    )
-
-    before = started(state, DURING_LEASE) if name in CLAIMED else state
+    started = started_state(state, DURING_LEASE) if name in CLAIMED else state
     running = new_attempt(state, None, DURING_LEASE) if name in CLAIMED else history.attempts[-1]
-    is_spent = before.round_attempts >= 5 or failure is REFUSED
-    halfway = {1: 15, 2: 30}.get(before.round_attempts, 0) * SECOND
-    assert told == Transition(
-        state=failed_state(before, failure, DURING_LEASE)
-        if is_spent
-        else retrying_state(before, failure, DURING_LEASE + halfway),
+    is_final = started.round_attempts >= 5 or failure is GONE
+    wait = {1: 15, 2: 30}.get(started.round_attempts, 0) * SECOND
+
+    assert report_failed(
+        state, history, report_context(current_lease(state)), failure, RETRY_DECIDER
+    ) == Transition(
+        state=failed_state(started, failure, DURING_LEASE)
+        if is_final
+        else retrying_state(started, failure, DURING_LEASE + wait),
         attempts=(running.ended(Outcome.FAILED, failure, DURING_LEASE),),
     )
 
 
-@pytest.mark.parametrize("name", LEASED)
-def test_the_holder_of_a_started_attempt_may_not_know_how_it_ended(name: str) -> None:
+@leased_states
+def test_lease_holder_reports_unknown_outcome_of_started_attempt(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = result_or_error(
+    result = result_or_error(
         lambda: report_unknown(state, history, report_context(current_lease(state)), TIMEOUT)
     )
 
     if name in CLAIMED:
-        assert told == (
-            "conflict",
-            "The attempt was not started, so its outcome is known. Release the claim.",
-        )
+        message = "The attempt was not started, so its outcome is known. Release the claim."
+        assert result == ("conflict", message)
     else:
         failure = replace(UNKNOWN_OUTCOME, message=TIMEOUT.message)
-        assert told == Transition(
-            state=failed_state(
-                state, failure, DURING_LEASE, outcome=Outcome.UNKNOWN, verifiable_at=DURING_LEASE
-            ),
+        assert result == Transition(
+            state=unknown_state(state, failure, DURING_LEASE),
             attempts=(history.attempts[-1].ended(Outcome.UNKNOWN, failure, DURING_LEASE),),
         )
 
 
-def test_what_a_publisher_says_of_an_unknown_outcome_is_kept_but_for_its_category() -> None:
+def test_unknown_outcome_keeps_reported_details_except_category_and_code() -> None:
     state = ALL_STATES["started"]
-    failure = replace(REFUSED, raw="<html>", retry_after=SECOND)
-    told = report_unknown(state, make_history(state), report_context(current_lease(state)), failure)
-    assert told.attempts[0].failure == replace(
+    failure = replace(GONE, raw="<html>", retry_after=SECOND)
+    transition = report_unknown(
+        state, make_history(state), report_context(current_lease(state)), failure
+    )
+    assert transition.attempts[0].failure == replace(
         failure, category=ErrorCategory.UNCLASSIFIED, code="OUTCOME_UNKNOWN"
     )
 
 
 @pytest.mark.parametrize("category", ErrorCategory)
-def test_only_a_refused_access_concerns_the_account(category: ErrorCategory) -> None:
+def test_only_auth_failure_affects_account(category: ErrorCategory) -> None:
     state = ALL_STATES["started"]
     failure = replace(TIMEOUT, category=category, code=category.name)
-    told = report_failed(
-        state, make_history(state), report_context(current_lease(state)), failure, RETRY_CONTEXT
+    transition = report_failed(
+        state, make_history(state), report_context(current_lease(state)), failure, RETRY_DECIDER
     )
-    assert told.auth_failed_attempt_started_at == (NOW if category is ErrorCategory.AUTH else None)
+    expected = NOW if category is ErrorCategory.AUTH else None
+    assert transition.auth_failed_attempt_started_at == expected
 
 
-# Somebody reports who has lost the lease.
+# Reports after the lease was lost
 
 
-@every_submitted
-def test_a_late_publication_settles_every_state_but_a_published_one(name: str) -> None:
-    state, history, stale = with_lost_attempt(ALL_STATES[name])
-    told = report_published(state, history, report_context(stale), PUBLICATION)
+@submitted_states
+def test_late_publication_settles_every_state_except_published(name: str) -> None:
+    state, history, lost = with_lost_attempt(ALL_STATES[name])
+    transition = report_published(state, history, report_context(lost), PUBLICATION)
 
-    one_too_late = late(1, Outcome.PUBLISHED, None, history.attempts[0])
-    log = [one_too_late, *overtaken(history)]
-    assert told == settled(state, 1, log, before=state)
-    assert (told.receipt is Receipt.DUPLICATE) == (name in PUBLISHED)
-    assert len(log) == (2 if name in STARTED else 1)
+    late = late_attempt(1, Outcome.PUBLISHED, None, history.attempts[0])
+    ended = [late, *ended_as_superseded(history)]
+    assert transition == published_transition(state, 1, ended)
+    assert (transition.receipt is Receipt.DUPLICATE) == (name in PUBLISHED)
+    assert len(ended) == (2 if name in STARTED else 1)
 
 
-@every_state
-def test_a_late_publication_of_a_claim_that_was_never_started_is_kept_too(name: str) -> None:
+@all_states
+def test_late_publication_of_unstarted_claim_is_stored(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = result_or_error(
+    result = result_or_error(
         lambda: report_published(state, history, report_context(make_lease(77)), PUBLICATION)
     )
 
     if name == "draft":
-        assert told == LEASE_LOST
+        assert result == LEASE_LOST
     else:
-        log = [late(77, Outcome.PUBLISHED, None, None), *overtaken(history)]
-        assert told == settled(state, 77, log, before=state)
+        late = late_attempt(77, Outcome.PUBLISHED, None, None)
+        assert result == published_transition(state, 77, [late, *ended_as_superseded(history)])
 
 
-LATE: dict[str, tuple[Outcome, Callable[[DestinationState, History, Lease], Transition]]] = {
-    "failed": (
-        Outcome.FAILED,
-        lambda state, history, of: report_failed(
-            state, history, report_context(of), REFUSED, RETRY_CONTEXT
-        ),
-    ),
-    "unknown": (
-        Outcome.UNKNOWN,
-        lambda state, history, of: report_unknown(state, history, report_context(of), REFUSED),
-    ),
-}
-late_reports = pytest.mark.parametrize(("outcome", "tell"), LATE.values(), ids=LATE)
+Report = Callable[[DestinationState, History, Lease], Transition]
 
 
-@every_submitted
-@late_reports
-def test_a_late_failure_is_only_logged_and_once(
-    name: str, outcome: Outcome, tell: Callable[..., Transition]
-) -> None:
-    state, history, stale = with_lost_attempt(ALL_STATES[name])
-    told = tell(state, history, stale)
-
-    if outcome is Outcome.UNKNOWN:  # as its end was logged already
-        assert told == Transition(state=state, receipt=Receipt.REPEATED)
-        return
-    logged = late(1, outcome, REFUSED, history.attempts[0])
-    assert told == Transition(state=state, receipt=Receipt.LATE, attempts=(logged,))
-    again = replace(history, attempts=[*history.attempts, *told.attempts])
-    assert tell(state, again, stale) == Transition(state=state, receipt=Receipt.REPEATED)
+def _report_failed(state: DestinationState, history: History, lease: Lease) -> Transition:
+    return report_failed(state, history, report_context(lease), GONE, RETRY_DECIDER)
 
 
-@every_state
-@late_reports
-def test_a_late_failure_of_a_claim_that_was_never_started_is_refused(
-    name: str, outcome: Outcome, tell: Callable[..., Transition]
-) -> None:
+def _report_unknown(state: DestinationState, history: History, lease: Lease) -> Transition:
+    return report_unknown(state, history, report_context(lease), GONE)
+
+
+failure_reports = pytest.mark.parametrize("report", [_report_failed, _report_unknown])
+
+
+@submitted_states
+def test_late_failure_is_only_logged_once(name: str) -> None:
+    state, history, lost = with_lost_attempt(ALL_STATES[name])
+    late = late_attempt(1, Outcome.FAILED, GONE, history.attempts[0])
+
+    assert _report_failed(state, history, lost) == Transition(
+        state=state, receipt=Receipt.LATE, attempts=(late,)
+    )
+    with_late = replace(history, attempts=[*history.attempts, late])
+    repeated = Transition(state=state, receipt=Receipt.REPEATED)
+    assert _report_failed(state, with_late, lost) == repeated
+    assert _report_unknown(state, history, lost) == repeated  # its unknown outcome is logged
+
+
+@all_states
+@failure_reports
+def test_late_failure_of_unstarted_claim_is_rejected(name: str, report: Report) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    assert result_or_error(lambda: tell(state, history, make_lease(77))) == (
-        "lease_lost",
-        LEASE_LOST_MESSAGE,
+    assert result_or_error(lambda: report(state, history, make_lease(77))) == LEASE_LOST
+
+
+@published_states
+@failure_reports
+def test_publication_cannot_be_followed_by_failure_of_same_lease(name: str, report: Report) -> None:
+    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
+    assert result_or_error(lambda: report(state, history, current_lease(state))) == (
+        "conflict",
+        "This lease has already reported the post as published, which is final.",
     )
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-@late_reports
-def test_who_has_published_cannot_have_failed(
-    name: str, outcome: Outcome, tell: Callable[..., Transition]
-) -> None:
+@published_states
+def test_repeated_publication_changes_nothing(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    assert result_or_error(lambda: tell(state, history, current_lease(state))) == STANDS
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_publication_that_is_reported_again_is_the_same(name: str) -> None:
-    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    told = report_published(
+    assert report_published(
         state,
         history,
         report_context(current_lease(state), AFTER_LEASE),
         replace(PUBLICATION, platform_post_id="2"),
-    )
-    assert told == Transition(state=state, receipt=Receipt.REPEATED)
+    ) == Transition(state=state, receipt=Receipt.REPEATED)
 
 
-def test_a_failure_that_turns_out_to_be_a_publication_is_one() -> None:
-    failed = ALL_STATES["failed after several attempts"]
-    history = make_history(failed)
-    told = report_published(failed, history, report_context(current_lease(failed)), PUBLICATION)
-    logged = late(5, Outcome.PUBLISHED, None, history.attempts[-1])
-    assert told == settled(failed, 5, [logged], before=failed)
+def test_publication_after_failure_of_same_lease_settles_it() -> None:
+    state = ALL_STATES["failed after several attempts"]
+    history = make_history(state)
+    late = late_attempt(5, Outcome.PUBLISHED, None, history.attempts[-1])
+    assert report_published(
+        state, history, report_context(current_lease(state)), PUBLICATION
+    ) == published_transition(state, 5, [late])
 
 
-def test_an_attempt_does_not_end_before_it_started() -> None:
+def test_attempt_never_ends_before_its_start() -> None:
     state = ALL_STATES["started"]
-    told = report_published(
+    transition = report_published(
         state, make_history(state), report_context(current_lease(state), NOW - SECOND), PUBLICATION
     )
-    assert [each.finished_at for each in told.attempts] == [NOW]
+    assert [attempt.finished_at for attempt in transition.attempts] == [NOW]
 
 
-def test_a_lease_that_was_reported_unknown_may_be_told_to_have_failed() -> None:
+def test_failure_after_unknown_outcome_of_same_lease_is_logged() -> None:
     state = ALL_STATES["unknown"]
     history = replace(make_history(state), attempts=[make_history(state).attempts[0]])
-    told = report_failed(
-        state, history, report_context(make_lease(1, UUID(int=1))), REFUSED, RETRY_CONTEXT
-    )
-    assert told.state is state
-    assert told.receipt is Receipt.LATE
+    transition = _report_failed(state, history, make_lease(1, UUID(int=1)))
+    assert (transition.state, transition.receipt) == (state, Receipt.LATE)
     assert history.attempts[0].failure == LEASE_EXPIRED

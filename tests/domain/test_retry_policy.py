@@ -1,4 +1,4 @@
-"""When a failure is tried again by itself: the contract's table, and what holds for every policy."""
+"""Retry times of the documented default policies, and properties of every policy."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ NOON = datetime(2026, 4, 15, 12, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 HOUR = timedelta(hours=1)
 ALMOST_ALL = 1 - 2**-53
-"""The largest number that random() gives."""
+"""The largest number that random() returns."""
 
 TRANSIENT = DEFAULT_POLICIES.policy_for("x", ErrorCategory.TRANSIENT)
 RATE_LIMITED = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED)
@@ -31,7 +31,7 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-def wait(
+def wait_before_retry(
     policy: RetryPolicy,
     *,
     failures: int = 1,
@@ -40,61 +40,53 @@ def wait(
     retry_after: timedelta | None = None,
     random: float = 0.5,
 ) -> timedelta | None:
-    """How long after a failure it is tried again, in a round that began so long before; None if final."""
-    at = next_retry(
+    """The wait after a failure in a round of the given age; None if the failure is final."""
+    if counted is None:
+        counted = failures if policy.counts_attempts else 0
+    retry_at = next_retry(
         policy,
         failures=failures,
-        counted_attempts=(failures if policy.counts_attempts else 0)
-        if counted is None
-        else counted,
+        counted_attempts=counted,
         round_started_at=NOON - age,
         retry_after=retry_after,
         random=lambda: random,
         now=NOON,
     )
-    return None if at is None else at - NOON
+    return None if retry_at is None else retry_at - NOON
 
 
 @pytest.mark.parametrize("category", [ErrorCategory.TRANSIENT, ErrorCategory.UNCLASSIFIED])
-def test_a_passing_fault_is_retried_four_times_with_growing_delays(category: ErrorCategory) -> None:
+def test_transient_failure_is_retried_four_times_with_growing_waits(
+    category: ErrorCategory,
+) -> None:
     policy = DEFAULT_POLICIES.policy_for("x", category)
-    assert [wait(policy, failures=each) for each in range(1, 7)] == [
-        seconds(15),
-        seconds(30),
-        seconds(60),
-        seconds(120),
-        None,
-        None,
+    waits = [wait_before_retry(policy, failures=count) for count in range(1, 7)]
+    assert waits == [*map(seconds, (15, 30, 60, 120)), None, None]
+    waits = [
+        wait_before_retry(policy, failures=4, random=random) for random in (0, 0.25, ALMOST_ALL)
     ]
-    assert [wait(policy, failures=4, random=each) for each in (0, 0.25, ALMOST_ALL)] == [
-        seconds(0),
-        seconds(60),
-        seconds(240),
-    ]
+    assert waits == [*map(seconds, (0, 60, 240))]
 
 
-def test_a_passing_fault_is_final_a_day_after_the_round_began() -> None:
+def test_transient_failure_is_final_a_day_after_start_of_round() -> None:
     day = timedelta(days=1)
-    assert wait(TRANSIENT, age=day - seconds(15)) == seconds(15)
-    assert wait(TRANSIENT, age=day - seconds(15) + MILLISECOND) is None
-    assert wait(TRANSIENT, age=day, random=0) == seconds(0)
-    assert wait(TRANSIENT, age=day + MILLISECOND, random=0) is None
+    assert wait_before_retry(TRANSIENT, age=day - seconds(15)) == seconds(15)
+    assert wait_before_retry(TRANSIENT, age=day - seconds(15) + MILLISECOND) is None
+    assert wait_before_retry(TRANSIENT, age=day, random=0) == seconds(0)
+    assert wait_before_retry(TRANSIENT, age=day + MILLISECOND, random=0) is None
 
 
-def test_the_cap_ends_the_growth() -> None:
-    patient = replace(TRANSIENT, max_attempts=100)
-    assert [wait(patient, failures=each) for each in (7, 8, 9, 99)] == [
-        seconds(960),
-        seconds(1800),
-        seconds(1800),
-        seconds(1800),
-    ]
-    steady = replace(patient, factor=1)
-    assert [wait(steady, failures=each) for each in (1, 2, 99)] == [seconds(15)] * 3
+def test_waits_grow_up_to_cap() -> None:
+    policy = replace(TRANSIENT, max_attempts=100)
+    waits = [wait_before_retry(policy, failures=count) for count in (7, 8, 9, 99)]
+    assert waits == [*map(seconds, (960, 1800, 1800, 1800))]
+    constant = replace(policy, factor=1)
+    waits = [wait_before_retry(constant, failures=count) for count in (1, 2, 99)]
+    assert waits == [seconds(15)] * 3
 
 
-def test_a_passing_fault_does_not_heed_what_the_platform_asks() -> None:
-    assert wait(TRANSIENT, retry_after=HOUR) == seconds(15)
+def test_transient_failure_ignores_retry_after() -> None:
+    assert wait_before_retry(TRANSIENT, retry_after=HOUR) == seconds(15)
 
 
 @pytest.mark.parametrize(
@@ -112,87 +104,77 @@ def test_a_passing_fault_does_not_heed_what_the_platform_asks() -> None:
         (timedelta(days=999_999), 0.5, timedelta(hours=24)),
     ],
 )
-def test_a_rate_limit_is_waited_for_within_bounds(
+def test_rate_limit_waits_for_retry_after_within_bounds(
     retry_after: timedelta | None, random: float, expected: timedelta
 ) -> None:
-    assert wait(RATE_LIMITED, retry_after=retry_after, random=random) == expected
+    assert wait_before_retry(RATE_LIMITED, retry_after=retry_after, random=random) == expected
 
 
-def test_a_rate_limit_is_not_counted_and_final_after_three_days() -> None:
-    assert wait(RATE_LIMITED, failures=500, counted=5) == seconds(1800)
+def test_rate_limit_is_not_counted_and_final_after_three_days() -> None:
+    assert wait_before_retry(RATE_LIMITED, failures=500, counted=5) == seconds(1800)
     age = timedelta(hours=72)
-    assert wait(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(20)) == seconds(20)
-    assert wait(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(21)) is None
-    assert wait(RATE_LIMITED, age=age) is None
+    assert wait_before_retry(
+        RATE_LIMITED, age=age - seconds(20), retry_after=seconds(20)
+    ) == seconds(20)
+    assert wait_before_retry(RATE_LIMITED, age=age - seconds(20), retry_after=seconds(21)) is None
+    assert wait_before_retry(RATE_LIMITED, age=age) is None
 
 
 @pytest.mark.parametrize(
     "category", [ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED, ErrorCategory.PERMANENT]
 )
-def test_what_somebody_has_to_change_first_is_final_at_once(category: ErrorCategory) -> None:
+def test_permanent_failure_is_final(category: ErrorCategory) -> None:
     policy = DEFAULT_POLICIES.policy_for("x", category)
-    assert wait(policy, random=0) is None
+    assert wait_before_retry(policy, random=0) is None
     assert preview_schedule(policy, None) == RetrySchedule((), continues=False)
 
 
 @pytest.mark.parametrize(
-    "impossible", [{"factor": 0.99}, {"cap": seconds(29)}, {"min_wait": timedelta(hours=25)}]
+    "fields", [{"factor": 0.99}, {"cap": seconds(29)}, {"min_wait": timedelta(hours=25)}]
 )
-def test_an_impossible_policy_cannot_be_made(impossible: dict[str, object]) -> None:
+def test_impossible_policy_is_rejected(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="impossible retry policy"):
-        RetryPolicy(**impossible)  # type: ignore[arg-type]
+        RetryPolicy(**fields)  # type: ignore[arg-type]
 
 
-# Schedules.
-
-
-def planned(*waits: tuple[float, float], continues: bool = False) -> RetrySchedule:
+def expected_schedule(*waits: tuple[float, float], continues: bool = False) -> RetrySchedule:
     return RetrySchedule(
         tuple(PlannedWait(seconds(earliest), seconds(latest)) for earliest, latest in waits),
         continues=continues,
     )
 
 
-def test_a_schedule_has_every_wait() -> None:
-    assert preview_schedule(TRANSIENT, HOUR) == planned((0, 30), (0, 60), (0, 120), (0, 240))
+def test_schedule_has_every_wait() -> None:
+    assert preview_schedule(TRANSIENT, HOUR) == expected_schedule(
+        (0, 30), (0, 60), (0, 120), (0, 240)
+    )
 
 
-def test_a_schedule_without_a_limit_of_attempts_ends_where_waits_stay_alike() -> None:
-    assert preview_schedule(RATE_LIMITED, None) == planned(
-        (1, 30),
-        (1, 60),
-        (1, 120),
-        (1, 240),
-        (1, 480),
-        (1, 960),
-        (1, 1920),
-        (1, 3600),
-        continues=True,
+def test_schedule_without_limit_of_attempts_ends_when_waits_repeat() -> None:
+    latest = (30, 60, 120, 240, 480, 960, 1920, 3600)
+    assert preview_schedule(RATE_LIMITED, None) == expected_schedule(
+        *((1, wait) for wait in latest), continues=True
     )
     assert preview_schedule(RATE_LIMITED, seconds(600)).waits[4:6] == (
         PlannedWait(seconds(600), seconds(600)),
         PlannedWait(seconds(600), seconds(960)),
     )
-    steady = replace(RATE_LIMITED, factor=1)
-    assert preview_schedule(steady, None) == planned((1, 30), continues=True)
-    crawling = replace(RATE_LIMITED, factor=1.0001)
-    assert (
-        len(preview_schedule(crawling, None).waits),
-        preview_schedule(crawling, None).continues,
-    ) == (100, True)
+    constant = replace(RATE_LIMITED, factor=1)
+    assert preview_schedule(constant, None) == expected_schedule((1, 30), continues=True)
+    slow = preview_schedule(replace(RATE_LIMITED, factor=1.0001), None)
+    assert (len(slow.waits), slow.continues) == (100, True)
 
 
-def test_a_schedule_leaves_out_what_always_comes_too_late() -> None:
-    assert preview_schedule(RATE_LIMITED, timedelta(days=9)) == planned(*[(86400, 86400)] * 3)
-    assert preview_schedule(replace(RATE_LIMITED, max_age=HOUR), timedelta(days=9)) == planned()
+def test_schedule_omits_waits_that_end_after_max_age() -> None:
+    retry_after, day = timedelta(days=9), (86400, 86400)
+    assert preview_schedule(RATE_LIMITED, retry_after) == expected_schedule(day, day, day)
+    assert preview_schedule(replace(RATE_LIMITED, max_age=HOUR), retry_after) == expected_schedule()
 
-
-# What holds for every policy.
 
 DURATIONS = st.integers(1, 10**6).map(seconds)
 FRACTIONS = st.floats(0, 1, exclude_max=True)
-PEDANTIC = st.timedeltas(timedelta(), timedelta(days=400)).map(
-    lambda each: each // MILLISECOND * MILLISECOND
+MILLISECONDS = st.timedeltas(timedelta(), timedelta(days=400)).map(
+    lambda duration: duration // MILLISECOND * MILLISECOND
 )
 
 
@@ -214,9 +196,14 @@ def policies(draw: st.DrawFn) -> RetryPolicy:
 
 
 @given(
-    policies(), st.integers(1, 200), st.integers(0, 200), PEDANTIC, st.none() | PEDANTIC, FRACTIONS
+    policies(),
+    st.integers(1, 200),
+    st.integers(0, 200),
+    MILLISECONDS,
+    st.none() | MILLISECONDS,
+    FRACTIONS,
 )
-def test_a_retry_is_within_every_bound(
+def test_wait_is_within_all_bounds(
     policy: RetryPolicy,
     failures: int,
     counted: int,
@@ -224,7 +211,7 @@ def test_a_retry_is_within_every_bound(
     retry_after: timedelta | None,
     random: float,
 ) -> None:
-    found = wait(
+    wait = wait_before_retry(
         policy,
         failures=failures,
         counted=counted,
@@ -232,52 +219,52 @@ def test_a_retry_is_within_every_bound(
         retry_after=retry_after,
         random=random,
     )
-    if found is None:
-        soonest = wait(
+    if wait is None:
+        unbounded_wait = wait_before_retry(
             replace(policy, max_age=timedelta(days=10**6), counts_attempts=False),
             failures=failures,
             age=age,
             retry_after=retry_after,
             random=random,
         )
-        assert soonest is not None
-        assert policy.is_exhausted(counted) or age + soonest > policy.max_age
+        assert unbounded_wait is not None
+        assert policy.is_exhausted(counted) or age + unbounded_wait > policy.max_age
         return
     assert not (policy.counts_attempts and counted >= policy.max_attempts)
-    assert age + found <= policy.max_age
-    assert found % MILLISECOND == timedelta()
-    longest = min(policy.cap, policy.max_backoff(failures))
+    assert age + wait <= policy.max_age
+    assert wait % MILLISECOND == timedelta()
+    max_backoff = min(policy.cap, policy.max_backoff(failures))
     if not policy.heeds_retry_after:
-        assert timedelta() <= found <= longest
+        assert timedelta() <= wait <= max_backoff
         return
-    assert policy.min_wait <= found <= policy.max_wait
-    assert found <= max(longest, retry_after or timedelta(), policy.min_wait)
-    assert found >= min(retry_after or timedelta(), policy.max_wait)
+    assert policy.min_wait <= wait <= policy.max_wait
+    assert wait <= max(max_backoff, retry_after or timedelta(), policy.min_wait)
+    assert wait >= min(retry_after or timedelta(), policy.max_wait)
 
 
 @given(policies(), st.integers(1, 200))
-def test_backoffs_grow_from_the_base_to_the_cap(policy: RetryPolicy, failures: int) -> None:
-    backoff, longer = policy.max_backoff(failures), policy.max_backoff(failures + 1)
-    assert policy.base <= backoff <= longer <= policy.cap
+def test_backoffs_grow_from_base_to_cap(policy: RetryPolicy, failures: int) -> None:
+    backoff, next_backoff = policy.max_backoff(failures), policy.max_backoff(failures + 1)
+    assert policy.base <= backoff <= next_backoff <= policy.cap
     assert policy.max_backoff(1) == policy.base
-    if longer < policy.cap:
-        assert abs(longer - backoff * policy.factor) <= timedelta(microseconds=1)
+    if next_backoff < policy.cap:
+        assert abs(next_backoff - backoff * policy.factor) <= timedelta(microseconds=1)
 
 
-@given(policies(), st.integers(0, 60), FRACTIONS, st.none() | PEDANTIC)
-def test_a_schedule_tells_what_next_retry_does(
-    policy: RetryPolicy, number: int, random: float, retry_after: timedelta | None
+@given(policies(), st.integers(0, 60), FRACTIONS, st.none() | MILLISECONDS)
+def test_schedule_agrees_with_next_retry(
+    policy: RetryPolicy, index: int, random: float, retry_after: timedelta | None
 ) -> None:
-    told = preview_schedule(policy, retry_after)
-    found = wait(
+    schedule = preview_schedule(policy, retry_after)
+    wait = wait_before_retry(
         replace(policy, max_age=timedelta(days=10**6)),
-        failures=number + 1,
+        failures=index + 1,
         retry_after=retry_after,
         random=random,
     )
-    if number < len(told.waits):
-        assert found is not None
-        assert told.waits[number].earliest <= found <= told.waits[number].latest
-    elif not told.continues:
-        soonest = sum((each.earliest for each in told.waits), timedelta())
-        assert found is None or soonest + found > policy.max_age
+    if index < len(schedule.waits):
+        assert wait is not None
+        assert schedule.waits[index].earliest <= wait <= schedule.waits[index].latest
+    elif not schedule.continues:
+        shortest_total = sum((wait.earliest for wait in schedule.waits), timedelta())
+        assert wait is None or shortest_total + wait > policy.max_age

@@ -1,4 +1,4 @@
-"""Retry policies as an operator writes them: what a table changes, and the sentence that refuses one."""
+"""Retry policies of an operator: overrides of the defaults, and the path of an invalid member."""
 
 import tomllib
 from dataclasses import replace
@@ -7,30 +7,26 @@ from datetime import timedelta
 import pytest
 
 from app.domain.destinations import ErrorCategory
-from app.domain.errors import InvalidInput
 from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, RetryPolicy
 from app.domain.retry_policy_tables import parse_policies
+from tests.domain.errors import input_error
+
+C = ErrorCategory
 
 
-def policies(text: str) -> RetryPolicies:
+def load_policies(text: str) -> RetryPolicies:
     return parse_policies(tomllib.loads(text))
 
 
-def refusal(text: str) -> tuple[str | None, str]:
-    with pytest.raises(InvalidInput) as caught:
-        policies(text)
-    return caught.value.argument, caught.value.message
-
-
 @pytest.mark.parametrize("text", ["", "[categories]", "[platforms.x]", "[categories.auth]"])
-def test_what_says_nothing_leaves_the_defaults(text: str) -> None:
-    found = policies(text)
+def test_empty_tables_leave_defaults(text: str) -> None:
+    policies = load_policies(text)
     for category in ErrorCategory:
-        assert found.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
+        assert policies.policy_for("x", category) == DEFAULT_POLICIES.policy_for("x", category)
 
 
-def test_tables_change_the_defaults_key_by_key() -> None:
-    found = policies(
+def test_tables_override_defaults_key_by_key() -> None:
+    policies = load_policies(
         """
         [categories.transient]
         base_seconds = 10
@@ -56,34 +52,36 @@ def test_tables_change_the_defaults_key_by_key() -> None:
     transient = RetryPolicy(
         base=timedelta(seconds=10), factor=3, cap=timedelta(seconds=600), max_attempts=8
     )
-    on_instagram = replace(
-        transient,
-        cap=timedelta(hours=2),
-        max_age=timedelta(days=2),
-        heeds_retry_after=True,
-        min_wait=timedelta(seconds=2),
-        max_wait=timedelta(seconds=4),
-    )
-    limited = DEFAULT_POLICIES.policy_for("x", ErrorCategory.RATE_LIMITED)
-    assert found.policy_for("x", ErrorCategory.TRANSIENT) == transient
-    assert found.policy_for("instagram", ErrorCategory.TRANSIENT) == on_instagram
-    assert found.policy_for("Instagram", ErrorCategory.TRANSIENT) == transient
-    assert found.policy_for("instagram", ErrorCategory.PERMANENT) == replace(
-        NO_RETRY, max_attempts=2
-    )
-    assert found.policy_for("x", ErrorCategory.PERMANENT) == NO_RETRY
-    assert found.policy_for("instagram", ErrorCategory.UNCLASSIFIED) == RetryPolicy()
-    assert found.policy_for("my.own", ErrorCategory.RATE_LIMITED) == replace(
-        limited, counts_attempts=True, factor=1.5
-    )
-    assert found.policy_for("instagram", ErrorCategory.RATE_LIMITED) == limited
+    rate_limited = DEFAULT_POLICIES.policy_for("x", C.RATE_LIMITED)
+    expected = {
+        ("x", C.TRANSIENT): transient,
+        ("instagram", C.TRANSIENT): replace(
+            transient,
+            cap=timedelta(hours=2),
+            max_age=timedelta(days=2),
+            heeds_retry_after=True,
+            min_wait=timedelta(seconds=2),
+            max_wait=timedelta(seconds=4),
+        ),
+        ("Instagram", C.TRANSIENT): transient,
+        ("instagram", C.PERMANENT): replace(NO_RETRY, max_attempts=2),
+        ("x", C.PERMANENT): NO_RETRY,
+        ("instagram", C.UNCLASSIFIED): RetryPolicy(),
+        ("my.own", C.RATE_LIMITED): replace(rate_limited, counts_attempts=True, factor=1.5),
+        ("instagram", C.RATE_LIMITED): rate_limited,
+    }
+    assert {key: policies.policy_for(*key) for key in expected} == expected
 
 
+CATEGORIES = "transient, rate_limited, auth, content_rejected, permanent, unclassified"
 KEYS = (
     "base_seconds, factor, cap_seconds, max_attempts, counts_attempts, max_age_seconds,"
     " heeds_retry_after, min_wait_seconds, max_wait_seconds"
 )
 SECONDS = "must be a whole number from 1 to 31536000"
+WHOLE_NUMBER = "must be a whole number"
+FACTOR = "must be a number from 1 to 100"
+BOOLEAN = "must be true or false"
 
 
 @pytest.mark.parametrize(
@@ -93,73 +91,42 @@ SECONDS = "must be a whole number from 1 to 31536000"
         ("categories = 5", "categories", "must be a table"),
         ("[[platforms]]", "platforms", "must be a table"),
         ("[platforms]\nx = true", "platforms.x", "must be a table"),
-        (
-            "[categories.transiant]",
-            "categories.transiant",
-            "is unknown; there is transient, rate_limited, auth, content_rejected, permanent,"
-            " unclassified",
-        ),
+        ("[categories.other]", "categories.other", f"is unknown; there is {CATEGORIES}"),
         ("[platforms.x]\nauth = []", "platforms.x.auth", "must be a table"),
         (
-            "[platforms.x.transient]\nbase = 5",
-            "platforms.x.transient.base",
+            "[platforms.x.auth]\nbase = 5",
+            "platforms.x.auth.base",
             f"is unknown; there is {KEYS}",
         ),
-        *(
-            (
-                f"[categories.transient]\nbase_seconds = {value}",
-                "categories.transient.base_seconds",
-                problem,
-            )
-            for value, problem in (
-                ("-1", SECONDS),
-                ("0", SECONDS),
-                ("31536001", SECONDS),
-                ("30.0", "must be a whole number"),
-                ("true", "must be a whole number"),
-                ('"30"', "must be a whole number"),
-                ("2026-04-15", "must be a whole number"),
-            )
-        ),
-        *(
-            (
-                f"[categories.transient]\nfactor = {value}",
-                "categories.transient.factor",
-                "must be a number from 1 to 100",
-            )
-            for value in ("0.99", "-2", "nan", "inf", "100.5", "true", '"2"', "1" + "0" * 400)
-        ),
         (
-            "[categories.auth]\nmax_attempts = 0",
-            "categories.auth.max_attempts",
-            "must be a whole number from 1 to 100",
-        ),
-        (
-            "[categories.auth]\ncounts_attempts = 1",
-            "categories.auth.counts_attempts",
-            "must be true or false",
-        ),
-        (
-            '[categories.auth]\nheeds_retry_after = "yes"',
-            "categories.auth.heeds_retry_after",
-            "must be true or false",
-        ),
-        (
-            "[categories.transient]\nbase_seconds = 60\ncap_seconds = 59",
-            "categories.transient.cap_seconds",
+            "[categories.auth]\nbase_seconds = 60\ncap_seconds = 59",
+            "categories.auth.cap_seconds",
             "is 59, which must not be less than base_seconds: 60",
         ),
         (
-            "[categories.transient]\ncap_seconds = 90\n[platforms.x.transient]\nbase_seconds = 91",
-            "platforms.x.transient.cap_seconds",
+            "[categories.auth]\ncap_seconds = 90\n[platforms.x.auth]\nbase_seconds = 91",
+            "platforms.x.auth.cap_seconds",
             "is 90, which must not be less than base_seconds: 91",
         ),
         (
-            "[categories.rate_limited]\nmin_wait_seconds = 9\nmax_wait_seconds = 8",
-            "categories.rate_limited.max_wait_seconds",
+            "[categories.auth]\nmin_wait_seconds = 9\nmax_wait_seconds = 8",
+            "categories.auth.max_wait_seconds",
             "is 8, which must not be less than min_wait_seconds: 9",
+        ),
+        *(
+            (f"[categories.auth]\n{key} = {value}", f"categories.auth.{key}", problem)
+            for key, values, problem in (
+                ("base_seconds", ("-1", "0", "31536001"), SECONDS),
+                ("base_seconds", ("30.0", "true", '"30"', "2026-04-15"), WHOLE_NUMBER),
+                ("factor", ("0.99", "-2", "nan", "inf", "100.5", "true", '"2"'), FACTOR),
+                ("factor", ("1" + "0" * 400,), FACTOR),
+                ("max_attempts", ("0",), "must be a whole number from 1 to 100"),
+                ("counts_attempts", ("1",), BOOLEAN),
+                ("heeds_retry_after", ('"yes"',), BOOLEAN),
+            )
+            for value in values
         ),
     ],
 )
-def test_what_cannot_be_taken_is_named_by_its_path(text: str, argument: str, problem: str) -> None:
-    assert refusal(text) == (argument, f"{argument} {problem}.")
+def test_error_names_path_of_invalid_member(text: str, argument: str, problem: str) -> None:
+    assert input_error(load_policies, text) == (argument, f"{argument} {problem}.")

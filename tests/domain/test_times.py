@@ -1,4 +1,4 @@
-"""Instants: reading, cutting and printing."""
+"""Parsing, truncating and formatting instants, and resolving reporting periods."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,9 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.times import format_instant, parse_instant, truncate_to_ms
+from app.domain.times import (
+    Period,
+    TimeRange,
+    format_instant,
+    parse_instant,
+    time_range,
+    truncate_to_ms,
+)
+from tests.domain.errors import input_error
 
-NOT_AN_INSTANT = (
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
     " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
@@ -55,7 +63,7 @@ INSTANTS = st.datetimes(
         ("9999-01-01T23:58:59+23:59", "9998-12-31T23:59:59.000Z"),
     ],
 )
-def test_a_time_is_read_as_utc_and_cut_to_milliseconds(text: str, expected: str) -> None:
+def test_instant_is_parsed_as_utc_and_truncated_to_milliseconds(text: str, expected: str) -> None:
     instant = parse_instant(text)
     assert instant.tzinfo is UTC
     assert format_instant(instant) == expected
@@ -64,77 +72,31 @@ def test_a_time_is_read_as_utc_and_cut_to_milliseconds(text: str, expected: str)
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "now",
-        "1776263405",
-        "2026",
-        "2026-04",
-        "2026-4-15",
-        "20260415",
-        "2026-W16-3",
-        "2026-105",
-        "15.04.2026",
-        "2026-13-01",
-        "2026-02-29",
-        "2026-04-31T00:00:00Z",
-        "0000-01-01",
-        "10000-01-01",
-        "-2026-04-15",
-        "+2026-04-15",
-        "2026-04-15T",
-        "2026-04-15T14",
-        "2026-04-15T1430",
-        "2026-04-15T14:30:5",
-        "2026-04-15T24:00",
-        "2026-04-15T24:00:00Z",
-        "2026-04-15T25:00:00Z",
-        "2026-04-15T14:60:00Z",
-        "2026-04-15T14:30:60Z",
-        "2026-06-30T23:59:60Z",
-        "2026-04-15T14:30:05.Z",
-        "2026-04-15T14:30:05,5Z",
-        "2026-04-15T14:30:05.1234567890Z",
-        "2026-04-15T14:30:05 Z",
-        "2026-04-15T14:30:05+02",
-        "2026-04-15T14:30:05+2:00",
-        "2026-04-15T14:30:05+24:00",
-        "2026-04-15T14:30:05+05:60",
-        "2026-04-15T14:30:05+05:99",
-        "2026-04-15T14:30:05+0599",
-        "2026-04-15T14:30:05+00:00:30",
-        "2026-04-15T14:30:05−02:00",
-        "2026-04-15T14:30:05 Europe/Paris",
-        "2026-04-15T14:30:05Z[UTC]",
-        "2026-04-15_14:30:05",
-        "2026-04-15  14:30:05",
-        " 2026-04-15T14:30:05Z",
-        "2026-04-15T14:30:05Z ",
-        "2026-04-15T14:30:05Z\n",
-        "2026-04-15\n",
-        "2026-04-15Z",
-        "٢٠٢٦-٠٤-١٥",
-        "２０２６-04-15T14:30:05Z",
-        "2026-04-15T14:30:0٥Z",
-        "2026-04-15T14:30:05.٥Z",
-        "2026-04-15T14:30:05\0",
-        "\ud800",
-        "0001-01-01",
-        "0001-01-01T00:00:00+00:01",
-        "1899-12-31T23:59:59.999999Z",
-        "1900-01-01T00:00:00+00:01",
-        "9999-01-01",
-        "9998-12-31T23:59:59-00:01",
-        "9999-12-31T23:59:59-00:01",
+        *("", "now", "1776263405", "2026", "2026-04", "2026-4-15", "20260415", "2026-W16-3"),
+        *("2026-105", "15.04.2026", "2026-13-01", "2026-02-29", "2026-04-31T00:00:00Z"),
+        *("0000-01-01", "10000-01-01", "-2026-04-15", "+2026-04-15", "2026-04-15T"),
+        *("2026-04-15T14", "2026-04-15T1430", "2026-04-15T14:30:5", "2026-04-15T24:00"),
+        *("2026-04-15T24:00:00Z", "2026-04-15T25:00:00Z", "2026-04-15T14:60:00Z"),
+        *("2026-04-15T14:30:60Z", "2026-06-30T23:59:60Z", "2026-04-15T14:30:05.Z"),
+        *("2026-04-15T14:30:05,5Z", "2026-04-15T14:30:05.1234567890Z", "2026-04-15T14:30:05 Z"),
+        *("2026-04-15T14:30:05+02", "2026-04-15T14:30:05+2:00", "2026-04-15T14:30:05+24:00"),
+        *("2026-04-15T14:30:05+05:60", "2026-04-15T14:30:05+05:99", "2026-04-15T14:30:05+0599"),
+        *("2026-04-15T14:30:05+00:00:30", "2026-04-15T14:30:05−02:00"),
+        *("2026-04-15T14:30:05 Europe/Paris", "2026-04-15T14:30:05Z[UTC]", "2026-04-15_14:30:05"),
+        *("2026-04-15  14:30:05", " 2026-04-15T14:30:05Z", "2026-04-15T14:30:05Z "),
+        *("2026-04-15T14:30:05Z\n", "2026-04-15\n", "2026-04-15Z", "٢٠٢٦-٠٤-١٥"),
+        *("２０２６-04-15T14:30:05Z", "2026-04-15T14:30:0٥Z", "2026-04-15T14:30:05.٥Z"),
+        *("2026-04-15T14:30:05\0", "\ud800", "0001-01-01", "0001-01-01T00:00:00+00:01"),
+        *("1899-12-31T23:59:59.999999Z", "1900-01-01T00:00:00+00:01", "9999-01-01"),
+        *("9998-12-31T23:59:59-00:01", "9999-12-31T23:59:59-00:01"),
     ],
 )
-def test_what_is_no_time_or_outside_the_years_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        parse_instant(text, "createdAfter")
-    assert (refused.value.message, refused.value.argument) == (NOT_AN_INSTANT, "createdAfter")
+def test_other_text_or_year_is_rejected(text: str) -> None:
+    assert input_error(parse_instant, text, "createdAfter") == ("createdAfter", TIME_MESSAGE)
 
 
 @given(st.text() | st.from_regex(r"[0-9T:. Zz+-]{10,30}", fullmatch=True))
-def test_no_text_breaks_the_reading_of_a_time(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         instant = parse_instant(text)
     except InvalidInput:
@@ -143,39 +105,96 @@ def test_no_text_breaks_the_reading_of_a_time(text: str) -> None:
 
 
 @given(INSTANTS)
-def test_what_is_printed_is_read_back(instant: datetime) -> None:
-    assert parse_instant(format_instant(instant)) == truncate_to_ms(instant)
+def test_formatted_instant_is_truncated_and_parsed_back(instant: datetime) -> None:
+    text = format_instant(instant)
+    assert parse_instant(text) == truncate_to_ms(instant)
+    assert text == format_instant(truncate_to_ms(instant))
+    assert len(text) == len("2026-04-15T14:30:05.000Z")
 
 
 @given(INSTANTS)
-def test_what_is_read_is_printed_as_it_was(instant: datetime) -> None:
-    printed = format_instant(instant)
-    assert format_instant(parse_instant(printed)) == printed
-    assert len(printed) == len("2026-04-15T14:30:05.000Z")
+def test_any_offset_is_converted_to_utc(instant: datetime) -> None:
+    text = instant.isoformat(timespec="microseconds")
+    assert parse_instant(text) == truncate_to_ms(instant)
+    assert parse_instant(text.replace("T", " ")) == truncate_to_ms(instant)
 
 
 @given(INSTANTS)
-def test_every_spelling_of_an_offset_names_the_same_instant(instant: datetime) -> None:
-    spelled = instant.isoformat(timespec="microseconds")
-    assert parse_instant(spelled) == truncate_to_ms(instant)
-    assert parse_instant(spelled.replace("T", " ")) == truncate_to_ms(instant)
-
-
-@given(INSTANTS)
-def test_cutting_takes_less_than_a_millisecond_and_never_adds(instant: datetime) -> None:
-    cut = truncate_to_ms(instant)
-    assert timedelta(0) <= instant - cut < timedelta(milliseconds=1)
-    assert cut.microsecond % 1000 == 0
-    assert cut.tzinfo is UTC
-    assert truncate_to_ms(cut) == cut
-
-
-@given(INSTANTS)
-def test_printing_cuts_and_never_rounds(instant: datetime) -> None:
-    assert format_instant(instant) == format_instant(truncate_to_ms(instant))
+def test_truncation_never_rounds_up(instant: datetime) -> None:
+    truncated = truncate_to_ms(instant)
+    assert timedelta(0) <= instant - truncated < timedelta(milliseconds=1)
+    assert truncated.microsecond % 1000 == 0
+    assert truncated.tzinfo is UTC
+    assert truncate_to_ms(truncated) == truncated
 
 
 @given(INSTANTS, INSTANTS)
-def test_printed_times_sort_like_the_instants(one: datetime, other: datetime) -> None:
-    before = truncate_to_ms(one) < truncate_to_ms(other)
-    assert before == (format_instant(one) < format_instant(other))
+def test_formatted_instants_sort_chronologically(one: datetime, other: datetime) -> None:
+    is_before = truncate_to_ms(one) < truncate_to_ms(other)
+    assert is_before == (format_instant(one) < format_instant(other))
+
+
+NOW = datetime(2026, 4, 15, 14, 30, 5, 123_000, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 4, 15, tzinfo=UTC)
+MS = timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("period", "now", "start"),
+    [
+        (Period.TODAY, NOW, MIDNIGHT),
+        (Period.TODAY, MIDNIGHT, MIDNIGHT),
+        (
+            Period.TODAY,
+            datetime(2026, 4, 15, 1, tzinfo=timezone(timedelta(hours=2))),
+            datetime(2026, 4, 14, tzinfo=UTC),
+        ),
+        (Period.WEEK, NOW, NOW - timedelta(days=7)),
+        (Period.MONTH, NOW, NOW - timedelta(days=30)),
+        (Period.ALL, NOW, None),
+    ],
+)
+def test_period_ends_now(period: Period, now: datetime, start: datetime | None) -> None:
+    assert time_range(period, start=None, end=None, now=now) == TimeRange(start, now)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected_end"),
+    [
+        (NOW - MS, None, NOW),
+        (NOW, None, NOW),
+        (NOW - MS, NOW - MS, NOW - MS),
+        (NOW - timedelta(days=900), NOW - timedelta(days=800), NOW - timedelta(days=800)),
+        (NOW + MS, NOW + timedelta(days=1), NOW + timedelta(days=1)),
+    ],
+)
+def test_custom_period_ends_now_by_default(
+    start: datetime, end: datetime | None, expected_end: datetime
+) -> None:
+    custom = time_range(Period.CUSTOM, start=start, end=end, now=NOW)
+    assert custom == TimeRange(start, expected_end)
+
+
+NO_START = ("from", "period custom needs a start: pass from.")
+FUTURE_START = ("from", "from must not be in the future unless to is passed.")
+NOT_CUSTOM = ("period", "from and to are only allowed with period custom.")
+
+
+@pytest.mark.parametrize(
+    ("period", "start", "end", "error"),
+    [
+        (Period.CUSTOM, None, None, NO_START),
+        (Period.CUSTOM, None, NOW, NO_START),
+        (Period.CUSTOM, NOW, NOW - MS, ("to", "to must not be earlier than from.")),
+        (Period.CUSTOM, NOW + MS, None, FUTURE_START),
+        *(
+            (period, start, end, NOT_CUSTOM)
+            for period in (Period.TODAY, Period.WEEK, Period.MONTH, Period.ALL)
+            for start, end in ((NOW, None), (None, NOW), (NOW, NOW))
+        ),
+    ],
+)
+def test_invalid_range_is_rejected(
+    period: Period, start: datetime | None, end: datetime | None, error: tuple[str, str]
+) -> None:
+    assert input_error(time_range, period, start=start, end=end, now=NOW) == error

@@ -1,204 +1,172 @@
-"""What somebody found who looked at an unknown outcome, a worker or a person: every state and finding."""
+"""Verifications and reconciliation of unknown outcomes, for every state and finding."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from app.domain.attempts import Publication
-from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from app.domain.errors import LeaseLost
+from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.leases import Lease
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
-from app.domain.settlement import Receipt, RetryDecider, Transition
+from app.domain.settlement import History, Receipt, RetryDecider, Transition
 from app.domain.verification import VerificationFinding, reconcile, report_verified
 from tests.domain.attempt_histories import (
     DURING_LEASE,
+    LEASE_LOST,
     NOT_PUBLISHED,
     PUBLICATION,
-    RETRY_CONTEXT,
+    RETRY_DECIDER,
+    ended_as_superseded,
     failed_state,
     make_history,
     make_lease,
     published_state,
+    published_transition,
     report_context,
     result_or_error,
     retrying_state,
 )
-from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED, UNKNOWN
-from tests.domain.test_attempt_starts import LEASE_LOST, STARTED
-from tests.domain.test_reports import overtaken, settled
+from tests.domain.destination_states import ALL_STATES, STARTED, UNKNOWN
 from tests.factories import being_verified
 
-every_state = pytest.mark.parametrize("name", ALL_STATES)
+F = VerificationFinding
 VERIFIED = being_verified()
+ABSENT = (F.NOT_PUBLISHED, F.STILL_UNKNOWN)
+all_states = pytest.mark.parametrize("name", ALL_STATES)
 
 
-def told(
+def verify(
     state: DestinationState,
-    of: Lease,
     finding: VerificationFinding,
     *,
-    rules: RetryDecider = RETRY_CONTEXT,
+    lease: Lease | None = None,
+    history: History | None = None,
+    retry_decider: RetryDecider = RETRY_DECIDER,
+    now: datetime = DURING_LEASE,
 ) -> Transition | tuple[str, str]:
-    where = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
+    """Report a finding, by default with the state's own verification lease and history."""
     return result_or_error(
         lambda: report_verified(
-            state, make_history(state), report_context(of), finding, where, rules
+            state,
+            history or make_history(state),
+            report_context(lease or make_lease(state.fence, state.verification_token), now),
+            finding,
+            PUBLICATION if finding is F.PUBLISHED else None,
+            retry_decider,
         )
     )
 
 
-def looking(state: DestinationState) -> Lease:
-    return make_lease(state.fence, state.verification_token)
-
-
-def test_who_looks_and_finds_it_settles_it() -> None:
-    assert told(VERIFIED, looking(VERIFIED), VerificationFinding.PUBLISHED) == settled(
-        VERIFIED, VERIFIED.fence, [], before=VERIFIED
-    )
-
-
-def test_who_looks_and_does_not_find_it_lets_it_be_tried_again_at_once() -> None:
-    assert told(VERIFIED, looking(VERIFIED), VerificationFinding.NOT_PUBLISHED) == Transition(
+def test_finding_decides_about_unknown_outcome() -> None:
+    assert verify(VERIFIED, F.PUBLISHED) == published_transition(VERIFIED, VERIFIED.fence, [])
+    assert verify(VERIFIED, F.NOT_PUBLISHED) == Transition(
         state=retrying_state(VERIFIED, NOT_PUBLISHED, DURING_LEASE)
     )
-
-
-def test_who_looks_and_cannot_tell_lets_others_look_in_five_minutes() -> None:
-    assert told(VERIFIED, looking(VERIFIED), VerificationFinding.STILL_UNKNOWN) == Transition(
+    assert verify(VERIFIED, F.STILL_UNKNOWN) == Transition(
         state=replace(
             VERIFIED, verification_token=None, verifiable_at=DURING_LEASE + timedelta(minutes=5)
         )
     )
 
 
-SPENT = {
-    "after five attempts": (replace(VERIFIED, attempts=5, round_attempts=5), True),
-    "after four": (replace(VERIFIED, attempts=5, round_attempts=4), False),
+DAY_AGO = DURING_LEASE - timedelta(hours=24)
+LIMITS = {
+    "after 5 counted attempts": (replace(VERIFIED, attempts=5, round_attempts=5), True),
+    "after 4 counted attempts": (replace(VERIFIED, attempts=5, round_attempts=4), False),
     "after a day": (
-        replace(VERIFIED, round_started_at=DURING_LEASE - timedelta(hours=24, milliseconds=1)),
+        replace(VERIFIED, round_started_at=DAY_AGO - timedelta(milliseconds=1)),
         True,
     ),
-    "within a day": (replace(VERIFIED, round_started_at=DURING_LEASE - timedelta(hours=24)), False),
+    "within a day": (replace(VERIFIED, round_started_at=DAY_AGO), False),
 }
 
 
-@pytest.mark.parametrize(("state", "is_final"), SPENT.values(), ids=SPENT)
-def test_what_was_not_found_is_not_tried_beyond_the_limits(
+@pytest.mark.parametrize(("state", "is_final"), LIMITS.values(), ids=LIMITS)
+def test_unpublished_post_is_not_retried_beyond_limits(
     state: DestinationState, is_final: bool
 ) -> None:
-    after = (
-        failed_state(state, NOT_PUBLISHED, DURING_LEASE)
-        if is_final
-        else retrying_state(state, NOT_PUBLISHED, DURING_LEASE)
+    after = failed_state if is_final else retrying_state
+    assert verify(state, F.NOT_PUBLISHED) == Transition(
+        state=after(state, NOT_PUBLISHED, DURING_LEASE)
     )
-    assert told(state, looking(state), VerificationFinding.NOT_PUBLISHED) == Transition(state=after)
 
 
-def test_the_limits_are_those_of_unclassified_failures_on_the_platform() -> None:
-    once = {"x": {ErrorCategory.UNCLASSIFIED: RetryPolicy(max_attempts=1)}}
-    rules = RetryDecider(RetryPolicies(DEFAULT_POLICIES.by_category, once), lambda: 0.5)
-    assert told(
-        VERIFIED, looking(VERIFIED), VerificationFinding.NOT_PUBLISHED, rules=rules
-    ) == Transition(state=failed_state(VERIFIED, NOT_PUBLISHED, DURING_LEASE))
+def test_limits_are_those_of_unclassified_failures_on_the_platform() -> None:
+    exceptions = {"x": {ErrorCategory.UNCLASSIFIED: RetryPolicy(max_attempts=1)}}
+    decider = RetryDecider(RetryPolicies(DEFAULT_POLICIES.by_category, exceptions), lambda: 0.5)
+    assert verify(VERIFIED, F.NOT_PUBLISHED, retry_decider=decider) == Transition(
+        state=failed_state(VERIFIED, NOT_PUBLISHED, DURING_LEASE)
+    )
 
 
-@every_state
+@all_states
 @pytest.mark.parametrize("fence", [0, 1, 77])
-def test_who_looks_no_more_finds_only_what_is_published(name: str, fence: int) -> None:
-    """Which is kept, but for the claim of which it is known."""
+def test_lost_verification_lease_reports_only_publications(name: str, fence: int) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
-    stale = make_lease(fence, UUID(int=0x71))
-    for finding in (VerificationFinding.NOT_PUBLISHED, VerificationFinding.STILL_UNKNOWN):
-        assert told(state, stale, finding) == LEASE_LOST
+    lost = make_lease(fence, UUID(int=0x71))
+    for finding in ABSENT:
+        assert verify(state, finding, lease=lost) == LEASE_LOST
 
-    found = told(state, stale, VerificationFinding.PUBLISHED)
+    result = verify(state, F.PUBLISHED, lease=lost)
 
     if name == "draft":
-        assert found == LEASE_LOST
+        assert result == LEASE_LOST
     elif history.has_publication(fence):
-        assert found == Transition(state=state, receipt=Receipt.REPEATED)
+        assert result == Transition(state=state, receipt=Receipt.REPEATED)
     else:
-        log = overtaken(history)
-        assert found == settled(state, fence, log, before=state)
-        assert len(log) == (name in STARTED)
+        ended = ended_as_superseded(history)
+        assert result == published_transition(state, fence, ended)
+        assert len(ended) == (name in STARTED)
 
 
-def test_a_finding_that_is_reported_again_changes_nothing() -> None:
-    once = told(VERIFIED, looking(VERIFIED), VerificationFinding.PUBLISHED)
-    assert isinstance(once, Transition)
-    assert once.evidence is not None
-    history = replace(make_history(VERIFIED), evidence=[once.evidence])
-    again = report_verified(
-        once.state,
-        history,
-        report_context(looking(VERIFIED)),
-        VerificationFinding.PUBLISHED,
-        PUBLICATION,
-        RETRY_CONTEXT,
+def test_repeated_finding_changes_nothing() -> None:
+    lease = make_lease(VERIFIED.fence, VERIFIED.verification_token)
+    first = verify(VERIFIED, F.PUBLISHED)
+    assert isinstance(first, Transition)
+    assert first.evidence is not None
+    history = replace(make_history(VERIFIED), evidence=[first.evidence])
+    assert verify(first.state, F.PUBLISHED, lease=lease, history=history) == Transition(
+        state=first.state, receipt=Receipt.REPEATED
     )
-    assert again == Transition(state=once.state, receipt=Receipt.REPEATED)
-
-    for finding in (
-        VerificationFinding.NOT_PUBLISHED,
-        VerificationFinding.STILL_UNKNOWN,
-    ):  # no log has these
-        after = told(VERIFIED, looking(VERIFIED), finding)
-        assert isinstance(after, Transition)
-        assert told(after.state, looking(VERIFIED), finding) == LEASE_LOST
+    for finding in ABSENT:  # not logged, so the lease is lost
+        first = verify(VERIFIED, finding)
+        assert isinstance(first, Transition)
+        assert verify(first.state, finding, lease=lease) == LEASE_LOST
 
 
-def test_a_look_that_took_too_long_says_nothing_but_where_the_post_is() -> None:
-    assert VERIFIED.verifiable_at is not None
-    late = report_context(looking(VERIFIED), VERIFIED.verifiable_at)
-    history = make_history(VERIFIED)
-    for finding in (VerificationFinding.STILL_UNKNOWN, VerificationFinding.NOT_PUBLISHED):
-        with pytest.raises(LeaseLost):
-            report_verified(VERIFIED, history, late, finding, None, RETRY_CONTEXT)
-    recorded = report_verified(
-        VERIFIED, history, late, VerificationFinding.PUBLISHED, PUBLICATION, RETRY_CONTEXT
-    )
-    assert recorded.state == published_state(VERIFIED, PUBLICATION, late.now)
+def test_expired_verification_reports_only_publications() -> None:
+    expiry = VERIFIED.verifiable_at
+    assert expiry is not None
+    for finding in ABSENT:
+        assert verify(VERIFIED, finding, now=expiry) == LEASE_LOST
+    result = verify(VERIFIED, F.PUBLISHED, now=expiry)
+    assert isinstance(result, Transition)
+    assert result.state == published_state(VERIFIED, PUBLICATION, expiry)
 
 
 @pytest.mark.parametrize("finding", VerificationFinding)
-def test_a_place_goes_with_what_is_published_and_with_nothing_else(
-    finding: VerificationFinding,
-) -> None:
-    where: Publication | None = None if finding is VerificationFinding.PUBLISHED else PUBLICATION
-    with pytest.raises(ValueError, match="a place goes with what is published"):
+def test_publication_is_required_only_for_published(finding: VerificationFinding) -> None:
+    with pytest.raises(ValueError, match="a publication is required for, and only for, PUBLISHED"):
         report_verified(
             VERIFIED,
             make_history(VERIFIED),
-            report_context(looking(VERIFIED)),
+            report_context(make_lease(VERIFIED.fence, VERIFIED.verification_token)),
             finding,
-            where,
-            RETRY_CONTEXT,
+            None if finding is F.PUBLISHED else PUBLICATION,
+            RETRY_DECIDER,
         )
 
 
-@every_state
-def test_a_person_settles_only_what_is_unknown(name: str) -> None:
+@all_states
+def test_person_reconciles_only_unknown_outcomes(name: str) -> None:
     state = ALL_STATES[name]
-    published = result_or_error(lambda: reconcile(state, PUBLICATION, DURING_LEASE))
-    missing = result_or_error(lambda: reconcile(state, None, DURING_LEASE))
+    as_published = result_or_error(lambda: reconcile(state, PUBLICATION, DURING_LEASE))
+    as_failed = result_or_error(lambda: reconcile(state, None, DURING_LEASE))
 
     if name in UNKNOWN:
-        assert published == settled(state, state.fence, [], before=state)
-        assert missing == Transition(state=failed_state(state, NOT_PUBLISHED, DURING_LEASE))
+        assert as_published == published_transition(state, state.fence, [])
+        assert as_failed == Transition(state=failed_state(state, NOT_PUBLISHED, DURING_LEASE))
     else:
-        assert (published, missing) == (
-            (
-                "conflict",
-                "Only an unknown outcome can be reconciled;"
-                f" this destination is {state.status.value}.",
-            ),
-        ) * 2
-
-
-def test_unknown_are_exactly_the_states_in_that_group() -> None:
-    unknown = [name for name, state in ALL_STATES.items() if state.outcome is Outcome.UNKNOWN]
-    assert unknown == list(UNKNOWN)
-    assert [name for name in SUBMITTED if ALL_STATES[name].published_at] == list(PUBLISHED)
+        message = f"Only an unknown outcome can be reconciled; this destination is {state.status}."
+        assert as_published == as_failed == ("conflict", message)

@@ -13,7 +13,7 @@ from app.domain.times import format_instant
 from tests.clients import Tenant
 from tests.db.repositories.event_rows import append_test_events
 from tests.domain.destination_states import LATER, make_account, make_post
-from tests.domain.test_post_commands import COMMANDS, change
+from tests.domain.post_commands import POST_COMMANDS, run_change
 from tests.factories import NOW, add_account, add_post, queued
 from tests.rest.envelope import ordered_json, success_data
 from tests.rest.write_requests import send_json, uncached_data
@@ -30,11 +30,11 @@ def all_event_kinds() -> Iterable[Event]:
     """Events of a post on two accounts, and of one account, as the domain creates them."""
     post = make_post([queued(LATER), queued(LATER)], id=POST)
     yield from post_events(None, post)
-    yield from post_events(post, change(post, [1], content="Wörter 🎉"))
+    yield from post_events(post, run_change(post, [1], content="Wörter 🎉"))
     duplicate = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
     evidence = Evidence(fence=2, counted=False, publication=duplicate, reported_at=NOW)
     yield duplicate_event(POST, post.destinations[0], evidence)
-    yield from post_events(post, COMMANDS["delete"](post))
+    yield from post_events(post, POST_COMMANDS["delete"](post))
     yield from account_events(None, make_account(2))
     yield from account_events(
         make_account(2), make_account(2, token_refreshed_at=NOW, is_active=False)

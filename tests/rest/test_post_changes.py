@@ -43,17 +43,17 @@ NOT_FOUND = non_retryable_error(
     "not_found", None, "The post was not found: this workspace has none with that id."
 )
 BEING_PUBLISHED = non_retryable_error(
-    "conflict", None, "The post is being published just now. Try again when that has ended."
+    "conflict", None, "The post is being published. Try again when that has ended."
 )
 OUTCOME_UNKNOWN = non_retryable_error(
     "conflict",
     None,
-    "Nobody knows whether the post was published. Look on the platform and record what you found.",
+    "It is unknown whether the post was published. Check the platform and record the result.",
 )
 STALE_VERSION = field_error(
     "stale_version",
     "expected_version",
-    "The post is at version 1, not 2: somebody else changed it.",
+    "The post is at version 1, not 2: it was changed in the meantime.",
 )
 
 
@@ -300,7 +300,7 @@ async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_
             non_retryable_error(
                 "conflict",
                 None,
-                "The post was published on a platform and cannot be changed any more.",
+                "The post was published on a platform and can no longer be changed.",
             ),
         ),
         (claimed(), BEING_PUBLISHED),

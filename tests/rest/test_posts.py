@@ -184,7 +184,7 @@ async def test_results_keep_order_of_accounts(acme: Tenant) -> None:
         (
             unknown(),
             "failed",
-            "The publisher went away before it reported what the platform answered.",
+            "The lease ended before the publisher reported the platform's response.",
         ),
     ],
     ids=lambda value: value.status if isinstance(value, DestinationState) else "",

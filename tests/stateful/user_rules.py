@@ -14,7 +14,7 @@ from app.domain.post_commands import Schedule
 from app.services import posts as service
 from app.services.retries import retry_one_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
-from tests.domain.test_post_commands import wanted
+from tests.domain.post_commands import new_post_request
 from tests.factories import no_quota
 from tests.stateful.machine import ACCOUNTS, Life, which
 
@@ -51,7 +51,7 @@ class People(Life):
     ) -> None:
         when = self.soon(after)
         before, errand = self.views(), self.errand("createPost")
-        new = wanted(content=content, account_ids=on, is_draft=draft, scheduled_for=when)
+        new = new_post_request(content=content, account_ids=on, is_draft=draft, scheduled_for=when)
         code, made = self.outcome(
             service.create_post(
                 self._database, errand, new, given(key), check_quota=no_quota, new_id=uuid4

@@ -9,7 +9,7 @@ from app.db.core.database import Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post
-from app.domain.periods import TimeRange
+from app.domain.times import TimeRange
 
 
 async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:

@@ -1,4 +1,4 @@
-"""What JSON values may come in to be kept as they are given, and which are the same. Reads no text."""
+"""Validation and comparison of JSON values that are stored unchanged."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
 def check_json(value: object, argument: str) -> None:
-    """InvalidInput, naming the path, unless the value can be stored and printed again as it is.
+    """InvalidInput, naming the path, unless the value can be stored and returned unchanged.
 
-    A number must fit into 64 bits or be a finite fraction; a text must be one that every engine stores.
-    In the path, a key that is long or cannot be printed is … instead.
+    An integer must fit into 64 bits, a float must be finite, and a string must pass `check_text`. In the
+    path, … replaces a key that is long or not printable.
     """
     _check_value(value, argument, MAX_JSON_DEPTH)
 
 
 def json_equal(one: object, other: object) -> bool:
-    """Whether two values are equal as JSON; Python takes true for 1, and false for 0.
+    """Return whether two values are equal as JSON, where true is not 1, unlike in Python.
 
-    1 and 1.0 are the same: an engine may turn the one into the other.
+    1 and 1.0 are equal, because a database may convert one into the other.
     """
     match one, other:
         case (bool(), _) | (_, bool()):
@@ -62,12 +62,12 @@ def _check_value(value: object, path: str, remaining_depth: int) -> None:
                 f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.", argument=path
             )
         case Mapping():
-            for key, each in value.items():
+            for key, member in value.items():
                 _check_key(key, path)
-                _check_value(each, f"{path}.{_display_key(key)}", remaining_depth - 1)
+                _check_value(member, f"{path}.{_display_key(key)}", remaining_depth - 1)
         case Sequence():
-            for index, each in enumerate(value):
-                _check_value(each, f"{path}[{index}]", remaining_depth - 1)
+            for index, entry in enumerate(value):
+                _check_value(entry, f"{path}[{index}]", remaining_depth - 1)
         case _:
             raise TypeError(f"{path} is not JSON")
 
@@ -80,5 +80,5 @@ def _check_key(key: str, path: str) -> None:
     try:
         check_text(key, f"A key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
     except InvalidInput as error:
-        error.argument = path  # where it is, for the key itself is not to be shown
+        error.argument = path  # the key itself may not be displayable
         raise

@@ -1,4 +1,4 @@
-"""The members of a JSON object or TOML table, each read as what it should be or refused by its path."""
+"""Typed access to the members of a JSON object or TOML table, with errors that name the path."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ MAX_COUNT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """An object at a path. A member that is missing is as one that is null.
+    """An object at a path. Missing and null members are equivalent.
 
-    Every method raises InvalidInput, with the member's path, for what is neither null nor of its kind.
+    Every method raises InvalidInput, with the member's path, for a value that is not null or valid.
     """
 
     members: Mapping[str, object]
@@ -33,18 +33,18 @@ class ObjectReader:
         return self.members.get(name) is not None
 
     def string(self, name: str) -> str | None:
-        """A text as it is given, an empty one too."""
+        """Return a string unchanged, including an empty one."""
         return self._get_typed(str, name, "a string")
 
     def strings(self, name: str) -> list[str] | None:
         entries = self._get_typed(list, name, "a list")
-        for index, each in enumerate(entries or ()):
-            if not isinstance(each, str):
+        for index, entry in enumerate(entries or ()):
+            if not isinstance(entry, str):
                 raise self.error(f"{name}[{index}]", "must be a string")
         return entries
 
     def text(self, name: str, *, max_length: int) -> str | None:
-        """None for an empty one, which says nothing either."""
+        """Return a string; None for an empty one."""
         value = self._get_typed(str, name, "a string")
         return check_text(value, self._member_path(name), max_length=max_length) if value else None
 
@@ -55,14 +55,14 @@ class ObjectReader:
         return value
 
     def enum(self, name: str, choices: Mapping[str, E]) -> E | None:
-        """What one of the known words means."""
+        """Return the choice with the member's value as its key."""
         value = self._get_typed(str, name, "a string")
         if value is not None and value not in choices:
             raise self.error(name, f"must be one of {', '.join(choices)}")
         return None if value is None else choices[value]
 
     def text_or_number(self, name: str, *, max_length: int) -> str | None:
-        """A text, also where a whole number stands for it."""
+        """Return a string, or the digits of a whole number."""
         value = self.members.get(name)
         if _is_whole_number(value):
             return check_text(str(value), self._member_path(name), max_length=max_length)
@@ -86,7 +86,7 @@ class ObjectReader:
         return parse_instant(value, self._member_path(name)) if value else None
 
     def count(self, name: str) -> int:
-        """A whole number, 0 where there is none."""
+        """Return a whole number of 0 or more; 0 if it is missing."""
         return self.whole_number(name, 0, MAX_COUNT) or 0
 
     def whole_number(self, name: str, low: int, high: int) -> int | None:
@@ -119,28 +119,26 @@ class ObjectReader:
         entries = self._get_typed(list, name, "a list")
         if entries is None:
             return None
-        listed = ObjectReader(
-            {f"{name}[{index}]": each for index, each in enumerate(entries)}, self.path
-        )
-        return [listed.account_id(each) for each in listed.members]
+        by_path = {f"{name}[{index}]": entry for index, entry in enumerate(entries)}
+        return [ObjectReader(by_path, self.path).account_id(path) for path in by_path]
 
     def uuid(self, name: str) -> UUID | None:
         value = self._get_typed(str, name, "a string")
         return parse_uuid(value, self._member_path(name)) if value else None
 
     def nested_object(self, name: str) -> "ObjectReader":
-        """An object, without members where there is none."""
+        """Return the reader of an object, empty if it is missing."""
         value = self._get_typed(dict, name, "a table") or {}
         return ObjectReader(value, f"{self._member_path(name)}.")
 
     def forbid_unknown(self, allowed: Collection[str]) -> None:
-        """Refuse a member that has none of the known names."""
+        """Raise InvalidInput for a member with another name."""
         for name in self.members:
             if name not in allowed:
                 raise self.error(name, f"is unknown; there is {', '.join(allowed)}")
 
     def objects(self, name: str, *, max_length: int) -> Iterator["ObjectReader"]:
-        """The entries of a list of objects; the list must be there."""
+        """Yield the entries of a list of objects, which must not be missing."""
         entries = self.members.get(name)
         if not isinstance(entries, list):
             raise self.error(name, "must be a list")
@@ -153,13 +151,13 @@ class ObjectReader:
             yield ObjectReader(entry, f"{path}.")
 
     def texts_or_numbers(self, name: str, *, max_length: int) -> list[str]:
-        """A list, empty where there is none, whose whole numbers become texts."""
+        """Return a list of strings, empty if it is missing; whole numbers become their digits."""
         entries = self._get_typed(list, name, "a list") or []
-        texts = [str(each) if _is_whole_number(each) else each for each in entries]
-        for index, each in enumerate(texts):
-            if not isinstance(each, str):
+        texts = [str(entry) if _is_whole_number(entry) else entry for entry in entries]
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
                 raise self.error(name, "must be a list of strings")
-            check_text(each, f"{self._member_path(name)}[{index}]", max_length=max_length)
+            check_text(text, f"{self._member_path(name)}[{index}]", max_length=max_length)
         return texts
 
     def json_list(self, name: str) -> Sequence[object]:
@@ -168,7 +166,7 @@ class ObjectReader:
         return value or []
 
     def mapping(self, name: str) -> Mapping[str, object] | None:
-        """An object as it is given, whatever is in it."""
+        """Return an object with unchecked members."""
         return self._get_typed(dict, name, "an object")
 
     def json_object(self, name: str) -> Mapping[str, object]:
@@ -177,7 +175,7 @@ class ObjectReader:
         return value or {}
 
     def error(self, name: str, problem: str) -> InvalidInput:
-        """The refusal of a member, as a sentence that begins with its path."""
+        """Return the error of a member, as a sentence that starts with its path."""
         return InvalidInput(
             f"{self._member_path(name)} {problem}.", argument=self._member_path(name)
         )
@@ -193,5 +191,5 @@ class ObjectReader:
 
 
 def _is_whole_number(value: object) -> TypeGuard[int]:
-    """To Python, true and false are too."""
+    """Return whether a value is an int but no bool, which is an int in Python."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -1,13 +1,15 @@
-"""What may stand in a post: its texts, media, reference and time zone. Not where it goes, nor when."""
+"""Validation of a post's texts, media, reference and time zone."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from zoneinfo import available_timezones
 
 from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
-from app.domain.posts import MAX_CONTENT_LENGTH, MAX_NAME_LENGTH
 from app.domain.validation.json_values import check_json
-from app.domain.validation.text import check_text
+from app.domain.validation.text import MAX_NAME_LENGTH, check_text
+
+MAX_CONTENT_LENGTH = 100_000
+"""Code points of a post's text, and of each platform's own."""
 
 MAX_MEDIA = 100
 """Entries of media_ids, and of media."""
@@ -16,6 +18,7 @@ MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
 MAX_REFERENCE_LENGTH = 200
+"""Code points of a client's reference."""
 
 
 def check_contents(
@@ -25,7 +28,7 @@ def check_contents(
     media: Sequence[object],
     platform_content: Mapping[str, object],
 ) -> None:
-    """InvalidInput, or ContentTooLong, unless there is something to post that can be stored."""
+    """InvalidInput or ContentTooLong unless the contents are not empty and can be stored."""
     _check_content(content, "content")
     if len(media_ids) > MAX_MEDIA or len(media) > MAX_MEDIA:
         raise InvalidInput(
@@ -51,18 +54,19 @@ def check_reference(reference: str | None) -> None:
 
 
 def check_timezone(timezone: str | None) -> None:
-    """InvalidTimezone unless the IANA database has it, in its exact spelling, on every machine."""
+    """InvalidTimezone unless the IANA database of every machine has the exact name."""
     if timezone is not None and timezone not in _supported_timezones():
         raise InvalidTimezone("There is no such time zone.", argument="timezone")
 
 
 @cache
 def _supported_timezones() -> set[str]:
-    return available_timezones() - {"localtime", "Factory"}  # a machine's own, and that of none
+    return available_timezones() - {"localtime", "Factory"}  # machine-dependent, and a placeholder
 
 
 def _has_platform_text(platform_content: Mapping[str, object]) -> bool:
-    texts = (own.get("content") for own in platform_content.values() if isinstance(own, Mapping))
+    overrides = (value for value in platform_content.values() if isinstance(value, Mapping))
+    texts = (override.get("content") for override in overrides)
     return any(isinstance(text, str) and text.strip() for text in texts)
 
 
@@ -76,7 +80,7 @@ def _check_content(content: str, argument: str) -> None:
 
 
 def _platform_content_path(platform: str) -> str:
-    """Where its content is; InvalidInput for what cannot be a platform's name."""
+    """Return the path of a platform's content; InvalidInput if it is not a platform name."""
     if not platform.isprintable() or not 1 <= len(platform) <= MAX_NAME_LENGTH:
         raise InvalidInput(
             f"platformContent has a key that is not the name of a platform: printable, 1 to"
@@ -93,13 +97,13 @@ def _check_platform_content(platform_content: Mapping[str, object]) -> None:
             " allowed.",
             argument="platformContent",
         )
-    for platform, own in platform_content.items():
+    for platform, override in platform_content.items():
         path = _platform_content_path(platform)
-        if not isinstance(own, Mapping):
+        if not isinstance(override, Mapping):
             raise InvalidInput(f"{path} must be an object.", argument=path)
-        content = own.get("content")
+        content = override.get("content")
         if content is not None and not isinstance(content, str):
             raise InvalidInput(f"{path}.content must be a string.", argument=f"{path}.content")
-        # Before the other texts, for one that is too long has a code of its own.
+        # Checked before the other texts, because too long a content has its own error code.
         _check_content(content or "", f"{path}.content")
     check_json(platform_content, "platformContent")

@@ -1,4 +1,4 @@
-"""What text may come in, and how it is compared when somebody searches. Knows no field by name."""
+"""Validation of text and URLs, and case folding for search."""
 
 import re
 import unicodedata
@@ -9,16 +9,21 @@ from app.domain.errors import InvalidInput
 MAX_SEARCH_LENGTH = 200
 """Code points of a search or an exact-match filter value."""
 
+MAX_NAME_LENGTH = 500
+"""Code points of a name, such as an account name or a media id."""
+
 MAX_URL_LENGTH = 2000
+"""Code points of a URL."""
+
 _URL = re.compile(r"(?i:https?)://[^\s\0-\x1f\x7f/?#]+([/?#][^\s\0-\x1f\x7f]*)?")
 _ILLEGAL_URL_CHARACTER = re.compile(r'[ "<>\\^`{|}]')
 _SCHEME_AND_AUTHORITY = re.compile(r"(?i:https?)://[^/?#]*")
 
 
 def check_text(text: str, argument: str, *, max_length: int) -> str:
-    """Pass text through that every engine stores alike; `max_length` counts code points.
+    """Return text that every database stores; `max_length` counts code points.
 
-    NUL and lone surrogates are refused: one engine would store what the other rejects.
+    InvalidInput for NUL and lone surrogates, which one database would store and the other reject.
     """
     if len(text) > max_length:
         raise InvalidInput(
@@ -33,7 +38,7 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
 
 
 def check_name(text: str, argument: str, *, max_length: int) -> str:
-    """Pass a text through by which something is known: `check_text`, and printable and not empty."""
+    """Return an identifying text: valid by `check_text`, printable and not blank; else InvalidInput."""
     check_text(text, argument, max_length=max_length)
     if not text.strip() or not text.isprintable():
         raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
@@ -41,7 +46,7 @@ def check_name(text: str, argument: str, *, max_length: int) -> str:
 
 
 def check_url(text: str, argument: str) -> str:
-    """Pass a URL through that a browser can open: http or https, with a host and without spaces."""
+    """Return a URL that browsers can open: http or https, with a host, no spaces; else InvalidInput."""
     check_text(text, argument, max_length=MAX_URL_LENGTH)
     if not _URL.fullmatch(text) or not _has_host(text):
         raise InvalidInput(
@@ -51,30 +56,30 @@ def check_url(text: str, argument: str) -> str:
 
 
 def percent_encode_url(text: str) -> str:
-    """The URL with what never stands in one percent-encoded, from its path on; the spaces around it go."""
+    """Percent-encode the illegal characters of a URL from its path on, and strip spaces around it."""
     text = text.strip(" ")
-    start = _SCHEME_AND_AUTHORITY.match(text)
-    if start is None:
+    origin = _SCHEME_AND_AUTHORITY.match(text)
+    if origin is None:
         return text
     rest = _ILLEGAL_URL_CHARACTER.sub(
-        lambda match: f"%{ord(match.group()):02X}", text[start.end() :]
+        lambda match: f"%{ord(match.group()):02X}", text[origin.end() :]
     )
-    return start.group() + rest
+    return origin.group() + rest
 
 
 def fold_for_search(*texts: str) -> str:
-    """One string in which a case-insensitive search, beyond ASCII too, is a plain substring test.
+    """Join texts into one in which a case-insensitive Unicode search is a substring test.
 
-    What parts the texts is in none of them, so that nothing is found across two.
+    The separator is removed from the texts, so that no match spans two of them.
     """
     return _TEXT_SEPARATOR.join(_fold(text).replace(_TEXT_SEPARATOR, " ") for text in texts)
 
 
 def _has_host(url: str) -> bool:
-    """Whether the host of a URL, and the port if it has one, can be read, by any browser as the same."""
+    """Return whether the host and port of a URL are unambiguous for all browsers."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # reading it is what finds a bad one
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         return False
     return bool(parts.hostname) and not _ILLEGAL_URL_CHARACTER.search(parts.netloc)
@@ -85,5 +90,5 @@ _TEXT_SEPARATOR = "\x1f"
 
 
 def _fold(text: str) -> str:
-    # Decomposed first: folding takes some combining marks for letters and then cannot order them.
+    # Decompose first: folding turns some combining marks into letters, which cannot be reordered.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())

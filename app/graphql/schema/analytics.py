@@ -8,8 +8,8 @@ from strawberry import field
 
 from app.db.repositories import analytics
 from app.domain.destinations import DestinationStatus
-from app.domain.periods import Period, time_range
 from app.domain.posts import PostStatus
+from app.domain.times import Period, time_range
 from app.graphql.schema.context import Info
 
 

@@ -16,9 +16,9 @@ from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.events import EventKind
 from app.domain.manual_retries import RetryRefusal
-from app.domain.periods import Period
 from app.domain.posts import PostStatus
 from app.domain.settlement import Receipt
+from app.domain.times import Period
 from app.domain.verification import VerificationFinding
 from app.domain.workspaces import WorkspaceKind
 

@@ -20,7 +20,7 @@ from app.domain.ids import (
     check_account_id,
     decode_node_id,
 )
-from app.domain.periods import Period
+from app.domain.times import Period
 from app.graphql.schema import connections
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
 from app.graphql.schema.changes import ChangePage, read_change_page

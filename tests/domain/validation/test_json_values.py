@@ -1,4 +1,4 @@
-"""What JSON is kept as it is given, and what is refused by its path."""
+"""JSON values that can be stored unchanged, and the path of one that cannot."""
 
 import json
 from functools import reduce
@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidInput
-from app.domain.validation.json_values import MAX_JSON_DEPTH, MAX_JSON_TEXT_LENGTH, check_json
+from app.domain.validation.json_values import (
+    MAX_JSON_DEPTH,
+    MAX_JSON_TEXT_LENGTH,
+    check_json,
+    json_equal,
+)
+from tests.domain.errors import input_error
 
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
-STORABLE = st.recursive(
+STORABLE_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
@@ -22,18 +27,24 @@ STORABLE = st.recursive(
 )
 
 
-def nested(levels: int, *, innermost: object = 1) -> object:
-    """Lists and objects by turns."""
+def nest(levels: int, *, innermost: object = 1) -> object:
+    """Return alternating lists and objects."""
 
-    def wrapped(value: object, level: int) -> object:
+    def wrap(value: object, level: int) -> object:
         return {"a": value} if level % 2 else [value]
 
-    return reduce(wrapped, range(levels), innermost)
+    return reduce(wrap, range(levels), innermost)
 
 
-@given(STORABLE)
-def test_what_every_engine_stores_passes_whatever_it_is(value: object) -> None:
+@given(STORABLE_VALUES)
+def test_storable_json_is_accepted(value: object) -> None:
     check_json(value, "media")
+
+
+INT64 = "must fit into 64 bits."
+NUL = "must not contain a NUL character."
+SURROGATE = "must not contain a lone surrogate."
+LENGTH = "is 100001 characters long; at most 100000 are allowed."
 
 
 @pytest.mark.parametrize(
@@ -47,78 +58,80 @@ def test_what_every_engine_stores_passes_whatever_it_is(value: object) -> None:
         ["\ud7ff\ue000\x01\x7f"],
         {"": {"": []}},
         (True, [None]),
-        nested(MAX_JSON_DEPTH),
-        [nested(MAX_JSON_DEPTH - 1), nested(MAX_JSON_DEPTH - 1)],
+        nest(MAX_JSON_DEPTH),
+        [nest(MAX_JSON_DEPTH - 1), nest(MAX_JSON_DEPTH - 1)],
         ["text"] * 10_000,
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_the_limits_themselves_are_allowed(value: object) -> None:
+def test_json_may_reach_its_limits(value: object) -> None:
     check_json(value, "media")
 
 
 @pytest.mark.parametrize(
-    ("value", "argument", "sentence"),
+    ("value", "path", "problem"),
     [
-        (2**63, "media", "media must fit into 64 bits."),
-        (-(2**63) - 1, "media", "media must fit into 64 bits."),
-        (10**4000, "media", "media must fit into 64 bits."),
-        ([1, {"n": 2**64}], "media[1].n", "media[1].n must fit into 64 bits."),
-        (
-            {"a": [[], [1.5, json.loads("1e999")]]},
-            "media.a[1][1]",
-            "media.a[1][1] must be a finite number.",
-        ),
-        (float("nan"), "media", "media must be a finite number."),
-        ("\0", "media", "media must not contain a NUL character."),
-        (
-            {"x": {"y": ["a", "\ud800"]}},
-            "media.x.y[1]",
-            "media.x.y[1] must not contain a lone surrogate.",
-        ),
-        (
-            "a" * 100_001,
-            "media",
-            "media is 100001 characters long; at most 100000 are allowed.",
-        ),
-        ([{"a\0": 1}], "media[0]", "A key of media[0] must not contain a NUL character."),
-        ({"\udfff": 1}, "media", "A key of media must not contain a lone surrogate."),
-        (
-            {"a": {"b" * 100_001: 1}},
-            "media.a",
-            "A key of media.a is 100001 characters long; at most 100000 are allowed.",
-        ),
-        (
-            {"é" * 40: "\0"},
-            f"media.{'é' * 40}",
-            f"media.{'é' * 40} must not contain a NUL character.",
-        ),
-        ({"b" * 41: "\0"}, "media.…", "media.… must not contain a NUL character."),
-        ({"a": {"\x1b[2J": [2**63]}}, "media.a.…[0]", "media.a.…[0] must fit into 64 bits."),
+        (2**63, "media", INT64),
+        (-(2**63) - 1, "media", INT64),
+        (10**4000, "media", INT64),
+        ([1, {"n": 2**64}], "media[1].n", INT64),
+        ({"a": {"\x1b[2J": [2**63]}}, "media.a.…[0]", INT64),
+        ({"a": [[], [1.5, json.loads("1e999")]]}, "media.a[1][1]", "must be a finite number."),
+        (float("nan"), "media", "must be a finite number."),
+        ("\0", "media", NUL),
+        ({"é" * 40: "\0"}, f"media.{'é' * 40}", NUL),
+        ({"b" * 41: "\0"}, "media.…", NUL),
+        ({"x": {"y": ["a", "\ud800"]}}, "media.x.y[1]", SURROGATE),
+        ("a" * 100_001, "media", LENGTH),
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_cannot_be_kept_is_refused_by_its_path(
-    value: object, argument: str, sentence: str
-) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        check_json(value, "media")
-    assert (refused.value.argument, refused.value.message) == (argument, sentence)
+def test_error_names_path_of_invalid_value(value: object, path: str, problem: str) -> None:
+    assert input_error(check_json, value, "media") == (path, f"{path} {problem}")
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "problem"),
+    [
+        ([{"a\0": 1}], "media[0]", NUL),
+        ({"\udfff": 1}, "media", SURROGATE),
+        ({"a": {"b" * 100_001: 1}}, "media.a", LENGTH),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_error_names_object_of_invalid_key(value: object, path: str, problem: str) -> None:
+    assert input_error(check_json, value, "media") == (path, f"A key of {path} {problem}")
 
 
 @pytest.mark.parametrize("innermost", [1, []])
 @pytest.mark.parametrize("levels", [MAX_JSON_DEPTH + 1, 900])
-def test_nesting_has_an_end(levels: int, innermost: object) -> None:
-    value = nested(levels, innermost=innermost)
-    with pytest.raises(InvalidInput) as refused:
-        check_json(value, "media")
-    outermost = [".a" if (levels - 1 - depth) % 2 else "[0]" for depth in range(MAX_JSON_DEPTH)]
-    path = f"media{''.join(outermost)}"
-    assert refused.value.argument == path
-    assert refused.value.message == f"{path} is nested deeper than 20 levels."
+def test_deep_nesting_is_rejected(levels: int, innermost: object) -> None:
+    steps = [".a" if (levels - 1 - depth) % 2 else "[0]" for depth in range(MAX_JSON_DEPTH)]
+    path = f"media{''.join(steps)}"
+    assert input_error(check_json, nest(levels, innermost=innermost), "media") == (
+        path,
+        f"{path} is nested deeper than 20 levels.",
+    )
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, 1j])
-def test_what_is_no_json_at_all_is_a_mistake_of_ours(value: object) -> None:
+def test_other_python_value_is_a_programming_error(value: object) -> None:
     with pytest.raises(TypeError, match=r"media\[0\] is not JSON"):
         check_json([value], "media")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_equal"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        (0, False, False),
+        ({"a": [1, {"b": 0}]}, {"a": (1, {"b": 0})}, True),
+        ({"a": [1, {"b": 0}]}, {"a": [1, {"b": False}]}, False),
+        ({"a": None}, {}, False),
+        ([1], [1, 2], False),
+        ("ab", ["a", "b"], False),
+    ],
+)
+def test_json_equality(one: object, other: object, is_equal: bool) -> None:
+    assert json_equal(one, other) == json_equal(other, one) == is_equal

@@ -1,4 +1,4 @@
-"""What is taken out of platforms' answers, and what stays: in headers, JSON, URLs and prose."""
+"""Redaction of secrets in headers, JSON, URLs and prose, and what it leaves unchanged."""
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,12 @@ from app.domain.validation.text import check_text
 from tests.factories import NOW
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.TJVA95OrM7E2cBab30RMHrHDcEfxjoYZgeFONFh7HgQ"
-OURS = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
+OWN_KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
 LETTERS = "pe_live_abcdefabcdefabcdefabcdefabcdefab"
 FACEBOOK = "EAAGm0PX4ZCpsBAKZCZBfPZBqrZCnZAbcdEFGhijklMNOpqrSTUvwxYZ0123456789"
 TELEGRAM = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"
 GOOGLE = "AIzaSyA1234567890abcdefghijklmnopqrstuv"
-FORMS = [
+SECRET_FORMATS = [
     "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOHcbrzqgy",
     "xoxp-123-456-789-abcdef",
     "xapp-1-A111-222-abc",
@@ -62,9 +62,9 @@ SECRETS = {
     f"Invalid token: {FACEBOOK}.": "Invalid token: [redacted].",
     "The token = abc123 is old": "The token = [redacted] is old",
     "password: hunter": "password: [redacted]",
-    f"Key {OURS} was used.": "Key [redacted] was used.",
+    f"Key {OWN_KEY} was used.": "Key [redacted] was used.",
     f"Key {LETTERS}": "Key [redacted]",
-    OURS.replace("pe_live", "acme"): "[redacted]",
+    OWN_KEY.replace("pe_live", "acme"): "[redacted]",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "[redacted]",
     '{"set-cookie": ["sid=abc; HttpOnly"]}': '{"set-cookie": ["[redacted]"]}',
     '{"token": [\n  "a]b",\n  "c"\n], "x": ["d"]}': '{"token": [\n  "[redacted]"\n], "x": ["d"]}',
@@ -93,7 +93,7 @@ SECRETS = {
     "signed with 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c": "signed with [redacted]",
 }
 
-STAYS = [
+UNREDACTED = [
     "The platform did not answer in time.",
     "Error validating access token: Session has expired on Wednesday, 15-Apr-26 08:00:00 PDT.",
     "Invalid OAuth access token.",
@@ -127,25 +127,27 @@ STAYS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), SECRETS.items())
-def test_a_secret_is_taken_out_and_what_is_around_it_stays(text: str, expected: str) -> None:
+def test_secret_is_redacted_and_its_context_stays(text: str, expected: str) -> None:
     assert redact(text, max_length=2000) == expected
 
 
-@pytest.mark.parametrize("text", STAYS)
-def test_what_is_no_secret_stays(text: str) -> None:
+@pytest.mark.parametrize("text", UNREDACTED)
+def test_text_without_secret_stays(text: str) -> None:
     assert redact(text, max_length=2000) == text
 
 
-@pytest.mark.parametrize("secret", [FACEBOOK, JWT, OURS, LETTERS, TELEGRAM, GOOGLE, *FORMS])
+@pytest.mark.parametrize(
+    "secret", [FACEBOOK, JWT, OWN_KEY, LETTERS, TELEGRAM, GOOGLE, *SECRET_FORMATS]
+)
 @pytest.mark.parametrize(
     "text",
     ["{}", "({})", '"{}"', "a {}, b", "https://x.com/{}/a", "https://x.com/?q={}&b=1", "a\n{}\n"],
 )
-def test_a_secret_of_a_known_form_is_found_wherever_it_stands(text: str, secret: str) -> None:
+def test_secret_of_known_format_is_redacted_in_any_position(text: str, secret: str) -> None:
     assert redact(text.format(secret), max_length=2000) == text.format(REDACTED)
 
 
-def test_a_long_text_is_cut_between_words() -> None:
+def test_long_text_is_truncated_between_words() -> None:
     assert redact("one two three", max_length=13) == "one two three"
     assert redact("one two three", max_length=12) == "one two…"
     assert redact("one,two;three four", max_length=12) == "one,two…"
@@ -154,15 +156,15 @@ def test_a_long_text_is_cut_between_words() -> None:
 
 
 @pytest.mark.parametrize("length", range(1000, 1120))
-def test_wherever_a_text_is_cut_no_half_of_a_secret_is_left(length: int) -> None:
+def test_truncation_never_leaves_part_of_a_secret(length: int) -> None:
     json = '{"n":1},' * 125
-    for text in (f"{'a b ' * 250}Bearer {FACEBOOK}", f'{json}"{OURS}"'):
+    for text in (f"{'a b ' * 250}Bearer {FACEBOOK}", f'{json}"{OWN_KEY}"'):
         for max_length in (length, length // 2):
-            left = redact(text, max_length=max_length)
-            assert not any(secret[:8] in left for secret in (FACEBOOK, OURS))
+            redacted = redact(text, max_length=max_length)
+            assert not any(secret[:8] in redacted for secret in (FACEBOOK, OWN_KEY))
 
 
-def test_what_no_engine_stores_or_no_screen_shows_becomes_a_sign_for_it() -> None:
+def test_unstorable_and_control_characters_are_replaced() -> None:
     assert redact("a\0b\ud800c\udfffd", max_length=10) == "a\ufffdb\ufffdc\ufffdd"
     assert redact("\x1b[2Jok\r\x08\x7f\x9b1m", max_length=20) == "\ufffd[2Jok" + "\ufffd" * 4 + "1m"
     assert redact("a\tb\nc\r\nd", max_length=10) == "a\tb\nc\nd"
@@ -188,17 +190,15 @@ PUBLIC_URLS = [
 
 
 @pytest.mark.parametrize(("url", "expected"), [*URLS.items(), *((url, url) for url in PUBLIC_URLS)])
-def test_a_url_loses_its_user_and_its_secrets_and_still_leads_there(
-    url: str, expected: str
-) -> None:
+def test_url_loses_user_and_secrets(url: str, expected: str) -> None:
     assert redact_url(url) == expected
     assert redact_url(expected) == expected
 
 
 ALPHABET = sorted(set("".join(SECRETS)) | set("\0\ud800\n\\é"))
-PIECES = [
+TEXT_FRAGMENTS = [
     *SECRETS,
-    *STAYS,
+    *UNREDACTED,
     "Bearer ",
     "token",
     "secret: ",
@@ -214,62 +214,47 @@ PIECES = [
 TEXTS = st.one_of(
     st.text(),
     st.text(ALPHABET),
-    st.lists(st.sampled_from(PIECES) | st.text(ALPHABET, max_size=5)).map("".join),
+    st.lists(st.sampled_from(TEXT_FRAGMENTS) | st.text(ALPHABET, max_size=5)).map("".join),
 )
 
 
 @given(TEXTS, st.integers(12, 300))
-def test_whatever_it_is_it_fits_and_can_be_stored(text: str, max_length: int) -> None:
+def test_redacted_text_fits_and_can_be_stored(text: str, max_length: int) -> None:
     check_text(redact(text, max_length=max_length), "raw", max_length=max_length)
 
 
 @given(TEXTS, st.integers(12, 300))
-def test_redacting_again_changes_nothing(text: str, max_length: int) -> None:
+def test_redaction_is_idempotent(text: str, max_length: int) -> None:
     once = redact(text, max_length=max_length)
     assert redact(once, max_length=max_length) == once
 
 
 @given(TEXTS, TEXTS)
-def test_what_comes_after_twice_the_length_is_not_even_looked_at(text: str, rest: str) -> None:
-    """So that the work is bounded by the length that is kept, however long a text is."""
+def test_text_after_twice_the_maximum_length_is_ignored(text: str, rest: str) -> None:
+    """The work is bounded by the maximum length, not by the length of the text."""
     text = (text or "a") * 80
     start = text[:80]
     assert redact(start + "!" + rest, max_length=40) == redact(start + "?", max_length=40)
 
 
 @pytest.mark.parametrize("letter", ALPHABET)
-def test_a_megabyte_of_any_letter_is_one_text_that_is_cut(letter: str) -> None:
+def test_megabyte_of_one_character_is_truncated(letter: str) -> None:
     assert len(redact(letter * 1_000_000, max_length=4096)) <= 4096
 
 
-PATTERNS = ["a", "A", "0", "-", "_", ".", ":", "/", '"', "\\", "=", " ", "\n", "@", "é"]
-WORDS = ["a-", "a/", "eyJ-", "token", "token:", "token:.", '\\"', "a=", "Bearer ", "://a:", "bot1"]
-WORDS += [
-    '"token":["',
-    '"token":["a",',
-    '"token": 1',
-    '"token":[1',
-    "token] =>",
-    "bearer:",
-    "xoxb-",
+FRAGMENTS = [
+    *("a", "A", "0", "-", "_", ".", ":", "/", '"', "\\", "=", " ", "\n", "@", "é", "\r"),
+    *("a-", "a/", "eyJ-", "token", "token:", "token:.", '\\"', "a=", "Bearer ", "://a:", "bot1"),
+    *('"token":["', '"token":["a",', '"token": 1', '"token":[1', "token] =>", "bearer:", "xoxb-"),
+    *("<token>  ", "<token a", "<token><![CDATA[", "&lt;token", "&quot;", "token&quot;:&quot;"),
+    *("token%3D", "token%3D%", "token%25", "%22token%22%3A%22", "token%3A+", "%25", "AKIA", "ghp_"),
+    *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "N-", "SG.", "token:   "),
 ]
-WORDS += ["<token>  ", "<token a", "<token><![CDATA[", "&lt;token", "&quot;", "token&quot;:&quot;"]
-WORDS += [
-    "token%3D",
-    "token%3D%",
-    "token%25",
-    "%22token%22%3A%22",
-    "token%3A+",
-    "%25",
-    "AKIA",
-    "ghp_",
-]
-WORDS += ["-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "N-", "SG.", "token:   ", "\r"]
 
 
-@pytest.mark.parametrize("piece", [*PATTERNS, *WORDS])
-def test_the_work_grows_as_the_text_does(piece: str) -> None:
-    """With work that grew by the square, this would take minutes."""
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_redaction_takes_linear_time(fragment: str) -> None:
+    """With quadratic time, this would take minutes."""
     for start in ("", '"token":["', "-----BEGIN PRIVATE KEY-----END"):
-        text = start + piece * (100_000 // len(piece))
+        text = start + fragment * (100_000 // len(fragment))
         assert len(redact(text, max_length=100_000)) <= 100_000

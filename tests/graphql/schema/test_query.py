@@ -267,7 +267,7 @@ async def test_a_published_destination_says_where_the_post_can_be_seen(acme: Ten
                 "source": "PLATFORM",
                 "retryable": True,
                 "willRetry": True,
-                "fix": "Nothing to do: it is retried by itself at the time in nextRetryAt.",
+                "fix": "Nothing to do: it is retried automatically at the time in nextRetryAt.",
                 "nextAction": "WAIT",
             },
         ),
@@ -279,8 +279,8 @@ async def test_a_published_destination_says_where_the_post_can_be_seen(acme: Ten
                 "source": "SYSTEM",
                 "retryable": False,
                 "willRetry": False,
-                "fix": "Look on the platform whether the post is there, then record what you"
-                " found. A blind retry could publish it twice.",
+                "fix": "Check whether the post is on the platform, then record the result."
+                " A blind retry could publish it twice.",
                 "nextAction": "CHECK_PLATFORM",
             },
         ),

@@ -273,4 +273,8 @@ async def test_a_publication_that_was_reported_stands(publisher: PublisherClient
 
     assert await publisher.expect_error(
         "reportFailed", leaseToken=token, category="TRANSIENT", message="Down."
-    ) == ("CONFLICT", None, "This lease has reported that the post is published; that stands.")
+    ) == (
+        "CONFLICT",
+        None,
+        "This lease has already reported the post as published, which is final.",
+    )

@@ -23,7 +23,7 @@ from tests.graphql.schema.mutations.publisher_client import (
 LOST = (
     "LEASE_LOST",
     None,
-    "The lease has ended, or somebody else has the destination by now.",
+    "The lease has ended, or another client holds the destination.",
 )
 PUBLISHED = {
     "receipt": "RECORDED",

@@ -325,7 +325,7 @@ async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) ->
             "The time is not in the future.",
         ),
         ({"accountIds": []}, "VALIDATION_ERROR", "accountIds", NO_ACCOUNT),
-        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds", "Account 1 is there twice."),
+        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds", "Account 1 is listed twice."),
         (
             {"accountIds": [99]},
             "VALIDATION_ERROR",
@@ -385,12 +385,10 @@ async def test_too_many_posts_or_none_are_refused_at_once(
     assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
 
 
-IN_FLIGHT = "The post is being published just now. Try again when that has ended."
-UNKNOWN = (
-    "Nobody knows whether the post was published. Look on the platform and record what you found."
-)
-PUBLISHED = "The post was published on a platform and cannot be changed any more."
-ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+IN_FLIGHT = "The post is being published. Try again when that has ended."
+UNKNOWN = "It is unknown whether the post was published. Check the platform and record the result."
+PUBLISHED = "The post was published on a platform and can no longer be changed."
+ATTEMPTED = "The post was already attempted, so its time can no longer be changed."
 
 
 @pytest.mark.parametrize(
@@ -407,7 +405,7 @@ ATTEMPTED = "The post was attempted already, so its time cannot be changed any m
             UPDATE,
             {"accountIds": [2]},
             "CONFLICT",
-            "The post was attempted on account 1, which cannot be left out any more.",
+            "The post was attempted on account 1, which can no longer be removed.",
         ),
         (queued(), UPDATE, {"accountIds": []}, "VALIDATION_ERROR", NO_ACCOUNT),
         (queued(), UPDATE, {"content": None}, "VALIDATION_ERROR", EMPTY),
@@ -425,16 +423,22 @@ ATTEMPTED = "The post was attempted already, so its time cannot be changed any m
             CANCEL,
             {},
             "CONFLICT",
-            "Nothing of the post is waiting any more; it is published.",
+            "Nothing of the post is waiting; it is published.",
         ),
         (
             failed(),
             CANCEL,
             {},
             "CONFLICT",
-            "Nothing of the post is waiting any more; it is failed.",
+            "Nothing of the post is waiting; it is failed.",
         ),
-        (draft(), CANCEL, {}, "CONFLICT", "The post is a draft already: nothing of it goes out."),
+        (
+            draft(),
+            CANCEL,
+            {},
+            "CONFLICT",
+            "The post is already a draft, so nothing of it will be published.",
+        ),
         (started(), DELETE, {}, "CONFLICT", IN_FLIGHT),
         (unknown(), DELETE, {}, "CONFLICT", UNKNOWN),
         (
@@ -508,7 +512,7 @@ async def test_a_stale_version_and_a_foreign_post_are_refused(acme: Tenant, name
     assert await refusal(acme, document, **{**given, **key, "expectedVersion": 6}) == (
         "STALE_VERSION",
         "input.expectedVersion",
-        "The post is at version 7, not 6: somebody else changed it.",
+        "The post is at version 7, not 6: it was changed in the meantime.",
     )
     for missing in (str(foreign.id), str(UUID(int=1))):
         assert await refusal(acme, document, **{**given, "postId": missing}) == (
@@ -560,8 +564,8 @@ async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
         (each["status"], each["outcome"], each["errorCode"], each["error"])
         for each in cancelled["destinations"]
     ] == [
-        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
-        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
+        ("FAILED", "FAILED", "CANCELLED", "The post was cancelled before it was published."),
+        ("FAILED", "FAILED", "CANCELLED", "The post was cancelled before it was published."),
         ("PUBLISHED", "PUBLISHED", None, None),
     ]
 

@@ -220,7 +220,7 @@ async def test_what_was_started_cannot_be_released(publisher: PublisherClient) -
     assert await publisher.expect_error("releaseClaim", leaseToken=token) == (
         "CONFLICT",
         None,
-        "The attempt was started. Report what came of it; it cannot be released.",
+        "The attempt was started, so it cannot be released. Report its outcome.",
     )
 
 

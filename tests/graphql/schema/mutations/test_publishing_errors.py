@@ -20,8 +20,8 @@ from tests.graphql.schema.mutations.publisher_client import (
 
 BAD = "VALIDATION_ERROR"
 TEN_YEARS = 315_360_000
-LOST = "The lease has ended, or somebody else has the destination by now."
-NO_TOKEN = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+LOST = "The lease has ended, or another client holds the destination."
+NO_TOKEN = "leaseToken is not a token of this service. Pass the one of the claim, unchanged."
 FAILED = {"category": "PERMANENT", "message": "No."}
 
 

@@ -17,7 +17,7 @@ from tests.graphql.schema.mutations.publisher_client import (
 )
 
 BAD = "VALIDATION_ERROR"
-GONE = "The publisher went away before it reported what the platform answered."
+GONE = "The lease ended before the publisher reported the platform's response."
 THERE = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 
@@ -229,7 +229,7 @@ async def test_no_failure_is_recorded_of_what_is_final(publisher: PublisherClien
     assert told == (
         "CONFLICT",
         None,
-        "The destination is published; a failure cannot be recorded any more.",
+        "The destination is published; a failure can no longer be recorded.",
     )
     again = await publisher.call("recordResult", **result(post, attemptKey="3"))
     assert again["receipt"] == "DUPLICATE"

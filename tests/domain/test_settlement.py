@@ -1,0 +1,144 @@
+"""Settlement of reported failures: counted attempts, retry times and the policies of a platform."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.domain.attempts import Failure
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.reports import report_failed, start_attempt
+from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
+from app.domain.settlement import History, RetryDecider
+from app.domain.transitions import claimed, retried
+from tests.domain.attempt_histories import (
+    NEW_ATTEMPT_ID,
+    RETRY_DECIDER,
+    SECOND,
+    current_lease,
+    make_attempt,
+    make_history,
+    report_context,
+)
+from tests.domain.destination_states import ALL_STATES
+from tests.factories import NOW, queued
+
+HOUR = timedelta(hours=1)
+C = ErrorCategory
+
+
+def make_failure(category: ErrorCategory, retry_after: timedelta | None = None) -> Failure:
+    return Failure(category=category, code=category.name, message="No.", retry_after=retry_after)
+
+
+def counts_and_waits(
+    categories: Sequence[ErrorCategory],
+    *,
+    state: DestinationState | None = None,
+    history: History | None = None,
+    random: float = 0.5,
+    policies: RetryPolicies = DEFAULT_POLICIES,
+    retry_after: timedelta | None = None,
+) -> list[tuple[int, timedelta | None]]:
+    """Fail attempts one after another; return the counted attempts and the wait after each."""
+    state, history, now = state or queued(), history or History("x", [], []), NOW
+    results: list[tuple[int, timedelta | None]] = []
+    for category in categories:
+        state = claimed(state, NEW_ATTEMPT_ID, now + HOUR)
+        context = report_context(current_lease(state), now)
+        start, running = start_attempt(state, history, context, worker=None, blocking_reason=None)
+        transition = report_failed(
+            start.state,
+            replace(history, attempts=[*history.attempts, running]),
+            context,
+            make_failure(category, retry_after),
+            RetryDecider(policies, lambda: random),
+        )
+        state = transition.state
+        history = replace(history, attempts=[*history.attempts, *transition.attempts])
+        assert state.attempts == len(history.attempts)
+        wait = None if state.next_retry_at is None else state.next_retry_at - now
+        results.append((state.round_attempts, wait))
+        now = state.next_retry_at or now
+    return results
+
+
+@pytest.mark.parametrize("category", [C.TRANSIENT, C.UNCLASSIFIED])
+def test_transient_failure_is_attempted_5_times_with_growing_waits(category: ErrorCategory) -> None:
+    assert counts_and_waits([category] * 5) == [
+        (1, 15 * SECOND),
+        (2, 30 * SECOND),
+        (3, 60 * SECOND),
+        (4, 120 * SECOND),
+        (5, None),
+    ]
+    assert counts_and_waits([category], random=0.999) == [(1, 29.97 * SECOND)]
+
+
+@pytest.mark.parametrize("category", [C.AUTH, C.CONTENT_REJECTED, C.PERMANENT])
+def test_permanent_failure_is_final(category: ErrorCategory) -> None:
+    assert counts_and_waits([category]) == [(1, None)]
+
+
+def test_rate_limit_is_not_counted_but_lengthens_next_wait() -> None:
+    assert counts_and_waits([C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT]) == [
+        (1, 15 * SECOND),
+        (1, 30 * SECOND),
+        (1, 60 * SECOND),
+        (2, 120 * SECOND),
+    ]
+    assert [count for count, _ in counts_and_waits([C.RATE_LIMITED] * 9)] == [0] * 9
+
+
+def test_retry_after_is_heeded_for_rate_limits_up_to_max_age() -> None:
+    day = timedelta(days=1)
+    waits = counts_and_waits([C.RATE_LIMITED] * 4, retry_after=day)
+    assert waits == [(0, day)] * 3 + [(0, None)]
+    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR) == [(1, 15 * SECOND)]
+
+
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (timedelta(hours=24) - 15 * SECOND, DestinationStatus.QUEUED),
+        (timedelta(hours=24), DestinationStatus.FAILED),
+    ],
+)
+def test_retry_after_max_age_is_not_scheduled(age: timedelta, status: DestinationStatus) -> None:
+    state = replace(ALL_STATES["started"], round_started_at=NOW - age)
+    transition = report_failed(
+        state,
+        make_history(state),
+        report_context(current_lease(state), NOW),
+        make_failure(C.TRANSIENT),
+        RETRY_DECIDER,
+    )
+    assert transition.state.status is status
+
+
+def test_manual_retry_restarts_limits_and_waits() -> None:
+    failed = ALL_STATES["failed after several attempts"]
+    history = make_history(failed)
+    earlier = [replace(a, started_at=a.started_at - HOUR) for a in history.attempts]
+    assert counts_and_waits(
+        [C.TRANSIENT], state=retried(failed, NOW), history=replace(history, attempts=earlier)
+    ) == [(1, 15 * SECOND)]
+
+
+def test_platform_policies_override_defaults() -> None:
+    policies = RetryPolicies(
+        DEFAULT_POLICIES.by_category,
+        {
+            "x": {C.PERMANENT: RetryPolicy(max_attempts=2)},
+            "y": {C.TRANSIENT: RetryPolicy(max_attempts=1)},
+        },
+    )
+    assert counts_and_waits([C.PERMANENT] * 2, policies=policies) == [(1, 15 * SECOND), (2, None)]
+    assert counts_and_waits([C.TRANSIENT], policies=policies) == [(1, 15 * SECOND)]
+
+
+def test_unknown_outcome_does_not_lengthen_waits() -> None:
+    unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=None)
+    failed = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=make_failure(C.TRANSIENT))
+    assert History("x", [unknown, failed], []).count_failures_since(NOW) == 1
