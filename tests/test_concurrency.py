@@ -80,7 +80,9 @@ async def stored_events(database: Database) -> list[tuple[int, str]]:
 
 
 @asynccontextmanager
-async def database_with_replaced_sql(database_url: str, pattern: str, replacement: str) -> AsyncIterator[Database]:
+async def database_with_replaced_sql(
+    database_url: str, pattern: str, replacement: str
+) -> AsyncIterator[Database]:
     """The database, with something in what it runs in writes replaced."""
     async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=20) as opened:
 
@@ -176,7 +178,9 @@ async def test_without_the_row_of_a_key_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    hidden = database_with_replaced_sql(database_url, r"(?s)(FROM idempotency_key.*?WHERE )", r"\1 1 = 0 AND ")
+    hidden = database_with_replaced_sql(
+        database_url, r"(?s)(FROM idempotency_key.*?WHERE )", r"\1 1 = 0 AND "
+    )
     async with hidden as forgetful:
         assert len({await create_once(forgetful, workspace) for _ in range(3)}) == 3
 

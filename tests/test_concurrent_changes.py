@@ -84,7 +84,9 @@ async def poll_changes(
     return found[:-1]
 
 
-async def follow_changes(feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter) -> list[Change]:
+async def follow_changes(
+    feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter
+) -> list[Change]:
     """What somebody gets who is told of each change as it happens, until all is over."""
     found: list[Change] = []
     async with feed.subscribe(workspace, FEED_START) as following:

@@ -88,7 +88,9 @@ async def claim_behind_lock(database: Database, claimers: Database) -> Counter[o
 async def test_without_the_lock_of_what_is_given_out_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
-    async with database_with_replaced_sql(database_url, r" FOR UPDATE OF .* SKIP LOCKED", "") as unlocked:
+    async with database_with_replaced_sql(
+        database_url, r" FOR UPDATE OF .* SKIP LOCKED", ""
+    ) as unlocked:
         assert await claim_behind_lock(database, unlocked) == {(1,): 2}
 
     async with Database(database_url) as locked:
@@ -111,7 +113,9 @@ async def test_without_passing_over_what_is_locked_claimers_would_wait_for_each_
 
     await add_due(database, workspace, 4)
     async with Database(database_url) as passing:
-        assert await run_behind_lock(database, lock.replace(" LIMIT 1", ""), [given(passing)]) == {0: 1}
+        assert await run_behind_lock(database, lock.replace(" LIMIT 1", ""), [given(passing)]) == {
+            0: 1
+        }
 
 
 async def start_behind_lock(database: Database, publishers: Database) -> Counter[object]:
