@@ -7,7 +7,9 @@ from random import Random
 from tests.server_kills import KillResults, run_kills
 
 
-def test_acknowledged_writes_survive_kills_and_take_effect_once(database_url: str, tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kills_and_take_effect_once(
+    database_url: str, tmp_path: Path
+) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
 
