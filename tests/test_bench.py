@@ -33,9 +33,9 @@ from tests.bench.ratio import (
     ExpectedRatios,
     MeasuredRatio,
     best_measurement,
-    regression_message,
     improvements,
     read_table,
+    regression_message,
     regressions,
     write_table,
 )

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from tests.clients import app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace, queued
-from tests.servers import TIMEOUT_SECONDS, ServerProcess
+from tests.servers import TIMEOUT_SECONDS, ServerProcess, unused_port
 from tests.worker.worker_bench import wait_until
 
 PUBLISHER_SCRIPT = Path(__file__).parent.parent / "scripts" / "publisher.py"
@@ -339,15 +338,6 @@ def scenarios(database: Database, database_url: str, tmp_path: Path) -> Iterator
     factory = ScenarioFactory(database, database_url, logs)
     yield factory
     factory.kill_servers()
-
-
-def unused_port() -> int:
-    """A port on which no process listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @contextmanager
