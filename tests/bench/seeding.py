@@ -1,6 +1,6 @@
-"""The rows that every server of the benchmark reads: one workspace, the same on both engines.
+"""Rows of the benchmark: one workspace with the same rows on both engines.
 
-Everything derived is derived by the service's own rules, so that its check finds nothing wrong.
+Derived values follow the rules of the service, so that its integrity check finds no problem.
 """
 
 from asyncio import gather
@@ -45,36 +45,36 @@ _SEED = 20_000
 _INSERT_BATCH_SIZE = 5_000
 _POST_INTERVAL = timedelta(seconds=37)
 _NEWEST_POST_AGE = timedelta(days=3)
-"""The newest post was created so long ago: whatever was tried on it is over."""
+"""Age of the newest post, so that all its attempts have ended."""
 _LEASE_MARGIN = timedelta(days=1)
-"""What falls due, or loses its lease, does so only then."""
+"""Time after which posts fall due and leases expire, so that nothing changes during a run."""
 _MAX_ATTEMPTS = 5
 _TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", None)
 _DESTINATION_PHASES = ("over", "scheduled", "retrying", "publishing", "draft")
 _PHASE_WEIGHTS = (80, 8, 4, 4, 4)
 _LARGE_CACHE_PRAGMA = "PRAGMA cache_size = -524288"
-"""In KiB; random ids touch every page of an index."""
+"""Cache size in KiB; large, because random ids touch every page of an index."""
 _FAILURE_RATE, _RECOVERY_RATE = 0.06, 0.09
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """So many posts, each on three accounts; the same instant gives the same rows."""
+    """Posts with three accounts each; the same time gives the same rows."""
 
     posts: int
     now: datetime
 
     @property
     def api_key(self) -> NewApiKey:
-        """It reads them."""
+        """API key with the scope read."""
         return make_key(KEY_PREFIX, Random(_SEED).randbytes)
 
     def created_at(self, depth: int) -> datetime:
-        """Of the post that so many are newer than."""
+        """Creation time of the post with `depth` newer posts."""
         return truncate_to_ms(self.now) - _NEWEST_POST_AGE - (depth + 1) * _POST_INTERVAL
 
     def batches(self, size: int) -> Iterator[DemoRows]:
-        """All rows, of so many posts at a time, from the oldest to the newest; accounts come first."""
+        """All rows in batches of posts, oldest first; the first batch contains the accounts."""
         rng = Random(_SEED)
         accounts = list(_accounts(self.created_at(self.posts) - timedelta(days=30)))
         scene = Scene(truncate_to_ms(self.now), {account.id: account for account in accounts}, rng)
@@ -90,10 +90,9 @@ class Dataset:
 
 
 async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
-    """Put the rows into empty databases, and let SQLite's planner know them; the ids of the posts.
+    """Insert the rows into empty databases, update SQLite's statistics, and return the post ids.
 
-    Batch by batch, so that memory does not grow with the rows, and into all at once, because drawing
-    takes long.
+    Batches bound the memory. All databases receive the same batch, because generating it is slow.
     """
     async with AsyncExitStack() as stack:
         databases = [
@@ -105,7 +104,7 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
             await database.write(lambda session: _insert_workspace(session, dataset))
         ids: list[UUID] = []
         for rows in dataset.batches(_INSERT_BATCH_SIZE):
-            await gather(*(each.write(partial(_insert, rows=rows)) for each in databases))
+            await gather(*(database.write(partial(_insert, rows=rows)) for database in databases))
             ids += (UUID(str(row["id"])) for row in rows.posts)
         for database in databases:
             if database.is_sqlite:
@@ -114,7 +113,7 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
 
 
 def vacuum(postgresql_url: str) -> None:
-    """What PostgreSQL would do by itself while servers are timed."""
+    """Do the work that autovacuum and the checkpointer would do during the measurement."""
     with script_runner(postgresql_url) as run:
         run("VACUUM (ANALYZE)")
         run("CHECKPOINT")
@@ -146,17 +145,17 @@ async def _insert(session: WriteSession, rows: DemoRows) -> None:
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_LARGE_CACHE_PRAGMA)
-    # On the tables: what knows the classes would make a statement of every few rows.
+    # Core tables, because the ORM would split the rows over many statements.
     tables = Base.metadata.tables
-    for name, of_table in (
+    for name, table_rows in (
         ("account", rows.accounts),
         ("post", rows.posts),
         ("destination", rows.destinations),
         ("attempt", rows.attempts),
         ("publish_evidence", rows.evidence),
     ):
-        if of_table:
-            await connection.execute(insert(tables[name]), of_table)
+        if table_rows:
+            await connection.execute(insert(tables[name]), table_rows)
 
 
 def _accounts(created_at: datetime) -> Iterator[DemoAccount]:
@@ -189,8 +188,10 @@ def _post(builder: Scene, accounts: list[DemoAccount], created_at: datetime) -> 
     )
 
 
-def _destination_history(builder: Scene, account: DemoAccount, phase: str, due_at: datetime) -> Course:
-    """What became of it there; of a post that is not over, on two accounts of three."""
+def _destination_history(
+    builder: Scene, account: DemoAccount, phase: str, due_at: datetime
+) -> Course:
+    """History of a destination; a third of the destinations of active posts have ended."""
     if phase == "draft":
         return courses.not_submitted()
     if phase == "scheduled":
@@ -209,7 +210,7 @@ def _final_history(builder: Scene, account: DemoAccount, due_at: datetime) -> Co
             [
                 each
                 for each in LASTING[account.platform]
-                if each.category is not ErrorCategory.RATE_LIMITED  # that takes days
+                if each.category is not ErrorCategory.RATE_LIMITED  # whose retries take days
             ]
         )
         is_permanent = failure.category in PERMANENT_CATEGORIES
