@@ -17,7 +17,7 @@ BROKEN_SCHEMA = '''
 """All queries."""
 type Query {
   getPosts(first: Int): PostConnection
-  """Kept for old clients."""
+  """Old name of the id."""
   post_id: ID @deprecated
 }
 
