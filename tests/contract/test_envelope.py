@@ -10,9 +10,10 @@ from sqlalchemy import text
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
+from app.domain.ids import WorkspaceId
 from app.rest.endpoints import ENDPOINTS, PREFIXES
 from app.settings import read_settings
-from tests.clients import app_client
+from tests.clients import Tenant, app_client
 from tests.factories import (
     KEY_PREFIX,
     NOW,
@@ -25,7 +26,6 @@ from tests.factories import (
 from tests.rest.envelope import check_envelope, failure_error, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-QUERY_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "GET"]
 ALL_ENDPOINTS = [
     (endpoint.method, prefix + endpoint.path.format(post_id=POST, account_id=2280))
     for prefix in PREFIXES
@@ -50,18 +50,23 @@ UNKNOWN_PATHS = [
 ]
 
 
-async def test_both_prefixes_have_the_same_responses(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    account = await add_account(database, workspace, id=2280)
+async def test_both_prefixes_have_the_same_responses(acme: Tenant) -> None:
+    for path in await query_paths(acme.database, acme.workspace):
+        responses = [await acme.client.get(prefix + path) for prefix in PREFIXES]
+        bodies = [success_data(response) for response in responses]
+        assert bodies[0] == bodies[1]
+        assert len({response.headers["ETag"] for response in responses}) == 1
+
+
+async def query_paths(database: Database, workspace: WorkspaceId) -> list[str]:
+    """Paths of all query endpoints, with the ids of an existing post and account."""
+    account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: started()})
-    async with app_client(database, token=key.token) as client:
-        for endpoint in QUERY_ENDPOINTS:
-            path = endpoint.path.format(post_id=post.id, account_id=account)
-            responses = [await client.get(prefix + path) for prefix in PREFIXES]
-            bodies = [success_data(response) for response in responses]
-            assert bodies[0] == bodies[1]
-            assert len({response.headers["ETag"] for response in responses}) == 1
+    return [
+        endpoint.path.format(post_id=post.id, account_id=account)
+        for endpoint in ENDPOINTS
+        if endpoint.method == "GET"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,33 +90,26 @@ async def test_every_endpoint_requires_a_valid_key(database: Database, header: s
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_revoked_and_expired_keys_are_invalid(database: Database) -> None:
-    workspace = await add_workspace(database)
-    keys = (
-        await add_api_key(database, workspace, revoked_at=NOW),
-        await add_api_key(database, workspace, expires_at=NOW),
-    )
-    async with app_client(database) as client:
-        for key in keys:
-            response = await client.with_token(key.token).get("/v1/posts")
-            assert failure_error(response, 401)["code"] == "invalid_api_key"
+async def test_revoked_and_expired_keys_are_invalid(acme: Tenant) -> None:
+    for key in (
+        await add_api_key(acme.database, acme.workspace, revoked_at=NOW),
+        await add_api_key(acme.database, acme.workspace, expires_at=NOW),
+    ):
+        response = await acme.client.with_token(key.token).get("/v1/posts")
+        assert failure_error(response, 401)["code"] == "invalid_api_key"
 
 
-async def test_every_query_endpoint_requires_the_scope_read(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace, scopes=[Scope.WRITE, Scope.PUBLISH, Scope.ADMIN])
-    account = await add_account(database, workspace, id=2280)
-    post = await add_post(database, workspace, {account: started()})
-    async with app_client(database, token=key.token) as client:
-        for endpoint in QUERY_ENDPOINTS:
-            path = endpoint.path.format(post_id=post.id, account_id=account)
-            error = failure_error(await client.get(f"/v1{path}"), 403)
-            assert error == {
-                "message": "This needs an API key with the scope read.",
-                "code": "insufficient_scope",
-                "retryable": False,
-                "details": None,
-            }
+async def test_every_query_endpoint_requires_the_scope_read(acme: Tenant) -> None:
+    scopes = [Scope.WRITE, Scope.PUBLISH, Scope.ADMIN]
+    key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
+    client = acme.client.with_token(key.token)
+    for path in await query_paths(acme.database, acme.workspace):
+        assert failure_error(await client.get(f"/v1{path}"), 403) == {
+            "message": "This needs an API key with the scope read.",
+            "code": "insufficient_scope",
+            "retryable": False,
+            "details": None,
+        }
 
 
 @pytest.mark.parametrize("path", UNKNOWN_PATHS)
@@ -162,26 +160,22 @@ async def test_unsupported_method_is_rejected_with_the_allowed_methods(
                 )
 
 
-@pytest.mark.parametrize("path", ["/v1/posts/x", "/v1/posts/x/results"])
-async def test_malformed_post_id_is_an_invalid_id(database: Database, path: str) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        error = failure_error(await client.get(path), 400)
-    assert error["code"] == "invalid_id"
-    assert error["message"].startswith("post_id: ")
-    assert [item["field"] for item in error["details"]["validation_errors"]] == ["post_id"]
+MALFORMED_IDS = [
+    *(("post_id", path) for path in ("/v1/posts/x", "/v1/posts/x/results")),
+    *(
+        ("account_id", f"/v1/accounts/{number}{suffix}")
+        for number in ("0", "-1", "x", "1.5", "2147483648", "9" * 400)
+        for suffix in ("", "/health")
+    ),
+]
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "2147483648", "9" * 400])
-async def test_malformed_account_id_is_an_invalid_id(database: Database, number: str) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        for path in (f"/v1/accounts/{number}", f"/v1/accounts/{number}/health"):
-            error = failure_error(await client.get(path), 400)
-            assert error["code"] == "invalid_id"
-            assert [item["field"] for item in error["details"]["validation_errors"]] == [
-                "account_id"
-            ]
+async def test_malformed_id_is_reported_by_its_name(acme: Tenant) -> None:
+    for name, path in MALFORMED_IDS:
+        error = failure_error(await acme.client.get(path), 400)
+        assert error["code"] == "invalid_id"
+        assert error["message"].startswith(f"{name}: ")
+        assert [item["field"] for item in error["details"]["validation_errors"]] == [name]
 
 
 async def test_exceeded_rate_limit_has_retry_after_and_limit_headers(database: Database) -> None:
@@ -232,14 +226,10 @@ async def without_table(database: Database, table: str) -> AsyncIterator[None]:
     await rename("elsewhere", table)
 
 
-async def test_body_of_a_get_request_is_ignored(database: Database) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        for headers in ({}, {"Content-Type": "application/json"}):
-            response = await client.request(
-                "GET", "/v1/accounts", content=b"{not json", headers=headers
-            )
-            assert success_data(response)["total"] == 0
+async def test_body_of_a_get_request_is_ignored(acme: Tenant) -> None:
+    for headers in ({}, {"Content-Type": "application/json"}):
+        response = await acme.client.get("/v1/accounts", content=b"{not json", headers=headers)
+        assert success_data(response)["total"] == 0
 
 
 async def test_every_response_has_integer_rate_limit_headers(database: Database) -> None:
