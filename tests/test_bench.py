@@ -73,9 +73,7 @@ async def test_seeded_posts_have_three_accounts_and_pass_the_integrity_check(
         assert await find_problems(database) == []
 
 
-def test_rows_do_not_depend_on_the_batch_size(
-    dataset: seeding.Dataset,
-) -> None:
+def test_rows_do_not_depend_on_the_batch_size(dataset: seeding.Dataset) -> None:
     (whole,) = map(asdict, dataset.batches(120))
     batches = [*map(asdict, dataset.batches(50))]
 

@@ -20,12 +20,7 @@ from sqlalchemy import event, text
 from app.db.core.database import Database, WriteSession
 from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
-from app.domain.errors import (
-    ErrorCode,
-    NotFound,
-    PostResultsError,
-    StaleVersion,
-)
+from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
 from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.importing.json_stream import JsonText

@@ -39,7 +39,7 @@ MONTH = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformResponse:
+class Reply:
     """HTTP response of the fake platform."""
 
     body: str = "{}"
@@ -50,78 +50,59 @@ class PlatformResponse:
 
 
 PUBLISHED = {
-    "published": (
-        PlatformResponse(status=201, body=json.dumps({"id": "17", "url": URL})),
-        "17",
-        URL,
-    ),
-    "a number": (
-        PlatformResponse(body='{"id": 17000000000000000001}'),
-        "17000000000000000001",
-        None,
-    ),
-    "no url": (PlatformResponse(body='{"id": "17", "url": null}'), "17", None),
-    "useless url": (PlatformResponse(body='{"id": "17", "url": "/posts/17"}'), "17", None),
-    "useless id": (PlatformResponse(body=json.dumps({"id": "", "url": URL})), None, URL),
-    "huge id": (PlatformResponse(body=json.dumps({"id": "9" * 2_000_000, "url": URL})), None, URL),
-    "lone surrogate": (PlatformResponse(body=json.dumps({"id": "\ud800", "url": URL})), None, URL),
+    "published": (Reply(status=201, body=json.dumps({"id": "17", "url": URL})), "17", URL),
+    "a number": (Reply(body='{"id": 17000000000000000001}'), "17000000000000000001", None),
+    "no url": (Reply(body='{"id": "17", "url": null}'), "17", None),
+    "useless url": (Reply(body='{"id": "17", "url": "/posts/17"}'), "17", None),
+    "useless id": (Reply(body=json.dumps({"id": "", "url": URL})), None, URL),
+    "huge id": (Reply(body=json.dumps({"id": "9" * 2_000_000, "url": URL})), None, URL),
+    "lone surrogate": (Reply(body=json.dumps({"id": "\ud800", "url": URL})), None, URL),
 }
 """Post text → response, and the stored platform post id and URL."""
 
 UNKNOWN = {
-    "nothing": (PlatformResponse(), "No usable answer."),
-    "nothing useful": (
-        PlatformResponse(body='{"id": "\\ud800", "url": true}'),
-        "No usable answer.",
-    ),
-    "a list": (PlatformResponse(body="[17]"), "'list' object has no attribute 'get'"),
-    "no JSON": (PlatformResponse(body="<html>"), "Expecting value: line 1 column 1 (char 0)"),
-    "408": (PlatformResponse(status=408), "HTTP Error 408: Request Timeout"),
-    "409": (PlatformResponse(status=409), "HTTP Error 409: Conflict"),
-    "500": (PlatformResponse(status=500), "HTTP Error 500: Internal Server Error"),
-    "524": (PlatformResponse(status=524), "HTTP Error 524: "),
-    "999": (PlatformResponse(status=999), "No usable answer."),
+    "nothing": (Reply(), "No usable answer."),
+    "nothing useful": (Reply(body='{"id": "\\ud800", "url": true}'), "No usable answer."),
+    "a list": (Reply(body="[17]"), "'list' object has no attribute 'get'"),
+    "no JSON": (Reply(body="<html>"), "Expecting value: line 1 column 1 (char 0)"),
+    "408": (Reply(status=408), "HTTP Error 408: Request Timeout"),
+    "409": (Reply(status=409), "HTTP Error 409: Conflict"),
+    "500": (Reply(status=500), "HTTP Error 500: Internal Server Error"),
+    "524": (Reply(status=524), "HTTP Error 524: "),
+    "999": (Reply(status=999), "No usable answer."),
     "moved": (
-        PlatformResponse(status=302, headers=[("Location", "/published")]),
+        Reply(status=302, headers=[("Location", "/published")]),
         "HTTP Error 501: Unsupported method ('GET')",
     ),
     "broken off": (
-        PlatformResponse(headers=[("Content-Length", "17")]),
+        Reply(headers=[("Content-Length", "17")]),
         "IncompleteRead(2 bytes read, 15 more expected)",
     ),
-    "drop by drop": (PlatformResponse(body=" " * 100 + "{}", delay=0.1), "TimeoutError()"),
+    "drop by drop": (Reply(body=" " * 100 + "{}", delay=0.1), "TimeoutError()"),
 }
 """Post text → response, and the stored error message."""
 
 FAILED = {
-    "no access": (PlatformResponse(status=401), "HTTP Error 401: Unauthorized"),
-    "refused": (PlatformResponse(status=400), "HTTP Error 400: Bad Request"),
+    "no access": (Reply(status=401), "HTTP Error 401: Unauthorized"),
+    "refused": (Reply(status=400), "HTTP Error 400: Bad Request"),
 }
 
 RETRIED = {
-    "not now": (PlatformResponse(status=503), "TRANSIENT", None),
-    "nowhere": (PlatformResponse(status=404), "TRANSIENT", None),
-    "too many": (PlatformResponse(status=429), "RATE_LIMITED", None),
-    "too many for 30 s": (
-        PlatformResponse(status=429, headers=[("Retry-After", "30")]),
-        "RATE_LIMITED",
-        30,
-    ),
+    "not now": (Reply(status=503), "TRANSIENT", None),
+    "nowhere": (Reply(status=404), "TRANSIENT", None),
+    "too many": (Reply(status=429), "RATE_LIMITED", None),
+    "too many for 30 s": (Reply(status=429, headers=[("Retry-After", "30")]), "RATE_LIMITED", 30),
     "too many for years": (
-        PlatformResponse(status=429, headers=[("Retry-After", "9" * 5000)]),
+        Reply(status=429, headers=[("Retry-After", "9" * 5000)]),
         "RATE_LIMITED",
         MONTH,
     ),
     "too many until": (
-        PlatformResponse(status=429, headers=[("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")]),
+        Reply(status=429, headers=[("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")]),
         "RATE_LIMITED",
         None,
     ),
-    "too many for ²": (
-        PlatformResponse(status=429, headers=[("Retry-After", "²")]),
-        "RATE_LIMITED",
-        None,
-    ),
+    "too many for ²": (Reply(status=429, headers=[("Retry-After", "²")]), "RATE_LIMITED", None),
 }
 """Post text → response, error category, and Retry-After in seconds."""
 
@@ -135,7 +116,7 @@ RESPONSES = {
 class FakePlatform(ThreadingHTTPServer):
     """Responds by the text of the post and records the requests."""
 
-    def __init__(self, responses: Callable[[str], PlatformResponse]) -> None:
+    def __init__(self, responses: Callable[[str], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _PlatformHandler)
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.responses = responses
@@ -168,7 +149,7 @@ class _PlatformHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def run_platform(
-    responses: Callable[[str], PlatformResponse] = RESPONSES.__getitem__,
+    responses: Callable[[str], Reply] = RESPONSES.__getitem__,
 ) -> Iterator[FakePlatform]:
     with serve_in_thread(FakePlatform(responses)) as server:
         yield server
@@ -190,7 +171,7 @@ def serve_in_thread(server: ServerType) -> Iterator[ServerType]:
 class _ProxyHandler(BaseHTTPRequestHandler):
     """Sends its own responses first, and forwards a request for each None and after the last one."""
 
-    own_responses: Iterator[PlatformResponse | None]
+    own_responses: Iterator[Reply | None]
     url: str
     forwarded: list[str]
 
@@ -217,9 +198,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def run_proxy(
-    url: str, own_responses: Iterable[PlatformResponse | None]
-) -> Iterator[tuple[str, list[str]]]:
+def run_proxy(url: str, own_responses: Iterable[Reply | None]) -> Iterator[tuple[str, list[str]]]:
     """Yield the URL of a proxy in front of the server, and the names of the forwarded mutations."""
     forwarded: list[str] = []
     attributes = {"own_responses": iter(own_responses), "url": url, "forwarded": forwarded}
@@ -456,7 +435,7 @@ async def test_claims_and_reports_are_repeated_while_the_database_is_unavailable
             is_locked.set()
             unlock.wait(TIMEOUT_SECONDS)
 
-    def respond_while_locked(_text: str) -> PlatformResponse:
+    def respond_while_locked(_text: str) -> Reply:
         is_locked = threading.Event()
         lock_threads.append(threading.Thread(target=hold_lock, args=[is_locked]))
         lock_threads[-1].start()
@@ -486,14 +465,7 @@ async def test_calls_are_repeated_while_the_server_is_unavailable(
     scenarios: ScenarioFactory,
 ) -> None:
     scenario = await scenarios.create("published")
-    own_responses = [
-        PlatformResponse(status=502),
-        PlatformResponse(body="<html>"),
-        None,
-        None,
-        PlatformResponse(status=502),
-        None,
-    ]
+    own_responses = [Reply(status=502), Reply(body="<html>"), None, None, Reply(status=502), None]
     with (
         run_proxy(f"{scenario.server.url}/graphql", own_responses) as (url, forwarded),
         run_platform() as platform,
@@ -517,7 +489,7 @@ async def test_calls_are_repeated_while_the_server_is_unavailable(
 @on_sqlite
 async def test_attempt_that_cannot_be_started_is_not_published(scenarios: ScenarioFactory) -> None:
     scenario = await scenarios.create("published", "no url")
-    own_responses = [None, PlatformResponse(status=413)]
+    own_responses = [None, Reply(status=413)]
     with (
         run_proxy(f"{scenario.server.url}/graphql", own_responses) as (url, forwarded),
         run_platform() as platform,

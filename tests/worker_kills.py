@@ -218,11 +218,7 @@ def main(kills: int, workers: int, seed: int) -> None:
         with tempfile.TemporaryDirectory() as name, temporary_database(engine, Path(name)) as url:
             results = asyncio.run(
                 run_kills(
-                    url,
-                    Path(name),
-                    kills=kills,
-                    workers=workers,
-                    randomness=random.Random(seed),
+                    url, Path(name), kills=kills, workers=workers, randomness=random.Random(seed)
                 )
             )
         click.echo(

@@ -127,11 +127,7 @@ PAGINATION_TYPE = {"limit": int, "offset": int, "total": int}
 USAGE_TYPE = {"used": int, "limit": int}
 
 RESPONSE_TYPES: dict[str, Any] = {
-    f"/api/v1/posts/{POST}/results": {
-        "post_id": str,
-        "post_status": str,
-        "results": [RESULT_TYPE],
-    },
+    f"/api/v1/posts/{POST}/results": {"post_id": str, "post_status": str, "results": [RESULT_TYPE]},
     f"/api/v1/posts/{POST}": POST_TYPE,
     "/api/v1/posts?limit=100": {
         "posts": [POST_TYPE],

@@ -328,9 +328,7 @@ class PublisherRules(ModelMachine):
 
     def _publication(self) -> Publication:
         return Publication(
-            platform_post_id="1",
-            platform_post_url="https://x.com/1",
-            published_at=self.model.now,
+            platform_post_id="1", platform_post_url="https://x.com/1", published_at=self.model.now
         )
 
 

@@ -139,11 +139,7 @@ class _Responder:
                 {
                     "destinationId": row[1],
                     **self._result(row),
-                    "account": {
-                        "accountId": row[2],
-                        "platform": row[12],
-                        "accountName": row[3],
-                    },
+                    "account": {"accountId": row[2], "platform": row[12], "accountName": row[3]},
                 }
             )
         nodes = [

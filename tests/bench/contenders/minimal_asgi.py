@@ -24,10 +24,7 @@ def make_asgi_app(
             await send({"type": "lifespan.shutdown.complete"})
             return
         body = await respond(scope["path"], await _read_body(receive))
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

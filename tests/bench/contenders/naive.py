@@ -226,10 +226,7 @@ def make_app(database_url: str) -> Starlette:
         return JSONResponse(envelope({**post, "post_status": post["post_status"].lower()}))
 
     return Starlette(
-        routes=[
-            Route("/graphql", View(schema)),
-            Route("/v1/posts/{post_id}/results", results),
-        ]
+        routes=[Route("/graphql", View(schema)), Route("/v1/posts/{post_id}/results", results)]
     )
 
 
