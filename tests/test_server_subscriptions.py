@@ -1,4 +1,4 @@
-"""WebSockets and streams of real server processes: frames, lost connections, and shutdown."""
+"""Subscriptions of server processes: frame limits, lost connections, shutdown and several processes."""
 
 import itertools
 import json
@@ -19,10 +19,11 @@ from websockets.typing import Origin, Subprotocol
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
-CREATED_SUBSCRIPTION = (
-    "subscription ($after: String)"
-    " { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
-)
+CREATED_SUBSCRIPTION = """
+    subscription ($after: String) {
+      changes(after: $after, types: [POST_CREATED]) { cursor type }
+    }
+"""
 UNLIMITED_ENVIRONMENT = {"RATE_LIMIT": "off"}
 
 StartServer = Callable[..., ServerProcess]
@@ -30,14 +31,14 @@ StartServer = Callable[..., ServerProcess]
 
 @pytest.fixture
 def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers on one database; they are killed at the end of the test."""
-    directory = tmp_path / "servers"
-    directory.mkdir()
+    """Function that starts a server on one database; servers are killed at the end of the test."""
+    folder = tmp_path / "servers"
+    folder.mkdir()
     with ExitStack() as stack:
 
         def start(**environment: str) -> ServerProcess:
             settings = {"DATABASE_URL": empty_database_url, **UNLIMITED_ENVIRONMENT, **environment}
-            server = ServerProcess(directory, settings, "--demo")
+            server = ServerProcess(folder, settings, "--demo")
             stack.callback(server.kill)
             server.wait_until_ready()
             return server
@@ -63,7 +64,7 @@ def receive_message(connection: ClientConnection) -> dict[str, Any]:
 
 
 def subscribe_to_changes(connection: ClientConnection, after: str | None = None) -> None:
-    """Authenticate, and subscribe to changes as operation `a`."""
+    """Authenticate and subscribe to changes as operation `a`."""
     send_message(
         connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"}
     )
@@ -96,16 +97,18 @@ def close_code(connection: ClientConnection) -> int:
     return code
 
 
-def test_oversized_and_malformed_frames_close_without_traceback(demo_server: ServerProcess) -> None:
+def test_invalid_frames_close_the_socket_without_a_warning_in_the_log(
+    demo_server: ServerProcess,
+) -> None:
     before = len(demo_server.log_events())
-    head = {"type": "ping", "payload": {"x": ""}}
-    payload_length = 64 * 1024 - len(json.dumps(head))
+    message = {"type": "ping", "payload": {"x": ""}}
+    max_padding = 64 * 1024 - len(json.dumps(message))
     with open_socket(demo_server) as connection:
-        head["payload"] = {"x": payload_length * "x"}
-        connection.send(json.dumps(head))  # exactly the limit
+        message["payload"] = {"x": max_padding * "x"}
+        connection.send(json.dumps(message))  # exactly the limit
         assert receive_message(connection) == {"type": "pong"}
-        head["payload"] = {"x": (payload_length + 1) * "x"}
-        connection.send(json.dumps(head))
+        message["payload"] = {"x": (max_padding + 1) * "x"}
+        connection.send(json.dumps(message))
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
@@ -113,7 +116,7 @@ def test_oversized_and_malformed_frames_close_without_traceback(demo_server: Ser
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
-            connection.send(12_000_000 * "x")  # closed long before everything is sent
+            connection.send(12_000_000 * "x")  # closed before the whole message was sent
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         connection.send(b"\xff\xfe", text=True)
@@ -121,9 +124,9 @@ def test_oversized_and_malformed_frames_close_without_traceback(demo_server: Ser
     with open_socket(demo_server) as connection:
         connection.send(b"{}")
         assert close_code(connection) == 4400
-    with pytest.raises(InvalidStatus) as caught:
+    with pytest.raises(InvalidStatus) as rejected:
         open_socket(demo_server, origin=Origin("https://evil.example"))
-    assert caught.value.response.status_code == 403
+    assert rejected.value.response.status_code == 403
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
         assert close_code(connection) == 4406
     events = demo_server.log_events()[before:]
@@ -147,7 +150,7 @@ def wait_for_metric(server: ServerProcess, line: str) -> None:
     raise AssertionError(server.get("/metrics").text)
 
 
-def test_shutdown_closes_sockets_and_streams(
+def test_shutdown_closes_sockets_and_streams_and_clients_can_resume(
     start_server: StartServer,
 ) -> None:
     server = start_server()
@@ -159,13 +162,13 @@ def test_shutdown_closes_sockets_and_streams(
         http.stream(
             "POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}
         ) as stream,
-        open_socket(server) as second,
+        open_socket(server) as idle,
     ):
         subscribe_to_changes(connection, after)
-        subscribe_to_changes(second, after)
+        subscribe_to_changes(idle, after)
         wait_for_metric(server, "post_results_subscriptions_open 3.0")
         server.stop()
-        assert (close_code(connection), close_code(second)) == (1012, 1012)
+        assert (close_code(connection), close_code(idle)) == (1012, 1012)
         assert "event: complete" not in "".join(stream.iter_text())
     restarted = start_server()
     create_post(restarted)
@@ -175,7 +178,7 @@ def test_shutdown_closes_sockets_and_streams(
     restarted.stop()
 
 
-def test_shutdown_closes_sockets_of_sending_clients(start_server: StartServer) -> None:
+def test_shutdown_closes_sockets_of_clients_that_are_sending(start_server: StartServer) -> None:
     count = 8
     is_busy = Barrier(count + 1)
 
@@ -198,25 +201,25 @@ def test_shutdown_closes_sockets_of_sending_clients(start_server: StartServer) -
         assert [code.result() for code in codes] == count * [1012]
 
 
-def test_shutdown_ends_long_polls(
-    start_server: StartServer,
-) -> None:
+def test_shutdown_answers_long_polls_with_304(start_server: StartServer) -> None:
     server = start_server()
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
     url = f"{server.url}/v1/posts/{DEMO_POST}/results?wait=60"
     with httpx.stream("GET", url.replace("wait=60", "wait=0"), headers=headers) as response:
         etag = response.headers["etag"]
-    with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as client:
-        client.sendall(
+    with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as raw:
+        raw.sendall(
             f"GET {httpx.URL(url).raw_path.decode()} HTTP/1.1\r\nHost: test\r\n"
             f"Authorization: Bearer {DEMO_KEY}\r\nIf-None-Match: {etag}\r\n\r\n".encode()
         )
         wait_for_metric(server, "post_results_subscriptions_open 1.0")
         server.stop()
-        assert client.recv(1000).startswith(b"HTTP/1.1 304 ")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 304 ")
 
 
-def test_event_reaches_subscriber_of_other_process(start_server: StartServer) -> None:
+def test_changes_written_by_one_process_reach_subscribers_of_another(
+    start_server: StartServer,
+) -> None:
     reader, writer = start_server(), start_server()
     after = latest_cursor(reader)
     with open_socket(reader) as connection:

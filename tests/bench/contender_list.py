@@ -1,4 +1,4 @@
-"""Which servers are compared, how each is started, and what it can be asked. Starts none."""
+"""The compared servers: names, start commands and supported requests."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import make_url
 
 from tests.bench import postgraphile
-from tests.bench.requests import GRAPHQL, REST, Answer, Request
+from tests.bench.requests import GRAPHQL, REST, Request, ResponseBody
 from tests.bench.seeding import WORKSPACE_ID
 
 PEERS = Path(__file__).parent / "peers"
@@ -19,22 +19,24 @@ ROOT = Path(__file__).parents[2]
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 ENGINES = (SQLITE, POSTGRESQL)
 NO_ENGINE = "none"
-"""Of what reads no data."""
+"""Engine of a server that reads no data."""
 
-OURS = "post-results"
+POST_RESULTS_SERVER = "post-results"
 FIXED_BODY = "fixed-body"
 DATA_LIMIT = "data-limit"
-REAL_PEERS = (
+GRAPHQL_PEERS = (
     "mercurius-loaders",
     "mercurius-prefetch",
     "mercurius-join",
     "yoga",
     "postgraphile",
 )
-"""GraphQL servers that a user could pick instead."""
+"""GraphQL servers that a user could choose instead."""
 
 
 class Name(NamedTuple):
+    """Name of a server and of its database engine."""
+
     server: str
     engine: str
 
@@ -42,44 +44,48 @@ class Name(NamedTuple):
         return self.server if self.engine == NO_ENGINE else f"{self.server} {self.engine}"
 
 
-_ALL = MappingProxyType({**GRAPHQL, **REST})
+_ALL_REQUESTS = MappingProxyType({**GRAPHQL, **REST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
+    """A compared server."""
+
     name: Name
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    requests: Mapping[str, Request] = field(default_factory=lambda: _ALL)
+    requests: Mapping[str, Request] = field(default_factory=lambda: _ALL_REQUESTS)
     folder: Path = ROOT
-    reshaped: Callable[[Answer], Answer] = lambda answer: answer
-    """Its answer as the others give it, where its schema is not ours."""
+    normalize: Callable[[ResponseBody], ResponseBody] = lambda body: body
+    """Converts a response to the schema of post-results, if the server has another schema."""
 
     @property
-    def first_question(self) -> str:
+    def first_query(self) -> str:
         return next(iter(self.requests))
 
 
 def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
-    """All on the databases with these URLs, by engine; the folder will hold the fixed bodies."""
+    """All servers on the databases with these URLs; `bodies` is the folder of the fixed bodies."""
     for engine, url in urls.items():
-        yield from _on(engine, url)
+        yield from _contenders_on(engine, url)
     yield Contender(
         name=Name(FIXED_BODY, NO_ENGINE),
-        command=_contender("fixed_body"),
+        command=_python_command("fixed_body"),
         environment={"FIXED_BODIES": str(bodies)},
     )
 
 
-def _on(engine: str, url: str) -> Iterator[Contender]:
+def _contenders_on(engine: str, url: str) -> Iterator[Contender]:
     database = {"DATABASE_URL": url}
     yield Contender(
-        name=Name(OURS, engine),
+        name=Name(POST_RESULTS_SERVER, engine),
         command=(sys.executable, "-m", "app", "serve"),
         environment={**database, "RATE_LIMIT": "off", "LOG_LEVEL": "warning"},
     )
     for server, module in ((DATA_LIMIT, "data_limit"), ("naive", "naive")):
-        yield Contender(name=Name(server, engine), command=_contender(module), environment=database)
+        yield Contender(
+            name=Name(server, engine), command=_python_command(module), environment=database
+        )
     forms = ("loaders", "prefetch", "join") if engine == POSTGRESQL else ("loaders", "prefetch")
     for form in forms:
         yield _peer(f"mercurius-{form}", engine, url, "mercurius.js", GRAPHQL, FORM=form)
@@ -87,13 +93,12 @@ def _on(engine: str, url: str) -> Iterator[Contender]:
     if engine == POSTGRESQL:
         yield _peer("fastify-join", engine, url, "rest.js", REST, FORM="join")
         yield _peer("yoga", engine, url, "yoga.js", GRAPHQL)
-        asked = postgraphile.REQUESTS
-        production = {"GRAPHILE_ENV": "production"}
-        peer = _peer("postgraphile", engine, url, "postgraphile.js", asked, **production)
-        yield replace(peer, reshaped=postgraphile.reshaped)
+        requests, env = postgraphile.REQUESTS, {"GRAPHILE_ENV": "production"}
+        peer = _peer("postgraphile", engine, url, "postgraphile.js", requests, **env)
+        yield replace(peer, normalize=postgraphile.normalize)
 
 
-def _contender(module: str) -> tuple[str, ...]:
+def _python_command(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tests.bench.contenders", module)
 
 
@@ -109,14 +114,14 @@ def _peer(
     return Contender(
         name=Name(server, engine),
         command=("node", file),
-        environment={**common, **_connecting(url), **environment},
+        environment={**common, **_node_environment(url), **environment},
         requests=requests,
         folder=PEERS,
     )
 
 
-def _connecting(database_url: str) -> Mapping[str, str]:
-    """As statements.js and the PostgreSQL client read it."""
+def _node_environment(database_url: str) -> Mapping[str, str]:
+    """Environment variables that statements.js and the PostgreSQL client read."""
     url = make_url(database_url)
     if url.get_backend_name() == SQLITE:
         return {"SQLITE_FILE": str(url.database)}

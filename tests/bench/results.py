@@ -1,4 +1,4 @@
-"""What was measured of all contenders: medians over the rounds, ratios, and whether goals are met."""
+"""Results of all contenders: medians of the rounds, ratios, and verdicts about the goals."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,37 +8,39 @@ from tests.bench.contender_list import (
     DATA_LIMIT,
     ENGINES,
     FIXED_BODY,
+    GRAPHQL_PEERS,
     NO_ENGINE,
-    OURS,
+    POST_RESULTS_SERVER,
     POSTGRESQL,
-    REAL_PEERS,
     SQLITE,
     Name,
 )
-from tests.bench.load import Figures
+from tests.bench.load import LoadResult
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    rounds: Mapping[str, Mapping[Name, Sequence[Figures]]]
-    """By question, of each server the figures of its rounds."""
+    """Results of all rounds."""
+
+    rounds: Mapping[str, Mapping[Name, Sequence[LoadResult]]]
+    """Query → server → results of its rounds."""
     peak_memory_mb: Mapping[Name, float]
 
-    def median(self, question: str, name: Name) -> Figures | None:
-        """Each figure's own median; None where it was not measured."""
-        measured = self.rounds.get(question, {}).get(name)
-        if not measured:
+    def median(self, query: str, name: Name) -> LoadResult | None:
+        """Median of each number; None if it was not measured."""
+        rounds = self.rounds.get(query, {}).get(name)
+        if not rounds:
             return None
-        return Figures(
+        return LoadResult(
             *(
-                statistics.median(getattr(each, figure.name) for each in measured)
-                for figure in fields(Figures)
+                statistics.median(getattr(result, number.name) for result in rounds)
+                for number in fields(LoadResult)
             )
         )
 
-    def ratio(self, question: str, ours: Name, other: Name) -> float | None:
-        """How many times as many requests a second ours answers."""
-        one, two = self.median(question, ours), self.median(question, other)
+    def ratio(self, query: str, server: Name, baseline: Name) -> float | None:
+        """Requests per second of a server, divided by those of the baseline; None if not measured."""
+        one, two = self.median(query, server), self.median(query, baseline)
         if one is None or two is None:
             return None
         return one.requests_per_second / two.requests_per_second
@@ -46,14 +48,14 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal, what it was measured to be, and whether that is enough; None where it was not measured."""
+    """A goal, the measured value, and whether the goal is met; None if it was not measured."""
 
     goal: str
     measured: str | None = None
     is_met: bool | None = None
 
 
-_AGAINST = (
+_THROUGHPUT_GOALS = (
     ("mercurius-loaders", POSTGRESQL, (1.6, 3, 3)),
     ("mercurius-prefetch", POSTGRESQL, (1.5, 1.7, 1.6)),
     ("mercurius-prefetch", SQLITE, (1.1, 1.5, 1.8)),
@@ -68,49 +70,52 @@ _PEAK_MEMORY_MB = 110
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
-    for server, engine, factors in _AGAINST:
-        for question, factor in zip(("Q1", "Q2", "Q3"), factors, strict=True):
-            yield _times(results, question, engine, Name(server, engine), factor)
+    """Verdicts about all goals."""
+    for server, engine, factors in _THROUGHPUT_GOALS:
+        for query, factor in zip(("Q1", "Q2", "Q3"), factors, strict=True):
+            yield _throughput_verdict(results, query, engine, Name(server, engine), factor)
     for engine in ENGINES:
         limit = Name(DATA_LIMIT, engine)
-        for question, share in zip(("Q1", "Q2", "Q3"), _SHARE_OF_DATA_LIMIT, strict=True):
-            yield _share(results, question, engine, limit, share)
+        for query, share in zip(("Q1", "Q2", "Q3"), _SHARE_OF_DATA_LIMIT, strict=True):
+            yield _share_verdict(results, query, engine, limit, share)
     fastify = Name("fastify", POSTGRESQL)
-    yield _times(results, "R1", POSTGRESQL, fastify, _R1_AGAINST_FASTIFY)
+    yield _throughput_verdict(results, "R1", POSTGRESQL, fastify, _R1_AGAINST_FASTIFY)
     for engine in ENGINES:
         fixed = Name(FIXED_BODY, NO_ENGINE)
-        yield _share(results, "R1", engine, fixed, _R1_SHARE_OF_FIXED_BODY)
+        yield _share_verdict(results, "R1", engine, fixed, _R1_SHARE_OF_FIXED_BODY)
     for engine in ENGINES:
-        yield _slowest(results, engine)
-        yield _memory(results, engine)
+        yield _p99_verdict(results, engine)
+        yield _memory_verdict(results, engine)
 
 
-def _times(results: Results, question: str, engine: str, other: Name, factor: float) -> Verdict:
-    goal = f"{question} {engine} ≥ {factor:g} × {other}"
-    ratio = results.ratio(question, Name(OURS, engine), other)
+def _throughput_verdict(
+    results: Results, query: str, engine: str, other: Name, factor: float
+) -> Verdict:
+    goal = f"{query} {engine} ≥ {factor:g} × {other}"
+    ratio = results.ratio(query, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.2f} ×", ratio >= factor)
 
 
-def _share(results: Results, question: str, engine: str, other: Name, share: float) -> Verdict:
-    goal = f"{question} {engine} ≥ {share:.0%} of {other}"
-    ratio = results.ratio(question, Name(OURS, engine), other)
+def _share_verdict(results: Results, query: str, engine: str, other: Name, share: float) -> Verdict:
+    goal = f"{query} {engine} ≥ {share:.0%} of {other}"
+    ratio = results.ratio(query, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.0%}", ratio >= share)
 
 
-def _slowest(results: Results, engine: str) -> Verdict:
-    goal = f"Q1 {engine} p99 ≤ {_Q1_P99_AGAINST_BEST:g} × the best peer's"
-    ours = results.median("Q1", Name(OURS, engine))
-    peers = [results.median("Q1", Name(each, engine)) for each in REAL_PEERS]
-    slowest = [each.p99 for each in peers if each is not None]
-    if ours is None or not slowest:
+def _p99_verdict(results: Results, engine: str) -> Verdict:
+    goal = f"Q1 {engine} p99 ≤ {_Q1_P99_AGAINST_BEST:g} × the best peer"
+    ours = results.median("Q1", Name(POST_RESULTS_SERVER, engine))
+    peers = [results.median("Q1", Name(server, engine)) for server in GRAPHQL_PEERS]
+    p99s = [peer.p99 for peer in peers if peer is not None]
+    if ours is None or not p99s:
         return Verdict(goal)
-    ratio = ours.p99 / min(slowest)
+    ratio = ours.p99 / min(p99s)
     return Verdict(goal, f"{ratio:.2f} ×", ratio <= _Q1_P99_AGAINST_BEST)
 
 
-def _memory(results: Results, engine: str) -> Verdict:
+def _memory_verdict(results: Results, engine: str) -> Verdict:
     goal = f"peak memory {engine} ≤ {_PEAK_MEMORY_MB} MB"
-    peak = results.peak_memory_mb.get(Name(OURS, engine))
+    peak = results.peak_memory_mb.get(Name(POST_RESULTS_SERVER, engine))
     return (
         Verdict(goal) if peak is None else Verdict(goal, f"{peak:.0f} MB", peak <= _PEAK_MEMORY_MB)
     )

@@ -1,8 +1,7 @@
-"""A contender as a process of its own, pinned to one core: started, asked, stopped. Times no load."""
+"""Runs a contender as a separate process on one core."""
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,22 +10,22 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench import linux_processes
-from tests.bench.contender_list import OURS, Contender
+from tests.bench.contender_list import POST_RESULTS_SERVER, Contender
 from tests.bench.requests import Request
+from tests.servers import unused_port
 
-_SECONDS_TO_START = 60
-_SECONDS_TO_STOP = 15
-_SECONDS_TO_ANSWER = 30
-_SHOWN_OF_A_LOG = 3000
+_START_TIMEOUT = 60
+_STOP_TIMEOUT = 15
+_REQUEST_TIMEOUT = 30
+_LOG_TAIL_LENGTH = 3000
 
 
 class ServerFailed(Exception):
-    """It did not start, died, or answered something else than 200; the message has its log."""
+    """A server did not start, ended, or did not respond with 200; the message contains its log."""
 
 
-class Server:
-    """A running contender. Ours gets its key with each request; the others want none."""
+class ContenderProcess:
+    """A running contender. Only post-results receives an API key."""
 
     def __init__(
         self,
@@ -42,51 +41,51 @@ class Server:
         self.pid = process.pid
         self.url = f"http://127.0.0.1:{port}"
         self.start_seconds = 0.0
-        """From its start to its first answer."""
+        """Time from the start to the first response."""
         self.token = token
         self._process = process
-        self._http = httpx.Client(base_url=self.url, timeout=_SECONDS_TO_ANSWER)
+        self._http = httpx.Client(base_url=self.url, timeout=_REQUEST_TIMEOUT)
         self._log = log
 
-    def ask(self, request: Request) -> bytes:
-        """The body of a 200."""
+    def send(self, request: Request) -> bytes:
+        """Send a request and return the body; ServerFailed unless the status is 200."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         method = "GET" if request.body is None else "POST"
-        answer = self._http.request(method, request.path, headers=headers, content=request.body)
-        if answer.status_code != 200:
-            raise self.failed(f"answered {answer.status_code}: {answer.text[:300]}")
-        return answer.content
+        response = self._http.request(method, request.path, headers=headers, content=request.body)
+        if response.status_code != 200:
+            raise self.failure(f"answered {response.status_code}: {response.text[:300]}")
+        return response.content
 
-    def failed(self, how: str) -> ServerFailed:
-        log = self._log.read_text(errors="replace")[-_SHOWN_OF_A_LOG:]
-        return ServerFailed(f"{self.name} {how}\n{log}")
+    def failure(self, reason: str) -> ServerFailed:
+        log = self._log.read_text(errors="replace")[-_LOG_TAIL_LENGTH:]
+        return ServerFailed(f"{self.name} {reason}\n{log}")
 
     def check_alive(self) -> None:
         status = self._process.poll()
         if status is not None:
-            raise self.failed(f"ended with status {status}")
+            raise self.failure(f"ended with status {status}")
 
-    def wait(self, started: float, post_id: object) -> None:
-        """Until its first answer, about this post; `started` is of the monotonic clock."""
-        request = self.contender.requests[self.contender.first_question].of_post(post_id)
-        while time.monotonic() < started + _SECONDS_TO_START:
+    def wait_for_first_response(self, started_at: float, post_id: object) -> None:
+        """Wait for the first response, to a query of this post; `started_at` is a monotonic time."""
+        request = self.contender.requests[self.contender.first_query].with_post_id(post_id)
+        while time.monotonic() < started_at + _START_TIMEOUT:
             self.check_alive()
             with suppress(httpx.TransportError):
-                self.ask(request)
-                self.start_seconds = time.monotonic() - started
+                self.send(request)
+                self.start_seconds = time.monotonic() - started_at
                 return
             time.sleep(0.01)
-        raise self.failed("did not answer in time")
+        raise self.failure(f"did not respond within {_START_TIMEOUT} s")
 
     def stop(self) -> None:
-        """In order, or by force where that takes too long."""
+        """Send SIGTERM, and after a timeout SIGKILL."""
         self._http.close()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         try:
-            self._process.wait(_SECONDS_TO_STOP)
+            self._process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -94,11 +93,11 @@ class Server:
 
 
 @contextmanager
-def running(
+def run_contender(
     contender: Contender, *, cpu: int, token: str, post_id: object, logs: Path
-) -> Iterator[Server]:
-    """The server, from its first answer on; it is stopped at the end, whatever happens."""
-    port = _free_port()
+) -> Iterator[ContenderProcess]:
+    """Start a contender, wait for its first response, and stop it at the end."""
+    port = unused_port()
     log = logs / f"{contender.name.server}-{contender.name.engine}.log"
     started = time.monotonic()
     with log.open("wb") as to_log:
@@ -108,23 +107,12 @@ def running(
             env={**os.environ, **contender.environment, "PORT": str(port)},
             stdout=to_log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that Ctrl-C leaves the order to us
+            start_new_session=True,  # so that Ctrl-C does not stop it before us
         )
-    own_token = token if contender.name.server == OURS else None
-    server = Server(contender, process, port=port, token=own_token, log=log)
+    own_token = token if contender.name.server == POST_RESULTS_SERVER else None
+    server = ContenderProcess(contender, process, port=port, token=own_token, log=log)
     try:
-        server.wait(started, post_id)
+        server.wait_for_first_response(started, post_id)
         yield server
     finally:
         server.stop()
-
-
-def peak_memory_mb(server: Server) -> float:
-    return linux_processes.peak_memory_mb(server.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

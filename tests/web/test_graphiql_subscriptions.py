@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, WebSocket, expect
 
 from app.services.api_keys import CACHE_TTL
-from tests.contract.subscription_clients import Writer
+from tests.contract.subscription_clients import PostEditor
 from tests.web.page_session import PageServer, PageSession, open_page
 
 EVENT_COUNT = 100
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 @pytest.fixture(scope="module")
-def writer(page_server: PageServer) -> Iterator[Writer]:
-    writer = Writer(page_server.server, page_server.key)
+def writer(page_server: PageServer) -> Iterator[PostEditor]:
+    writer = PostEditor(page_server.server, page_server.key)
     yield writer
     writer.close()
 
@@ -67,10 +67,10 @@ class SubscriptionTab:
         for text in texts:
             await expect(self.result_panel).to_contain_text(text)
 
-    async def expect_changes_of(self, writer: Writer, post_id: str) -> None:
+    async def expect_changes_of(self, writer: PostEditor, post_id: str) -> None:
         """Write until a change is shown: nothing reports when the subscription has started."""
         for number in range(EVENT_COUNT):
-            writer.rewrite(post_id, f"Spring {number}")
+            writer.update_content(post_id, f"Spring {number}")
             try:
                 await expect(self.result_panel).to_contain_text("Spring", timeout=200)
             except AssertionError:
@@ -79,9 +79,9 @@ class SubscriptionTab:
 
 
 async def test_changes_are_shown_until_subscription_is_stopped(
-    browser: Browser, page_server: PageServer, writer: Writer
+    browser: Browser, page_server: PageServer, writer: PostEditor
 ) -> None:
-    post_id = writer.draft("Winter")
+    post_id = writer.create_draft("Winter")
     async with open_page(browser, f"{page_server.url}/graphql", viewport=VIEWPORT) as session:
         tab = SubscriptionTab(session)
         await tab.subscribe(page_server.key)
@@ -95,14 +95,14 @@ async def test_changes_are_shown_until_subscription_is_stopped(
         assert subscribe["payload"]["operationName"] == "WhatHappens"
         assert "variables" not in subscribe["payload"]
 
-        writer.rewrite(post_id, "Summer")
+        writer.update_content(post_id, "Summer")
         await tab.expect_texts("Summer", "earlier", "Spring")
 
         await tab.stop()
         await tab.expect_ended()
         await tab.is_closed.wait()
         assert tab.messages[2:] == [{"type": "complete", "id": subscribe["id"]}]
-        writer.rewrite(post_id, "Autumn")
+        writer.update_content(post_id, "Autumn")
         await expect(tab.result_panel).not_to_contain_text("Autumn")
 
         await tab.run()
@@ -161,8 +161,8 @@ async def test_subscription_resumes_after_server_restart(browser: Browser, tmp_p
     async with open_page(
         browser, url, problems=(connection_refused,), viewport=VIEWPORT
     ) as session:
-        tab, writer = SubscriptionTab(session), Writer(page_server.server, page_server.key)
-        post_id = writer.draft("Winter")
+        tab, writer = SubscriptionTab(session), PostEditor(page_server.server, page_server.key)
+        post_id = writer.create_draft("Winter")
         await tab.subscribe(page_server.key)
         await tab.expect_changes_of(writer, post_id)
 
@@ -175,7 +175,7 @@ async def test_subscription_resumes_after_server_restart(browser: Browser, tmp_p
         await tab.expect_texts("The server does not answer. Is it running?")
 
         page_server.restart()
-        writer.rewrite(post_id, "Summer")
+        writer.update_content(post_id, "Summer")
         await tab.run()
         await tab.expect_texts("Summer")
         await expect(tab.result_panel).not_to_contain_text("Spring")

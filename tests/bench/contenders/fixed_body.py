@@ -1,18 +1,18 @@
-"""The limit of any server here: bodies made before, of the size of real ones. Reads nothing of a request.
+"""Upper limit of any ASGI server: responds with fixed bodies of realistic size.
 
-FIXED_BODIES is the folder with one file for each question.
+FIXED_BODIES is the folder with one file per query.
 """
 
 import os
 from pathlib import Path
 
-from tests.bench.contenders.asgi import answering
+from tests.bench.contenders.minimal_asgi import make_asgi_app
 
 _FOLDER = Path(os.environ["FIXED_BODIES"])
 _BODIES = {file.stem: file.read_bytes() for file in _FOLDER.iterdir()}
 
 
-async def _answer(path: str, body: bytes) -> bytes:
+async def _respond(path: str, body: bytes) -> bytes:
     if path != "/graphql":
         return _BODIES["R1"]
     if b'"n":' not in body:
@@ -24,4 +24,4 @@ async def _start() -> None:
     pass
 
 
-app = answering(_answer, start=_start)
+app = make_asgi_app(_respond, on_startup=_start)
