@@ -28,7 +28,7 @@ from tests.graphql.schema.test_query import node_id
 from tests.recording_driver import RecordingDriver, record_statements
 from tests.rest.envelope import success_data
 
-PAGE = """
+PAGE_QUERY = """
 {
   posts(first: 100) {
     nodes {
@@ -68,7 +68,7 @@ async def test_a_page_of_posts_is_two_statements_however_long_it_is(
 ) -> None:
     ids = await add_posts(acme, count)
     with record_statements(acme.database) as statements:
-        data = await acme.client.query(PAGE)
+        data = await acme.client.query(PAGE_QUERY)
     nodes = data["posts"]["nodes"]
     assert [node["postId"] for node in nodes] == ids
     assert [[each["account"]["accountId"] for each in node["destinations"]] for node in nodes] == [
@@ -206,7 +206,7 @@ async def test_one_connection_is_enough_for_many_requests_at_once(
     assert answers == [expected] * 20
 
 
-CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
+CYCLIC_QUERY = "posts { nodes { destinations { post { destinations { status } } } } }"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
         ("{ posts { nodes { destinations { status } } } }", 2),
         ("{ posts { nodes { a: destinations { status } b: destinations { status } } } }", 4),
         ("{ accounts { accountId } posts { nodes { accountIds } } }", 4),
-        (f"{{ {CYCLE} }}", 2 + 2 * 2),
+        (f"{{ {CYCLIC_QUERY} }}", 2 + 2 * 2),
     ],
 )
 @pytest.mark.parametrize("is_fast", ["yes", "no"])
@@ -223,7 +223,7 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
     database: Database, document: str, entries: int, is_fast: str
 ) -> None:
     """Also when the document comes again, which is then prepared."""
-    token = await token_of_a_post_on_two_accounts(database)
+    token = await add_post_on_two_accounts(database)
     answers = []
     for limit in (entries, entries - 1):
         settings = read_settings(
@@ -253,7 +253,7 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
 
 
 async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:
-    token = await token_of_a_post_on_two_accounts(database)
+    token = await add_post_on_two_accounts(database)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     async with app_client(database, token=token, settings=settings) as client:
         page = success_data(await client.get("/v1/posts"))
@@ -261,14 +261,14 @@ async def test_the_documented_routes_know_no_limit_on_entries(database: Database
     assert [len(post["destinations"]) for post in page["posts"]] == [2]
 
 
-async def token_of_a_post_on_two_accounts(database: Database) -> str:
+async def add_post_on_two_accounts(database: Database) -> str:
     workspace = await add_workspace(database)
     both = [await add_account(database, workspace) for _ in range(2)]
     await add_post(database, workspace, {account: published() for account in both})
     return (await add_api_key(database, workspace)).token
 
 
-def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
+def make_loaders(database: Database, workspace: WorkspaceId) -> Loaders:
     return Loaders(lambda: database.read(workspace), lambda: NOW, ListSizeLimit(None))
 
 
@@ -280,7 +280,7 @@ async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
     keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
     keys[-1] = post.destinations[0]
     with record_statements(database) as statements:
-        loaded = await loaders(database, workspace).attempts_by_destination_id.load_many(keys)
+        loaded = await make_loaders(database, workspace).attempts_by_destination_id.load_many(keys)
     assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
     assert len(loaded) == len(keys)
     assert len(statements) == 4
@@ -289,7 +289,7 @@ async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
 async def test_a_loader_reads_again_what_may_have_changed(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
-    by_id = loaders(database, workspace).accounts_by_id
+    by_id = make_loaders(database, workspace).accounts_by_id
 
     async def name() -> str | None:
         row = await by_id.load(AccountId(account))
@@ -303,7 +303,7 @@ async def test_a_loader_reads_again_what_may_have_changed(database: Database) ->
 async def test_a_loader_asks_for_each_key_once(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
-    by_id = loaders(database, workspace).accounts_by_id
+    by_id = make_loaders(database, workspace).accounts_by_id
     with record_statements(database) as statements:
         rows = await by_id.load_many([account, AccountId(account + 1), account])
     assert [None if row is None else row.id for row in rows] == [account, None, account]

@@ -25,7 +25,7 @@ from tests.graphql.schema.test_query import node_id
 MILLISECOND = timedelta(milliseconds=1)
 WEEK = timedelta(days=7)
 
-QUIET = {
+NO_ACTIVITY = {
     "lastPublishedAt": None,
     "failuresLast7d": 0,
     "permanentFailuresLast7d": 0,
@@ -77,7 +77,7 @@ async def test_an_account_is_returned_with_everything_that_is_known(acme: Tenant
                 "expired": False,
                 "expiringSoon": False,
             },
-            "health": {"status": "HEALTHY", "canPost": True, "reasons": [], "activity": QUIET},
+            "health": {"status": "HEALTHY", "canPost": True, "reasons": [], "activity": NO_ACTIVITY},
             "connectedAt": "2026-03-16T15:00:00.000Z",
             "createdAt": "2026-03-16T15:00:00.000Z",
             "updatedAt": "2026-03-16T15:00:00.000Z",
@@ -113,8 +113,8 @@ async def test_an_account_always_has_a_name(
     assert data["accounts"] == [{"accountName": shown}]
 
 
-SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
-REFUSED = "The platform refused the account's access. Reconnect the account to post."
+DISABLED = "The account is switched off or disconnected. Connect it again to post."
+REJECTED = "The platform refused the account's access. Reconnect the account to post."
 EXPIRED = "The account's access has expired. Reconnect the account to post."
 
 
@@ -123,13 +123,13 @@ EXPIRED = "The account's access has expired. Reconnect the account to post."
     [
         (
             {"is_active": False},
-            ("UNHEALTHY", SWITCHED_OFF),
+            ("UNHEALTHY", DISABLED),
             "BROKEN",
             ["ACCOUNT_INACTIVE"],
         ),
         (
             {"needs_reconnection_since": NOW},
-            ("EXPIRED", REFUSED),
+            ("EXPIRED", REJECTED),
             "BROKEN",
             ["NEEDS_RECONNECTION"],
         ),
@@ -144,7 +144,7 @@ EXPIRED = "The account's access has expired. Reconnect the account to post."
         ({"token_expires_at": NOW + WEEK + MILLISECOND}, ("HEALTHY", None), "HEALTHY", []),
         (
             {"is_active": False, "needs_reconnection_since": NOW, "token_expires_at": NOW},
-            ("UNHEALTHY", SWITCHED_OFF),
+            ("UNHEALTHY", DISABLED),
             "BROKEN",
             ["ACCOUNT_INACTIVE", "NEEDS_RECONNECTION", "TOKEN_EXPIRED"],
         ),
@@ -238,6 +238,6 @@ async def test_what_counts_as_an_accounts_activity(
         " queuedCount } } } }"
     )
     assert [account["health"]["activity"] for account in data["accounts"]] == [
-        {**QUIET, **activity},
-        QUIET,
+        {**NO_ACTIVITY, **activity},
+        NO_ACTIVITY,
     ]

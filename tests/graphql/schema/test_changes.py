@@ -29,10 +29,10 @@ from tests.recording_driver import record_statements
 POST = PostId(UUID("0b1e7a30-0000-4000-8000-000000000001"))
 DESTINATION = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000000a"))
 KEY = ApiKeyId(UUID("0b1e7a30-0000-4000-8000-0000000000aa"))
-GONE = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000dead"))
-ON = AccountId(7)
+DELETED_POST = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000dead"))
+ON_DESTINATION = AccountId(7)
 
-EVERY_FIELD = """
+ALL_FIELDS_QUERY = """
 query ($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
   changes(after: $after, first: $first, types: $types, postId: $postId) {
     __typename
@@ -53,12 +53,12 @@ query ($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
 async def client(
     request: pytest.FixtureRequest, database: Database, workspace: WorkspaceId
 ) -> AsyncIterator[Client]:
-    async with serving_with(database, workspace, FAST_PATH=request.param) as made:
+    async with client_with_settings(database, workspace, FAST_PATH=request.param) as made:
         yield made
 
 
 @asynccontextmanager
-async def serving_with(
+async def client_with_settings(
     database: Database, workspace: WorkspaceId, **settings: str
 ) -> AsyncIterator[Client]:
     token = (await add_api_key(database, workspace)).token
@@ -71,26 +71,26 @@ async def serving_with(
 async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
     """With a post on an account."""
     made = await add_workspace(database)
-    await add_account(database, made, id=ON, account_name="@acme")
+    await add_account(database, made, id=ON_DESTINATION, account_name="@acme")
     await add_post(
-        database, made, {ON: failed(error="Too long.")}, id=POST, destination_ids=[DESTINATION]
+        database, made, {ON_DESTINATION: failed(error="Too long.")}, id=POST, destination_ids=[DESTINATION]
     )
     return made
 
 
-async def twice(client: Client, document: str, **variables: Any) -> Any:
+async def query_twice(client: Client, document: str, **variables: Any) -> Any:
     """The answer to a document, which is the same when it is known."""
     first = await client.execute(document, **variables)
     assert await client.execute(document, **variables) == first
     return first
 
 
-def about(*, post: PostId | None = None, destination: DestinationId | None = None) -> Event:
+def make_event(*, post: PostId | None = None, destination: DestinationId | None = None) -> Event:
     return Event(
         kind=EventKind.DESTINATION_CHANGED if destination else EventKind.POST_CHANGED,
         post_id=post,
         destination_id=destination,
-        account_id=ON if destination else None,
+        account_id=ON_DESTINATION if destination else None,
         changes={"error": "Too long.", "fence": 3} if destination else {"content": "b"},
     )
 
@@ -99,15 +99,15 @@ async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
     await append_test_events(
-        database, workspace, [about(post=POST)], actor=KEY, operation="updatePost"
+        database, workspace, [make_event(post=POST)], actor=KEY, operation="updatePost"
     )
     await append_test_events(
         database,
         workspace,
         [
-            about(post=POST, destination=DESTINATION),
-            about(post=POST, destination=GONE),
-            Event(kind=EventKind.ACCOUNT_CHANGED, account_id=ON, changes={"is_active": False}),
+            make_event(post=POST, destination=DESTINATION),
+            make_event(post=POST, destination=DELETED_POST),
+            Event(kind=EventKind.ACCOUNT_CHANGED, account_id=ON_DESTINATION, changes={"is_active": False}),
         ],
         operation="loseLease",
     )
@@ -122,7 +122,7 @@ async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
     account = {"accountId": 7, "accountName": "@acme"}
     common = {"__typename": "Change", "happenedAt": "2026-04-15T15:00:00.000Z"}
 
-    assert await twice(client, EVERY_FIELD) == {
+    assert await query_twice(client, ALL_FIELDS_QUERY) == {
         "data": {
             "changes": {
                 "__typename": "ChangePage",
@@ -168,7 +168,7 @@ async def test_a_change_is_shown_with_what_it_is_about_as_that_is_now(
                         "operation": "loseLease",
                         "actorKeyId": None,
                         "postId": str(POST),
-                        "destinationId": str(GONE),
+                        "destinationId": str(DELETED_POST),
                         "accountId": 7,
                         "values": {"error": "Too long."},
                         "post": post,
@@ -202,7 +202,7 @@ async def test_of_a_deleted_post_the_changes_stay_and_nothing_else(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
     await append_test_events(
-        database, workspace, [about(post=POST), about(post=POST, destination=DESTINATION)]
+        database, workspace, [make_event(post=POST), make_event(post=POST, destination=DESTINATION)]
     )
 
     async def delete(session: WriteSession) -> None:
@@ -210,7 +210,7 @@ async def test_of_a_deleted_post_the_changes_stay_and_nothing_else(
 
     await database.write(delete)
 
-    data = (await twice(client, EVERY_FIELD, postId=str(POST)))["data"]["changes"]
+    data = (await query_twice(client, ALL_FIELDS_QUERY, postId=str(POST)))["data"]["changes"]
 
     assert [
         (each["postId"], each["destinationId"], each["post"], each["destination"], each["account"])
@@ -237,7 +237,7 @@ async def test_every_type_of_the_feed_is_one_of_the_schema_and_can_be_asked_for(
         *((name, [name]) for name in names),
         ([names[3], names[0], names[3]], [names[0], names[3]]),
     ):
-        page = (await twice(client, document, types=types))["data"]["changes"]
+        page = (await query_twice(client, document, types=types))["data"]["changes"]
         assert [each["type"] for each in page["nodes"]] == expected
         assert not page["hasNextPage"]
         assert page["endCursor"] == page["latestCursor"]
@@ -259,13 +259,13 @@ async def test_pages_are_of_the_size_that_is_asked_for(
     document = """query ($first: Int, $after: String) {
         changes(first: $first, after: $after) { nodes { values cursor } hasNextPage endCursor } }"""
     for first, size in ((None, 20), (1, 1), (100, 100)):
-        page = (await twice(client, document, first=first))["data"]["changes"]
+        page = (await query_twice(client, document, first=first))["data"]["changes"]
         assert [each["values"] for each in page["nodes"]] == [
             {"content": str(number)} for number in range(1, size + 1)
         ]
         assert page["hasNextPage"]
         assert page["endCursor"] == page["nodes"][-1]["cursor"]
-        rest = await twice(client, document, first=100, after=page["endCursor"])
+        rest = await query_twice(client, document, first=100, after=page["endCursor"])
         assert rest["data"]["changes"]["nodes"][0]["values"] == {"content": str(size + 1)}
         assert not rest["data"]["changes"]["hasNextPage"]
 
@@ -273,7 +273,7 @@ async def test_pages_are_of_the_size_that_is_asked_for(
 async def test_whatever_the_changes_are_about_is_read_in_one_statement_for_each_kind(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
-    events = [about(post=POST, destination=DESTINATION)] * 30 + [about(post=POST)] * 30
+    events = [make_event(post=POST, destination=DESTINATION)] * 30 + [make_event(post=POST)] * 30
     await append_test_events(database, workspace, events)
     document = """{ changes(first: 100) { nodes {
         post { content } destination { error } account { accountName } } } }"""
@@ -292,7 +292,7 @@ async def test_changes_count_among_the_entries_of_an_answer(
     answers = []
     for limit in ("5", "4"):
         settings = {"GRAPHQL_MAX_LIST_ENTRIES": limit, "FAST_PATH": is_fast}
-        async with serving_with(database, workspace, **settings) as client:
-            answers.append(await twice(client, document))
+        async with client_with_settings(database, workspace, **settings) as client:
+            answers.append(await query_twice(client, document))
     assert [len(each.get("errors", ())) for each in answers] == [0, 1]
     assert answers[1]["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}

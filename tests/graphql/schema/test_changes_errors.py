@@ -7,14 +7,14 @@ from tests.db.repositories.event_rows import append_test_events, numbered_events
 from tests.factories import add_api_key, add_post, add_workspace
 
 TYPES = ", ".join(kind.name for kind in EventKind)
-UUID_FORM = (
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
 BAD_CURSOR = (
     "after is not a cursor of this list in this order."
     " Pass one that an earlier page returned, unchanged, or leave it out."
 )
-REFUSED = {
+INVALID_QUERIES = {
     "first: 0": ("VALIDATION_ERROR", "first", "first must be from 1 to 100; it is 0."),
     "first: 101": ("VALIDATION_ERROR", "first", "first must be from 1 to 100; it is 101."),
     "first: -1": ("VALIDATION_ERROR", "first", "first must be from 1 to 100; it is -1."),
@@ -34,7 +34,7 @@ REFUSED = {
         "types",
         "types[0]: Expected value of non-null type 'ChangeType!' not to be null.",
     ),
-    'postId: "x"': ("INVALID_ID", "postId", f"postId: {UUID_FORM}"),
+    'postId: "x"': ("INVALID_ID", "postId", f"postId: {UUID_MESSAGE}"),
     'after: "x"': ("BAD_CURSOR", "after", BAD_CURSOR),
     'after: ""': ("BAD_CURSOR", "after", BAD_CURSOR),
     'after: "\\u0000"': ("BAD_CURSOR", "after", BAD_CURSOR),
@@ -43,7 +43,7 @@ REFUSED = {
 
 async def test_what_cannot_be_asked_is_refused_by_its_argument(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(1))
-    for arguments, refusal in REFUSED.items():
+    for arguments, refusal in INVALID_QUERIES.items():
         document = f"{{ changes({arguments}) {{ endCursor }} }}"
         assert await acme.client.expect_error(document) == refusal
     unknown = await acme.client.expect_error(

@@ -30,24 +30,24 @@ HOUR = timedelta(hours=1)
 OVERDUE = timedelta(minutes=5)
 
 
-async def posts(acme: Tenant, **given: Any) -> set[str]:
+async def filter_posts(acme: Tenant, **filters: Any) -> set[str]:
     """The contents of the posts that pass a filter, which the count has to agree with."""
     data = await acme.client.query(
         "query ($filter: PostFilter)"
         " { posts(filter: $filter, first: 100) { totalCount nodes { content } } }",
-        filter=given,
+        filter=filters,
     )
     found = [node["content"] for node in data["posts"]["nodes"]]
     assert data["posts"]["totalCount"] == len(found)
     return set(found)
 
 
-async def destinations(acme: Tenant, **given: Any) -> set[str]:
+async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
     """The contents of the posts whose destinations pass a filter."""
     data = await acme.client.query(
         "query ($filter: DestinationFilter) { destinations(filter: $filter, first: 100)"
         " { totalCount nodes { post { content } } } }",
-        filter=given,
+        filter=filters,
     )
     found = [node["post"]["content"] for node in data["destinations"]["nodes"]]
     assert data["destinations"]["totalCount"] == len(found)
@@ -118,7 +118,7 @@ async def test_which_posts_a_filter_lets_through(
     for content, states in rows.items():
         reference = "Spring/1" if content == "mixed" else None
         await add_post(acme.database, acme.workspace, states, content=content, reference=reference)
-    assert await posts(acme, **given) == found
+    assert await filter_posts(acme, **given) == found
 
 
 @pytest.mark.parametrize("name", ["created", "scheduled", "published", "updated"])
@@ -138,11 +138,11 @@ async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name
     if name in ("scheduled", "published"):
         await add_post(acme.database, acme.workspace, content="never")
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
-    assert await posts(acme, **{after: now}) == {"at", "late"}
-    assert await posts(acme, **{before: now}) == {"early"}
-    assert await posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {"at"}
-    assert await posts(acme, **{after: now, before: now}) == set()
-    assert await posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
+    assert await filter_posts(acme, **{after: now}) == {"at", "late"}
+    assert await filter_posts(acme, **{before: now}) == {"early"}
+    assert await filter_posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {"at"}
+    assert await filter_posts(acme, **{after: now, before: now}) == set()
+    assert await filter_posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_a_search_takes_the_text_literally_and_in_any_case(
     acme: Tenant, content: str, needle: str, is_found: bool
 ) -> None:
     await add_post(acme.database, acme.workspace, content=content)
-    assert await posts(acme, search=needle) == ({content} if is_found else set())
+    assert await filter_posts(acme, search=needle) == ({content} if is_found else set())
 
 
 async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) -> None:
@@ -194,10 +194,10 @@ async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) 
             "linkedin": {"contentType": "article"},
         },
     )
-    assert await posts(acme, search="only FOR x") == {"general"}
-    assert await posts(acme, search="general") == {"general"}
-    assert await posts(acme, search="nobody") == set()
-    assert await posts(acme, search="article") == set()
+    assert await filter_posts(acme, search="only FOR x") == {"general"}
+    assert await filter_posts(acme, search="general") == {"general"}
+    assert await filter_posts(acme, search="nobody") == set()
+    assert await filter_posts(acme, search="article") == set()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ async def test_which_destinations_a_filter_lets_through(
     acme: Tenant, given: dict[str, Any], found: set[str]
 ) -> None:
     await add_in_every_state(acme)
-    assert await destinations(acme, **given) == found
+    assert await filter_destinations(acme, **given) == found
 
 
 async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
@@ -252,8 +252,8 @@ async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
     for content in ("one", "two", "three"):
         post = await add_post(acme.database, acme.workspace, {account: queued()}, content=content)
         ids.append(str(post.id))
-    assert await destinations(acme, postId=ids[:2]) == {"one", "two"}
-    assert await destinations(acme, postId=ids[2].upper()) == {"three"}
+    assert await filter_destinations(acme, postId=ids[:2]) == {"one", "two"}
+    assert await filter_destinations(acme, postId=ids[2].upper()) == {"three"}
 
 
 @pytest.mark.parametrize("name", ["published", "nextRetry"])
@@ -264,9 +264,9 @@ async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> Non
         await add_post(acme.database, acme.workspace, {account: state}, content=content)
     await add_post(acme.database, acme.workspace, {account: queued()}, content="never")
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
-    assert await destinations(acme, **{after: now}) == {"at", "late"}
-    assert await destinations(acme, **{before: now}) == {"early"}
-    assert await destinations(acme, **{after: now, before: now}) == set()
+    assert await filter_destinations(acme, **{after: now}) == {"at", "late"}
+    assert await filter_destinations(acme, **{before: now}) == {"early"}
+    assert await filter_destinations(acme, **{after: now, before: now}) == set()
 
 
 @pytest.mark.parametrize(
@@ -297,8 +297,8 @@ async def test_the_filter_and_the_field_agree_about_what_is_overdue(
     await add_post(acme.database, acme.workspace, {account: state}, content="it")
     data = await acme.client.query("{ destinations { nodes { isOverdue } } }")
     assert data["destinations"]["nodes"] == [{"isOverdue": is_overdue}]
-    assert await destinations(acme, overdue=True) == ({"it"} if is_overdue else set())
-    assert await destinations(acme, overdue=False) == (set() if is_overdue else {"it"})
+    assert await filter_destinations(acme, overdue=True) == ({"it"} if is_overdue else set())
+    assert await filter_destinations(acme, overdue=False) == (set() if is_overdue else {"it"})
 
 
 TEXTS = [

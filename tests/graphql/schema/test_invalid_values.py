@@ -7,11 +7,11 @@ import pytest
 from tests.clients import Tenant
 
 POST_STATUSES = "DRAFT, SCHEDULED, PUBLISHING, PUBLISHED, PARTIALLY_FAILED, FAILED"
-UUID_FORM = (
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
-ACCOUNT_ID_FORM = "An account id is a whole number from 1 to 2147483647."
-TIME_FORM = (
+ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
     " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
@@ -63,25 +63,25 @@ TIME_FORM = (
             'filter: {createdAfter: "yesterday"}',
             "VALIDATION_ERROR",
             "filter.createdAfter",
-            f"filter.createdAfter: {TIME_FORM}",
+            f"filter.createdAfter: {TIME_MESSAGE}",
         ),
         (
             'filter: {createdBefore: "1900-01-01T00:00:00+01:00"}',
             "VALIDATION_ERROR",
             "filter.createdBefore",
-            f"filter.createdBefore: {TIME_FORM}",
+            f"filter.createdBefore: {TIME_MESSAGE}",
         ),
         (
             "filter: {accountId: [2147483648]}",
             "INVALID_ID",
             "filter.accountId",
-            f"filter.accountId[0]: {ACCOUNT_ID_FORM}",
+            f"filter.accountId[0]: {ACCOUNT_ID_MESSAGE}",
         ),
         (
             'filter: {accountId: "1"}',
             "INVALID_ID",
             "filter.accountId",
-            f"filter.accountId: {ACCOUNT_ID_FORM}",
+            f"filter.accountId: {ACCOUNT_ID_MESSAGE}",
         ),
         (
             "filter: {search: 5}",
@@ -137,7 +137,7 @@ async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, pl
     assert await acme.client.expect_error(document) == (
         "INVALID_ID",
         place.removesuffix("[0]"),
-        f"{place}: {UUID_FORM}",
+        f"{place}: {UUID_MESSAGE}",
     )
 
 
@@ -168,7 +168,7 @@ async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, pl
             {"createdAfter": "soon"},
             "VALIDATION_ERROR",
             "filter.createdAfter",
-            f"filter.createdAfter: {TIME_FORM}",
+            f"filter.createdAfter: {TIME_MESSAGE}",
         ),
         (
             "PostFilter",
@@ -184,7 +184,7 @@ async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, pl
             {"accountId": 2**31},
             "INVALID_ID",
             "filter.accountId",
-            f"filter.accountId: {ACCOUNT_ID_FORM}",
+            f"filter.accountId: {ACCOUNT_ID_MESSAGE}",
         ),
         (
             "Int",
@@ -271,7 +271,7 @@ async def test_a_variable_with_a_malformed_uuid_is_an_invalid_id(acme: Tenant) -
     assert refusal == (
         "INVALID_ID",
         "filter.postId",
-        f"filter.postId[1]: {UUID_FORM}",
+        f"filter.postId[1]: {UUID_MESSAGE}",
     )
 
 

@@ -20,8 +20,8 @@ query($platform: String!, $category: ErrorCategory!, $retryAfterSeconds: Int) {
 """
 
 
-async def preview(acme: Tenant, category: str, **given: Any) -> dict[str, Any]:
-    data = await acme.client.query(DOCUMENT, platform="x", category=category, **given)
+async def preview(acme: Tenant, category: str, **arguments: Any) -> dict[str, Any]:
+    data = await acme.client.query(DOCUMENT, platform="x", category=category, **arguments)
     return dict(data["previewRetrySchedule"])
 
 

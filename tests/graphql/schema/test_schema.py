@@ -22,69 +22,69 @@ from graphql import (
 from app.graphql.engine.executable_schema import core_schema, create_schema, print_sdl
 from app.settings import GraphQLLimits
 
-COMMITTED = Path(__file__).parents[3] / "schema.graphql"
+COMMITTED_SDL = Path(__file__).parents[3] / "schema.graphql"
 SCHEMA = create_schema(GraphQLLimits())
 SDL = print_sdl(SCHEMA)
-PRINTED = build_schema(SDL)
+PRINTED_SCHEMA = build_schema(SDL)
 
 CAMEL_CASE = re.compile(r"[a-z][a-zA-Z0-9]*")
 PASCAL_CASE = re.compile(r"[A-Z][a-zA-Z0-9]*")
 UPPER_CASE = re.compile(r"[A-Z]+(_[A-Z]+)*")
 
 
-class Named(NamedTuple):
+class NamedElement(NamedTuple):
     """Something of the schema that has a name and needs a description."""
 
-    place: str
+    path: str
     name: str
     description: str | None
 
 
 def own_types() -> Iterator[tuple[str, object]]:
-    for name, type_ in PRINTED.type_map.items():
+    for name, type_ in PRINTED_SCHEMA.type_map.items():
         if not is_introspection_type(type_) and not is_specified_scalar_type(type_):
             yield name, type_
 
 
-def types() -> Iterator[Named]:
+def own_type_elements() -> Iterator[NamedElement]:
     for name, _ in own_types():
-        yield Named(name, name, PRINTED.type_map[name].description)
+        yield NamedElement(name, name, PRINTED_SCHEMA.type_map[name].description)
 
 
-def members() -> Iterator[Named]:
+def schema_members() -> Iterator[NamedElement]:
     """Fields, arguments and input fields."""
     for name, type_ in own_types():
         if isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)):
             for field_name, field in type_.fields.items():
-                yield Named(f"{name}.{field_name}", field_name, field.description)
+                yield NamedElement(f"{name}.{field_name}", field_name, field.description)
                 for argument_name, argument in field.args.items():
                     place = f"{name}.{field_name}({argument_name})"
-                    yield Named(place, argument_name, argument.description)
+                    yield NamedElement(place, argument_name, argument.description)
         elif isinstance(type_, GraphQLInputObjectType):
             for field_name, input_field in type_.fields.items():
-                yield Named(f"{name}.{field_name}", field_name, input_field.description)
+                yield NamedElement(f"{name}.{field_name}", field_name, input_field.description)
 
 
-def enum_values() -> Iterator[Named]:
+def enum_values() -> Iterator[NamedElement]:
     for name, type_ in own_types():
         if isinstance(type_, GraphQLEnumType):
             for value_name, value in type_.values.items():
-                yield Named(f"{name}.{value_name}", value_name, value.description)
+                yield NamedElement(f"{name}.{value_name}", value_name, value.description)
 
 
-def object_type(name: str) -> GraphQLObjectType:
-    type_ = PRINTED.type_map[name]
+def get_object_type(name: str) -> GraphQLObjectType:
+    type_ = PRINTED_SCHEMA.type_map[name]
     assert isinstance(type_, GraphQLObjectType)
     return type_
 
 
-def fields_of(name: str) -> dict[str, str]:
+def field_types(name: str) -> dict[str, str]:
     """The type of each field, as it is written."""
-    return {key: str(field.type) for key, field in object_type(name).fields.items()}
+    return {key: str(field.type) for key, field in get_object_type(name).fields.items()}
 
 
 def test_the_committed_schema_is_the_one_of_the_code() -> None:
-    assert COMMITTED.read_text() == SDL
+    assert COMMITTED_SDL.read_text() == SDL
 
 
 def test_the_schema_is_printed_alike_every_time() -> None:
@@ -92,9 +92,9 @@ def test_the_schema_is_printed_alike_every_time() -> None:
 
 
 def test_the_schema_is_valid_and_has_these_ways_in() -> None:
-    assert validate_schema(PRINTED) == []
-    assert PRINTED.query_type is not None
-    assert sorted(PRINTED.query_type.fields) == [
+    assert validate_schema(PRINTED_SCHEMA) == []
+    assert PRINTED_SCHEMA.query_type is not None
+    assert sorted(PRINTED_SCHEMA.query_type.fields) == [
         "account",
         "accounts",
         "analyticsSummary",
@@ -108,8 +108,8 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "previewRetrySchedule",
         "viewer",
     ]
-    assert PRINTED.mutation_type is not None
-    assert sorted(PRINTED.mutation_type.fields) == [
+    assert PRINTED_SCHEMA.mutation_type is not None
+    assert sorted(PRINTED_SCHEMA.mutation_type.fields) == [
         "cancelPost",
         "claimDestinations",
         "claimVerifications",
@@ -134,20 +134,20 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "updateAccount",
         "updatePost",
     ]
-    assert PRINTED.subscription_type is not None
-    assert sorted(PRINTED.subscription_type.fields) == [
+    assert PRINTED_SCHEMA.subscription_type is not None
+    assert sorted(PRINTED_SCHEMA.subscription_type.fields) == [
         "changes",
         "destinationChanged",
         "postChanged",
     ]
-    own_directives = {each.name for each in PRINTED.directives} - {
+    own_directives = {each.name for each in PRINTED_SCHEMA.directives} - {
         each.name for each in specified_directives
     }
     assert own_directives == set()
 
 
 def test_everything_is_described_by_sentences() -> None:
-    for place, _, description in (*types(), *members(), *enum_values()):
+    for place, _, description in (*own_type_elements(), *schema_members(), *enum_values()):
         assert description, place
         assert re.fullmatch(r"[A-Z`'\"\d].*[.]", description, re.DOTALL), place
         assert description == description.strip(), place
@@ -155,9 +155,9 @@ def test_everything_is_described_by_sentences() -> None:
 
 
 def test_names_are_spelled_alike_everywhere() -> None:
-    assert [each.place for each in types() if not PASCAL_CASE.fullmatch(each.name)] == []
-    assert [each.place for each in members() if not CAMEL_CASE.fullmatch(each.name)] == []
-    assert [each.place for each in enum_values() if not UPPER_CASE.fullmatch(each.name)] == []
+    assert [each.path for each in own_type_elements() if not PASCAL_CASE.fullmatch(each.name)] == []
+    assert [each.path for each in schema_members() if not CAMEL_CASE.fullmatch(each.name)] == []
+    assert [each.path for each in enum_values() if not UPPER_CASE.fullmatch(each.name)] == []
 
 
 def test_nothing_defaults_to_null() -> None:
@@ -206,7 +206,7 @@ def test_nothing_defaults_to_null() -> None:
 def test_what_can_fail_alone_may_be_null() -> None:
     """Whatever takes a statement of its own: root fields, children and totals."""
     reading = {
-        "Query": set(object_type("Query").fields) - {"viewer", "errorCatalog"},
+        "Query": set(get_object_type("Query").fields) - {"viewer", "errorCatalog"},
         "Post": {"destinations", "accountIds"},
         "Destination": {"account", "accountName", "post", "attemptLog"},
         "Account": {"health"},
@@ -216,7 +216,7 @@ def test_what_can_fail_alone_may_be_null() -> None:
     }
     for name, fields in reading.items():
         for field in fields:
-            type_ = object_type(name).fields[field].type
+            type_ = get_object_type(name).fields[field].type
             assert not isinstance(type_, GraphQLNonNull), f"{name}.{field}"
 
 
@@ -232,14 +232,14 @@ def test_every_object_that_has_an_id_is_a_node() -> None:
 
 def test_connections_have_the_shape_that_clients_know() -> None:
     for node in ("Post", "Destination"):
-        assert fields_of(f"{node}Connection") == {
+        assert field_types(f"{node}Connection") == {
             "edges": f"[{node}Edge!]!",
             "nodes": f"[{node}!]!",
             "pageInfo": "PageInfo!",
             "totalCount": "Int",
         }
-        assert fields_of(f"{node}Edge") == {"cursor": "String!", "node": f"{node}!"}
-    assert fields_of("PageInfo") == {
+        assert field_types(f"{node}Edge") == {"cursor": "String!", "node": f"{node}!"}
+    assert field_types("PageInfo") == {
         "endCursor": "String",
         "hasNextPage": "Boolean!",
         "hasPreviousPage": "Boolean!",
@@ -250,7 +250,7 @@ def test_connections_have_the_shape_that_clients_know() -> None:
 def test_scalars_say_where_they_are_specified() -> None:
     urls = {
         name: type_.specified_by_url
-        for name, type_ in PRINTED.type_map.items()
+        for name, type_ in PRINTED_SCHEMA.type_map.items()
         if hasattr(type_, "specified_by_url") and not is_specified_scalar_type(type_)
     }
     assert urls == {

@@ -17,12 +17,12 @@ from tests.factories import add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import LiveTenant, open_live_tenant, wait_for_subscriptions
 from tests.graphql.transport.websocket.client import WebSocketClient, connect_and_init
 
-CHANGES = """
+CHANGES_SUBSCRIPTION = """
 subscription ($after: String, $types: [ChangeType!], $postId: UUID) {
   changes(after: $after, types: $types, postId: $postId) { cursor type postId post { content } }
 }
 """
-POST_CHANGED = """
+POST_CHANGED_SUBSCRIPTION = """
 subscription ($postId: UUID!, $after: String) {
   postChanged(postId: $postId, after: $after) {
     cursor
@@ -31,7 +31,7 @@ subscription ($postId: UUID!, $after: String) {
   }
 }
 """
-DESTINATION_CHANGED = """
+DESTINATION_CHANGED_SUBSCRIPTION = """
 subscription ($filter: DestinationFilter, $after: String) {
   destinationChanged(filter: $filter, after: $after) {
     cursor
@@ -48,14 +48,14 @@ async def latest_cursor(live_tenant: LiveTenant) -> str:
     return cursor
 
 
-async def update(live_tenant: LiveTenant, post_id: str, content: str) -> None:
+async def update_post(live_tenant: LiveTenant, post_id: str, content: str) -> None:
     await live_tenant.client.query(
         "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
         input={"postId": post_id, "content": content},
     )
 
 
-async def record(live_tenant: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
+async def record_result(live_tenant: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
     await live_tenant.client.query(
         "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
         input={
@@ -68,7 +68,7 @@ async def record(live_tenant: LiveTenant, post_id: str, outcome: str, **more: An
     )
 
 
-async def told(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
+async def next_results(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
     """So many answers of operation `a`, none of which has an error."""
     answers = [await socket.next_payload("a") for _ in range(count)]
     assert all(each.keys() == {"data"} for each in answers), answers
@@ -84,18 +84,18 @@ async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_
     for _ in range(3):
         posts += [await live_tenant.create_post() for _ in range(2)]  # while nobody follows
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-            socket.subscribe("a", CHANGES, after=after)
-            for each in await told(socket, "changes", 4):
+            socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
+            for each in await next_results(socket, "changes", 4):
                 seen.append((each["type"], each["postId"]))
                 after = each["cursor"]
             posts.append(await live_tenant.create_post())
-            for each in await told(socket, "changes", 1):  # the other one is told next time
+            for each in await next_results(socket, "changes", 1):  # the other one is told next time
                 seen.append((each["type"], each["postId"]))
                 after = each["cursor"]
             await asyncio.sleep(0)
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-            socket.subscribe("a", CHANGES, after=after)
-            (last,) = await told(socket, "changes", 1)
+            socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
+            (last,) = await next_results(socket, "changes", 1)
             seen.append((last["type"], last["postId"]))
             after = last["cursor"]
     assert seen == [
@@ -108,10 +108,10 @@ async def test_changes_are_told_by_type_and_by_post(live_tenant: LiveTenant) -> 
     one, other = await live_tenant.create_post(), await live_tenant.create_post()
     after = await latest_cursor(live_tenant)
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", CHANGES, after=after, types=["POST_CHANGED"], postId=other)
-        await update(live_tenant, one, "first")
-        await update(live_tenant, other, "second")
-        assert await told(socket, "changes", 1) == [
+        socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after, types=["POST_CHANGED"], postId=other)
+        await update_post(live_tenant, one, "first")
+        await update_post(live_tenant, other, "second")
+        assert await next_results(socket, "changes", 1) == [
             {
                 "cursor": await latest_cursor(live_tenant),
                 "type": "POST_CHANGED",
@@ -126,20 +126,20 @@ async def test_of_a_post_everything_is_told_until_it_is_deleted(live_tenant: Liv
     after = await latest_cursor(live_tenant)
     await live_tenant.create_post()
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", POST_CHANGED, postId=post_id, after=after)
-        await update(live_tenant, post_id, "other")
-        (changed,) = await told(socket, "postChanged", 1)
+        socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=after)
+        await update_post(live_tenant, post_id, "other")
+        (changed,) = await next_results(socket, "postChanged", 1)
         assert changed["change"] == {"type": "POST_CHANGED", "destinationId": None}
         assert changed["post"] == {"status": "PUBLISHING", "content": "other"}
 
         await live_tenant.client.request("DELETE", f"/v1/posts/{post_id}")
-        kinds = [each["change"]["type"] for each in await told(socket, "postChanged", 2)]
+        kinds = [each["change"]["type"] for each in await next_results(socket, "postChanged", 2)]
         assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
     async with connect_and_init(
         live_tenant.app, live_tenant.token
     ) as socket:  # it can be followed as long as it is told of
-        socket.subscribe("a", POST_CHANGED, postId=post_id, after=changed["cursor"])
-        assert [each["post"] for each in await told(socket, "postChanged", 2)] == [None, None]
+        socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=changed["cursor"])
+        assert [each["post"] for each in await next_results(socket, "postChanged", 2)] == [None, None]
 
 
 async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
@@ -147,8 +147,8 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
 ) -> None:
     after = await latest_cursor(live_tenant)
     fails, goes_out = await live_tenant.create_post(), await live_tenant.create_post()
-    await record(live_tenant, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
-    await record(
+    await record_result(live_tenant, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
+    await record_result(
         live_tenant, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
     )
     await live_tenant.client.query(
@@ -156,11 +156,11 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
         input={"postId": fails},
     )
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after, filter={"status": ["FAILED"]})
-        (failed,) = await told(socket, "destinationChanged", 1)
+        socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter={"status": ["FAILED"]})
+        (failed,) = await next_results(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": fails}
         assert failed["destination"]["status"] == "QUEUED"  # by now it was retried
-        await record(
+        await record_result(
             live_tenant,
             await live_tenant.create_post(),
             "PUBLISHED",
@@ -187,15 +187,15 @@ async def test_what_a_change_says_itself_decides(
     live_tenant: LiveTenant, wanted: dict[str, Any], kinds: list[str]
 ) -> None:
     after = await latest_cursor(live_tenant)
-    await record(
+    await record_result(
         live_tenant,
         await live_tenant.create_post(),
         "PUBLISHED",
         platformPostUrl="https://x.example/1",
     )
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after, filter=wanted)
-        answers = await told(socket, "destinationChanged", len(kinds))
+        socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter=wanted)
+        answers = await next_results(socket, "destinationChanged", len(kinds))
         assert [each["change"]["type"] for each in answers] == kinds
         socket.subscribe("b", "{ __typename }")
         assert (await socket.receive())["id"] == "b"
@@ -208,17 +208,17 @@ async def test_without_a_filter_all_destinations_are_told_also_those_that_are_go
     post_id = await live_tenant.create_post()
     after = await latest_cursor(live_tenant)
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after)
+        socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after)
         await live_tenant.client.query(
             "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
             input={"postId": post_id, "accountIds": [second]},
         )
-        answers = await told(socket, "destinationChanged", 2)
+        answers = await next_results(socket, "destinationChanged", 2)
         shown = {each["change"]["type"]: each["destination"] is None for each in answers}
         assert shown == {"DESTINATION_ADDED": False, "DESTINATION_REMOVED": True}
 
 
-@pytest.mark.parametrize("query", [CHANGES, DESTINATION_CHANGED])
+@pytest.mark.parametrize("query", [CHANGES_SUBSCRIPTION, DESTINATION_CHANGED_SUBSCRIPTION])
 async def test_a_cursor_that_is_too_old_asks_for_a_new_start(
     live_tenant: LiveTenant, query: str
 ) -> None:
@@ -255,34 +255,34 @@ async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(
         connect_and_init(live_tenant.app, live_tenant.token) as ours,
         connect_and_init(live_tenant.app, key.token) as theirs,
     ):
-        ours.subscribe("a", CHANGES)
-        theirs.subscribe("a", CHANGES)
-        theirs.subscribe("b", POST_CHANGED, postId=own)
+        ours.subscribe("a", CHANGES_SUBSCRIPTION)
+        theirs.subscribe("a", CHANGES_SUBSCRIPTION)
+        theirs.subscribe("b", POST_CHANGED_SUBSCRIPTION, postId=own)
         assert (await theirs.next_error("b"))[0] == "NOT_FOUND"
-        theirs.subscribe("c", CHANGES, after=await latest_cursor(live_tenant))
+        theirs.subscribe("c", CHANGES_SUBSCRIPTION, after=await latest_cursor(live_tenant))
         assert (await theirs.next_error("c"))[:2] == ("BAD_CURSOR", "after")
         await wait_for_subscriptions(live_tenant.client, 2)
         post_id = await live_tenant.create_post()
-        assert [each["postId"] for each in await told(ours, "changes", 2)] == 2 * [post_id]
+        assert [each["postId"] for each in await next_results(ours, "changes", 2)] == 2 * [post_id]
         theirs.subscribe("d", "{ __typename }")
         assert (await theirs.receive())["id"] == "d"
 
 
 @asynccontextmanager
-async def driven(url: str, between: InterceptingDriver) -> AsyncIterator[LiveTenant]:
+async def intercepted_tenant(url: str, interceptor: InterceptingDriver) -> AsyncIterator[LiveTenant]:
     """A tenant whose database runs what `between` lets it."""
-    async with Database(url, wrap_driver=between) as database, open_live_tenant(database) as tenant:
+    async with Database(url, wrap_driver=interceptor) as database, open_live_tenant(database) as tenant:
         yield tenant
 
 
 async def test_what_is_the_same_for_many_is_read_once(database_url: str) -> None:
     between = InterceptingDriver()
-    async with driven(database_url, between) as live_tenant:
+    async with intercepted_tenant(database_url, between) as live_tenant:
         counts = []
         for subscribers in (1, 8):
             async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
                 for number in range(subscribers):
-                    socket.subscribe(str(number), CHANGES)
+                    socket.subscribe(str(number), CHANGES_SUBSCRIPTION)
                 await wait_for_subscriptions(live_tenant.client, subscribers)
                 await asyncio.sleep(0.3)  # until the reader looks again
                 before = between.count
@@ -304,21 +304,21 @@ async def test_while_the_database_is_away_changes_wait_and_none_is_lost(database
             left -= 1
             raise ServiceUnavailable("away")
 
-    def goes_away(_: WorkspaceId) -> None:
+    def make_unavailable(_: WorkspaceId) -> None:
         between.before_statement = fail
 
     async with (
-        driven(database_url, between) as live_tenant,
+        intercepted_tenant(database_url, between) as live_tenant,
         connect_and_init(live_tenant.app, live_tenant.token) as socket,
     ):
-        socket.subscribe("a", CHANGES)
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 1)
-        with live_tenant.database.on_commit(goes_away):
+        with live_tenant.database.on_commit(make_unavailable):
             answer = await live_tenant.client.execute(
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
                 input={"content": "hello", "accountIds": [live_tenant.account]},
             )
         assert answer["errors"][0]["message"] == "away"  # it is made, but cannot be shown
-        kinds = [each["type"] for each in await told(socket, "changes", 2)]
+        kinds = [each["type"] for each in await next_results(socket, "changes", 2)]
         assert kinds == ["POST_CREATED", "DESTINATION_ADDED"]
         assert left == 0

@@ -31,11 +31,11 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.graphql.schema.mutations.test_posts import CREATE, made, refusal
+from tests.graphql.schema.mutations.test_posts import CREATE, run_mutation, expect_error
 
-AT = "2026-04-15T15:00:00.000Z"
+NOW_TEXT = "2026-04-15T15:00:00.000Z"
 LATER = "2026-06-14T15:00:00.000Z"
-AGES_AGO = NOW - timedelta(days=30)
+LONG_AGO = NOW - timedelta(days=30)
 
 ACCOUNT = """
 fragment A on Account {
@@ -70,17 +70,17 @@ mutation ($input: RetryAfterReconnectInput!) {{
 }}
 {ACCOUNT}
 """
-NUMBERED: dict[str, tuple[str, dict[str, Any]]] = {
+NUMBERED_ACCOUNT: dict[str, tuple[str, dict[str, Any]]] = {
     "updateAccount": (UPDATE, {"accountId": 1, "displayName": "Else"}),
     "disconnectAccount": (DISCONNECT, {"accountId": 1}),
     "markReconnected": (RECONNECTED, {"accountId": 1}),
     "retryAfterReconnect": (RETRY, {"accountId": 1}),
 }
-ALL: dict[str, tuple[str, dict[str, Any]]] = {
+ALL_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "connectAccount": (CONNECT, {"platform": "x"}),
-    **NUMBERED,
+    **NUMBERED_ACCOUNT,
 }
-WANTED = {
+CONNECT_INPUT = {
     "platform": "linkedin",
     "accountName": "Acme Inc.",
     "displayName": "Acme",
@@ -100,24 +100,24 @@ CONNECTED = {
     "isActive": True,
     "needsReconnectionSince": None,
     "readiness": {"canPost": True},
-    "token": {"expiresAt": LATER, "lastRefresh": AT},
-    "connectedAt": AT,
-    "createdAt": AT,
-    "updatedAt": AT,
+    "token": {"expiresAt": LATER, "lastRefresh": NOW_TEXT},
+    "connectedAt": NOW_TEXT,
+    "createdAt": NOW_TEXT,
+    "updatedAt": NOW_TEXT,
 }
 NO_ACCOUNT = "The account was not found: this workspace has none with that number."
 NO_NUMBER = "An account id is a whole number from 1 to 2147483647."
-SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
-REFUSED = "The platform refused the account's access. Reconnect the account to post."
+DISABLED = "The account is switched off or disconnected. Connect it again to post."
+REJECTED = "The platform refused the account's access. Reconnect the account to post."
 EXPIRED = "The account's access has expired. Reconnect the account to post."
 BLOCKED: list[tuple[dict[str, Any], str, str]] = [
-    ({"is_active": False}, "ACCOUNT_INACTIVE", SWITCHED_OFF),
-    ({"needs_reconnection_since": AGES_AGO}, "NEEDS_RECONNECTION", REFUSED),
+    ({"is_active": False}, "ACCOUNT_INACTIVE", DISABLED),
+    ({"needs_reconnection_since": LONG_AGO}, "NEEDS_RECONNECTION", REJECTED),
     ({"token_expires_at": NOW}, "TOKEN_EXPIRED", EXPIRED),
 ]
 
 
-async def told_events(database: Database) -> list[tuple[str, str, int | None, set[str]]]:
+async def stored_events(database: Database) -> list[tuple[str, str, int | None, set[str]]]:
     """Kind, operation, account and the names of what changed."""
     async with database.unscoped_connection() as connection:
         rows = await connection.execute(
@@ -129,12 +129,12 @@ async def told_events(database: Database) -> list[tuple[str, str, int | None, se
         ]
 
 
-async def answered(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
+async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
     """As `made`, for rows whose attempts nobody logged."""
-    return dict((await tenant.client.query(document, input=given))["made"])
+    return dict((await tenant.client.query(document, input=input_fields))["made"])
 
 
-def lacked_access(*, attempts: int = 0, settled_at: datetime = NOW) -> DestinationState:
+def auth_failed(*, attempts: int = 0, settled_at: datetime = NOW) -> DestinationState:
     return failed(
         category=ErrorCategory.AUTH, code="AUTH", attempts=attempts, settled_at=settled_at
     )
@@ -157,8 +157,8 @@ async def add_posts(
 
 
 async def test_an_account_is_connected_under_the_next_number(acme: Tenant) -> None:
-    assert (await made(acme, CONNECT, **WANTED))["account"] == CONNECTED
-    second = (await made(acme, CONNECT, platform="x"))["account"]
+    assert (await run_mutation(acme, CONNECT, **CONNECT_INPUT))["account"] == CONNECTED
+    second = (await run_mutation(acme, CONNECT, platform="x"))["account"]
 
     assert second == {
         **dict.fromkeys(CONNECTED),
@@ -167,12 +167,12 @@ async def test_an_account_is_connected_under_the_next_number(acme: Tenant) -> No
         "accountName": "x account 2",
         "isActive": True,
         "readiness": {"canPost": True},
-        "token": {"expiresAt": None, "lastRefresh": AT},
-        "connectedAt": AT,
-        "createdAt": AT,
-        "updatedAt": AT,
+        "token": {"expiresAt": None, "lastRefresh": NOW_TEXT},
+        "connectedAt": NOW_TEXT,
+        "createdAt": NOW_TEXT,
+        "updatedAt": NOW_TEXT,
     }
-    assert [each[:3] for each in await told_events(acme.database)] == [
+    assert [each[:3] for each in await stored_events(acme.database)] == [
         ("account.connected", "connectAccount", 1),
         ("account.connected", "connectAccount", 2),
     ]
@@ -186,26 +186,26 @@ async def test_an_account_that_is_known_is_connected_again(
     facts: dict[str, Any] = {
         "account_name": "Old",
         "platform_username": "old",
-        "created_at": AGES_AGO,
+        "created_at": LONG_AGO,
         **blocked,
     }
     await add_account(acme.database, acme.workspace, **same, **facts)
     await add_account(acme.database, acme.workspace, **{**same, "platform": "x"})
     elsewhere = await add_workspace(acme.database)
     await add_account(acme.database, elsewhere, id=9, **same)
-    wanted = {name: WANTED[name] for name in ("platform", "platformUserId", "displayName")}
+    wanted = {name: CONNECT_INPUT[name] for name in ("platform", "platformUserId", "displayName")}
 
-    account = (await made(acme, CONNECT, **wanted))["account"]
+    account = (await run_mutation(acme, CONNECT, **wanted))["account"]
 
     assert account == {
         **CONNECTED,
         "accountName": "Old",
         "platformUsername": "old",
         "avatarUrl": None,
-        "token": {"expiresAt": None, "lastRefresh": AT},
+        "token": {"expiresAt": None, "lastRefresh": NOW_TEXT},
         "createdAt": "2026-03-16T15:00:00.000Z",
     }
-    assert [each[:3] for each in await told_events(acme.database)] == [
+    assert [each[:3] for each in await stored_events(acme.database)] == [
         ("account.changed", "connectAccount", 1)
     ]
     accounts = (await all_rows(acme.database))["account"]
@@ -214,13 +214,13 @@ async def test_an_account_that_is_known_is_connected_again(
 
 async def test_without_the_platforms_id_the_same_key_connects_once(acme: Tenant) -> None:
     wanted = {"platform": "x", "accountName": "Acme"}
-    first = await made(acme, CONNECT, **wanted, idempotencyKey="k1")
-    again = await made(acme, CONNECT, **wanted, idempotencyKey="k1")
-    other = await made(acme, CONNECT, **wanted)
+    first = await run_mutation(acme, CONNECT, **wanted, idempotencyKey="k1")
+    again = await run_mutation(acme, CONNECT, **wanted, idempotencyKey="k1")
+    other = await run_mutation(acme, CONNECT, **wanted)
 
     assert first == again
     assert (first["account"]["accountId"], other["account"]["accountId"]) == (1, 2)
-    assert await refusal(acme, CONNECT, platform="threads", idempotencyKey="k1") == (
+    assert await expect_error(acme, CONNECT, platform="threads", idempotencyKey="k1") == (
         "IDEMPOTENCY_KEY_REUSED",
         "input.idempotencyKey",
         "This idempotency key was used for another request.",
@@ -239,7 +239,7 @@ async def test_accounts_connected_at_once_have_numbers_of_their_own(acme: Tenant
 
 async def test_the_same_account_connected_at_once_is_one_account(acme: Tenant) -> None:
     answers = await asyncio.gather(
-        *(acme.client.query(CONNECT, input=WANTED) for _ in range(20)),
+        *(acme.client.query(CONNECT, input=CONNECT_INPUT) for _ in range(20)),
         *(acme.client.query(CONNECT, input={"platform": "x"}) for _ in range(5)),
     )
 
@@ -260,10 +260,10 @@ async def set_next_account_id(database: Database, workspace: WorkspaceId, number
 
 async def test_where_no_number_is_left_nothing_is_connected(acme: Tenant) -> None:
     await set_next_account_id(acme.database, acme.workspace, MAX_ACCOUNT_ID - 1)
-    last = (await made(acme, CONNECT, platform="x"))["account"]
+    last = (await run_mutation(acme, CONNECT, platform="x"))["account"]
 
     assert last["accountId"] == 2_147_483_646
-    assert await refusal(acme, CONNECT, platform="x") == (
+    assert await expect_error(acme, CONNECT, platform="x") == (
         "CONFLICT",
         None,
         "This workspace has no number left for another account.",
@@ -274,8 +274,8 @@ async def test_where_no_number_is_left_nothing_is_connected(acme: Tenant) -> Non
 
 
 async def test_what_is_passed_changes_and_null_empties_it(acme: Tenant) -> None:
-    await made(acme, CONNECT, **WANTED)
-    changed = await made(
+    await run_mutation(acme, CONNECT, **CONNECT_INPUT)
+    changed = await run_mutation(
         acme, UPDATE, accountId=1, accountName=None, platformUsername="acme", tokenExpiresAt=None
     )
 
@@ -283,9 +283,9 @@ async def test_what_is_passed_changes_and_null_empties_it(acme: Tenant) -> None:
         **CONNECTED,
         "accountName": "Acme",
         "platformUsername": "acme",
-        "token": {"expiresAt": None, "lastRefresh": AT},
+        "token": {"expiresAt": None, "lastRefresh": NOW_TEXT},
     }
-    assert (await told_events(acme.database))[1:] == [
+    assert (await stored_events(acme.database))[1:] == [
         (
             "account.changed",
             "updateAccount",
@@ -300,25 +300,25 @@ async def test_a_later_end_of_the_access_is_a_renewal(acme: Tenant) -> None:
         acme.database,
         acme.workspace,
         token_expires_at=NOW,
-        token_refreshed_at=AGES_AGO,
-        created_at=AGES_AGO,
+        token_refreshed_at=LONG_AGO,
+        created_at=LONG_AGO,
     )
-    token = (await made(acme, UPDATE, accountId=1, tokenExpiresAt=LATER))["account"]["token"]
-    assert token == {"expiresAt": LATER, "lastRefresh": AT}
+    token = (await run_mutation(acme, UPDATE, accountId=1, tokenExpiresAt=LATER))["account"]["token"]
+    assert token == {"expiresAt": LATER, "lastRefresh": NOW_TEXT}
 
 
 async def test_what_changes_nothing_leaves_no_trace(acme: Tenant) -> None:
-    await made(acme, CONNECT, **WANTED)
-    await made(acme, CONNECT, platform="x")
-    await made(acme, DISCONNECT, accountId=2)
+    await run_mutation(acme, CONNECT, **CONNECT_INPUT)
+    await run_mutation(acme, CONNECT, platform="x")
+    await run_mutation(acme, DISCONNECT, accountId=2)
     before = await all_rows(acme.database)
 
-    await made(acme, CONNECT, **WANTED)
-    await made(acme, UPDATE, accountId=1, displayName="Acme", tokenExpiresAt=LATER)
-    await made(acme, UPDATE, accountId=1)
-    await made(acme, RECONNECTED, accountId=1, tokenExpiresAt=LATER)
-    await made(acme, DISCONNECT, accountId=2)
-    await made(acme, RETRY, accountId=1)
+    await run_mutation(acme, CONNECT, **CONNECT_INPUT)
+    await run_mutation(acme, UPDATE, accountId=1, displayName="Acme", tokenExpiresAt=LATER)
+    await run_mutation(acme, UPDATE, accountId=1)
+    await run_mutation(acme, RECONNECTED, accountId=1, tokenExpiresAt=LATER)
+    await run_mutation(acme, DISCONNECT, accountId=2)
+    await run_mutation(acme, RETRY, accountId=1)
 
     assert await all_rows(acme.database) == before
 
@@ -332,14 +332,14 @@ async def test_disconnecting_tells_how_many_posts_wait(acme: Tenant) -> None:
     await add_posts(acme, account, waiting + others)
     await add_posts(acme, other, waiting)
 
-    answer = await answered(acme, DISCONNECT, accountId=account)
+    answer = await run_mutation(acme, DISCONNECT, accountId=account)
 
     assert answer["waitingPosts"] == 3
     assert (answer["account"]["isActive"], answer["account"]["readiness"]) == (
         False,
         {"canPost": False},
     )
-    assert await told_events(acme.database) == [
+    assert await stored_events(acme.database) == [
         ("account.changed", "disconnectAccount", account, {"is_active"})
     ]
 
@@ -349,15 +349,15 @@ async def test_disconnecting_tells_how_many_posts_wait(acme: Tenant) -> None:
 async def test_a_reconnected_account_can_post(
     acme: Tenant, blocked: dict[str, Any], expires_at: str | None
 ) -> None:
-    await add_account(acme.database, acme.workspace, created_at=AGES_AGO, **blocked)
+    await add_account(acme.database, acme.workspace, created_at=LONG_AGO, **blocked)
     given = {} if expires_at is None else {"tokenExpiresAt": expires_at}
 
-    account = (await made(acme, RECONNECTED, accountId=1, **given))["account"]
+    account = (await run_mutation(acme, RECONNECTED, accountId=1, **given))["account"]
 
     assert account["readiness"] == {"canPost": True}
     assert account["needsReconnectionSince"] is None
-    assert account["token"] == {"expiresAt": expires_at, "lastRefresh": AT}
-    assert (account["connectedAt"], account["updatedAt"]) == (AT, AT)
+    assert account["token"] == {"expiresAt": expires_at, "lastRefresh": NOW_TEXT}
+    assert (account["connectedAt"], account["updatedAt"]) == (NOW_TEXT, NOW_TEXT)
 
 
 # Retrying.
@@ -368,18 +368,18 @@ async def test_what_failed_for_want_of_access_comes_back_and_nothing_else(acme: 
     other = await add_account(acme.database, acme.workspace)
     earlier, later = NOW - timedelta(days=2), NOW - timedelta(days=1)
     lacking = [
-        lacked_access(settled_at=later, attempts=1),
-        lacked_access(settled_at=earlier, attempts=3),
+        auth_failed(settled_at=later, attempts=1),
+        auth_failed(settled_at=earlier, attempts=3),
     ]
     expected = await add_posts(acme, account, lacking)
     await add_posts(acme, account, [failed(), unknown(), queued(), published(), started()])
-    await add_posts(acme, other, [lacked_access()])
-    gone = {account: lacked_access()}
+    await add_posts(acme, other, [auth_failed()])
+    gone = {account: auth_failed()}
     await add_post(acme.database, acme.workspace, gone, deleted_at=NOW)
     await add_post(acme.database, acme.workspace, gone, imported_at=NOW)
     before = {row[1]: row for row in (await all_rows(acme.database))["destination"]}
 
-    answer = await answered(acme, RETRY, accountId=account)
+    answer = await run_mutation(acme, RETRY, accountId=account)
 
     assert answer["postIds"] == expected[::-1]
     assert (answer["retriedCount"], answer["hasMore"]) == (2, False)
@@ -402,7 +402,7 @@ async def test_what_failed_for_want_of_access_comes_back_and_nothing_else(acme: 
     ]
     rows = (await all_rows(acme.database))["destination"]
     assert sum(before[row[1]] != row for row in rows) == 2
-    kinds = [each[:2] for each in await told_events(acme.database)]
+    kinds = [each[:2] for each in await stored_events(acme.database)]
     assert (
         kinds
         == [
@@ -415,11 +415,11 @@ async def test_what_failed_for_want_of_access_comes_back_and_nothing_else(acme: 
 
 async def test_what_failed_long_ago_can_be_left_alone(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    states = [lacked_access(settled_at=NOW - timedelta(hours=hours)) for hours in (1, 2, 3)]
+    states = [auth_failed(settled_at=NOW - timedelta(hours=hours)) for hours in (1, 2, 3)]
     recent, on_time, _ = await add_posts(acme, account, states)
 
     after = "2026-04-15T13:00:00.000Z"
-    assert (await made(acme, RETRY, accountId=account, failedAfter=after))["postIds"] == [
+    assert (await run_mutation(acme, RETRY, accountId=account, failedAfter=after))["postIds"] == [
         on_time,
         recent,
     ]
@@ -430,26 +430,26 @@ async def test_nothing_is_retried_while_the_account_cannot_post(
     acme: Tenant, blocked: dict[str, Any], reason: str, message: str
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **blocked)
-    await add_posts(acme, account, [lacked_access(), lacked_access()])
+    await add_posts(acme, account, [auth_failed(), auth_failed()])
 
-    assert await refusal(acme, RETRY, accountId=account, idempotencyKey="k1") == (
+    assert await expect_error(acme, RETRY, accountId=account, idempotencyKey="k1") == (
         "ACCOUNT_NEEDS_RECONNECTION",
         "input.accountId",
         message,
     )
-    await made(acme, RECONNECTED, accountId=account)
-    answer = await made(acme, RETRY, accountId=account, idempotencyKey="k1")
+    await run_mutation(acme, RECONNECTED, accountId=account)
+    answer = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
     assert answer["retriedCount"] == 2
 
 
 async def test_the_same_key_retries_once(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    expected = await add_posts(acme, account, [lacked_access()])
-    first = await made(acme, RETRY, accountId=account, idempotencyKey="k1")
-    await add_posts(acme, account, [lacked_access()])
+    expected = await add_posts(acme, account, [auth_failed()])
+    first = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
+    await add_posts(acme, account, [auth_failed()])
 
-    again = await made(acme, RETRY, accountId=account, idempotencyKey="k1")
-    without = await made(acme, RETRY, accountId=account)
+    again = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
+    without = await run_mutation(acme, RETRY, accountId=account)
 
     assert first["postIds"] == again["postIds"] == expected
     assert without["retriedCount"] == 1
@@ -457,7 +457,7 @@ async def test_the_same_key_retries_once(acme: Tenant) -> None:
 
 async def test_retries_at_once_bring_everything_back_once(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    expected = await add_posts(acme, account, [lacked_access()] * 5)
+    expected = await add_posts(acme, account, [auth_failed()] * 5)
 
     answers = await asyncio.gather(
         *(acme.client.query(RETRY, input={"accountId": account}) for _ in range(5))
@@ -465,7 +465,7 @@ async def test_retries_at_once_bring_everything_back_once(acme: Tenant) -> None:
 
     retried = [each for answer in answers for each in answer["made"]["postIds"]]
     assert sorted(retried) == sorted(expected)
-    assert len(await told_events(acme.database)) == 10
+    assert len(await stored_events(acme.database)) == 10
 
 
 async def test_a_call_brings_five_hundred_back_and_says_that_there_are_more(acme: Tenant) -> None:
@@ -477,11 +477,11 @@ async def test_a_call_brings_five_hundred_back_and_says_that_there_are_more(acme
     await acme.client.query(several, input={"posts": posts[:1]})
     async with app_client(acme.database):
         pass  # what is due has failed when it stops
-    await made(acme, RECONNECTED, accountId=account)
+    await run_mutation(acme, RECONNECTED, accountId=account)
 
-    first = await made(acme, RETRY, accountId=account)
-    second = await made(acme, RETRY, accountId=account)
-    third = await made(acme, RETRY, accountId=account)
+    first = await run_mutation(acme, RETRY, accountId=account)
+    second = await run_mutation(acme, RETRY, accountId=account)
+    third = await run_mutation(acme, RETRY, accountId=account)
 
     assert (first["retriedCount"], first["hasMore"]) == (500, True)
     assert (second["retriedCount"], second["hasMore"]) == (1, False)
@@ -537,43 +537,43 @@ async def test_a_call_brings_five_hundred_back_and_says_that_there_are_more(acme
 async def test_what_cannot_be_connected_is_refused_by_its_argument(
     acme: Tenant, wanted: dict[str, Any], code: str, field: str, message: str
 ) -> None:
-    told = await refusal(acme, CONNECT, **{"platform": "x", **wanted})
+    told = await expect_error(acme, CONNECT, **{"platform": "x", **wanted})
     assert told == (code, f"input.{field}", message)
 
     await add_account(acme.database, acme.workspace)
     if field in ("accountName", "displayName", "platformUsername", "avatarUrl"):
-        told = await refusal(acme, UPDATE, accountId=1, **wanted)
+        told = await expect_error(acme, UPDATE, accountId=1, **wanted)
         assert told == (code, f"input.{field}", message)
 
 
 async def test_the_platform_and_its_own_id_never_change(acme: Tenant) -> None:
     await add_account(acme.database, acme.workspace)
     for given in ({"platform": "x"}, {"platformUserId": "7"}):
-        code, _, message = await refusal(acme, UPDATE, accountId=1, **given)
+        code, _, message = await expect_error(acme, UPDATE, accountId=1, **given)
         assert code == "VALIDATION_ERROR"
         assert "not to include unknown field" in message
 
 
-@pytest.mark.parametrize("name", NUMBERED)
+@pytest.mark.parametrize("name", NUMBERED_ACCOUNT)
 async def test_a_foreign_account_and_one_that_is_none_are_refused_alike(
     acme: Tenant, name: str
 ) -> None:
-    document, given = NUMBERED[name]
+    document, given = NUMBERED_ACCOUNT[name]
     elsewhere = await add_workspace(acme.database)
     foreign = await add_account(acme.database, elsewhere, id=7)
-    await add_post(acme.database, elsewhere, {foreign: lacked_access()})
+    await add_post(acme.database, elsewhere, {foreign: auth_failed()})
 
     for number in (foreign, 8, MAX_ACCOUNT_ID):
-        told = await refusal(acme, document, **{**given, "accountId": number})
+        told = await expect_error(acme, document, **{**given, "accountId": number})
         assert told == ("NOT_FOUND", None, NO_ACCOUNT)
     for number in (0, -1):
-        told = await refusal(acme, document, **{**given, "accountId": number})
+        told = await expect_error(acme, document, **{**given, "accountId": number})
         assert told == ("INVALID_ID", "input.accountId", NO_NUMBER)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ALL_FIELDS)
 async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, name: str) -> None:
-    document, given = ALL[name]
+    document, given = ALL_FIELDS[name]
     reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
     mirror = await add_workspace(acme.database, mirror_of="https://example.com")
     mirrored = await add_api_key(acme.database, mirror)
@@ -608,7 +608,7 @@ async def test_a_post_on_an_account_that_cannot_post_is_created_with_a_warning(
     unable = await add_account(acme.database, acme.workspace, **blocked)
     soon = "2026-04-15T16:00:00.000Z"
 
-    answer = await made(acme, CREATE, content="Sale", accountIds=[able, unable], scheduledFor=soon)
+    answer = await run_mutation(acme, CREATE, content="Sale", accountIds=[able, unable], scheduledFor=soon)
 
     assert answer["warnings"] == [{"accountId": unable, "reason": reason, "message": message}]
     data = await acme.client.query("{ accounts { health { status canPost reasons } } }")
@@ -630,7 +630,7 @@ query ($id: UUID!) {
 """
 
 
-async def until_failed(client: Client, post_id: str) -> dict[str, Any]:
+async def wait_until_failed(client: Client, post_id: str) -> dict[str, Any]:
     """The post, as soon as it has failed."""
     async with asyncio.timeout(10):
         while True:
@@ -650,7 +650,7 @@ async def test_a_running_service_fails_what_is_due_without_access(
     async with app_client(acme.database, token=key.token, maintenance_interval=tick) as client:
         wanted = {"content": "Sale", "accountIds": [account]}
         post_id = (await client.query(CREATE, input=wanted))["made"]["post"]["postId"]
-        post = await until_failed(client, post_id)
+        post = await wait_until_failed(client, post_id)
 
     assert post == {
         "status": "FAILED",

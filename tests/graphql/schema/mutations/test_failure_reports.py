@@ -35,9 +35,9 @@ async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
         yield opened
 
 
-def retry_at(told: dict[str, Any]) -> datetime:
+def next_retry_time(reported: dict[str, Any]) -> datetime:
     """When it is tried again, taken out of what was told."""
-    return parse_instant(told.pop("nextRetryAt"))
+    return parse_instant(reported.pop("nextRetryAt"))
 
 
 @pytest.mark.parametrize("category", ["TRANSIENT", "UNCLASSIFIED"])
@@ -51,7 +51,7 @@ async def test_a_passing_fault_is_retried_within_half_a_minute(
         "reportFailed", leaseToken=token, category=category, message="The platform is down."
     )
 
-    due = retry_at(told)
+    due = next_retry_time(told)
     assert NOW <= due <= NOW + 30 * SECOND
     assert told == {name: value for name, value in RETRIED.items() if name != "nextRetryAt"}
     stored = await publisher.destination_log(post)

@@ -20,7 +20,7 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-LOST = (
+LEASE_LOST_MESSAGE = (
     "LEASE_LOST",
     None,
     "The lease has ended, or somebody else has the destination by now.",
@@ -55,7 +55,7 @@ async def test_an_unstarted_lease_that_ends_is_given_to_the_next(
     await publisher.add_post()
     stale = await publisher.claim_token(leaseSeconds=60)
     publisher.clock.set_seconds(60)
-    assert await publisher.expect_error("startAttempt", leaseToken=stale) == LOST
+    assert await publisher.expect_error("startAttempt", leaseToken=stale) == LEASE_LOST_MESSAGE
 
     held = await publisher.claim_token()
 
@@ -66,7 +66,7 @@ async def test_an_unstarted_lease_that_ends_is_given_to_the_next(
         "reportFailed": {"category": "PERMANENT", "message": "No."},
     }
     for name, more in calls.items():
-        assert await publisher.expect_error(name, leaseToken=stale, **more) == LOST, name
+        assert await publisher.expect_error(name, leaseToken=stale, **more) == LEASE_LOST_MESSAGE, name
     assert (await publisher.call("startAttempt", leaseToken=held))["attempt"] == 1
 
 
@@ -98,7 +98,7 @@ async def test_a_late_publication_settles_what_nobody_knew(
         post = await publisher.add_post()
         token = await publisher.lost_token()
         if is_settled:
-            await until(publisher, post, outcome="UNKNOWN")
+            await wait_for_destination(publisher, post, outcome="UNKNOWN")
 
         told = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
 
@@ -114,8 +114,8 @@ async def test_a_lost_lease_is_settled_by_the_tick(database: Database) -> None:
         }
         await publisher.call("startAttempt", leaseToken=tokens[str(started)], worker="w1")
         publisher.clock.set_seconds(61)
-        await until(publisher, started, outcome="UNKNOWN")
-        await until(publisher, unstarted, status="QUEUED")
+        await wait_for_destination(publisher, started, outcome="UNKNOWN")
+        await wait_for_destination(publisher, unstarted, status="QUEUED")
 
         (attempt,) = (await publisher.destination_log(started))["attemptLog"]
         assert (attempt["outcome"], attempt["code"]) == ("UNKNOWN", "OUTCOME_UNKNOWN")
@@ -126,7 +126,7 @@ async def test_a_lost_lease_is_settled_by_the_tick(database: Database) -> None:
 async def test_a_late_publication_settles_what_is_queued_again(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.lost_token()
-    await verify(publisher, "NOT_PUBLISHED")
+    await verify_lost_lease(publisher, "NOT_PUBLISHED")
     assert (await publisher.destination_log(post))["status"] == "QUEUED"
 
     told = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
@@ -141,7 +141,7 @@ async def test_a_late_publication_settles_what_another_has_claimed(
 ) -> None:
     post = await publisher.add_post()
     late = await publisher.lost_token()
-    await verify(publisher, "NOT_PUBLISHED")
+    await verify_lost_lease(publisher, "NOT_PUBLISHED")
     held = await publisher.claim_token()
     if is_started:
         await publisher.call("startAttempt", leaseToken=held)
@@ -149,7 +149,7 @@ async def test_a_late_publication_settles_what_another_has_claimed(
     told = await publisher.call("reportPublished", leaseToken=late, platformPostUrl=URL)
 
     assert told == PUBLISHED | {"attempts": 2 if is_started else 1}
-    assert await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60) == LOST
+    assert await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60) == LEASE_LOST_MESSAGE
     again = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
     assert (again["receipt"], again["status"]) == ("DUPLICATE", "PUBLISHED")
     assert (await publisher.destination_log(post))["platformPostUrl"] == URL
@@ -159,7 +159,7 @@ async def test_a_late_publication_settles_what_another_has_claimed(
 async def test_a_late_failure_is_only_logged(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.lost_token()
-    await verify(publisher, "STILL_UNKNOWN")
+    await verify_lost_lease(publisher, "STILL_UNKNOWN")
     before = await publisher.destination_log(post)
     given = {"leaseToken": token, "category": "PERMANENT", "message": "No."}
 
@@ -200,10 +200,10 @@ async def test_when_the_account_is_taken_off_the_post_its_lease_is_lost(
         input={"postId": str(post), "accountIds": [other]},
     )
 
-    assert await publisher.expect_error("startAttempt", leaseToken=token) == LOST
+    assert await publisher.expect_error("startAttempt", leaseToken=token) == LEASE_LOST_MESSAGE
 
 
-async def until(publisher: PublisherClient, post: PostId, **facts: str) -> None:
+async def wait_for_destination(publisher: PublisherClient, post: PostId, **facts: str) -> None:
     """Wait until the post's only destination says so."""
     async with asyncio.timeout(20):
         while True:
@@ -213,7 +213,7 @@ async def until(publisher: PublisherClient, post: PostId, **facts: str) -> None:
                 return
 
 
-async def verify(publisher: PublisherClient, finding: str) -> None:
+async def verify_lost_lease(publisher: PublisherClient, finding: str) -> None:
     """Have somebody look at the one lease that was lost, after a server has settled it."""
     await settle_expired_leases(publisher.database, publisher.clock.now)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]

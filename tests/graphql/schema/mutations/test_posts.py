@@ -70,7 +70,7 @@ mutation ($input: CancelPostInput!) {{ made: cancelPost(input: $input) {{ post {
 {POST}
 """
 DELETE = "mutation ($input: DeletePostInput!) { made: deletePost(input: $input) { postId } }"
-ALL: dict[str, tuple[str, dict[str, Any]]] = {
+ALL_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "createPost": (CREATE, {"content": "Sale", "draft": True}),
     "createPosts": (CREATE_SEVERAL, {"posts": [{"content": "Sale", "draft": True}]}),
     "updatePost": (UPDATE, {"postId": str(UUID(int=1)), "content": "Else"}),
@@ -84,21 +84,21 @@ NO_ACCOUNT = "A post that is not a draft needs at least one account."
 NO_POST = "The post was not found: this workspace has none with that id."
 
 
-async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
-    data = await tenant.client.query(document, input=given)
+async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
+    data = await tenant.client.query(document, input=input_fields)
     assert await find_problems(tenant.database) == []
     return dict(data["made"])
 
 
-async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
+async def expect_error(tenant: Tenant, document: str, **input_fields: Any) -> tuple[str, str | None, str]:
     """Of a mutation that must change nothing."""
     before = await all_rows(tenant.database)
-    told = await tenant.client.expect_error(document, input=given)
+    told = await tenant.client.expect_error(document, input=input_fields)
     assert await all_rows(tenant.database) == before
     return told
 
 
-async def events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
+async def stored_events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
     rows = (await all_rows(tenant.database))["event"]
     return [
         (row[1], row[2], eval(row[7])["operation"], set(eval(row[7])["changes"])) for row in rows
@@ -109,7 +109,7 @@ async def test_a_post_is_created_to_go_out_at_once(acme: Tenant) -> None:
     first = await add_account(acme.database, acme.workspace, platform="x")
     second = await add_account(acme.database, acme.workspace, platform="instagram")
 
-    answer = await made(acme, CREATE, content="Spring sale", accountIds=[second, first])
+    answer = await run_mutation(acme, CREATE, content="Spring sale", accountIds=[second, first])
 
     post = answer["post"]
     assert answer["warnings"] == []
@@ -140,7 +140,7 @@ async def test_a_post_is_created_to_go_out_at_once(acme: Tenant) -> None:
             for account_id, platform in ((second, "instagram"), (first, "x"))
         ],
     }
-    assert [each[:3] for each in await events(acme)] == [
+    assert [each[:3] for each in await stored_events(acme)] == [
         (1, "post.created", "createPost"),
         (2, "destination.added", "createPost"),
         (3, "destination.added", "createPost"),
@@ -151,38 +151,38 @@ async def test_a_draft_is_changed_scheduled_taken_back_and_deleted(acme: Tenant)
     account = await add_account(acme.database, acme.workspace, platform="x")
     other = await add_account(acme.database, acme.workspace, platform="x")
 
-    post = (await made(acme, CREATE, content="Sale", draft=True, scheduledFor=LATER))["post"]
+    post = (await run_mutation(acme, CREATE, content="Sale", draft=True, scheduledFor=LATER))["post"]
     assert (post["status"], post["destinations"], post["scheduledFor"]) == ("DRAFT", [], LATER)
     key = {"postId": post["postId"]}
 
-    post = (await made(acme, UPDATE, **key, content="Big sale", accountIds=[account, other]))[
+    post = (await run_mutation(acme, UPDATE, **key, content="Big sale", accountIds=[account, other]))[
         "post"
     ]
     assert (post["content"], post["version"], post["status"]) == ("Big sale", 2, "DRAFT")
     assert [each["scheduledFor"] for each in post["destinations"]] == [None, None]
 
-    post = (await made(acme, SCHEDULE, **key, expectedVersion=2))["post"]
+    post = (await run_mutation(acme, SCHEDULE, **key, expectedVersion=2))["post"]
     assert (post["status"], post["version"]) == ("SCHEDULED", 3)
     assert [each["scheduledFor"] for each in post["destinations"]] == [LATER, LATER]
 
-    post = (await made(acme, UPDATE, **key, scheduledFor=SOON, accountIds=[other]))["post"]
+    post = (await run_mutation(acme, UPDATE, **key, scheduledFor=SOON, accountIds=[other]))["post"]
     assert (post["status"], post["version"]) == ("SCHEDULED", 4)
     assert [(each["accountId"], each["scheduledFor"]) for each in post["destinations"]] == [
         (other, SOON)
     ]
 
-    post = (await made(acme, UPDATE, **key, publishNow=True))["post"]
+    post = (await run_mutation(acme, UPDATE, **key, publishNow=True))["post"]
     assert (post["status"], post["version"], post["scheduledFor"]) == ("PUBLISHING", 5, None)
 
-    post = (await made(acme, CANCEL, **key))["post"]
+    post = (await run_mutation(acme, CANCEL, **key))["post"]
     assert (post["status"], post["version"]) == ("DRAFT", 6)
     assert [each["scheduledFor"] for each in post["destinations"]] == [None]
 
-    assert await made(acme, DELETE, **key) == {"postId": post["postId"]}
+    assert await run_mutation(acme, DELETE, **key) == {"postId": post["postId"]}
     assert await acme.client.query(
         "query($id: UUID!) { post(postId: $id) { version } }", id=post["postId"]
     ) == {"post": None}
-    assert (await refusal(acme, DELETE, **key))[0] == "NOT_FOUND"
+    assert (await expect_error(acme, DELETE, **key))[0] == "NOT_FOUND"
 
 
 async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
@@ -196,7 +196,7 @@ async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
         {"content": "Six", "draft": True},
     ]
 
-    answer = await made(acme, CREATE_SEVERAL, posts=wanted)
+    answer = await run_mutation(acme, CREATE_SEVERAL, posts=wanted)
 
     assert (answer["succeeded"], answer["failed"]) == (2, 4)
     assert [each["post"] and each["post"]["content"] for each in answer["results"]] == [
@@ -237,13 +237,13 @@ async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
 async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
     acme: Tenant,
 ) -> None:
-    first = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
-    again = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
-    other = await made(acme, CREATE, content="Sale", draft=True, idempotencyKey="k2")
+    first = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
+    again = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
+    other = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k2")
 
     assert first == again
     assert other["post"]["postId"] != first["post"]["postId"]
-    assert await refusal(acme, CREATE, content="Else", draft=True, idempotencyKey="k1") == (
+    assert await expect_error(acme, CREATE, content="Else", draft=True, idempotencyKey="k1") == (
         "IDEMPOTENCY_KEY_REUSED",
         "input.idempotencyKey",
         "This idempotency key was used for another request.",
@@ -253,11 +253,11 @@ async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
 # What is refused.
 
 
-async def a_post(tenant: Tenant, state: DestinationState | None, **said: Any) -> dict[str, str]:
+async def post_with_state(tenant: Tenant, state: DestinationState | None, **fields: Any) -> dict[str, str]:
     """Of one destination in a state, as the input names it."""
     account = await add_account(tenant.database, tenant.workspace, platform="x")
     destinations = {} if state is None else {account: state}
-    post = await add_post(tenant.database, tenant.workspace, destinations, **said)
+    post = await add_post(tenant.database, tenant.workspace, destinations, **fields)
     return {"postId": str(post.id)}
 
 
@@ -366,7 +366,7 @@ async def test_what_cannot_be_posted_is_refused_by_its_argument(
     elsewhere = await add_workspace(acme.database)
     await add_account(acme.database, elsewhere, id=2)
 
-    told = await refusal(acme, CREATE, **{"content": "Sale", "accountIds": [1], **wanted})
+    told = await expect_error(acme, CREATE, **{"content": "Sale", "accountIds": [1], **wanted})
 
     assert told == (code, f"input.{field}", message)
 
@@ -382,7 +382,7 @@ async def test_too_many_posts_or_none_are_refused_at_once(
     acme: Tenant, count: int, code: str, message: str
 ) -> None:
     posts = [{"content": "Sale", "draft": True}] * count
-    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
+    assert await expect_error(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
 
 
 IN_FLIGHT = "The post is being published just now. Try again when that has ended."
@@ -490,37 +490,37 @@ async def test_a_change_that_does_not_fit_is_refused(
     message: str,
 ) -> None:
     is_draft = state in (None, draft())
-    key = await a_post(acme, state, is_draft=is_draft)
+    key = await post_with_state(acme, state, is_draft=is_draft)
     await add_account(acme.database, acme.workspace)
 
-    told = await refusal(acme, document, **key, **given)
+    told = await expect_error(acme, document, **key, **given)
 
     assert (told[0], told[2]) == (code, message)
 
 
 @pytest.mark.parametrize("name", ["updatePost", "schedulePost", "cancelPost", "deletePost"])
 async def test_a_stale_version_and_a_foreign_post_are_refused(acme: Tenant, name: str) -> None:
-    document, given = ALL[name]
+    document, given = ALL_FIELDS[name]
     elsewhere = await add_workspace(acme.database)
     foreign = await add_post(acme.database, elsewhere, is_draft=True)
-    key = await a_post(acme, draft(), is_draft=True, version=7)
+    key = await post_with_state(acme, draft(), is_draft=True, version=7)
 
-    assert await refusal(acme, document, **{**given, **key, "expectedVersion": 6}) == (
+    assert await expect_error(acme, document, **{**given, **key, "expectedVersion": 6}) == (
         "STALE_VERSION",
         "input.expectedVersion",
         "The post is at version 7, not 6: somebody else changed it.",
     )
     for missing in (str(foreign.id), str(UUID(int=1))):
-        assert await refusal(acme, document, **{**given, "postId": missing}) == (
+        assert await expect_error(acme, document, **{**given, "postId": missing}) == (
             "NOT_FOUND",
             None,
             NO_POST,
         )
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ALL_FIELDS)
 async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, name: str) -> None:
-    document, given = ALL[name]
+    document, given = ALL_FIELDS[name]
     reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
     mirror = await add_workspace(acme.database, mirror_of="https://example.com")
     mirrored = await add_api_key(acme.database, mirror)
@@ -567,8 +567,8 @@ async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
 
 
 async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> None:
-    key = await a_post(acme, queued())
-    await made(acme, DELETE, **key)
+    key = await post_with_state(acme, queued())
+    await run_mutation(acme, DELETE, **key)
     (row,) = (await all_rows(acme.database))["destination"]
     columns = [column.name for column in Destination.__table__.columns]
     assert dict(zip(columns, row, strict=True))["claimable_at"] is None
@@ -577,13 +577,13 @@ async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> 
 async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
     acme: Tenant,
 ) -> None:
-    key = await a_post(acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1))
+    key = await post_with_state(acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1))
     before = await all_rows(acme.database)
 
-    await made(acme, UPDATE, **key, scheduledFor=None, accountIds=None)
+    await run_mutation(acme, UPDATE, **key, scheduledFor=None, accountIds=None)
 
     assert await all_rows(acme.database) == before
-    assert await refusal(acme, UPDATE, **key, scheduledFor=LATER, publishNow=True) == (
+    assert await expect_error(acme, UPDATE, **key, scheduledFor=LATER, publishNow=True) == (
         "VALIDATION_ERROR",
         "input.scheduledFor",
         "Pass either scheduledFor or publishNow, not both.",
@@ -591,9 +591,9 @@ async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
 
 
 async def test_a_change_without_news_is_none(acme: Tenant) -> None:
-    key = await a_post(acme, queued(), content="Sale")
+    key = await post_with_state(acme, queued(), content="Sale")
     before = await all_rows(acme.database)
-    answer = await made(acme, UPDATE, **key, content="Sale", accountIds=[1])
+    answer = await run_mutation(acme, UPDATE, **key, content="Sale", accountIds=[1])
     assert answer["post"]["version"] == 1
     assert await all_rows(acme.database) == before
 
@@ -627,9 +627,9 @@ async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
 
 async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> None:
     accounts = await add_accounts(acme.database, acme.workspace, 500)
-    answer = await made(acme, CREATE, content="Sale", accountIds=accounts)
+    answer = await run_mutation(acme, CREATE, content="Sale", accountIds=accounts)
     assert [each["accountId"] for each in answer["post"]["destinations"]] == accounts
-    assert await refusal(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
+    assert await expect_error(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
         "LIMIT_EXCEEDED",
         "input.accountIds",
         "input.accountIds has 501 values; at most 500 are allowed.",
@@ -654,7 +654,7 @@ async def test_an_answer_that_is_too_long_still_tells_what_was_changed(acme: Ten
 
 async def test_several_posts_may_not_have_very_many_destinations(acme: Tenant) -> None:
     posts = [{"content": "Sale", "accountIds": [*range(1, 402)]}] * 3
-    assert await refusal(acme, CREATE_SEVERAL, posts=posts) == (
+    assert await expect_error(acme, CREATE_SEVERAL, posts=posts) == (
         "BULK_LIMIT_EXCEEDED",
         "input.posts",
         "The posts go to 1203 accounts in all; at most 1000 are allowed at once.",

@@ -18,10 +18,10 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-BAD = "VALIDATION_ERROR"
+INVALID_MESSAGE = "VALIDATION_ERROR"
 TEN_YEARS = 315_360_000
-LOST = "The lease has ended, or somebody else has the destination by now."
-NO_TOKEN = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
+UNKNOWN_TOKEN_MESSAGE = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
 FAILED = {"category": "PERMANENT", "message": "No."}
 
 
@@ -91,7 +91,7 @@ async def test_a_claim_out_of_its_ranges_takes_nothing(
     await publisher.add_post()
     await publisher.add_post(unknown(due_at=NOW - 3600 * SECOND))
 
-    assert await publisher.expect_error(name, **given) == (BAD, f"input.{argument}", message)
+    assert await publisher.expect_error(name, **given) == (INVALID_MESSAGE, f"input.{argument}", message)
 
 
 TOKENS = {
@@ -101,7 +101,7 @@ TOKENS = {
     "no ASCII": "é",
     "long": "x" * 10_000,
 }
-CALLS: dict[str, dict[str, Any]] = {
+INVALID_CALLS: dict[str, dict[str, Any]] = {
     "startAttempt": {},
     "extendLease": {"leaseSeconds": 60},
     "releaseClaim": {},
@@ -110,7 +110,7 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", INVALID_CALLS)
 async def test_a_token_that_was_not_given_out_is_none(
     publisher: PublisherClient, name: str
 ) -> None:
@@ -121,18 +121,18 @@ async def test_a_token_that_was_not_given_out_is_none(
     forged = LeaseCodec(b"another secret", LeaseKind.PUBLISHING).encode(lease)
     verification = LeaseCodec(bytes(32), kind).encode(lease)
     for wrong in (*TOKENS.values(), token + "=", token[:-1], forged, verification):
-        told = await publisher.expect_error(name, leaseToken=wrong, **CALLS[name])
-        assert told == (BAD, "input.leaseToken", NO_TOKEN), wrong
+        told = await publisher.expect_error(name, leaseToken=wrong, **INVALID_CALLS[name])
+        assert told == (INVALID_MESSAGE, "input.leaseToken", UNKNOWN_TOKEN_MESSAGE), wrong
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", INVALID_CALLS)
 async def test_without_a_token_nothing_is_asked(publisher: PublisherClient, name: str) -> None:
-    code, argument, _ = await publisher.expect_error(name, **CALLS[name])
+    code, argument, _ = await publisher.expect_error(name, **INVALID_CALLS[name])
 
-    assert (code, argument) == (BAD, "input")
+    assert (code, argument) == (INVALID_MESSAGE, "input")
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", INVALID_CALLS)
 async def test_a_foreign_lease_is_lost_whatever_it_is_of(
     publisher: PublisherClient, name: str
 ) -> None:
@@ -147,8 +147,8 @@ async def test_a_foreign_lease_is_lost_whatever_it_is_of(
         WorkspaceId(other.workspace), DestinationId(lease.destination_id), lease.fence, lease.token
     )
     for foreign in (token, codec.encode(gone)):
-        told = await other.expect_error(name, leaseToken=foreign, **CALLS[name])
-        assert told == ("LEASE_LOST", None, LOST)
+        told = await other.expect_error(name, leaseToken=foreign, **INVALID_CALLS[name])
+        assert told == ("LEASE_LOST", None, LEASE_LOST_MESSAGE)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_a_publication_must_be_found_by_people(
 
     code, field, _ = await publisher.expect_error("reportPublished", leaseToken=token, **given)
 
-    assert (code, field) == (BAD, f"input.{argument}")
+    assert (code, field) == (INVALID_MESSAGE, f"input.{argument}")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_failure_must_say_what_failed(
 
     code, field, _ = await publisher.expect_error("reportFailed", leaseToken=token, **given)
 
-    assert (code, field) == (BAD, f"input{argument}")
+    assert (code, field) == (INVALID_MESSAGE, f"input{argument}")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ async def test_a_lease_is_kept_within_its_limits(
 
     code, field, _ = await publisher.expect_error(name, leaseToken=token, **given)
 
-    assert (code, field) == (BAD, f"input.{argument}")
+    assert (code, field) == (INVALID_MESSAGE, f"input.{argument}")
 
 
 async def test_an_attempt_that_was_not_started_has_an_outcome_that_is_known(

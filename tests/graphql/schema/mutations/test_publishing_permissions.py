@@ -18,10 +18,10 @@ from tests.graphql.schema.mutations.publisher_client import (
     mutation_document,
     open_publisher,
 )
-from tests.graphql.test_authentication import rate, typename
+from tests.graphql.test_authentication import rate_limit_status, query_typename
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
-CALLS: Mapping[str, dict[str, Any]] = {
+MUTATION_CALLS: Mapping[str, dict[str, Any]] = {
     "claimDestinations": {},
     "claimVerifications": {},
     "startAttempt": {"leaseToken": "x"},
@@ -51,7 +51,7 @@ async def test_a_key_without_the_scope_may_not_publish(publisher: PublisherClien
     await publisher.add_post()
     other = await publisher.with_key(Scope.READ, Scope.WRITE, Scope.ADMIN)
 
-    for name, given in CALLS.items():
+    for name, given in MUTATION_CALLS.items():
         assert await other.expect_error(name, **given) == (
             "INSUFFICIENT_SCOPE",
             None,
@@ -75,14 +75,14 @@ async def test_in_a_mirror_nothing_is_published(publisher: PublisherClient) -> N
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL, workspace=mirror)
     post = await publisher.add_post()
 
-    for name, given in {**CALLS, "reconcileDestination": RECONCILE}.items():
+    for name, given in {**MUTATION_CALLS, "reconcileDestination": RECONCILE}.items():
         assert (await inside.expect_error(name, **given))[0] == "READ_ONLY_MIRROR", name
     assert [each["postId"] for each in await everywhere.claim()] == [str(post)]
-    told = await everywhere.expect_error("recordResult", **CALLS["recordResult"])
+    told = await everywhere.expect_error("recordResult", **MUTATION_CALLS["recordResult"])
     assert told[0] == "READ_ONLY_MIRROR"
 
 
-async def three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
+async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
     """Each with so many posts that are due."""
     workspaces = [publisher.workspace] + [await add_workspace(publisher.database) for _ in range(2)]
     for workspace in workspaces:
@@ -95,7 +95,7 @@ async def three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str
 async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(
     publisher: PublisherClient,
 ) -> None:
-    workspaces = await three_workspaces(publisher, posts=5)
+    workspaces = await add_three_workspaces(publisher, posts=5)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
 
     shares = Counter(each["workspaceId"] for each in await everywhere.claim(limit=9))
@@ -107,7 +107,7 @@ async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(
 async def test_a_key_over_all_workspaces_goes_through_the_whole_protocol(
     publisher: PublisherClient,
 ) -> None:
-    workspaces = await three_workspaces(publisher, posts=1)
+    workspaces = await add_three_workspaces(publisher, posts=1)
     everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
     published = set()
     for claim in await everywhere.claim():
@@ -145,9 +145,9 @@ async def test_a_foreign_lease_is_refused_for_its_workspace_alone(
     assert (await everywhere.call("reportPublished", **given))["receipt"] == "RECORDED"
 
 
-async def send(publisher: PublisherClient, query: str, **given: Any) -> httpx.Response:
+async def send(publisher: PublisherClient, query: str, **variables: Any) -> httpx.Response:
     return await publisher.client.request(
-        "POST", "/graphql", json={"query": query, "variables": {"input": given}}
+        "POST", "/graphql", json={"query": query, "variables": {"input": variables}}
     )
 
 
@@ -168,10 +168,10 @@ LIMITS = read_settings({"RATE_LIMIT": "3/minute", "PUBLISH_RATE_LIMIT": "5/minut
 async def test_publishing_is_counted_by_its_own_limit(database: Database) -> None:
     async with open_publisher(database, settings=LIMITS) as publisher:
         claims = [await send(publisher, mutation_document("claimDestinations")) for _ in range(6)]
-        others = [await typename(publisher.client) for _ in range(4)]
-        last = await typename(publisher.client)
+        others = [await query_typename(publisher.client) for _ in range(4)]
+        last = await query_typename(publisher.client)
 
-    assert [rate(each) for each in claims] == [
+    assert [rate_limit_status(each) for each in claims] == [
         *((200, 5, left, 60) for left in (4, 3, 2, 1, 0)),
         (429, 5, 0, 60),
     ]
@@ -183,11 +183,11 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         }
     ]
     assert claims[5].headers["Retry-After"] == "60"
-    assert [rate(each)[:3] for each in others] == [
+    assert [rate_limit_status(each)[:3] for each in others] == [
         *((200, 3, left) for left in (2, 1, 0)),
         (429, 3, 0),
     ]
-    assert rate(last)[:3] == (429, 3, 0)  # unread, for nothing is left of either limit
+    assert rate_limit_status(last)[:3] == (429, 3, 0)  # unread, for nothing is left of either limit
     assert last.json()["errors"][0]["message"] == (
         "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that do nothing"
         " but publish. Try again in 60 s."
@@ -220,19 +220,19 @@ async def test_a_request_is_one_of_the_protocol_if_it_asks_for_nothing_else(
     async with open_publisher(database, settings=LIMITS) as publisher:
         response = await send(publisher, query)
 
-    assert rate(response)[1:3] == (limit, limit - 1)
+    assert rate_limit_status(response)[1:3] == (limit, limit - 1)
 
 
 async def test_whoever_has_used_up_everything_is_refused_unread(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "1/minute", "PUBLISH_RATE_LIMIT": "1/hour"})
     async with open_publisher(database, settings=settings) as publisher:
         await send(publisher, mutation_document("claimDestinations"))
-        await typename(publisher.client)
+        await query_typename(publisher.client)
         refused = await publisher.client.request("POST", "/graphql", content=b"no JSON")
         by_rest = await publisher.client.get("/v1/me")
 
-    assert rate(refused) == (429, 1, 0, 60)
-    assert rate(by_rest) == (429, 1, 0, 60)
+    assert rate_limit_status(refused) == (429, 1, 0, 60)
+    assert rate_limit_status(by_rest) == (429, 1, 0, 60)
 
 
 async def test_no_request_waits_longer_than_it_may_take(database: Database) -> None:

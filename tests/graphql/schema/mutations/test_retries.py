@@ -82,23 +82,23 @@ STATES: Mapping[str, tuple[DestinationState, str | None]] = {
 """Every state of a destination whose post is no draft, and why it is not retried."""
 
 
-async def made(tenant: Tenant, document: str, **given: Any) -> dict[str, Any]:
+async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
     """What a mutation answers. The posts here have no log of attempts, but it makes nothing worse."""
     problems = set(await find_problems(tenant.database))
-    data = await tenant.client.query(document, input=given)
+    data = await tenant.client.query(document, input=input_fields)
     assert set(await find_problems(tenant.database)) == problems
     return dict(data["made"])
 
 
-async def refusal(tenant: Tenant, document: str, **given: Any) -> tuple[str, str | None, str]:
+async def expect_error(tenant: Tenant, document: str, **input_fields: Any) -> tuple[str, str | None, str]:
     """Of a mutation that must change nothing."""
     before = await all_rows(tenant.database)
-    told = await tenant.client.expect_error(document, input=given)
+    told = await tenant.client.expect_error(document, input=input_fields)
     assert await all_rows(tenant.database) == before
     return told
 
 
-async def events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
+async def stored_events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
     """Number, kind, operation and the names of what changed."""
     async with tenant.database.unscoped_connection() as connection:
         rows = await connection.execute(
@@ -120,7 +120,7 @@ async def add_in_every_state(acme: Tenant) -> dict[UUID, str]:
     return names
 
 
-async def states(tenant: Tenant) -> dict[str, tuple[Any, ...]]:
+async def stored_states(tenant: Tenant) -> dict[str, tuple[Any, ...]]:
     rows = (await all_rows(tenant.database))["destination"]
     return {str(row[1]): tuple(row) for row in rows}
 
@@ -137,11 +137,11 @@ async def test_a_retry_queues_what_failed_and_keeps_what_was_published(acme: Ten
         created_at=YESTERDAY,
     )
     kept, retried = post.destinations
-    before = await states(acme)
+    before = await stored_states(acme)
 
-    answer = await made(acme, RETRY_POST, postId=str(post.id))
+    answer = await run_mutation(acme, RETRY_POST, postId=str(post.id))
 
-    assert (await states(acme))[str(kept)] == before[str(kept)]
+    assert (await stored_states(acme))[str(kept)] == before[str(kept)]
     assert answer == {
         "post": {
             "postId": str(post.id),
@@ -197,7 +197,7 @@ async def test_a_retry_queues_what_failed_and_keeps_what_was_published(acme: Ten
             },
         ],
     }
-    told = await events(acme)
+    told = await stored_events(acme)
     assert [each[:3] for each in told] == [
         (1, "post.changed", "retryPost"),
         (2, "destination.changed", "retryPost"),
@@ -226,7 +226,7 @@ async def test_what_may_be_retried_of_a_post_follows_from_its_state(
     post = await add_post(acme.database, acme.workspace, {account: state})
     before = await all_rows(acme.database)
 
-    answer = await made(acme, RETRY_POST, postId=str(post.id))
+    answer = await run_mutation(acme, RETRY_POST, postId=str(post.id))
 
     (told,) = answer["retries"]
     assert (told["retried"], told["refusal"]) == (expected is None, expected)
@@ -242,10 +242,10 @@ async def test_what_may_be_retried_of_a_post_follows_from_its_state(
 async def test_of_a_draft_nothing_failed(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
-    answer = await made(acme, RETRY_POST, postId=str(post.id), force=True)
+    answer = await run_mutation(acme, RETRY_POST, postId=str(post.id), force=True)
     assert [each["refusal"] for each in answer["retries"]] == ["NOT_FAILED"]
     empty = await add_post(acme.database, acme.workspace, is_draft=True)
-    answer = await made(acme, RETRY_POST, postId=str(empty.id))
+    answer = await run_mutation(acme, RETRY_POST, postId=str(empty.id))
     assert (answer["retriedCount"], answer["retries"]) == (0, [])
 
 
@@ -255,7 +255,7 @@ async def test_force_is_for_unknown_outcomes_alone(acme: Tenant, name: str) -> N
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: state})
 
-    (told,) = (await made(acme, RETRY_POST, postId=str(post.id), force=True))["retries"]
+    (told,) = (await run_mutation(acme, RETRY_POST, postId=str(post.id), force=True))["retries"]
 
     assert told["refusal"] == (None if expected == "OUTCOME_UNKNOWN" else expected)
 
@@ -277,9 +277,9 @@ async def test_a_retry_waits_until_its_account_can_post(
     before = await all_rows(acme.database)
 
     for each in (post, lost):
-        answer = await made(acme, RETRY_POST, postId=str(each.id), force=True)
+        answer = await run_mutation(acme, RETRY_POST, postId=str(each.id), force=True)
         assert [told["refusal"] for told in answer["retries"]] == ["ACCOUNT_NEEDS_RECONNECTION"]
-    answer = await made(acme, RETRY_MATCHING, filter={"accountId": [broken]})
+    answer = await run_mutation(acme, RETRY_MATCHING, filter={"accountId": [broken]})
     assert [told["refusal"] for told in answer["retries"]] == [
         "ACCOUNT_NEEDS_RECONNECTION" if each["postId"] == str(post.id) else "OUTCOME_UNKNOWN"
         for each in answer["retries"]
@@ -295,8 +295,8 @@ async def test_a_post_can_be_retried_on_some_of_its_accounts(acme: Tenant) -> No
     )
     key = {"postId": str(post.id)}
 
-    none = await made(acme, RETRY_POST, **key, accountIds=[])
-    some = await made(acme, RETRY_POST, **key, accountIds=[three, one, one])
+    none = await run_mutation(acme, RETRY_POST, **key, accountIds=[])
+    some = await run_mutation(acme, RETRY_POST, **key, accountIds=[three, one, one])
 
     assert (none["retriedCount"], none["retries"]) == (0, [])
     assert [(each["accountId"], each["retried"]) for each in some["retries"]] == [
@@ -304,12 +304,12 @@ async def test_a_post_can_be_retried_on_some_of_its_accounts(acme: Tenant) -> No
         (three, True),
     ]
     assert some["post"]["status"] == "PUBLISHING"
-    assert await refusal(acme, RETRY_POST, **key, accountIds=[one, 99]) == (
+    assert await expect_error(acme, RETRY_POST, **key, accountIds=[one, 99]) == (
         "VALIDATION_ERROR",
         "input.accountIds",
         "The post does not go to account 99.",
     )
-    assert (await refusal(acme, RETRY_POST, **key, accountIds=[0]))[:2] == (
+    assert (await expect_error(acme, RETRY_POST, **key, accountIds=[0]))[:2] == (
         "INVALID_ID",
         "input.accountIds",
     )
@@ -322,7 +322,7 @@ async def test_a_post_that_cannot_be_seen_is_not_found(acme: Tenant) -> None:
     own = await add_account(acme.database, acme.workspace)
     deleted = await add_post(acme.database, acme.workspace, {own: failed()}, deleted_at=NOW)
     told = {
-        await refusal(acme, RETRY_POST, postId=str(each))
+        await expect_error(acme, RETRY_POST, postId=str(each))
         for each in (foreign.id, deleted.id, uuid4())
     }
     assert told == {
@@ -333,21 +333,21 @@ async def test_a_post_that_cannot_be_seen_is_not_found(acme: Tenant) -> None:
 async def test_an_imported_post_is_retried_where_it_is_published(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: failed()}, imported_at=NOW)
-    assert await refusal(acme, RETRY_POST, postId=str(post.id)) == (
+    assert await expect_error(acme, RETRY_POST, postId=str(post.id)) == (
         "CONFLICT",
         None,
         "The post was imported: retry it in the service that publishes it.",
     )
     for dry_run in (True, False):
-        answer = await made(acme, RETRY_MATCHING, filter={"postId": [str(post.id)]}, dryRun=dry_run)
+        answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": [str(post.id)]}, dryRun=dry_run)
         assert answer["retries"] == []
 
 
 async def test_a_filter_retries_what_failed_and_matches(acme: Tenant) -> None:
     names = await add_in_every_state(acme)
-    before = await states(acme)
+    before = await stored_states(acme)
 
-    answer = await made(acme, RETRY_MATCHING, filter={"platform": ["instagram"]})
+    answer = await run_mutation(acme, RETRY_MATCHING, filter={"platform": ["instagram"]})
 
     told = {names[UUID(each["destinationId"])]: each["refusal"] for each in answer["retries"]}
     assert told == {
@@ -358,9 +358,9 @@ async def test_a_filter_retries_what_failed_and_matches(acme: Tenant) -> None:
     }
     assert (answer["retriedCount"], answer["refusedCount"]) == (2, 2)
     assert answer["hasMore"] is False
-    after = await states(acme)
+    after = await stored_states(acme)
     assert {names[UUID(key)] for key in after if after[key] != before[key]} == {"failed", "auth"}
-    told_of = await events(acme)
+    told_of = await stored_events(acme)
     assert [each[0] for each in told_of] == [1, 2, 3, 4]
     assert {each[2] for each in told_of} == {"retryDestinations"}
 
@@ -376,8 +376,8 @@ async def test_what_somebody_cancelled_is_passed_over_unless_its_code_is_named(
     ]
     ids = [str(each.id) for each in posts]
 
-    answer = await made(acme, RETRY_MATCHING, filter={"postId": ids})
-    again = await made(acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]})
+    answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids})
+    again = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]})
 
     assert {each["postId"]: each["retried"] for each in answer["retries"]} == {
         ids[1]: True,
@@ -390,7 +390,7 @@ async def test_with_statuses_a_filter_tells_of_all_why_not(acme: Tenant) -> None
     names = await add_in_every_state(acme)
     everywhere = ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"]
 
-    answer = await made(
+    answer = await run_mutation(
         acme, RETRY_MATCHING, filter={"platform": ["instagram"], "status": everywhere}
     )
 
@@ -411,9 +411,9 @@ async def test_a_dry_run_decides_what_the_run_does_and_writes_nothing(acme: Tena
     }
     before = await all_rows(acme.database)
 
-    dry = await made(acme, RETRY_MATCHING, **everything, dryRun=True, idempotencyKey="k")
+    dry = await run_mutation(acme, RETRY_MATCHING, **everything, dryRun=True, idempotencyKey="k")
     assert await all_rows(acme.database) == before
-    run = await made(acme, RETRY_MATCHING, **everything, idempotencyKey="k")
+    run = await run_mutation(acme, RETRY_MATCHING, **everything, idempotencyKey="k")
 
     for answer in (dry, run):
         for each in answer["retries"]:
@@ -438,7 +438,7 @@ async def test_a_filter_by_failure_takes_times_attempts_and_outcomes(acme: Tenan
     )
     await add_post(acme.database, acme.workspace, {account: queued(NOW)}, content="queued")
 
-    async def found(**wanted: Any) -> set[str]:
+    async def matching_contents(**wanted: Any) -> set[str]:
         """By the dry run, which finds as the list does where that is asked for what failed."""
         document = """
         query($filter: DestinationFilter) {
@@ -448,7 +448,7 @@ async def test_a_filter_by_failure_takes_times_attempts_and_outcomes(acme: Tenan
         listed = (await acme.client.query(document, filter={"status": ["FAILED"], **wanted}))[
             "destinations"
         ]
-        dry = await made(
+        dry = await run_mutation(
             acme, RETRY_MATCHING, filter={"accountId": [account], **wanted}, dryRun=True
         )
         contents = {each["destinationId"]: each["post"]["content"] for each in listed["nodes"]}
@@ -458,26 +458,26 @@ async def test_a_filter_by_failure_takes_times_attempts_and_outcomes(acme: Tenan
         return set(contents.values())
 
     now = format_instant(NOW)
-    assert await found(failedAfter=now) == {"at", "late", "lost"}
-    assert await found(failedBefore=now) == {"early"}
-    assert await found(failedAfter=now, failedBefore=format_instant(NOW + MILLISECOND)) == {
+    assert await matching_contents(failedAfter=now) == {"at", "late", "lost"}
+    assert await matching_contents(failedBefore=now) == {"early"}
+    assert await matching_contents(failedAfter=now, failedBefore=format_instant(NOW + MILLISECOND)) == {
         "at",
         "lost",
     }
-    assert await found(failedAfter=now, failedBefore=now) == set()
-    assert await found(failedAfter="2026-04-15T17:00:00.0009+02:00") == {"at", "late", "lost"}
-    assert await found(maxAttempts=0) == set()
-    assert await found(maxAttempts=2) == {"early", "at", "lost"}
-    assert await found(outcome=["UNKNOWN"]) == {"lost"}
-    assert await found(outcome=["FAILED"], maxAttempts=1) == {"early"}
-    assert await found(outcome=["NONE", "PUBLISHED"]) == set()
-    assert await found(outcome=[]) == set()
-    assert await found(status=None, failedAfter=now) == {"at", "late", "lost"}
-    assert await found(status=["QUEUED"], failedBefore="2030-01-01T00:00:00Z") == set()
-    assert await found(status=["QUEUED"], outcome=["NONE"]) == {"queued"}
+    assert await matching_contents(failedAfter=now, failedBefore=now) == set()
+    assert await matching_contents(failedAfter="2026-04-15T17:00:00.0009+02:00") == {"at", "late", "lost"}
+    assert await matching_contents(maxAttempts=0) == set()
+    assert await matching_contents(maxAttempts=2) == {"early", "at", "lost"}
+    assert await matching_contents(outcome=["UNKNOWN"]) == {"lost"}
+    assert await matching_contents(outcome=["FAILED"], maxAttempts=1) == {"early"}
+    assert await matching_contents(outcome=["NONE", "PUBLISHED"]) == set()
+    assert await matching_contents(outcome=[]) == set()
+    assert await matching_contents(status=None, failedAfter=now) == {"at", "late", "lost"}
+    assert await matching_contents(status=["QUEUED"], failedBefore="2030-01-01T00:00:00Z") == set()
+    assert await matching_contents(status=["QUEUED"], outcome=["NONE"]) == {"queued"}
 
 
-EVERYTHING = (
+ALL_FAILURES = (
     "VALIDATION_ERROR",
     "input.filter",
     "The filter matches everything: name posts, accounts, platforms, errors, times or attempts.",
@@ -501,7 +501,7 @@ async def test_a_filter_that_matches_everything_is_refused(
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: failed()})
-    assert await refusal(acme, RETRY_MATCHING, filter=wanted, dryRun=dry_run) == EVERYTHING
+    assert await expect_error(acme, RETRY_MATCHING, filter=wanted, dryRun=dry_run) == ALL_FAILURES
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ async def test_a_filter_that_matches_nothing_retries_nothing(
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: failed()})
     before = await all_rows(acme.database)
-    assert await made(acme, RETRY_MATCHING, filter=wanted) == {
+    assert await run_mutation(acme, RETRY_MATCHING, filter=wanted) == {
         "retriedCount": 0,
         "refusedCount": 0,
         "hasMore": False,
@@ -595,7 +595,7 @@ async def test_a_filter_that_matches_nothing_retries_nothing(
 async def test_an_argument_that_is_wrong_is_named(
     acme: Tenant, given: dict[str, Any], code: str, field: str, message: str
 ) -> None:
-    assert await refusal(acme, RETRY_MATCHING, **given) == (code, field, message)
+    assert await expect_error(acme, RETRY_MATCHING, **given) == (code, field, message)
 
 
 async def add_failures(acme: Tenant, count: int) -> list[str]:
@@ -624,13 +624,13 @@ async def test_pages_reach_everything_that_matches_once(acme: Tenant, dry_run: b
     pages: list[dict[str, Any]] = []
     while not pages or pages[-1]["hasMore"]:
         after = pages[-1]["endCursor"] if pages else None
-        pages.append(await made(acme, RETRY_MATCHING, **given, after=after))
+        pages.append(await run_mutation(acme, RETRY_MATCHING, **given, after=after))
 
     assert [page["retriedCount"] for page in pages] == [10, 10, 5]
     found = [each["destinationId"] for page in pages for each in page["retries"]]
     assert len(found) == 25
     assert set(found) == set(expected)
-    last = await made(acme, RETRY_MATCHING, **given, after=pages[-1]["endCursor"])
+    last = await run_mutation(acme, RETRY_MATCHING, **given, after=pages[-1]["endCursor"])
     assert (last["retries"], last["hasMore"], last["endCursor"]) == ([], False, None)
 
 
@@ -639,12 +639,12 @@ async def test_several_destinations_of_a_post_are_decided_each_by_itself(acme: T
         await add_account(acme.database, acme.workspace, platform=each) for each in ("x", "y")
     ]
     post = await add_post(acme.database, acme.workspace, {one: failed(), two: failed()})
-    before = await states(acme)
+    before = await stored_states(acme)
 
-    answer = await made(acme, RETRY_MATCHING, filter={"postId": [str(post.id)], "platform": ["y"]})
+    answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": [str(post.id)], "platform": ["y"]})
 
     assert [each["accountId"] for each in answer["retries"]] == [two]
-    after = await states(acme)
+    after = await stored_states(acme)
     assert after[str(post.destinations[0])] == before[str(post.destinations[0])]
     assert after[str(post.destinations[1])] != before[str(post.destinations[1])]
 
@@ -654,15 +654,15 @@ async def test_a_key_retries_a_post_once(acme: Tenant) -> None:
     post = await add_post(acme.database, acme.workspace, {account: failed()})
     key = {"postId": str(post.id), "idempotencyKey": "again"}
 
-    first = await made(acme, RETRY_POST, **key)
+    first = await run_mutation(acme, RETRY_POST, **key)
     once = await all_rows(acme.database)
-    again = await made(acme, RETRY_POST, **key)
-    another = await made(acme, RETRY_POST, postId=str(post.id), idempotencyKey="anew")
+    again = await run_mutation(acme, RETRY_POST, **key)
+    another = await run_mutation(acme, RETRY_POST, postId=str(post.id), idempotencyKey="anew")
 
     assert first == again
     assert (first["retriedCount"], another["retriedCount"]) == (1, 0)
     assert len((await all_rows(acme.database))["event"]) == len(once["event"])
-    assert await refusal(acme, RETRY_POST, **key, force=True) == (
+    assert await expect_error(acme, RETRY_POST, **key, force=True) == (
         "IDEMPOTENCY_KEY_REUSED",
         "input.idempotencyKey",
         "This idempotency key was used for another request.",
@@ -673,14 +673,14 @@ async def test_a_key_retries_what_matches_once(acme: Tenant) -> None:
     await add_failures(acme, 3)
     given = {"filter": {"accountId": [1]}, "first": 2, "idempotencyKey": "again"}
 
-    first = await made(acme, RETRY_MATCHING, **given)
+    first = await run_mutation(acme, RETRY_MATCHING, **given)
     once = await all_rows(acme.database)
-    again = await made(acme, RETRY_MATCHING, **given)
+    again = await run_mutation(acme, RETRY_MATCHING, **given)
 
     assert first == again
     assert (first["retriedCount"], first["hasMore"]) == (2, True)
     assert await all_rows(acme.database) == once
-    assert (await refusal(acme, RETRY_MATCHING, **given | {"first": 3}))[0] == (
+    assert (await expect_error(acme, RETRY_MATCHING, **given | {"first": 3}))[0] == (
         "IDEMPOTENCY_KEY_REUSED"
     )
 
@@ -692,7 +692,7 @@ async def test_of_retries_at_the_same_time_each_destination_is_retried_by_one(ac
         *(acme.client.query(document, input={"filter": {"accountId": [1]}}) for _ in range(4))
     )
     assert sum(each["made"]["retriedCount"] for each in answers) == 12
-    changed = [each for each in await events(acme) if each[1] == "destination.changed"]
+    changed = [each for each in await stored_events(acme) if each[1] == "destination.changed"]
     assert len(changed) == 12
 
 
@@ -702,19 +702,19 @@ async def test_what_others_have_matches_nothing(acme: Tenant) -> None:
     foreign = await add_post(acme.database, other, {account: failed()})
     before = await all_rows(acme.database)
     for wanted in ({"postId": [str(foreign.id)]}, {"accountId": [77]}, {"errorCode": ["X"]}):
-        answer = await made(acme, RETRY_MATCHING, filter=wanted)
+        answer = await run_mutation(acme, RETRY_MATCHING, filter=wanted)
         assert (answer["retries"], answer["endCursor"]) == ([], None)
     assert await all_rows(acme.database) == before
 
 
 async def test_a_cursor_of_another_workspace_is_refused(acme: Tenant) -> None:
     await add_failures(acme, 2)
-    page = await made(acme, RETRY_MATCHING, filter={"accountId": [1]}, first=1, dryRun=True)
+    page = await run_mutation(acme, RETRY_MATCHING, filter={"accountId": [1]}, first=1, dryRun=True)
     other = await add_workspace(acme.database)
     key = await add_api_key(acme.database, other)
     theirs = Tenant(acme.database, other, acme.client.with_token(key.token))
     given = {"filter": {"accountId": [1]}, "after": page["endCursor"]}
-    assert (await refusal(theirs, RETRY_MATCHING, **given))[:2] == ("BAD_CURSOR", "input.after")
+    assert (await expect_error(theirs, RETRY_MATCHING, **given))[:2] == ("BAD_CURSOR", "input.after")
 
 
 @pytest.mark.parametrize("document", [RETRY_POST, RETRY_MATCHING])
@@ -732,15 +732,15 @@ async def test_a_retry_needs_the_scope_and_a_workspace_of_its_own(
     mirror = await add_workspace(acme.database, mirror_of="https://other.example")
     in_mirror = await add_api_key(acme.database, mirror)
 
-    def with_token(token: str) -> Tenant:
+    def tenant_with_token(token: str) -> Tenant:
         return Tenant(acme.database, acme.workspace, acme.client.with_token(token))
 
-    assert await refusal(with_token(reader.token), document, **wanted) == (
+    assert await expect_error(tenant_with_token(reader.token), document, **wanted) == (
         "INSUFFICIENT_SCOPE",
         None,
         "This needs an API key with the scope write.",
     )
-    assert await refusal(with_token(in_mirror.token), document, **wanted) == (
+    assert await expect_error(tenant_with_token(in_mirror.token), document, **wanted) == (
         "READ_ONLY_MIRROR",
         None,
         "This workspace mirrors another service and cannot be changed here.",
@@ -755,9 +755,9 @@ async def test_an_answer_that_would_be_too_long_is_refused_before_anything_is_re
     few = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "2"})
     async with app_client(acme.database, token=key.token, settings=few) as client:
         tenant = Tenant(acme.database, acme.workspace, client)
-        told = await refusal(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=3)
+        told = await expect_error(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=3)
         assert told[0] == "LIMIT_EXCEEDED"
-        assert (await made(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=2))[
+        assert (await run_mutation(tenant, RETRY_MATCHING, filter={"accountId": [1]}, first=2))[
             "retriedCount"
         ] == 2
 
@@ -765,7 +765,7 @@ async def test_an_answer_that_would_be_too_long_is_refused_before_anything_is_re
 async def test_a_retried_post_is_overdue_five_minutes_after_the_retry(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: failed(due_at=YESTERDAY)})
-    await made(acme, RETRY_POST, postId=str(post.id))
+    await run_mutation(acme, RETRY_POST, postId=str(post.id))
     key = await add_api_key(acme.database, acme.workspace)
     document = """query($overdue: Boolean) {
         destinations(filter: {overdue: $overdue}) { totalCount nodes { isOverdue } }

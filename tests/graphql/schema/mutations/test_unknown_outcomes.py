@@ -16,9 +16,9 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-BAD = "VALIDATION_ERROR"
-GONE = "The publisher went away before it reported what the platform answered."
-THERE = {"finding": "PUBLISHED", "platformPostUrl": URL}
+INVALID_MESSAGE = "VALIDATION_ERROR"
+LEASE_EXPIRED_ERROR = "The publisher went away before it reported what the platform answered."
+PUBLISHED_FINDING = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
         yield opened
 
 
-async def unknown_post(publisher: PublisherClient) -> str:
+async def add_unknown_post(publisher: PublisherClient) -> str:
     """The UUID of a post whose only destination is of unknown outcome, a minute after NOW."""
     post = await publisher.add_post()
     await publisher.lost_token()
@@ -35,23 +35,23 @@ async def unknown_post(publisher: PublisherClient) -> str:
     return str(post)
 
 
-async def look(publisher: PublisherClient, **given: Any) -> str:
+async def claim_verification(publisher: PublisherClient, **arguments: Any) -> str:
     """The token of the one outcome to look into."""
-    (claim,) = (await publisher.call("claimVerifications", **given))["claims"]
+    (claim,) = (await publisher.call("claimVerifications", **arguments))["claims"]
     return str(claim["verificationToken"])
 
 
 async def test_a_verification_tells_what_is_known_of_the_last_attempt(
     publisher: PublisherClient,
 ) -> None:
-    post = await unknown_post(publisher)
+    post = await add_unknown_post(publisher)
 
     (claim,) = (await publisher.call("claimVerifications", leaseSeconds=30))["claims"]
 
     shown = ("postId", "error", "lastStartedAt", "lastWorker", "attempts", "leaseExpiresAt")
     assert {name: claim[name] for name in shown} == {
         "postId": post,
-        "error": GONE,
+        "error": LEASE_EXPIRED_ERROR,
         "lastStartedAt": seconds_after_now(0),
         "lastWorker": "w1",
         "attempts": 1,
@@ -65,7 +65,7 @@ async def test_a_verification_tells_what_is_known_of_the_last_attempt(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (THERE, ("RECORDED", "PUBLISHED", "PUBLISHED", False)),
+        (PUBLISHED_FINDING, ("RECORDED", "PUBLISHED", "PUBLISHED", False)),
         ({"finding": "NOT_PUBLISHED"}, ("RECORDED", "QUEUED", "NONE", True)),
         ({"finding": "STILL_UNKNOWN"}, ("RECORDED", "FAILED", "UNKNOWN", False)),
     ],
@@ -73,8 +73,8 @@ async def test_a_verification_tells_what_is_known_of_the_last_attempt(
 async def test_a_finding_settles_the_outcome_or_leaves_it(
     publisher: PublisherClient, given: dict[str, Any], told: tuple[object, ...]
 ) -> None:
-    await unknown_post(publisher)
-    token = await look(publisher)
+    await add_unknown_post(publisher)
+    token = await claim_verification(publisher)
 
     answer = await publisher.call("reportVerified", verificationToken=token, **given)
 
@@ -85,11 +85,11 @@ async def test_a_finding_settles_the_outcome_or_leaves_it(
 async def test_a_publication_that_was_found_may_be_told_twice_and_nothing_else(
     publisher: PublisherClient,
 ) -> None:
-    await unknown_post(publisher)
-    token = await look(publisher)
-    await publisher.call("reportVerified", verificationToken=token, **THERE)
+    await add_unknown_post(publisher)
+    token = await claim_verification(publisher)
+    await publisher.call("reportVerified", verificationToken=token, **PUBLISHED_FINDING)
 
-    again = await publisher.call("reportVerified", verificationToken=token, **THERE)
+    again = await publisher.call("reportVerified", verificationToken=token, **PUBLISHED_FINDING)
     other = await publisher.expect_error(
         "reportVerified", verificationToken=token, finding="NOT_PUBLISHED"
     )
@@ -101,13 +101,13 @@ async def test_a_publication_that_was_found_may_be_told_twice_and_nothing_else(
 async def test_what_could_not_be_told_is_looked_into_again_later(
     publisher: PublisherClient,
 ) -> None:
-    await unknown_post(publisher)
-    token = await look(publisher)
+    await add_unknown_post(publisher)
+    token = await claim_verification(publisher)
     await publisher.call("reportVerified", verificationToken=token, finding="STILL_UNKNOWN")
 
     assert (await publisher.call("claimVerifications"))["claims"] == []
     publisher.clock.set_seconds(61 + 300)
-    assert await look(publisher) != token
+    assert await claim_verification(publisher) != token
 
 
 @pytest.mark.parametrize("name", ["reportVerified", "reconcileDestination"])
@@ -125,7 +125,7 @@ async def test_what_could_not_be_told_is_looked_into_again_later(
 async def test_a_place_goes_with_a_publication_and_with_nothing_else(
     publisher: PublisherClient, name: str, given: dict[str, Any], argument: str
 ) -> None:
-    await unknown_post(publisher)
+    await add_unknown_post(publisher)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
     of = {
         "reportVerified": {"verificationToken": claim["verificationToken"]},
@@ -134,14 +134,14 @@ async def test_a_place_goes_with_a_publication_and_with_nothing_else(
 
     code, field, _ = await publisher.expect_error(name, **of[name], **given)
 
-    assert (code, field) == (BAD, f"input{argument}")
+    assert (code, field) == (INVALID_MESSAGE, f"input{argument}")
 
 
 @pytest.mark.parametrize(
     ("given", "stands"),
     [
         (
-            THERE | {"publishedAt": seconds_after_now(2)},
+            PUBLISHED_FINDING | {"publishedAt": seconds_after_now(2)},
             ("PUBLISHED", "PUBLISHED", URL, seconds_after_now(2), None),
         ),
         ({"finding": "NOT_PUBLISHED"}, ("FAILED", "FAILED", None, None, "NOT_PUBLISHED")),
@@ -150,7 +150,7 @@ async def test_a_place_goes_with_a_publication_and_with_nothing_else(
 async def test_a_person_settles_what_nobody_knew(
     publisher: PublisherClient, given: dict[str, Any], stands: tuple[object, ...]
 ) -> None:
-    await unknown_post(publisher)
+    await add_unknown_post(publisher)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
 
     answer = await publisher.call(
@@ -166,7 +166,7 @@ async def test_a_person_settles_what_nobody_knew(
 
 
 async def test_nobody_reconciles_what_is_nowhere(publisher: PublisherClient) -> None:
-    told = await publisher.expect_error("reconcileDestination", destinationId=str(uuid4()), **THERE)
+    told = await publisher.expect_error("reconcileDestination", destinationId=str(uuid4()), **PUBLISHED_FINDING)
 
     assert told[:2] == ("NOT_FOUND", None)
 
@@ -174,9 +174,9 @@ async def test_nobody_reconciles_what_is_nowhere(publisher: PublisherClient) -> 
 # Results from elsewhere.
 
 
-def result(post: object, **given: Any) -> dict[str, Any]:
+def result_input(post: object, **fields: Any) -> dict[str, Any]:
     ours = {"postId": str(post), "accountId": 1, "attemptKey": "job-1", "outcome": "PUBLISHED"}
-    return ours | ({} if "outcome" in given else {"platformPostId": "17"}) | given
+    return ours | ({} if "outcome" in fields else {"platformPostId": "17"}) | fields
 
 
 FAILED = {"outcome": "FAILED", "category": "PERMANENT", "message": "No."}
@@ -184,7 +184,7 @@ FAILED = {"outcome": "FAILED", "category": "PERMANENT", "message": "No."}
 
 async def test_a_result_from_elsewhere_counts_once(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
-    given = result(
+    given = result_input(
         post, startedAt=seconds_after_now(-5), worker="queue-7", publishedAt=seconds_after_now(-2)
     )
 
@@ -210,10 +210,10 @@ async def test_a_result_from_elsewhere_counts_once(publisher: PublisherClient) -
 
 async def test_the_same_attempt_cannot_have_ended_otherwise(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
-    told = await publisher.call("recordResult", **result(post, **FAILED))
+    told = await publisher.call("recordResult", **result_input(post, **FAILED))
     assert (told["status"], told["attempts"]) == ("FAILED", 1)
 
-    assert await publisher.expect_error("recordResult", **result(post)) == (
+    assert await publisher.expect_error("recordResult", **result_input(post)) == (
         "CONFLICT",
         None,
         "The attempt with this attemptKey is on record as failed already.",
@@ -222,16 +222,16 @@ async def test_the_same_attempt_cannot_have_ended_otherwise(publisher: Publisher
 
 async def test_no_failure_is_recorded_of_what_is_final(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
-    await publisher.call("recordResult", **result(post))
+    await publisher.call("recordResult", **result_input(post))
 
-    told = await publisher.expect_error("recordResult", **result(post, attemptKey="2", **FAILED))
+    told = await publisher.expect_error("recordResult", **result_input(post, attemptKey="2", **FAILED))
 
     assert told == (
         "CONFLICT",
         None,
         "The destination is published; a failure cannot be recorded any more.",
     )
-    again = await publisher.call("recordResult", **result(post, attemptKey="3"))
+    again = await publisher.call("recordResult", **result_input(post, attemptKey="3"))
     assert again["receipt"] == "DUPLICATE"
 
 
@@ -241,7 +241,7 @@ async def test_while_another_publisher_holds_it_no_result_is_taken(
     post = await publisher.add_post()
     await publisher.claim_token()
 
-    told = await publisher.expect_error("recordResult", **result(post))
+    told = await publisher.expect_error("recordResult", **result_input(post))
 
     assert told == (
         "LEASED",
@@ -256,9 +256,9 @@ async def test_drafts_strange_posts_and_strange_accounts_have_no_results(
     post = await publisher.add_post(draft(), is_draft=True)
     other = await add_account(publisher.database, publisher.workspace)
     for given, code in (
-        (result(post, **FAILED), "CONFLICT"),
-        (result(post, accountId=other, platformPostId="1"), "NOT_FOUND"),
-        (result(uuid4()), "NOT_FOUND"),
+        (result_input(post, **FAILED), "CONFLICT"),
+        (result_input(post, accountId=other, platformPostId="1"), "NOT_FOUND"),
+        (result_input(uuid4()), "NOT_FOUND"),
     ):
         assert (await publisher.expect_error("recordResult", **given))[0] == code
 
@@ -288,16 +288,16 @@ async def test_a_result_must_say_what_belongs_to_its_outcome(
 ) -> None:
     post = await publisher.add_post()
 
-    code, field, _ = await publisher.expect_error("recordResult", **result(post, **given))
+    code, field, _ = await publisher.expect_error("recordResult", **result_input(post, **given))
 
-    assert (code, field) == (BAD, f"input.{argument}")
+    assert (code, field) == (INVALID_MESSAGE, f"input.{argument}")
 
 
 async def test_a_number_that_no_account_can_have_is_no_id(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
 
     told = await publisher.expect_error(
-        "recordResult", **result(post, accountId=0, platformPostId="1")
+        "recordResult", **result_input(post, accountId=0, platformPostId="1")
     )
 
     assert told[:2] == ("INVALID_ID", "input.accountId")
