@@ -243,8 +243,8 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
         {
             "errors": [
                 {
-                    "message": f"The lists in the answer have at least {entries} entries; at most"
-                    f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
+                    "message": f"The lists in the response have at least {entries} entries; at most"
+                    f" {entries - 1} are allowed. Request smaller pages or fewer lists.",
                     "extensions": {"code": "LIMIT_EXCEEDED"},
                 }
             ]

@@ -57,7 +57,7 @@ TIME_MESSAGE = (
             "filter: {createdAfter: 5}",
             "VALIDATION_ERROR",
             "filter.createdAfter",
-            "filter.createdAfter: A DateTime is a string, such as 2026-04-15T14:30:05.000Z.",
+            "filter.createdAfter: A DateTime must be a string, such as 2026-04-15T14:30:05.000Z.",
         ),
         (
             'filter: {createdAfter: "yesterday"}',
