@@ -80,18 +80,18 @@ def build_query(
     variables: dict[str, tuple[GraphQLInputType, object]] = {}
     body = _select_all(schema, position.steps[-1].field.type)
     for step in reversed(position.steps):
-        asked = position.names if step is position.steps[-1] else ()
-        given = []
+        path = position.names if step is position.steps[-1] else ()
+        argument_texts = []
         for name, argument in step.field.args.items():
-            if asked[:1] == (name,):
-                content = _wrap_in_inputs(argument.type, asked[1:], value, make_value)
+            if path[:1] == (name,):
+                content = _wrap_in_inputs(argument.type, path[1:], value, make_value)
             elif is_required_argument(argument):
                 content = _required_value(name, argument.type, make_value)
             else:
                 continue
-            given.append(f"{name}: $v{len(variables)}")
+            argument_texts.append(f"{name}: $v{len(variables)}")
             variables[f"v{len(variables)}"] = argument.type, content
-        arguments = f"({', '.join(given)})" if given else ""
+        arguments = f"({', '.join(argument_texts)})" if argument_texts else ""
         body = f"{step.name}{arguments} {body}"
         body = (
             f"{{ {body} }}"
@@ -121,9 +121,9 @@ def _reachable_fields(
         [(root, (), None)]
     )
     while pending:
-        parent, way, on = pending.popleft()
+        parent, steps_to_parent, type_condition = pending.popleft()
         for name, field in parent.fields.items():
-            steps = (*way, PathStep(name, field, on))
+            steps = (*steps_to_parent, PathStep(name, field, type_condition))
             yield parent.name, steps
             is_open = is_abstract_type(get_named_type(field.type))
             for type_ in _object_types(schema, field.type):
@@ -191,17 +191,17 @@ def _select_all(
         return ""
     is_open = is_abstract_type(get_named_type(type_))
     selections = ["__typename"]
-    for each in objects:
-        if each.name in inside:
+    for object_type in objects:
+        if object_type.name in inside:
             continue
         # Fields of one name and different types must not meet: those of each object are renamed.
-        alias = f"{each.name}_{{}}: " if is_open else ""
+        alias = f"{object_type.name}_{{}}: " if is_open else ""
         fields = [
-            f"{alias.format(name)}{name} {_select_all(schema, field.type, (*inside, each.name))}"
-            for name, field in each.fields.items()
+            f"{alias.format(name)}{name} {_select_all(schema, field.type, (*inside, object_type.name))}"
+            for name, field in object_type.fields.items()
             if not any(is_required_argument(argument) for argument in field.args.values())
             # A connection has its objects twice, and once is slow enough.
-            and not (name == "nodes" and "edges" in each.fields)
+            and not (name == "nodes" and "edges" in object_type.fields)
         ]
-        selections += [f"... on {each.name} {{ {' '.join(fields)} }}"] if is_open else fields
+        selections += [f"... on {object_type.name} {{ {' '.join(fields)} }}"] if is_open else fields
     return f"{{ {' '.join(selections)} }}"

@@ -117,14 +117,14 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         {first: waiting_for_retry(), second: queued(NOW + timedelta(days=1))},
         scheduled_for=NOW,
     )
-    of_destination = Event(
+    destination_event = Event(
         kind=EventKind.DESTINATION_ADDED,
         post_id=PostId(SHARED_POST),
         destination_id=DestinationId(SHARED_DESTINATIONS[0]),
         account_id=AccountId(SHARED_ACCOUNT),
         changes={"error": suffix},
     )
-    of_account = Event(
+    account_event = Event(
         kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), changes={}
     )
-    await append_test_events(database, workspace, [of_destination, of_account])
+    await append_test_events(database, workspace, [destination_event, account_event])

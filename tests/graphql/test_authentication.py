@@ -57,7 +57,7 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
         ("Bearer pe_live_" + "0" * 32, UNUSABLE_KEY_MESSAGE),
     ],
 )
-async def test_without_a_working_key_nothing_is_answered(
+async def test_request_without_valid_key_is_rejected(
     database: Database, authorization: str | None, message: str
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
@@ -74,7 +74,7 @@ async def test_without_a_working_key_nothing_is_answered(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_a_key_is_sent_as_a_bearer_token(
+async def test_bearer_scheme_is_case_insensitive(
     database: Database, workspace: WorkspaceId, scheme: str
 ) -> None:
     key = await add_api_key(database, workspace)
@@ -83,7 +83,7 @@ async def test_a_key_is_sent_as_a_bearer_token(
     assert (response.status_code, response.json()) == (200, TYPENAME)
 
 
-async def test_unknown_revoked_and_expired_keys_are_refused_alike(
+async def test_unknown_revoked_and_expired_keys_have_equal_errors(
     database: Database, workspace: WorkspaceId
 ) -> None:
     moment = timedelta(milliseconds=1)
@@ -91,15 +91,15 @@ async def test_unknown_revoked_and_expired_keys_are_refused_alike(
     expired = await add_api_key(database, workspace, expires_at=NOW)
     expiring = await add_api_key(database, workspace, expires_at=NOW + moment)
     async with app_client(database) as client:
-        refused = [
+        rejected = [
             await query_typename(client.with_token(token))
             for token in ("pe_live_" + "0" * 32, revoked.token, expired.token)
         ]
         accepted = await query_typename(client.with_token(expiring.token))
 
-    assert [response.status_code for response in refused] == [401, 401, 401]
-    assert len({response.content for response in refused}) == 1
-    assert refused[0].json() == error_response("INVALID_API_KEY", UNUSABLE_KEY_MESSAGE)
+    assert [response.status_code for response in rejected] == [401, 401, 401]
+    assert len({response.content for response in rejected}) == 1
+    assert rejected[0].json() == error_response("INVALID_API_KEY", UNUSABLE_KEY_MESSAGE)
     assert (accepted.status_code, accepted.json()) == (200, TYPENAME)
 
 
@@ -117,7 +117,7 @@ QUERIES_NEEDING_READ = (
 )
 
 
-async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
+async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(
     database: Database, workspace: WorkspaceId
 ) -> None:
     await add_account(database, workspace, id=1)
@@ -131,12 +131,12 @@ async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
     assert answer["data"].pop("errorCatalog")
     assert answer["data"].pop("viewer") == {"scopes": ["PUBLISH"], "stats": None}
     assert set(answer["data"].values()) == {None}
-    refused = {
+    errors = {
         (".".join(error["path"]), error["extensions"]["code"], error["message"])
         for error in answer["errors"]
     }
     message = "This needs an API key with the scope read."
-    assert refused == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
+    assert errors == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
         (name, "INSUFFICIENT_SCOPE", message) for name in answer["data"]
     }
     schema = core_schema(create_schema(GraphQLLimits()))
@@ -152,16 +152,16 @@ def rate_limit_status(response: httpx.Response) -> tuple[int, int, int, int]:
     return response.status_code, limit, remaining, resets_at - int(NOW.timestamp())
 
 
-async def test_a_key_may_ask_so_often_and_sees_how_often_still(
+async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(
     database: Database, workspace: WorkspaceId
 ) -> None:
     one, other = [await add_api_key(database, workspace) for _ in range(2)]
     settings = read_settings({"RATE_LIMIT": "3/minute;5/hour"})
     async with app_client(database, token=one.token, settings=settings) as client:
         answers = [await query_typename(client) for _ in range(4)]
-        of_other = await query_typename(client.with_token(other.token))
-        without = await query_typename(client.with_token(None))
-        elsewhere = await client.get("/livez")
+        with_other_key = await query_typename(client.with_token(other.token))
+        without_key = await query_typename(client.with_token(None))
+        unlimited = await client.get("/livez")
 
     assert [rate_limit_status(response) for response in answers] == [
         (200, 3, 2, 60),
@@ -175,12 +175,12 @@ async def test_a_key_may_ask_so_often_and_sees_how_often_still(
         "Too many requests: 3 per minute are allowed for one API key. Try again in 60 s.",
         retryAfter=60,
     )
-    assert rate_limit_status(of_other) == (200, 3, 2, 60)
-    assert rate_limit_status(without) == (401, 3, 3, 60)
-    assert rate_limit_status(elsewhere) == (200, 3, 3, 60)
+    assert rate_limit_status(with_other_key) == (200, 3, 2, 60)
+    assert rate_limit_status(without_key) == (401, 3, 3, 60)
+    assert rate_limit_status(unlimited) == (200, 3, 3, 60)
 
 
-async def test_what_is_refused_for_its_content_counts_and_what_has_no_key_does_not(
+async def test_invalid_requests_count_toward_rate_limit_except_without_key(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
@@ -197,7 +197,7 @@ async def test_what_is_refused_for_its_content_counts_and_what_has_no_key_does_n
     assert rate_limit_status(not_counted)[:3] == (405, 3, 3)
 
 
-async def test_nothing_is_limited_where_limits_are_off(
+async def test_disabled_rate_limit_allows_all_requests(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
@@ -226,12 +226,14 @@ async def clients_at_addresses(database: Database, *addresses: str) -> AsyncIter
         ]
 
 
-async def test_an_address_may_fail_so_often_and_a_key_that_works_is_never_kept_out(
+async def test_failed_authentication_is_limited_by_address_but_not_for_valid_keys(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
     async with clients_at_addresses(database, "203.0.113.7", "203.0.113.8") as (guessing, other):
-        guesses = [await query_typename(guessing.with_token("pe_live_" + digit * 32)) for digit in "012"]
+        guesses = [
+            await query_typename(guessing.with_token("pe_live_" + digit * 32)) for digit in "012"
+        ]
         with_key = await query_typename(guessing.with_token(key.token))
         from_elsewhere = await query_typename(other.with_token("pe_live_" + "3" * 32))
 

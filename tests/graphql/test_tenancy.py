@@ -81,7 +81,9 @@ class ValueTriple(NamedTuple):
 
 
 NODE_IDS = (
-    ValueTriple(*(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NONEXISTENT))),
+    ValueTriple(
+        *(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NONEXISTENT))
+    ),
     ValueTriple(
         *(
             encode_node_id(NodeKind.DESTINATION, key)
@@ -148,9 +150,9 @@ values of every enum, of Boolean and of DateTime."""
 def query_positions() -> Iterator[ArgumentPosition]:
     """Of everything that reads; what changes something has a matrix of its own."""
     return (
-        place
-        for place in argument_positions(SCHEMA)
-        if place.operation is OperationType.QUERY and str(place) not in TYPES_WITHOUT_ROWS
+        position
+        for position in argument_positions(SCHEMA)
+        if position.operation is OperationType.QUERY and str(position) not in TYPES_WITHOUT_ROWS
     )
 
 
@@ -172,12 +174,12 @@ def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | Non
 
 
 def known_values(name: str, type_: GraphQLInputType, position: str) -> tuple[ValueTriple, ...]:
-    if (found := KNOWN_VALUES.get(value_meaning(name, type_))) is None:
+    if (values := KNOWN_VALUES.get(value_meaning(name, type_))) is None:
         raise LookupError(
             f"The tenancy matrix does not know how to fill {position} with a foreign value: say in"
             f" KNOWN what '{value_meaning(name, type_)}' names, or in PLAIN that it names nothing."
         )
-    return found
+    return values
 
 
 def own_value(name: str, type_: GraphQLInputType) -> object:
@@ -200,35 +202,39 @@ class TenancyCase(NamedTuple):
 
 
 async def send_query(client: Client, query: GeneratedQuery) -> HttpResponse:
-    asked = {"query": query.document, "variables": query.variables}
-    response = await client.request("POST", "/graphql", json=asked)
+    payload = {"query": query.document, "variables": query.variables}
+    response = await client.request("POST", "/graphql", json=payload)
     return HttpResponse(response.status_code, response.content)
 
 
 async def tenancy_cases(own: Client, foreign: Client) -> AsyncIterator[TenancyCase]:
     """The matrix: every place whose values could name something, with all that they could name."""
-    for place in query_positions():
-        if plain_values(place.name, place.type) is not None:
+    for position in query_positions():
+        if plain_values(position.name, position.type) is not None:
             continue
-        if value_meaning(place.name, place.type) in CURSORS:
-            cursor = await end_cursor(foreign, place)
-            triples = [ValueTriple(await end_cursor(own, place), cursor, cursor[::-1])]
+        if value_meaning(position.name, position.type) in CURSORS:
+            cursor = await end_cursor(foreign, position)
+            triples = [ValueTriple(await end_cursor(own, position), cursor, cursor[::-1])]
         else:
-            triples = list(known_values(place.name, place.type, str(place)))
-        for known in triples:
-            for variant in value_variants(known, takes_a_list=place.takes_list):
+            triples = list(known_values(position.name, position.type, str(position)))
+        for triple in triples:
+            for variant in value_variants(triple, takes_a_list=position.takes_list):
                 own_answer, *others = [
-                    await send_query(own, build_query(SCHEMA, place, value, own_value)) for value in variant
+                    await send_query(own, build_query(SCHEMA, position, value, own_value))
+                    for value in variant
                 ]
-                assert own_answer not in others, f"{place} finds nothing at all"
-                yield TenancyCase(str(place), *others)
+                assert own_answer not in others, f"{position} finds nothing at all"
+                yield TenancyCase(str(position), *others)
 
 
 def value_variants(values: ValueTriple, *, takes_a_list: bool) -> list[tuple[object, ...]]:
     """A list is asked with the value alone, and behind one that finds nothing."""
     if not takes_a_list:
         return [values]
-    return [tuple([value] for value in values), tuple([values.nonexistent, value] for value in values)]
+    return [
+        tuple([value] for value in values),
+        tuple([values.nonexistent, value] for value in values),
+    ]
 
 
 async def end_cursor(client: Client, position: ArgumentPosition) -> str:
@@ -260,37 +266,39 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 
 
 @asynccontextmanager
-async def open_both_clients(database: Database, settings: Settings) -> AsyncIterator[tuple[Client, Client]]:
+async def open_both_clients(
+    database: Database, settings: Settings
+) -> AsyncIterator[tuple[Client, Client]]:
     """Clients of the two workspaces."""
     own, foreign = await add_own_workspace(database), await add_foreign_workspace(database)
     async with database, app_client(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
 
 
-async def test_a_foreign_value_is_answered_like_one_that_exists_nowhere(
+async def test_foreign_and_nonexistent_values_have_equal_responses(
     database: Database, settings: Settings
 ) -> None:
     async with open_both_clients(database, settings) as (own, foreign):
-        async for cell in tenancy_cases(own, foreign):
-            assert cell.foreign == cell.nonexistent, cell.position
+        async for case in tenancy_cases(own, foreign):
+            assert case.foreign == case.nonexistent, case.position
 
 
-async def test_the_matrix_turns_red_where_nothing_confines_reads_to_the_workspace(
+async def test_tenancy_matrix_detects_missing_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
     async with open_both_clients(disable_tenancy(database_url), settings) as (own, foreign):
-        matrix = [cell async for cell in tenancy_cases(own, foreign)]
+        matrix = [case async for case in tenancy_cases(own, foreign)]
 
-    leaking = [cell.position for cell in matrix if cell.foreign != cell.nonexistent]
+    leaking = [case.position for case in matrix if case.foreign != case.nonexistent]
     # Cursors are signed for their workspace, which no filter has a part in.
     assert leaking == [
-        cell.position for cell in matrix if not cell.position.endswith(("(after)", "(before)"))
+        case.position for case in matrix if not case.position.endswith(("(after)", "(before)"))
     ]
     assert len(leaking) >= 20
 
 
-async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -> None:
-    grown = build_schema(
+async def test_argument_with_unknown_meaning_fails_matrix() -> None:
+    schema = build_schema(
         """
         type Query { version: Int, post: Post }
         type Post { comments(filter: CommentFilter, after: String, first: Int): Comment }
@@ -304,8 +312,8 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         type Subscription { changes(after: String): Post }
         """
     )
-    found = {str(place): place for place in argument_positions(grown)}
-    assert list(found) == [
+    positions = {str(position): position for position in argument_positions(schema)}
+    assert list(positions) == [
         "Post.comments(filter.authorName)",
         "Post.comments(filter.isHidden)",
         "Post.comments(after)",
@@ -316,17 +324,20 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         "Subscription.changes(after)",
     ]
 
-    unknown = [found["Post.comments(filter.authorName)"], found["Mutation.retry(input.webhookId)"]]
-    for place in unknown:
-        assert plain_values(place.name, place.type) is None
-        with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {place} ")):
-            known_values(place.name, place.type, str(place))
+    unknown = [
+        positions["Post.comments(filter.authorName)"],
+        positions["Mutation.retry(input.webhookId)"],
+    ]
+    for position in unknown:
+        assert plain_values(position.name, position.type) is None
+        with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {position} ")):
+            known_values(position.name, position.type, str(position))
     with pytest.raises(LookupError, match="does not know how to fill webhookId "):
-        build_query(grown, found["Mutation.retry(input.postId)"], str(NONEXISTENT), own_value)
+        build_query(schema, positions["Mutation.retry(input.postId)"], str(NONEXISTENT), own_value)
 
-    question = build_query(grown, found["Author.posts(postId)"], str(NONEXISTENT), own_value)
-    assert validate(grown, parse(question.document)) == []
-    assert question == (
+    query = build_query(schema, positions["Author.posts(postId)"], str(NONEXISTENT), own_value)
+    assert validate(schema, parse(query.document)) == []
+    assert query == (
         "query ($v0: UUID!) { post { comments { node { ... on Author { posts(postId: $v0)"
         " { __typename comments { __typename node { __typename"
         " ... on Author { Author_id: id  } } } } } } } } }",
@@ -334,7 +345,7 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
     )
 
 
-def test_the_graphql_layer_can_only_read_inside_a_workspace() -> None:
+def test_graphql_layer_reads_only_within_workspace() -> None:
     for file in Path(app.graphql.__path__[0]).rglob("*.py"):
         assert "read_all_workspaces" not in file.read_text(), file
 
@@ -349,19 +360,19 @@ CUSTOM_PERIOD = """query ($from: DateTime) {
 
 def all_queries() -> dict[str, GeneratedQuery]:
     """Every question there is, with every value that is known for its place."""
-    questions = {
+    queries = {
         "what needs no value": build_argumentless_query(SCHEMA),
         "a custom period": GeneratedQuery(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
     }
-    for place in query_positions():
-        values = plain_values(place.name, place.type)
-        if values is None and value_meaning(place.name, place.type) not in CURSORS:
-            found = known_values(place.name, place.type, str(place))
-            values = tuple(value for known in found for value in known)
+    for position in query_positions():
+        values = plain_values(position.name, position.type)
+        if values is None and value_meaning(position.name, position.type) not in CURSORS:
+            triples = known_values(position.name, position.type, str(position))
+            values = tuple(value for triple in triples for value in triple)
         for value in values or ():
-            given = [value] if place.takes_list else value
-            questions[f"{place} = {value}"] = build_query(SCHEMA, place, given, own_value)
-    return questions
+            argument = [value] if position.takes_list else value
+            queries[f"{position} = {value}"] = build_query(SCHEMA, position, argument, own_value)
+    return queries
 
 
 async def responses_before_and_after(
@@ -371,13 +382,13 @@ async def responses_before_and_after(
     async with app_client(
         database, token=await add_own_workspace(database), settings=settings
     ) as client:
-        before = {name: await send_query(client, each) for name, each in queries.items()}
+        before = {name: await send_query(client, query) for name, query in queries.items()}
         await add_foreign_workspace(database)
-        after = {name: await send_query(client, each) for name, each in queries.items()}
+        after = {name: await send_query(client, query) for name, query in queries.items()}
     return before, after
 
 
-async def test_no_answer_changes_when_another_workspace_fills(
+async def test_responses_do_not_change_with_data_of_another_workspace(
     database: Database, settings: Settings
 ) -> None:
     before, after = await responses_before_and_after(database, settings, all_queries())
@@ -387,17 +398,17 @@ async def test_no_answer_changes_when_another_workspace_fills(
     assert b'"errors"' not in before["what needs no value"].body
 
 
-async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspace(
+async def test_responses_change_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
     changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
-        f"{place} = {known.foreign}"
-        for place in query_positions()
-        for known in KNOWN_VALUES.get(value_meaning(place.name, place.type), ())
+        f"{position} = {triple.foreign}"
+        for position in query_positions()
+        for triple in KNOWN_VALUES.get(value_meaning(position.name, position.type), ())
     }
-    questions = {name: each for name, each in all_queries().items() if name in changing}
+    queries = {name: query for name, query in all_queries().items() if name in changing}
     async with disable_tenancy(database_url) as database:
-        before, after = await responses_before_and_after(database, settings, questions)
+        before, after = await responses_before_and_after(database, settings, queries)
 
     assert {name for name in after if after[name] != before[name]} == changing
 
@@ -446,84 +457,97 @@ NEW_VALUES = {
 
 def mutation_positions() -> list[ArgumentPosition]:
     """The places of mutations whose values name something."""
-    found = [
-        place for place in argument_positions(SCHEMA) if place.operation is OperationType.MUTATION
+    positions = [
+        position
+        for position in argument_positions(SCHEMA)
+        if position.operation is OperationType.MUTATION
     ]
     unknown = [
-        place
-        for place in found
-        if "filter" not in place.names
-        and value_meaning(place.name, place.type) not in {*POSITIONS_IN_MUTATIONS, *CURSORS}
-        and place.name not in NEW_VALUES
-        and plain_values(place.name, place.type) is None
+        position
+        for position in positions
+        if "filter" not in position.names
+        and value_meaning(position.name, position.type) not in {*POSITIONS_IN_MUTATIONS, *CURSORS}
+        and position.name not in NEW_VALUES
+        and plain_values(position.name, position.type) is None
     ]
     assert unknown == [], "say in NAMED_BY_CHANGES what these name, or that they are NEW_VALUES"
-    return [place for place in found if value_meaning(place.name, place.type) in POSITIONS_IN_MUTATIONS]
+    return [
+        position
+        for position in positions
+        if value_meaning(position.name, position.type) in POSITIONS_IN_MUTATIONS
+    ]
 
 
 async def check_mutations(client: Client) -> AsyncIterator[TenancyCase]:
     """Each place with what the other workspace has and with what nobody has, which no answer repeats."""
-    for place in mutation_positions():
-        ((_, *strange),) = POSITIONS_IN_MUTATIONS[value_meaning(place.name, place.type)]
+    for position in mutation_positions():
+        ((_, *other_values),) = POSITIONS_IN_MUTATIONS[value_meaning(position.name, position.type)]
         answers = []
-        for value in strange:
-            given = [value] if place.takes_list else value
+        for value in other_values:
+            argument = [value] if position.takes_list else value
             status, body = await send_query(
-                client, add_required_content(build_query(SCHEMA, place, given, own_value))
+                client, add_required_content(build_query(SCHEMA, position, argument, own_value))
             )
             # Errors repeat what they refuse, and say where that stood.
-            shown = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
-            answers.append(HttpResponse(status, shown))
-        yield TenancyCase(str(place), *answers)
+            comparable = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
+            answers.append(HttpResponse(status, comparable))
+        yield TenancyCase(str(position), *answers)
 
 
 def add_required_content(query: GeneratedQuery) -> GeneratedQuery:
     """A new post is refused for want of content before anybody looks at its accounts, a publication
     for want of a place."""
-    (given,) = query.variables.values()
-    assert isinstance(given, dict)
-    if "PUBLISHED" in (given.get("finding"), given.get("outcome")) or "leaseToken" in given:
-        place = re.search(r"report(Published|Verified)|reconcile|recordResult", query.document)
-        given |= {"platformPostId": "1"} if place else {}
-    for post in given.get("posts", [given]):
+    (variables,) = query.variables.values()
+    assert isinstance(variables, dict)
+    if (
+        "PUBLISHED" in (variables.get("finding"), variables.get("outcome"))
+        or "leaseToken" in variables
+    ):
+        publishes = re.search(r"report(Published|Verified)|reconcile|recordResult", query.document)
+        variables |= {"platformPostId": "1"} if publishes else {}
+    for post in variables.get("posts", [variables]):
         if "createPost" in query.document:
             post["content"] = "Sale"
     return query
 
 
-async def test_no_change_reaches_or_tells_of_another_workspace(
+async def test_mutations_neither_change_nor_reveal_another_workspace(
     database: Database, settings: Settings
 ) -> None:
     async with open_both_clients(database, settings) as (own, _):
         before = await all_rows(database)
-        async for cell in check_mutations(own):
-            assert cell.foreign == cell.nonexistent, cell.position
+        async for case in check_mutations(own):
+            assert case.foreign == case.nonexistent, case.position
         after = await all_rows(database)
 
     assert workspace_rows(FOREIGN_WORKSPACE, after) == workspace_rows(FOREIGN_WORKSPACE, before)
 
 
-def workspace_rows(workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, list[Any]]:
+def workspace_rows(
+    workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]
+) -> dict[str, list[Any]]:
     return {table: [row for row in found if workspace in row] for table, found in rows.items()}
 
 
-async def test_changes_would_reach_another_workspace_if_nothing_confined_their_reads(
+async def test_mutations_reach_another_workspace_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
     async with open_both_clients(disable_tenancy(database_url), settings) as (own, _):
-        leaking = [cell.position async for cell in check_mutations(own) if cell.foreign != cell.nonexistent]
+        leaking = [
+            case.position async for case in check_mutations(own) if case.foreign != case.nonexistent
+        ]
 
     # There the own post is looked at first: it does not go to them, or cannot be changed any more.
     # A lease tells its workspace, which is compared with the key's before anything is read.
-    tight = {
+    unaffected = {
         *(
-            str(place)
-            for place in mutation_positions()
-            if place.name in ("leaseToken", "verificationToken", "platforms")
+            str(position)
+            for position in mutation_positions()
+            if position.name in ("leaseToken", "verificationToken", "platforms")
         ),
         "Mutation.recordResult(input.accountId)",
         "Mutation.retryPost(input.accountIds)",
         "Mutation.schedulePost(input.accountIds)",
         "Mutation.updatePost(input.accountIds)",
     }
-    assert set(leaking) == {str(place) for place in mutation_positions()} - tight
+    assert set(leaking) == {str(position) for position in mutation_positions()} - unaffected

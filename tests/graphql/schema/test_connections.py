@@ -116,7 +116,7 @@ def page_ends(page: dict[str, Any]) -> tuple[bool, bool]:
 
 
 @pytest.mark.parametrize(("root", "field", "direction"), ORDERS)
-async def test_pages_of_any_size_make_up_the_list_in_both_directions(
+async def test_pages_of_any_size_cover_list_in_both_directions(
     acme: Tenant, root: str, field: str, direction: str
 ) -> None:
     order = {"field": field, "direction": direction}
@@ -140,7 +140,7 @@ async def test_pages_of_any_size_make_up_the_list_in_both_directions(
 
 
 @pytest.mark.parametrize(("root", "field", "direction"), ORDERS)
-async def test_two_cursors_cut_out_what_is_between_them(
+async def test_after_and_before_select_entries_between_cursors(
     acme: Tenant, root: str, field: str, direction: str
 ) -> None:
     order = {"field": field, "direction": direction}
@@ -165,7 +165,7 @@ async def test_two_cursors_cut_out_what_is_between_them(
     assert page_ends(page) == (False, True)
 
 
-async def test_posts_can_be_paged_by_offset(acme: Tenant) -> None:
+async def test_posts_support_offset_pagination(acme: Tenant) -> None:
     expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
     for offset in (0, 1, 7, 8, 10_000):
         page = await query_page(acme.client, "posts", first=3, offset=offset)
@@ -177,7 +177,7 @@ async def test_posts_can_be_paged_by_offset(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_without_a_size_the_first_twenty_come_newest_first(acme: Tenant, root: str) -> None:
+async def test_default_page_is_20_newest_entries(acme: Tenant, root: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     ids = [UUID(int=number) for number in range(1, 23)]
     for minutes, key in enumerate(ids):
@@ -202,7 +202,7 @@ async def test_without_a_size_the_first_twenty_come_newest_first(acme: Tenant, r
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_an_empty_list_is_an_empty_page(acme: Tenant, root: str) -> None:
+async def test_empty_list_returns_empty_page(acme: Tenant, root: str) -> None:
     for sizes in ({}, {"first": 1}, {"last": 1}):
         page = await query_page(acme.client, root, **sizes)
         assert page == {
@@ -217,7 +217,7 @@ async def test_an_empty_list_is_an_empty_page(acme: Tenant, root: str) -> None:
         }
 
 
-async def test_a_row_that_comes_or_goes_disturbs_no_other_page(acme: Tenant) -> None:
+async def test_inserted_row_does_not_shift_other_pages(acme: Tenant) -> None:
     rows = await add_rows(acme, "CREATED_AT")
     expected = expected_order(rows, "DESC")
     first = await query_page(acme.client, "posts", first=3)
@@ -241,7 +241,7 @@ async def test_a_row_that_comes_or_goes_disturbs_no_other_page(acme: Tenant) -> 
         ("first: 1, last: 1", "last", "Pass either first or last, not both."),
     ],
 )
-async def test_an_impossible_page_size_is_refused(
+async def test_invalid_page_size_is_rejected(
     acme: Tenant, root: str, arguments: str, field: str, message: str
 ) -> None:
     refusal = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
@@ -258,7 +258,7 @@ async def test_an_impossible_page_size_is_refused(
         ("offset: 1, last: 1", "offset cannot be combined with after, before or last."),
     ],
 )
-async def test_an_impossible_offset_is_refused(acme: Tenant, arguments: str, message: str) -> None:
+async def test_invalid_offset_is_rejected(acme: Tenant, arguments: str, message: str) -> None:
     refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
     assert refusal == ("VALIDATION_ERROR", "offset", message)
 
@@ -284,7 +284,7 @@ async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str 
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_what_is_no_cursor_of_ours_is_refused(acme: Tenant, root: str) -> None:
+async def test_forged_cursor_is_rejected(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
     cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
     swapped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
@@ -294,7 +294,7 @@ async def test_what_is_no_cursor_of_ours_is_refused(acme: Tenant, root: str) -> 
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_a_cursor_belongs_to_its_list_and_order(acme: Tenant, root: str) -> None:
+async def test_cursor_is_valid_only_for_its_list_and_order(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
     other = "destinations" if root == "posts" else "posts"
     cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
@@ -303,7 +303,7 @@ async def test_a_cursor_belongs_to_its_list_and_order(acme: Tenant, root: str) -
     assert await is_cursor_rejected(acme.client, root, cursor, "orderBy: {direction: ASC}")
 
 
-async def test_a_cursor_is_valid_under_another_filter(acme: Tenant) -> None:
+async def test_cursor_is_valid_with_another_filter(acme: Tenant) -> None:
     expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
     cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
     data = await acme.client.query(
@@ -314,14 +314,14 @@ async def test_a_cursor_is_valid_under_another_filter(acme: Tenant) -> None:
     assert data["posts"]["nodes"] == [{"postId": expected[1]}]
 
 
-async def test_a_cursor_belongs_to_its_workspace(acme: Tenant, database: Database) -> None:
+async def test_cursor_is_valid_only_in_its_workspace(acme: Tenant, database: Database) -> None:
     await add_rows(acme, "CREATED_AT")
     cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
     other = await add_api_key(database, await add_workspace(database))
     assert await is_cursor_rejected(acme.client.with_token(other.token), "posts", cursor)
 
 
-async def test_a_cursor_outlives_the_server_but_not_its_secret_key(database: Database) -> None:
+async def test_cursor_survives_restart_but_not_change_of_secret_key(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace)
     await add_post(database, workspace)
@@ -336,7 +336,7 @@ async def test_a_cursor_outlives_the_server_but_not_its_secret_key(database: Dat
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_the_total_is_counted_only_when_it_is_asked_for(acme: Tenant, root: str) -> None:
+async def test_total_is_counted_only_if_selected(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
     with record_statements(acme.database) as statements:
         await acme.client.query(

@@ -37,9 +37,9 @@ async def filter_posts(acme: Tenant, **filters: Any) -> set[str]:
         " { posts(filter: $filter, first: 100) { totalCount nodes { content } } }",
         filter=filters,
     )
-    found = [node["content"] for node in data["posts"]["nodes"]]
-    assert data["posts"]["totalCount"] == len(found)
-    return set(found)
+    contents = [node["content"] for node in data["posts"]["nodes"]]
+    assert data["posts"]["totalCount"] == len(contents)
+    return set(contents)
 
 
 async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
@@ -49,9 +49,9 @@ async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
         " { totalCount nodes { post { content } } } }",
         filter=filters,
     )
-    found = [node["post"]["content"] for node in data["destinations"]["nodes"]]
-    assert data["destinations"]["totalCount"] == len(found)
-    return set(found)
+    contents = [node["post"]["content"] for node in data["destinations"]["nodes"]]
+    assert data["destinations"]["totalCount"] == len(contents)
+    return set(contents)
 
 
 async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
@@ -71,7 +71,7 @@ async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("filters", "expected"),
     [
         ({}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
         ({"status": None}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
@@ -102,9 +102,7 @@ async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
         ({"search": "ED", "status": ["FAILED", "SCHEDULED"]}, {"scheduled", "failed"}),
     ],
 )
-async def test_which_posts_a_filter_lets_through(
-    acme: Tenant, given: dict[str, Any], found: set[str]
-) -> None:
+async def test_posts_filter(acme: Tenant, filters: dict[str, Any], expected: set[str]) -> None:
     instagram = await add_account(acme.database, acme.workspace)
     x = await add_account(acme.database, acme.workspace, platform="x")
     rows: dict[str, Mapping[Any, DestinationState]] = {
@@ -118,11 +116,11 @@ async def test_which_posts_a_filter_lets_through(
     for content, states in rows.items():
         reference = "Spring/1" if content == "mixed" else None
         await add_post(acme.database, acme.workspace, states, content=content, reference=reference)
-    assert await filter_posts(acme, **given) == found
+    assert await filter_posts(acme, **filters) == expected
 
 
 @pytest.mark.parametrize("name", ["created", "scheduled", "published", "updated"])
-async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name: str) -> None:
+async def test_posts_time_filter_excludes_upper_bound(acme: Tenant, name: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
         state = published(at) if name == "published" else queued()
@@ -140,7 +138,9 @@ async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
     assert await filter_posts(acme, **{after: now}) == {"at", "late"}
     assert await filter_posts(acme, **{before: now}) == {"early"}
-    assert await filter_posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {"at"}
+    assert await filter_posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {
+        "at"
+    }
     assert await filter_posts(acme, **{after: now, before: now}) == set()
     assert await filter_posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
 
@@ -177,14 +177,14 @@ async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name
         ("anything", "", True),
     ],
 )
-async def test_a_search_takes_the_text_literally_and_in_any_case(
+async def test_search_is_literal_and_case_insensitive(
     acme: Tenant, content: str, needle: str, is_found: bool
 ) -> None:
     await add_post(acme.database, acme.workspace, content=content)
     assert await filter_posts(acme, search=needle) == ({content} if is_found else set())
 
 
-async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) -> None:
+async def test_search_includes_platform_content(acme: Tenant) -> None:
     await add_post(
         acme.database,
         acme.workspace,
@@ -201,7 +201,7 @@ async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) 
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("filters", "expected"),
     [
         ({"status": ["QUEUED"]}, {"queued", "retrying"}),
         ({"status": ["PUBLISHING", "PUBLISHED"]}, {"claimed", "published"}),
@@ -239,14 +239,14 @@ async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) 
         ),
     ],
 )
-async def test_which_destinations_a_filter_lets_through(
-    acme: Tenant, given: dict[str, Any], found: set[str]
+async def test_destinations_filter(
+    acme: Tenant, filters: dict[str, Any], expected: set[str]
 ) -> None:
     await add_in_every_state(acme)
-    assert await filter_destinations(acme, **given) == found
+    assert await filter_destinations(acme, **filters) == expected
 
 
-async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
+async def test_destinations_filter_by_post(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     ids = []
     for content in ("one", "two", "three"):
@@ -257,7 +257,7 @@ async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("name", ["published", "nextRetry"])
-async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> None:
+async def test_destinations_time_filter_excludes_upper_bound(acme: Tenant, name: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
         state = published(at) if name == "published" else waiting_for_retry(at)
@@ -290,7 +290,7 @@ async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> Non
         (unknown(due_at=NOW - HOUR), False),
     ],
 )
-async def test_the_filter_and_the_field_agree_about_what_is_overdue(
+async def test_overdue_filter_agrees_with_field(
     acme: Tenant, state: DestinationState, is_overdue: bool
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
@@ -311,7 +311,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("root", "name", "field"), TEXTS)
-async def test_a_text_that_cannot_be_stored_is_refused_by_name(
+async def test_invalid_filter_text_is_rejected_by_name(
     acme: Tenant, root: str, name: str, field: str
 ) -> None:
     type_ = "PostFilter" if root == "posts" else "DestinationFilter"
@@ -329,7 +329,7 @@ async def test_a_text_that_cannot_be_stored_is_refused_by_name(
     assert await acme.client.query(document, filter={name: "🎉" * 200}) == {root: {"nodes": []}}
 
 
-async def test_a_lone_surrogate_cannot_come_in(acme: Tenant) -> None:
+async def test_lone_surrogate_is_syntax_error(acme: Tenant) -> None:
     document = '{ posts(filter: {search: "\\uD800"}) { nodes { id } } }'
     assert await acme.client.expect_error(document) == (
         "GRAPHQL_PARSE_FAILED",
@@ -342,7 +342,7 @@ async def test_a_lone_surrogate_cannot_come_in(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: str) -> None:
+async def test_impossible_account_id_in_filter_is_rejected(acme: Tenant, root: str) -> None:
     assert await acme.client.expect_error(
         f"{{ {root}(filter: {{accountId: [1, 0]}}) {{ nodes {{ id }} }} }}"
     ) == (
@@ -352,7 +352,7 @@ async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: st
     )
 
 
-async def test_a_filter_takes_at_most_a_hundred_values(acme: Tenant) -> None:
+async def test_filter_accepts_at_most_100_values(acme: Tenant) -> None:
     document = "query ($ids: [Int!]) { posts(filter: {accountId: $ids}) { nodes { id } } }"
     assert await acme.client.query(document, ids=list(range(1, 101))) == {"posts": {"nodes": []}}
     assert await acme.client.expect_error(document, ids=list(range(1, 102))) == (

@@ -116,7 +116,7 @@ TIME_MESSAGE = (
         ),
     ],
 )
-async def test_a_bad_literal_is_refused_with_its_place(
+async def test_invalid_literal_is_rejected_with_its_path(
     acme: Tenant, arguments: str, code: str, field: str, message: str
 ) -> None:
     refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
@@ -124,7 +124,7 @@ async def test_a_bad_literal_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize(
-    ("document", "place"),
+    ("document", "path"),
     [
         ('{ post(postId: "1") { id } }', "postId"),
         ('{ post(postId: "f47ac10b58cc4372a5670e02b2c3d479") { id } }', "postId"),
@@ -133,11 +133,11 @@ async def test_a_bad_literal_is_refused_with_its_place(
         ('query ($id: UUID = "x") { post(postId: $id) { id } }', "$id"),
     ],
 )
-async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, place: str) -> None:
+async def test_malformed_uuid_is_invalid_id(acme: Tenant, document: str, path: str) -> None:
     assert await acme.client.expect_error(document) == (
         "INVALID_ID",
-        place.removesuffix("[0]"),
-        f"{place}: {UUID_MESSAGE}",
+        path.removesuffix("[0]"),
+        f"{path}: {UUID_MESSAGE}",
     )
 
 
@@ -247,7 +247,7 @@ async def test_a_malformed_uuid_is_an_invalid_id(acme: Tenant, document: str, pl
         ),
     ],
 )
-async def test_a_bad_variable_is_refused_with_its_place(
+async def test_invalid_variable_is_rejected_with_its_path(
     acme: Tenant,
     type_: str,
     argument: str,
@@ -256,14 +256,14 @@ async def test_a_bad_variable_is_refused_with_its_place(
     field: str,
     message: str,
 ) -> None:
-    given = argument if "$" in argument else f"{argument}: $value"
+    arguments = argument if "$" in argument else f"{argument}: $value"
     refusal = await acme.client.expect_error(
-        f"query ($value: {type_}) {{ posts({given}) {{ nodes {{ id }} }} }}", value=value
+        f"query ($value: {type_}) {{ posts({arguments}) {{ nodes {{ id }} }} }}", value=value
     )
     assert refusal == (code, field, message)
 
 
-async def test_a_variable_with_a_malformed_uuid_is_an_invalid_id(acme: Tenant) -> None:
+async def test_malformed_uuid_in_variable_is_invalid_id(acme: Tenant) -> None:
     refusal = await acme.client.expect_error(
         "query ($ids: [UUID!]) { destinations(filter: {postId: $ids}) { nodes { id } } }",
         ids=["f47ac10b-58cc-4372-a567-0e02b2c3d479", "x"],
@@ -275,7 +275,7 @@ async def test_a_variable_with_a_malformed_uuid_is_an_invalid_id(acme: Tenant) -
     )
 
 
-async def test_every_bad_variable_is_reported(acme: Tenant) -> None:
+async def test_every_invalid_variable_is_reported(acme: Tenant) -> None:
     answer = await acme.client.execute(
         "query ($a: Int!, $filter: PostFilter)"
         " { account(accountId: $a) { id } posts(filter: $filter) { nodes { id } } }",
@@ -300,7 +300,7 @@ async def test_every_bad_variable_is_reported(acme: Tenant) -> None:
         ),
     ],
 )
-async def test_too_many_values_are_refused_before_any_is_looked_at(
+async def test_too_many_values_are_rejected_before_validation(
     acme: Tenant, document: str, variables: dict[str, Any], field: str, length: int
 ) -> None:
     assert await acme.client.expect_error(document, **variables) == (
@@ -310,7 +310,7 @@ async def test_too_many_values_are_refused_before_any_is_looked_at(
     )
 
 
-async def test_of_what_is_wrong_with_one_literal_the_first_five_are_told(acme: Tenant) -> None:
+async def test_first_five_errors_of_literal_are_reported(acme: Tenant) -> None:
     members = " ".join(f"unknown{number}: 1" for number in range(90))
 
     answer = await acme.client.execute(f"{{ posts(filter: {{{members}}}) {{ totalCount }} }}")

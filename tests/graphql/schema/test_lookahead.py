@@ -30,18 +30,20 @@ def resolver_info(document: str) -> Info:
     """As the resolver of the first field is given it."""
     parsed = parse(document)
     (operation,) = (
-        each for each in parsed.definitions if isinstance(each, OperationDefinitionNode)
+        definition
+        for definition in parsed.definitions
+        if isinstance(definition, OperationDefinitionNode)
     )
     fragments = {
-        each.name.value: each
-        for each in parsed.definitions
-        if isinstance(each, FragmentDefinitionNode)
+        definition.name.value: definition
+        for definition in parsed.definitions
+        if isinstance(definition, FragmentDefinitionNode)
     }
-    nodes = [each for each in operation.selection_set.selections if isinstance(each, FieldNode)]
+    nodes = [node for node in operation.selection_set.selections if isinstance(node, FieldNode)]
     query = cast("GraphQLObjectType", SCHEMA.query_type)
     name = nodes[0].name.value
     core = SimpleNamespace(
-        field_nodes=[each for each in nodes if each.name.value == name],
+        field_nodes=[node for node in nodes if node.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
         operation=operation,
@@ -67,13 +69,18 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     "a column twice": ("{ post { a: content b: content } }", make_projection("content")),
     "two nodes of one field": (
         "{ post { content destinations { status } } post { version destinations { error } } }",
-        make_projection("content", "version", "id", destinations=make_projection("status", "error")),
+        make_projection(
+            "content", "version", "id", destinations=make_projection("status", "error")
+        ),
     ),
     "a fragment": (
         "{ post { ...F } } fragment F on Post { content ...G } fragment G on Post { version }",
         make_projection("content", "version"),
     ),
-    "an interface": ("{ post { ... on Node { id } ... { content } } }", make_projection("id", "content")),
+    "an interface": (
+        "{ post { ... on Node { id } ... { content } } }",
+        make_projection("id", "content"),
+    ),
     "conditions": (
         "{ post { content @include(if: false) ...F @skip(if: true) destinations @skip(if: $v)"
         " { status @include(if: $v) } } } fragment F on Post { version }",
@@ -85,7 +92,9 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     ),
     "destinations twice": (
         "{ post { a: destinations { status } b: destinations { account { accountId } } } }",
-        make_projection("id", destinations=make_projection("status", account=make_projection("id"))),
+        make_projection(
+            "id", destinations=make_projection("status", account=make_projection("id"))
+        ),
     ),
     "account ids": (
         "{ post { accountIds } }",
@@ -108,7 +117,9 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     ),
     "accounts": (
         "{ post { destinations { accountName account { platform readiness { canPost } } } } }",
-        make_projection("id", destinations=make_projection(account=make_projection(*NAME, *CONNECTION))),
+        make_projection(
+            "id", destinations=make_projection(account=make_projection(*NAME, *CONNECTION))
+        ),
     ),
     "what is loaded later": (
         "{ post { destinations { attemptLog { number } post { content } } } }",
@@ -124,46 +135,49 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
         " fragment N on Post { content }",
         make_projection("content"),
     ),
-    "a page without its posts": ("{ posts { totalCount pageInfo { endCursor } } }", make_projection()),
+    "a page without its posts": (
+        "{ posts { totalCount pageInfo { endCursor } } }",
+        make_projection(),
+    ),
 }
 
 
 @pytest.mark.parametrize(("document", "expected"), POSTS.values(), ids=POSTS)
-def test_what_a_document_asks_for_is_read_and_nothing_else(
+def test_projection_contains_exactly_selected_columns_and_relations(
     document: str, expected: Projection
 ) -> None:
     assert analyze_selection(document) == expected
 
 
-def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
+def test_projection_is_memoized_per_operation() -> None:
     info = resolver_info("{ post { content } }")
-    kept = OperationMemo(info._raw_info.operation, max_entries=2)
-    shape = selected_projection(info)
+    memo = OperationMemo(info._raw_info.operation, max_entries=2)
+    projection = selected_projection(info)
 
-    assert selected_projection(info) is shape
-    del kept
-    assert selected_projection(info) is not shape
-    assert selected_projection(info) == shape
+    assert selected_projection(info) is projection
+    del memo
+    assert selected_projection(info) is not projection
+    assert selected_projection(info) == projection
 
 
-def test_what_is_remembered_of_an_operation_is_bounded() -> None:
+def test_operation_memo_is_bounded() -> None:
     """What stands under conditions may be asked for in a new way each time."""
-    kept = OperationMemo(resolver_info("{ post { content } }")._raw_info.operation, max_entries=3)
-    made: list[int] = []
+    memo = OperationMemo(resolver_info("{ post { content } }")._raw_info.operation, max_entries=3)
+    computed: list[int] = []
 
-    def make(key: int) -> int:
-        made.append(key)
+    def compute(key: int) -> int:
+        computed.append(key)
         return key
 
     for key in (1, 2, 3, 1, 2, 3, 4, 4, 3):
-        assert kept.get_or_compute(key, partial(make, key)) == key
+        assert memo.get_or_compute(key, partial(compute, key)) == key
 
-    assert made == [1, 2, 3, 4, 3]
+    assert computed == [1, 2, 3, 4, 3]
 
 
-def test_shapes_that_ask_for_the_same_are_one_key() -> None:
+def test_equal_projections_are_one_cache_key() -> None:
     document = "{ post { content destinations { account { platform } } } }"
-    shapes: dict[Any, int] = {analyze_selection(document): 1}
+    cache: dict[Any, int] = {analyze_selection(document): 1}
 
-    assert shapes[analyze_selection(document)] == 1
-    assert analyze_selection("{ post { content destinations { account { id } } } }") not in shapes
+    assert cache[analyze_selection(document)] == 1
+    assert analyze_selection("{ post { content destinations { account { id } } } }") not in cache

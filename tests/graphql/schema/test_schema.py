@@ -58,8 +58,8 @@ def schema_members() -> Iterator[NamedElement]:
             for field_name, field in type_.fields.items():
                 yield NamedElement(f"{name}.{field_name}", field_name, field.description)
                 for argument_name, argument in field.args.items():
-                    place = f"{name}.{field_name}({argument_name})"
-                    yield NamedElement(place, argument_name, argument.description)
+                    path = f"{name}.{field_name}({argument_name})"
+                    yield NamedElement(path, argument_name, argument.description)
         elif isinstance(type_, GraphQLInputObjectType):
             for field_name, input_field in type_.fields.items():
                 yield NamedElement(f"{name}.{field_name}", field_name, input_field.description)
@@ -83,15 +83,15 @@ def field_types(name: str) -> dict[str, str]:
     return {key: str(field.type) for key, field in get_object_type(name).fields.items()}
 
 
-def test_the_committed_schema_is_the_one_of_the_code() -> None:
+def test_committed_schema_matches_code() -> None:
     assert COMMITTED_SDL.read_text() == SDL
 
 
-def test_the_schema_is_printed_alike_every_time() -> None:
+def test_schema_is_printed_deterministically() -> None:
     assert print_sdl(create_schema(GraphQLLimits())) == SDL
 
 
-def test_the_schema_is_valid_and_has_these_ways_in() -> None:
+def test_schema_is_valid_and_has_these_root_fields() -> None:
     assert validate_schema(PRINTED_SCHEMA) == []
     assert PRINTED_SCHEMA.query_type is not None
     assert sorted(PRINTED_SCHEMA.query_type.fields) == [
@@ -140,37 +140,43 @@ def test_the_schema_is_valid_and_has_these_ways_in() -> None:
         "destinationChanged",
         "postChanged",
     ]
-    own_directives = {each.name for each in PRINTED_SCHEMA.directives} - {
-        each.name for each in specified_directives
+    own_directives = {directive.name for directive in PRINTED_SCHEMA.directives} - {
+        directive.name for directive in specified_directives
     }
     assert own_directives == set()
 
 
-def test_everything_is_described_by_sentences() -> None:
-    for place, _, description in (*own_type_elements(), *schema_members(), *enum_values()):
-        assert description, place
-        assert re.fullmatch(r"[A-Z`'\"\d].*[.]", description, re.DOTALL), place
-        assert description == description.strip(), place
-        assert "  " not in description, place
+def test_every_element_is_described_by_sentences() -> None:
+    for path, _, description in (*own_type_elements(), *schema_members(), *enum_values()):
+        assert description, path
+        assert re.fullmatch(r"[A-Z`'\"\d].*[.]", description, re.DOTALL), path
+        assert description == description.strip(), path
+        assert "  " not in description, path
 
 
-def test_names_are_spelled_alike_everywhere() -> None:
-    assert [each.path for each in own_type_elements() if not PASCAL_CASE.fullmatch(each.name)] == []
-    assert [each.path for each in schema_members() if not CAMEL_CASE.fullmatch(each.name)] == []
-    assert [each.path for each in enum_values() if not UPPER_CASE.fullmatch(each.name)] == []
+def test_names_follow_case_conventions() -> None:
+    assert [
+        element.path for element in own_type_elements() if not PASCAL_CASE.fullmatch(element.name)
+    ] == []
+    assert [
+        element.path for element in schema_members() if not CAMEL_CASE.fullmatch(element.name)
+    ] == []
+    assert [
+        element.path for element in enum_values() if not UPPER_CASE.fullmatch(element.name)
+    ] == []
 
 
-def test_nothing_defaults_to_null() -> None:
+def test_no_default_is_null() -> None:
     assert "= null" not in SDL
     served: Any = introspection_from_schema(core_schema(SCHEMA))["__schema"]
     defaults = {
-        f"{type_['name']}.{each['name']}": each["defaultValue"]
+        f"{type_['name']}.{field['name']}": field["defaultValue"]
         for type_ in served["types"]
-        for each in (
+        for field in (
             *(type_.get("inputFields") or ()),
             *(argument for field in type_.get("fields") or () for argument in field["args"]),
         )
-        if not type_["name"].startswith("__") and each["defaultValue"] is not None
+        if not type_["name"].startswith("__") and field["defaultValue"] is not None
     }
     assert defaults == {
         "ClaimDestinationsInput.leaseSeconds": "60",
@@ -203,9 +209,9 @@ def test_nothing_defaults_to_null() -> None:
     }
 
 
-def test_what_can_fail_alone_may_be_null() -> None:
+def test_fields_with_their_own_statement_are_nullable() -> None:
     """Whatever takes a statement of its own: root fields, children and totals."""
-    reading = {
+    nullable_fields = {
         "Query": set(get_object_type("Query").fields) - {"viewer", "errorCatalog"},
         "Post": {"destinations", "accountIds"},
         "Destination": {"account", "accountName", "post", "attemptLog"},
@@ -214,23 +220,23 @@ def test_what_can_fail_alone_may_be_null() -> None:
         "PostConnection": {"totalCount"},
         "DestinationConnection": {"totalCount"},
     }
-    for name, fields in reading.items():
+    for name, fields in nullable_fields.items():
         for field in fields:
             type_ = get_object_type(name).fields[field].type
             assert not isinstance(type_, GraphQLNonNull), f"{name}.{field}"
 
 
-def test_every_object_that_has_an_id_is_a_node() -> None:
+def test_every_type_with_id_implements_node() -> None:
     nodes = set()
     for name, type_ in own_types():
         if isinstance(type_, GraphQLObjectType) and "id" in type_.fields:
-            assert [each.name for each in type_.interfaces] == ["Node"]
+            assert [interface.name for interface in type_.interfaces] == ["Node"]
             assert str(type_.fields["id"].type) == "ID!"
             nodes.add(name)
     assert nodes == {"Post", "Destination", "Account"}
 
 
-def test_connections_have_the_shape_that_clients_know() -> None:
+def test_connections_follow_relay_specification() -> None:
     for node in ("Post", "Destination"):
         assert field_types(f"{node}Connection") == {
             "edges": f"[{node}Edge!]!",
@@ -247,7 +253,7 @@ def test_connections_have_the_shape_that_clients_know() -> None:
     }
 
 
-def test_scalars_say_where_they_are_specified() -> None:
+def test_scalars_have_specification_urls() -> None:
     urls = {
         name: type_.specified_by_url
         for name, type_ in PRINTED_SCHEMA.type_map.items()

@@ -51,7 +51,7 @@ LOG_QUERY = """query ($postId: UUID!) { post(postId: $postId) { status destinati
 def mutation_document(name: str) -> str:
     """A mutation with everything that it answers."""
     of_input = f"{name[0].upper()}{name[1:]}Input"
-    return f"mutation ($input: {of_input}!) {{ made: {name}(input: $input) {{ {PAYLOAD_FIELDS[name]} }} }}"
+    return f"mutation ($input: {of_input}!) {{ payload: {name}(input: $input) {{ {PAYLOAD_FIELDS[name]} }} }}"
 
 
 def seconds_after_now(seconds: float) -> str:
@@ -84,7 +84,7 @@ class PublisherClient:
         """The payload of a mutation that must succeed, and must break no invariant."""
         data = await self.client.query(mutation_document(name), input=arguments)
         assert await find_problems(self.database) == []
-        return dict(data["made"])
+        return dict(data["payload"])
 
     async def expect_error(self, name: str, **arguments: Any) -> tuple[str, str | None, str]:
         """Code, field and message of a mutation that must change nothing."""

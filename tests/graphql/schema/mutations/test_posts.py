@@ -7,8 +7,6 @@ from uuid import UUID
 import pytest
 
 from app.db.models import Destination
-from app.db.tools.integrity import find_problems
-from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
 from app.settings import read_settings
 from tests.clients import Tenant, app_client
@@ -29,6 +27,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
+from tests.graphql.schema.mutations.mutation_calls import expect_error, run_mutation, stored_events
 
 SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
@@ -42,13 +41,13 @@ fragment P on Post {
 """
 CREATE = f"""
 mutation ($input: CreatePostInput!) {{
-  made: createPost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason message }} }}
+  payload: createPost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason message }} }}
 }}
 {POST}
 """
 CREATE_SEVERAL = f"""
 mutation ($input: CreatePostsInput!) {{
-  made: createPosts(input: $input) {{
+  payload: createPosts(input: $input) {{
     succeeded failed
     results {{ index post {{ ...P }} warnings {{ accountId }} error {{ code field message }} }}
   }}
@@ -57,20 +56,20 @@ mutation ($input: CreatePostsInput!) {{
 """
 UPDATE = f"""
 mutation ($input: UpdatePostInput!) {{
-  made: updatePost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason }} }}
+  payload: updatePost(input: $input) {{ post {{ ...P }} warnings {{ accountId reason }} }}
 }}
 {POST}
 """
 SCHEDULE = f"""
-mutation ($input: SchedulePostInput!) {{ made: schedulePost(input: $input) {{ post {{ ...P }} }} }}
+mutation ($input: SchedulePostInput!) {{ payload: schedulePost(input: $input) {{ post {{ ...P }} }} }}
 {POST}
 """
 CANCEL = f"""
-mutation ($input: CancelPostInput!) {{ made: cancelPost(input: $input) {{ post {{ ...P }} }} }}
+mutation ($input: CancelPostInput!) {{ payload: cancelPost(input: $input) {{ post {{ ...P }} }} }}
 {POST}
 """
-DELETE = "mutation ($input: DeletePostInput!) { made: deletePost(input: $input) { postId } }"
-ALL_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+DELETE = "mutation ($input: DeletePostInput!) { payload: deletePost(input: $input) { postId } }"
+POST_MUTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "createPost": (CREATE, {"content": "Sale", "draft": True}),
     "createPosts": (CREATE_SEVERAL, {"posts": [{"content": "Sale", "draft": True}]}),
     "updatePost": (UPDATE, {"postId": str(UUID(int=1)), "content": "Else"}),
@@ -84,28 +83,7 @@ NO_ACCOUNT = "A post that is not a draft needs at least one account."
 NO_POST = "The post was not found: this workspace has none with that id."
 
 
-async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
-    data = await tenant.client.query(document, input=input_fields)
-    assert await find_problems(tenant.database) == []
-    return dict(data["made"])
-
-
-async def expect_error(tenant: Tenant, document: str, **input_fields: Any) -> tuple[str, str | None, str]:
-    """Of a mutation that must change nothing."""
-    before = await all_rows(tenant.database)
-    told = await tenant.client.expect_error(document, input=input_fields)
-    assert await all_rows(tenant.database) == before
-    return told
-
-
-async def stored_events(tenant: Tenant) -> list[tuple[int, str, str, set[str]]]:
-    rows = (await all_rows(tenant.database))["event"]
-    return [
-        (row[1], row[2], eval(row[7])["operation"], set(eval(row[7])["changes"])) for row in rows
-    ]
-
-
-async def test_a_post_is_created_to_go_out_at_once(acme: Tenant) -> None:
+async def test_created_post_is_published_immediately(acme: Tenant) -> None:
     first = await add_account(acme.database, acme.workspace, platform="x")
     second = await add_account(acme.database, acme.workspace, platform="instagram")
 
@@ -140,43 +118,46 @@ async def test_a_post_is_created_to_go_out_at_once(acme: Tenant) -> None:
             for account_id, platform in ((second, "instagram"), (first, "x"))
         ],
     }
-    assert [each[:3] for each in await stored_events(acme)] == [
+    assert [event[:3] for event in await stored_events(acme.database)] == [
         (1, "post.created", "createPost"),
         (2, "destination.added", "createPost"),
         (3, "destination.added", "createPost"),
     ]
 
 
-async def test_a_draft_is_changed_scheduled_taken_back_and_deleted(acme: Tenant) -> None:
+async def test_draft_can_be_updated_scheduled_cancelled_and_deleted(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace, platform="x")
     other = await add_account(acme.database, acme.workspace, platform="x")
 
-    post = (await run_mutation(acme, CREATE, content="Sale", draft=True, scheduledFor=LATER))["post"]
+    post = (await run_mutation(acme, CREATE, content="Sale", draft=True, scheduledFor=LATER))[
+        "post"
+    ]
     assert (post["status"], post["destinations"], post["scheduledFor"]) == ("DRAFT", [], LATER)
     key = {"postId": post["postId"]}
 
-    post = (await run_mutation(acme, UPDATE, **key, content="Big sale", accountIds=[account, other]))[
-        "post"
-    ]
+    post = (
+        await run_mutation(acme, UPDATE, **key, content="Big sale", accountIds=[account, other])
+    )["post"]
     assert (post["content"], post["version"], post["status"]) == ("Big sale", 2, "DRAFT")
-    assert [each["scheduledFor"] for each in post["destinations"]] == [None, None]
+    assert [destination["scheduledFor"] for destination in post["destinations"]] == [None, None]
 
     post = (await run_mutation(acme, SCHEDULE, **key, expectedVersion=2))["post"]
     assert (post["status"], post["version"]) == ("SCHEDULED", 3)
-    assert [each["scheduledFor"] for each in post["destinations"]] == [LATER, LATER]
+    assert [destination["scheduledFor"] for destination in post["destinations"]] == [LATER, LATER]
 
     post = (await run_mutation(acme, UPDATE, **key, scheduledFor=SOON, accountIds=[other]))["post"]
     assert (post["status"], post["version"]) == ("SCHEDULED", 4)
-    assert [(each["accountId"], each["scheduledFor"]) for each in post["destinations"]] == [
-        (other, SOON)
-    ]
+    assert [
+        (destination["accountId"], destination["scheduledFor"])
+        for destination in post["destinations"]
+    ] == [(other, SOON)]
 
     post = (await run_mutation(acme, UPDATE, **key, publishNow=True))["post"]
     assert (post["status"], post["version"], post["scheduledFor"]) == ("PUBLISHING", 5, None)
 
     post = (await run_mutation(acme, CANCEL, **key))["post"]
     assert (post["status"], post["version"]) == ("DRAFT", 6)
-    assert [each["scheduledFor"] for each in post["destinations"]] == [None]
+    assert [destination["scheduledFor"] for destination in post["destinations"]] == [None]
 
     assert await run_mutation(acme, DELETE, **key) == {"postId": post["postId"]}
     assert await acme.client.query(
@@ -185,9 +166,9 @@ async def test_a_draft_is_changed_scheduled_taken_back_and_deleted(acme: Tenant)
     assert (await expect_error(acme, DELETE, **key))[0] == "NOT_FOUND"
 
 
-async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
+async def test_create_posts_returns_result_for_each_post(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace, is_active=False)
-    wanted = [
+    inputs = [
         {"content": "One", "accountIds": [account]},
         {"content": "Two", "accountIds": [99]},
         {"content": "", "accountIds": [account]},
@@ -196,10 +177,10 @@ async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
         {"content": "Six", "draft": True},
     ]
 
-    answer = await run_mutation(acme, CREATE_SEVERAL, posts=wanted)
+    answer = await run_mutation(acme, CREATE_SEVERAL, posts=inputs)
 
     assert (answer["succeeded"], answer["failed"]) == (2, 4)
-    assert [each["post"] and each["post"]["content"] for each in answer["results"]] == [
+    assert [result["post"] and result["post"]["content"] for result in answer["results"]] == [
         "One",
         None,
         None,
@@ -208,7 +189,7 @@ async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
         "Six",
     ]
     assert answer["results"][0]["warnings"] == [{"accountId": account}]
-    assert [each["error"] for each in answer["results"]] == [
+    assert [result["error"] for result in answer["results"]] == [
         None,
         {
             "code": "VALIDATION_ERROR",
@@ -234,7 +215,7 @@ async def test_several_posts_each_have_their_own_result(acme: Tenant) -> None:
     ]
 
 
-async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
+async def test_idempotency_key_creates_once_and_rejects_another_request(
     acme: Tenant,
 ) -> None:
     first = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
@@ -253,7 +234,9 @@ async def test_the_same_key_creates_once_and_another_request_with_it_is_refused(
 # What is refused.
 
 
-async def post_with_state(tenant: Tenant, state: DestinationState | None, **fields: Any) -> dict[str, str]:
+async def post_with_state(
+    tenant: Tenant, state: DestinationState | None, **fields: Any
+) -> dict[str, str]:
     """Of one destination in a state, as the input names it."""
     account = await add_account(tenant.database, tenant.workspace, platform="x")
     destinations = {} if state is None else {account: state}
@@ -262,7 +245,7 @@ async def post_with_state(tenant: Tenant, state: DestinationState | None, **fiel
 
 
 @pytest.mark.parametrize(
-    ("wanted", "code", "field", "message"),
+    ("fields", "code", "field", "message"),
     [
         ({"content": ""}, "VALIDATION_ERROR", "content", EMPTY),
         (
@@ -359,16 +342,16 @@ async def post_with_state(tenant: Tenant, state: DestinationState | None, **fiel
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_what_cannot_be_posted_is_refused_by_its_argument(
-    acme: Tenant, wanted: dict[str, Any], code: str, field: str, message: str
+async def test_invalid_post_field_is_rejected_by_name(
+    acme: Tenant, fields: dict[str, Any], code: str, field: str, message: str
 ) -> None:
     await add_account(acme.database, acme.workspace)
-    elsewhere = await add_workspace(acme.database)
-    await add_account(acme.database, elsewhere, id=2)
+    other_workspace = await add_workspace(acme.database)
+    await add_account(acme.database, other_workspace, id=2)
 
-    told = await expect_error(acme, CREATE, **{"content": "Sale", "accountIds": [1], **wanted})
+    error = await expect_error(acme, CREATE, **{"content": "Sale", "accountIds": [1], **fields})
 
-    assert told == (code, f"input.{field}", message)
+    assert error == (code, f"input.{field}", message)
 
 
 @pytest.mark.parametrize(
@@ -378,7 +361,7 @@ async def test_what_cannot_be_posted_is_refused_by_its_argument(
         (51, "BULK_LIMIT_EXCEEDED", "There are 51 posts; at most 50 are allowed."),
     ],
 )
-async def test_too_many_posts_or_none_are_refused_at_once(
+async def test_create_posts_rejects_none_or_more_than_50(
     acme: Tenant, count: int, code: str, message: str
 ) -> None:
     posts = [{"content": "Sale", "draft": True}] * count
@@ -394,7 +377,7 @@ ATTEMPTED = "The post was attempted already, so its time cannot be changed any m
 
 
 @pytest.mark.parametrize(
-    ("state", "document", "given", "code", "message"),
+    ("state", "document", "arguments", "code", "message"),
     [
         (claimed(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
         (started(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
@@ -481,11 +464,11 @@ ATTEMPTED = "The post was attempted already, so its time cannot be changed any m
         ),
     ],
 )
-async def test_a_change_that_does_not_fit_is_refused(
+async def test_change_not_allowed_in_state_is_rejected(
     acme: Tenant,
     state: DestinationState | None,
     document: str,
-    given: dict[str, Any],
+    arguments: dict[str, Any],
     code: str,
     message: str,
 ) -> None:
@@ -493,59 +476,35 @@ async def test_a_change_that_does_not_fit_is_refused(
     key = await post_with_state(acme, state, is_draft=is_draft)
     await add_account(acme.database, acme.workspace)
 
-    told = await expect_error(acme, document, **key, **given)
+    error = await expect_error(acme, document, **key, **arguments)
 
-    assert (told[0], told[2]) == (code, message)
+    assert (error[0], error[2]) == (code, message)
 
 
 @pytest.mark.parametrize("name", ["updatePost", "schedulePost", "cancelPost", "deletePost"])
-async def test_a_stale_version_and_a_foreign_post_are_refused(acme: Tenant, name: str) -> None:
-    document, given = ALL_FIELDS[name]
-    elsewhere = await add_workspace(acme.database)
-    foreign = await add_post(acme.database, elsewhere, is_draft=True)
+async def test_stale_version_and_foreign_post_are_rejected(acme: Tenant, name: str) -> None:
+    document, arguments = POST_MUTATIONS[name]
+    other_workspace = await add_workspace(acme.database)
+    foreign = await add_post(acme.database, other_workspace, is_draft=True)
     key = await post_with_state(acme, draft(), is_draft=True, version=7)
 
-    assert await expect_error(acme, document, **{**given, **key, "expectedVersion": 6}) == (
+    assert await expect_error(acme, document, **{**arguments, **key, "expectedVersion": 6}) == (
         "STALE_VERSION",
         "input.expectedVersion",
         "The post is at version 7, not 6: somebody else changed it.",
     )
     for missing in (str(foreign.id), str(UUID(int=1))):
-        assert await expect_error(acme, document, **{**given, "postId": missing}) == (
+        assert await expect_error(acme, document, **{**arguments, "postId": missing}) == (
             "NOT_FOUND",
             None,
             NO_POST,
         )
 
 
-@pytest.mark.parametrize("name", ALL_FIELDS)
-async def test_a_key_that_may_not_write_and_a_mirror_are_refused(acme: Tenant, name: str) -> None:
-    document, given = ALL_FIELDS[name]
-    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
-    mirror = await add_workspace(acme.database, mirror_of="https://example.com")
-    mirrored = await add_api_key(acme.database, mirror)
-
-    before = await all_rows(acme.database)
-    told = [
-        await acme.client.with_token(key.token).expect_error(document, input=given)
-        for key in (reader, mirrored)
-    ]
-
-    assert told == [
-        ("INSUFFICIENT_SCOPE", None, "This needs an API key with the scope write."),
-        (
-            "READ_ONLY_MIRROR",
-            None,
-            "This workspace mirrors another service and cannot be changed here.",
-        ),
-    ]
-    assert await all_rows(acme.database) == before
-
-
 # What cancelling and deleting leave behind.
 
 
-async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
+async def test_cancelling_attempted_post_fails_waiting_destinations(
     acme: Tenant,
 ) -> None:
     accounts = [await add_account(acme.database, acme.workspace) for _ in range(3)]
@@ -553,12 +512,17 @@ async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
     post = await add_post(acme.database, acme.workspace, dict(zip(accounts, states, strict=True)))
 
     data = await acme.client.query(CANCEL, input={"postId": str(post.id)})
-    cancelled = data["made"]["post"]
+    cancelled = data["payload"]["post"]
 
     assert (cancelled["status"], cancelled["version"]) == ("PARTIALLY_FAILED", 2)
     assert [
-        (each["status"], each["outcome"], each["errorCode"], each["error"])
-        for each in cancelled["destinations"]
+        (
+            destination["status"],
+            destination["outcome"],
+            destination["errorCode"],
+            destination["error"],
+        )
+        for destination in cancelled["destinations"]
     ] == [
         ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
         ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
@@ -566,7 +530,7 @@ async def test_what_was_attempted_fails_as_cancelled_where_it_was_still_waiting(
     ]
 
 
-async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> None:
+async def test_destination_of_deleted_post_is_not_claimable(acme: Tenant) -> None:
     key = await post_with_state(acme, queued())
     await run_mutation(acme, DELETE, **key)
     (row,) = (await all_rows(acme.database))["destination"]
@@ -574,10 +538,12 @@ async def test_nobody_can_claim_what_belongs_to_a_deleted_post(acme: Tenant) -> 
     assert dict(zip(columns, row, strict=True))["claimable_at"] is None
 
 
-async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
+async def test_null_schedule_and_accounts_leave_post_unchanged(
     acme: Tenant,
 ) -> None:
-    key = await post_with_state(acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1))
+    key = await post_with_state(
+        acme, queued(NOW + timedelta(days=1)), scheduled_for=NOW + timedelta(days=1)
+    )
     before = await all_rows(acme.database)
 
     await run_mutation(acme, UPDATE, **key, scheduledFor=None, accountIds=None)
@@ -590,7 +556,7 @@ async def test_null_neither_lets_a_post_go_out_nor_takes_it_from_its_accounts(
     )
 
 
-async def test_a_change_without_news_is_none(acme: Tenant) -> None:
+async def test_update_with_equal_values_writes_nothing(acme: Tenant) -> None:
     key = await post_with_state(acme, queued(), content="Sale")
     before = await all_rows(acme.database)
     answer = await run_mutation(acme, UPDATE, **key, content="Sale", accountIds=[1])
@@ -598,7 +564,7 @@ async def test_a_change_without_news_is_none(acme: Tenant) -> None:
     assert await all_rows(acme.database) == before
 
 
-async def test_what_a_variable_leaves_out_of_a_literal_is_not_there(acme: Tenant) -> None:
+async def test_json_literal_omits_field_of_omitted_variable(acme: Tenant) -> None:
     document = """
     mutation ($left: JSON) {
       createPost(input: {
@@ -610,25 +576,25 @@ async def test_what_a_variable_leaves_out_of_a_literal_is_not_there(acme: Tenant
     assert data["createPost"]["post"]["platformContent"] == {"x": {"settings": {"b": [None]}}}
 
 
-async def test_a_repetition_is_not_counted_as_a_new_post(acme: Tenant) -> None:
+async def test_repeated_request_does_not_count_toward_creation_limit(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"CREATE_RATE_LIMIT": "2/minute"})
-    given = {"content": "Sale", "draft": True, "idempotencyKey": "k"}
-    several = {"posts": [{"content": "Sale", "draft": True}], "idempotencyKey": "k"}
+    arguments = {"content": "Sale", "draft": True, "idempotencyKey": "k"}
+    bulk_arguments = {"posts": [{"content": "Sale", "draft": True}], "idempotencyKey": "k"}
     async with app_client(acme.database, token=key.token, settings=settings) as client:
         for _ in range(3):
-            await client.query(CREATE, input=given)
-            await client.query(CREATE_SEVERAL, input=several)
-        told = await client.expect_error(CREATE, input={**given, "idempotencyKey": "other"})
+            await client.query(CREATE, input=arguments)
+            await client.query(CREATE_SEVERAL, input=bulk_arguments)
+        error = await client.expect_error(CREATE, input={**arguments, "idempotencyKey": "other"})
 
-    assert told[0] == "RATE_LIMIT_EXCEEDED"
+    assert error[0] == "RATE_LIMIT_EXCEEDED"
     assert len((await all_rows(acme.database))["post"]) == 2
 
 
-async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> None:
+async def test_post_accepts_at_most_500_accounts(acme: Tenant) -> None:
     accounts = await add_accounts(acme.database, acme.workspace, 500)
     answer = await run_mutation(acme, CREATE, content="Sale", accountIds=accounts)
-    assert [each["accountId"] for each in answer["post"]["destinations"]] == accounts
+    assert [destination["accountId"] for destination in answer["post"]["destinations"]] == accounts
     assert await expect_error(acme, CREATE, content="Sale", accountIds=[*accounts, 501]) == (
         "LIMIT_EXCEEDED",
         "input.accountIds",
@@ -636,23 +602,23 @@ async def test_a_post_goes_to_as_many_accounts_as_it_can_have(acme: Tenant) -> N
     )
 
 
-async def test_an_answer_that_is_too_long_still_tells_what_was_changed(acme: Tenant) -> None:
+async def test_too_long_response_still_returns_created_post(acme: Tenant) -> None:
     accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
     key = await add_api_key(acme.database, acme.workspace)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    given = {"content": "Sale", "accountIds": accounts}
+    arguments = {"content": "Sale", "accountIds": accounts}
     async with app_client(acme.database, token=key.token, settings=settings) as client:
-        answer = await client.execute(CREATE, input=given)
+        answer = await client.execute(CREATE, input=arguments)
 
     (row,) = (await all_rows(acme.database))["post"]
-    post = answer["data"]["made"]["post"]
+    post = answer["data"]["payload"]["post"]
     assert (post["postId"], post["destinations"]) == (str(row[1]), None)
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "LIMIT_EXCEEDED"}
-    assert error["path"] == ["made", "post", "destinations"]
+    assert error["path"] == ["payload", "post", "destinations"]
 
 
-async def test_several_posts_may_not_have_very_many_destinations(acme: Tenant) -> None:
+async def test_create_posts_limits_total_destinations(acme: Tenant) -> None:
     posts = [{"content": "Sale", "accountIds": [*range(1, 402)]}] * 3
     assert await expect_error(acme, CREATE_SEVERAL, posts=posts) == (
         "BULK_LIMIT_EXCEEDED",

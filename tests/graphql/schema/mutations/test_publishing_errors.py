@@ -1,11 +1,9 @@
 """What publishers may not tell: each is refused with its code and argument, and changes nothing."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
@@ -14,26 +12,21 @@ from tests.graphql.schema.mutations.publisher_client import (
     SECOND,
     URL,
     PublisherClient,
-    open_publisher,
     seconds_after_now,
 )
 
 INVALID_MESSAGE = "VALIDATION_ERROR"
 TEN_YEARS = 315_360_000
 LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
-UNKNOWN_TOKEN_MESSAGE = "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+UNKNOWN_TOKEN_MESSAGE = (
+    "leaseToken is none that was given out. Pass the one of the claim, unchanged."
+)
 FAILED = {"category": "PERMANENT", "message": "No."}
-
-
-@pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
-    async with open_publisher(database) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("name", ["claimDestinations", "claimVerifications"])
 @pytest.mark.parametrize(
-    ("given", "argument", "message"),
+    ("arguments", "argument", "message"),
     [
         ({"limit": 0}, "limit", "limit must be from 1 to 100; it is 0."),
         ({"limit": 10_000}, "limit", "limit must be from 1 to 100; it is 10,000."),
@@ -85,13 +78,17 @@ async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
         ),
     ],
 )
-async def test_a_claim_out_of_its_ranges_takes_nothing(
-    publisher: PublisherClient, name: str, given: dict[str, Any], argument: str, message: str
+async def test_claim_with_invalid_arguments_is_rejected(
+    publisher: PublisherClient, name: str, arguments: dict[str, Any], argument: str, message: str
 ) -> None:
     await publisher.add_post()
     await publisher.add_post(unknown(due_at=NOW - 3600 * SECOND))
 
-    assert await publisher.expect_error(name, **given) == (INVALID_MESSAGE, f"input.{argument}", message)
+    assert await publisher.expect_error(name, **arguments) == (
+        INVALID_MESSAGE,
+        f"input.{argument}",
+        message,
+    )
 
 
 TOKENS = {
@@ -111,31 +108,27 @@ INVALID_CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", INVALID_CALLS)
-async def test_a_token_that_was_not_given_out_is_none(
-    publisher: PublisherClient, name: str
-) -> None:
+async def test_forged_lease_token_is_rejected(publisher: PublisherClient, name: str) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
     kind = LeaseKind.VERIFICATION
     lease = LeaseCodec(bytes(32), LeaseKind.PUBLISHING).decode(token, "leaseToken")
     forged = LeaseCodec(b"another secret", LeaseKind.PUBLISHING).encode(lease)
     verification = LeaseCodec(bytes(32), kind).encode(lease)
-    for wrong in (*TOKENS.values(), token + "=", token[:-1], forged, verification):
-        told = await publisher.expect_error(name, leaseToken=wrong, **INVALID_CALLS[name])
-        assert told == (INVALID_MESSAGE, "input.leaseToken", UNKNOWN_TOKEN_MESSAGE), wrong
+    for invalid_token in (*TOKENS.values(), token + "=", token[:-1], forged, verification):
+        error = await publisher.expect_error(name, leaseToken=invalid_token, **INVALID_CALLS[name])
+        assert error == (INVALID_MESSAGE, "input.leaseToken", UNKNOWN_TOKEN_MESSAGE), invalid_token
 
 
 @pytest.mark.parametrize("name", INVALID_CALLS)
-async def test_without_a_token_nothing_is_asked(publisher: PublisherClient, name: str) -> None:
+async def test_missing_lease_token_is_rejected(publisher: PublisherClient, name: str) -> None:
     code, argument, _ = await publisher.expect_error(name, **INVALID_CALLS[name])
 
     assert (code, argument) == (INVALID_MESSAGE, "input")
 
 
 @pytest.mark.parametrize("name", INVALID_CALLS)
-async def test_a_foreign_lease_is_lost_whatever_it_is_of(
-    publisher: PublisherClient, name: str
-) -> None:
+async def test_lease_of_another_workspace_is_lost(publisher: PublisherClient, name: str) -> None:
     await publisher.add_post()
     other = await publisher.with_key(
         Scope.PUBLISH, workspace=await add_workspace(publisher.database)
@@ -143,90 +136,62 @@ async def test_a_foreign_lease_is_lost_whatever_it_is_of(
     token = await publisher.start_token()
     codec = LeaseCodec(bytes(32), LeaseKind.PUBLISHING)
     lease = codec.decode(token, "leaseToken")
-    gone = Lease(
+    nonexistent = Lease(
         WorkspaceId(other.workspace), DestinationId(lease.destination_id), lease.fence, lease.token
     )
-    for foreign in (token, codec.encode(gone)):
-        told = await other.expect_error(name, leaseToken=foreign, **INVALID_CALLS[name])
-        assert told == ("LEASE_LOST", None, LEASE_LOST_MESSAGE)
+    for foreign in (token, codec.encode(nonexistent)):
+        error = await other.expect_error(name, leaseToken=foreign, **INVALID_CALLS[name])
+        assert error == ("LEASE_LOST", None, LEASE_LOST_MESSAGE)
 
 
-@pytest.mark.parametrize(
-    ("given", "argument"),
-    [
-        ({}, "platformPostUrl"),
-        ({"publishedAt": seconds_after_now(0)}, "platformPostUrl"),
-        ({"platformPostUrl": ""}, "platformPostUrl"),
-        ({"platformPostUrl": "javascript:alert(1)"}, "platformPostUrl"),
-        ({"platformPostUrl": "https://x.example/" + "x" * 2000}, "platformPostUrl"),
-        ({"platformPostUrl": URL, "platformPostId": " "}, "platformPostId"),
-        ({"platformPostId": "x" * 501}, "platformPostId"),
-        ({"platformPostId": "\0"}, "platformPostId"),
-        ({"platformPostUrl": URL, "publishedAt": seconds_after_now(301)}, "publishedAt"),
-        ({"platformPostUrl": URL, "publishedAt": "yesterday"}, "publishedAt"),
-    ],
-)
-async def test_a_publication_must_be_found_by_people(
-    publisher: PublisherClient, given: dict[str, Any], argument: str
+INVALID_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
+    ("reportPublished", {}, ".platformPostUrl"),
+    ("reportPublished", {"publishedAt": seconds_after_now(0)}, ".platformPostUrl"),
+    ("reportPublished", {"platformPostUrl": ""}, ".platformPostUrl"),
+    ("reportPublished", {"platformPostUrl": "javascript:alert(1)"}, ".platformPostUrl"),
+    ("reportPublished", {"platformPostUrl": "https://x.example/" + "x" * 2000}, ".platformPostUrl"),
+    ("reportPublished", {"platformPostUrl": URL, "platformPostId": " "}, ".platformPostId"),
+    ("reportPublished", {"platformPostId": "x" * 501}, ".platformPostId"),
+    ("reportPublished", {"platformPostId": "\0"}, ".platformPostId"),
+    (
+        "reportPublished",
+        {"platformPostUrl": URL, "publishedAt": seconds_after_now(301)},
+        ".publishedAt",
+    ),
+    ("reportPublished", {"platformPostUrl": URL, "publishedAt": "yesterday"}, ".publishedAt"),
+    ("reportFailed", {"message": "No."}, ""),
+    ("reportFailed", {"category": "PERMANENT"}, ""),
+    ("reportFailed", {"category": "BAD", "message": "No."}, ".category"),
+    ("reportFailed", FAILED | {"message": " \n"}, ".message"),
+    ("reportFailed", FAILED | {"code": ""}, ".code"),
+    ("reportFailed", FAILED | {"code": "A\nB"}, ".code"),
+    ("reportFailed", FAILED | {"code": "C" * 101}, ".code"),
+    ("reportFailed", FAILED | {"httpStatus": 99}, ".httpStatus"),
+    ("reportFailed", FAILED | {"httpStatus": 600}, ".httpStatus"),
+    ("reportFailed", FAILED | {"retryAfterSeconds": -1}, ".retryAfterSeconds"),
+    ("reportFailed", FAILED | {"retryAfterSeconds": TEN_YEARS}, ".retryAfterSeconds"),
+    ("reportFailed", FAILED | {"retryAfterSeconds": 2**31}, ".retryAfterSeconds"),
+    ("reportFailed", FAILED | {"outcomeUnknown": "perhaps"}, ".outcomeUnknown"),
+    ("startAttempt", {"worker": "w" * 201}, ".worker"),
+    ("startAttempt", {"worker": "\0"}, ".worker"),
+    ("extendLease", {"leaseSeconds": 0}, ".leaseSeconds"),
+    ("extendLease", {"leaseSeconds": 3601}, ".leaseSeconds"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "argument"), INVALID_ARGUMENTS)
+async def test_invalid_argument_of_lease_or_report_is_rejected_by_name(
+    publisher: PublisherClient, name: str, arguments: dict[str, Any], argument: str
 ) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
 
-    code, field, _ = await publisher.expect_error("reportPublished", leaseToken=token, **given)
-
-    assert (code, field) == (INVALID_MESSAGE, f"input.{argument}")
-
-
-@pytest.mark.parametrize(
-    ("given", "argument"),
-    [
-        ({"message": "No."}, ""),
-        ({"category": "PERMANENT"}, ""),
-        ({"category": "BAD", "message": "No."}, ".category"),
-        (FAILED | {"message": " \n"}, ".message"),
-        (FAILED | {"code": ""}, ".code"),
-        (FAILED | {"code": "A\nB"}, ".code"),
-        (FAILED | {"code": "C" * 101}, ".code"),
-        (FAILED | {"httpStatus": 99}, ".httpStatus"),
-        (FAILED | {"httpStatus": 600}, ".httpStatus"),
-        (FAILED | {"retryAfterSeconds": -1}, ".retryAfterSeconds"),
-        (FAILED | {"retryAfterSeconds": TEN_YEARS}, ".retryAfterSeconds"),
-        (FAILED | {"retryAfterSeconds": 2**31}, ".retryAfterSeconds"),
-        (FAILED | {"outcomeUnknown": "perhaps"}, ".outcomeUnknown"),
-    ],
-)
-async def test_a_failure_must_say_what_failed(
-    publisher: PublisherClient, given: dict[str, Any], argument: str
-) -> None:
-    await publisher.add_post()
-    token = await publisher.start_token()
-
-    code, field, _ = await publisher.expect_error("reportFailed", leaseToken=token, **given)
+    code, field, _ = await publisher.expect_error(name, leaseToken=token, **arguments)
 
     assert (code, field) == (INVALID_MESSAGE, f"input{argument}")
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "argument"),
-    [
-        ("startAttempt", {"worker": "w" * 201}, "worker"),
-        ("startAttempt", {"worker": "\0"}, "worker"),
-        ("extendLease", {"leaseSeconds": 0}, "leaseSeconds"),
-        ("extendLease", {"leaseSeconds": 3601}, "leaseSeconds"),
-    ],
-)
-async def test_a_lease_is_kept_within_its_limits(
-    publisher: PublisherClient, name: str, given: dict[str, Any], argument: str
-) -> None:
-    await publisher.add_post()
-    token = await publisher.claim_token()
-
-    code, field, _ = await publisher.expect_error(name, leaseToken=token, **given)
-
-    assert (code, field) == (INVALID_MESSAGE, f"input.{argument}")
-
-
-async def test_an_attempt_that_was_not_started_has_an_outcome_that_is_known(
+async def test_unknown_outcome_requires_started_attempt(
     publisher: PublisherClient,
 ) -> None:
     await publisher.add_post()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -11,14 +11,19 @@ import pytest
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.settings import read_settings
-from tests.factories import add_account, add_post, add_workspace, queued
+from tests.clients import Tenant
+from tests.db.all_tables import all_rows
+from tests.factories import add_account, add_api_key, add_post, add_workspace, queued
 from tests.graphql.schema.mutations.publisher_client import (
     URL,
     PublisherClient,
     mutation_document,
     open_publisher,
 )
-from tests.graphql.test_authentication import rate_limit_status, query_typename
+from tests.graphql.schema.mutations.test_accounts import ACCOUNT_MUTATIONS
+from tests.graphql.schema.mutations.test_posts import POST_MUTATIONS
+from tests.graphql.schema.mutations.test_retries import RETRY_MATCHING, RETRY_POST
+from tests.graphql.test_authentication import query_typename, rate_limit_status
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
 MUTATION_CALLS: Mapping[str, dict[str, Any]] = {
@@ -39,27 +44,55 @@ MUTATION_CALLS: Mapping[str, dict[str, Any]] = {
     },
 }
 RECONCILE = {"destinationId": DESTINATION, "finding": "NOT_PUBLISHED"}
+WRITE_CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    **POST_MUTATIONS,
+    **ACCOUNT_MUTATIONS,
+    "retryPost": (RETRY_POST, {"postId": DESTINATION}),
+    "retryDestinations": (RETRY_MATCHING, {"filter": {"accountId": [1]}, "dryRun": True}),
+}
 
 
-@pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
-    async with open_publisher(database) as opened:
-        yield opened
+@pytest.mark.parametrize("name", WRITE_CALLS)
+async def test_write_mutation_requires_write_scope_and_local_workspace(
+    acme: Tenant, name: str
+) -> None:
+    document, arguments = WRITE_CALLS[name]
+    mirror = await add_workspace(acme.database, mirror_of="https://example.com")
+    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
+    mirror_key = await add_api_key(acme.database, mirror)
+    for workspace in (acme.workspace, mirror):
+        await add_account(acme.database, workspace)
+    before = await all_rows(acme.database)
+
+    errors = [
+        await acme.client.with_token(key.token).expect_error(document, input=arguments)
+        for key in (reader, mirror_key)
+    ]
+
+    assert errors == [
+        ("INSUFFICIENT_SCOPE", None, "This needs an API key with the scope write."),
+        (
+            "READ_ONLY_MIRROR",
+            None,
+            "This workspace mirrors another service and cannot be changed here.",
+        ),
+    ]
+    assert await all_rows(acme.database) == before
 
 
-async def test_a_key_without_the_scope_may_not_publish(publisher: PublisherClient) -> None:
+async def test_publishing_requires_publish_scope(publisher: PublisherClient) -> None:
     await publisher.add_post()
     other = await publisher.with_key(Scope.READ, Scope.WRITE, Scope.ADMIN)
 
-    for name, given in MUTATION_CALLS.items():
-        assert await other.expect_error(name, **given) == (
+    for name, arguments in MUTATION_CALLS.items():
+        assert await other.expect_error(name, **arguments) == (
             "INSUFFICIENT_SCOPE",
             None,
             "This needs an API key with the scope publish or publish:all.",
         ), name
 
 
-async def test_a_key_that_may_only_publish_may_not_reconcile(publisher: PublisherClient) -> None:
+async def test_publish_scope_does_not_allow_reconciliation(publisher: PublisherClient) -> None:
     for scope in (Scope.PUBLISH, Scope.PUBLISH_ALL):
         other = await publisher.with_key(scope)
         assert (await other.expect_error("reconcileDestination", **RECONCILE))[0] == (
@@ -67,19 +100,19 @@ async def test_a_key_that_may_only_publish_may_not_reconcile(publisher: Publishe
         )
 
 
-async def test_in_a_mirror_nothing_is_published(publisher: PublisherClient) -> None:
+async def test_mirror_workspace_cannot_publish(publisher: PublisherClient) -> None:
     mirror = await add_workspace(publisher.database, mirror_of="https://example.com")
     account = await add_account(publisher.database, mirror)
     await add_post(publisher.database, mirror, {account: queued()})
-    inside = await publisher.with_key(Scope.PUBLISH, Scope.WRITE, workspace=mirror)
-    everywhere = await publisher.with_key(Scope.PUBLISH_ALL, workspace=mirror)
+    in_mirror = await publisher.with_key(Scope.PUBLISH, Scope.WRITE, workspace=mirror)
+    publish_all = await publisher.with_key(Scope.PUBLISH_ALL, workspace=mirror)
     post = await publisher.add_post()
 
-    for name, given in {**MUTATION_CALLS, "reconcileDestination": RECONCILE}.items():
-        assert (await inside.expect_error(name, **given))[0] == "READ_ONLY_MIRROR", name
-    assert [each["postId"] for each in await everywhere.claim()] == [str(post)]
-    told = await everywhere.expect_error("recordResult", **MUTATION_CALLS["recordResult"])
-    assert told[0] == "READ_ONLY_MIRROR"
+    for name, arguments in {**MUTATION_CALLS, "reconcileDestination": RECONCILE}.items():
+        assert (await in_mirror.expect_error(name, **arguments))[0] == "READ_ONLY_MIRROR", name
+    assert [claim["postId"] for claim in await publish_all.claim()] == [str(post)]
+    error = await publish_all.expect_error("recordResult", **MUTATION_CALLS["recordResult"])
+    assert error[0] == "READ_ONLY_MIRROR"
 
 
 async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
@@ -89,39 +122,39 @@ async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set
         account = await add_account(publisher.database, workspace)
         for _ in range(posts):
             await add_post(publisher.database, workspace, {account: queued()})
-    return {str(each) for each in workspaces}
+    return {str(workspace) for workspace in workspaces}
 
 
-async def test_a_key_over_all_workspaces_takes_a_fair_share_of_each(
+async def test_publish_all_key_claims_fair_share_of_each_workspace(
     publisher: PublisherClient,
 ) -> None:
     workspaces = await add_three_workspaces(publisher, posts=5)
-    everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
+    publish_all = await publisher.with_key(Scope.PUBLISH_ALL)
 
-    shares = Counter(each["workspaceId"] for each in await everywhere.claim(limit=9))
+    shares = Counter(claim["workspaceId"] for claim in await publish_all.claim(limit=9))
 
     assert shares == dict.fromkeys(workspaces, 3)
-    assert len(await everywhere.claim(limit=100)) == 6
+    assert len(await publish_all.claim(limit=100)) == 6
 
 
-async def test_a_key_over_all_workspaces_goes_through_the_whole_protocol(
+async def test_publish_all_key_publishes_in_every_workspace(
     publisher: PublisherClient,
 ) -> None:
     workspaces = await add_three_workspaces(publisher, posts=1)
-    everywhere = await publisher.with_key(Scope.PUBLISH_ALL)
+    publish_all = await publisher.with_key(Scope.PUBLISH_ALL)
     published = set()
-    for claim in await everywhere.claim():
+    for claim in await publish_all.claim():
         token = claim["leaseToken"]
-        await everywhere.call("startAttempt", leaseToken=token)
-        told = await everywhere.call("reportPublished", leaseToken=token, platformPostUrl=URL)
-        assert (told["receipt"], told["status"]) == ("RECORDED", "PUBLISHED")
+        await publish_all.call("startAttempt", leaseToken=token)
+        report = await publish_all.call("reportPublished", leaseToken=token, platformPostUrl=URL)
+        assert (report["receipt"], report["status"]) == ("RECORDED", "PUBLISHED")
         published.add(claim["workspaceId"])
 
     assert published == workspaces
-    assert await everywhere.claim() == []
+    assert await publish_all.claim() == []
 
 
-async def test_a_key_of_one_workspace_takes_nothing_of_another(publisher: PublisherClient) -> None:
+async def test_publish_key_claims_nothing_of_another_workspace(publisher: PublisherClient) -> None:
     await publisher.add_post()
     other = await publisher.with_key(
         Scope.PUBLISH, workspace=await add_workspace(publisher.database)
@@ -130,19 +163,21 @@ async def test_a_key_of_one_workspace_takes_nothing_of_another(publisher: Publis
     assert await other.claim() == []
 
 
-async def test_a_foreign_lease_is_refused_for_its_workspace_alone(
+async def test_only_publish_all_key_may_use_lease_of_another_workspace(
     publisher: PublisherClient,
 ) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
-    stranger = await add_workspace(publisher.database)
-    here = await publisher.with_key(Scope.PUBLISH, workspace=stranger)
-    everywhere = await publisher.with_key(Scope.PUBLISH_ALL, workspace=stranger)
-    given = {"leaseToken": token, "platformPostUrl": URL}
+    other_workspace = await add_workspace(publisher.database)
+    publisher_of_other = await publisher.with_key(Scope.PUBLISH, workspace=other_workspace)
+    publish_all = await publisher.with_key(Scope.PUBLISH_ALL, workspace=other_workspace)
+    arguments = {"leaseToken": token, "platformPostUrl": URL}
 
-    assert (await here.expect_error("reportPublished", **given))[0] == "LEASE_LOST"
+    assert (await publisher_of_other.expect_error("reportPublished", **arguments))[
+        0
+    ] == "LEASE_LOST"
 
-    assert (await everywhere.call("reportPublished", **given))["receipt"] == "RECORDED"
+    assert (await publish_all.call("reportPublished", **arguments))["receipt"] == "RECORDED"
 
 
 async def send(publisher: PublisherClient, query: str, **variables: Any) -> httpx.Response:
@@ -165,13 +200,13 @@ mutation B { claimDestinations(input: {}) { claims { postId } } }
 LIMITS = read_settings({"RATE_LIMIT": "3/minute", "PUBLISH_RATE_LIMIT": "5/minute"})
 
 
-async def test_publishing_is_counted_by_its_own_limit(database: Database) -> None:
+async def test_publishing_has_its_own_rate_limit(database: Database) -> None:
     async with open_publisher(database, settings=LIMITS) as publisher:
         claims = [await send(publisher, mutation_document("claimDestinations")) for _ in range(6)]
         others = [await query_typename(publisher.client) for _ in range(4)]
         last = await query_typename(publisher.client)
 
-    assert [rate_limit_status(each) for each in claims] == [
+    assert [rate_limit_status(claim) for claim in claims] == [
         *((200, 5, left, 60) for left in (4, 3, 2, 1, 0)),
         (429, 5, 0, 60),
     ]
@@ -183,7 +218,7 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         }
     ]
     assert claims[5].headers["Retry-After"] == "60"
-    assert [rate_limit_status(each)[:3] for each in others] == [
+    assert [rate_limit_status(response)[:3] for response in others] == [
         *((200, 3, left) for left in (2, 1, 0)),
         (429, 3, 0),
     ]
@@ -214,7 +249,7 @@ async def test_publishing_is_counted_by_its_own_limit(database: Database) -> Non
         ("", 3),
     ],
 )
-async def test_a_request_is_one_of_the_protocol_if_it_asks_for_nothing_else(
+async def test_publishing_rate_limit_applies_to_pure_publishing_requests(
     database: Database, query: str, limit: int
 ) -> None:
     async with open_publisher(database, settings=LIMITS) as publisher:
@@ -223,7 +258,7 @@ async def test_a_request_is_one_of_the_protocol_if_it_asks_for_nothing_else(
     assert rate_limit_status(response)[1:3] == (limit, limit - 1)
 
 
-async def test_whoever_has_used_up_everything_is_refused_unread(database: Database) -> None:
+async def test_exhausted_rate_limits_reject_requests_before_parsing(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "1/minute", "PUBLISH_RATE_LIMIT": "1/hour"})
     async with open_publisher(database, settings=settings) as publisher:
         await send(publisher, mutation_document("claimDestinations"))
@@ -235,7 +270,7 @@ async def test_whoever_has_used_up_everything_is_refused_unread(database: Databa
     assert rate_limit_status(by_rest) == (429, 1, 0, 60)
 
 
-async def test_no_request_waits_longer_than_it_may_take(database: Database) -> None:
+async def test_waiting_claims_respect_request_timeout(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "REQUEST_TIMEOUT": "6", "DATABASE_TIMEOUT": "5"})
     claims = "claimDestinations(input: {waitSeconds: 20}) { claims { postId } }"
     async with open_publisher(database, settings=settings) as publisher:
@@ -245,7 +280,7 @@ async def test_no_request_waits_longer_than_it_may_take(database: Database) -> N
     assert data == {"a": {"claims": []}, "b": {"claims": []}}
 
 
-async def test_more_entries_than_allowed_are_refused_and_not_taken(database: Database) -> None:
+async def test_claim_above_list_size_limit_is_rejected_without_claiming(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "9"})
     async with open_publisher(database, settings=settings) as publisher:
         await publisher.add_post()
