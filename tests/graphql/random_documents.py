@@ -1,4 +1,4 @@
-"""A small schema with connections, and random documents over it. No schema of ours, no clients."""
+"""Small test schema with connections, and a strategy for random documents over it."""
 
 from graphql import (
     DocumentNode,
@@ -63,7 +63,7 @@ _DIRECTIVES = (
 
 
 def get_operation(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
-    """The operation of that name, or the first."""
+    """Return the operation of that name, or the first."""
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode) and (
             name is None or (definition.name is not None and definition.name.value == name)
@@ -74,7 +74,7 @@ def get_operation(document: DocumentNode, name: str | None = None) -> OperationD
 
 @st.composite
 def document_strategy(draw: st.DrawFn, *, with_cycles: bool) -> str:
-    """A text that parses, with an operation and four fragments; seldom a valid one.
+    """Generate a syntactically correct document with four fragments; it is seldom valid.
 
     Without cycles, a fragment only spreads later ones and an unknown one.
     """

@@ -1,4 +1,4 @@
-"""Who may ask, what for and how often: keys, scopes and rate limits at the GraphQL door."""
+"""Authentication of the GraphQL API: keys, scopes and rate limits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ MISSING_SCOPE_MESSAGE = "This request needs an API key: send 'Authorization: Bea
 
 
 async def query_typename(client: Client, **headers: str) -> httpx.Response:
-    """The answer to the smallest document."""
+    """Send the smallest document."""
     return await client.request(
         "POST", "/graphql", json={"query": "{ __typename }"}, headers=headers
     )
@@ -145,7 +145,7 @@ async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(
 
 
 def rate_limit_status(response: httpx.Response) -> tuple[int, int, int, int]:
-    """Status, limit, remaining, and seconds until the reset."""
+    """Return status, limit, remaining requests, and seconds until the reset."""
     limit, remaining, resets_at = (
         int(response.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")
     )
@@ -210,7 +210,7 @@ async def test_disabled_rate_limit_allows_all_requests(
 
 @asynccontextmanager
 async def clients_at_addresses(database: Database, *addresses: str) -> AsyncIterator[list[Client]]:
-    """Clients of one service, each from an address of its own."""
+    """Open clients of one service with different addresses."""
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "2/minute"})
     app = create_app(settings, clock=lambda: NOW, database=database)
     async with app.router.lifespan_context(app):

@@ -1,7 +1,7 @@
-"""A workspace sees itself alone: what another one holds changes no byte of any answer.
+"""Tenancy: data of another workspace changes no byte of any response.
 
-The questions are made from the schema. A new argument is asked about as soon as it exists; if its
-values could name something, it must be said here what that would be (KNOWN).
+The queries are generated from the schema, so every new argument is tested automatically. If its values can
+identify rows, KNOWN_VALUES must contain examples.
 """
 
 import re
@@ -69,11 +69,11 @@ NO_LIMITS = {
 NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
 TYPES_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
-"""Places of fields that read no row, though elsewhere their values name something."""
+"""Positions of fields that read no row, although equal arguments identify rows elsewhere."""
 
 
 class ValueTriple(NamedTuple):
-    """Three values of one meaning: of the asking workspace, of the other one alone, and of none."""
+    """Three values of one meaning: of the own workspace, of the foreign one only, and of none."""
 
     own: object
     foreign: object
@@ -100,7 +100,7 @@ NODE_IDS = (
 
 
 def lease_tokens(kind: LeaseKind) -> ValueTriple:
-    """Leases as they would be given out: of one's own, of the other's, and of what is there no more."""
+    """Create lease tokens for an own, a foreign and a nonexistent destination."""
     codec = LeaseCodec(bytes(32), kind)
     return ValueTriple(
         *(
@@ -143,12 +143,12 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
 }
-"""What names nothing; it is asked before and after the other workspace exists, and so are the
-values of every enum, of Boolean and of DateTime."""
+"""Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
+after the other workspace exists."""
 
 
 def query_positions() -> Iterator[ArgumentPosition]:
-    """Of everything that reads; what changes something has a matrix of its own."""
+    """Yield the argument positions of queries; mutations have their own matrix."""
     return (
         position
         for position in argument_positions(SCHEMA)
@@ -157,12 +157,12 @@ def query_positions() -> Iterator[ArgumentPosition]:
 
 
 def value_meaning(name: str, type_: GraphQLInputType) -> str:
-    """Values of one name and type mean the same everywhere, whether one is taken or several."""
+    """Return the meaning of an argument: its name and type, regardless of lists."""
     return f"{name}: {get_named_type(type_)}"
 
 
 def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | None:
-    """Values that cannot name anything; None where they could."""
+    """Return values that identify no row; None if values of the argument can."""
     named = get_named_type(type_)
     if isinstance(named, GraphQLEnumType):
         return tuple(named.values)
@@ -183,7 +183,7 @@ def known_values(name: str, type_: GraphQLInputType, position: str) -> tuple[Val
 
 
 def own_value(name: str, type_: GraphQLInputType) -> object:
-    """A value of the asking workspace, where one is required beside what a question is about."""
+    """Return a value of the own workspace, for other required arguments of a query."""
     plain = plain_values(name, type_)
     return plain[0] if plain else known_values(name, type_, name)[0].own
 
@@ -194,7 +194,7 @@ class HttpResponse(NamedTuple):
 
 
 class TenancyCase(NamedTuple):
-    """One place, asked with a value of the other workspace and with one of nobody's."""
+    """Responses to a foreign and to a nonexistent value at one position."""
 
     position: str
     foreign: HttpResponse
@@ -208,7 +208,7 @@ async def send_query(client: Client, query: GeneratedQuery) -> HttpResponse:
 
 
 async def tenancy_cases(own: Client, foreign: Client) -> AsyncIterator[TenancyCase]:
-    """The matrix: every place whose values could name something, with all that they could name."""
+    """Yield the matrix: every position whose values identify rows, with all example values."""
     for position in query_positions():
         if plain_values(position.name, position.type) is not None:
             continue
@@ -228,7 +228,7 @@ async def tenancy_cases(own: Client, foreign: Client) -> AsyncIterator[TenancyCa
 
 
 def value_variants(values: ValueTriple, *, takes_a_list: bool) -> list[tuple[object, ...]]:
-    """A list is asked with the value alone, and behind one that finds nothing."""
+    """Return the values; for a list, alone and after a nonexistent value."""
     if not takes_a_list:
         return [values]
     return [
@@ -238,7 +238,7 @@ def value_variants(values: ValueTriple, *, takes_a_list: bool) -> list[tuple[obj
 
 
 async def end_cursor(client: Client, position: ArgumentPosition) -> str:
-    """A cursor of the list that takes the cursors of this place, made for this client."""
+    """Return a cursor of the list at the position, for this client's workspace."""
     _, body = await send_query(client, build_query(SCHEMA, position, None, own_value))
     return next(find_cursors(orjson.loads(body)))
 
@@ -255,13 +255,13 @@ def find_cursors(value: object) -> Iterator[str]:
 
 
 def disable_tenancy(database_url: str) -> Database:
-    """A database whose reads are not confined to a workspace."""
+    """Open a database whose reads are not limited to a workspace."""
     return Database(database_url, workspace_filter=lambda statement, workspace_id: statement)
 
 
 @pytest.fixture(params=["yes", "no"], ids=["fast", "plain"])
 def settings(request: pytest.FixtureRequest) -> Settings:
-    """What a document asks for a second time takes another way than the first, where that is allowed."""
+    """With the fast path, a repeated document runs compiled code."""
     return read_settings({**NO_LIMITS, "FAST_PATH": request.param})
 
 
@@ -269,7 +269,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 async def open_both_clients(
     database: Database, settings: Settings
 ) -> AsyncIterator[tuple[Client, Client]]:
-    """Clients of the two workspaces."""
+    """Open clients of the own and the foreign workspace."""
     own, foreign = await add_own_workspace(database), await add_foreign_workspace(database)
     async with database, app_client(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
@@ -290,7 +290,7 @@ async def test_tenancy_matrix_detects_missing_workspace_filter(
         matrix = [case async for case in tenancy_cases(own, foreign)]
 
     leaking = [case.position for case in matrix if case.foreign != case.nonexistent]
-    # Cursors are signed for their workspace, which no filter has a part in.
+    # Cursors are signed per workspace, independent of the filter.
     assert leaking == [
         case.position for case in matrix if not case.position.endswith(("(after)", "(before)"))
     ]
@@ -359,7 +359,7 @@ CUSTOM_PERIOD = """query ($from: DateTime) {
 
 
 def all_queries() -> dict[str, GeneratedQuery]:
-    """Every question there is, with every value that is known for its place."""
+    """Return a query for every position and every value."""
     queries = {
         "what needs no value": build_argumentless_query(SCHEMA),
         "a custom period": GeneratedQuery(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
@@ -378,7 +378,7 @@ def all_queries() -> dict[str, GeneratedQuery]:
 async def responses_before_and_after(
     database: Database, settings: Settings, queries: Mapping[str, GeneratedQuery]
 ) -> tuple[dict[str, HttpResponse], dict[str, HttpResponse]]:
-    """The answers of a workspace while it is alone, and when there is another one beside it."""
+    """Return the responses before and after the foreign workspace is added."""
     async with app_client(
         database, token=await add_own_workspace(database), settings=settings
     ) as client:
@@ -413,8 +413,6 @@ async def test_responses_change_without_workspace_filter(
     assert {name for name in after if after[name] != before[name]} == changing
 
 
-# What changes something.
-
 POSITIONS_IN_MUTATIONS = {
     **{
         name: KNOWN_VALUES[name]
@@ -429,7 +427,7 @@ POSITIONS_IN_MUTATIONS = {
     "accountIds: Int": KNOWN_VALUES["accountId: Int"],
     "platforms: String": KNOWN_VALUES["platform: String"],
 }
-"""What the inputs of mutations name. Filters are those of the lists that are read."""
+"""Values that identify rows in inputs of mutations; filters are tested with queries."""
 
 NEW_VALUES = {
     "content",
@@ -452,11 +450,11 @@ NEW_VALUES = {
     "raw",
     "worker",
 }
-"""What is stored as it is given, or compared with what its own post or workspace has."""
+"""Arguments that are stored, or compared only with rows of their own post or workspace."""
 
 
 def mutation_positions() -> list[ArgumentPosition]:
-    """The places of mutations whose values name something."""
+    """Return the positions of mutations whose values identify rows."""
     positions = [
         position
         for position in argument_positions(SCHEMA)
@@ -479,7 +477,7 @@ def mutation_positions() -> list[ArgumentPosition]:
 
 
 async def check_mutations(client: Client) -> AsyncIterator[TenancyCase]:
-    """Each place with what the other workspace has and with what nobody has, which no answer repeats."""
+    """Yield each position with a foreign and a nonexistent value, removed from the responses."""
     for position in mutation_positions():
         ((_, *other_values),) = POSITIONS_IN_MUTATIONS[value_meaning(position.name, position.type)]
         answers = []
@@ -488,15 +486,14 @@ async def check_mutations(client: Client) -> AsyncIterator[TenancyCase]:
             status, body = await send_query(
                 client, add_required_content(build_query(SCHEMA, position, argument, own_value))
             )
-            # Errors repeat what they refuse, and say where that stood.
+            # Error messages contain the value and its location.
             comparable = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
             answers.append(HttpResponse(status, comparable))
         yield TenancyCase(str(position), *answers)
 
 
 def add_required_content(query: GeneratedQuery) -> GeneratedQuery:
-    """A new post is refused for want of content before anybody looks at its accounts, a publication
-    for want of a place."""
+    """Add the content of a post or the id of a publication, whose absence would be reported first."""
     (variables,) = query.variables.values()
     assert isinstance(variables, dict)
     if (
@@ -537,8 +534,8 @@ async def test_mutations_reach_another_workspace_without_workspace_filter(
             case.position async for case in check_mutations(own) if case.foreign != case.nonexistent
         ]
 
-    # There the own post is looked at first: it does not go to them, or cannot be changed any more.
-    # A lease tells its workspace, which is compared with the key's before anything is read.
+    # These are checked against the own post first, which rejects them.
+    # A lease token contains its workspace, which is compared with the key before any read.
     unaffected = {
         *(
             str(position)

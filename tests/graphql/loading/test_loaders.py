@@ -1,4 +1,4 @@
-"""How many statements and list entries an answer takes, and with how few connections."""
+"""Statements, list entries and connections that a response needs."""
 
 import asyncio
 from datetime import timedelta
@@ -44,7 +44,7 @@ PAGE_QUERY = """
 
 
 async def add_posts(acme: Tenant, count: int) -> list[str]:
-    """So many posts on two accounts each, one of which they share; their ids, newest first."""
+    """Add posts on two accounts each, one of them shared; return the ids, newest first."""
     shared = await add_account(acme.database, acme.workspace)
     others = [await add_account(acme.database, acme.workspace) for _ in range(3)]
     ids = []
@@ -221,7 +221,7 @@ CYCLIC_QUERY = "posts { nodes { destinations { post { destinations { status } } 
 async def test_list_size_limit_counts_entries_of_whole_response(
     database: Database, document: str, entries: int, is_fast: str
 ) -> None:
-    """Also when the document comes again, which is then prepared."""
+    """The repeated request runs the prepared document."""
     token = await add_post_on_two_accounts(database)
     answers = []
     for limit in (entries, entries - 1):

@@ -1,4 +1,4 @@
-"""Accounts: every field, whether they can post, and what happened on them lately."""
+"""Queries of accounts: fields, readiness, health and activity."""
 
 from datetime import datetime, timedelta
 from typing import Any

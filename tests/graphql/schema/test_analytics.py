@@ -1,4 +1,4 @@
-"""The analytics summary: its periods and what is counted in them."""
+"""Analytics summary: periods and counts."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happened, as GraphQL tells it: every field, and what it is about as that is now. Refuses nothing."""
+"""Query `changes`: fields, current state, filters, pages and errors; `tests.db` tests the feed itself."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -69,7 +69,7 @@ async def client_with_settings(
 
 @pytest.fixture
 async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
-    """With a post on an account."""
+    """A workspace with one failed post on one account."""
     workspace_id = await add_workspace(database)
     await add_account(database, workspace_id, id=ON_DESTINATION, account_name="@acme")
     await add_post(
@@ -83,7 +83,7 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
 
 
 async def query_twice(client: Client, document: str, **variables: Any) -> Any:
-    """The answer to a document, which is the same when it is known."""
+    """Run a document twice; the prepared document must return the same response."""
     first = await client.execute(document, **variables)
     assert await client.execute(document, **variables) == first
     return first
@@ -287,7 +287,7 @@ async def test_objects_of_changes_are_loaded_in_one_statement_per_kind(
         post { content } destination { error } account { accountName } } } }"""
     with record_statements(database) as statements:
         await client.query(document)
-    # The newest change and the page; then posts, destinations and accounts.
+    # Two for the newest change and the page, one each for posts, destinations and accounts.
     assert len(statements) == 2 + 3
 
 

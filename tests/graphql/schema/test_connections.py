@@ -1,4 +1,4 @@
-"""Connections: total orders, pages in both directions and by offset, cursors, counts."""
+"""Connections: total order, pages in both directions and by offset, cursors, counts."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from tests.recording_driver import record_statements
 MINUTE = timedelta(minutes=1)
 
 TIMES = (NOW, None, NOW - MINUTE, NOW + MINUTE, None, NOW - MINUTE, NOW + MINUTE, NOW - MINUTE)
-"""Of eight rows: with ties, with gaps where a column may be empty, not in the order of the ids."""
+"""Times of eight rows: with ties and nulls, not in the order of the ids."""
 
 SIZES = (1, 2, 3, 7, 8, 9, 100)
 
@@ -49,7 +49,7 @@ ORDERS = [
 
 KEYS = {"posts": "postId", "destinations": "destinationId"}
 STATES: dict[str, Callable[[datetime], DestinationState]] = {
-    "SCHEDULED_FOR": queued,  # where a post has a time, its destinations have the same
+    "SCHEDULED_FOR": queued,  # a destination has the time of its post
     "PUBLISHED_AT": published,
     "NEXT_RETRY_AT": waiting_for_retry,
 }
@@ -57,7 +57,7 @@ POST_COLUMNS = ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR")
 
 
 async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
-    """Eight posts with a destination of the same id, and the time each has in the field."""
+    """Add eight posts, each with a destination of the same id; return the times by id."""
     account = await add_account(acme.database, acme.workspace)
     rows: dict[UUID, datetime | None] = {}
     for number, time in enumerate(TIMES):
@@ -78,7 +78,7 @@ async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
 
 
 def expected_order(rows: dict[UUID, datetime | None], direction: str) -> list[str]:
-    """By time and id; those without a time last, also the other way round."""
+    """Order by time and id; rows without a time come last in both directions."""
     backwards = direction == "DESC"
     timed = sorted(((at, key) for key, at in rows.items() if at is not None), reverse=backwards)
     untimed = sorted((key for key, at in rows.items() if at is None), reverse=backwards)
@@ -86,7 +86,7 @@ def expected_order(rows: dict[UUID, datetime | None], direction: str) -> list[st
 
 
 async def query_page(client: Client, root: str, **arguments: Any) -> dict[str, Any]:
-    """A page of a list, in which nodes, edges and the ends of the page agree."""
+    """Query a page and check that nodes, edges and page info agree."""
     order = "PostOrder" if root == "posts" else "DestinationOrder"
     offset = ("$offset: Int, ", "offset: $offset, ") if root == "posts" else ("", "")
     data = await client.query(
@@ -111,7 +111,7 @@ def node_keys(root: str, page: dict[str, Any]) -> list[str]:
 
 
 def page_ends(page: dict[str, Any]) -> tuple[bool, bool]:
-    """hasPreviousPage, hasNextPage."""
+    """Return hasPreviousPage and hasNextPage."""
     return page["pageInfo"]["hasPreviousPage"], page["pageInfo"]["hasNextPage"]
 
 
@@ -273,7 +273,7 @@ def bad_cursor_error(argument: str) -> tuple[str, str, str]:
 
 
 async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str = "") -> bool:
-    """Whether a cursor is refused as `after` and as `before`, each by its name."""
+    """Check that the cursor is rejected as `after` and as `before`, each by its name."""
     for argument in ("after", "before"):
         refusal = await client.expect_error(
             f"query ($cursor: String) {{ {root}({order} {argument}: $cursor) {{ nodes {{ id }} }} }}",

@@ -1,4 +1,4 @@
-"""The error catalog: the domain's tables, whole and in their order."""
+"""Error catalog and preview of retry schedules."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the filters of posts and destinations let through, and which values they refuse."""
+"""Filters of posts and destinations: matches and invalid values."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ OVERDUE = timedelta(minutes=5)
 
 
 async def filter_posts(acme: Tenant, **filters: Any) -> set[str]:
-    """The contents of the posts that pass a filter, which the count has to agree with."""
+    """Return the contents of the matching posts; their number must equal the total count."""
     data = await acme.client.query(
         "query ($filter: PostFilter)"
         " { posts(filter: $filter, first: 100) { totalCount nodes { content } } }",
@@ -43,7 +43,7 @@ async def filter_posts(acme: Tenant, **filters: Any) -> set[str]:
 
 
 async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
-    """The contents of the posts whose destinations pass a filter."""
+    """Return the contents of the posts of the matching destinations."""
     data = await acme.client.query(
         "query ($filter: DestinationFilter) { destinations(filter: $filter, first: 100)"
         " { totalCount nodes { post { content } } } }",
@@ -55,7 +55,7 @@ async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
 
 
 async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
-    """A post named after its status on an account of its own, for each status of a destination."""
+    """Add one post per state on its own account; its content is the name of the state."""
     states = {
         "queued": queued(NOW + HOUR),
         "retrying": waiting_for_retry(category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"),
@@ -190,13 +190,13 @@ async def test_search_includes_platform_content(acme: Tenant) -> None:
         acme.workspace,
         content="general",
         platform_content={
-            "x": {"content": "Only for X", "settings": {"reply": "nobody"}},
+            "x": {"content": "Only for X", "settings": {"reply": "followers"}},
             "linkedin": {"contentType": "article"},
         },
     )
     assert await filter_posts(acme, search="only FOR x") == {"general"}
     assert await filter_posts(acme, search="general") == {"general"}
-    assert await filter_posts(acme, search="nobody") == set()
+    assert await filter_posts(acme, search="followers") == set()
     assert await filter_posts(acme, search="article") == set()
 
 

@@ -1,4 +1,4 @@
-"""Values that do not fit, literal or in a variable: refused by their argument, in the caller's words."""
+"""Invalid literals and variables: errors name the path of the value."""
 
 from typing import Any
 

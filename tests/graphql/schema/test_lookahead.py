@@ -1,4 +1,4 @@
-"""What a document asks of the rows behind a field: their columns, and the rows that belong to them."""
+"""Lookahead: columns and relations that a document selects."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ NODES = (("nodes",), ("edges", "node"))
 
 
 def resolver_info(document: str) -> Info:
-    """As the resolver of the first field is given it."""
+    """Build the info that the resolver of the first field gets."""
     parsed = parse(document)
     (operation,) = (
         definition
@@ -64,7 +64,7 @@ NAME = ("id", "platform", "account_name", "display_name", "platform_username")
 CONNECTION = ("is_active", "needs_reconnection_since", "token_expires_at")
 POSTS: Mapping[str, tuple[str, Projection]] = {
     "columns": ("{ post { postId scheduledFor } }", make_projection("id", "scheduled_for")),
-    "nothing but the type": ("{ post { __typename } }", make_projection()),
+    "only the type": ("{ post { __typename } }", make_projection()),
     "an id": ("{ post { id } }", make_projection("id")),
     "a column twice": ("{ post { a: content b: content } }", make_projection("content")),
     "two nodes of one field": (
@@ -100,11 +100,11 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
         "{ post { accountIds } }",
         make_projection("id", destinations=make_projection("account_id")),
     ),
-    "account ids beside destinations": (
+    "account ids with destinations": (
         "{ post { accountIds destinations { status } } }",
         make_projection("id", destinations=make_projection("account_id", "status")),
     ),
-    "what a resolver tells of the row": (
+    "a resolver of the row": (
         "{ post { destinations { isOverdue pollAfterSeconds diagnosis { fix } } } }",
         make_projection(
             "id",
@@ -121,12 +121,12 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
             "id", destinations=make_projection(account=make_projection(*NAME, *CONNECTION))
         ),
     ),
-    "what is loaded later": (
+    "deferred relations": (
         "{ post { destinations { attemptLog { number } post { content } } } }",
         make_projection("id", destinations=make_projection("id", "post_id")),
     ),
     "a page": ("{ posts { nodes { content } totalCount } }", make_projection("content")),
-    "a page both ways": (
+    "nodes and edges": (
         "{ posts { nodes { content } edges { cursor node { version destinations { error } } } } }",
         make_projection("content", "version", "id", destinations=make_projection("error")),
     ),
@@ -161,7 +161,7 @@ def test_projection_is_memoized_per_operation() -> None:
 
 
 def test_operation_memo_is_bounded() -> None:
-    """What stands under conditions may be asked for in a new way each time."""
+    """Conditional selections could otherwise add entries without end."""
     memo = OperationMemo(resolver_info("{ post { content } }")._raw_info.operation, max_entries=3)
     computed: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What can be read: every field of every type, with exact values."""
+"""Queries: every field of posts, destinations and attempts, and lookup by id."""
 
 import base64
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The schema as a document: committed, described, and spelled alike everywhere."""
+"""Schema document: committed, described, and named by convention."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ UPPER_CASE = re.compile(r"[A-Z]+(_[A-Z]+)*")
 
 
 class NamedElement(NamedTuple):
-    """Something of the schema that has a name and needs a description."""
+    """Element of the schema that has a name and needs a description."""
 
     path: str
     name: str
@@ -52,7 +52,7 @@ def own_type_elements() -> Iterator[NamedElement]:
 
 
 def schema_members() -> Iterator[NamedElement]:
-    """Fields, arguments and input fields."""
+    """Yield fields, arguments and input fields."""
     for name, type_ in own_types():
         if isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)):
             for field_name, field in type_.fields.items():
@@ -79,7 +79,7 @@ def get_object_type(name: str) -> GraphQLObjectType:
 
 
 def field_types(name: str) -> dict[str, str]:
-    """The type of each field, as it is written."""
+    """Return the printed types by field."""
     return {key: str(field.type) for key, field in get_object_type(name).fields.items()}
 
 
@@ -210,7 +210,6 @@ def test_no_default_is_null() -> None:
 
 
 def test_fields_with_their_own_statement_are_nullable() -> None:
-    """Whatever takes a statement of its own: root fields, children and totals."""
     nullable_fields = {
         "Query": set(get_object_type("Query").fields) - {"viewer", "errorCatalog"},
         "Post": {"destinations", "accountIds"},

@@ -1,4 +1,4 @@
-"""What each subscription tells: its changes alone, from a cursor on, as things are then. By WebSocket."""
+"""Subscriptions over WebSocket: filters, cursors, tenancy and shared reads."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def record_result(live_tenant: LiveTenant, post_id: str, outcome: str, **f
 
 
 async def next_results(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
-    """So many answers of operation `a`, none of which has an error."""
+    """Receive results of operation `a`, none of them with an error."""
     answers = [await socket.next_payload("a") for _ in range(count)]
     assert all(answer.keys() == {"data"} for answer in answers), answers
     return [answer["data"][field] for answer in answers]
@@ -82,7 +82,9 @@ async def test_resumed_subscription_neither_loses_nor_repeats_changes(
     posts: list[str] = []
     received: list[tuple[str, str]] = []
     for _ in range(3):
-        posts += [await live_tenant.create_post() for _ in range(2)]  # while nobody follows
+        posts += [
+            await live_tenant.create_post() for _ in range(2)
+        ]  # while no client is subscribed
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
             socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
             for result in await next_results(socket, "changes", 4):
@@ -91,7 +93,7 @@ async def test_resumed_subscription_neither_loses_nor_repeats_changes(
             posts.append(await live_tenant.create_post())
             for result in await next_results(
                 socket, "changes", 1
-            ):  # the other one is told next time
+            ):  # the second change comes after reconnecting
                 received.append((result["type"], result["postId"]))
                 after = result["cursor"]
             await asyncio.sleep(0)
@@ -141,9 +143,7 @@ async def test_post_changed_streams_until_post_is_deleted(live_tenant: LiveTenan
             result["change"]["type"] for result in await next_results(socket, "postChanged", 2)
         ]
         assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
-    async with connect_and_init(
-        live_tenant.app, live_tenant.token
-    ) as socket:  # it can be followed as long as it is told of
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=changed["cursor"])
         assert [result["post"] for result in await next_results(socket, "postChanged", 2)] == [
             None,
@@ -172,7 +172,7 @@ async def test_destination_changed_matches_status_at_time_of_change(
         )
         (failed,) = await next_results(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": failed_id}
-        assert failed["destination"]["status"] == "QUEUED"  # by now it was retried
+        assert failed["destination"]["status"] == "QUEUED"  # it was retried in the meantime
         await record_result(
             live_tenant,
             await live_tenant.create_post(),
@@ -191,7 +191,7 @@ async def test_destination_changed_matches_status_at_time_of_change(
         ({"status": ["QUEUED"]}, ["DESTINATION_ADDED"]),
         ({"status": ["PUBLISHED"], "outcome": ["PUBLISHED"]}, ["DESTINATION_CHANGED"]),
         ({"status": ["QUEUED", "PUBLISHED"], "outcome": ["UNKNOWN"]}, []),
-        # What a change does not say is looked at now.
+        # A field that the change does not set is compared with the current state.
         ({"status": ["QUEUED"], "maxAttempts": 0}, []),
         ({"status": ["QUEUED"], "maxAttempts": 1}, ["DESTINATION_ADDED"]),
     ],
@@ -287,7 +287,7 @@ async def test_subscriptions_and_cursors_are_isolated_by_workspace(
 async def intercepted_tenant(
     url: str, interceptor: InterceptingDriver
 ) -> AsyncIterator[LiveTenant]:
-    """A tenant whose database runs what `between` lets it."""
+    """Open a tenant whose statements pass through the interceptor."""
     async with (
         Database(url, wrap_driver=interceptor) as database,
         open_live_tenant(database) as tenant,
@@ -304,14 +304,14 @@ async def test_identical_subscriptions_share_database_reads(database_url: str) -
                 for number in range(subscribers):
                     socket.subscribe(str(number), CHANGES_SUBSCRIPTION)
                 await wait_for_subscriptions(live_tenant.client, subscribers)
-                await asyncio.sleep(0.3)  # until the reader looks again
+                await asyncio.sleep(0.3)  # until the next poll of the reader
                 before = interceptor.count
                 await live_tenant.create_post()
                 answers = [await socket.receive() for _ in range(2 * subscribers)]
                 counts.append(interceptor.count - before)
                 assert {answer["type"] for answer in answers} == {"next"}
             await wait_for_subscriptions(live_tenant.client, 0)
-        assert abs(counts[1] - counts[0]) <= 2  # the reader may have looked once more meanwhile
+        assert abs(counts[1] - counts[0]) <= 2  # the reader may have polled once more
 
 
 async def test_database_outage_delays_changes_without_loss(database_url: str) -> None:
@@ -338,7 +338,9 @@ async def test_database_outage_delays_changes_without_loss(database_url: str) ->
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
                 input={"content": "hello", "accountIds": [live_tenant.account]},
             )
-        assert answer["errors"][0]["message"] == "away"  # it is made, but cannot be shown
+        assert (
+            answer["errors"][0]["message"] == "away"
+        )  # the post is created, but reading it failed
         kinds = [result["type"] for result in await next_results(socket, "changes", 2)]
         assert kinds == ["POST_CREATED", "DESTINATION_ADDED"]
         assert remaining_failures == 0

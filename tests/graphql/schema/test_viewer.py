@@ -1,4 +1,4 @@
-"""The viewer: the key that asks, its workspace, and totals."""
+"""Query `viewer`: API key, workspace and totals."""
 
 from datetime import timedelta
 

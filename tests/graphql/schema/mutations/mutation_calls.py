@@ -21,7 +21,7 @@ class StoredEvent(NamedTuple):
 
 
 async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
-    """Return the payload, aliased `payload`; the mutation must succeed and break no invariant.
+    """Return the field `payload`; the mutation must succeed and break no invariant.
 
     Factories add posts without logged attempts, so some invariants may be broken before.
     """

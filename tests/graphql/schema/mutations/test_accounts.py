@@ -1,4 +1,4 @@
-"""Accounts over GraphQL: what becomes of them and their posts, and that a refusal changes nothing."""
+"""Mutations of accounts: effects on accounts and posts, and errors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -126,7 +126,7 @@ def auth_failed(*, attempts: int = 0, settled_at: datetime = NOW) -> Destination
 async def add_posts(
     tenant: Tenant, account: AccountId, states: Sequence[DestinationState]
 ) -> list[str]:
-    """One on the account for each state; their ids."""
+    """Add one post on the account for each state; return the ids."""
     added = [
         await add_post(
             tenant.database, tenant.workspace, {account: state}, is_draft=state == draft()
@@ -134,9 +134,6 @@ async def add_posts(
         for state in states
     ]
     return [str(post.id) for post in added]
-
-
-# Connecting.
 
 
 async def test_connected_account_gets_next_number(acme: Tenant) -> None:
@@ -253,9 +250,6 @@ async def test_connect_fails_without_free_account_number(acme: Tenant) -> None:
     )
 
 
-# Changing.
-
-
 async def test_update_changes_passed_fields_and_null_clears(acme: Tenant) -> None:
     await run_mutation(acme, CONNECT, **CONNECT_INPUT)
     changed = await run_mutation(
@@ -339,9 +333,6 @@ async def test_reconnected_account_can_post(
     assert account["needsReconnectionSince"] is None
     assert account["token"] == {"expiresAt": expires_at, "lastRefresh": NOW_TEXT}
     assert (account["connectedAt"], account["updatedAt"]) == (NOW_TEXT, NOW_TEXT)
-
-
-# Retrying.
 
 
 async def test_retry_after_reconnect_retries_only_auth_failures(acme: Tenant) -> None:
@@ -454,7 +445,7 @@ async def test_retry_after_reconnect_retries_500_posts_per_call(acme: Tenant) ->
         await acme.client.query(create_posts, input={"posts": posts})
     await acme.client.query(create_posts, input={"posts": posts[:1]})
     async with app_client(acme.database):
-        pass  # what is due has failed when it stops
+        pass  # maintenance fails all due posts before the app stops
     await run_mutation(acme, RECONNECTED, accountId=account)
 
     first = await run_mutation(acme, RETRY, accountId=account)
@@ -465,9 +456,6 @@ async def test_retry_after_reconnect_retries_500_posts_per_call(acme: Tenant) ->
     assert (second["retriedCount"], second["hasMore"]) == (1, False)
     assert (third["retriedCount"], third["hasMore"]) == (0, False)
     assert len({*first["postIds"], *second["postIds"]}) == 501
-
-
-# What is refused.
 
 
 @pytest.mark.parametrize(
@@ -547,9 +535,6 @@ async def test_foreign_and_nonexistent_accounts_have_equal_errors(acme: Tenant, 
         assert error == ("INVALID_ID", "input.accountId", NO_NUMBER)
 
 
-# What is told of an account that cannot post.
-
-
 @pytest.mark.parametrize(("blocked", "reason", "message"), BLOCKED)
 async def test_post_on_blocked_account_is_created_with_warning(
     acme: Tenant, blocked: dict[str, Any], reason: str, message: str
@@ -583,7 +568,7 @@ query ($id: UUID!) {
 
 
 async def wait_until_failed(client: Client, post_id: str) -> dict[str, Any]:
-    """The post, as soon as it has failed."""
+    """Poll until the post has failed, then return it."""
     async with asyncio.timeout(10):
         while True:
             post: dict[str, Any] = (await client.query(OUTCOME, id=post_id))["post"]

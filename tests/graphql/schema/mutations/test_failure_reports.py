@@ -1,4 +1,4 @@
-"""Reports of failures: what is retried and when, what is kept of them, and what nobody knows."""
+"""Failure reports: retries, the attempt log, redaction, and unknown outcomes."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,8 +26,8 @@ RETRIED = FINAL | {"status": "QUEUED", "outcome": "NONE", "willRetry": True}
 ACCOUNT = "{ accounts { needsReconnectionSince readiness { canPost } } }"
 
 
-def next_retry_time(reported: dict[str, Any]) -> datetime:
-    """When it is tried again, taken out of what was told."""
+def pop_next_retry_time(reported: dict[str, Any]) -> datetime:
+    """Remove the retry time from a report and return it."""
     return parse_instant(reported.pop("nextRetryAt"))
 
 
@@ -42,7 +42,7 @@ async def test_transient_failure_is_retried_within_30_seconds(
         "reportFailed", leaseToken=token, category=category, message="The platform is down."
     )
 
-    due = next_retry_time(report)
+    due = pop_next_retry_time(report)
     assert NOW <= due <= NOW + 30 * SECOND
     assert report == {name: value for name, value in RETRIED.items() if name != "nextRetryAt"}
     stored = await publisher.destination_log(post)

@@ -1,4 +1,4 @@
-"""Leases that are lost: what their publishers may still say, and what others may do meanwhile."""
+"""Expired leases: late reports, and what other publishers may do."""
 
 import asyncio
 from typing import Any
@@ -202,7 +202,7 @@ async def test_removing_account_from_post_revokes_lease(
 
 
 async def wait_for_destination(publisher: PublisherClient, post: PostId, **expected: str) -> None:
-    """Wait until the post's only destination says so."""
+    """Poll until the only destination of the post has the expected fields."""
     async with asyncio.timeout(20):
         while True:
             await asyncio.sleep(0.02)
@@ -212,7 +212,7 @@ async def wait_for_destination(publisher: PublisherClient, post: PostId, **expec
 
 
 async def verify_lost_lease(publisher: PublisherClient, finding: str) -> None:
-    """Have somebody look at the one lease that was lost, after a server has settled it."""
+    """Settle the expired lease, then report a verification of its destination."""
     await settle_expired_leases(publisher.database, publisher.clock.now)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
     assert claim["lastStartedAt"] == seconds_after_now(0)

@@ -1,4 +1,4 @@
-"""Who may publish, where and how often: scopes, workspaces, mirrors, limits, and how long an answer waits."""
+"""Permissions of mutations: scopes, workspaces, mirrors, rate limits and waiting times."""
 
 import asyncio
 from collections import Counter
@@ -116,7 +116,7 @@ async def test_mirror_workspace_cannot_publish(publisher: PublisherClient) -> No
 
 
 async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
-    """Each with so many posts that are due."""
+    """Add the same number of due posts to three workspaces; return the workspace ids."""
     workspaces = [publisher.workspace] + [await add_workspace(publisher.database) for _ in range(2)]
     for workspace in workspaces:
         account = await add_account(publisher.database, workspace)
@@ -222,7 +222,11 @@ async def test_publishing_has_its_own_rate_limit(database: Database) -> None:
         *((200, 3, left) for left in (2, 1, 0)),
         (429, 3, 0),
     ]
-    assert rate_limit_status(last)[:3] == (429, 3, 0)  # unread, for nothing is left of either limit
+    assert rate_limit_status(last)[:3] == (
+        429,
+        3,
+        0,
+    )  # rejected before parsing: both limits are exhausted
     assert last.json()["errors"][0]["message"] == (
         "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that do nothing"
         " but publish. Try again in 60 s."

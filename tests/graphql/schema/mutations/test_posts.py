@@ -1,4 +1,4 @@
-"""Posts over GraphQL: what becomes of them, what is refused, and that a refusal changes nothing."""
+"""Mutations of posts: effects, and errors that change nothing."""
 
 from datetime import timedelta
 from typing import Any
@@ -231,13 +231,10 @@ async def test_idempotency_key_creates_once_and_rejects_another_request(
     )
 
 
-# What is refused.
-
-
 async def post_with_state(
     tenant: Tenant, state: DestinationState | None, **fields: Any
 ) -> dict[str, str]:
-    """Of one destination in a state, as the input names it."""
+    """Add a post with one destination in a state; return the id as mutation input."""
     account = await add_account(tenant.database, tenant.workspace, platform="x")
     destinations = {} if state is None else {account: state}
     post = await add_post(tenant.database, tenant.workspace, destinations, **fields)
@@ -499,9 +496,6 @@ async def test_stale_version_and_foreign_post_are_rejected(acme: Tenant, name: s
             None,
             NO_POST,
         )
-
-
-# What cancelling and deleting leave behind.
 
 
 async def test_cancelling_attempted_post_fails_waiting_destinations(

@@ -1,4 +1,4 @@
-"""The publishing protocol, call after call: claims, starts, reports, and each of them once more."""
+"""Publishing protocol: claims, starts, reports, and repeated calls."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What publishers may not tell: each is refused with its code and argument, and changes nothing."""
+"""Errors of the publishing protocol: code, argument, and no effect."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Retries over GraphQL: what is queued again, what is refused and why, and that a refusal changes nothing."""
+"""Manual retries: decisions by state, filters, pages, idempotency, and errors without effect."""
 
 from asyncio import gather
 from collections.abc import Mapping
@@ -76,11 +76,11 @@ STATES: Mapping[str, tuple[DestinationState, str | None]] = {
     "started": (started(), "IN_FLIGHT"),
     "published": (published(), "ALREADY_PUBLISHED"),
 }
-"""Every state of a destination whose post is no draft, and why it is not retried."""
+"""States of a destination of a submitted post, with the reason for refusing a retry."""
 
 
 async def add_in_every_state(acme: Tenant) -> dict[UUID, str]:
-    """A post for each state, on an account of its own; the names of the states by destination."""
+    """Add one post per state on its own account; return the state names by destination."""
     names: dict[UUID, str] = {}
     for name, (state, _) in STATES.items():
         account = await add_account(acme.database, acme.workspace)
@@ -244,9 +244,9 @@ async def test_blocked_account_refuses_retry(acme: Tenant, access: dict[str, Any
 
     for failed_post in (post, lost):
         answer = await run_mutation(acme, RETRY_POST, postId=str(failed_post.id), force=True)
-        assert [told["refusal"] for told in answer["retries"]] == ["ACCOUNT_NEEDS_RECONNECTION"]
+        assert [retry["refusal"] for retry in answer["retries"]] == ["ACCOUNT_NEEDS_RECONNECTION"]
     answer = await run_mutation(acme, RETRY_MATCHING, filter={"accountId": [broken]})
-    assert [told["refusal"] for told in answer["retries"]] == [
+    assert [retry["refusal"] for retry in answer["retries"]] == [
         "ACCOUNT_NEEDS_RECONNECTION" if retry["postId"] == str(post.id) else "OUTCOME_UNKNOWN"
         for retry in answer["retries"]
     ]
@@ -413,7 +413,7 @@ async def test_filter_matches_failure_times_attempts_and_outcomes(acme: Tenant) 
     await add_post(acme.database, acme.workspace, {account: queued(NOW)}, content="queued")
 
     async def matching_contents(**filters: Any) -> set[str]:
-        """By the dry run, which finds as the list does where that is asked for what failed."""
+        """List matching contents; the dry run must match the same failed destinations."""
         document = """
         query($filter: DestinationFilter) {
           destinations(filter: $filter) { totalCount nodes { destinationId post { content } } }
@@ -579,7 +579,7 @@ async def test_invalid_retry_argument_is_rejected_by_name(
 
 
 async def add_failures(acme: Tenant, count: int) -> list[str]:
-    """On one account, a second apart; their destinations, newest first."""
+    """Add failed posts on one account, two per second; return the destinations, newest first."""
     account = await add_account(acme.database, acme.workspace)
     return [
         str(
@@ -640,7 +640,7 @@ async def test_idempotency_key_retries_post_once(acme: Tenant) -> None:
     first = await run_mutation(acme, RETRY_POST, **key)
     once = await all_rows(acme.database)
     again = await run_mutation(acme, RETRY_POST, **key)
-    another = await run_mutation(acme, RETRY_POST, postId=str(post.id), idempotencyKey="anew")
+    another = await run_mutation(acme, RETRY_POST, postId=str(post.id), idempotencyKey="other")
 
     assert first == again
     assert (first["retriedCount"], another["retriedCount"]) == (1, 0)

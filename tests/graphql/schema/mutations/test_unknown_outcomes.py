@@ -1,4 +1,4 @@
-"""Outcomes that nobody knows: verified by publishers, reconciled by people. And results from elsewhere."""
+"""Unknown outcomes: verification by publishers, reconciliation by people; and external results."""
 
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ PUBLISHED_FINDING = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 
 async def add_unknown_post(publisher: PublisherClient) -> str:
-    """The UUID of a post whose only destination is of unknown outcome, a minute after NOW."""
+    """Add a post with an unknown outcome and set the clock to 61 s after NOW; return the UUID."""
     post = await publisher.add_post()
     await publisher.lost_token()
     await settle_expired_leases(publisher.database, publisher.clock.now)
@@ -27,7 +27,7 @@ async def add_unknown_post(publisher: PublisherClient) -> str:
 
 
 async def claim_verification(publisher: PublisherClient, **arguments: Any) -> str:
-    """The token of the one outcome to look into."""
+    """Claim the only unknown outcome and return its token."""
     (claim,) = (await publisher.call("claimVerifications", **arguments))["claims"]
     return str(claim["verificationToken"])
 
@@ -164,9 +164,6 @@ async def test_reconciliation_of_nonexistent_destination_is_not_found(
     )
 
     assert error[:2] == ("NOT_FOUND", None)
-
-
-# Results from elsewhere.
 
 
 def result_input(post: object, **fields: Any) -> dict[str, Any]:
