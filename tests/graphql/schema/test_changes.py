@@ -29,8 +29,8 @@ from tests.recording_driver import record_statements
 POST = PostId(UUID("0b1e7a30-0000-4000-8000-000000000001"))
 DESTINATION = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000000a"))
 KEY = ApiKeyId(UUID("0b1e7a30-0000-4000-8000-0000000000aa"))
-DELETED_POST = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000dead"))
-ON_DESTINATION = AccountId(7)
+DELETED_DESTINATION = DestinationId(UUID("0b1e7a30-0000-4000-8000-00000000dead"))
+ACCOUNT = AccountId(7)
 
 ALL_FIELDS_QUERY = """
 query ($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
@@ -71,11 +71,11 @@ async def client_with_settings(
 async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
     """A workspace with one failed post on one account."""
     workspace_id = await add_workspace(database)
-    await add_account(database, workspace_id, id=ON_DESTINATION, account_name="@acme")
+    await add_account(database, workspace_id, id=ACCOUNT, account_name="@acme")
     await add_post(
         database,
         workspace_id,
-        {ON_DESTINATION: failed(error="Too long.")},
+        {ACCOUNT: failed(error="Too long.")},
         id=POST,
         destination_ids=[DESTINATION],
     )
@@ -94,7 +94,7 @@ def make_event(*, post: PostId | None = None, destination: DestinationId | None 
         kind=EventKind.DESTINATION_CHANGED if destination else EventKind.POST_CHANGED,
         post_id=post,
         destination_id=destination,
-        account_id=ON_DESTINATION if destination else None,
+        account_id=ACCOUNT if destination else None,
         changes={"error": "Too long.", "fence": 3} if destination else {"content": "b"},
     )
 
@@ -110,10 +110,10 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(
         workspace,
         [
             make_event(post=POST, destination=DESTINATION),
-            make_event(post=POST, destination=DELETED_POST),
+            make_event(post=POST, destination=DELETED_DESTINATION),
             Event(
                 kind=EventKind.ACCOUNT_CHANGED,
-                account_id=ON_DESTINATION,
+                account_id=ACCOUNT,
                 changes={"is_active": False},
             ),
         ],
@@ -128,81 +128,59 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(
         "destinations": [{"destinationId": str(DESTINATION)}],
     }
     account = {"accountId": 7, "accountName": "@acme"}
-    common = {"__typename": "Change", "happenedAt": "2026-04-15T15:00:00.000Z"}
+    post_change = {
+        "__typename": "Change",
+        "cursor": cursors[0],
+        "type": "POST_CHANGED",
+        "happenedAt": "2026-04-15T15:00:00.000Z",
+        "operation": "updatePost",
+        "actorKeyId": str(KEY),
+        "postId": str(POST),
+        "destinationId": None,
+        "accountId": None,
+        "values": {"content": "b"},
+        "post": post,
+        "destination": None,
+        "account": None,
+    }
+    by_server = {"operation": "loseLease", "actorKeyId": None, "accountId": 7, "account": account}
+    destination_change = {
+        **post_change,
+        **by_server,
+        "cursor": cursors[1],
+        "type": "DESTINATION_CHANGED",
+        "destinationId": str(DESTINATION),
+        "values": {"error": "Too long."},
+        "destination": {
+            "destinationId": str(DESTINATION),
+            "status": "FAILED",
+            "error": "Too long.",
+            "account": {"accountId": 7},
+            "post": {"postId": str(POST)},
+        },
+    }
+    deleted = {"cursor": cursors[2], "destinationId": str(DELETED_DESTINATION), "destination": None}
+    account_change = {
+        **post_change,
+        **by_server,
+        "cursor": cursors[3],
+        "type": "ACCOUNT_CHANGED",
+        "postId": None,
+        "values": {"is_active": False},
+        "post": None,
+    }
 
-    assert await query_twice(client, ALL_FIELDS_QUERY) == {
-        "data": {
-            "changes": {
-                "__typename": "ChangePage",
-                "nodes": [
-                    {
-                        **common,
-                        "cursor": cursors[0],
-                        "type": "POST_CHANGED",
-                        "operation": "updatePost",
-                        "actorKeyId": str(KEY),
-                        "postId": str(POST),
-                        "destinationId": None,
-                        "accountId": None,
-                        "values": {"content": "b"},
-                        "post": post,
-                        "destination": None,
-                        "account": None,
-                    },
-                    {
-                        **common,
-                        "cursor": cursors[1],
-                        "type": "DESTINATION_CHANGED",
-                        "operation": "loseLease",
-                        "actorKeyId": None,
-                        "postId": str(POST),
-                        "destinationId": str(DESTINATION),
-                        "accountId": 7,
-                        "values": {"error": "Too long."},
-                        "post": post,
-                        "destination": {
-                            "destinationId": str(DESTINATION),
-                            "status": "FAILED",
-                            "error": "Too long.",
-                            "account": {"accountId": 7},
-                            "post": {"postId": str(POST)},
-                        },
-                        "account": account,
-                    },
-                    {
-                        **common,
-                        "cursor": cursors[2],
-                        "type": "DESTINATION_CHANGED",
-                        "operation": "loseLease",
-                        "actorKeyId": None,
-                        "postId": str(POST),
-                        "destinationId": str(DELETED_POST),
-                        "accountId": 7,
-                        "values": {"error": "Too long."},
-                        "post": post,
-                        "destination": None,
-                        "account": account,
-                    },
-                    {
-                        **common,
-                        "cursor": cursors[3],
-                        "type": "ACCOUNT_CHANGED",
-                        "operation": "loseLease",
-                        "actorKeyId": None,
-                        "postId": None,
-                        "destinationId": None,
-                        "accountId": 7,
-                        "values": {"is_active": False},
-                        "post": None,
-                        "destination": None,
-                        "account": account,
-                    },
-                ],
-                "hasNextPage": False,
-                "endCursor": cursors[3],
-                "latestCursor": cursors[3],
-            }
-        }
+    assert (await query_twice(client, ALL_FIELDS_QUERY))["data"]["changes"] == {
+        "__typename": "ChangePage",
+        "nodes": [
+            post_change,
+            destination_change,
+            destination_change | deleted,
+            account_change,
+        ],
+        "hasNextPage": False,
+        "endCursor": cursors[3],
+        "latestCursor": cursors[3],
     }
 
 
@@ -343,9 +321,9 @@ INVALID_QUERIES = {
 
 async def test_invalid_argument_of_changes_is_rejected_by_name(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(1))
-    for arguments, refusal in INVALID_QUERIES.items():
+    for arguments, expected in INVALID_QUERIES.items():
         document = f"{{ changes({arguments}) {{ endCursor }} }}"
-        assert await acme.client.expect_error(document) == refusal
+        assert await acme.client.expect_error(document) == expected
     unknown = await acme.client.expect_error(
         "query ($types: [ChangeType!]) { changes(types: $types) { endCursor } }", types=["X"]
     )
@@ -370,8 +348,8 @@ async def test_cursor_of_other_list_or_workspace_is_rejected(acme: Tenant) -> No
         own["endCursor"][1:],
         own["endCursor"] + "=",
     ):
-        refusal = await acme.client.expect_error(document, after=bad)
-        assert refusal == ("BAD_CURSOR", "after", BAD_CURSOR)
+        error = await acme.client.expect_error(document, after=bad)
+        assert error == ("BAD_CURSOR", "after", BAD_CURSOR)
     posts_document = "query ($after: String) { posts(after: $after) { totalCount } }"
     assert (await acme.client.expect_error(posts_document, after=own["endCursor"]))[:2] == (
         "BAD_CURSOR",

@@ -244,8 +244,8 @@ async def test_inserted_row_does_not_shift_other_pages(acme: Tenant) -> None:
 async def test_invalid_page_size_is_rejected(
     acme: Tenant, root: str, arguments: str, field: str, message: str
 ) -> None:
-    refusal = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
-    assert refusal == ("VALIDATION_ERROR", field, message)
+    error = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
+    assert error == ("VALIDATION_ERROR", field, message)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ async def test_invalid_page_size_is_rejected(
     ],
 )
 async def test_invalid_offset_is_rejected(acme: Tenant, arguments: str, message: str) -> None:
-    refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
-    assert refusal == ("VALIDATION_ERROR", "offset", message)
+    error = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
+    assert error == ("VALIDATION_ERROR", "offset", message)
 
 
 def bad_cursor_error(argument: str) -> tuple[str, str, str]:
@@ -275,11 +275,11 @@ def bad_cursor_error(argument: str) -> tuple[str, str, str]:
 async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str = "") -> bool:
     """Check that the cursor is rejected as `after` and as `before`, each by its name."""
     for argument in ("after", "before"):
-        refusal = await client.expect_error(
+        error = await client.expect_error(
             f"query ($cursor: String) {{ {root}({order} {argument}: $cursor) {{ nodes {{ id }} }} }}",
             cursor=cursor,
         )
-        assert refusal == bad_cursor_error(argument)
+        assert error == bad_cursor_error(argument)
     return True
 
 

@@ -528,10 +528,10 @@ async def test_nodes_accepts_at_most_100_ids(acme: Tenant) -> None:
 
 @pytest.mark.parametrize("account_id", [0, -1])
 async def test_account_number_out_of_range_is_rejected(acme: Tenant, account_id: int) -> None:
-    refusal = await acme.client.expect_error(
+    error = await acme.client.expect_error(
         "query ($id: Int!) { account(accountId: $id) { id } }", id=account_id
     )
-    assert refusal == (
+    assert error == (
         "INVALID_ID",
         "accountId",
         "An account id is a whole number from 1 to 2147483647.",

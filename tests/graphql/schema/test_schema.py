@@ -91,55 +91,8 @@ def test_schema_is_printed_deterministically() -> None:
     assert print_sdl(create_schema(GraphQLLimits())) == SDL
 
 
-def test_schema_is_valid_and_has_these_root_fields() -> None:
+def test_schema_is_valid_without_custom_directives() -> None:
     assert validate_schema(PRINTED_SCHEMA) == []
-    assert PRINTED_SCHEMA.query_type is not None
-    assert sorted(PRINTED_SCHEMA.query_type.fields) == [
-        "account",
-        "accounts",
-        "analyticsSummary",
-        "changes",
-        "destinations",
-        "errorCatalog",
-        "node",
-        "nodes",
-        "post",
-        "posts",
-        "previewRetrySchedule",
-        "viewer",
-    ]
-    assert PRINTED_SCHEMA.mutation_type is not None
-    assert sorted(PRINTED_SCHEMA.mutation_type.fields) == [
-        "cancelPost",
-        "claimDestinations",
-        "claimVerifications",
-        "connectAccount",
-        "createPost",
-        "createPosts",
-        "deletePost",
-        "disconnectAccount",
-        "extendLease",
-        "markReconnected",
-        "reconcileDestination",
-        "recordResult",
-        "releaseClaim",
-        "reportFailed",
-        "reportPublished",
-        "reportVerified",
-        "retryAfterReconnect",
-        "retryDestinations",
-        "retryPost",
-        "schedulePost",
-        "startAttempt",
-        "updateAccount",
-        "updatePost",
-    ]
-    assert PRINTED_SCHEMA.subscription_type is not None
-    assert sorted(PRINTED_SCHEMA.subscription_type.fields) == [
-        "changes",
-        "destinationChanged",
-        "postChanged",
-    ]
     own_directives = {directive.name for directive in PRINTED_SCHEMA.directives} - {
         directive.name for directive in specified_directives
     }
@@ -178,35 +131,8 @@ def test_no_default_is_null() -> None:
         )
         if not type_["name"].startswith("__") and field["defaultValue"] is not None
     }
-    assert defaults == {
-        "ClaimDestinationsInput.leaseSeconds": "60",
-        "ClaimDestinationsInput.limit": "10",
-        "ClaimDestinationsInput.waitSeconds": "0",
-        "ClaimVerificationsInput.leaseSeconds": "60",
-        "ClaimVerificationsInput.limit": "10",
-        "ClaimVerificationsInput.waitSeconds": "0",
-        "CreatePostInput.accountIds": "[]",
-        "CreatePostInput.content": '""',
-        "CreatePostInput.draft": "false",
-        "CreatePostInput.media": "[]",
-        "CreatePostInput.mediaIds": "[]",
-        "DestinationOrder.direction": "DESC",
-        "DestinationOrder.field": "CREATED_AT",
-        "PostInput.accountIds": "[]",
-        "PostInput.content": '""',
-        "PostInput.draft": "false",
-        "PostInput.media": "[]",
-        "PostInput.mediaIds": "[]",
-        "PostOrder.direction": "DESC",
-        "PostOrder.field": "CREATED_AT",
-        "Query.period": "MONTH",
-        "ReportFailedInput.outcomeUnknown": "false",
-        "RetryDestinationsInput.dryRun": "false",
-        "RetryDestinationsInput.first": "500",
-        "RetryPostInput.force": "false",
-        "SchedulePostInput.publishNow": "false",
-        "UpdatePostInput.publishNow": "false",
-    }
+    assert "null" not in defaults.values()
+    assert defaults["RetryDestinationsInput.first"] == "500"
 
 
 def test_fields_with_their_own_statement_are_nullable() -> None:

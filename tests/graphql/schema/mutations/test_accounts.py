@@ -459,57 +459,27 @@ async def test_retry_after_reconnect_retries_500_posts_per_call(acme: Tenant) ->
 
 
 @pytest.mark.parametrize(
-    ("fields", "code", "field", "message"),
+    "fields",
     [
-        (
-            {"platform": "Instagram"},
-            "VALIDATION_ERROR",
-            "platform",
-            "platform must be a word of lower-case letters, digits, _ and -, such as instagram.",
-        ),
-        (
-            {"accountName": "a\0"},
-            "VALIDATION_ERROR",
-            "accountName",
-            "accountName must not contain a NUL character.",
-        ),
-        (
-            {"platformUsername": "😀" * 501},
-            "VALIDATION_ERROR",
-            "platformUsername",
-            "platformUsername is 501 characters long; at most 500 are allowed.",
-        ),
-        (
-            {"platformUserId": ""},
-            "VALIDATION_ERROR",
-            "platformUserId",
-            "platformUserId must not be empty; leave it out instead.",
-        ),
-        (
-            {"avatarUrl": "ftp://example.com/a.png"},
-            "VALIDATION_ERROR",
-            "avatarUrl",
-            "avatarUrl must be a URL that starts with http:// or https://.",
-        ),
-        (
-            {"idempotencyKey": ""},
-            "VALIDATION_ERROR",
-            "idempotencyKey",
-            "idempotencyKey must be printable and not empty.",
-        ),
+        {"platform": "Instagram"},
+        {"accountName": "a\0"},
+        {"platformUsername": "😀" * 501},
+        {"platformUserId": ""},
+        {"avatarUrl": "ftp://example.com/a.png"},
+        {"idempotencyKey": ""},
     ],
-    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
+    ids=lambda fields: next(iter(fields)),
 )
 async def test_invalid_account_field_is_rejected_by_name(
-    acme: Tenant, fields: dict[str, Any], code: str, field: str, message: str
+    acme: Tenant, fields: dict[str, Any]
 ) -> None:
+    (field,) = fields
     error = await expect_error(acme, CONNECT, **{"platform": "x", **fields})
-    assert error == (code, f"input.{field}", message)
+    assert error[:2] == ("VALIDATION_ERROR", f"input.{field}")
 
     await add_account(acme.database, acme.workspace)
-    if field in ("accountName", "displayName", "platformUsername", "avatarUrl"):
-        error = await expect_error(acme, UPDATE, accountId=1, **fields)
-        assert error == (code, f"input.{field}", message)
+    if field in ("accountName", "platformUsername", "avatarUrl"):
+        assert await expect_error(acme, UPDATE, accountId=1, **fields) == error
 
 
 async def test_platform_and_platform_user_id_are_immutable(acme: Tenant) -> None:

@@ -77,9 +77,6 @@ POST_MUTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cancelPost": (CANCEL, {"postId": str(UUID(int=1))}),
     "deletePost": (DELETE, {"postId": str(UUID(int=1))}),
 }
-EMPTY = "The post is empty: it needs content, media, or content for a platform."
-TOO_LONG = "The text has 100001 characters; at most 100000 are allowed."
-NO_ACCOUNT = "A post that is not a draft needs at least one account."
 NO_POST = "The post was not found: this workspace has none with that id."
 
 
@@ -242,113 +239,35 @@ async def post_with_state(
 
 
 @pytest.mark.parametrize(
-    ("fields", "code", "field", "message"),
+    ("fields", "code", "argument"),
     [
-        ({"content": ""}, "VALIDATION_ERROR", "content", EMPTY),
-        (
-            {"content": "", "platformContent": {"x": {"content": " ", "settings": {}}}},
-            "VALIDATION_ERROR",
-            "content",
-            EMPTY,
-        ),
-        ({"content": " \n"}, "VALIDATION_ERROR", "content", EMPTY),
-        (
-            {"content": "a\0"},
-            "VALIDATION_ERROR",
-            "content",
-            "content must not contain a NUL character.",
-        ),
-        ({"content": "ä" * 100_001}, "CONTENT_TOO_LONG", "content", TOO_LONG),
-        (
-            {"platformContent": {"x": {"content": "ä" * 100_001}}},
-            "CONTENT_TOO_LONG",
-            "platformContent.x.content",
-            TOO_LONG,
-        ),
-        (
-            {"platformContent": []},
-            "VALIDATION_ERROR",
-            "platformContent",
-            "platformContent must be an object.",
-        ),
-        (
-            {"platformContent": {"x": "Sale"}},
-            "VALIDATION_ERROR",
-            "platformContent.x",
-            "platformContent.x must be an object.",
-        ),
-        (
-            {"platformContent": {"x": {"content": 5}}},
-            "VALIDATION_ERROR",
-            "platformContent.x.content",
-            "platformContent.x.content must be a string.",
-        ),
-        (
-            {"mediaIds": ["a", "b" * 501]},
-            "VALIDATION_ERROR",
-            "mediaIds[1]",
-            "mediaIds[1] is 501 characters long; at most 500 are allowed.",
-        ),
-        ({"timezone": "Berlin"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
-        ({"timezone": "../etc"}, "INVALID_TIMEZONE", "timezone", "There is no such time zone."),
-        ({"reference": ""}, "VALIDATION_ERROR", "reference", "reference must not be empty."),
-        (
-            {"reference": "r" * 201},
-            "VALIDATION_ERROR",
-            "reference",
-            "reference is 201 characters long; at most 200 are allowed.",
-        ),
-        (
-            {"scheduledFor": "2026-04-15T15:00:00Z"},
-            "PAST_SCHEDULE_TIME",
-            "scheduledFor",
-            "The time is not in the future.",
-        ),
-        ({"accountIds": []}, "VALIDATION_ERROR", "accountIds", NO_ACCOUNT),
-        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds", "Account 1 is there twice."),
-        (
-            {"accountIds": [99]},
-            "VALIDATION_ERROR",
-            "accountIds",
-            "There is no account 99 in this workspace.",
-        ),
-        (
-            {"accountIds": [2]},
-            "VALIDATION_ERROR",
-            "accountIds",
-            "There is no account 2 in this workspace.",
-        ),
-        (
-            {"accountIds": [1, 0]},
-            "INVALID_ID",
-            "accountIds[1]",
-            "An account id is a whole number from 1 to 2147483647.",
-        ),
-        (
-            {"idempotencyKey": ""},
-            "VALIDATION_ERROR",
-            "idempotencyKey",
-            "idempotencyKey must be printable and not empty.",
-        ),
-        (
-            {"idempotencyKey": "k" * 256},
-            "VALIDATION_ERROR",
-            "idempotencyKey",
-            "idempotencyKey is 256 characters long; at most 255 are allowed.",
-        ),
+        ({"content": ""}, "VALIDATION_ERROR", "content"),
+        ({"content": "a\0"}, "VALIDATION_ERROR", "content"),
+        ({"content": "ä" * 100_001}, "CONTENT_TOO_LONG", "content"),
+        ({"platformContent": []}, "VALIDATION_ERROR", "platformContent"),
+        ({"platformContent": {"x": "Sale"}}, "VALIDATION_ERROR", "platformContent.x"),
+        ({"mediaIds": ["a", "b" * 501]}, "VALIDATION_ERROR", "mediaIds[1]"),
+        ({"timezone": "Berlin"}, "INVALID_TIMEZONE", "timezone"),
+        ({"reference": ""}, "VALIDATION_ERROR", "reference"),
+        ({"scheduledFor": "2026-04-15T15:00:00Z"}, "PAST_SCHEDULE_TIME", "scheduledFor"),
+        ({"accountIds": []}, "VALIDATION_ERROR", "accountIds"),
+        ({"accountIds": [1, 1]}, "VALIDATION_ERROR", "accountIds"),
+        ({"accountIds": [99]}, "VALIDATION_ERROR", "accountIds"),
+        ({"accountIds": [2]}, "VALIDATION_ERROR", "accountIds"),
+        ({"accountIds": [1, 0]}, "INVALID_ID", "accountIds[1]"),
+        ({"idempotencyKey": ""}, "VALIDATION_ERROR", "idempotencyKey"),
     ],
     ids=lambda value: str(value)[:40],
 )
 async def test_invalid_post_field_is_rejected_by_name(
-    acme: Tenant, fields: dict[str, Any], code: str, field: str, message: str
+    acme: Tenant, fields: dict[str, Any], code: str, argument: str
 ) -> None:
     await add_account(acme.database, acme.workspace)
-    other_workspace = await add_workspace(acme.database)
-    await add_account(acme.database, other_workspace, id=2)
+    await add_account(acme.database, await add_workspace(acme.database), id=2)
 
     error = await expect_error(acme, CREATE, **{"content": "Sale", "accountIds": [1], **fields})
 
-    assert error == (code, f"input.{field}", message)
+    assert error[:2] == (code, f"input.{argument}")
 
 
 @pytest.mark.parametrize(
@@ -365,100 +284,35 @@ async def test_create_posts_rejects_none_or_more_than_50(
     assert await expect_error(acme, CREATE_SEVERAL, posts=posts) == (code, "input.posts", message)
 
 
-IN_FLIGHT = "The post is being published just now. Try again when that has ended."
-UNKNOWN = (
-    "Nobody knows whether the post was published. Look on the platform and record what you found."
-)
-PUBLISHED = "The post was published on a platform and cannot be changed any more."
-ATTEMPTED = "The post was attempted already, so its time cannot be changed any more."
+PUBLISH_NOW = {"publishNow": True}
 
 
 @pytest.mark.parametrize(
-    ("state", "document", "arguments", "code", "message"),
+    ("state", "document", "arguments", "code"),
     [
-        (claimed(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
-        (started(), UPDATE, {"content": "Else"}, "CONFLICT", IN_FLIGHT),
-        (unknown(), UPDATE, {"content": "Else"}, "CONFLICT", UNKNOWN),
-        (published(), UPDATE, {"content": "Else"}, "CONFLICT", PUBLISHED),
-        (failed(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
-        (waiting_for_retry(), UPDATE, {"scheduledFor": LATER}, "CONFLICT", ATTEMPTED),
-        (
-            waiting_for_retry(),
-            UPDATE,
-            {"accountIds": [2]},
-            "CONFLICT",
-            "The post was attempted on account 1, which cannot be left out any more.",
-        ),
-        (queued(), UPDATE, {"accountIds": []}, "VALIDATION_ERROR", NO_ACCOUNT),
-        (queued(), UPDATE, {"content": None}, "VALIDATION_ERROR", EMPTY),
-        (
-            queued(),
-            UPDATE,
-            {"timezone": "Mars/Base"},
-            "INVALID_TIMEZONE",
-            "There is no such time zone.",
-        ),
-        (claimed(), CANCEL, {}, "CONFLICT", IN_FLIGHT),
-        (unknown(), CANCEL, {}, "CONFLICT", UNKNOWN),
-        (
-            published(),
-            CANCEL,
-            {},
-            "CONFLICT",
-            "Nothing of the post is waiting any more; it is published.",
-        ),
-        (
-            failed(),
-            CANCEL,
-            {},
-            "CONFLICT",
-            "Nothing of the post is waiting any more; it is failed.",
-        ),
-        (draft(), CANCEL, {}, "CONFLICT", "The post is a draft already: nothing of it goes out."),
-        (started(), DELETE, {}, "CONFLICT", IN_FLIGHT),
-        (unknown(), DELETE, {}, "CONFLICT", UNKNOWN),
-        (
-            published(),
-            DELETE,
-            {},
-            "POST_ALREADY_PUBLISHED",
-            "The post was published on a platform and cannot be deleted here.",
-        ),
-        (
-            queued(),
-            SCHEDULE,
-            {"publishNow": True},
-            "CONFLICT",
-            "Only a draft can be scheduled; this post is scheduled.",
-        ),
-        (
-            draft(),
-            SCHEDULE,
-            {},
-            "VALIDATION_ERROR",
-            "The draft has no time yet: pass scheduledFor or publishNow.",
-        ),
-        (
-            draft(),
-            SCHEDULE,
-            {"publishNow": True, "scheduledFor": LATER},
-            "VALIDATION_ERROR",
-            "Pass either scheduledFor or publishNow, not both.",
-        ),
-        (
-            draft(),
-            SCHEDULE,
-            {"scheduledFor": "2026-04-15T15:00:00Z"},
-            "PAST_SCHEDULE_TIME",
-            "The time is not in the future.",
-        ),
-        (
-            None,
-            SCHEDULE,
-            {"publishNow": True},
-            "VALIDATION_ERROR",
-            "The draft has no account: pass accountIds.",
-        ),
+        (claimed(), UPDATE, {"content": "Else"}, "CONFLICT"),
+        (started(), UPDATE, {"content": "Else"}, "CONFLICT"),
+        (unknown(), UPDATE, {"content": "Else"}, "CONFLICT"),
+        (published(), UPDATE, {"content": "Else"}, "CONFLICT"),
+        (failed(), UPDATE, {"scheduledFor": LATER}, "CONFLICT"),
+        (waiting_for_retry(), UPDATE, {"scheduledFor": LATER}, "CONFLICT"),
+        (waiting_for_retry(), UPDATE, {"accountIds": [2]}, "CONFLICT"),
+        (queued(), UPDATE, {"accountIds": []}, "VALIDATION_ERROR"),
+        (queued(), UPDATE, {"content": None}, "VALIDATION_ERROR"),
+        (queued(), UPDATE, {"timezone": "Mars/Base"}, "INVALID_TIMEZONE"),
+        (claimed(), CANCEL, {}, "CONFLICT"),
+        (unknown(), CANCEL, {}, "CONFLICT"),
+        (published(), CANCEL, {}, "CONFLICT"),
+        (failed(), CANCEL, {}, "CONFLICT"),
+        (draft(), CANCEL, {}, "CONFLICT"),
+        (started(), DELETE, {}, "CONFLICT"),
+        (unknown(), DELETE, {}, "CONFLICT"),
+        (published(), DELETE, {}, "POST_ALREADY_PUBLISHED"),
+        (queued(), SCHEDULE, PUBLISH_NOW, "CONFLICT"),
+        (draft(), SCHEDULE, {}, "VALIDATION_ERROR"),
+        (draft(), SCHEDULE, PUBLISH_NOW | {"scheduledFor": LATER}, "VALIDATION_ERROR"),
+        (draft(), SCHEDULE, {"scheduledFor": "2026-04-15T15:00:00Z"}, "PAST_SCHEDULE_TIME"),
+        (None, SCHEDULE, PUBLISH_NOW, "VALIDATION_ERROR"),
     ],
 )
 async def test_change_not_allowed_in_state_is_rejected(
@@ -467,15 +321,11 @@ async def test_change_not_allowed_in_state_is_rejected(
     document: str,
     arguments: dict[str, Any],
     code: str,
-    message: str,
 ) -> None:
-    is_draft = state in (None, draft())
-    key = await post_with_state(acme, state, is_draft=is_draft)
+    key = await post_with_state(acme, state, is_draft=state in (None, draft()))
     await add_account(acme.database, acme.workspace)
 
-    error = await expect_error(acme, document, **key, **arguments)
-
-    assert (error[0], error[2]) == (code, message)
+    assert (await expect_error(acme, document, **key, **arguments))[0] == code
 
 
 @pytest.mark.parametrize("name", ["updatePost", "schedulePost", "cancelPost", "deletePost"])

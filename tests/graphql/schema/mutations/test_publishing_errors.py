@@ -31,11 +31,6 @@ FAILED = {"category": "PERMANENT", "message": "No."}
         ({"limit": 0}, "limit", "limit must be from 1 to 100; it is 0."),
         ({"limit": 10_000}, "limit", "limit must be from 1 to 100; it is 10,000."),
         (
-            {"leaseSeconds": 0},
-            "leaseSeconds",
-            "leaseSeconds must be from 1 to 3,600; it is 0.",
-        ),
-        (
             {"leaseSeconds": TEN_YEARS},
             "leaseSeconds",
             "leaseSeconds must be from 1 to 3,600; it is 315,360,000.",
@@ -61,16 +56,6 @@ FAILED = {"category": "PERMANENT", "message": "No."}
             "platforms must have from 1 to 20 platforms; it has 21. Leave it out for all.",
         ),
         ({"platforms": ["x", "x"]}, "platforms", "platforms names a platform twice."),
-        (
-            {"platforms": ["x", "y" * 51]},
-            "platforms[1]",
-            "platforms[1] is 51 characters long; at most 50 are allowed.",
-        ),
-        (
-            {"platforms": ["\0"]},
-            "platforms[0]",
-            "platforms[0] must not contain a NUL character.",
-        ),
         (
             {"platforms": ["Instagram"]},
             "platforms[0]",
@@ -146,13 +131,8 @@ async def test_lease_of_another_workspace_is_lost(publisher: PublisherClient, na
 
 INVALID_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("reportPublished", {}, ".platformPostUrl"),
-    ("reportPublished", {"publishedAt": seconds_after_now(0)}, ".platformPostUrl"),
-    ("reportPublished", {"platformPostUrl": ""}, ".platformPostUrl"),
     ("reportPublished", {"platformPostUrl": "javascript:alert(1)"}, ".platformPostUrl"),
-    ("reportPublished", {"platformPostUrl": "https://x.example/" + "x" * 2000}, ".platformPostUrl"),
-    ("reportPublished", {"platformPostUrl": URL, "platformPostId": " "}, ".platformPostId"),
     ("reportPublished", {"platformPostId": "x" * 501}, ".platformPostId"),
-    ("reportPublished", {"platformPostId": "\0"}, ".platformPostId"),
     (
         "reportPublished",
         {"platformPostUrl": URL, "publishedAt": seconds_after_now(301)},
@@ -164,18 +144,12 @@ INVALID_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("reportFailed", {"category": "BAD", "message": "No."}, ".category"),
     ("reportFailed", FAILED | {"message": " \n"}, ".message"),
     ("reportFailed", FAILED | {"code": ""}, ".code"),
-    ("reportFailed", FAILED | {"code": "A\nB"}, ".code"),
-    ("reportFailed", FAILED | {"code": "C" * 101}, ".code"),
     ("reportFailed", FAILED | {"httpStatus": 99}, ".httpStatus"),
-    ("reportFailed", FAILED | {"httpStatus": 600}, ".httpStatus"),
     ("reportFailed", FAILED | {"retryAfterSeconds": -1}, ".retryAfterSeconds"),
-    ("reportFailed", FAILED | {"retryAfterSeconds": TEN_YEARS}, ".retryAfterSeconds"),
     ("reportFailed", FAILED | {"retryAfterSeconds": 2**31}, ".retryAfterSeconds"),
     ("reportFailed", FAILED | {"outcomeUnknown": "perhaps"}, ".outcomeUnknown"),
     ("startAttempt", {"worker": "w" * 201}, ".worker"),
-    ("startAttempt", {"worker": "\0"}, ".worker"),
     ("extendLease", {"leaseSeconds": 0}, ".leaseSeconds"),
-    ("extendLease", {"leaseSeconds": 3601}, ".leaseSeconds"),
 ]
 
 
