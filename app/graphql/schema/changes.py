@@ -56,9 +56,7 @@ class FeedChange:
     def operation(self) -> str:
         return self.event.operation
 
-    @strawberry.field(
-        description="UUID of the API key that made the change; null for the operator and the server."
-    )
+    @strawberry.field(description="UUID of the API key; null for the operator and the server.")
     def actor_key_id(self) -> UUID | None:
         return self.event.actor
 
@@ -66,9 +64,7 @@ class FeedChange:
     def post_id(self) -> UUID | None:
         return self.event.post_id
 
-    @strawberry.field(
-        description="UUID of the destination; null for a change of the post itself or of an account."
-    )
+    @strawberry.field(description="UUID of the destination; null if the change has none.")
     def destination_id(self) -> UUID | None:
         return self.event.destination_id
 
@@ -102,9 +98,7 @@ class FeedPage:
         description="Changes that match the arguments. A request scans only a part of a long feed, so a page"
         " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true."
     )
-    has_next_page: bool = field(
-        description="True if more may follow; false at the end of the feed."
-    )
+    has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
     end_position: strawberry.Private[FeedPosition]
     latest_position: strawberry.Private[FeedPosition]
     cursor_codec: strawberry.Private[CursorCodec]

@@ -29,7 +29,7 @@ CountResult = int | Exception | None
 @strawberry.type(description="Position of a page in its list.")
 class PageInfo:
     has_next_page: bool = field(
-        description="True if more entries follow; with `last`, true if `before` was given."
+        description="True if more follow; with `last`, if `before` was given."
     )
     has_previous_page: bool = field(
         description="True if entries come before the page; with `first`, true if `after` or `offset` was"

@@ -99,7 +99,7 @@ _register_enum(
 _register_enum(
     Outcome,
     "DestinationOutcome",
-    "Whether a post is on the platform, as far as known.",
+    "Known result of a destination on the platform.",
     NONE="No final result yet.",
     PUBLISHED="The post is on the platform.",
     FAILED="The post is not on the platform.",

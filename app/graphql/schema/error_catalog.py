@@ -60,9 +60,7 @@ class RetrySchedulePreview:
     waits: list[RetryWait] = field(
         description="Waits after the first failed attempt, the second, and so on; empty without retries."
     )
-    continues: bool = field(
-        description="True if retries continue after the last listed wait, with equal or longer waits."
-    )
+    continues: bool = field(description="True if retries continue, with equal or longer waits.")
 
 
 def catalog_entries(part: CatalogPart | None) -> list[ErrorCatalogEntry]:

@@ -124,9 +124,7 @@ class DestinationOrder:
     direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
 
 
-def to_record(
-    source: object, record_type: Callable[..., RecordT], **replaced: object
-) -> RecordT:
+def to_record(source: object, record_type: Callable[..., RecordT], **replaced: object) -> RecordT:
     """Create a dataclass from the source's attributes of the same names; `replaced` has other values."""
     copied = {
         name: getattr(source, name) for name in _init_fields(record_type) if name not in replaced

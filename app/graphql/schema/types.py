@@ -83,15 +83,11 @@ class ErrorDiagnosis:
     """Describes the fields of `app.domain.diagnosis.Diagnosis`, whose instances are returned as they are."""
 
     category: ErrorCategory = field(description="Category of the error.")
-    code: str = field(
-        description="Error code of the publisher; see `errorCatalog` for known codes."
-    )
+    code: str = field(description="Error code of the publisher; `errorCatalog` has known codes.")
     source: ErrorSource = field(description="Party that can fix the error.")
-    retryable: bool = field(
-        description="True if a retry of the unchanged post can succeed once the fix is applied."
-    )
+    retryable: bool = field(description="True if the unchanged post can succeed after the fix.")
     will_retry: bool = field(
-        description="True if the server retries automatically, at `Destination.nextRetryAt`."
+        description="True if a retry is planned, at `Destination.nextRetryAt`."
     )
     fix: str = field(description="Instruction for the user, as a sentence.")
     next_action: NextAction = field(description="Next step for the user.")
@@ -100,9 +96,7 @@ class ErrorDiagnosis:
 @strawberry.type(description="One call to a platform, as reported by the publisher.")
 class Attempt:
     attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
-    number: int | None = field(
-        description="Number of the attempt in its destination, from 1; null for a late report."
-    )
+    number: int | None = field(description="Number in the destination, from 1; null if late.")
     kind: AttemptKind = field(description="LATE if reported after the lease was lost.")
     outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
     category: ErrorCategory | None = field(description="Category of the error, if any.")
@@ -113,9 +107,7 @@ class Attempt:
         description="Seconds that the platform asked to wait; null if it did not ask."
     )
     worker: str | None = field(description="Name that the publisher gave its worker.")
-    started_at: datetime = field(
-        description="UTC time of the start, right before the platform call."
-    )
+    started_at: datetime = field(description="UTC time of the start, before the platform call.")
     finished_at: datetime | None = field(
         description="UTC time when the outcome was reported; null while the attempt is running."
     )
@@ -148,7 +140,7 @@ class Destination(Node):
     account_id: int = column("Number of the account in this workspace.")
     platform: str = column("Platform of the account, such as `instagram`; an open set.")
     status: DestinationStatus = column("Publishing status of the destination.")
-    outcome: Outcome = column("Whether the post is on the platform, as far as known.")
+    outcome: Outcome = column("Known result on the platform; NONE before a final result.")
     scheduled_for: datetime | None = column(
         "UTC time when the post is due on this account; null for a draft.", name="due_at"
     )
@@ -157,9 +149,7 @@ class Destination(Node):
     platform_post_url: str | None = column("URL of the post on the platform.")
     error: str | None = column("Human-readable error message of the last attempt, if any.")
     error_category: ErrorCategory | None = column("Category of the error; decides about retries.")
-    error_code: str | None = column(
-        "Error code of the publisher; see `errorCatalog` for known codes."
-    )
+    error_code: str | None = column("Error code of the publisher; `errorCatalog` has known codes.")
     attempts: int = column("Number of attempts started, never reset.")
     next_retry_at: datetime | None = column("UTC time of the next automatic retry; null if none.")
     created_at: datetime = column("UTC time when the account was added to the post.")
@@ -309,9 +299,7 @@ class AccountReadiness:
 
     status: ReadinessStatus = field(description="HEALTHY if the account can post; else the reason.")
     can_post: bool = field(description="True if a post that is due now would be published.")
-    message: str | None = field(
-        description="Instruction for the user, as a sentence; null if the account is healthy."
-    )
+    message: str | None = field(description="Instruction for the user; null if healthy.")
 
 
 @strawberry.type(description="Platform access of an account. The token itself is not stored.")
@@ -335,9 +323,7 @@ class AccountActivity:
         name="permanentFailuresLast7d",
         description="Number of failures in the last seven days that are not retried automatically.",
     )
-    queued_count: int = field(
-        description="Number of destinations waiting for their due time or a retry."
-    )
+    queued_count: int = field(description="Number of destinations waiting to be due or retried.")
 
 
 @strawberry.type(description="Health of an account, judged by its access and recent outcomes.")

@@ -25,9 +25,7 @@ class ViewerApiKey:
     last_used_at: datetime | None = field(
         description="UTC time of the last use, to about a minute; null if not yet recorded."
     )
-    expires_at: datetime | None = field(
-        description="UTC time when the API key expires; null if never."
-    )
+    expires_at: datetime | None = field(description="UTC time of expiry; null if it never expires.")
 
 
 @strawberry.type(description="Tenant of this server: one set of posts, accounts and API keys.")

@@ -169,23 +169,21 @@ class PublishingClaim(ClaimedDestination):
 class VerificationClaim(ClaimedDestination):
     verification_token: str = field(description="Lease token, for `reportVerified`.")
     error: str | None = field(description="Human-readable reason why the outcome is unknown.")
-    last_started_at: datetime | None = field(
-        description="UTC time of the last start; null if not logged."
-    )
+    last_started_at: datetime | None = field(description="UTC time of the last start, if logged.")
     last_worker: str | None = field(description="Name of the worker of the last attempt.")
 
 
 @strawberry.type(description="Result of `claimDestinations`.")
 class ClaimDestinationsPayload:
     claims: list[PublishingClaim] = field(
-        description="Claims; the longest due come first in each workspace."
+        description="Claims; longest due first in each workspace."
     )
 
 
 @strawberry.type(description="Result of `claimVerifications`.")
 class ClaimVerificationsPayload:
     claims: list[VerificationClaim] = field(
-        description="Claims; the longest unknown come first in each workspace."
+        description="Claims; longest unknown first in each workspace."
     )
 
 
@@ -198,7 +196,7 @@ class StartAttemptPayload:
     attempt: int = field(description="Number of the attempt in its destination, from 1.")
     started_at: datetime = field(description="UTC time when the attempt started.")
     lease_expires_at: datetime | None = field(
-        description="UTC time when the outcome becomes unknown unless it is reported."
+        description="UTC time when an unreported outcome becomes unknown."
     )
 
 

@@ -51,9 +51,7 @@ class PostInput:
     scheduled_for: datetime | None = optional(
         "UTC time when the post is due; null for immediately."
     )
-    draft: bool = field(
-        default=False, description="True for a draft, to submit with `schedulePost`."
-    )
+    draft: bool = field(default=False, description="True for a draft; submit with `schedulePost`.")
     timezone: str | None = optional(_TIMEZONE_DESCRIPTION)
     media_ids: list[str] = field(default_factory=list, description="Media ids, stored unchanged.")
     media: list[Json] = field(default_factory=list, description="Media objects, stored unchanged.")
@@ -183,7 +181,7 @@ class PostPayload:
 @strawberry.type
 class SubmittedPostPayload(PostPayload):
     warnings: list[BlockedAccountWarning] = field(
-        description="Accounts that need attention before the post is due; it would fail there with AUTH."
+        description="Accounts to fix before the post is due; it would fail there with AUTH."
     )
 
 
@@ -204,7 +202,7 @@ class CreatePostResult:
     index: int = field(description="Index of the post in the input, from 0.")
     post: Post | None = field(description="Current state of the post; null if there is an error.")
     warnings: list[BlockedAccountWarning] = field(
-        description="Accounts that need attention before the post is due."
+        description="Accounts to fix before the post is due."
     )
     error: PostRefusal | None = field(
         description="Reason why the post was not created, or NOT_FOUND if it was deleted in the meantime;"

@@ -66,7 +66,7 @@ class PublicationInput:
 
     def reject_publication(self, finding: str) -> None:
         _reject_arguments(
-            f"goes with PUBLISHED, not with {finding.upper()}.",
+            f"is only allowed with PUBLISHED, not with {finding.upper()}.",
             platformPostUrl=self.platform_post_url,
             platformPostId=self.platform_post_id,
             publishedAt=self.published_at,
@@ -85,9 +85,7 @@ class ReportFailedInput(LeaseTokenInput):
     category: ErrorCategory = field(
         description="Category of the error; decides whether and when the destination is retried."
     )
-    message: str = field(
-        description="Human-readable error message. Secrets are redacted and a long text is truncated."
-    )
+    message: str = field(description="Human-readable error message; redacted and truncated.")
     code: str | None = optional("Error code of the publisher; default the code of the category.")
     http_status: int | None = optional("HTTP status of the platform's response, 100 to 599.")
     retry_after_seconds: int | None = optional(
@@ -112,7 +110,7 @@ class ReportFailedInput(LeaseTokenInput):
 class ReportVerifiedInput(PublicationInput):
     verification_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
     finding: VerificationFinding = field(
-        description="Result of the check on the platform. NOT_PUBLISHED queues a retry."
+        description="Result of the check; NOT_PUBLISHED queues a retry."
     )
 
 
@@ -152,7 +150,7 @@ class RecordResultInput(PublicationInput):
         """Validate the values; InvalidInput if one is missing or belongs to another outcome."""
         if self.outcome is ResultOutcome.PUBLISHED:
             _reject_arguments(
-                "does not go with PUBLISHED.",
+                "is not allowed with PUBLISHED.",
                 category=self.category,
                 message=self.message,
                 code=self.code,
@@ -163,7 +161,7 @@ class RecordResultInput(PublicationInput):
             return self.to_publication(now)
         self.reject_publication(self.outcome)
         if self.category is None and self.outcome is ResultOutcome.FAILED:
-            raise InvalidInput("category is needed with FAILED.", argument="category")
+            raise InvalidInput("category is required with FAILED.", argument="category")
         category = self.category or ErrorCategory.UNCLASSIFIED
         return validate_failure(category, self.message or "", passed_fields(self, FailureDetails))
 
@@ -174,12 +172,10 @@ class ReportPayload:
 
     receipt: Receipt = field(description="Effect of the report.")
     status: DestinationStatus = field(description="Current status of the destination.")
-    outcome: Outcome = field(description="Whether the post is on the platform, as far as known.")
+    outcome: Outcome = field(description="Known result on the platform.")
     attempts: int = field(description="Number of attempts started so far.")
     will_retry: bool = field(description="True if an automatic retry is planned, at `nextRetryAt`.")
-    next_retry_at: datetime | None = field(
-        description="UTC time of the next automatic retry, if any."
-    )
+    next_retry_at: datetime | None = field(description="UTC time of the next retry; null if none.")
 
     @classmethod
     def from_result(cls, result: ReportResult) -> Self:

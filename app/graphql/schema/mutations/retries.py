@@ -100,15 +100,15 @@ class RetryPostPayload:
 @strawberry.type(description="Result of `retryDestinations`.")
 class RetryDestinationsPayload:
     retries: list[DestinationRetryResult] = field(
-        description="Decisions for matching destinations."
+        description="Decisions, newest destination first."
     )
     retried_count: int = field(
-        description="Number of destinations that were queued again; in a dry run, that would be."
+        description="Number of destinations that were, or would be, queued again."
     )
     refused_count: int = field(description="Number of destinations that were not retried.")
     has_more: bool = field(description="True if more match; continue with `endCursor`.")
     end_cursor: str | None = field(
-        description="Cursor of the last decision, to pass as `after`; null if nothing matches."
+        description="Cursor to pass as `after`; null if nothing matches."
     )
 
 

@@ -25,6 +25,16 @@ CLAIM_FIELDS = """
   timezone attempts
 """
 REPORT_FIELDS = "receipt status outcome attempts willRetry nextRetryAt"
+PUBLISHED_REPORT = {
+    "receipt": "RECORDED",
+    "status": "PUBLISHED",
+    "outcome": "PUBLISHED",
+    "attempts": 1,
+    "willRetry": False,
+    "nextRetryAt": None,
+}
+"""Payload of a report that publishes the destination at the first attempt."""
+
 PAYLOAD_FIELDS = {
     "claimDestinations": f"claims {{ leaseToken {CLAIM_FIELDS} }}",
     "claimVerifications": (

@@ -12,6 +12,7 @@ from app.services.expired_leases import settle_expired_leases
 from tests.clients import NO_MAINTENANCE
 from tests.factories import add_account
 from tests.graphql.schema.mutations.publisher_client import (
+    PUBLISHED_REPORT,
     SECOND,
     URL,
     PublisherClient,
@@ -24,14 +25,6 @@ LEASE_LOST_MESSAGE = (
     None,
     "The lease has ended, or somebody else has the destination by now.",
 )
-PUBLISHED = {
-    "receipt": "RECORDED",
-    "status": "PUBLISHED",
-    "outcome": "PUBLISHED",
-    "attempts": 1,
-    "willRetry": False,
-    "nextRetryAt": None,
-}
 
 
 async def test_claimed_destination_is_not_claimed_again(publisher: PublisherClient) -> None:
@@ -80,7 +73,7 @@ async def test_extended_lease_stays_valid(publisher: PublisherClient) -> None:
     publisher.clock.set_seconds(118)
 
     assert await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL) == (
-        PUBLISHED
+        PUBLISHED_REPORT
     )
 
 
@@ -97,7 +90,7 @@ async def test_late_publication_settles_unknown_outcome(
 
         report = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
 
-        assert report == PUBLISHED
+        assert report == PUBLISHED_REPORT
         assert (await publisher.destination_log(post))["platformPostUrl"] == URL
 
 
@@ -126,7 +119,7 @@ async def test_late_publication_settles_requeued_destination(publisher: Publishe
 
     report = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
 
-    assert report == PUBLISHED
+    assert report == PUBLISHED_REPORT
     assert await publisher.claim() == []
 
 
@@ -143,7 +136,7 @@ async def test_late_publication_settles_destination_claimed_by_another_publisher
 
     report = await publisher.call("reportPublished", leaseToken=late, platformPostUrl=URL)
 
-    assert report == PUBLISHED | {"attempts": 2 if is_started else 1}
+    assert report == PUBLISHED_REPORT | {"attempts": 2 if is_started else 1}
     assert (
         await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60)
         == LEASE_LOST_MESSAGE

@@ -17,20 +17,12 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.graphql.schema.mutations.publisher_client import (
+    PUBLISHED_REPORT,
     SECOND,
     URL,
     PublisherClient,
     seconds_after_now,
 )
-
-RECORDED = {
-    "receipt": "RECORDED",
-    "status": "PUBLISHED",
-    "outcome": "PUBLISHED",
-    "attempts": 1,
-    "willRetry": False,
-    "nextRetryAt": None,
-}
 
 
 async def test_claim_contains_everything_needed_to_publish(publisher: PublisherClient) -> None:
@@ -120,7 +112,7 @@ async def test_claim_start_and_report_publish_a_post(publisher: PublisherClient)
         publishedAt=seconds_after_now(2),
     )
 
-    assert report == RECORDED
+    assert report == PUBLISHED_REPORT
     assert await publisher.destination_log(post) == {
         "status": "PUBLISHED",
         "outcome": "PUBLISHED",
@@ -158,7 +150,7 @@ async def test_publication_needs_url_or_id_and_defaults_to_now(
     publisher.clock.now += timedelta(microseconds=1500)
     token = await publisher.start_token()
 
-    assert await publisher.call("reportPublished", leaseToken=token, **location) == RECORDED
+    assert await publisher.call("reportPublished", leaseToken=token, **location) == PUBLISHED_REPORT
 
     stored = await publisher.destination_log(post)
     assert stored["publishedAt"] == seconds_after_now(0.001)
@@ -186,7 +178,7 @@ async def test_repeated_calls_are_idempotent(publisher: PublisherClient) -> None
     }
     assert started == [at_first, at_first | {"receipt": "REPEATED"}]
     assert extended == [{"leaseExpiresAt": seconds_after_now(95)}] * 2
-    assert reported == [RECORDED, RECORDED | {"receipt": "REPEATED"}]
+    assert reported == [PUBLISHED_REPORT, PUBLISHED_REPORT | {"receipt": "REPEATED"}]
     again = await publisher.expect_error("startAttempt", leaseToken=token)
     assert again[:2] == ("LEASE_LOST", None)
 

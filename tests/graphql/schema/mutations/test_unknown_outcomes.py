@@ -8,6 +8,7 @@ import pytest
 from app.services.expired_leases import settle_expired_leases
 from tests.factories import add_account, draft
 from tests.graphql.schema.mutations.publisher_client import (
+    PUBLISHED_REPORT,
     URL,
     PublisherClient,
     seconds_after_now,
@@ -182,15 +183,7 @@ async def test_external_result_counts_once(publisher: PublisherClient) -> None:
 
     reports = [await publisher.call("recordResult", **arguments) for _ in range(2)]
 
-    published = {
-        "receipt": "RECORDED",
-        "status": "PUBLISHED",
-        "outcome": "PUBLISHED",
-        "attempts": 1,
-        "willRetry": False,
-        "nextRetryAt": None,
-    }
-    assert reports == [published, published | {"receipt": "REPEATED"}]
+    assert reports == [PUBLISHED_REPORT, PUBLISHED_REPORT | {"receipt": "REPEATED"}]
     stored = await publisher.destination_log(post)
     (attempt,) = stored["attemptLog"]
     assert (stored["publishedAt"], attempt["startedAt"], attempt["worker"]) == (
