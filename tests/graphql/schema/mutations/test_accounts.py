@@ -11,6 +11,7 @@ from sqlalchemy import update
 from app.db.core.database import Database
 from app.db.models import Workspace
 from app.db.tools.integrity import find_problems
+from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
 from tests.clients import Client, Tenant, app_client
@@ -107,13 +108,10 @@ CONNECTED = {
 }
 NO_ACCOUNT = "The account was not found: this workspace has none with that number."
 NO_NUMBER = "An account id is a whole number from 1 to 2147483647."
-DISABLED = "The account is switched off or disconnected. Connect it again to post."
-REJECTED = "The platform refused the account's access. Reconnect the account to post."
-EXPIRED = "The account's access has expired. Reconnect the account to post."
-BLOCKED: list[tuple[dict[str, Any], str, str]] = [
-    ({"is_active": False}, "ACCOUNT_INACTIVE", DISABLED),
-    ({"needs_reconnection_since": LONG_AGO}, "NEEDS_RECONNECTION", REJECTED),
-    ({"token_expires_at": NOW}, "TOKEN_EXPIRED", EXPIRED),
+BLOCKED: list[tuple[dict[str, Any], HealthReason]] = [
+    ({"is_active": False}, HealthReason.ACCOUNT_INACTIVE),
+    ({"needs_reconnection_since": LONG_AGO}, HealthReason.NEEDS_RECONNECTION),
+    ({"token_expires_at": NOW}, HealthReason.TOKEN_EXPIRED),
 ]
 
 
@@ -158,7 +156,7 @@ async def test_connected_account_gets_next_number(acme: Tenant) -> None:
     ]
 
 
-@pytest.mark.parametrize("blocked", [row for row, _, _ in BLOCKED])
+@pytest.mark.parametrize("blocked", [row for row, _ in BLOCKED])
 async def test_connecting_known_platform_user_reconnects_account(
     acme: Tenant, blocked: dict[str, Any]
 ) -> None:
@@ -320,7 +318,7 @@ async def test_disconnect_returns_number_of_waiting_posts(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("expires_at", [None, LATER])
-@pytest.mark.parametrize("blocked", [row for row, _, _ in BLOCKED])
+@pytest.mark.parametrize("blocked", [row for row, _ in BLOCKED])
 async def test_reconnected_account_can_post(
     acme: Tenant, blocked: dict[str, Any], expires_at: str | None
 ) -> None:
@@ -392,9 +390,9 @@ async def test_retry_after_reconnect_filters_by_failure_time(acme: Tenant) -> No
     ]
 
 
-@pytest.mark.parametrize(("blocked", "reason", "message"), BLOCKED)
+@pytest.mark.parametrize(("blocked", "reason"), BLOCKED)
 async def test_retry_after_reconnect_requires_usable_account(
-    acme: Tenant, blocked: dict[str, Any], reason: str, message: str
+    acme: Tenant, blocked: dict[str, Any], reason: HealthReason
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **blocked)
     await add_posts(acme, account, [auth_failed(), auth_failed()])
@@ -402,7 +400,7 @@ async def test_retry_after_reconnect_requires_usable_account(
     assert await expect_error(acme, RETRY, accountId=account, idempotencyKey="k1") == (
         "ACCOUNT_NEEDS_RECONNECTION",
         "input.accountId",
-        message,
+        blocking_message(reason),
     )
     await run_mutation(acme, RECONNECTED, accountId=account)
     answer = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
@@ -505,9 +503,9 @@ async def test_foreign_and_nonexistent_accounts_have_equal_errors(acme: Tenant, 
         assert error == ("INVALID_ID", "input.accountId", NO_NUMBER)
 
 
-@pytest.mark.parametrize(("blocked", "reason", "message"), BLOCKED)
+@pytest.mark.parametrize(("blocked", "reason"), BLOCKED)
 async def test_post_on_blocked_account_is_created_with_warning(
-    acme: Tenant, blocked: dict[str, Any], reason: str, message: str
+    acme: Tenant, blocked: dict[str, Any], reason: HealthReason
 ) -> None:
     usable = await add_account(acme.database, acme.workspace)
     unusable = await add_account(acme.database, acme.workspace, **blocked)
@@ -517,11 +515,13 @@ async def test_post_on_blocked_account_is_created_with_warning(
         acme, CREATE, content="Sale", accountIds=[usable, unusable], scheduledFor=soon
     )
 
-    assert answer["warnings"] == [{"accountId": unusable, "reason": reason, "message": message}]
+    assert answer["warnings"] == [
+        {"accountId": unusable, "reason": reason.name, "message": blocking_message(reason)}
+    ]
     data = await acme.client.query("{ accounts { health { status canPost reasons } } }")
     assert [account["health"] for account in data["accounts"]] == [
         {"status": "HEALTHY", "canPost": True, "reasons": []},
-        {"status": "BROKEN", "canPost": False, "reasons": [reason]},
+        {"status": "BROKEN", "canPost": False, "reasons": [reason.name]},
     ]
 
 
@@ -547,9 +547,9 @@ async def wait_until_failed(client: Client, post_id: str) -> dict[str, Any]:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize(("blocked", "reason", "message"), BLOCKED)
+@pytest.mark.parametrize(("blocked", "reason"), BLOCKED)
 async def test_maintenance_fails_due_post_on_blocked_account(
-    acme: Tenant, blocked: dict[str, Any], reason: str, message: str
+    acme: Tenant, blocked: dict[str, Any], reason: HealthReason
 ) -> None:
     account = await add_account(acme.database, acme.workspace, **blocked)
     key = await add_api_key(acme.database, acme.workspace)
@@ -566,7 +566,7 @@ async def test_maintenance_fails_due_post_on_blocked_account(
             {
                 "status": "FAILED",
                 "outcome": "FAILED",
-                "error": message,
+                "error": blocking_message(reason),
                 "errorCategory": "AUTH",
                 "errorCode": "AUTH",
                 "attempts": 0,

@@ -1,6 +1,6 @@
 """Failure reports: retries, the attempt log, redaction, and unknown outcomes."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -93,19 +93,6 @@ async def test_permanent_failure_is_final(publisher: PublisherClient, category: 
         "needsReconnectionSince": marked_at,
         "readiness": {"canPost": marked_at is None},
     }
-
-
-async def test_fifth_transient_failure_is_final(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    report: dict[str, Any] = {}
-    for _ in range(5):
-        token = await publisher.start_token()
-        report = await publisher.call(
-            "reportFailed", leaseToken=token, category="TRANSIENT", message="Down."
-        )
-        publisher.clock.now += timedelta(hours=2)
-
-    assert report == FINAL | {"attempts": 5}
 
 
 async def test_failure_report_is_logged_completely(publisher: PublisherClient) -> None:
@@ -245,27 +232,3 @@ async def test_repeated_failure_report_counts_once(publisher: PublisherClient) -
 
     assert again == first | {"receipt": "REPEATED"}
     assert len((await publisher.destination_log(post))["attemptLog"]) == 1
-
-
-async def test_failure_before_start_counts_as_one_attempt(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    token = await publisher.claim_token()
-
-    report = await publisher.call(
-        "reportFailed", leaseToken=token, category="CONTENT_REJECTED", message="Too long."
-    )
-
-    assert report == FINAL
-    assert [
-        attempt["number"] for attempt in (await publisher.destination_log(post))["attemptLog"]
-    ] == [1]
-
-
-async def test_failure_report_after_publication_is_conflict(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    token = await publisher.start_token()
-    await publisher.call("reportPublished", leaseToken=token, platformPostId="17")
-
-    assert await publisher.expect_error(
-        "reportFailed", leaseToken=token, category="TRANSIENT", message="Down."
-    ) == ("CONFLICT", None, "This lease has reported that the post is published; that stands.")

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from app.db.core.database import Database
-from app.db.tools.integrity import find_problems
 from app.domain.ids import PostId
 from app.services.expired_leases import settle_expired_leases
 from tests.clients import NO_MAINTENANCE
-from tests.factories import add_account
 from tests.graphql.schema.mutations.publisher_client import (
     PUBLISHED_REPORT,
     SECOND,
@@ -94,35 +92,6 @@ async def test_late_publication_settles_unknown_outcome(
         assert (await publisher.destination_log(post))["platformPostUrl"] == URL
 
 
-async def test_maintenance_settles_expired_leases(database: Database) -> None:
-    async with open_publisher(database, maintenance_interval=SECOND / 50) as publisher:
-        started, unstarted = await publisher.add_post(), await publisher.add_post()
-        tokens = {
-            claim["postId"]: claim["leaseToken"] for claim in await publisher.claim(leaseSeconds=60)
-        }
-        await publisher.call("startAttempt", leaseToken=tokens[str(started)], worker="w1")
-        publisher.clock.set_seconds(61)
-        await wait_for_destination(publisher, started, outcome="UNKNOWN")
-        await wait_for_destination(publisher, unstarted, status="QUEUED")
-
-        (attempt,) = (await publisher.destination_log(started))["attemptLog"]
-        assert (attempt["outcome"], attempt["code"]) == ("UNKNOWN", "OUTCOME_UNKNOWN")
-        assert [claim["postId"] for claim in await publisher.claim()] == [str(unstarted)]
-        assert await find_problems(publisher.database) == []
-
-
-async def test_late_publication_settles_requeued_destination(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    token = await publisher.lost_token()
-    await verify_lost_lease(publisher, "NOT_PUBLISHED")
-    assert (await publisher.destination_log(post))["status"] == "QUEUED"
-
-    report = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
-
-    assert report == PUBLISHED_REPORT
-    assert await publisher.claim() == []
-
-
 @pytest.mark.parametrize("is_started", [False, True])
 async def test_late_publication_settles_destination_claimed_by_another_publisher(
     publisher: PublisherClient, is_started: bool
@@ -177,21 +146,6 @@ async def test_late_failure_is_only_logged(publisher: PublisherClient) -> None:
         "No.",
         None,
     )
-
-
-async def test_removing_account_from_post_revokes_lease(
-    publisher: PublisherClient,
-) -> None:
-    post = await publisher.add_post()
-    token = await publisher.claim_token()
-    await publisher.call("releaseClaim", leaseToken=token)
-    other = await add_account(publisher.database, publisher.workspace)
-    await publisher.client.query(
-        "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { status } } }",
-        input={"postId": str(post), "accountIds": [other]},
-    )
-
-    assert await publisher.expect_error("startAttempt", leaseToken=token) == LEASE_LOST_MESSAGE
 
 
 async def wait_for_destination(publisher: PublisherClient, post: PostId, **expected: str) -> None:

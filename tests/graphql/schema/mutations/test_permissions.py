@@ -1,7 +1,6 @@
 """Permissions of mutations: scopes, workspaces, mirrors, rate limits and waiting times."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,18 +122,6 @@ async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set
         for _ in range(posts):
             await add_post(publisher.database, workspace, {account: queued()})
     return {str(workspace) for workspace in workspaces}
-
-
-async def test_publish_all_key_claims_fair_share_of_each_workspace(
-    publisher: PublisherClient,
-) -> None:
-    workspaces = await add_three_workspaces(publisher, posts=5)
-    publish_all = await publisher.with_key(Scope.PUBLISH_ALL)
-
-    shares = Counter(claim["workspaceId"] for claim in await publish_all.claim(limit=9))
-
-    assert shares == dict.fromkeys(workspaces, 3)
-    assert len(await publish_all.claim(limit=100)) == 6
 
 
 async def test_publish_all_key_publishes_in_every_workspace(

@@ -1,7 +1,6 @@
 """Publishing protocol: claims, starts, reports, and repeated calls."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,13 +11,11 @@ from tests.factories import (
     add_account,
     add_attempt,
     add_post,
-    draft,
     queued,
     waiting_for_retry,
 )
 from tests.graphql.schema.mutations.publisher_client import (
     PUBLISHED_REPORT,
-    SECOND,
     URL,
     PublisherClient,
     seconds_after_now,
@@ -198,32 +195,6 @@ async def test_released_claim_is_immediately_claimable(publisher: PublisherClien
     assert other["leaseToken"] != claim["leaseToken"]
 
 
-async def test_started_claim_cannot_be_released(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    token = await publisher.start_token()
-
-    assert await publisher.expect_error("releaseClaim", leaseToken=token) == (
-        "CONFLICT",
-        None,
-        "The attempt was started. Report what came of it; it cannot be released.",
-    )
-
-
-async def test_claims_return_only_due_destinations_longest_due_first(
-    publisher: PublisherClient,
-) -> None:
-    dues = [NOW + SECOND, NOW, NOW - SECOND, NOW - 2 * SECOND]
-    posts = [str(await publisher.add_post(queued(due))) for due in dues]
-    await publisher.add_post(draft(), is_draft=True)
-    await publisher.add_post(replace(queued(), claimable_at=None), deleted_at=NOW)
-
-    first = await publisher.claim(limit=2)
-    second = await publisher.claim()
-
-    assert [claim["postId"] for claim in first] == [posts[3], posts[2]]
-    assert [claim["postId"] for claim in second] == [posts[1]]
-
-
 async def test_claims_filter_by_platform(publisher: PublisherClient) -> None:
     for platform in ("x", "x", "x", "mastodon", "linkedin"):
         account = await add_account(publisher.database, publisher.workspace, platform=platform)
@@ -249,11 +220,3 @@ async def test_waiting_claim_returns_when_destination_becomes_due(
     async with asyncio.timeout(10):
         (claim,) = await waiting
     assert claim["postId"] == str(post)
-
-
-async def test_waiting_claim_returns_empty_after_timeout(publisher: PublisherClient) -> None:
-    started_at = asyncio.get_running_loop().time()
-
-    assert await publisher.claim(waitSeconds=1) == []
-
-    assert 0.9 <= asyncio.get_running_loop().time() - started_at < 5

@@ -163,18 +163,3 @@ async def test_invalid_argument_of_lease_or_report_is_rejected_by_name(
     code, field, _ = await publisher.expect_error(name, leaseToken=token, **arguments)
 
     assert (code, field) == (INVALID_MESSAGE, f"input{argument}")
-
-
-async def test_unknown_outcome_requires_started_attempt(
-    publisher: PublisherClient,
-) -> None:
-    await publisher.add_post()
-    token = await publisher.claim_token()
-
-    assert await publisher.expect_error(
-        "reportFailed", leaseToken=token, outcomeUnknown=True, **FAILED
-    ) == (
-        "CONFLICT",
-        None,
-        "The attempt was not started, so its outcome is known. Release the claim.",
-    )

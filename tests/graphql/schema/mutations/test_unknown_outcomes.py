@@ -90,18 +90,6 @@ async def test_only_published_finding_may_be_repeated(
     assert other[0] == "LEASE_LOST"
 
 
-async def test_still_unknown_outcome_is_verified_again_later(
-    publisher: PublisherClient,
-) -> None:
-    await add_unknown_post(publisher)
-    token = await claim_verification(publisher)
-    await publisher.call("reportVerified", verificationToken=token, finding="STILL_UNKNOWN")
-
-    assert (await publisher.call("claimVerifications"))["claims"] == []
-    publisher.clock.set_seconds(61 + 300)
-    assert await claim_verification(publisher) != token
-
-
 @pytest.mark.parametrize("name", ["reportVerified", "reconcileDestination"])
 @pytest.mark.parametrize(
     ("arguments", "argument"),
@@ -191,37 +179,6 @@ async def test_external_result_counts_once(publisher: PublisherClient) -> None:
         seconds_after_now(-5),
         "queue-7",
     )
-
-
-async def test_second_outcome_of_same_attempt_is_conflict(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    report = await publisher.call("recordResult", **result_input(post, **FAILED))
-    assert (report["status"], report["attempts"]) == ("FAILED", 1)
-
-    assert await publisher.expect_error("recordResult", **result_input(post)) == (
-        "CONFLICT",
-        None,
-        "The attempt with this attemptKey is on record as failed already.",
-    )
-
-
-async def test_external_failure_of_final_destination_is_conflict(
-    publisher: PublisherClient,
-) -> None:
-    post = await publisher.add_post()
-    await publisher.call("recordResult", **result_input(post))
-
-    error = await publisher.expect_error(
-        "recordResult", **result_input(post, attemptKey="2", **FAILED)
-    )
-
-    assert error == (
-        "CONFLICT",
-        None,
-        "The destination is published; a failure cannot be recorded any more.",
-    )
-    again = await publisher.call("recordResult", **result_input(post, attemptKey="3"))
-    assert again["receipt"] == "DUPLICATE"
 
 
 async def test_external_result_is_rejected_while_destination_is_leased(
