@@ -96,7 +96,9 @@ class ErrorDiagnosis:
 @strawberry.type(description="One call to a platform, as reported by the publisher.")
 class Attempt:
     attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
-    number: int | None = field(description="Number in the destination, from 1; null if late.")
+    number: int | None = field(
+        description="Attempt number in the destination, from 1; null if late."
+    )
     kind: AttemptKind = field(description="LATE if reported after the lease was lost.")
     outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
     category: ErrorCategory | None = field(description="Category of the error, if any.")
@@ -156,8 +158,8 @@ class Destination(Node):
     updated_at: datetime = column("UTC time of the last change.")
 
     @strawberry.field(
-        description="True if the destination became due, or its lease expired, at least five minutes ago"
-        " and no publisher has claimed or reported it since. False while a lease is running.",
+        description="True if no publisher claimed or reported the destination within five minutes after it"
+        " became due or its lease expired. False while a lease is running.",
         metadata=source_metadata(
             FromResolver(
                 columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState, ErrorCategory
 from tests.clients import Tenant
 from tests.factories import (
@@ -118,9 +119,9 @@ async def test_account_name_is_never_empty(
     assert data["accounts"] == [{"accountName": expected}]
 
 
-DISABLED = "The account is switched off or disconnected. Connect it again to post."
-REJECTED = "The platform refused the account's access. Reconnect the account to post."
-EXPIRED = "The account's access has expired. Reconnect the account to post."
+DISABLED = blocking_message(HealthReason.ACCOUNT_INACTIVE)
+REJECTED = blocking_message(HealthReason.NEEDS_RECONNECTION)
+EXPIRED = blocking_message(HealthReason.TOKEN_EXPIRED)
 
 
 @pytest.mark.parametrize(

@@ -207,111 +207,76 @@ async def test_failed_destination_returns_attempts_and_diagnosis(database: Datab
 
 
 async def test_published_destination_returns_platform_url_and_id(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace, account_name=None)
-    post = await add_post(
+    account = await add_account(acme.database, acme.workspace)
+    await add_post(
         acme.database,
         acme.workspace,
         {account: published(NOW - timedelta(seconds=5), due_at=NOW - timedelta(minutes=1))},
-        content="",
     )
     data = await acme.client.query(
-        "query ($id: UUID!) { post(postId: $id) { status publishedAt content reference timezone"
-        " scheduledFor mediaIds media platformContent destinations { postId accountName status"
-        " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
-        " attempts nextRetryAt isOverdue pollAfterSeconds diagnosis { code } attemptLog { number }"
-        " } } }",
-        id=str(post.id),
+        "{ posts { nodes { status publishedAt scheduledFor destinations { status outcome scheduledFor"
+        " publishedAt platformPostId platformPostUrl error errorCode attempts diagnosis { code }"
+        " attemptLog { number } } } } }"
     )
-    assert data["post"] == {
-        "status": "PUBLISHED",
-        "publishedAt": "2026-04-15T14:59:55.000Z",
-        "content": "",
-        "reference": None,
-        "timezone": None,
-        "scheduledFor": None,
-        "mediaIds": [],
-        "media": [],
-        "platformContent": {},
-        "destinations": [
-            {
-                "postId": str(post.id),
-                "accountName": f"instagram account {account}",
-                "status": "PUBLISHED",
-                "outcome": "PUBLISHED",
-                "scheduledFor": "2026-04-15T14:59:00.000Z",
-                "publishedAt": "2026-04-15T14:59:55.000Z",
-                "platformPostId": "17895695668004550",
-                "platformPostUrl": "https://www.instagram.com/p/C1a2b3c4d5e/",
-                "error": None,
-                "errorCategory": None,
-                "errorCode": None,
-                "attempts": 1,
-                "nextRetryAt": None,
-                "isOverdue": False,
-                "pollAfterSeconds": None,
-                "diagnosis": None,
-                "attemptLog": [],
-            }
-        ],
-    }
+    assert data["posts"]["nodes"] == [
+        {
+            "status": "PUBLISHED",
+            "publishedAt": "2026-04-15T14:59:55.000Z",
+            "scheduledFor": None,
+            "destinations": [
+                {
+                    "status": "PUBLISHED",
+                    "outcome": "PUBLISHED",
+                    "scheduledFor": "2026-04-15T14:59:00.000Z",
+                    "publishedAt": "2026-04-15T14:59:55.000Z",
+                    "platformPostId": "17895695668004550",
+                    "platformPostUrl": "https://www.instagram.com/p/C1a2b3c4d5e/",
+                    "error": None,
+                    "errorCode": None,
+                    "attempts": 1,
+                    "diagnosis": None,
+                    "attemptLog": [],
+                }
+            ],
+        }
+    ]
 
 
 @pytest.mark.parametrize(
-    ("state", "diagnosis"),
+    ("state", "code", "source", "will_retry", "next_action"),
     [
-        (
-            waiting_for_retry(),
-            {
-                "category": "TRANSIENT",
-                "code": "TIMEOUT",
-                "source": "PLATFORM",
-                "retryable": True,
-                "willRetry": True,
-                "fix": "Nothing to do: it is retried by itself at the time in nextRetryAt.",
-                "nextAction": "WAIT",
-            },
-        ),
-        (
-            unknown(),
-            {
-                "category": "UNCLASSIFIED",
-                "code": "OUTCOME_UNKNOWN",
-                "source": "SYSTEM",
-                "retryable": False,
-                "willRetry": False,
-                "fix": "Look on the platform whether the post is there, then record what you"
-                " found. A blind retry could publish it twice.",
-                "nextAction": "CHECK_PLATFORM",
-            },
-        ),
+        (waiting_for_retry(), "TIMEOUT", "PLATFORM", True, "WAIT"),
+        (unknown(), "OUTCOME_UNKNOWN", "SYSTEM", False, "CHECK_PLATFORM"),
         (
             failed(category=ErrorCategory.CONTENT_REJECTED, code="HASHTAG_BANNED"),
-            {
-                "category": "CONTENT_REJECTED",
-                "code": "HASHTAG_BANNED",
-                "source": "USER",
-                "retryable": False,
-                "willRetry": False,
-                "fix": "The platform refused the content. Change what the error names and post it"
-                " again.",
-                "nextAction": "EDIT_POST",
-            },
+            *("HASHTAG_BANNED", "USER", False, "EDIT_POST"),
         ),
-        (queued(), None),
-        (published(), None),
     ],
-    ids=["waiting for a retry", "unknown outcome", "a publisher's own code", "queued", "published"],
+    ids=["waiting for a retry", "unknown outcome", "a publisher's own code"],
 )
 async def test_diagnosis_depends_on_state_and_error(
-    acme: Tenant, state: DestinationState, diagnosis: dict[str, object] | None
+    acme: Tenant,
+    state: DestinationState,
+    code: str,
+    source: str,
+    will_retry: bool,
+    next_action: str,
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: state})
     data = await acme.client.query(
-        "{ destinations { nodes"
-        " { diagnosis { category code source retryable willRetry fix nextAction } } } }"
+        "{ destinations { nodes { diagnosis { code source willRetry nextAction } } } }"
     )
-    assert data["destinations"]["nodes"] == [{"diagnosis": diagnosis}]
+    assert data["destinations"]["nodes"] == [
+        {
+            "diagnosis": {
+                "code": code,
+                "source": source,
+                "willRetry": will_retry,
+                "nextAction": next_action,
+            }
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +413,7 @@ async def test_post_without_destinations_is_draft(acme: Tenant) -> None:
 async def test_node_finds_every_object_by_its_id(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    found: dict[str, dict[str, object]] = {
+    objects: dict[str, dict[str, object]] = {
         node_id("Post", post.id): {"__typename": "Post", "postId": str(post.id)},
         node_id("Destination", post.destinations[0]): {
             "__typename": "Destination",
@@ -460,15 +425,17 @@ async def test_node_finds_every_object_by_its_id(acme: Tenant) -> None:
         "{ __typename id ... on Post { postId } ... on Destination { destinationId }"
         " ... on Account { accountId } }"
     )
-    for id_, fields in found.items():
+    for id_, fields in objects.items():
         data = await acme.client.query(f"query ($id: ID!) {{ node(id: $id) {selection} }}", id=id_)
         assert data == {"node": {"id": id_, **fields}}
-    post_id, destination_id, account_id = found
+    post_id, destination_id, account_id = objects
     ids = [account_id, post_id, node_id("Post", POST), account_id, destination_id]
     data = await acme.client.query(
         f"query ($ids: [ID!]!) {{ nodes(ids: $ids) {selection} }}", ids=ids
     )
-    assert data == {"nodes": [{"id": id_, **found[id_]} if id_ in found else None for id_ in ids]}
+    assert data == {
+        "nodes": [{"id": id_, **objects[id_]} if id_ in objects else None for id_ in ids]
+    }
 
 
 async def test_nonexistent_object_is_null(acme: Tenant) -> None:
