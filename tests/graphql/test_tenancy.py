@@ -68,7 +68,7 @@ NO_LIMITS = {
 }
 NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
-TYPES_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
+POSITIONS_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
 """Positions of fields that read no row, although equal arguments identify rows elsewhere."""
 
 
@@ -152,7 +152,7 @@ def query_positions() -> Iterator[ArgumentPosition]:
     return (
         position
         for position in argument_positions(SCHEMA)
-        if position.operation is OperationType.QUERY and str(position) not in TYPES_WITHOUT_ROWS
+        if position.operation is OperationType.QUERY and str(position) not in POSITIONS_WITHOUT_ROWS
     )
 
 
@@ -176,8 +176,8 @@ def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | Non
 def known_values(name: str, type_: GraphQLInputType, position: str) -> tuple[ValueTriple, ...]:
     if (values := KNOWN_VALUES.get(value_meaning(name, type_))) is None:
         raise LookupError(
-            f"The tenancy matrix does not know how to fill {position} with a foreign value: say in"
-            f" KNOWN what '{value_meaning(name, type_)}' names, or in PLAIN that it names nothing."
+            f"The tenancy matrix does not know how to fill {position} with a foreign value. Add"
+            f" '{value_meaning(name, type_)}' to KNOWN_VALUES, or to PLAIN_VALUES if it identifies no row."
         )
     return values
 
@@ -218,18 +218,18 @@ async def tenancy_cases(own: Client, foreign: Client) -> AsyncIterator[TenancyCa
         else:
             triples = list(known_values(position.name, position.type, str(position)))
         for triple in triples:
-            for variant in value_variants(triple, takes_a_list=position.takes_list):
+            for variant in value_variants(triple, takes_list=position.takes_list):
                 own_answer, *others = [
                     await send_query(own, build_query(SCHEMA, position, value, own_value))
                     for value in variant
                 ]
-                assert own_answer not in others, f"{position} finds nothing at all"
+                assert own_answer not in others, f"{position} matches no row"
                 yield TenancyCase(str(position), *others)
 
 
-def value_variants(values: ValueTriple, *, takes_a_list: bool) -> list[tuple[object, ...]]:
+def value_variants(values: ValueTriple, *, takes_list: bool) -> list[tuple[object, ...]]:
     """Return the values; for a list, alone and after a nonexistent value."""
-    if not takes_a_list:
+    if not takes_list:
         return [values]
     return [
         tuple([value] for value in values),
@@ -361,7 +361,7 @@ CUSTOM_PERIOD = """query ($from: DateTime) {
 def all_queries() -> dict[str, GeneratedQuery]:
     """Return a query for every position and every value."""
     queries = {
-        "what needs no value": build_argumentless_query(SCHEMA),
+        "no arguments": build_argumentless_query(SCHEMA),
         "a custom period": GeneratedQuery(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
     }
     for position in query_positions():
@@ -395,13 +395,13 @@ async def test_responses_do_not_change_with_data_of_another_workspace(
 
     assert after == before
     assert not [name for name, (_, body) in after.items() if re.search(b"foreign|quokka", body)]
-    assert b'"errors"' not in before["what needs no value"].body
+    assert b'"errors"' not in before["no arguments"].body
 
 
 async def test_responses_change_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
-    changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
+    changing = {"no arguments", "a custom period", "Query.posts(first) = 100"} | {
         f"{position} = {triple.foreign}"
         for position in query_positions()
         for triple in KNOWN_VALUES.get(value_meaning(position.name, position.type), ())
@@ -468,7 +468,7 @@ def mutation_positions() -> list[ArgumentPosition]:
         and position.name not in NEW_VALUES
         and plain_values(position.name, position.type) is None
     ]
-    assert unknown == [], "say in NAMED_BY_CHANGES what these name, or that they are NEW_VALUES"
+    assert unknown == [], "add these to POSITIONS_IN_MUTATIONS or NEW_VALUES"
     return [
         position
         for position in positions

@@ -247,12 +247,7 @@ async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: st
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for cursor in (after, first):
             socket.subscribe("a", query, after=cursor)
-            assert await socket.next_error("a") == (
-                "RESYNC_REQUIRED",
-                "after",
-                "The changes after this cursor are not kept any more. Read anew what you need, and go on"
-                " from the latest cursor.",
-            )
+            assert (await socket.next_error("a"))[:2] == ("RESYNC_REQUIRED", "after")
         socket.subscribe("a", query, after=await latest_cursor(live_tenant))
         await wait_for_subscriptions(live_tenant.client, 1)
 

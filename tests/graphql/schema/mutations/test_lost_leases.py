@@ -18,12 +18,6 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-LEASE_LOST_MESSAGE = (
-    "LEASE_LOST",
-    None,
-    "The lease has ended, or somebody else has the destination by now.",
-)
-
 
 async def test_claimed_destination_is_not_claimed_again(publisher: PublisherClient) -> None:
     await publisher.add_post()
@@ -39,8 +33,6 @@ async def test_expired_lease_without_start_is_claimable_again(
     await publisher.add_post()
     stale = await publisher.claim_token(leaseSeconds=60)
     publisher.clock.set_seconds(60)
-    assert await publisher.expect_error("startAttempt", leaseToken=stale) == LEASE_LOST_MESSAGE
-
     held = await publisher.claim_token()
 
     calls: dict[str, dict[str, Any]] = {
@@ -50,9 +42,8 @@ async def test_expired_lease_without_start_is_claimable_again(
         "reportFailed": {"category": "PERMANENT", "message": "No."},
     }
     for name, arguments in calls.items():
-        assert (
-            await publisher.expect_error(name, leaseToken=stale, **arguments) == LEASE_LOST_MESSAGE
-        ), name
+        error = await publisher.expect_error(name, leaseToken=stale, **arguments)
+        assert error[:2] == ("LEASE_LOST", None), name
     assert (await publisher.call("startAttempt", leaseToken=held))["attempt"] == 1
 
 
@@ -106,10 +97,8 @@ async def test_late_publication_settles_destination_claimed_by_another_publisher
     report = await publisher.call("reportPublished", leaseToken=late, platformPostUrl=URL)
 
     assert report == PUBLISHED_REPORT | {"attempts": 2 if is_started else 1}
-    assert (
-        await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60)
-        == LEASE_LOST_MESSAGE
-    )
+    error = await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60)
+    assert error[:2] == ("LEASE_LOST", None)
     again = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
     assert (again["receipt"], again["status"]) == ("DUPLICATE", "PUBLISHED")
     assert (await publisher.destination_log(post))["platformPostUrl"] == URL

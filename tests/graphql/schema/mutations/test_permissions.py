@@ -25,7 +25,7 @@ from tests.graphql.schema.mutations.test_retries import RETRY_MATCHING, RETRY_PO
 from tests.graphql.test_authentication import query_typename, rate_limit_status
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
-MUTATION_CALLS: Mapping[str, dict[str, Any]] = {
+PUBLISHING_CALLS: Mapping[str, dict[str, Any]] = {
     "claimDestinations": {},
     "claimVerifications": {},
     "startAttempt": {"leaseToken": "x"},
@@ -43,7 +43,7 @@ MUTATION_CALLS: Mapping[str, dict[str, Any]] = {
     },
 }
 RECONCILE = {"destinationId": DESTINATION, "finding": "NOT_PUBLISHED"}
-WRITE_CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
+WRITE_MUTATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     **POST_MUTATIONS,
     **ACCOUNT_MUTATIONS,
     "retryPost": (RETRY_POST, {"postId": DESTINATION}),
@@ -51,11 +51,11 @@ WRITE_CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITE_CALLS)
+@pytest.mark.parametrize("name", WRITE_MUTATIONS)
 async def test_write_mutation_requires_write_scope_and_local_workspace(
     acme: Tenant, name: str
 ) -> None:
-    document, arguments = WRITE_CALLS[name]
+    document, arguments = WRITE_MUTATIONS[name]
     mirror = await add_workspace(acme.database, mirror_of="https://example.com")
     reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
     mirror_key = await add_api_key(acme.database, mirror)
@@ -83,7 +83,7 @@ async def test_publishing_requires_publish_scope(publisher: PublisherClient) -> 
     await publisher.add_post()
     other = await publisher.with_key(Scope.READ, Scope.WRITE, Scope.ADMIN)
 
-    for name, arguments in MUTATION_CALLS.items():
+    for name, arguments in PUBLISHING_CALLS.items():
         assert await other.expect_error(name, **arguments) == (
             "INSUFFICIENT_SCOPE",
             None,
@@ -107,27 +107,20 @@ async def test_mirror_workspace_cannot_publish(publisher: PublisherClient) -> No
     publish_all = await publisher.with_key(Scope.PUBLISH_ALL, workspace=mirror)
     post = await publisher.add_post()
 
-    for name, arguments in {**MUTATION_CALLS, "reconcileDestination": RECONCILE}.items():
+    for name, arguments in {**PUBLISHING_CALLS, "reconcileDestination": RECONCILE}.items():
         assert (await in_mirror.expect_error(name, **arguments))[0] == "READ_ONLY_MIRROR", name
     assert [claim["postId"] for claim in await publish_all.claim()] == [str(post)]
-    error = await publish_all.expect_error("recordResult", **MUTATION_CALLS["recordResult"])
+    error = await publish_all.expect_error("recordResult", **PUBLISHING_CALLS["recordResult"])
     assert error[0] == "READ_ONLY_MIRROR"
-
-
-async def add_three_workspaces(publisher: PublisherClient, *, posts: int) -> set[str]:
-    """Add the same number of due posts to three workspaces; return the workspace ids."""
-    workspaces = [publisher.workspace] + [await add_workspace(publisher.database) for _ in range(2)]
-    for workspace in workspaces:
-        account = await add_account(publisher.database, workspace)
-        for _ in range(posts):
-            await add_post(publisher.database, workspace, {account: queued()})
-    return {str(workspace) for workspace in workspaces}
 
 
 async def test_publish_all_key_publishes_in_every_workspace(
     publisher: PublisherClient,
 ) -> None:
-    workspaces = await add_three_workspaces(publisher, posts=1)
+    workspaces = [publisher.workspace] + [await add_workspace(publisher.database) for _ in range(2)]
+    for workspace in workspaces:
+        account = await add_account(publisher.database, workspace)
+        await add_post(publisher.database, workspace, {account: queued()})
     publish_all = await publisher.with_key(Scope.PUBLISH_ALL)
     published = set()
     for claim in await publish_all.claim():
@@ -137,7 +130,7 @@ async def test_publish_all_key_publishes_in_every_workspace(
         assert (report["receipt"], report["status"]) == ("RECORDED", "PUBLISHED")
         published.add(claim["workspaceId"])
 
-    assert published == workspaces
+    assert published == {str(workspace) for workspace in workspaces}
     assert await publish_all.claim() == []
 
 
@@ -160,10 +153,9 @@ async def test_only_publish_all_key_may_use_lease_of_another_workspace(
     publish_all = await publisher.with_key(Scope.PUBLISH_ALL, workspace=other_workspace)
     arguments = {"leaseToken": token, "platformPostUrl": URL}
 
-    assert (await publisher_of_other.expect_error("reportPublished", **arguments))[
-        0
-    ] == "LEASE_LOST"
+    error = await publisher_of_other.expect_error("reportPublished", **arguments)
 
+    assert error[0] == "LEASE_LOST"
     assert (await publish_all.call("reportPublished", **arguments))["receipt"] == "RECORDED"
 
 
@@ -173,11 +165,11 @@ async def send(publisher: PublisherClient, query: str, **variables: Any) -> http
     )
 
 
-IN_A_FRAGMENT = """
+IN_FRAGMENT = """
 mutation { ... { ...F } }
 fragment F on Mutation { a: releaseClaim(input: {leaseToken: ""}) { status } }
 """
-BESIDE_ITS_TYPE = """
+WITH_TYPENAME = """
 mutation { __typename type: __typename claimDestinations(input: {}) { claims { postId } } }
 """
 TWO_OPERATIONS = """
@@ -209,11 +201,8 @@ async def test_publishing_has_its_own_rate_limit(database: Database) -> None:
         *((200, 3, left) for left in (2, 1, 0)),
         (429, 3, 0),
     ]
-    assert rate_limit_status(last)[:3] == (
-        429,
-        3,
-        0,
-    )  # rejected before parsing: both limits are exhausted
+    # Rejected before parsing, because both limits are exhausted.
+    assert rate_limit_status(last)[:3] == (429, 3, 0)
     assert last.json()["errors"][0]["message"] == (
         "Too many requests: 3 per minute are allowed for one API key, and 5 per minute that do nothing"
         " but publish. Try again in 60 s."
@@ -225,8 +214,8 @@ async def test_publishing_has_its_own_rate_limit(database: Database) -> None:
     [
         (mutation_document("startAttempt"), 5),
         (mutation_document("recordResult"), 5),
-        (IN_A_FRAGMENT, 5),
-        (BESIDE_ITS_TYPE, 5),
+        (IN_FRAGMENT, 5),
+        (WITH_TYPENAME, 5),
         ("mutation { __typename }", 3),
         (mutation_document("reconcileDestination"), 3),
         (
@@ -254,10 +243,10 @@ async def test_exhausted_rate_limits_reject_requests_before_parsing(database: Da
     async with open_publisher(database, settings=settings) as publisher:
         await send(publisher, mutation_document("claimDestinations"))
         await query_typename(publisher.client)
-        refused = await publisher.client.request("POST", "/graphql", content=b"no JSON")
+        rejected = await publisher.client.request("POST", "/graphql", content=b"no JSON")
         by_rest = await publisher.client.get("/v1/me")
 
-    assert rate_limit_status(refused) == (429, 1, 0, 60)
+    assert rate_limit_status(rejected) == (429, 1, 0, 60)
     assert rate_limit_status(by_rest) == (429, 1, 0, 60)
 
 

@@ -77,7 +77,6 @@ POST_MUTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cancelPost": (CANCEL, {"postId": str(UUID(int=1))}),
     "deletePost": (DELETE, {"postId": str(UUID(int=1))}),
 }
-NO_POST = "The post was not found: this workspace has none with that id."
 
 
 async def test_created_post_is_published_immediately(acme: Tenant) -> None:
@@ -321,17 +320,14 @@ async def test_stale_version_and_foreign_post_are_rejected(acme: Tenant, name: s
     foreign = await add_post(acme.database, other_workspace, is_draft=True)
     key = await post_with_state(acme, draft(), is_draft=True, version=7)
 
-    assert await expect_error(acme, document, **{**arguments, **key, "expectedVersion": 6}) == (
-        "STALE_VERSION",
-        "input.expectedVersion",
-        "The post is at version 7, not 6: somebody else changed it.",
-    )
-    for missing in (str(foreign.id), str(UUID(int=1))):
-        assert await expect_error(acme, document, **{**arguments, "postId": missing}) == (
-            "NOT_FOUND",
-            None,
-            NO_POST,
-        )
+    stale = await expect_error(acme, document, **{**arguments, **key, "expectedVersion": 6})
+    missing = {
+        await expect_error(acme, document, **{**arguments, "postId": post_id})
+        for post_id in (str(foreign.id), str(UUID(int=1)))
+    }
+
+    assert stale[:2] == ("STALE_VERSION", "input.expectedVersion")
+    assert [error[:2] for error in missing] == [("NOT_FOUND", None)]
 
 
 async def test_cancelling_attempted_post_fails_waiting_destinations(
@@ -341,23 +337,13 @@ async def test_cancelling_attempted_post_fails_waiting_destinations(
     states = [waiting_for_retry(), queued(), published()]
     post = await add_post(acme.database, acme.workspace, dict(zip(accounts, states, strict=True)))
 
-    data = await acme.client.query(CANCEL, input={"postId": str(post.id)})
-    cancelled = data["payload"]["post"]
+    cancelled = (await run_mutation(acme, CANCEL, postId=str(post.id)))["post"]
 
     assert (cancelled["status"], cancelled["version"]) == ("PARTIALLY_FAILED", 2)
     assert [
-        (
-            destination["status"],
-            destination["outcome"],
-            destination["errorCode"],
-            destination["error"],
-        )
+        (destination["status"], destination["outcome"], destination["errorCode"])
         for destination in cancelled["destinations"]
-    ] == [
-        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
-        ("FAILED", "FAILED", "CANCELLED", "Somebody cancelled it before it went out."),
-        ("PUBLISHED", "PUBLISHED", None, None),
-    ]
+    ] == [("FAILED", "FAILED", "CANCELLED")] * 2 + [("PUBLISHED", "PUBLISHED", None)]
 
 
 async def test_destination_of_deleted_post_is_not_claimable(acme: Tenant) -> None:

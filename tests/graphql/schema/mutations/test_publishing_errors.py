@@ -15,12 +15,7 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-INVALID_MESSAGE = "VALIDATION_ERROR"
 TEN_YEARS = 315_360_000
-LEASE_LOST_MESSAGE = "The lease has ended, or somebody else has the destination by now."
-UNKNOWN_TOKEN_MESSAGE = (
-    "leaseToken is none that was given out. Pass the one of the claim, unchanged."
-)
 FAILED = {"category": "PERMANENT", "message": "No."}
 
 
@@ -70,7 +65,7 @@ async def test_claim_with_invalid_arguments_is_rejected(
     await publisher.add_post(unknown(due_at=NOW - 3600 * SECOND))
 
     assert await publisher.expect_error(name, **arguments) == (
-        INVALID_MESSAGE,
+        "VALIDATION_ERROR",
         f"input.{argument}",
         message,
     )
@@ -102,14 +97,14 @@ async def test_forged_lease_token_is_rejected(publisher: PublisherClient, name: 
     verification = LeaseCodec(bytes(32), kind).encode(lease)
     for invalid_token in (*TOKENS.values(), token + "=", token[:-1], forged, verification):
         error = await publisher.expect_error(name, leaseToken=invalid_token, **INVALID_CALLS[name])
-        assert error == (INVALID_MESSAGE, "input.leaseToken", UNKNOWN_TOKEN_MESSAGE), invalid_token
+        assert error[:2] == ("VALIDATION_ERROR", "input.leaseToken"), invalid_token
 
 
 @pytest.mark.parametrize("name", INVALID_CALLS)
 async def test_missing_lease_token_is_rejected(publisher: PublisherClient, name: str) -> None:
     code, argument, _ = await publisher.expect_error(name, **INVALID_CALLS[name])
 
-    assert (code, argument) == (INVALID_MESSAGE, "input")
+    assert (code, argument) == ("VALIDATION_ERROR", "input")
 
 
 @pytest.mark.parametrize("name", INVALID_CALLS)
@@ -126,7 +121,7 @@ async def test_lease_of_another_workspace_is_lost(publisher: PublisherClient, na
     )
     for foreign in (token, codec.encode(nonexistent)):
         error = await other.expect_error(name, leaseToken=foreign, **INVALID_CALLS[name])
-        assert error == ("LEASE_LOST", None, LEASE_LOST_MESSAGE)
+        assert error[:2] == ("LEASE_LOST", None)
 
 
 INVALID_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
@@ -162,4 +157,4 @@ async def test_invalid_argument_of_lease_or_report_is_rejected_by_name(
 
     code, field, _ = await publisher.expect_error(name, leaseToken=token, **arguments)
 
-    assert (code, field) == (INVALID_MESSAGE, f"input{argument}")
+    assert (code, field) == ("VALIDATION_ERROR", f"input{argument}")
