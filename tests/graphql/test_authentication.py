@@ -86,10 +86,10 @@ async def test_bearer_scheme_is_case_insensitive(
 async def test_unknown_revoked_and_expired_keys_have_equal_errors(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    moment = timedelta(milliseconds=1)
-    revoked = await add_api_key(database, workspace, revoked_at=NOW + moment)
+    millisecond = timedelta(milliseconds=1)
+    revoked = await add_api_key(database, workspace, revoked_at=NOW + millisecond)
     expired = await add_api_key(database, workspace, expires_at=NOW)
-    expiring = await add_api_key(database, workspace, expires_at=NOW + moment)
+    expiring = await add_api_key(database, workspace, expires_at=NOW + millisecond)
     async with app_client(database) as client:
         rejected = [
             await query_typename(client.with_token(token))

@@ -193,10 +193,10 @@ async def test_connecting_known_platform_user_reconnects_account(
 async def test_repeated_connect_without_platform_user_needs_idempotency_key(acme: Tenant) -> None:
     fields = {"platform": "x", "accountName": "Acme"}
     first = await run_mutation(acme, CONNECT, **fields, idempotencyKey="k1")
-    again = await run_mutation(acme, CONNECT, **fields, idempotencyKey="k1")
+    repeated = await run_mutation(acme, CONNECT, **fields, idempotencyKey="k1")
     other = await run_mutation(acme, CONNECT, **fields)
 
-    assert first == again
+    assert first == repeated
     assert (first["account"]["accountId"], other["account"]["accountId"]) == (1, 2)
     assert await expect_error(acme, CONNECT, platform="threads", idempotencyKey="k1") == (
         "IDEMPOTENCY_KEY_REUSED",
@@ -413,10 +413,10 @@ async def test_repeated_retry_with_same_key_has_no_second_effect(acme: Tenant) -
     first = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
     await add_posts(acme, account, [auth_failed()])
 
-    again = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
+    repeated = await run_mutation(acme, RETRY, accountId=account, idempotencyKey="k1")
     without = await run_mutation(acme, RETRY, accountId=account)
 
-    assert first["postIds"] == again["postIds"] == expected
+    assert first["postIds"] == repeated["postIds"] == expected
     assert without["retriedCount"] == 1
 
 

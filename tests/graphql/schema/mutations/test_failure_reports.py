@@ -228,7 +228,7 @@ async def test_repeated_failure_report_counts_once(publisher: PublisherClient) -
     first = await publisher.call("reportFailed", **arguments)
     publisher.clock.set_seconds(1)
 
-    again = await publisher.call("reportFailed", **arguments)
+    repeated = await publisher.call("reportFailed", **arguments)
 
-    assert again == first | {"receipt": "REPEATED"}
+    assert repeated == first | {"receipt": "REPEATED"}
     assert len((await publisher.destination_log(post))["attemptLog"]) == 1

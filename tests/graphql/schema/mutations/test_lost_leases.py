@@ -99,8 +99,8 @@ async def test_late_publication_settles_destination_claimed_by_another_publisher
     assert report == PUBLISHED_REPORT | {"attempts": 2 if is_started else 1}
     error = await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60)
     assert error[:2] == ("LEASE_LOST", None)
-    again = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
-    assert (again["receipt"], again["status"]) == ("DUPLICATE", "PUBLISHED")
+    repeated = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
+    assert (repeated["receipt"], repeated["status"]) == ("DUPLICATE", "PUBLISHED")
     assert (await publisher.destination_log(post))["platformPostUrl"] == URL
     assert (await publisher.events())[-1] == "destination.duplicated"
 

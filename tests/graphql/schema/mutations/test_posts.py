@@ -201,10 +201,10 @@ async def test_idempotency_key_creates_once_and_rejects_another_request(
     acme: Tenant,
 ) -> None:
     first = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
-    again = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
+    repeated = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k1")
     other = await run_mutation(acme, CREATE, content="Sale", draft=True, idempotencyKey="k2")
 
-    assert first == again
+    assert first == repeated
     assert other["post"]["postId"] != first["post"]["postId"]
     assert await expect_error(acme, CREATE, content="Else", draft=True, idempotencyKey="k1") == (
         "IDEMPOTENCY_KEY_REUSED",

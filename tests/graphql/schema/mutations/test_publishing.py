@@ -176,8 +176,8 @@ async def test_repeated_calls_are_idempotent(publisher: PublisherClient) -> None
     assert started == [at_first, at_first | {"receipt": "REPEATED"}]
     assert extended == [{"leaseExpiresAt": seconds_after_now(95)}] * 2
     assert reported == [PUBLISHED_REPORT, PUBLISHED_REPORT | {"receipt": "REPEATED"}]
-    again = await publisher.expect_error("startAttempt", leaseToken=token)
-    assert again[:2] == ("LEASE_LOST", None)
+    repeated = await publisher.expect_error("startAttempt", leaseToken=token)
+    assert repeated[:2] == ("LEASE_LOST", None)
 
 
 async def test_released_claim_is_immediately_claimable(publisher: PublisherClient) -> None:

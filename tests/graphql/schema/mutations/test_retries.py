@@ -339,7 +339,7 @@ async def test_cancelled_destinations_are_retried_only_by_error_code(
     ids = [str(post.id) for post in posts]
 
     answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids})
-    again = await run_mutation(
+    repeated = await run_mutation(
         acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]}
     )
 
@@ -347,7 +347,9 @@ async def test_cancelled_destinations_are_retried_only_by_error_code(
         ids[1]: True,
         ids[2]: False,
     }
-    assert [(retry["postId"], retry["retried"]) for retry in again["retries"]] == [(ids[0], True)]
+    assert [(retry["postId"], retry["retried"]) for retry in repeated["retries"]] == [
+        (ids[0], True)
+    ]
 
 
 async def test_dry_run_decides_like_run_and_writes_nothing(acme: Tenant) -> None:
@@ -564,10 +566,10 @@ async def test_idempotency_key_retries_post_once(acme: Tenant) -> None:
 
     first = await run_mutation(acme, RETRY_POST, **key)
     once = await all_rows(acme.database)
-    again = await run_mutation(acme, RETRY_POST, **key)
+    repeated = await run_mutation(acme, RETRY_POST, **key)
     another = await run_mutation(acme, RETRY_POST, postId=str(post.id), idempotencyKey="other")
 
-    assert first == again
+    assert first == repeated
     assert (first["retriedCount"], another["retriedCount"]) == (1, 0)
     assert len((await all_rows(acme.database))["event"]) == len(once["event"])
     assert await expect_error(acme, RETRY_POST, **key, force=True) == (
@@ -583,9 +585,9 @@ async def test_idempotency_key_retries_matches_once(acme: Tenant) -> None:
 
     first = await run_mutation(acme, RETRY_MATCHING, **arguments)
     once = await all_rows(acme.database)
-    again = await run_mutation(acme, RETRY_MATCHING, **arguments)
+    repeated = await run_mutation(acme, RETRY_MATCHING, **arguments)
 
-    assert first == again
+    assert first == repeated
     assert (first["retriedCount"], first["hasMore"]) == (2, True)
     assert await all_rows(acme.database) == once
     assert (await expect_error(acme, RETRY_MATCHING, **arguments | {"first": 3}))[0] == (

@@ -80,12 +80,12 @@ async def test_only_published_finding_may_be_repeated(
     token = await claim_verification(publisher)
     await publisher.call("reportVerified", verificationToken=token, **PUBLISHED_FINDING)
 
-    again = await publisher.call("reportVerified", verificationToken=token, **PUBLISHED_FINDING)
+    repeated = await publisher.call("reportVerified", verificationToken=token, **PUBLISHED_FINDING)
     other = await publisher.expect_error(
         "reportVerified", verificationToken=token, finding="NOT_PUBLISHED"
     )
 
-    assert (again["receipt"], again["status"]) == ("REPEATED", "PUBLISHED")
+    assert (repeated["receipt"], repeated["status"]) == ("REPEATED", "PUBLISHED")
     assert other[0] == "LEASE_LOST"
 
 
