@@ -56,7 +56,7 @@ class AddedPost:
 async def add_workspace(
     database: Database,
     *,
-    id: UUID | None = None,  # noqa: A002 - the column's name
+    id: UUID | None = None,
     name: str | None = None,
     mirror_of: str | None = None,
     created_at: datetime = NOW,
@@ -82,7 +82,7 @@ async def add_api_key(
     database: Database,
     workspace_id: WorkspaceId,
     *,
-    id: UUID | None = None,  # noqa: A002
+    id: UUID | None = None,
     name: str = "Test key",
     scopes: Iterable[Scope] = DEFAULT_SCOPES,
     created_at: datetime = NOW,
@@ -114,7 +114,7 @@ async def add_account(
     database: Database,
     workspace_id: WorkspaceId,
     *,
-    id: int | None = None,  # noqa: A002
+    id: int | None = None,
     platform: str = "instagram",
     account_name: str | None = "acme",
     display_name: str | None = None,
@@ -204,7 +204,7 @@ async def add_post(
     workspace_id: WorkspaceId,
     destinations: Mapping[AccountId, DestinationState] | None = None,
     *,
-    id: UUID | None = None,  # noqa: A002
+    id: UUID | None = None,
     destination_ids: Sequence[UUID] = (),
     content: str = "Spring sale starts today",
     is_draft: bool = False,
@@ -279,7 +279,7 @@ async def add_attempt(
     workspace_id: WorkspaceId,
     destination_id: DestinationId,
     *,
-    id: UUID | None = None,  # noqa: A002
+    id: UUID | None = None,
     kind: AttemptKind = AttemptKind.REGULAR,
     number: int | None = 1,
     fence: int | None = 1,

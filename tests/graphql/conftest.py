@@ -1,4 +1,4 @@
-"""A tenant whose service can be followed, for whoever asks for one."""
+"""Fixture of a tenant with subscriptions."""
 
 from collections.abc import AsyncIterator
 

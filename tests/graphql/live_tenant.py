@@ -1,4 +1,4 @@
-"""A tenant whose service can be followed, and what goes on in it. No clients of sockets or streams."""
+"""Tenant of a running service, for tests of subscriptions and streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ class LiveTenant:
     client: Client
 
     async def create_post(self, content: str = "hello") -> str:
-        """Its UUID; two changes are told of it: the post's, and that of its destination."""
+        """Create a post, which causes two changes: of the post and of its destination; return the UUID."""
         data = await self.client.query(
             "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }",
             input={"content": content, "accountIds": [self.account]},
@@ -34,7 +34,7 @@ class LiveTenant:
 
 @asynccontextmanager
 async def open_live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
-    """With one account, and a key that may do there whatever most keys may."""
+    """Open a tenant with one account and a key with default scopes."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
     key = await add_api_key(database, workspace)
@@ -50,13 +50,13 @@ async def open_live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
 
 
 def running_tasks() -> list[str]:
-    """What the tasks do that run now, but for the server's own rounds."""
+    """Return the names of the running tasks, without the server's periodic tasks."""
     names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
     return sorted(name for name in names if name not in ("_repeat", "Event.wait"))
 
 
 async def wait_for_subscriptions(client: Client, count: int) -> None:
-    """Wait until so many subscriptions have begun, as the metrics tell."""
+    """Wait until the metrics show this number of open subscriptions."""
     async with asyncio.timeout(10):
         expected = f"subscriptions_open {count:.1f}"
         while expected not in (await client.get("/metrics")).text:  # noqa: ASYNC110

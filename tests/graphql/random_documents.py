@@ -1,4 +1,4 @@
-"""A small schema with connections, and random documents over it. No schema of ours, no clients."""
+"""Small test schema with connections, and a strategy for random documents over it."""
 
 from graphql import (
     DocumentNode,
@@ -63,7 +63,7 @@ _DIRECTIVES = (
 
 
 def get_operation(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
-    """The operation of that name, or the first."""
+    """Return the operation of that name, or the first."""
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode) and (
             name is None or (definition.name is not None and definition.name.value == name)
@@ -74,7 +74,7 @@ def get_operation(document: DocumentNode, name: str | None = None) -> OperationD
 
 @st.composite
 def document_strategy(draw: st.DrawFn, *, with_cycles: bool) -> str:
-    """A text that parses, with an operation and four fragments; seldom a valid one.
+    """Generate a syntactically correct document with four fragments; it is seldom valid.
 
     Without cycles, a fragment only spreads later ones and an unknown one.
     """
@@ -117,9 +117,9 @@ def _selection_sets(
 def _fields(
     draw: st.DrawFn, parent: GraphQLNamedType | None, levels: int, spreadable: tuple[str, ...]
 ) -> str:
-    known = getattr(parent, "fields", {})
+    fields = getattr(parent, "fields", {})
     entrances = ("__schema", "__type") if parent is SCHEMA.query_type else ()
-    name = draw(st.sampled_from((*known, *entrances, "__typename", "unknown", "fields")))
+    name = draw(st.sampled_from((*fields, *entrances, "__typename", "unknown", "fields")))
     alias = draw(st.sampled_from(("", "", "other: ")))
     arguments = []
     if name == "nodes":
@@ -127,9 +127,9 @@ def _fields(
     else:
         for argument in draw(st.sampled_from(((), ("first",), ("last",), ("first", "last")))):
             arguments.append(f"{argument}: {draw(st.sampled_from(_PAGE_SIZES))}")
-    given = f"({', '.join(arguments)})" if arguments else ""
-    type_ = get_named_type(known[name].type) if name in known else SCHEMA.get_type("__Type")
+    argument_list = f"({', '.join(arguments)})" if arguments else ""
+    type_ = get_named_type(fields[name].type) if name in fields else SCHEMA.get_type("__Type")
     body = ""
     if levels > 0 and is_composite_type(type_):
         body = " " + draw(_selection_sets(type_, levels - 1, spreadable))
-    return f"{alias}{name}{given}{draw(_directives)}{body}"
+    return f"{alias}{name}{argument_list}{draw(_directives)}{body}"

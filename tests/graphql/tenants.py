@@ -1,4 +1,4 @@
-"""Two workspaces that look alike: the same ids and texts in both, and more in one. Asks no questions."""
+"""Adds two workspaces with the same ids and texts; the foreign one has additional rows."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -46,15 +46,15 @@ FOREIGN_CODE = "ONLY_THERE"
 
 
 async def add_own_workspace(database: Database) -> str:
-    """The workspace that asks; the token of its key."""
+    """Add the workspace that sends queries; return its API key."""
     await add_workspace(database, id=OWN_WORKSPACE)
     await _add_shared(database, OWN_WORKSPACE, suffix="own")
-    # A key that was used just now is not changed by being used again.
+    # The last use of a recently used key is not updated, so responses stay equal.
     return (await add_api_key(database, OWN_WORKSPACE, last_used_at=NOW)).token
 
 
 async def add_foreign_workspace(database: Database) -> str:
-    """The other workspace: all that the first one has, in other states, and more; its token."""
+    """Add the other workspace with the same ids and additional rows; return its API key."""
     await add_workspace(database, id=FOREIGN_WORKSPACE)
     await _add_shared(database, FOREIGN_WORKSPACE, suffix="foreign")
     account = await add_account(
@@ -86,7 +86,7 @@ async def add_foreign_workspace(database: Database) -> str:
 
 
 async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str) -> None:
-    """What both have under the same ids; `mark` stands where a mix-up of rows would show it."""
+    """Add rows with the same ids to both workspaces; `suffix` reveals rows of the wrong one."""
     first = await add_account(database, workspace, id=SHARED_ACCOUNT, display_name=suffix)
     second = await add_account(database, workspace, platform="x", account_name=None)
     post = await add_post(
@@ -117,14 +117,14 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         {first: waiting_for_retry(), second: queued(NOW + timedelta(days=1))},
         scheduled_for=NOW,
     )
-    of_destination = Event(
+    destination_event = Event(
         kind=EventKind.DESTINATION_ADDED,
         post_id=PostId(SHARED_POST),
         destination_id=DestinationId(SHARED_DESTINATIONS[0]),
         account_id=AccountId(SHARED_ACCOUNT),
         changes={"error": suffix},
     )
-    of_account = Event(
+    account_event = Event(
         kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), changes={}
     )
-    await append_test_events(database, workspace, [of_destination, of_account])
+    await append_test_events(database, workspace, [destination_event, account_event])

@@ -1,4 +1,4 @@
-"""Who may ask, what for and how often: keys, scopes and rate limits at the GraphQL door."""
+"""Authentication of the GraphQL API: keys, scopes and rate limits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,19 +18,19 @@ from tests.clients import Client, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 
 TYPENAME = {"data": {"__typename": "Query"}}
-NOT_USABLE = "The API key is unknown, revoked or expired. Use another key."
+UNUSABLE_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 MALFORMED = "The API key is malformed: it is pe_live_ followed by 32 lower-case hex digits."
-NEEDED = "This request needs an API key: send 'Authorization: Bearer <key>'."
+MISSING_SCOPE_MESSAGE = "This request needs an API key: send 'Authorization: Bearer <key>'."
 
 
-async def typename(client: Client, **headers: str) -> httpx.Response:
-    """The answer to the smallest document."""
+async def query_typename(client: Client, **headers: str) -> httpx.Response:
+    """Send the smallest document."""
     return await client.request(
         "POST", "/graphql", json={"query": "{ __typename }"}, headers=headers
     )
 
 
-def refusal(code: str, message: str, **extensions: object) -> dict[str, Any]:
+def error_response(code: str, message: str, **extensions: object) -> dict[str, Any]:
     return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
 
 
@@ -42,10 +42,10 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
 @pytest.mark.parametrize(
     ("authorization", "message"),
     [
-        (None, NEEDED),
-        ("", NEEDED),
-        ("Basic cGVfbGl2ZTo=", NEEDED),
-        ("pe_live_" + "0" * 32, NEEDED),
+        (None, MISSING_SCOPE_MESSAGE),
+        ("", MISSING_SCOPE_MESSAGE),
+        ("Basic cGVfbGl2ZTo=", MISSING_SCOPE_MESSAGE),
+        ("pe_live_" + "0" * 32, MISSING_SCOPE_MESSAGE),
         ("Bearer", MALFORMED),
         ("Bearer pe_live_", MALFORMED),
         ("Bearer pe_test_" + "0" * 32, MALFORMED),
@@ -54,10 +54,10 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
         ("Bearer pe_live_" + "A" * 32, MALFORMED),
         ("Bearer pe_live_" + "\xb2" * 32, MALFORMED),
         ("Bearer pe_live_" + "0" * 32 + " x", MALFORMED),
-        ("Bearer pe_live_" + "0" * 32, NOT_USABLE),
+        ("Bearer pe_live_" + "0" * 32, UNUSABLE_KEY_MESSAGE),
     ],
 )
-async def test_without_a_working_key_nothing_is_answered(
+async def test_request_without_valid_key_is_rejected(
     database: Database, authorization: str | None, message: str
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
@@ -69,41 +69,41 @@ async def test_without_a_working_key_nothing_is_answered(
         ):
             response = await client.request(method, "/graphql", headers=headers, **options)
             assert response.status_code == 401
-            assert response.json() == refusal("INVALID_API_KEY", message)
+            assert response.json() == error_response("INVALID_API_KEY", message)
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_a_key_is_sent_as_a_bearer_token(
+async def test_bearer_scheme_is_case_insensitive(
     database: Database, workspace: WorkspaceId, scheme: str
 ) -> None:
     key = await add_api_key(database, workspace)
     async with app_client(database) as client:
-        response = await typename(client, Authorization=f"{scheme} {key.token}")
+        response = await query_typename(client, Authorization=f"{scheme} {key.token}")
     assert (response.status_code, response.json()) == (200, TYPENAME)
 
 
-async def test_unknown_revoked_and_expired_keys_are_refused_alike(
+async def test_unknown_revoked_and_expired_keys_have_equal_errors(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    moment = timedelta(milliseconds=1)
-    revoked = await add_api_key(database, workspace, revoked_at=NOW + moment)
+    millisecond = timedelta(milliseconds=1)
+    revoked = await add_api_key(database, workspace, revoked_at=NOW + millisecond)
     expired = await add_api_key(database, workspace, expires_at=NOW)
-    expiring = await add_api_key(database, workspace, expires_at=NOW + moment)
+    expiring = await add_api_key(database, workspace, expires_at=NOW + millisecond)
     async with app_client(database) as client:
-        refused = [
-            await typename(client.with_token(token))
+        rejected = [
+            await query_typename(client.with_token(token))
             for token in ("pe_live_" + "0" * 32, revoked.token, expired.token)
         ]
-        accepted = await typename(client.with_token(expiring.token))
+        accepted = await query_typename(client.with_token(expiring.token))
 
-    assert [response.status_code for response in refused] == [401, 401, 401]
-    assert len({response.content for response in refused}) == 1
-    assert refused[0].json() == refusal("INVALID_API_KEY", NOT_USABLE)
+    assert [response.status_code for response in rejected] == [401, 401, 401]
+    assert len({response.content for response in rejected}) == 1
+    assert rejected[0].json() == error_response("INVALID_API_KEY", UNUSABLE_KEY_MESSAGE)
     assert (accepted.status_code, accepted.json()) == (200, TYPENAME)
 
 
-NEEDING_READ = (
+QUERIES_NEEDING_READ = (
     'post(postId: "f47ac10b-58cc-4372-a567-0e02b2c3d479") { id }',
     "account(accountId: 1) { id }",
     "accounts { id }",
@@ -117,7 +117,7 @@ NEEDING_READ = (
 )
 
 
-async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
+async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(
     database: Database, workspace: WorkspaceId
 ) -> None:
     await add_account(database, workspace, id=1)
@@ -125,18 +125,18 @@ async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
     async with app_client(database, token=key.token) as client:
         answer = await client.execute(
             "{ viewer { scopes stats { accounts } } errorCatalog(part: REQUEST) { code }"
-            f" {' '.join(NEEDING_READ)} }}"
+            f" {' '.join(QUERIES_NEEDING_READ)} }}"
         )
 
     assert answer["data"].pop("errorCatalog")
     assert answer["data"].pop("viewer") == {"scopes": ["PUBLISH"], "stats": None}
     assert set(answer["data"].values()) == {None}
-    refused = {
+    errors = {
         (".".join(error["path"]), error["extensions"]["code"], error["message"])
         for error in answer["errors"]
     }
     message = "This needs an API key with the scope read."
-    assert refused == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
+    assert errors == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
         (name, "INSUFFICIENT_SCOPE", message) for name in answer["data"]
     }
     schema = core_schema(create_schema(GraphQLLimits()))
@@ -144,43 +144,43 @@ async def test_a_key_without_read_knows_itself_and_the_errors_and_nothing_else(
     assert set(schema.query_type.fields) == {*answer["data"], "viewer", "errorCatalog"}
 
 
-def rate(response: httpx.Response) -> tuple[int, int, int, int]:
-    """Status, limit, remaining, and seconds until the reset."""
+def rate_limit_status(response: httpx.Response) -> tuple[int, int, int, int]:
+    """Return status, limit, remaining requests, and seconds until the reset."""
     limit, remaining, resets_at = (
         int(response.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")
     )
     return response.status_code, limit, remaining, resets_at - int(NOW.timestamp())
 
 
-async def test_a_key_may_ask_so_often_and_sees_how_often_still(
+async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(
     database: Database, workspace: WorkspaceId
 ) -> None:
     one, other = [await add_api_key(database, workspace) for _ in range(2)]
     settings = read_settings({"RATE_LIMIT": "3/minute;5/hour"})
     async with app_client(database, token=one.token, settings=settings) as client:
-        answers = [await typename(client) for _ in range(4)]
-        of_other = await typename(client.with_token(other.token))
-        without = await typename(client.with_token(None))
-        elsewhere = await client.get("/livez")
+        answers = [await query_typename(client) for _ in range(4)]
+        with_other_key = await query_typename(client.with_token(other.token))
+        without_key = await query_typename(client.with_token(None))
+        unlimited = await client.get("/livez")
 
-    assert [rate(response) for response in answers] == [
+    assert [rate_limit_status(response) for response in answers] == [
         (200, 3, 2, 60),
         (200, 3, 1, 60),
         (200, 3, 0, 60),
         (429, 3, 0, 60),
     ]
     assert answers[3].headers["Retry-After"] == "60"
-    assert answers[3].json() == refusal(
+    assert answers[3].json() == error_response(
         "RATE_LIMIT_EXCEEDED",
         "Too many requests: 3 per minute are allowed for one API key. Try again in 60 s.",
         retryAfter=60,
     )
-    assert rate(of_other) == (200, 3, 2, 60)
-    assert rate(without) == (401, 3, 3, 60)
-    assert rate(elsewhere) == (200, 3, 3, 60)
+    assert rate_limit_status(with_other_key) == (200, 3, 2, 60)
+    assert rate_limit_status(without_key) == (401, 3, 3, 60)
+    assert rate_limit_status(unlimited) == (200, 3, 3, 60)
 
 
-async def test_what_is_refused_for_its_content_counts_and_what_has_no_key_does_not(
+async def test_invalid_requests_count_toward_rate_limit_except_without_key(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
@@ -193,24 +193,24 @@ async def test_what_is_refused_for_its_content_counts_and_what_has_no_key_does_n
         ]
         not_counted = await client.request("PUT", "/graphql")
 
-    assert [rate(response)[2] for response in counted] == [2, 1, 0]
-    assert rate(not_counted)[:3] == (405, 3, 3)
+    assert [rate_limit_status(response)[2] for response in counted] == [2, 1, 0]
+    assert rate_limit_status(not_counted)[:3] == (405, 3, 3)
 
 
-async def test_nothing_is_limited_where_limits_are_off(
+async def test_disabled_rate_limit_allows_all_requests(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
     async with app_client(database, token=key.token) as client:
         for _ in range(30):
-            await typename(client.with_token("pe_live_" + "0" * 32))
-        response = await typename(client)
-    assert rate(response) == (200, 1_000_000, 1_000_000, 60)
+            await query_typename(client.with_token("pe_live_" + "0" * 32))
+        response = await query_typename(client)
+    assert rate_limit_status(response) == (200, 1_000_000, 1_000_000, 60)
 
 
 @asynccontextmanager
-async def from_addresses(database: Database, *addresses: str) -> AsyncIterator[list[Client]]:
-    """Clients of one service, each from an address of its own."""
+async def clients_at_addresses(database: Database, *addresses: str) -> AsyncIterator[list[Client]]:
+    """Open clients of one service with different addresses."""
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "2/minute"})
     app = create_app(settings, clock=lambda: NOW, database=database)
     async with app.router.lifespan_context(app):
@@ -226,18 +226,20 @@ async def from_addresses(database: Database, *addresses: str) -> AsyncIterator[l
         ]
 
 
-async def test_an_address_may_fail_so_often_and_a_key_that_works_is_never_kept_out(
+async def test_failed_authentication_is_limited_by_address_but_not_for_valid_keys(
     database: Database, workspace: WorkspaceId
 ) -> None:
     key = await add_api_key(database, workspace)
-    async with from_addresses(database, "203.0.113.7", "203.0.113.8") as (guessing, other):
-        guesses = [await typename(guessing.with_token("pe_live_" + digit * 32)) for digit in "012"]
-        with_key = await typename(guessing.with_token(key.token))
-        from_elsewhere = await typename(other.with_token("pe_live_" + "3" * 32))
+    async with clients_at_addresses(database, "203.0.113.7", "203.0.113.8") as (guessing, other):
+        guesses = [
+            await query_typename(guessing.with_token("pe_live_" + digit * 32)) for digit in "012"
+        ]
+        with_key = await query_typename(guessing.with_token(key.token))
+        from_elsewhere = await query_typename(other.with_token("pe_live_" + "3" * 32))
 
     assert [response.status_code for response in guesses] == [401, 401, 429]
     assert guesses[2].headers["Retry-After"] == "60"
-    assert guesses[2].json() == refusal(
+    assert guesses[2].json() == error_response(
         "RATE_LIMIT_EXCEEDED",
         "Too many rejected keys: 2 per minute are allowed for one address. Try again in 60 s.",
         retryAfter=60,

@@ -1,7 +1,7 @@
-"""A workspace sees itself alone: what another one holds changes no byte of any answer.
+"""Tenancy: data of another workspace changes no byte of any response.
 
-The questions are made from the schema. A new argument is asked about as soon as it exists; if its
-values could name something, it must be said here what that would be (KNOWN).
+The queries are generated from the schema, so every new argument is tested automatically. If its values can
+identify rows, KNOWN_VALUES must contain examples.
 """
 
 import re
@@ -66,29 +66,31 @@ NO_LIMITS = {
     "GRAPHQL_MAX_ROOT_FIELDS": "1000",
     "GRAPHQL_MAX_TOKENS": "100000",
 }
-NOWHERE = UUID("00000000-0000-4000-8000-00000000dead")
+NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
-WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
-"""Places of fields that read no row, though elsewhere their values name something."""
+POSITIONS_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
+"""Positions of fields that read no row, although equal arguments identify rows elsewhere."""
 
 
-class Known(NamedTuple):
-    """Three values of one meaning: of the asking workspace, of the other one alone, and of none."""
+class ValueTriple(NamedTuple):
+    """Three values of one meaning: of the own workspace, of the foreign one only, and of none."""
 
     own: object
     foreign: object
-    nowhere: object
+    nonexistent: object
 
 
 NODE_IDS = (
-    Known(*(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NOWHERE))),
-    Known(
+    ValueTriple(
+        *(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NONEXISTENT))
+    ),
+    ValueTriple(
         *(
             encode_node_id(NodeKind.DESTINATION, key)
-            for key in (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NOWHERE)
+            for key in (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NONEXISTENT)
         )
     ),
-    Known(
+    ValueTriple(
         *(
             encode_node_id(NodeKind.ACCOUNT, key)
             for key in (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)
@@ -97,38 +99,38 @@ NODE_IDS = (
 )
 
 
-def tokens(kind: LeaseKind) -> Known:
-    """Leases as they would be given out: of one's own, of the other's, and of what is there no more."""
+def lease_tokens(kind: LeaseKind) -> ValueTriple:
+    """Create lease tokens for an own, a foreign and a nonexistent destination."""
     codec = LeaseCodec(bytes(32), kind)
-    return Known(
+    return ValueTriple(
         *(
             codec.encode(Lease(workspace, DestinationId(destination), 1, UUID(int=1)))
             for workspace, destination in (
                 (OWN_WORKSPACE, SHARED_DESTINATIONS[0]),
                 (FOREIGN_WORKSPACE, FOREIGN_DESTINATION),
-                (OWN_WORKSPACE, NOWHERE),
+                (OWN_WORKSPACE, NONEXISTENT),
             )
         )
     )
 
 
-KNOWN: dict[str, tuple[Known, ...]] = {
+KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
     "id: ID": NODE_IDS,
     "ids: ID": NODE_IDS,
-    "postId: UUID": (Known(str(SHARED_POST), str(FOREIGN_POST), str(NOWHERE)),),
-    "accountId: Int": (Known(SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1),),
-    "platform: String": (Known("x", FOREIGN_PLATFORM, "nowhere"),),
-    "search: String": (Known("SPRING", FOREIGN_WORD, "nowhere"),),
-    "reference: String": (Known("spring", FOREIGN_REFERENCE, "nowhere"),),
-    "errorCode: String": (Known("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
+    "postId: UUID": (ValueTriple(str(SHARED_POST), str(FOREIGN_POST), str(NONEXISTENT)),),
+    "accountId: Int": (ValueTriple(SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1),),
+    "platform: String": (ValueTriple("x", FOREIGN_PLATFORM, "nowhere"),),
+    "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
+    "reference: String": (ValueTriple("spring", FOREIGN_REFERENCE, "nowhere"),),
+    "errorCode: String": (ValueTriple("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
     "destinationId: UUID": (
-        Known(str(SHARED_DESTINATIONS[0]), str(FOREIGN_DESTINATION), str(NOWHERE)),
+        ValueTriple(str(SHARED_DESTINATIONS[0]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),
     ),
-    "leaseToken: String": (tokens(LeaseKind.PUBLISHING),),
-    "verificationToken: String": (tokens(LeaseKind.VERIFICATION),),
+    "leaseToken: String": (lease_tokens(LeaseKind.PUBLISHING),),
+    "verificationToken: String": (lease_tokens(LeaseKind.VERIFICATION),),
 }
 CURSORS = ("after: String", "before: String")
-PLAIN: dict[str, tuple[object, ...]] = {
+PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "first: Int": (1, 100),
     "last: Int": (1, 100),
     "offset: Int": (1, 10_000),
@@ -141,26 +143,26 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
 }
-"""What names nothing; it is asked before and after the other workspace exists, and so are the
-values of every enum, of Boolean and of DateTime."""
+"""Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
+after the other workspace exists."""
 
 
-def asked_places() -> Iterator[ArgumentPosition]:
-    """Of everything that reads; what changes something has a matrix of its own."""
+def query_positions() -> Iterator[ArgumentPosition]:
+    """Yield the argument positions of queries; mutations have their own matrix."""
     return (
-        place
-        for place in argument_positions(SCHEMA)
-        if place.operation is OperationType.QUERY and str(place) not in WITHOUT_ROWS
+        position
+        for position in argument_positions(SCHEMA)
+        if position.operation is OperationType.QUERY and str(position) not in POSITIONS_WITHOUT_ROWS
     )
 
 
-def meaning(name: str, type_: GraphQLInputType) -> str:
-    """Values of one name and type mean the same everywhere, whether one is taken or several."""
+def value_meaning(name: str, type_: GraphQLInputType) -> str:
+    """Return the meaning of an argument: its name and type, regardless of lists."""
     return f"{name}: {get_named_type(type_)}"
 
 
 def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | None:
-    """Values that cannot name anything; None where they could."""
+    """Return values that identify no row; None if values of the argument can."""
     named = get_named_type(type_)
     if isinstance(named, GraphQLEnumType):
         return tuple(named.values)
@@ -168,129 +170,135 @@ def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | Non
         return True, False
     if named.name == "DateTime":
         return (format_instant(NOW),)
-    return PLAIN.get(meaning(name, type_))
+    return PLAIN_VALUES.get(value_meaning(name, type_))
 
 
-def known_values(name: str, type_: GraphQLInputType, where: str) -> tuple[Known, ...]:
-    if (found := KNOWN.get(meaning(name, type_))) is None:
+def known_values(name: str, type_: GraphQLInputType, position: str) -> tuple[ValueTriple, ...]:
+    if (values := KNOWN_VALUES.get(value_meaning(name, type_))) is None:
         raise LookupError(
-            f"The tenancy matrix does not know how to fill {where} with a foreign value: say in"
-            f" KNOWN what '{meaning(name, type_)}' names, or in PLAIN that it names nothing."
+            f"The tenancy matrix does not know how to fill {position} with a foreign value. Add"
+            f" '{value_meaning(name, type_)}' to KNOWN_VALUES, or to PLAIN_VALUES if it identifies no row."
         )
-    return found
+    return values
 
 
-def fill(name: str, type_: GraphQLInputType) -> object:
-    """A value of the asking workspace, where one is required beside what a question is about."""
+def own_value(name: str, type_: GraphQLInputType) -> object:
+    """Return a value of the own workspace, for other required arguments of a query."""
     plain = plain_values(name, type_)
     return plain[0] if plain else known_values(name, type_, name)[0].own
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     status: int
     body: bytes
 
 
-class Cell(NamedTuple):
-    """One place, asked with a value of the other workspace and with one of nobody's."""
+class TenancyCase(NamedTuple):
+    """Responses to a foreign and to a nonexistent value at one position."""
 
-    place: str
-    foreign: Answer
-    nowhere: Answer
-
-
-async def answer(client: Client, question: GeneratedQuery) -> Answer:
-    asked = {"query": question.document, "variables": question.variables}
-    response = await client.request("POST", "/graphql", json=asked)
-    return Answer(response.status_code, response.content)
+    position: str
+    foreign: HttpResponse
+    nonexistent: HttpResponse
 
 
-async def cells(own: Client, foreign: Client) -> AsyncIterator[Cell]:
-    """The matrix: every place whose values could name something, with all that they could name."""
-    for place in asked_places():
-        if plain_values(place.name, place.type) is not None:
+async def send_query(client: Client, query: GeneratedQuery) -> HttpResponse:
+    payload = {"query": query.document, "variables": query.variables}
+    response = await client.request("POST", "/graphql", json=payload)
+    return HttpResponse(response.status_code, response.content)
+
+
+async def tenancy_cases(own: Client, foreign: Client) -> AsyncIterator[TenancyCase]:
+    """Yield the matrix: every position whose values identify rows, with all example values."""
+    for position in query_positions():
+        if plain_values(position.name, position.type) is not None:
             continue
-        if meaning(place.name, place.type) in CURSORS:
-            cursor = await end_cursor(foreign, place)
-            triples = [Known(await end_cursor(own, place), cursor, cursor[::-1])]
+        if value_meaning(position.name, position.type) in CURSORS:
+            cursor = await end_cursor(foreign, position)
+            triples = [ValueTriple(await end_cursor(own, position), cursor, cursor[::-1])]
         else:
-            triples = list(known_values(place.name, place.type, str(place)))
-        for known in triples:
-            for variant in variants(known, takes_a_list=place.takes_list):
+            triples = list(known_values(position.name, position.type, str(position)))
+        for triple in triples:
+            for variant in value_variants(triple, takes_list=position.takes_list):
                 own_answer, *others = [
-                    await answer(own, build_query(SCHEMA, place, value, fill)) for value in variant
+                    await send_query(own, build_query(SCHEMA, position, value, own_value))
+                    for value in variant
                 ]
-                assert own_answer not in others, f"{place} finds nothing at all"
-                yield Cell(str(place), *others)
+                assert own_answer not in others, f"{position} matches no row"
+                yield TenancyCase(str(position), *others)
 
 
-def variants(known: Known, *, takes_a_list: bool) -> list[tuple[object, ...]]:
-    """A list is asked with the value alone, and behind one that finds nothing."""
-    if not takes_a_list:
-        return [known]
-    return [tuple([value] for value in known), tuple([known.nowhere, value] for value in known)]
+def value_variants(values: ValueTriple, *, takes_list: bool) -> list[tuple[object, ...]]:
+    """Return the values; for a list, alone and after a nonexistent value."""
+    if not takes_list:
+        return [values]
+    return [
+        tuple([value] for value in values),
+        tuple([values.nonexistent, value] for value in values),
+    ]
 
 
-async def end_cursor(client: Client, place: ArgumentPosition) -> str:
-    """A cursor of the list that takes the cursors of this place, made for this client."""
-    _, body = await answer(client, build_query(SCHEMA, place, None, fill))
-    return next(cursors_in(orjson.loads(body)))
+async def end_cursor(client: Client, position: ArgumentPosition) -> str:
+    """Return a cursor of the list at the position, for this client's workspace."""
+    _, body = await send_query(client, build_query(SCHEMA, position, None, own_value))
+    return next(find_cursors(orjson.loads(body)))
 
 
-def cursors_in(value: object) -> Iterator[str]:
+def find_cursors(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("endCursor"), str):
             yield value["endCursor"]
         for child in value.values():
-            yield from cursors_in(child)
+            yield from find_cursors(child)
     elif isinstance(value, list):
         for child in value:
-            yield from cursors_in(child)
+            yield from find_cursors(child)
 
 
-def unconfined(database_url: str) -> Database:
-    """A database whose reads are not confined to a workspace."""
+def disable_tenancy(database_url: str) -> Database:
+    """Open a database whose reads are not limited to a workspace."""
     return Database(database_url, workspace_filter=lambda statement, workspace_id: statement)
 
 
 @pytest.fixture(params=["yes", "no"], ids=["fast", "plain"])
 def settings(request: pytest.FixtureRequest) -> Settings:
-    """What a document asks for a second time takes another way than the first, where that is allowed."""
+    """With the fast path, a repeated document runs compiled code."""
     return read_settings({**NO_LIMITS, "FAST_PATH": request.param})
 
 
 @asynccontextmanager
-async def both(database: Database, settings: Settings) -> AsyncIterator[tuple[Client, Client]]:
-    """Clients of the two workspaces."""
+async def open_both_clients(
+    database: Database, settings: Settings
+) -> AsyncIterator[tuple[Client, Client]]:
+    """Open clients of the own and the foreign workspace."""
     own, foreign = await add_own_workspace(database), await add_foreign_workspace(database)
     async with database, app_client(database, token=own, settings=settings) as client:
         yield client, client.with_token(foreign)
 
 
-async def test_a_foreign_value_is_answered_like_one_that_exists_nowhere(
+async def test_foreign_and_nonexistent_values_have_equal_responses(
     database: Database, settings: Settings
 ) -> None:
-    async with both(database, settings) as (own, foreign):
-        async for cell in cells(own, foreign):
-            assert cell.foreign == cell.nowhere, cell.place
+    async with open_both_clients(database, settings) as (own, foreign):
+        async for case in tenancy_cases(own, foreign):
+            assert case.foreign == case.nonexistent, case.position
 
 
-async def test_the_matrix_turns_red_where_nothing_confines_reads_to_the_workspace(
+async def test_tenancy_matrix_detects_missing_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
-    async with both(unconfined(database_url), settings) as (own, foreign):
-        matrix = [cell async for cell in cells(own, foreign)]
+    async with open_both_clients(disable_tenancy(database_url), settings) as (own, foreign):
+        matrix = [case async for case in tenancy_cases(own, foreign)]
 
-    leaking = [cell.place for cell in matrix if cell.foreign != cell.nowhere]
-    # Cursors are signed for their workspace, which no filter has a part in.
+    leaking = [case.position for case in matrix if case.foreign != case.nonexistent]
+    # Cursors are signed per workspace, independent of the filter.
     assert leaking == [
-        cell.place for cell in matrix if not cell.place.endswith(("(after)", "(before)"))
+        case.position for case in matrix if not case.position.endswith(("(after)", "(before)"))
     ]
     assert len(leaking) >= 20
 
 
-async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -> None:
-    grown = build_schema(
+async def test_argument_with_unknown_meaning_fails_matrix() -> None:
+    schema = build_schema(
         """
         type Query { version: Int, post: Post }
         type Post { comments(filter: CommentFilter, after: String, first: Int): Comment }
@@ -304,8 +312,8 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         type Subscription { changes(after: String): Post }
         """
     )
-    found = {str(place): place for place in argument_positions(grown)}
-    assert list(found) == [
+    positions = {str(position): position for position in argument_positions(schema)}
+    assert list(positions) == [
         "Post.comments(filter.authorName)",
         "Post.comments(filter.isHidden)",
         "Post.comments(after)",
@@ -316,25 +324,28 @@ async def test_a_value_that_could_name_something_must_be_known_to_the_matrix() -
         "Subscription.changes(after)",
     ]
 
-    unknown = [found["Post.comments(filter.authorName)"], found["Mutation.retry(input.webhookId)"]]
-    for place in unknown:
-        assert plain_values(place.name, place.type) is None
-        with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {place} ")):
-            known_values(place.name, place.type, str(place))
+    unknown = [
+        positions["Post.comments(filter.authorName)"],
+        positions["Mutation.retry(input.webhookId)"],
+    ]
+    for position in unknown:
+        assert plain_values(position.name, position.type) is None
+        with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {position} ")):
+            known_values(position.name, position.type, str(position))
     with pytest.raises(LookupError, match="does not know how to fill webhookId "):
-        build_query(grown, found["Mutation.retry(input.postId)"], str(NOWHERE), fill)
+        build_query(schema, positions["Mutation.retry(input.postId)"], str(NONEXISTENT), own_value)
 
-    question = build_query(grown, found["Author.posts(postId)"], str(NOWHERE), fill)
-    assert validate(grown, parse(question.document)) == []
-    assert question == (
+    query = build_query(schema, positions["Author.posts(postId)"], str(NONEXISTENT), own_value)
+    assert validate(schema, parse(query.document)) == []
+    assert query == (
         "query ($v0: UUID!) { post { comments { node { ... on Author { posts(postId: $v0)"
         " { __typename comments { __typename node { __typename"
         " ... on Author { Author_id: id  } } } } } } } } }",
-        {"v0": str(NOWHERE)},
+        {"v0": str(NONEXISTENT)},
     )
 
 
-def test_the_graphql_layer_can_only_read_inside_a_workspace() -> None:
+def test_graphql_layer_reads_only_within_workspace() -> None:
     for file in Path(app.graphql.__path__[0]).rglob("*.py"):
         assert "read_all_workspaces" not in file.read_text(), file
 
@@ -347,66 +358,64 @@ CUSTOM_PERIOD = """query ($from: DateTime) {
 }"""
 
 
-def all_questions() -> dict[str, GeneratedQuery]:
-    """Every question there is, with every value that is known for its place."""
-    questions = {
-        "what needs no value": build_argumentless_query(SCHEMA),
+def all_queries() -> dict[str, GeneratedQuery]:
+    """Return a query for every position and every value."""
+    queries = {
+        "no arguments": build_argumentless_query(SCHEMA),
         "a custom period": GeneratedQuery(CUSTOM_PERIOD, {"from": format_instant(NOW)}),
     }
-    for place in asked_places():
-        values = plain_values(place.name, place.type)
-        if values is None and meaning(place.name, place.type) not in CURSORS:
-            found = known_values(place.name, place.type, str(place))
-            values = tuple(value for known in found for value in known)
+    for position in query_positions():
+        values = plain_values(position.name, position.type)
+        if values is None and value_meaning(position.name, position.type) not in CURSORS:
+            triples = known_values(position.name, position.type, str(position))
+            values = tuple(value for triple in triples for value in triple)
         for value in values or ():
-            given = [value] if place.takes_list else value
-            questions[f"{place} = {value}"] = build_query(SCHEMA, place, given, fill)
-    return questions
+            argument = [value] if position.takes_list else value
+            queries[f"{position} = {value}"] = build_query(SCHEMA, position, argument, own_value)
+    return queries
 
 
-async def before_and_after(
-    database: Database, settings: Settings, questions: Mapping[str, GeneratedQuery]
-) -> tuple[dict[str, Answer], dict[str, Answer]]:
-    """The answers of a workspace while it is alone, and when there is another one beside it."""
+async def responses_before_and_after(
+    database: Database, settings: Settings, queries: Mapping[str, GeneratedQuery]
+) -> tuple[dict[str, HttpResponse], dict[str, HttpResponse]]:
+    """Return the responses before and after the foreign workspace is added."""
     async with app_client(
         database, token=await add_own_workspace(database), settings=settings
     ) as client:
-        before = {name: await answer(client, each) for name, each in questions.items()}
+        before = {name: await send_query(client, query) for name, query in queries.items()}
         await add_foreign_workspace(database)
-        after = {name: await answer(client, each) for name, each in questions.items()}
+        after = {name: await send_query(client, query) for name, query in queries.items()}
     return before, after
 
 
-async def test_no_answer_changes_when_another_workspace_fills(
+async def test_responses_do_not_change_with_data_of_another_workspace(
     database: Database, settings: Settings
 ) -> None:
-    before, after = await before_and_after(database, settings, all_questions())
+    before, after = await responses_before_and_after(database, settings, all_queries())
 
     assert after == before
     assert not [name for name, (_, body) in after.items() if re.search(b"foreign|quokka", body)]
-    assert b'"errors"' not in before["what needs no value"].body
+    assert b'"errors"' not in before["no arguments"].body
 
 
-async def test_every_answer_changes_where_nothing_confines_reads_to_the_workspace(
+async def test_responses_change_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
-    changing = {"what needs no value", "a custom period", "Query.posts(first) = 100"} | {
-        f"{place} = {known.foreign}"
-        for place in asked_places()
-        for known in KNOWN.get(meaning(place.name, place.type), ())
+    changing = {"no arguments", "a custom period", "Query.posts(first) = 100"} | {
+        f"{position} = {triple.foreign}"
+        for position in query_positions()
+        for triple in KNOWN_VALUES.get(value_meaning(position.name, position.type), ())
     }
-    questions = {name: each for name, each in all_questions().items() if name in changing}
-    async with unconfined(database_url) as database:
-        before, after = await before_and_after(database, settings, questions)
+    queries = {name: query for name, query in all_queries().items() if name in changing}
+    async with disable_tenancy(database_url) as database:
+        before, after = await responses_before_and_after(database, settings, queries)
 
     assert {name for name in after if after[name] != before[name]} == changing
 
 
-# What changes something.
-
-NAMED_BY_CHANGES = {
+POSITIONS_IN_MUTATIONS = {
     **{
-        name: KNOWN[name]
+        name: KNOWN_VALUES[name]
         for name in (
             "postId: UUID",
             "accountId: Int",
@@ -415,10 +424,10 @@ NAMED_BY_CHANGES = {
             "verificationToken: String",
         )
     },
-    "accountIds: Int": KNOWN["accountId: Int"],
-    "platforms: String": KNOWN["platform: String"],
+    "accountIds: Int": KNOWN_VALUES["accountId: Int"],
+    "platforms: String": KNOWN_VALUES["platform: String"],
 }
-"""What the inputs of mutations name. Filters are those of the lists that are read."""
+"""Values that identify rows in inputs of mutations; filters are tested with queries."""
 
 NEW_VALUES = {
     "content",
@@ -441,89 +450,101 @@ NEW_VALUES = {
     "raw",
     "worker",
 }
-"""What is stored as it is given, or compared with what its own post or workspace has."""
+"""Arguments that are stored, or compared only with rows of their own post or workspace."""
 
 
-def changing_places() -> list[ArgumentPosition]:
-    """The places of mutations whose values name something."""
-    found = [
-        place for place in argument_positions(SCHEMA) if place.operation is OperationType.MUTATION
+def mutation_positions() -> list[ArgumentPosition]:
+    """Return the positions of mutations whose values identify rows."""
+    positions = [
+        position
+        for position in argument_positions(SCHEMA)
+        if position.operation is OperationType.MUTATION
     ]
     unknown = [
-        place
-        for place in found
-        if "filter" not in place.names
-        and meaning(place.name, place.type) not in {*NAMED_BY_CHANGES, *CURSORS}
-        and place.name not in NEW_VALUES
-        and plain_values(place.name, place.type) is None
+        position
+        for position in positions
+        if "filter" not in position.names
+        and value_meaning(position.name, position.type) not in {*POSITIONS_IN_MUTATIONS, *CURSORS}
+        and position.name not in NEW_VALUES
+        and plain_values(position.name, position.type) is None
     ]
-    assert unknown == [], "say in NAMED_BY_CHANGES what these name, or that they are NEW_VALUES"
-    return [place for place in found if meaning(place.name, place.type) in NAMED_BY_CHANGES]
+    assert unknown == [], "add these to POSITIONS_IN_MUTATIONS or NEW_VALUES"
+    return [
+        position
+        for position in positions
+        if value_meaning(position.name, position.type) in POSITIONS_IN_MUTATIONS
+    ]
 
 
-async def changes(client: Client) -> AsyncIterator[Cell]:
-    """Each place with what the other workspace has and with what nobody has, which no answer repeats."""
-    for place in changing_places():
-        ((_, *strange),) = NAMED_BY_CHANGES[meaning(place.name, place.type)]
+async def check_mutations(client: Client) -> AsyncIterator[TenancyCase]:
+    """Yield each position with a foreign and a nonexistent value, removed from the responses."""
+    for position in mutation_positions():
+        ((_, *other_values),) = POSITIONS_IN_MUTATIONS[value_meaning(position.name, position.type)]
         answers = []
-        for value in strange:
-            given = [value] if place.takes_list else value
-            status, body = await answer(
-                client, with_content(build_query(SCHEMA, place, given, fill))
+        for value in other_values:
+            argument = [value] if position.takes_list else value
+            status, body = await send_query(
+                client, add_required_content(build_query(SCHEMA, position, argument, own_value))
             )
-            # Errors repeat what they refuse, and say where that stood.
-            shown = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
-            answers.append(Answer(status, shown))
-        yield Cell(str(place), *answers)
+            # Error messages contain the value and its location.
+            comparable = re.sub(rb'"locations":.*?\],|\b%b\b' % str(value).encode(), b"", body)
+            answers.append(HttpResponse(status, comparable))
+        yield TenancyCase(str(position), *answers)
 
 
-def with_content(question: GeneratedQuery) -> GeneratedQuery:
-    """A new post is refused for want of content before anybody looks at its accounts, a publication
-    for want of a place."""
-    (given,) = question.variables.values()
-    assert isinstance(given, dict)
-    if "PUBLISHED" in (given.get("finding"), given.get("outcome")) or "leaseToken" in given:
-        place = re.search(r"report(Published|Verified)|reconcile|recordResult", question.document)
-        given |= {"platformPostId": "1"} if place else {}
-    for post in given.get("posts", [given]):
-        if "createPost" in question.document:
+def add_required_content(query: GeneratedQuery) -> GeneratedQuery:
+    """Add the content of a post or the id of a publication, whose absence would be reported first."""
+    (variables,) = query.variables.values()
+    assert isinstance(variables, dict)
+    if (
+        "PUBLISHED" in (variables.get("finding"), variables.get("outcome"))
+        or "leaseToken" in variables
+    ):
+        publishes = re.search(r"report(Published|Verified)|reconcile|recordResult", query.document)
+        variables |= {"platformPostId": "1"} if publishes else {}
+    for post in variables.get("posts", [variables]):
+        if "createPost" in query.document:
             post["content"] = "Sale"
-    return question
+    return query
 
 
-async def test_no_change_reaches_or_tells_of_another_workspace(
+async def test_mutations_neither_change_nor_reveal_another_workspace(
     database: Database, settings: Settings
 ) -> None:
-    async with both(database, settings) as (own, _):
+    async with open_both_clients(database, settings) as (own, _):
         before = await all_rows(database)
-        async for cell in changes(own):
-            assert cell.foreign == cell.nowhere, cell.place
+        async for case in check_mutations(own):
+            assert case.foreign == case.nonexistent, case.position
         after = await all_rows(database)
 
-    assert rows_of(FOREIGN_WORKSPACE, after) == rows_of(FOREIGN_WORKSPACE, before)
+    assert workspace_rows(FOREIGN_WORKSPACE, after) == workspace_rows(FOREIGN_WORKSPACE, before)
 
 
-def rows_of(workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, list[Any]]:
+def workspace_rows(
+    workspace: UUID, rows: Mapping[str, list[tuple[Any, ...]]]
+) -> dict[str, list[Any]]:
     return {table: [row for row in found if workspace in row] for table, found in rows.items()}
 
 
-async def test_changes_would_reach_another_workspace_if_nothing_confined_their_reads(
+async def test_mutations_reach_another_workspace_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
-    async with both(unconfined(database_url), settings) as (own, _):
-        leaking = [cell.place async for cell in changes(own) if cell.foreign != cell.nowhere]
+    async with open_both_clients(disable_tenancy(database_url), settings) as (own, _):
+        leaking = [
+            case.position async for case in check_mutations(own) if case.foreign != case.nonexistent
+        ]
 
-    # There the own post is looked at first: it does not go to them, or cannot be changed any more.
-    # A lease tells its workspace, which is compared with the key's before anything is read.
-    tight = {
+    # These are checked against the own post first, which rejects them.
+    # A lease token contains its workspace, which is compared with the key before any read.
+    unaffected = {
         *(
-            str(place)
-            for place in changing_places()
-            if place.name in ("leaseToken", "verificationToken", "platforms")
+            str(position)
+            for position in mutation_positions()
+            if position.name in ("leaseToken", "verificationToken", "platforms")
         ),
         "Mutation.recordResult(input.accountId)",
         "Mutation.retryPost(input.accountIds)",
         "Mutation.schedulePost(input.accountIds)",
         "Mutation.updatePost(input.accountIds)",
     }
-    assert set(leaking) == {str(place) for place in changing_places()} - tight
+    assert set(leaking) == {str(position) for position in mutation_positions()} - unaffected

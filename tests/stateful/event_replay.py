@@ -70,7 +70,7 @@ def _last_publication(
 ) -> str | None:
     """Latest `published_at` of the destinations of a post."""
     destination_ids = {event.destination_id for event in events if event.post_id == post_id}
-    times = (rows.get(("Destination", id), {}).get("published_at") for id in destination_ids)  # noqa: A001
+    times = (rows.get(("Destination", id), {}).get("published_at") for id in destination_ids)
     return max((str(time) for time in times if time), default=None)
 
 

@@ -1,7 +1,7 @@
-"""How an object shows a row: which fields are columns, and what of the row the others read. No types.
+"""Declares where the fields of row-backed GraphQL types get their values.
 
-The declarations here are for whoever reads rows (which columns a document needs) and for whoever
-completes answers (what a field's value is without calling its resolver); the resolvers say the same.
+`schema.lookahead` derives from these declarations which columns and relations to read. `engine.compiler`
+derives from them how to complete a field without a call of its resolver. The resolvers agree with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,30 +17,30 @@ from strawberry.types.field import StrawberryField
 from app.db.core.statements import AnyRow, Record, RelatedRecord
 
 STRAWBERRY_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
-"""Where a type or a field of graphql-core, in its extensions, has that of Strawberry."""
+"""Key of Strawberry's definition in the `extensions` of a graphql-core type or field."""
 
-_SOURCE_KEY = "shown"
+_FIELD_SOURCE_KEY = "field_source"
 
 NO_RELATIONS: Mapping[str, Sequence[AnyRow]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The field's value is that of a column."""
+    """Value of one column."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class FromResolver:
-    """The field's value is told by its resolver, which needs nothing but these columns and the time."""
+    """Value of the resolver, which uses only these columns and the time of the read."""
 
     columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The field's value is told by a function of these columns, and behind them of the time if need be."""
+    """Value of a function of these columns; with `uses_now`, the time of the read is its last argument."""
 
     columns: tuple[str, ...]
     compute: Callable[..., object]
@@ -49,7 +49,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class FromRelated:
-    """The field's value is told by a function of these columns of the row that came along."""
+    """Value of a function of these columns of the joined row."""
 
     relation: str
     columns: tuple[str, ...]
@@ -58,14 +58,14 @@ class FromRelated:
 
 @dataclass(frozen=True, slots=True)
 class ToOne:
-    """The field's value is the row that came along, as an object."""
+    """The joined row, as an object."""
 
     relation: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToMany:
-    """The field's value are rows of another table, as objects; they are found by these columns."""
+    """Prefetched rows of another table, as objects; these columns are the key."""
 
     relation: str
     columns: tuple[str, ...]
@@ -73,9 +73,9 @@ class ToMany:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The field's value is told by its resolver, which loads more by these columns.
+    """Value of the resolver, which loads more rows by these columns.
 
-    Where `Many` of that name came along already, it needs these columns of theirs instead.
+    If the `ToMany` relation was prefetched, the resolver uses its `relation_columns` instead.
     """
 
     columns: tuple[str, ...]
@@ -87,45 +87,45 @@ FieldSource = Column | FromResolver | Computed | FromRelated | ToOne | ToMany | 
 
 
 def column(description: str, *, name: str | None = None) -> Any:
-    """A field that is a column of the row, which has the field's name unless another one is given."""
-    return strawberry.field(description=description, metadata={_SOURCE_KEY: Column(name or "")})
+    """Declare a field that is a column; `name` is the column if it differs from the field."""
+    return strawberry.field(description=description, metadata=source_metadata(Column(name or "")))
 
 
 def source_metadata(source: FieldSource) -> Mapping[str, object]:
-    """The metadata of a field with a resolver."""
-    return {_SOURCE_KEY: source}
+    """Return the `metadata=` of a field with a resolver."""
+    return {_FIELD_SOURCE_KEY: source}
 
 
 def field_source(field: StrawberryField) -> FieldSource | None:
-    """How a field shows the row of its object; None for one that has nothing to do with a row."""
-    how: FieldSource | None = field.metadata.get(_SOURCE_KEY)
-    if isinstance(how, Column) and not how.name:
+    """Return the declared source of a field; None if the field does not depend on a row."""
+    source: FieldSource | None = field.metadata.get(_FIELD_SOURCE_KEY)
+    if isinstance(source, Column) and not source.name:
         return Column(field.python_name)
-    return how
+    return source
 
 
 class RowBacked:
-    """An object that shows a row and holds nothing else; its plain fields are columns."""
+    """Base of GraphQL types whose plain fields are the columns of one row."""
 
     row: AnyRow
     now: datetime
-    """When the row was read, for what depends on the time."""
+    """Time of the read, for fields that depend on the time."""
     prefetched: Mapping[str, Sequence[AnyRow]]
-    """Rows of other tables that were read together with it, by the name that `Many` gives them."""
+    """Rows of other tables that were read with the row, by the relation name of `ToMany`."""
 
     _columns: Mapping[str, str]
-    """Of each plain field, by its name."""
+    """Column names by field name."""
 
     @classmethod
     def from_row(
         cls, row: AnyRow, now: datetime, prefetched: Mapping[str, Sequence[AnyRow]] = NO_RELATIONS
     ) -> Self:
-        made = object.__new__(cls)
-        made.row, made.now, made.prefetched = row, now, prefetched
-        return made
+        instance = object.__new__(cls)
+        instance.row, instance.now, instance.prefetched = row, now, prefetched
+        return instance
 
     def __getattr__(self, name: str) -> Any:
-        """What a plain field shows."""
+        """Return the column of a plain field."""
         columns = type(self)._columns_by_field()
         if name not in columns:
             raise AttributeError(name)
@@ -135,11 +135,13 @@ class RowBacked:
     def _columns_by_field(cls) -> Mapping[str, str]:
         if "_columns" not in cls.__dict__:
             fields: Sequence[StrawberryField] = cls.__strawberry_definition__.fields  # type: ignore[attr-defined]
-            each = ((field.python_name, field_source(field)) for field in fields)
-            cls._columns = {name: how.name for name, how in each if isinstance(how, Column)}
+            sources = ((field.python_name, field_source(field)) for field in fields)
+            cls._columns = {
+                name: source.name for name, source in sources if isinstance(source, Column)
+            }
         return cls._columns
 
 
 def related_row(row: AnyRow, relation: str) -> AnyRow | None:
-    """The row that came along with another one; None where none was asked for."""
+    """Return the row that was joined to another one; None if the relation was not selected."""
     return row.related_row(relation) if isinstance(row, Record | RelatedRecord) else None

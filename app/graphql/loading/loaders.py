@@ -1,6 +1,7 @@
-"""DataLoaders: what rows need from other tables, in one statement per batch. Named by what and key.
+"""DataLoaders that read related rows with one statement per batch, named by result and key.
 
-They do not cache: a socket's context lives as long as the socket, and would serve stale rows.
+The loaders do not cache. The context of a WebSocket lives as long as its connection and would serve
+stale rows.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, DestinationId, PostId
 
 KEYS_PER_STATEMENT = 10_000
-"""Either engine refuses a statement with more than about 32,000 parameters."""
+"""Both database engines reject a statement with more than about 32,000 parameters."""
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -28,34 +29,34 @@ BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 
 
 class ListSizeLimit:
-    """Counts the entries of the lists in an answer that have no page size, up to a limit.
+    """Limit on the total number of entries in those lists of a response that have no page size.
 
-    A post's destinations lead to their post, and that to its destinations again: a short document
-    can ask for more than memory holds, and only the rows tell.
+    A post leads to its destinations and each destination to its post. A short document can therefore
+    select more than fits in memory, and its size is known only from the rows.
     """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._count = 0
         self.error: LimitExceeded | None = None
-        """Why the answer as a whole is refused, once it is."""
+        """Error that replaces the whole response, set once the limit is exceeded."""
 
     def for_next_event(self) -> "ListSizeLimit":
-        """For the next answer, with the same limit."""
+        """Return a new count with the same limit, for the next response of a subscription."""
         return ListSizeLimit(self._limit)
 
     def add(self, count: int) -> None:
-        """Count entries, or raise LimitExceeded."""
+        """Count entries; raises LimitExceeded if the response has more than allowed."""
         self._count += count
         if self._limit is not None and self._count > self._limit:
             self.error = self.error or LimitExceeded(
-                f"The lists in the answer have at least {self._count} entries; at most"
-                f" {self._limit} are allowed. Ask for smaller pages, or for fewer lists."
+                f"The lists in the response have at least {self._count} entries; at most"
+                f" {self._limit} are allowed. Request smaller pages or fewer lists."
             )
             raise self.error
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
-        """What a function makes of an answer; if it fails, what it counted is to be counted anew."""
+        """Call a function; if it fails, drop what it counted, because a fallback counts it again."""
         before = self._count
         try:
             return complete(*arguments)
@@ -65,7 +66,7 @@ class ListSizeLimit:
 
 
 class Loaders:
-    """One of each, made when it is first used, sharing a way to read."""
+    """The loaders of one operation, each created on first use."""
 
     def __init__(
         self, open_reader: OpenReader, clock: Callable[[], datetime], list_limit: ListSizeLimit
@@ -108,14 +109,12 @@ class Loaders:
 def _to_one_loader(
     open_reader: OpenReader, query: BatchQuery[Key], key_column: str
 ) -> DataLoader[Key, AnyRow | None]:
-    """At most one row for each key."""
+    """Create a loader of at most one row for each key."""
 
     async def load(keys: list[Key]) -> list[AnyRow | None]:
-        found = {
-            getattr(row, key_column): row
-            for row in await _fetch_in_batches(open_reader, query, keys)
-        }
-        return [found.get(key) for key in keys]
+        rows = await _fetch_in_batches(open_reader, query, keys)
+        row_by_key = {getattr(row, key_column): row for row in rows}
+        return [row_by_key.get(key) for key in keys]
 
     return DataLoader(load_fn=load, cache=False)
 
@@ -123,14 +122,14 @@ def _to_one_loader(
 def _to_many_loader(
     open_reader: OpenReader, query: BatchQuery[Key], key_column: str, list_limit: ListSizeLimit
 ) -> DataLoader[Key, list[AnyRow]]:
-    """Any number of rows for each key, in the query's order."""
+    """Create a loader of any number of rows for each key, in the order of the query."""
 
     async def load(keys: list[Key]) -> list[list[AnyRow]]:
-        found: defaultdict[Key, list[AnyRow]] = defaultdict(list)
+        rows_by_key: defaultdict[Key, list[AnyRow]] = defaultdict(list)
         for row in await _fetch_in_batches(open_reader, query, keys):
-            found[getattr(row, key_column)].append(row)
-        list_limit.add(sum(len(found[key]) for key in keys))
-        return [found[key] for key in keys]
+            rows_by_key[getattr(row, key_column)].append(row)
+        list_limit.add(sum(len(rows_by_key[key]) for key in keys))
+        return [rows_by_key[key] for key in keys]
 
     return DataLoader(load_fn=load, cache=False)
 
@@ -138,9 +137,9 @@ def _to_many_loader(
 async def _fetch_in_batches(
     open_reader: OpenReader, query: BatchQuery[Key], keys: Iterable[Key]
 ) -> Sequence[AnyRow]:
-    wanted = list(dict.fromkeys(keys))
+    unique_keys = list(dict.fromkeys(keys))
     rows: list[AnyRow] = []
     reader = open_reader()
-    for start in range(0, len(wanted), KEYS_PER_STATEMENT):
-        rows.extend(await query(reader, wanted[start : start + KEYS_PER_STATEMENT]))
+    for start in range(0, len(unique_keys), KEYS_PER_STATEMENT):
+        rows.extend(await query(reader, unique_keys[start : start + KEYS_PER_STATEMENT]))
     return rows

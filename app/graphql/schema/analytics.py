@@ -1,4 +1,4 @@
-"""The analytics summary: counts over a period. The periods are the domain's, the counting is in app.db."""
+"""Query field `analyticsSummary`: counts of posts and destinations over a period."""
 
 from collections import Counter
 from datetime import datetime
@@ -13,51 +13,55 @@ from app.domain.times import Period, time_range
 from app.graphql.schema.context import Info
 
 
-@strawberry.type(description="Posts by status; the counts add up to the total.")
+@strawberry.type(description="Number of posts by status; the counts add up to the total.")
 class PostCounts:
-    total: int = field(description="All posts created in the period.")
-    draft: int = field(description="Those with status DRAFT.")
-    scheduled: int = field(description="Those with status SCHEDULED.")
-    publishing: int = field(description="Those with status PUBLISHING.")
-    published: int = field(description="Those with status PUBLISHED.")
-    partially_failed: int = field(description="Those with status PARTIALLY_FAILED.")
-    failed: int = field(description="Those with status FAILED.")
+    total: int = field(description="Number of posts created in the period.")
+    draft: int = field(description="Number of posts with the status DRAFT.")
+    scheduled: int = field(description="Number of posts with the status SCHEDULED.")
+    publishing: int = field(description="Number of posts with the status PUBLISHING.")
+    published: int = field(description="Number of posts with the status PUBLISHED.")
+    partially_failed: int = field(description="Number of posts with the status PARTIALLY_FAILED.")
+    failed: int = field(description="Number of posts with the status FAILED.")
 
 
-@strawberry.type(description="Destinations of one platform; the counts add up to the total.")
+@strawberry.type(
+    description="Number of destinations on one platform; the counts add up to the total."
+)
 class PlatformCounts:
-    platform: str = field(description="Such as `instagram`.")
-    total: int = field(description="All destinations of the period's posts, without drafts.")
-    scheduled: int = field(description="Those that are queued or being published.")
-    published: int = field(description="Those that are published.")
-    failed: int = field(description="Those that failed or whose outcome is unknown.")
+    platform: str = field(description="Platform, such as `instagram`.")
+    total: int = field(description="Number of destinations of these posts, without drafts.")
+    scheduled: int = field(description="Number of queued or publishing destinations.")
+    published: int = field(description="Number of published destinations.")
+    failed: int = field(description="Number of failed destinations, with unknown outcomes.")
 
 
-@strawberry.type(description="Counts over a period, by when posts were created.")
+@strawberry.type(description="Counts over a period, by the time when posts were created.")
 class AnalyticsSummary:
-    period: Period = field(description="The period asked for.")
-    start: datetime | None = field(description="Its start, included; null from the beginning.")
-    end: datetime = field(description="Its end, included.")
+    period: Period = field(description="Requested period.")
+    start: datetime | None = field(description="UTC start, inclusive; null for the whole history.")
+    end: datetime = field(description="UTC end of the period, inclusive.")
     posts: PostCounts = field(description="Posts by status.")
-    by_platform: list[PlatformCounts] = field(description="By platform, in alphabetical order.")
+    by_platform: list[PlatformCounts] = field(
+        description="Destinations by platform, sorted by name."
+    )
 
 
 async def build_summary(
     info: Info, period: Period, start: datetime | None, end: datetime | None
 ) -> AnalyticsSummary:
-    within = time_range(period, start=start, end=end, now=info.context.clock())
+    times = time_range(period, start=start, end=end, now=info.context.clock())
     reader = info.context.read()
-    posts = await analytics.posts_by_status(reader, within)
-    destinations = await analytics.destinations_by_platform(reader, within)
+    post_rows = await analytics.posts_by_status(reader, times)
+    destination_rows = await analytics.destinations_by_platform(reader, times)
 
-    by_status = Counter({row.status: row.posts for row in posts})
+    by_status = Counter({row.status: row.posts for row in post_rows})
     by_platform: dict[str, Counter[DestinationStatus]] = {}
-    for row in destinations:
+    for row in destination_rows:
         by_platform.setdefault(row.platform, Counter())[row.status] = row.destinations
     return AnalyticsSummary(
         period=period,
-        start=within.start,
-        end=within.end,
+        start=times.start,
+        end=times.end,
         posts=PostCounts(
             total=by_status.total(), **{status.value: by_status[status] for status in PostStatus}
         ),

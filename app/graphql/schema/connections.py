@@ -1,4 +1,4 @@
-"""Relay connections by keyset: arguments into a page request, rows into edges. No nouns' SQL."""
+"""Relay connections with keyset pagination: page arguments in, edges and cursors out."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,27 +20,27 @@ PAGE_ARGUMENT_RANGES = {
     "last": (1, MAX_PAGE_SIZE),
     "offset": (0, MAX_OFFSET),
 }
-"""The arguments that are numbers, with their ranges."""
+"""Numeric page arguments with their lowest and highest values."""
 
 CountResult = int | Exception | None
-"""How many there are, why that could not be counted, or None where nobody asks."""
+"""Total count, the error of counting, or None if `totalCount` is not selected."""
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.type(description="Position of a page in its list.")
 class PageInfo:
     has_next_page: bool = field(
-        description="Whether more follows; when paging backwards, whether `before` was given."
+        description="True if more follow; with `last`, if `before` was given."
     )
     has_previous_page: bool = field(
-        description="Whether more comes before; when paging forwards, whether `after` or an"
-        " `offset` was given."
+        description="True if entries come before the page; with `first`, true if `after` or `offset` was"
+        " given."
     )
-    start_cursor: str | None = field(description="The first edge's cursor; null on an empty page.")
-    end_cursor: str | None = field(description="The last edge's cursor; null on an empty page.")
+    start_cursor: str | None = field(description="Cursor of the first edge; null on an empty page.")
+    end_cursor: str | None = field(description="Cursor of the last edge; null on an empty page.")
 
 
 class SortField(Protocol):
-    """A sort whose value is the name of the row's column."""
+    """Sort order whose value is the name of the row's column."""
 
     @property
     def value(self) -> str: ...
@@ -48,14 +48,14 @@ class SortField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CursorPage:
-    """A page whose cursors are spelled when they are asked for: they cost as much as all else of it."""
+    """Page that encodes cursors only if they are selected: they cost as much as the rest of the page."""
 
     page: Page
     codec: CursorCodec
     sort_by: SortField
 
     def cursors(self) -> list[str]:
-        """One for each row."""
+        """Return the cursor of each row."""
         return [self._cursor(row) for row in self.page.rows]
 
     def info(self) -> PageInfo:
@@ -71,62 +71,52 @@ class CursorPage:
         return self.codec.encode(KeysetPosition(getattr(row, self.sort_by.value), str(row.id)))
 
 
-@strawberry.type(description="A post in a list.")
-class PostEdge:
-    cursor: str = field(description="Its place; pass it as `after` or `before`.")
-    node: Post = field(description="The post.")
-
-
-@strawberry.type(description="A page of posts.")
-class PostConnection:
-    nodes: list[Post] = field(description="The posts alone.")
+@strawberry.type
+class KeysetConnection:
     page: strawberry.Private[CursorPage]
     total: strawberry.Private[CountResult]
 
-    @strawberry.field(description="The posts with their cursors.")
+    @strawberry.field(description="Position of the page in the list.")
+    def page_info(self) -> PageInfo:
+        return self.page.info()
+
+    @strawberry.field(description="Number of all matching entries; counted only if selected.")
+    def total_count(self) -> int | None:
+        if isinstance(self.total, Exception):
+            raise self.total
+        return self.total
+
+
+@strawberry.type(description="Post in a list.")
+class PostEdge:
+    cursor: str = field(description="Cursor of the post; pass it as `after` or `before`.")
+    node: Post = field(description="The post.")
+
+
+@strawberry.type(description="Page of posts.")
+class PostConnection(KeysetConnection):
+    nodes: list[Post] = field(description="Posts of the page.")
+
+    @strawberry.field(description="Posts of the page with their cursors.")
     def edges(self) -> list[PostEdge]:
         pairs = zip(self.page.cursors(), self.nodes, strict=True)
         return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
 
-    @strawberry.field(description="Where the page stands.")
-    def page_info(self) -> PageInfo:
-        return self.page.info()
 
-    @strawberry.field(description="All posts that match; counted only when asked for.")
-    def total_count(self) -> int | None:
-        return _raise_or_return(self.total)
-
-
-@strawberry.type(description="A destination in a list.")
+@strawberry.type(description="Destination in a list.")
 class DestinationEdge:
-    cursor: str = field(description="Its place; pass it as `after` or `before`.")
+    cursor: str = field(description="Cursor of the destination; pass it as `after` or `before`.")
     node: Destination = field(description="The destination.")
 
 
-@strawberry.type(description="A page of destinations.")
-class DestinationConnection:
-    nodes: list[Destination] = field(description="The destinations alone.")
-    page: strawberry.Private[CursorPage]
-    total: strawberry.Private[CountResult]
+@strawberry.type(description="Page of destinations.")
+class DestinationConnection(KeysetConnection):
+    nodes: list[Destination] = field(description="Destinations of the page.")
 
-    @strawberry.field(description="The destinations with their cursors.")
+    @strawberry.field(description="Destinations of the page with their cursors.")
     def edges(self) -> list[DestinationEdge]:
         pairs = zip(self.page.cursors(), self.nodes, strict=True)
         return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
-
-    @strawberry.field(description="Where the page stands.")
-    def page_info(self) -> PageInfo:
-        return self.page.info()
-
-    @strawberry.field(description="All destinations that match; counted only when asked for.")
-    def total_count(self) -> int | None:
-        return _raise_or_return(self.total)
-
-
-def _raise_or_return(count: CountResult) -> int | None:
-    if isinstance(count, Exception):
-        raise count
-    return count
 
 
 def parse_page_arguments(
@@ -138,7 +128,7 @@ def parse_page_arguments(
     before: str | None,
     offset: int | None = None,
 ) -> PageRequest:
-    """Check the paging arguments and decode their cursors; each refusal names its argument."""
+    """Validate the page arguments and decode their cursors; errors name the argument."""
     if first is not None and last is not None:
         raise InvalidInput("Pass either first or last, not both.", argument="last")
     if offset is not None and (after is not None or before is not None or last is not None):
@@ -159,7 +149,7 @@ def parse_page_arguments(
 
 
 def out_of_range_error(name: str, number: int | None = None) -> InvalidInput:
-    """The refusal of a number of PAGE_ARGUMENTS, or of what is no number at all."""
+    """Return the error for a value of PAGE_ARGUMENT_RANGES; `number` is None if it is not a number."""
     low, high = PAGE_ARGUMENT_RANGES[name]
-    given = "" if number is None else f"; it is {number:,}"
-    return InvalidInput(f"{name} must be from {low:,} to {high:,}{given}.", argument=name)
+    actual = "" if number is None else f"; it is {number:,}"
+    return InvalidInput(f"{name} must be from {low:,} to {high:,}{actual}.", argument=name)

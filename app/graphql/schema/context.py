@@ -1,4 +1,4 @@
-"""What a resolver is given: the viewer, short reads of their workspace, loaders, the clock. No request."""
+"""Context of one operation, as `info.context`: viewer, database reads, loaders, clock and limits."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -28,15 +28,15 @@ from app.services.unit_of_work import WriteContext
 
 
 class WaitBudget:
-    """How long one answer may still be held back, by all of its fields together."""
+    """Time that one response may still wait, shared by all of its fields."""
 
     def __init__(self, remaining: timedelta, is_stopping: Callable[[], bool]) -> None:
-        """`is_stopping` tells when the server is to wait for nothing any more."""
+        """Set the remaining time; `is_stopping` returns True once the server shuts down."""
         self._remaining = remaining
         self.is_stopping = is_stopping
 
     def consume(self, requested: timedelta) -> timedelta:
-        """As much of it as is left."""
+        """Take up to the requested time from the budget and return what was granted."""
         taken = min(requested, self._remaining)
         self._remaining -= taken
         return taken
@@ -44,44 +44,44 @@ class WaitBudget:
 
 @dataclass(slots=True, kw_only=True)
 class AppState:
-    """What all operations of a process have in common."""
+    """State shared by all operations of a process."""
 
     database: Database
     clock: Clock
     new_id: IdFactory
-    """Makes the UUIDs of what is created."""
+    """Creates the UUIDs of new objects."""
     random: Callable[[], float]
-    """From 0 to below 1; draws when a failure is retried."""
+    """Returns a random number from 0 to below 1, for the jitter of retries."""
     retry_policies: RetryPolicies
     max_wait: timedelta
-    """How long the answer to a request may be held back, until there is something to answer."""
+    """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
     cursor_secret: bytes = b""
-    """Set when the server has started; the same in all its processes."""
+    """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
-    """From when on no answer is held back or kept open any more."""
+    """Set on shutdown; from then on no response waits or stays open."""
 
 
 @dataclass(kw_only=True)
 class Context:
-    """One operation's surroundings. It holds no session: `read()` opens a short one."""
+    """State of one operation. It holds no database session: `read()` opens a short one."""
 
     viewer: Viewer
     app_state: AppState
     state: RequestState
-    """Where facts for the log and the metrics are noted; has the request id."""
+    """Request id and values for the log and the metrics."""
     list_limit: ListSizeLimit
     max_values: int | None
-    """Of a list or an object in the variables; None where their door has measured them."""
+    """Maximum number of values of a list or object in the variables; None if the API has checked them."""
     rate_limit_charge: RateLimitCharge
-    """Counts the request, when it is known what it is, and the posts that it creates."""
+    """Counts the request, once its operation is known, and the posts that it creates."""
     implicit_idempotency_key: IdempotencyKey | None = None
-    """By what a door knows a repetition for which the client sends no key."""
+    """Key by which the API recognizes a repeated request without a client key."""
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
-    """Of several posts, those whose kind of value no input can carry, by their places among all."""
+    """Errors of bulk-created posts that no `PostInput` can represent, by their index."""
 
     def for_next_event(self) -> "Context":
-        """For the next answer to the same operation."""
+        """Return the context for the next response of a subscription."""
         return replace(self, state=self.state.copy(), list_limit=self.list_limit.for_next_event())
 
     @cached_property
@@ -104,11 +104,11 @@ class Context:
         return self.app_state.clock()
 
     def read(self) -> Reader:
-        """Reads of the viewer's workspace, each of its own instant."""
+        """Open a reader of the viewer's workspace; each of its statements sees the latest commit."""
         return self.app_state.database.read(self.viewer.workspace_id)
 
     def write_context(self, operation: str) -> WriteContext:
-        """What the viewer does now, in the viewer's workspace."""
+        """Describe a write of the viewer in their workspace, for events and the log."""
         return WriteContext(
             workspace_id=self.viewer.workspace_id,
             actor=self.viewer.key_id,
@@ -118,9 +118,9 @@ class Context:
 
     @property
     def publisher(self) -> Publisher:
-        """The viewer as a publisher: in their own workspace, or in all if their key reaches so far."""
-        is_everywhere = Scope.PUBLISH_ALL in self.viewer.scopes
-        workspace_id = None if is_everywhere else self.viewer.workspace_id
+        """The viewer as a publisher: of one workspace, or of all with the scope PUBLISH_ALL."""
+        is_publish_all = Scope.PUBLISH_ALL in self.viewer.scopes
+        workspace_id = None if is_publish_all else self.viewer.workspace_id
         return Publisher(workspace_id, self.viewer.key_id)
 
     @property
@@ -131,7 +131,7 @@ class Context:
         return LeaseCodec(self.app_state.cursor_secret, kind)
 
     def idempotency_key(self, client_key: str | None) -> IdempotencyKey | None:
-        """By what a repetition of this request is known: the client's key, or what its door goes by."""
+        """Return the client's idempotency key, or the implicit one of the API."""
         return (
             self.implicit_idempotency_key
             if client_key is None
@@ -139,7 +139,7 @@ class Context:
         )
 
     def cursor_codec(self, list_name: str) -> CursorCodec:
-        """The cursors of one list in one order, valid in this workspace alone."""
+        """Return the codec for cursors of one list in one order, valid in this workspace only."""
         return CursorCodec(self.app_state.cursor_secret, self.viewer.workspace_id, list_name)
 
 

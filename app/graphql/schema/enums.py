@@ -1,4 +1,4 @@
-"""The vocabularies as described GraphQL enums, nearly all of them the domain's. No object types."""
+"""Registers the domain's enums as GraphQL enums with a description for every value."""
 
 from enum import StrEnum
 
@@ -24,14 +24,14 @@ from app.domain.workspaces import WorkspaceKind
 
 
 class Reconciliation(StrEnum):
-    """What a person found who looked."""
+    """Outcome that a person found on the platform."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not_published"
 
 
 class ResultOutcome(StrEnum):
-    """How an attempt ended that was made elsewhere."""
+    """Outcome of an attempt that was made outside the claim protocol."""
 
     PUBLISHED = "published"
     FAILED = "failed"
@@ -39,7 +39,7 @@ class ResultOutcome(StrEnum):
 
 
 class CatalogPart(StrEnum):
-    """Which errors of the catalog."""
+    """Part of the error catalog."""
 
     REQUEST = "request"
     PUBLISHING = "publishing"
@@ -48,227 +48,227 @@ class CatalogPart(StrEnum):
 def _register_enum(
     enum_type: type[StrEnum], name: str, description: str, **value_descriptions: str
 ) -> None:
-    """Make a domain enum a GraphQL one; every value needs its sentence."""
+    """Register a GraphQL enum; every value needs a description."""
     strawberry.enum(enum_type, name=name, description=description)
     definition: StrawberryEnumDefinition = enum_type.__strawberry_definition__  # type: ignore[attr-defined]
     for value in definition.values:
         value.description = value_descriptions.pop(value.name)
     if value_descriptions:
-        raise ValueError(f"{name} has no {', '.join(value_descriptions)}")
+        raise ValueError(f"{name} has no value {', '.join(value_descriptions)}")
 
 
 _register_enum(
     PostStatus,
     "PostStatus",
-    "The status of a post, derived from its destinations.",
-    DRAFT="Not submitted, or without any destination.",
-    SCHEDULED="Waits for its time; nothing was attempted yet.",
-    PUBLISHING="On its way: something is due, attempted or already final.",
-    PUBLISHED="Published on every destination.",
-    PARTIALLY_FAILED="Final everywhere: published on some destinations, failed on others.",
-    FAILED="Failed on every destination.",
+    "Status of a post, derived from its destinations.",
+    DRAFT="The post was not submitted or has no destination.",
+    SCHEDULED="The post is waiting for its due time and nothing was attempted yet.",
+    PUBLISHING="A destination is due, was attempted or is final, and not all are final.",
+    PUBLISHED="The post was published on every destination.",
+    PARTIALLY_FAILED="All destinations are final: some were published, the others failed.",
+    FAILED="The post failed on every destination.",
 )
 _register_enum(
     PostSort,
     "PostOrderField",
-    "What a list of posts is ordered by; posts without the time come last.",
-    CREATED_AT="When the post was created.",
-    SCHEDULED_FOR="When it should go out.",
-    PUBLISHED_AT="When it was last published somewhere.",
-    UPDATED_AT="When it last changed.",
+    "Field that posts are ordered by; posts without a value come last.",
+    CREATED_AT="UTC time when the post was created.",
+    SCHEDULED_FOR="UTC time when the post is due.",
+    PUBLISHED_AT="UTC time of the post's last publication.",
+    UPDATED_AT="UTC time of the post's last change.",
 )
 _register_enum(
     DestinationSort,
     "DestinationOrderField",
-    "What a list of destinations is ordered by; those without the time come last.",
-    CREATED_AT="When it was created.",
-    UPDATED_AT="When it last changed.",
-    SCHEDULED_FOR="When it should go out.",
-    PUBLISHED_AT="When it was published.",
-    NEXT_RETRY_AT="When its next automatic retry is due.",
+    "Field that destinations are ordered by; destinations without a value come last.",
+    CREATED_AT="UTC time when the destination was created.",
+    UPDATED_AT="UTC time of the destination's last change.",
+    SCHEDULED_FOR="UTC time when the destination is due.",
+    PUBLISHED_AT="UTC time when the destination was published.",
+    NEXT_RETRY_AT="UTC time of the destination's next automatic retry.",
 )
 _register_enum(
     DestinationStatus,
     "DestinationStatus",
-    "Where one destination stands. PUBLISHED and FAILED are final until somebody retries.",
-    QUEUED="Waits for its time, or for an automatic retry when nextRetryAt is set.",
-    PUBLISHING="A publisher has taken it up.",
-    PUBLISHED="The platform has it.",
-    FAILED="It failed for good, or its outcome is unknown; see outcome.",
+    "Status of one destination. PUBLISHED and FAILED are final unless a user retries.",
+    QUEUED="Waiting for the due time, or for an automatic retry if `nextRetryAt` is set.",
+    PUBLISHING="Claimed by a publisher.",
+    PUBLISHED="Published on the platform.",
+    FAILED="Failed permanently, or the outcome is unknown; see `outcome`.",
 )
 _register_enum(
     Outcome,
     "DestinationOutcome",
-    "What is known about the platform.",
-    NONE="Nothing final yet.",
-    PUBLISHED="It is there.",
-    FAILED="It is not there.",
-    UNKNOWN="The attempt started and its end was never reported: it may or may not be there.",
+    "Known result of a destination on the platform.",
+    NONE="No final result yet.",
+    PUBLISHED="The post is on the platform.",
+    FAILED="The post is not on the platform.",
+    UNKNOWN="An attempt started and its result was never reported; the post may be on the platform.",
 )
 _register_enum(
     ErrorCategory,
     "ErrorCategory",
-    "The kind of a publishing error; it decides about automatic retries.",
-    TRANSIENT="A passing fault; retried with growing delays.",
-    RATE_LIMITED="The platform asked to slow down; retried when it allows.",
-    AUTH="The platform refused the account's access; reconnect the account.",
-    CONTENT_REJECTED="The platform refused the content; change it.",
-    PERMANENT="It will not succeed unchanged.",
-    UNCLASSIFIED="The publisher could not tell; retried like a passing fault.",
+    "Category of a publishing error; decides about automatic retries.",
+    TRANSIENT="Temporary failure; retried with increasing delays.",
+    RATE_LIMITED="The platform limits the request rate; retried when the platform allows.",
+    AUTH="The platform rejected the account's access; reconnect the account.",
+    CONTENT_REJECTED="The platform rejected the content; edit the post.",
+    PERMANENT="A retry of the unchanged post cannot succeed.",
+    UNCLASSIFIED="The publisher could not classify the error; retried like TRANSIENT.",
 )
 _register_enum(
     ErrorSource,
     "ErrorSource",
-    "Who can end a failure.",
-    USER="The person who posts.",
+    "Party that can fix an error.",
+    USER="The user who created the post.",
     PLATFORM="The platform.",
     SYSTEM="The publisher or this server.",
 )
 _register_enum(
     NextAction,
     "NextAction",
-    "The one next step for a person.",
-    WAIT="Nothing: it is retried by itself.",
-    RETRY="Retry it.",
-    EDIT_POST="Change the post, then post it again.",
+    "Next step for a user after an error.",
+    WAIT="Wait for the automatic retry.",
+    RETRY="Retry manually.",
+    EDIT_POST="Edit the post, then publish it again.",
     RECONNECT_ACCOUNT="Reconnect the account, then retry.",
-    CHECK_PLATFORM="Look on the platform whether it is there.",
-    CONTACT_PLATFORM="Settle it with the platform.",
+    CHECK_PLATFORM="Check on the platform whether the post was published.",
+    CONTACT_PLATFORM="Contact the platform's support.",
 )
 _register_enum(
     RetryRefusal,
     "RetryRefusal",
-    "Why a destination is not retried.",
-    ALREADY_PUBLISHED="The platform has it.",
-    IN_FLIGHT="A publisher has taken it up and has not reported yet.",
-    OUTCOME_UNKNOWN="It may or may not be on the platform; a retry could publish it twice.",
-    ACCOUNT_NEEDS_RECONNECTION="Its account cannot post: disconnected, refused or expired.",
-    NOT_FAILED="It is queued: for its time, or for a retry that comes by itself.",
+    "Reason why a destination cannot be retried.",
+    ALREADY_PUBLISHED="The post is already on the platform.",
+    IN_FLIGHT="A publisher has claimed the destination and has not reported yet.",
+    OUTCOME_UNKNOWN="The post may be on the platform; a retry could publish it twice.",
+    ACCOUNT_NEEDS_RECONNECTION="The account cannot post: disconnected, rejected or expired.",
+    NOT_FAILED="The destination is queued for its due time or for an automatic retry.",
 )
 _register_enum(
     AttemptKind,
     "AttemptKind",
-    "How an attempt came into the log.",
-    REGULAR="Reported by the publisher that held the destination.",
-    LATE="Reported after its publisher had lost the destination; kept as evidence.",
+    "Kind of entry in the attempt log.",
+    REGULAR="Reported while the publisher held the lease of the destination.",
+    LATE="Reported after the publisher had lost the lease; stored as evidence.",
 )
 _register_enum(
     Receipt,
     "ReportReceipt",
-    "What became of a report.",
-    RECORDED="It settles what it reports.",
-    REPEATED="It was reported before; nothing has changed.",
-    LATE="It came after its lease was lost, so it is only logged.",
-    DUPLICATE="The post was published there before: it may stand there twice now. Both are on record.",
+    "Effect of a report.",
+    RECORDED="The report was recorded and decides the result.",
+    REPEATED="The same report was received before; nothing changed.",
+    LATE="The report arrived after its lease was lost and was only logged.",
+    DUPLICATE="The post was already published there, so it may appear twice. Both reports are stored.",
 )
 _register_enum(
     EventKind,
     "ChangeType",
-    "What happened to which kind of thing.",
+    "Type of a change in the change feed.",
     POST_CREATED="A post was created or imported.",
-    POST_CHANGED="A post, or what follows from its destinations, has changed.",
+    POST_CHANGED="A post or its derived status changed.",
     POST_DELETED="A post was deleted.",
     DESTINATION_ADDED="An account was added to a post.",
-    DESTINATION_CHANGED="It stands elsewhere now, or something else about it has changed.",
-    DESTINATION_REMOVED="An account was taken off a post.",
-    DESTINATION_DUPLICATED="It was published once more than it should be; its state is that of the first"
+    DESTINATION_CHANGED="The status or another field of a destination changed.",
+    DESTINATION_REMOVED="An account was removed from a post.",
+    DESTINATION_DUPLICATED="A destination was published more than once; its state is that of the first"
     " report.",
     ACCOUNT_CONNECTED="An account was connected or imported.",
-    ACCOUNT_CHANGED="An account has changed.",
+    ACCOUNT_CHANGED="An account changed.",
 )
 _register_enum(
     VerificationFinding,
     "VerificationFinding",
-    "What somebody found who looked on the platform.",
-    PUBLISHED="The post is there.",
-    NOT_PUBLISHED="The post is not there.",
-    STILL_UNKNOWN="It cannot be told yet.",
+    "Result of a publisher's check on the platform.",
+    PUBLISHED="The post is on the platform.",
+    NOT_PUBLISHED="The post is not on the platform.",
+    STILL_UNKNOWN="The platform gives no answer yet.",
 )
 _register_enum(
     Reconciliation,
     "Reconciliation",
-    "What a person found who looked on the platform.",
-    PUBLISHED="The post is there.",
-    NOT_PUBLISHED="The post is not there.",
+    "Result of a person's check on the platform.",
+    PUBLISHED="The post is on the platform.",
+    NOT_PUBLISHED="The post is not on the platform.",
 )
 _register_enum(
     ResultOutcome,
     "ResultOutcome",
-    "How an attempt ended.",
-    PUBLISHED="The platform has the post.",
-    FAILED="The platform does not have it.",
-    UNKNOWN="The platform gave no answer: the post may be there all the same.",
+    "Outcome of an attempt.",
+    PUBLISHED="The post is on the platform.",
+    FAILED="The post is not on the platform.",
+    UNKNOWN="The platform gave no answer; the post may be on the platform.",
 )
 _register_enum(
     ReadinessStatus,
     "AccountReadinessStatus",
-    "Whether an account can post now.",
-    HEALTHY="It can.",
-    EXPIRED="Its access has ended; reconnect it.",
-    UNHEALTHY="It is switched off or disconnected.",
+    "Ability of an account to post now.",
+    HEALTHY="The account can post.",
+    EXPIRED="The access has expired or the platform rejected it; reconnect the account.",
+    UNHEALTHY="The account is disabled or disconnected; connect it again.",
 )
 _register_enum(
     HealthStatus,
     "AccountHealthStatus",
-    "The verdict over an account's access and its recent outcomes.",
-    HEALTHY="Nothing to do.",
-    WARNING="It can post, but something needs attention; see reasons.",
-    BROKEN="It cannot post; see reasons.",
+    "Health of an account, judged by its access and recent outcomes.",
+    HEALTHY="No problems.",
+    WARNING="The account can post but has problems; see `reasons`.",
+    BROKEN="The account cannot post; see `reasons`.",
 )
 _register_enum(
     HealthReason,
     "AccountHealthReason",
-    "What is wrong with an account.",
-    ACCOUNT_INACTIVE="It is switched off or disconnected.",
-    NEEDS_RECONNECTION="The platform refused its access.",
-    TOKEN_EXPIRED="Its access has expired.",
-    TOKEN_EXPIRING_SOON="Its access expires within seven days.",
-    RECENT_PERMANENT_FAILURES="At least three permanent failures within seven days.",
+    "Problem of an account.",
+    ACCOUNT_INACTIVE="The account is disabled or disconnected.",
+    NEEDS_RECONNECTION="The platform rejected the access.",
+    TOKEN_EXPIRED="The access has expired.",
+    TOKEN_EXPIRING_SOON="The access expires within seven days.",
+    RECENT_PERMANENT_FAILURES="At least three permanent failures in the last seven days.",
 )
 _register_enum(
     Scope,
     "Scope",
-    "What an API key may do.",
-    READ="Read everything in its workspace.",
+    "Permission of an API key.",
+    READ="Read all data of the workspace.",
     WRITE="Change posts and accounts.",
-    PUBLISH="Claim and report in its workspace.",
-    PUBLISH_ALL="Claim and report over all workspaces.",
-    ADMIN="Manage webhooks and keys.",
+    PUBLISH="Claim and report destinations of the workspace.",
+    PUBLISH_ALL="Claim and report destinations of all workspaces.",
+    ADMIN="Manage webhooks and API keys.",
 )
 _register_enum(
     WorkspaceKind,
     "WorkspaceKind",
-    "Where a workspace's posts are published from.",
-    LOCAL="From this server's publishers.",
-    MIRROR="From elsewhere; this is a copy for reading.",
+    "Where the posts of a workspace are published from.",
+    LOCAL="Posts are published by publishers of this server.",
+    MIRROR="Posts are published elsewhere; the workspace is a read-only copy.",
 )
 _register_enum(
     Period,
     "AnalyticsPeriod",
-    "A reporting period that ends now, or a custom one.",
+    "Reporting period that ends now, or a custom one.",
     TODAY="Since midnight UTC.",
     WEEK="The last 7 days.",
     MONTH="The last 30 days.",
-    ALL="Everything.",
-    CUSTOM="From `from` to `to`.",
+    ALL="The whole history.",
+    CUSTOM="The time between the arguments `from` and `to`.",
 )
 _register_enum(
     Direction,
     "OrderDirection",
-    "The direction of an order. What has no value comes last in both.",
+    "Sort direction. Entries without a value come last in both directions.",
     ASC="Oldest first.",
     DESC="Newest first.",
 )
 _register_enum(
     CatalogPart,
     "ErrorCatalogPart",
-    "A part of the error catalog.",
+    "Part of the error catalog.",
     REQUEST="Errors of requests to this API.",
     PUBLISHING="Errors of publishing to platforms.",
 )
 _register_enum(
     ErrorCode,
     "ErrorCode",
-    "The codes in `errors[].extensions.code`. The REST API prints them in lower case.",
+    "Error code in `errors[].extensions.code`. The REST API returns it in lower case.",
     **{error.code.name: error.fix for error in concrete_errors()},
 )

@@ -1,160 +1,146 @@
-"""The input types, and their translation into filters after every value was checked. No SQL."""
+"""Filter and order inputs of lists, and the copying of inputs into domain records."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 import strawberry
+from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
-from app.db.repositories import destinations, posts
-from app.db.repositories.destinations import DestinationSort
-from app.db.repositories.posts import PostSort
+from app.db.repositories.destinations import DestinationFilter, DestinationSort
+from app.db.repositories.posts import PostFilter, PostSort
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId, PostId, check_account_id
+from app.domain.ids import AccountId, check_account_id
 from app.domain.posts import PostStatus
 from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
 
+T = TypeVar("T")
+RecordT = TypeVar("RecordT")
+
+MutationInput = Annotated[T, argument(description="Input of the mutation.")]
+"""Type of the one argument of each mutation, `input`."""
+
+IDEMPOTENCY_KEY_DESCRIPTION = (
+    "Idempotency key of the request: a repeated request with the same key within 24 hours has no second"
+    " effect."
+)
+
+
+def optional(description: str, *, default: Any = None) -> Any:
+    """Declare an input field that the client may omit."""
+    return field(default=default, description=description)
+
 
 @strawberry.input(
-    description="Which posts to list. What is left out filters nothing; values in a list are"
-    " alternatives. After is inclusive, before is exclusive."
+    name="PostFilter",
+    description="Filter for posts. An omitted field matches everything, a list matches any of its values,"
+    " and an empty list matches nothing. Lower time bounds are inclusive, upper ones exclusive.",
 )
-class PostFilter:
-    status: list[PostStatus] | None = strawberry.field(
-        default=None, description="The post's status."
+class PostFilterInput:
+    status: list[PostStatus] | None = optional("Status of the post.")
+    platform: list[str] | None = optional("Platform of at least one destination.")
+    account_id: list[int] | None = optional("Account number of at least one destination.")
+    created_after: datetime | None = optional("Created at this time or later.")
+    created_before: datetime | None = optional("Created before this time.")
+    scheduled_after: datetime | None = optional("Scheduled for this time or later.")
+    scheduled_before: datetime | None = optional("Scheduled for before this time.")
+    published_after: datetime | None = optional("Last published at this time or later.")
+    published_before: datetime | None = optional("Last published before this time.")
+    updated_after: datetime | None = optional("Last changed at this time or later.")
+    updated_before: datetime | None = optional("Last changed before this time.")
+    search: str | None = optional(
+        "Substring of the text, case-insensitive; `%` and `_` are not wildcards."
     )
-    platform: list[str] | None = strawberry.field(
-        default=None, description="Posts with a destination on one of these platforms."
-    )
-    account_id: list[int] | None = strawberry.field(
-        default=None, description="Posts with a destination on one of these accounts."
-    )
-    created_after: datetime | None = strawberry.field(
-        default=None, description="Created then or later."
-    )
-    created_before: datetime | None = strawberry.field(default=None, description="Created earlier.")
-    scheduled_after: datetime | None = strawberry.field(
-        default=None, description="Scheduled then or later."
-    )
-    scheduled_before: datetime | None = strawberry.field(
-        default=None, description="Scheduled earlier."
-    )
-    published_after: datetime | None = strawberry.field(
-        default=None, description="Published then or later."
-    )
-    published_before: datetime | None = strawberry.field(
-        default=None, description="Published earlier."
-    )
-    updated_after: datetime | None = strawberry.field(
-        default=None, description="Changed then or later."
-    )
-    updated_before: datetime | None = strawberry.field(default=None, description="Changed earlier.")
-    search: str | None = strawberry.field(
-        default=None, description="A part of the text, in any case; wildcards mean themselves."
-    )
-    reference: str | None = strawberry.field(
-        default=None, description="The client's own name, exactly."
-    )
+    reference: str | None = optional("Reference of the post, an exact match.")
 
-    def to_db_filter(self) -> posts.PostFilter:
-        """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
-        return posts.PostFilter(
-            status=self.status,
+    def to_db_filter(self) -> PostFilter:
+        """Validate the values for the database; InvalidInput names the field of an invalid one."""
+        return to_record(
+            self,
+            PostFilter,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),
-            created_after=self.created_after,
-            created_before=self.created_before,
-            scheduled_after=self.scheduled_after,
-            scheduled_before=self.scheduled_before,
-            published_after=self.published_after,
-            published_before=self.published_before,
-            updated_after=self.updated_after,
-            updated_before=self.updated_before,
             search=_check_search_text("filter.search", self.search),
             reference=_check_search_text("filter.reference", self.reference),
         )
 
 
 @strawberry.input(
-    description="Which destinations to list. What is left out filters nothing; values in a list"
-    " are alternatives. After is inclusive, before is exclusive."
+    name="DestinationFilter",
+    description="Filter for destinations. An omitted field matches everything, a list matches any of its"
+    " values, and an empty list matches nothing. Lower time bounds are inclusive, upper ones exclusive.",
 )
-class DestinationFilter:
-    status: list[DestinationStatus] | None = strawberry.field(
-        default=None, description="Where it stands."
+class DestinationFilterInput:
+    status: list[DestinationStatus] | None = optional("Status of the destination.")
+    platform: list[str] | None = optional("Platform of the account.")
+    account_id: list[int] | None = optional("Number of the account.")
+    post_id: list[UUID] | None = optional("UUID of the post.")
+    error_category: list[ErrorCategory] | None = optional("Category of the error.")
+    error_code: list[str] | None = optional("Code of the error.")
+    outcome: list[Outcome] | None = optional("Outcome of the destination.")
+    failed_after: datetime | None = optional(
+        "Failed, or became an unknown outcome, at this time or later."
     )
-    platform: list[str] | None = strawberry.field(
-        default=None, description="The account's platform."
+    failed_before: datetime | None = optional(
+        "Failed, or became an unknown outcome, before this time."
     )
-    account_id: list[int] | None = strawberry.field(default=None, description="The account.")
-    post_id: list[UUID] | None = strawberry.field(default=None, description="The post.")
-    error_category: list[ErrorCategory] | None = strawberry.field(
-        default=None, description="The kind of its error."
-    )
-    error_code: list[str] | None = strawberry.field(
-        default=None, description="The code of its error."
-    )
-    outcome: list[Outcome] | None = strawberry.field(
-        default=None, description="What is known of the platform."
-    )
-    failed_after: datetime | None = strawberry.field(
-        default=None, description="Failed, or lost without a known outcome, then or later."
-    )
-    failed_before: datetime | None = strawberry.field(
-        default=None, description="Failed, or lost without a known outcome, earlier."
-    )
-    max_attempts: int | None = strawberry.field(
-        default=None, description="With so many `attempts` or fewer."
-    )
-    published_after: datetime | None = strawberry.field(
-        default=None, description="Published then or later."
-    )
-    published_before: datetime | None = strawberry.field(
-        default=None, description="Published earlier."
-    )
-    next_retry_after: datetime | None = strawberry.field(
-        default=None, description="With an automatic retry due then or later."
-    )
-    next_retry_before: datetime | None = strawberry.field(
-        default=None, description="With an automatic retry due earlier."
-    )
-    overdue: bool | None = strawberry.field(default=None, description="By `isOverdue`.")
+    max_attempts: int | None = optional("Highest number of started attempts, `attempts`.")
+    published_after: datetime | None = optional("Published at this time or later.")
+    published_before: datetime | None = optional("Published before this time.")
+    next_retry_after: datetime | None = optional("Next automatic retry at this time or later.")
+    next_retry_before: datetime | None = optional("Next automatic retry before this time.")
+    overdue: bool | None = optional("Value of `isOverdue`.")
 
-    def to_db_filter(self) -> destinations.DestinationFilter:
-        """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
-        return destinations.DestinationFilter(
-            status=self.status,
+    def to_db_filter(self) -> DestinationFilter:
+        """Validate the values for the database; InvalidInput names the field of an invalid one."""
+        return to_record(
+            self,
+            DestinationFilter,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),
-            post_id=None if self.post_id is None else [PostId(key) for key in self.post_id],
-            error_category=self.error_category,
             error_code=_check_search_texts("filter.errorCode", self.error_code),
-            outcome=self.outcome,
-            failed_after=self.failed_after,
-            failed_before=self.failed_before,
             max_attempts=_check_not_negative("filter.maxAttempts", self.max_attempts),
-            published_after=self.published_after,
-            published_before=self.published_before,
-            next_retry_after=self.next_retry_after,
-            next_retry_before=self.next_retry_before,
-            overdue=self.overdue,
         )
 
 
-@strawberry.input(description="The order of a list of posts.")
+@strawberry.input(description="Order of a list of posts.")
 class PostOrder:
-    field: PostSort = strawberry.field(default=PostSort.CREATED_AT, description="What to order by.")
-    direction: Direction = strawberry.field(default=Direction.DESC, description="Which way round.")
+    field: PostSort = strawberry.field(
+        default=PostSort.CREATED_AT, description="Field to order by."
+    )
+    direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
 
 
-@strawberry.input(description="The order of a list of destinations.")
+@strawberry.input(description="Order of a list of destinations.")
 class DestinationOrder:
     field: DestinationSort = strawberry.field(
-        default=DestinationSort.CREATED_AT, description="What to order by."
+        default=DestinationSort.CREATED_AT, description="Field to order by."
     )
-    direction: Direction = strawberry.field(default=Direction.DESC, description="Which way round.")
+    direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
+
+
+def to_record(source: object, record_type: Callable[..., RecordT], **replaced: object) -> RecordT:
+    """Create a dataclass from the source's attributes of the same names; `replaced` has other values."""
+    copied = {
+        name: getattr(source, name) for name in _init_fields(record_type) if name not in replaced
+    }
+    return record_type(**copied, **replaced)
+
+
+def passed_fields(source: object, fields_type: type[RecordT]) -> RecordT:
+    """Create a TypedDict from those of its fields that the client passed in an input."""
+    values = {name: getattr(source, name) for name in fields_type.__annotations__}
+    return cast("RecordT", {name: value for name, value in values.items() if value is not UNSET})
+
+
+@cache
+def _init_fields(record_type: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record_type) if field.init)
 
 
 def _check_search_text(name: str, value: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a document asks of the rows behind a field, before they are read. Nothing is read here."""
+"""Derives the columns and relations to read for a field from the document's selections."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
@@ -33,80 +33,71 @@ CoreInfo: TypeAlias = GraphQLResolveInfo[Context]
 
 
 def selected_projection(info: Info, *paths: tuple[str, ...]) -> Projection:
-    """What is asked of the objects that lie at the paths below the field, or are its own value.
+    """Return what the document selects of the objects at the paths below the field.
 
-    Whatever a condition may leave out is asked for as well.
+    Without paths, these are the objects that the field itself returns. `@skip` and `@include` are ignored:
+    a field under a condition counts as selected.
     """
     core: CoreInfo = info._raw_info
     fields = tuple(map(id, core.field_nodes))
-    return memoize(core.operation, ("shape", fields), lambda: _analyze(core, paths))
+    return memoize(core.operation, ("projection", fields), lambda: _analyze(core, paths))
 
 
 def is_selected(info: Info, name: str) -> bool:
-    """Whether a field of what the field returns is in the answer, whatever it is called there.
+    """Check whether the document selects a field of the returned object, under any alias.
 
-    Here conditions count, for it may be dear to be asked for nothing.
+    `@skip` and `@include` are evaluated, because the field may be expensive to resolve.
     """
     core: CoreInfo = info._raw_info
     fields = tuple(map(id, core.field_nodes))
     try:
-        found = memoize(
-            core.operation, ("asks", fields, name), lambda: _field_conditions(core, name)
+        occurrences = memoize(
+            core.operation, ("conditions", fields, name), lambda: _field_conditions(core, name)
         )
-        given = info.variable_values
-        return any(all(holds(given) for holds in conditions) for conditions in found)
+        variables = info.variable_values
+        return any(all(holds(variables) for holds in conditions) for conditions in occurrences)
     except Unsupported:
         return True
 
 
 def is_only_root_field(info: Info) -> bool:
-    """Whether the operation may have no other field, with which loaders would share a statement."""
+    """Check that the operation has no other root field whose loaders could share a statement."""
     core: CoreInfo = info._raw_info
     root = core.operation.selection_set
     return memoize(
         core.operation,
-        ("alone",),
+        ("only_root_field",),
         lambda: sum(1 for _ in _iter_fields(core, core.parent_type, [root])) == 1,
     )
 
 
 def _field_conditions(core: CoreInfo, name: str) -> list[tuple[Condition, ...]]:
-    """Of each place where the field is asked for, what has to hold for it."""
-    selections = FieldCollector(core.schema, core.fragments)
-    named = cast("GraphQLObjectType", get_named_type(core.return_type))
+    """Return the `@skip` and `@include` conditions of each occurrence of the field."""
+    collector = FieldCollector(core.schema, core.fragments)
+    return_type = cast("GraphQLObjectType", get_named_type(core.return_type))
     return [
         conditions
-        for own in core.field_nodes
-        for node, conditions in selections.iter_fields(named, own.selection_set)
+        for field_node in core.field_nodes
+        for node, conditions in collector.iter_fields(return_type, field_node.selection_set)
         if node.name.value == name
     ]
 
 
 def _analyze(core: CoreInfo, paths: Sequence[tuple[str, ...]]) -> Projection:
-    own = [node.selection_set for node in core.field_nodes]
-    places = [
-        _selection_sets_at(core, get_named_type(core.return_type), own, path)
-        for path in paths or ((),)
-    ]
-    (named,) = {each for each, _ in places}
-    return _build_projection(core, named, [each for _, found in places for each in found])
-
-
-def _selection_sets_at(
-    core: CoreInfo,
-    named_type: Any,
-    selection_sets: Sequence[SelectionSetNode | None],
-    path: tuple[str, ...],
-) -> tuple[Any, list[SelectionSetNode | None]]:
-    found = list(selection_sets)
-    for name in path:
-        found = [
-            node.selection_set
-            for node in _iter_fields(core, named_type, found)
-            if node.name.value == name
-        ]
-        named_type = get_named_type(named_type.fields[name].type)
-    return named_type, found
+    own_sets = [node.selection_set for node in core.field_nodes]
+    object_type: Any = None
+    selection_sets: list[SelectionSetNode | None] = []
+    for path in paths or ((),):
+        object_type, sets_at_path = get_named_type(core.return_type), own_sets
+        for name in path:
+            sets_at_path = [
+                node.selection_set
+                for node in _iter_fields(core, object_type, sets_at_path)
+                if node.name.value == name
+            ]
+            object_type = get_named_type(object_type.fields[name].type)
+        selection_sets.extend(sets_at_path)
+    return _build_projection(core, object_type, selection_sets)
 
 
 def _build_projection(
@@ -115,32 +106,33 @@ def _build_projection(
     selection_sets: Iterable[SelectionSetNode | None],
 ) -> Projection:
     columns: set[str] = set()
-    along: dict[str, Projection] = {}
+    relations: dict[str, Projection] = {}
     for node in _iter_fields(core, object_type, selection_sets):
         field = object_type.fields.get(node.name.value)
-        how = None if field is None else field_source(field.extensions[STRAWBERRY_DEFINITION])
-        match how:
+        source = None if field is None else field_source(field.extensions[STRAWBERRY_DEFINITION])
+        match source:
             case Column(name):
                 columns.add(name)
-            case FromResolver(reads) | Computed(reads):
-                columns.update(reads)
-            case Deferred(reads, many, of_many):
-                columns.update(reads)
-                if many is not None:
-                    _merge_relation(along, many, Projection(frozenset(of_many)))
-            case FromRelated(part, reads):
-                _merge_relation(along, part, Projection(frozenset(reads)))
+            case FromResolver(needed) | Computed(needed):
+                columns.update(needed)
+            case Deferred(needed, relation, relation_columns):
+                columns.update(needed)
+                if relation is not None:
+                    _merge_relation(relations, relation, Projection(frozenset(relation_columns)))
+            case FromRelated(relation, needed):
+                _merge_relation(relations, relation, Projection(frozenset(needed)))
             case ToOne(name) | ToMany(name):
-                if isinstance(how, ToMany):
-                    columns.update(how.columns)
+                if isinstance(source, ToMany):
+                    columns.update(source.columns)
                 inner = get_named_type(object_type.fields[node.name.value].type)
-                _merge_relation(along, name, _build_projection(core, inner, [node.selection_set]))
-    return Projection(frozenset(columns), along)
+                projection = _build_projection(core, inner, [node.selection_set])
+                _merge_relation(relations, name, projection)
+    return Projection(frozenset(columns), relations)
 
 
 def _merge_relation(relations: dict[str, Projection], name: str, projection: Projection) -> None:
-    known = relations.get(name)
-    relations[name] = projection if known is None else known.union(projection)
+    other = relations.get(name)
+    relations[name] = projection if other is None else other.union(projection)
 
 
 def _iter_fields(
@@ -148,7 +140,7 @@ def _iter_fields(
     object_type: GraphQLObjectType,
     selection_sets: Iterable[SelectionSetNode | None],
 ) -> Iterator[FieldNode]:
-    """All that may be asked for: conditions, and the types of fragments, are left out of account here."""
+    """Yield all fields that may be selected; ignores conditions and type conditions of fragments."""
     for selection_set in selection_sets:
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):

@@ -1,28 +1,86 @@
-"""Scopes, declared on fields. Who the viewer is was settled before; nothing is checked in bodies."""
+"""Field extensions that declare scopes, reject writes to mirrors, and complete argument paths of errors.
 
+A resolver never checks permissions itself. The viewer was authenticated before the operation started.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission, PermissionExtension
 
 from app.domain.api_keys import Scope
-from app.domain.errors import InsufficientScope
+from app.domain.errors import InsufficientScope, ReadOnlyMirror, RequestError
+from app.domain.workspaces import WorkspaceKind
 from app.graphql.schema.context import Info
+
+_PUBLISH_SCOPES = (Scope.PUBLISH, Scope.PUBLISH_ALL)
+
+
+def requires(scope: Scope) -> list[FieldExtension]:
+    """Return the `extensions=` of a query or subscription field that needs a scope."""
+    return [PermissionExtension([HasScope(scope)], use_directives=False)]
+
+
+def write_field(*scopes: Scope) -> list[FieldExtension]:
+    """Return the `extensions=` of a mutation field for keys that have one of the scopes."""
+    return _mutation_field(HasScope(*scopes), NotMirrorWorkspace())
+
+
+def publisher_field() -> list[FieldExtension]:
+    """Return the `extensions=` of a publishing mutation, which may act in one or in all workspaces."""
+    return _mutation_field(HasScope(*_PUBLISH_SCOPES), NotMirrorUnlessPublishAll())
+
+
+def workspace_publisher_field() -> list[FieldExtension]:
+    """Return the `extensions=` of a publishing mutation that acts in the viewer's workspace only."""
+    return write_field(*_PUBLISH_SCOPES)
+
+
+def _mutation_field(*permissions: BasePermission) -> list[FieldExtension]:
+    return [PermissionExtension(list(permissions), use_directives=False), PrefixArgumentPath()]
 
 
 class HasScope(BasePermission):
-    """Refuses with INSUFFICIENT_SCOPE unless the viewer's key has one of the scopes."""
+    """Rejects with INSUFFICIENT_SCOPE unless the viewer's key has one of the scopes."""
 
     def __init__(self, *scopes: Scope) -> None:
         self.scopes = scopes
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
-        return any(each in info.context.viewer.scopes for each in self.scopes)
+        return any(scope in info.context.viewer.scopes for scope in self.scopes)
 
     def on_unauthorized(self) -> None:
         raise InsufficientScope(f"This needs an API key with the scope {' or '.join(self.scopes)}.")
 
 
-def requires(scope: Scope) -> list[FieldExtension]:
-    """The `extensions=` of a field that needs a scope."""
-    return [PermissionExtension([HasScope(scope)], use_directives=False)]
+class NotMirrorWorkspace(BasePermission):
+    """Rejects with READ_ONLY_MIRROR in a workspace that only records what another service reports."""
+
+    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
+        return info.context.viewer.workspace_kind is not WorkspaceKind.MIRROR
+
+    def on_unauthorized(self) -> None:
+        raise ReadOnlyMirror("This workspace mirrors another service and cannot be changed here.")
+
+
+class NotMirrorUnlessPublishAll(NotMirrorWorkspace):
+    """Allows keys with PUBLISH_ALL in a mirror too, because their claims skip mirrors anyway."""
+
+    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
+        is_publish_all = Scope.PUBLISH_ALL in info.context.viewer.scopes
+        return is_publish_all or super().has_permission(source, info, **kwargs)
+
+
+class PrefixArgumentPath(FieldExtension):
+    """Prefixes the argument of an error with `input.`, because the domain does not know input objects."""
+
+    async def resolve_async(
+        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any
+    ) -> Any:
+        try:
+            return await next_(source, info, **kwargs)
+        except RequestError as error:
+            if error.argument is not None:
+                error.argument = f"input.{error.argument}"
+            raise

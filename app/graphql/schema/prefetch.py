@@ -1,4 +1,4 @@
-"""Rows for the ways in, read with all that the document asks of them. What is found is described in types."""
+"""Reads the rows of root fields together with the relations that the document selects."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,17 +19,17 @@ from app.graphql.loading.loaders import ListSizeLimit
 from app.graphql.schema.connections import CountResult
 from app.graphql.schema.context import Info
 from app.graphql.schema.lookahead import is_only_root_field, is_selected, selected_projection
-from app.graphql.schema.types import Post
+from app.graphql.schema.types import Post, load_post
 
 T = TypeVar("T")
 
-DESTINATIONS = "destinations"
+_DESTINATIONS = "destinations"
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
-    """A post's destinations that were read with it, which count each time they go into the answer."""
+    """Destinations read with their post; each use counts toward the list size limit of the response."""
 
     __slots__ = ("_list_limit", "_rows")
 
@@ -44,30 +44,28 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
         return self._rows
 
     def __contains__(self, name: object) -> bool:
-        return name == DESTINATIONS
+        return name == _DESTINATIONS
 
     def __iter__(self) -> Iterator[str]:
-        return iter((DESTINATIONS,))
+        return iter((_DESTINATIONS,))
 
     def __len__(self) -> int:
         return 1
 
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
-    """With its destinations in one statement, where the document asks for nothing else."""
-    context, shape = info.context, selected_projection(info)
-    along = shape.relation(DESTINATIONS)
-    if along is not None and is_only_root_field(info):
+    """Read a post, with its destinations in one statement if no other field could batch their load."""
+    context, projection = info.context, selected_projection(info)
+    relation = projection.relation(_DESTINATIONS)
+    if relation is not None and is_only_root_field(info):
         rows = await _try_joined_read(
-            destinations.destinations_with_post(context.read(), post_id, along, shape)
+            destinations.destinations_with_post(context.read(), post_id, relation, projection)
         )
         if rows:
-            known = PrefetchedRelations(rows, context.list_limit)
-            return Post.from_row(
-                rows[0].related_classes[POST_RELATION](rows[0]), context.clock(), known
-            )
-    row = await context.loaders.posts_by_id.load(post_id)
-    return None if row is None else Post.from_row(row, context.clock())
+            post_row = rows[0].related_classes[POST_RELATION](rows[0])
+            prefetched = PrefetchedRelations(rows, context.list_limit)
+            return Post.from_row(post_row, context.clock(), prefetched)
+    return await load_post(context, post_id)
 
 
 async def read_posts(
@@ -77,22 +75,22 @@ async def read_posts(
     direction: Direction,
     page_request: PageRequest,
 ) -> tuple[Page, list[Post]]:
-    """A page, and its posts with their destinations where the document asks for those."""
-    context, shape = info.context, selected_projection(info, ("nodes",), ("edges", "node"))
+    """Read a page of posts, with their destinations if the document selects them."""
+    context, projection = info.context, selected_projection(info, ("nodes",), ("edges", "node"))
     page = await posts.posts_page(
-        context.read(), post_filter, sort_by, direction, page_request, shape
+        context.read(), post_filter, sort_by, direction, page_request, projection
     )
-    now, along = context.clock(), shape.relation(DESTINATIONS)
-    found = None
-    if along is not None and page.rows:
-        found = await _try_joined_read(
-            destinations.destinations_for_posts(context.read(), page.rows, along)
+    now, relation = context.clock(), projection.relation(_DESTINATIONS)
+    rows_by_post = None
+    if relation is not None and page.rows:
+        rows_by_post = await _try_joined_read(
+            destinations.destinations_for_posts(context.read(), page.rows, relation)
         )
-    if found is None:
+    if rows_by_post is None:
         return page, [Post.from_row(row, now) for row in page.rows]
     return page, [
-        Post.from_row(row, now, PrefetchedRelations(rows, context.list_limit))
-        for row, rows in zip(page.rows, found, strict=True)
+        Post.from_row(row, now, PrefetchedRelations(destination_rows, context.list_limit))
+        for row, destination_rows in zip(page.rows, rows_by_post, strict=True)
     ]
 
 
@@ -104,8 +102,8 @@ async def read_destinations(
     page_request: PageRequest,
     now: datetime,
 ) -> Page:
-    """A page, with the accounts where the document asks for them and they can be read."""
-    shape = selected_projection(info, ("nodes",), ("edges", "node"))
+    """Read a page of destinations, with their accounts if the document selects them."""
+    projection = selected_projection(info, ("nodes",), ("edges", "node"))
     read = partial(
         destinations.destinations_page,
         info.context.read(),
@@ -115,26 +113,26 @@ async def read_destinations(
         page_request,
         now,
     )
-    page = await _try_joined_read(read(shape))
+    page = await _try_joined_read(read(projection))
     return await read() if page is None else page
 
 
 async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> CountResult:
-    """Of a list whose document asks for the total; it is told, or fails, where it is asked for."""
+    """Count a list if `totalCount` is selected; an error is returned, so that only that field fails."""
     if not is_selected(info, "totalCount"):
         return None
     try:
         return await count(info.context.read())
-    except Exception as error:  # noqa: BLE001 - raised again by the field
+    except Exception as error:  # noqa: BLE001 - the field raises it
         return error
 
 
 async def _try_joined_read(read: Awaitable[T]) -> T | None:
-    """None where rows cannot be read together: then each is read, and fails, for itself."""
+    """Await a joined read; None if it fails, so that each relation is read, and fails, on its own."""
     try:
         return await read
     except RequestError:
         raise
     except Exception:
-        logger.warning("not read together", exc_info=True)
+        logger.warning("joined read failed", exc_info=True)
         return None

@@ -1,4 +1,4 @@
-"""DateTime, UUID and JSON as this API spells them. The rules are the domain's."""
+"""Scalars DateTime, UUID and JSON; `app.domain.times` and `app.domain.ids` define the formats."""
 
 from datetime import datetime
 from typing import Any, NewType
@@ -17,51 +17,51 @@ Json = NewType("Json", object)
 
 def _parse_instant(value: object) -> datetime:
     if not isinstance(value, str):
-        raise InvalidInput("A DateTime is a string, such as 2026-04-15T14:30:05.000Z.")
+        raise InvalidInput("A DateTime must be a string, such as 2026-04-15T14:30:05.000Z.")
     return parse_instant(value)
 
 
 def _parse_uuid(value: object) -> UUID:
     if not isinstance(value, str):
-        raise InvalidId("A UUID is a string of 36 characters.")
+        raise InvalidId("A UUID must be a string of 36 characters.")
     return parse_uuid(value)
 
 
 def _parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> object:
-    """A value that stands in a document; what a variable leaves out of it is not there."""
+    """Parse a literal of a document; object fields with an omitted variable are left out."""
     return _without_undefined(value_from_ast_untyped(node, variables))
 
 
 def _without_undefined(value: object) -> object:
     if isinstance(value, dict):
         return {
-            key: _without_undefined(each) for key, each in value.items() if each is not Undefined
+            key: _without_undefined(item) for key, item in value.items() if item is not Undefined
         }
     if isinstance(value, list):
-        return [None if each is Undefined else _without_undefined(each) for each in value]
+        return [None if item is Undefined else _without_undefined(item) for item in value]
     return value
 
 
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="An instant in UTC with milliseconds: `2026-04-15T14:30:05.000Z`. Input may"
-        " have any offset; without one it is read as UTC. What is finer than a millisecond is cut."
-        f" It must be in the years {FIRST_YEAR} to {LAST_YEAR}.",
+        description="UTC time with milliseconds, such as `2026-04-15T14:30:05.000Z`. Input may have any"
+        " offset and is UTC without one. It is truncated to milliseconds and must be in the years"
+        f" {FIRST_YEAR} to {LAST_YEAR}.",
         specified_by_url="https://scalars.graphql.org/andimarek/date-time",
         serialize=format_instant,
         parse_value=_parse_instant,
     ),
     UUID: strawberry.scalar(
         name="UUID",
-        description="A UUID in its 36-character form; letters in either case on input.",
+        description="UUID in its 36-character form; input may be in upper or lower case.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc9562",
         serialize=str,
         parse_value=_parse_uuid,
     ),
     Json: strawberry.scalar(
         name="JSON",
-        description="Any JSON value, returned exactly as it was given.",
+        description="Any JSON value, returned unchanged.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=lambda value: value,
         parse_value=lambda value: value,

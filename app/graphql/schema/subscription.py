@@ -1,7 +1,7 @@
-"""The Subscription type: what can be followed live. How the answers reach a client is in app.graphql.streams.
+"""The root Subscription type, which streams the changes of a workspace.
 
-What is answered to a change is the same for all who ask the same, and is made once for them: so a stream is
-told of a change, and only then it is read what is shown of it.
+Identical subscriptions share one response per event. A subscription field therefore yields pending events,
+and `app.graphql.subscription_stream` resolves each event later.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,8 +13,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.core.statements import AnyRow
-from app.db.repositories import destinations
-from app.db.repositories.destinations import find_matching_destination
+from app.db.repositories.destinations import DestinationFilter, find_matching_destination
 from app.db.repositories.posts import post_exists
 from app.domain import events
 from app.domain.api_keys import Scope
@@ -23,88 +22,81 @@ from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import PostId
 from app.graphql.schema.changes import (
     CURSOR_SCOPE,
-    Change,
+    FeedChange,
     build_change_filter,
     decode_position,
-    load_changed_destination,
-    load_changed_post,
 )
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import DestinationFilter
+from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import requires
 from app.graphql.schema.query import ChangedPostId, ChangeTypes
-from app.graphql.schema.types import Destination, Post
+from app.graphql.schema.types import Destination, Post, load_destination, load_post
 
-EventResolver: TypeAlias = Callable[[Change, Context], Awaitable[object | None]]
-"""What is answered to a change; None where it is not to be told after all."""
+EventResolver: TypeAlias = Callable[[FeedChange, Context], Awaitable[object | None]]
+"""Builds the result for a change; returns None if the subscription skips the change."""
 
 ResumeAfter = Annotated[
     str | None,
     argument(
-        description="Go on behind this cursor, that of the last change that was seen; without it, from now"
-        " on. Where changes since then are not kept any more, it is RESYNC_REQUIRED."
+        description="Cursor of the last received change; the stream continues after it. Without a cursor, the"
+        " stream starts now. Returns RESYNC_REQUIRED if later changes are no longer retained."
     ),
 ]
 
-_DESTINATION_EVENT_KINDS = frozenset(each for each in EventKind if each.startswith("destination."))
+_DESTINATION_EVENT_KINDS = frozenset(kind for kind in EventKind if kind.startswith("destination."))
 
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """A change that a stream is told of."""
+    """Change that a subscription has yet to resolve."""
 
     event: events.Change
     resolver: EventResolver
 
     async def resolve(self, context: Context) -> object | None:
-        """What a stream answers to it, as of now; None where it is not to be told after all."""
+        """Build the result from the current data; None if the subscription skips the change."""
         return await self.resolver(
-            Change(event=self.event, cursor_codec=context.cursor_codec(CURSOR_SCOPE)), context
+            FeedChange(event=self.event, cursor_codec=context.cursor_codec(CURSOR_SCOPE)), context
         )
 
 
-@strawberry.type(description="A change of a post or of one of its destinations.")
-class PostChange:
-    change: Change = strawberry.field(description="What happened.")
+@strawberry.type
+class ChangeNotification:
+    change: FeedChange = strawberry.field(description="The change itself.")
 
-    @strawberry.field(description="Its place in the feed; pass it as `after` to go on behind it.")
+    @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
         return self.change.encoded_cursor()
 
-    @strawberry.field(description="The post as it is now; null where it was deleted.")
+
+@strawberry.type(description="Change of a post or of one of its destinations.")
+class PostChange(ChangeNotification):
+    @strawberry.field(description="Current state of the post; null if it was deleted.")
     async def post(self, info: Info) -> Post | None:
-        return await load_changed_post(self.change.event, info)
+        return await load_post(info.context, self.change.event.post_id)
 
 
-@strawberry.type(description="A change of a destination.")
-class DestinationChange:
-    change: Change = strawberry.field(description="What happened.")
+@strawberry.type(description="Change of a destination.")
+class DestinationChange(ChangeNotification):
     row: strawberry.Private[AnyRow | None]
-    """The destination, where it was looked at."""
+    """Row of the destination, if the filter needed it."""
 
-    @strawberry.field(description="Its place in the feed; pass it as `after` to go on behind it.")
-    def cursor(self) -> str:
-        return self.change.encoded_cursor()
-
-    @strawberry.field(
-        description="The destination as it is now; null where it was taken off its post, or the post was"
-        " deleted."
-    )
+    @strawberry.field(description="Current state of the destination; null if removed or deleted.")
     async def destination(self, info: Info) -> Destination | None:
         if self.row is None:
-            return await load_changed_destination(self.change.event, info)
+            return await load_destination(info.context, self.change.event.destination_id)
         return Destination.from_row(self.row, info.context.clock())
 
 
 @strawberry.type(
-    description="What can be followed live. Whoever was away goes on with the last cursor that they saw, and"
-    " misses nothing and sees nothing twice. Each field sees one workspace only."
+    description="Live changes of the workspace. After a disconnect, pass the last received cursor as `after`:"
+    " no change is lost or repeated."
 )
 class Subscription:
     @strawberry.subscription(
-        description="Whatever happens in the workspace.",
+        description="All changes of the workspace.",
         extensions=requires(Scope.READ),
-        graphql_type=Change,
+        graphql_type=FeedChange,
     )
     async def changes(
         self,
@@ -113,20 +105,20 @@ class Subscription:
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
     ) -> AsyncGenerator[PendingEvent, None]:
-        async def resolve(change: Change, _context: Context) -> Change:
+        async def resolve(change: FeedChange, _context: Context) -> FeedChange:
             return change
 
         return await _subscribe(info.context, after, build_change_filter(types, post_id), resolve)
 
     @strawberry.subscription(
-        description="Whatever happens to a post and its destinations.",
+        description="Changes of one post and its destinations.",
         extensions=requires(Scope.READ),
         graphql_type=PostChange,
     )
     async def post_changed(
         self,
         info: Info,
-        post_id: Annotated[UUID, argument(description="The post's UUID.")],
+        post_id: Annotated[UUID, argument(description="UUID of the post.")],
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         if not await post_exists(info.context.read(), PostId(post_id)):
@@ -134,36 +126,37 @@ class Subscription:
                 "The post was not found: this workspace has none with that id.", argument="postId"
             )
 
-        async def resolve(change: Change, _context: Context) -> PostChange:
+        async def resolve(change: FeedChange, _context: Context) -> PostChange:
             return PostChange(change=change)
 
         return await _subscribe(info.context, after, build_change_filter(None, post_id), resolve)
 
     @strawberry.subscription(
-        description="Changes of destinations as the filter says; without a filter, all. Of status, outcome,"
-        " errorCategory and errorCode, what a change says itself decides, however it went on; all else is as"
-        " it is when the change is told.",
+        description="Changes of destinations that match the filter. `status`, `outcome`, `errorCategory` and"
+        " `errorCode` are compared with the change if it sets them. Everything else is compared with the"
+        " current state.",
         extensions=requires(Scope.READ),
         graphql_type=DestinationChange,
     )
     async def destination_changed(
         self,
         info: Info,
-        filter: Annotated[  # noqa: A002
-            DestinationFilter | None, argument(description="What a destination has to be.")
+        filter: Annotated[
+            DestinationFilterInput | None,
+            argument(description="Filter for destinations; without it, all match."),
         ] = None,
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
-        wanted = None if filter is None else filter.to_db_filter()
+        destination_filter = None if filter is None else filter.to_db_filter()
 
-        async def resolve(change: Change, context: Context) -> DestinationChange | None:
+        async def resolve(change: FeedChange, context: Context) -> DestinationChange | None:
             key = change.event.destination_id
-            if wanted is None or key is None:
+            if destination_filter is None or key is None:
                 return DestinationChange(change=change, row=None)
-            still_open = _remaining_filter(change.event, wanted)
-            if still_open is None:
+            unchecked = _remaining_filter(change.event, destination_filter)
+            if unchecked is None:
                 return None
-            row = await find_matching_destination(context.read(), key, still_open, context.clock())
+            row = await find_matching_destination(context.read(), key, unchecked, context.clock())
             return None if row is None else DestinationChange(change=change, row=row)
 
         return await _subscribe(
@@ -172,13 +165,13 @@ class Subscription:
 
 
 def _remaining_filter(
-    event: events.Change, destination_filter: destinations.DestinationFilter
-) -> destinations.DestinationFilter | None:
-    """What is still to be looked at, besides what the change says itself; None if that is not wanted."""
+    event: events.Change, destination_filter: DestinationFilter
+) -> DestinationFilter | None:
+    """Return the conditions to check against the database; None if the change itself does not match."""
     for name in ("status", "outcome", "error_category", "error_code"):
-        values = getattr(destination_filter, name)
-        if values is not None and name in event.changes:
-            if event.changes[name] not in [str(each) for each in values]:
+        allowed = getattr(destination_filter, name)
+        if allowed is not None and name in event.changes:
+            if event.changes[name] not in [str(value) for value in allowed]:
                 return None
             destination_filter = replace(destination_filter, **{name: None})
     return destination_filter
@@ -187,15 +180,15 @@ def _remaining_filter(
 async def _subscribe(
     context: Context, after: str | None, change_filter: ChangeFilter, resolver: EventResolver
 ) -> AsyncGenerator[PendingEvent, None]:
-    """The stream, once it is known that it can start there."""
-    feeds, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
+    """Check that the stream can start after the cursor, then return the stream."""
+    feed, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
     position = None if after is None else decode_position(context.cursor_codec(CURSOR_SCOPE), after)
-    start = await feeds.resolve_start_position(workspace_id, position)
+    start = await feed.resolve_start_position(workspace_id, position)
 
     async def pending_events() -> AsyncGenerator[PendingEvent, None]:
-        async with feeds.subscribe(workspace_id, start) as following:
+        async with feed.subscribe(workspace_id, start) as subscription:
             while True:
-                for change in await following.next_changes(change_filter):
+                for change in await subscription.next_changes(change_filter):
                     yield PendingEvent(change, resolver)
 
     return pending_events()

@@ -1,7 +1,7 @@
-"""Post, Destination, Attempt and Account: rows made into described fields. No SQL, no arguments.
+"""GraphQL types Post, Destination, Attempt and Account, backed by database rows.
 
-Same-row fields are plain attributes. A field that needs another statement can fail alone and is
-therefore nullable.
+Columns of the same row are plain non-null attributes. A field that needs another statement can fail
+without its parent and is therefore nullable.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from strawberry import field
 
 from app.db.core.statements import AnyRow
 from app.domain import accounts as account_rules
+from app.domain import diagnosis as diagnosis_rules
 from app.domain.accounts import Connection, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -24,7 +25,7 @@ from app.domain.destinations import (
     is_overdue,
     poll_after,
 )
-from app.domain.diagnosis import ErrorSource, NextAction, diagnose
+from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.posts import PostStatus
 from app.graphql.loading.field_sources import (
@@ -39,18 +40,20 @@ from app.graphql.loading.field_sources import (
     related_row,
     source_metadata,
 )
-from app.graphql.schema.context import Info
+from app.graphql.schema.context import Context, Info
 from app.graphql.schema.scalars import Json
 
-DISPLAY_LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
-"""What the name is told by that an account is shown by, wherever it is shown."""
+_LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
+"""Columns that the display label of an account is computed from."""
 
-
-def account_display_label(row: AnyRow) -> str:
-    return account_rules.display_label(*(getattr(row, each) for each in DISPLAY_LABEL_COLUMNS))
-
+_CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
+"""Columns that decide whether an account can post."""
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
+
+
+def _account_label(row: AnyRow) -> str:
+    return account_rules.display_label(*(getattr(row, name) for name in _LABEL_COLUMNS))
 
 
 def _poll_after_seconds(
@@ -63,53 +66,57 @@ def _poll_after_seconds(
     return None if wait is None else ceil(wait.total_seconds())
 
 
-CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
-"""What it is told by whether an account can post."""
-
-
-@strawberry.interface(description="An object that `node` finds again by its id.")
+@strawberry.interface(description="Object that the query `node` finds by its id.")
 class Node(RowBacked):
     kind: ClassVar[NodeKind]
 
     @strawberry.field(
-        description="Opaque and stable; for `node` and client caches.",
+        description="Opaque, stable id of the object, for `node` and client caches.",
         metadata=source_metadata(FromResolver(columns=("id",))),
     )
     def id(self) -> strawberry.ID:
         return strawberry.ID(encode_node_id(self.kind, self.row.id))
 
 
-@strawberry.type(description="What to do about an error.")
-class Diagnosis:
-    category: ErrorCategory = field(description="The kind of error.")
-    code: str = field(description="The publisher's code; `errorCatalog` lists the known ones.")
-    source: ErrorSource = field(description="Who can end it.")
-    retryable: bool = field(
-        description="Whether a retry of the unchanged post can succeed, after the fix."
+@strawberry.type(name="Diagnosis", description="Cause of a publishing error and how to fix it.")
+class ErrorDiagnosis:
+    """Describes the fields of `app.domain.diagnosis.Diagnosis`, whose instances are returned as they are."""
+
+    category: ErrorCategory = field(description="Category of the error.")
+    code: str = field(description="Error code of the publisher; `errorCatalog` has known codes.")
+    source: ErrorSource = field(description="Party that can fix the error.")
+    retryable: bool = field(description="True if the unchanged post can succeed after the fix.")
+    will_retry: bool = field(
+        description="True if a retry is planned, at `Destination.nextRetryAt`."
     )
-    will_retry: bool = field(description="Whether it is retried by itself, at nextRetryAt.")
-    fix: str = field(description="A sentence for a person: what to do.")
-    next_action: NextAction = field(description="The one next step.")
+    fix: str = field(description="Instruction for the user, as a sentence.")
+    next_action: NextAction = field(description="Next step for the user.")
 
 
-@strawberry.type(description="One call to a platform, as its publisher reported it.")
+@strawberry.type(description="One call to a platform, as reported by the publisher.")
 class Attempt:
-    attempt_id: UUID = field(description="Unique in the workspace.")
-    number: int | None = field(description="Counts a destination's starts from 1; null if late.")
-    kind: AttemptKind = field(description="How it came into the log.")
-    outcome: Outcome = field(description="How it ended; NONE while it runs.")
-    category: ErrorCategory | None = field(description="The kind of its error.")
-    code: str | None = field(description="The publisher's code of its error.")
-    message: str | None = field(description="Its error, for a person.")
-    http_status: int | None = field(description="The platform's HTTP status, where there was one.")
-    retry_after_seconds: float | None = field(description="How long the platform asked to wait.")
-    worker: str | None = field(description="The publisher that made it, by its own name.")
-    started_at: datetime = field(description="When the platform was about to be called.")
-    finished_at: datetime | None = field(description="When the end was reported.")
+    attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
+    number: int | None = field(
+        description="Attempt number in the destination, from 1; null if late."
+    )
+    kind: AttemptKind = field(description="LATE if reported after the lease was lost.")
+    outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
+    category: ErrorCategory | None = field(description="Category of the error, if any.")
+    code: str | None = field(description="Error code of the publisher, if any.")
+    message: str | None = field(description="Human-readable error message, if any.")
+    http_status: int | None = field(description="HTTP status of the platform's response, if any.")
+    retry_after_seconds: float | None = field(
+        description="Seconds that the platform asked to wait; null if it did not ask."
+    )
+    worker: str | None = field(description="Name that the publisher gave its worker.")
+    started_at: datetime = field(description="UTC time of the start, before the platform call.")
+    finished_at: datetime | None = field(
+        description="UTC time when the outcome was reported; null while the attempt is running."
+    )
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Attempt":
-        wait = row.retry_after_ms
+        retry_after_ms = row.retry_after_ms
         return cls(
             attempt_id=row.id,
             number=row.number,
@@ -119,40 +126,40 @@ class Attempt:
             code=row.code,
             message=row.message,
             http_status=row.http_status,
-            retry_after_seconds=None if wait is None else wait / 1000,
+            retry_after_seconds=None if retry_after_ms is None else retry_after_ms / 1000,
             worker=row.worker,
             started_at=row.started_at,
             finished_at=row.finished_at,
         )
 
 
-@strawberry.type(description="One post on one account: where it stands and what happened.")
+@strawberry.type(description="One post on one account: its publishing status and result.")
 class Destination(Node):
     kind = NodeKind.DESTINATION
 
-    destination_id: UUID = column("The destination's UUID.", name="id")
-    post_id: UUID = column("The post's UUID.")
-    account_id: int = column("The account's number in this workspace.")
-    platform: str = column("The account's platform, such as `instagram`; an open set.")
-    status: DestinationStatus = column("Where it stands.")
-    outcome: Outcome = column("What is known about the platform.")
+    destination_id: UUID = column("UUID of the destination.", name="id")
+    post_id: UUID = column("UUID of the post.")
+    account_id: int = column("Number of the account in this workspace.")
+    platform: str = column("Platform of the account, such as `instagram`; an open set.")
+    status: DestinationStatus = column("Publishing status of the destination.")
+    outcome: Outcome = column("Known result on the platform; NONE before a final result.")
     scheduled_for: datetime | None = column(
-        "When it should go out; null while a draft.", name="due_at"
+        "UTC time when the post is due on this account; null for a draft.", name="due_at"
     )
-    published_at: datetime | None = column("When the platform published it.")
-    platform_post_id: str | None = column("The platform's own id of the post.")
-    platform_post_url: str | None = column("Where the post can be seen.")
-    error: str | None = column("The last attempt's error, for a person.")
-    error_category: ErrorCategory | None = column("The kind of the error.")
-    error_code: str | None = column("The publisher's code of the error.")
-    attempts: int = column("How often the platform was called; never reset.")
-    next_retry_at: datetime | None = column("When the next automatic retry is due.")
-    created_at: datetime = column("When it was added to the post.")
-    updated_at: datetime = column("When it last changed.")
+    published_at: datetime | None = column("UTC time of the publication; null if not published.")
+    platform_post_id: str | None = column("Id of the post on the platform.")
+    platform_post_url: str | None = column("URL of the post on the platform.")
+    error: str | None = column("Human-readable error message of the last attempt, if any.")
+    error_category: ErrorCategory | None = column("Category of the error; decides about retries.")
+    error_code: str | None = column("Error code of the publisher; `errorCatalog` has known codes.")
+    attempts: int = column("Number of attempts started, never reset.")
+    next_retry_at: datetime | None = column("UTC time of the next automatic retry; null if none.")
+    created_at: datetime = column("UTC time when the account was added to the post.")
+    updated_at: datetime = column("UTC time of the last change.")
 
     @strawberry.field(
-        description="Whether it was due, or the lease on it ended, five minutes ago or earlier, and no"
-        " publisher has taken it up or reported since. While a lease runs, it is not.",
+        description="True if no publisher claimed or reported the destination within five minutes after it"
+        " became due or its lease expired. False while a lease is running.",
         metadata=source_metadata(
             FromResolver(
                 columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")
@@ -169,7 +176,8 @@ class Destination(Node):
         )
 
     @strawberry.field(
-        description="When a client that polls may look again; null for what does not change by itself.",
+        description="Seconds that a polling client should wait before it reads again; null if the status"
+        " does not change automatically.",
         metadata=source_metadata(Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True)),
     )
     def poll_after_seconds(self) -> int | None:
@@ -177,55 +185,48 @@ class Destination(Node):
         return _poll_after_seconds(row.status, row.due_at, row.next_retry_at, self.now)
 
     @strawberry.field(
-        description="What to do about the error; null where there is none.",
+        description="Cause of the error and how to fix it; null without an error.",
         metadata=source_metadata(
             FromResolver(columns=("error_category", "error_code", "outcome", "next_retry_at"))
         ),
+        graphql_type=ErrorDiagnosis | None,
     )
-    def diagnosis(self) -> Diagnosis | None:
+    def diagnosis(self) -> diagnosis_rules.Diagnosis | None:
         if self.error_category is None or self.error_code is None:
             return None
-        found = diagnose(
+        return diagnosis_rules.diagnose(
             category=self.error_category,
             code=self.error_code,
             outcome=self.outcome,
             will_retry=self.next_retry_at is not None,
         )
-        return Diagnosis(
-            category=found.category,
-            code=found.code,
-            source=found.source,
-            retryable=found.retryable,
-            will_retry=found.will_retry,
-            fix=found.fix,
-            next_action=found.next_action,
-        )
 
     @strawberry.field(
-        description="The account's name, as `account.accountName`.",
+        description="Display name of the account, same as `account.accountName`.",
         metadata=source_metadata(
-            FromRelated("account", DISPLAY_LABEL_COLUMNS, account_rules.display_label)
+            FromRelated("account", _LABEL_COLUMNS, account_rules.display_label)
         ),
     )
     async def account_name(self, info: Info) -> str | None:
         row = await self._load_account_row(info)
-        return None if row is None else account_display_label(row)
+        return None if row is None else _account_label(row)
 
     @strawberry.field(
-        description="The account it goes out on.", metadata=source_metadata(ToOne("account"))
+        description="Account that the post is published on.",
+        metadata=source_metadata(ToOne("account")),
     )
     async def account(self, info: Info) -> "Account | None":
         row = await self._load_account_row(info)
         return None if row is None else Account.from_row(row, self.now)
 
     async def _load_account_row(self, info: Info) -> AnyRow | None:
-        known = related_row(self.row, "account")
-        if known is not None:
-            return known
+        joined_row = related_row(self.row, "account")
+        if joined_row is not None:
+            return joined_row
         return await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
 
     @strawberry.field(
-        description="The post it belongs to.",
+        description="Post of this destination.",
         metadata=source_metadata(Deferred(columns=("post_id",))),
     )
     async def post(self, info: Info) -> "Post | None":
@@ -233,8 +234,8 @@ class Destination(Node):
         return None if row is None else Post.from_row(row, self.now)
 
     @strawberry.field(
-        description="Its attempts, oldest first. Of an imported one, `attempts` may count more than are"
-        " logged.",
+        description="Log of the attempts, oldest first. For an imported destination, `attempts` may be"
+        " higher than the number of logged attempts.",
         metadata=source_metadata(Deferred(columns=("id",))),
     )
     async def attempt_log(self, info: Info) -> list[Attempt] | None:
@@ -243,34 +244,35 @@ class Destination(Node):
         return [Attempt.from_row(row) for row in rows]
 
 
-@strawberry.type(description="A post and, through its destinations, what happened to it.")
+@strawberry.type(description="Social media post; its `destinations` hold the result per account.")
 class Post(Node):
     kind = NodeKind.POST
 
-    post_id: UUID = column("The post's UUID.", name="id")
-    status: PostStatus = column("Derived from the destinations.")
-    content: str = column("The text; empty where each platform has its own.")
-    scheduled_for: datetime | None = column("When it should go out; null = at once.")
-    timezone: str | None = column("An IANA name for display; it never moves a time.")
-    media_ids: list[str] = column("The media ids, as given.")
-    media: Json = column("The media, as given.")
-    platform_content: Json = column("What differs per platform, as given.")
-    reference: str | None = column("The client's own name for the post.")
-    published_at: datetime | None = column("When it was last published somewhere.")
-    version: int = column(
-        "Grows with all that somebody does to the post: changes, cancellations, retries."
+    post_id: UUID = column("UUID of the post.", name="id")
+    status: PostStatus = column("Status of the post, derived from its destinations.")
+    content: str = column("Text of the post; empty if each platform has its own text.")
+    scheduled_for: datetime | None = column(
+        "UTC time when the post is due; null for an immediate post or a draft without a time."
     )
+    timezone: str | None = column("IANA time zone for display; does not affect any time.")
+    media_ids: list[str] = column("Media ids, unchanged from the input.")
+    media: Json = column("Media objects, unchanged from the input.")
+    platform_content: Json = column("Content that differs by platform, unchanged from the input.")
+    reference: str | None = column("Name that the client chose for the post.")
+    published_at: datetime | None = column("UTC time of the last publication, if any.")
+    version: int = column("Version, increased by each edit, cancellation or manual retry.")
     imported_at: datetime | None = column(
-        "When an import last changed it; null for one made here. What was imported is never"
-        " published from here."
+        "UTC time when an import last changed the post; null if it was created here. This server never"
+        " publishes imported posts."
     )
-    created_at: datetime = column("When it was created.")
+    created_at: datetime = column("UTC time when the post was created.")
     updated_at: datetime = column(
-        "When it or a destination last changed; of an imported one, what its source says."
+        "UTC time of the last change of the post or a destination; for an imported post, the time that"
+        " its source gives."
     )
 
     @strawberry.field(
-        description="One for each account, in the order of the request.",
+        description="Destinations of the post, one per account, in the order of `accountIds`.",
         metadata=source_metadata(ToMany("destinations", columns=("id",))),
     )
     async def destinations(self, info: Info) -> list[Destination] | None:
@@ -279,7 +281,7 @@ class Post(Node):
         ]
 
     @strawberry.field(
-        description="The accounts it goes out on, in the order of the request.",
+        description="Numbers of the accounts that the post is published on, in the order of the request.",
         metadata=source_metadata(
             Deferred(("id",), relation="destinations", relation_columns=("account_id",))
         ),
@@ -293,57 +295,64 @@ class Post(Node):
         return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
 
 
-@strawberry.type(description="Whether the account can post now, by its access alone.")
+@strawberry.type(description="Ability of an account to post now, judged by its access only.")
 class AccountReadiness:
-    status: ReadinessStatus = field(description="The verdict.")
-    can_post: bool = field(description="Whether a post would go out.")
-    message: str | None = field(description="What to do, for a person; null if healthy.")
+    """Describes the fields of `app.domain.accounts.Readiness`, whose instances are returned as they are."""
+
+    status: ReadinessStatus = field(description="HEALTHY if the account can post; else the reason.")
+    can_post: bool = field(description="True if a post that is due now would be published.")
+    message: str | None = field(description="Instruction for the user; null if healthy.")
 
 
-@strawberry.type(description="An account's access to its platform.")
+@strawberry.type(description="Platform access of an account. The token itself is not stored.")
 class AccountToken:
-    expires_at: datetime | None = field(description="When it ends; null if never or unknown.")
-    last_refresh: datetime | None = field(description="When it was last renewed.")
-    expired: bool = field(description="Whether it has ended.")
-    expiring_soon: bool = field(description="Whether it ends within seven days.")
+    expires_at: datetime | None = field(description="UTC time of expiry; null if never or unknown.")
+    last_refresh: datetime | None = field(description="UTC time of the last renewal, if any.")
+    expired: bool = field(description="True if the access has expired.")
+    expiring_soon: bool = field(description="True if the access expires within seven days.")
 
 
-@strawberry.type(description="What happened on an account lately.")
+@strawberry.type(description="Recent publishing activity of an account.")
 class AccountActivity:
-    last_published_at: datetime | None = field(description="The last publication.")
+    last_published_at: datetime | None = field(
+        description="UTC time of the last publication, if any."
+    )
     failures_last7d: int = field(
-        name="failuresLast7d", description="Destinations that failed within seven days."
+        name="failuresLast7d",
+        description="Number of destinations that failed in the last seven days.",
     )
     permanent_failures_last7d: int = field(
         name="permanentFailuresLast7d",
-        description="Those of them that no automatic retry follows.",
+        description="Number of failures in the last seven days that are not retried automatically.",
     )
-    queued_count: int = field(description="Destinations that wait for their time or a retry.")
+    queued_count: int = field(description="Number of destinations waiting to be due or retried.")
 
 
-@strawberry.type(description="The verdict over an account's access and its recent outcomes.")
+@strawberry.type(description="Health of an account, judged by its access and recent outcomes.")
 class AccountHealth:
-    status: HealthStatus = field(description="BROKEN if and only if it cannot post.")
-    can_post: bool = field(description="Whether a post would go out.")
-    reasons: list[HealthReason] = field(description="What is wrong; empty if healthy.")
-    activity: AccountActivity = field(description="What the verdict is based on.")
+    status: HealthStatus = field(description="Overall status; BROKEN if the account cannot post.")
+    can_post: bool = field(description="True if a post that is due now would be published.")
+    reasons: list[HealthReason] = field(description="Problems of the account; empty if healthy.")
+    activity: AccountActivity = field(description="Recent activity that the status is based on.")
 
 
-@strawberry.type(description="A connected account on a platform. Credentials are not kept here.")
+@strawberry.type(description="Connected account on a platform. Credentials are not stored here.")
 class Account(Node):
     kind = NodeKind.ACCOUNT
 
-    account_id: int = column("The account's number in this workspace.", name="id")
-    platform: str = column("Such as `instagram`; an open set.")
-    display_name: str | None = column("The name the platform shows.")
-    platform_user_id: str | None = column("The platform's own id of the account.")
-    platform_username: str | None = column("The user name on the platform.")
-    avatar_url: str | None = column("Its picture.")
-    is_active: bool = column("False when switched off or disconnected.")
-    needs_reconnection_since: datetime | None = column("Since when it does.")
-    connected_at: datetime = column("When it was last connected.")
-    created_at: datetime = column("When it was first connected.")
-    updated_at: datetime = column("When it last changed.")
+    account_id: int = column("Number of the account in this workspace.", name="id")
+    platform: str = column("Platform of the account, such as `instagram`; an open set.")
+    display_name: str | None = column("Name that the platform displays.")
+    platform_user_id: str | None = column("Id of the account on the platform.")
+    platform_username: str | None = column("User name on the platform.")
+    avatar_url: str | None = column("URL of the profile picture.")
+    is_active: bool = column("False if the account was disabled or disconnected.")
+    needs_reconnection_since: datetime | None = column(
+        "UTC time when the platform first rejected the access; null if it accepts the access."
+    )
+    connected_at: datetime = column("UTC time when the account was last connected.")
+    created_at: datetime = column("UTC time when the account was first connected.")
+    updated_at: datetime = column("UTC time of the last change.")
 
     @property
     def connection(self) -> Connection:
@@ -354,30 +363,32 @@ class Account(Node):
         )
 
     @strawberry.field(
-        description="The best name there is for it; never empty.",
-        metadata=source_metadata(Computed(DISPLAY_LABEL_COLUMNS, account_rules.display_label)),
+        description="Best available name of the account; never empty.",
+        metadata=source_metadata(Computed(_LABEL_COLUMNS, account_rules.display_label)),
     )
     def account_name(self) -> str:
-        return account_display_label(self.row)
+        return _account_label(self.row)
 
     @strawberry.field(
-        description="Whether the platform refused its access.",
+        description="True if the platform rejected the access and the account must be reconnected.",
         metadata=source_metadata(FromResolver(columns=("needs_reconnection_since",))),
     )
     def needs_reconnection(self) -> bool:
         return self.row.needs_reconnection_since is not None
 
     @strawberry.field(
-        description="Whether it can post now.",
-        metadata=source_metadata(FromResolver(columns=CONNECTION_COLUMNS)),
+        description="Ability of the account to post now.",
+        metadata=source_metadata(FromResolver(columns=_CONNECTION_COLUMNS)),
+        graphql_type=AccountReadiness,
     )
-    def readiness(self) -> AccountReadiness:
-        ready = account_rules.readiness(self.connection, self.now)
-        return AccountReadiness(status=ready.status, can_post=ready.can_post, message=ready.message)
+    def readiness(self) -> account_rules.Readiness:
+        return account_rules.readiness(self.connection, self.now)
 
     @strawberry.field(
-        description="Its access to the platform.",
-        metadata=source_metadata(FromResolver(columns=(*CONNECTION_COLUMNS, "token_refreshed_at"))),
+        description="Platform access of the account.",
+        metadata=source_metadata(
+            FromResolver(columns=(*_CONNECTION_COLUMNS, "token_refreshed_at"))
+        ),
     )
     def token(self) -> AccountToken:
         connection = self.connection
@@ -389,8 +400,8 @@ class Account(Node):
         )
 
     @strawberry.field(
-        description="The verdict, from its access and real outcomes.",
-        metadata=source_metadata(Deferred(columns=("id", *CONNECTION_COLUMNS))),
+        description="Health of the account, judged by its access and recent outcomes.",
+        metadata=source_metadata(Deferred(columns=("id", *_CONNECTION_COLUMNS))),
     )
     async def health(self, info: Info) -> AccountHealth | None:
         key = AccountId(self.account_id)
@@ -412,3 +423,25 @@ class Account(Node):
             reasons=list(verdict.reasons),
             activity=activity,
         )
+
+
+async def load_post(context: Context, post_id: PostId | None) -> Post | None:
+    """Load the current state of a post; None if it does not exist or the id is None."""
+    row = None if post_id is None else await context.loaders.posts_by_id.load(post_id)
+    return None if row is None else Post.from_row(row, context.clock())
+
+
+async def load_destination(
+    context: Context, destination_id: DestinationId | None
+) -> Destination | None:
+    """Load the current state of a destination; None if it does not exist or the id is None."""
+    if destination_id is None:
+        return None
+    row = await context.loaders.destinations_by_id.load(destination_id)
+    return None if row is None else Destination.from_row(row, context.clock())
+
+
+async def load_account(context: Context, account_id: AccountId | None) -> Account | None:
+    """Load the current state of an account; None if it does not exist or the id is None."""
+    row = None if account_id is None else await context.loaders.accounts_by_id.load(account_id)
+    return None if row is None else Account.from_row(row, context.clock())

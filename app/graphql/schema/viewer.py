@@ -1,4 +1,4 @@
-"""The viewer: the key that asks, its workspace, and a few totals."""
+"""Query field `viewer`: the API key of the request, its workspace, and totals."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,38 +15,41 @@ from app.graphql.schema.permissions import requires
 _RECENT_POSTS_WINDOW = timedelta(days=30)
 
 
-@strawberry.type(description="An API key; its secret is never shown again.")
-class ApiKey:
-    key_id: UUID = field(description="The key's UUID.")
-    key_prefix: str = field(description="How the key begins, to recognise it.")
-    name: str = field(description="What it was named.")
-    scopes: list[Scope] = field(description="What it may do.")
-    created_at: datetime = field(description="When it was made.")
-    last_used_at: datetime | None = field(description="When it was last used, to about a minute.")
-    expires_at: datetime | None = field(description="When it stops working; null = never.")
-
-
-@strawberry.type(description="A tenant: everything one group of people posts.")
-class Workspace:
-    workspace_id: UUID = field(description="The workspace's UUID.")
-    name: str = field(description="Its name on this server.")
-    kind: WorkspaceKind = field(description="Where its posts are published from.")
-
-
-@strawberry.type(description="Totals of the workspace.")
-class WorkspaceStats:
-    total_posts: int = field(description="Posts that are not deleted.")
-    posts_last30d: int = field(
-        name="postsLast30d", description="Those of them created within 30 days."
+@strawberry.type(name="ApiKey", description="API key, without its secret.")
+class ViewerApiKey:
+    key_id: UUID = field(description="UUID of the API key.")
+    key_prefix: str = field(description="First characters of the secret, to recognize the key.")
+    name: str = field(description="Name of the API key.")
+    scopes: list[Scope] = field(description="Permissions of the API key.")
+    created_at: datetime = field(description="UTC time when the API key was created.")
+    last_used_at: datetime | None = field(
+        description="UTC time of the last use, to about a minute; null if not yet recorded."
     )
-    accounts: int = field(description="Accounts, also inactive ones.")
+    expires_at: datetime | None = field(description="UTC time of expiry; null if it never expires.")
 
 
-@strawberry.type(description="Who asks.")
-class Viewer:
-    api_key: ApiKey = field(description="The key of this request.")
-    scopes: list[Scope] = field(description="What it may do.")
-    workspace: Workspace = field(description="The one workspace it opens.")
+@strawberry.type(description="Tenant of this server: one set of posts, accounts and API keys.")
+class Workspace:
+    workspace_id: UUID = field(description="UUID of the workspace.")
+    name: str = field(description="Name of the workspace on this server.")
+    kind: WorkspaceKind = field(description="Where the posts of the workspace are published from.")
+
+
+@strawberry.type(description="Totals of a workspace.")
+class WorkspaceStats:
+    total_posts: int = field(description="Number of posts, without deleted ones.")
+    posts_last30d: int = field(
+        name="postsLast30d",
+        description="Number of posts created in the last 30 days, without deleted ones.",
+    )
+    accounts: int = field(description="Number of accounts, including inactive ones.")
+
+
+@strawberry.type(name="Viewer", description="Authenticated client of the request.")
+class ViewerDetails:
+    api_key: ViewerApiKey = field(description="API key of the request.")
+    scopes: list[Scope] = field(description="Permissions of the API key.")
+    workspace: Workspace = field(description="Workspace of the API key.")
 
     @strawberry.field(
         description="Totals of the workspace. Needs the scope READ.",
@@ -62,19 +65,20 @@ class Viewer:
         )
 
 
-def build_viewer(info: Info) -> Viewer:
+def build_viewer(info: Info) -> ViewerDetails:
     viewer = info.context.viewer
-    return Viewer(
-        api_key=ApiKey(
+    scopes = list(viewer.scopes)
+    return ViewerDetails(
+        api_key=ViewerApiKey(
             key_id=viewer.key_id,
             key_prefix=viewer.key_prefix,
             name=viewer.key_name,
-            scopes=list(viewer.scopes),
+            scopes=scopes,
             created_at=viewer.created_at,
             last_used_at=viewer.last_used_at,
             expires_at=viewer.expires_at,
         ),
-        scopes=list(viewer.scopes),
+        scopes=scopes,
         workspace=Workspace(
             workspace_id=viewer.workspace_id,
             name=viewer.workspace_name,

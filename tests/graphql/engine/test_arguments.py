@@ -36,7 +36,7 @@ class Query:
         page_size: int | None = strawberry.UNSET,
         color: Color = Color.BLUE,
         sure: str = "s",
-        filter: Filter | None = None,  # noqa: A002
+        filter: Filter | None = None,
         ids: list[strawberry.ID] | None = None,
         maybe: strawberry.Maybe[int] = None,
     ) -> int:

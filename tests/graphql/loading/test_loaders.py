@@ -1,4 +1,4 @@
-"""How many statements and list entries an answer takes, and with how few connections."""
+"""Statements, list entries and connections that a response needs."""
 
 import asyncio
 from datetime import timedelta
@@ -28,7 +28,7 @@ from tests.graphql.schema.test_query import node_id
 from tests.recording_driver import RecordingDriver, record_statements
 from tests.rest.envelope import success_data
 
-PAGE = """
+PAGE_QUERY = """
 {
   posts(first: 100) {
     nodes {
@@ -44,7 +44,7 @@ PAGE = """
 
 
 async def add_posts(acme: Tenant, count: int) -> list[str]:
-    """So many posts on two accounts each, one of which they share; their ids, newest first."""
+    """Add posts on two accounts each, one of them shared; return the ids, newest first."""
     shared = await add_account(acme.database, acme.workspace)
     others = [await add_account(acme.database, acme.workspace) for _ in range(3)]
     ids = []
@@ -63,20 +63,19 @@ async def add_posts(acme: Tenant, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 5, 100])
-async def test_a_page_of_posts_is_two_statements_however_long_it_is(
-    acme: Tenant, count: int
-) -> None:
+async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, count: int) -> None:
     ids = await add_posts(acme, count)
     with record_statements(acme.database) as statements:
-        data = await acme.client.query(PAGE)
+        data = await acme.client.query(PAGE_QUERY)
     nodes = data["posts"]["nodes"]
     assert [node["postId"] for node in nodes] == ids
-    assert [[each["account"]["accountId"] for each in node["destinations"]] for node in nodes] == [
-        node["accountIds"] for node in nodes
-    ]
-    page, along = (each.text.replace("\n", " ") for each in statements)
+    assert [
+        [destination["account"]["accountId"] for destination in node["destinations"]]
+        for node in nodes
+    ] == [node["accountIds"] for node in nodes]
+    page, joined = (statement.text.replace("\n", " ") for statement in statements)
     assert " FROM post " in page
-    assert " FROM destination JOIN account " in along
+    assert " FROM destination JOIN account " in joined
 
 
 @pytest.mark.parametrize(
@@ -97,14 +96,14 @@ async def test_a_page_of_posts_is_two_statements_however_long_it_is(
         ("{ a: account(accountId: 1) { id } b: account(accountId: 2) { id } }", 1),
     ],
 )
-async def test_children_are_read_together(acme: Tenant, document: str, count: int) -> None:
+async def test_children_are_loaded_in_batches(acme: Tenant, document: str, count: int) -> None:
     await add_posts(acme, 6)
     with record_statements(acme.database) as statements:
         await acme.client.query(document)
     assert len(statements) == count
 
 
-async def test_nodes_of_one_type_are_read_together(acme: Tenant) -> None:
+async def test_nodes_of_one_type_are_loaded_in_one_statement(acme: Tenant) -> None:
     posts = await add_posts(acme, 4)
     data = await acme.client.query("{ destinations { nodes { id } } }")
     ids = [
@@ -116,11 +115,11 @@ async def test_nodes_of_one_type_are_read_together(acme: Tenant) -> None:
         data = await acme.client.query(
             "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[*ids, *ids]
         )
-    assert data["nodes"] == [{"id": each} for each in [*ids, *ids]]
+    assert data["nodes"] == [{"id": key} for key in [*ids, *ids]]
     assert len(statements) == 3
 
 
-async def test_every_statement_is_made_once_and_kept(acme: Tenant) -> None:
+async def test_statements_are_prepared_once(acme: Tenant) -> None:
     await add_posts(acme, 2)
     document = """
         query ($after: String) {
@@ -136,25 +135,25 @@ async def test_every_statement_is_made_once_and_kept(acme: Tenant) -> None:
         }
     """
     token = (await add_api_key(acme.database, acme.workspace)).token
-    new = Database(acme.database.url, wrap_driver=RecordingDriver)
-    async with new, app_client(new, token=token) as client:
+    recorded_database = Database(acme.database.url, wrap_driver=RecordingDriver)
+    async with recorded_database, app_client(recorded_database, token=token) as client:
         await client.query(document)
-        with record_statements(new) as statements:
+        with record_statements(recorded_database) as statements:
             data = await client.query(document)
-        made = {each.prepared for each in statements}
-        with record_statements(new) as statements:
+        prepared = {statement.prepared for statement in statements}
+        with record_statements(recorded_database) as statements:
             data = await client.query(document)
-        assert {each.prepared for each in statements} == made
+        assert {statement.prepared for statement in statements} == prepared
         cursor = data["posts"]["pageInfo"]["endCursor"]
-        with record_statements(new) as statements:
+        with record_statements(recorded_database) as statements:
             await client.query(document, after=cursor)
-        made = {each.prepared for each in statements}
-        with record_statements(new) as statements:
+        prepared = {statement.prepared for statement in statements}
+        with record_statements(recorded_database) as statements:
             await client.query(document, after=cursor)
-        assert {each.prepared for each in statements} == made
+        assert {statement.prepared for statement in statements} == prepared
 
 
-async def test_one_connection_is_enough_for_many_requests_at_once(
+async def test_one_connection_serves_concurrent_requests(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
@@ -176,37 +175,16 @@ async def test_one_connection_is_enough_for_many_requests_at_once(
         }
     """
     id_ = node_id("Post", post.id)
-    expected = {
-        "node": {"id": id_},
-        "posts": {
-            "totalCount": 1,
-            "nodes": [
-                {
-                    "destinations": [
-                        {
-                            "account": {"health": {"status": "HEALTHY"}},
-                            "attemptLog": [{"number": 1}],
-                            "post": {"id": id_},
-                        }
-                    ]
-                }
-            ],
-        },
-        "destinations": {
-            "totalCount": 1,
-            "nodes": [{"account": {"accountName": "acme"}, "post": {"id": id_}}],
-        },
-        "accounts": [{"health": {"status": "HEALTHY"}}],
-        "analyticsSummary": {"posts": {"total": 1}, "byPlatform": [{"total": 1}]},
-        "viewer": {"stats": {"totalPosts": 1}},
-    }
+    async with app_client(database, token=key.token) as client:
+        expected = await client.query(document, id=id_)
     narrow = Database(database_url, pool_size=1)
     async with narrow, app_client(narrow, token=key.token) as client:
         answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
+    assert expected["posts"]["nodes"][0]["destinations"][0]["attemptLog"] == [{"number": 1}]
     assert answers == [expected] * 20
 
 
-CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
+CYCLIC_QUERY = "posts { nodes { destinations { post { destinations { status } } } } }"
 
 
 @pytest.mark.parametrize(
@@ -215,15 +193,15 @@ CYCLE = "posts { nodes { destinations { post { destinations { status } } } } }"
         ("{ posts { nodes { destinations { status } } } }", 2),
         ("{ posts { nodes { a: destinations { status } b: destinations { status } } } }", 4),
         ("{ accounts { accountId } posts { nodes { accountIds } } }", 4),
-        (f"{{ {CYCLE} }}", 2 + 2 * 2),
+        (f"{{ {CYCLIC_QUERY} }}", 2 + 2 * 2),
     ],
 )
 @pytest.mark.parametrize("is_fast", ["yes", "no"])
-async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_answer(
+async def test_list_size_limit_counts_entries_of_whole_response(
     database: Database, document: str, entries: int, is_fast: str
 ) -> None:
-    """Also when the document comes again, which is then prepared."""
-    token = await token_of_a_post_on_two_accounts(database)
+    """The repeated request runs the prepared document."""
+    token = await add_post_on_two_accounts(database)
     answers = []
     for limit in (entries, entries - 1):
         settings = read_settings(
@@ -235,16 +213,16 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
         )
         async with app_client(database, token=token, settings=settings) as client:
             answers += [await client.execute(document) for _ in range(2)]
-    whole, again, *refused = answers
+    response, repeated, *rejected = answers
 
-    assert whole == again
-    assert "errors" not in whole
-    assert refused == 2 * [
+    assert response == repeated
+    assert "errors" not in response
+    assert rejected == 2 * [
         {
             "errors": [
                 {
-                    "message": f"The lists in the answer have at least {entries} entries; at most"
-                    f" {entries - 1} are allowed. Ask for smaller pages, or for fewer lists.",
+                    "message": f"The lists in the response have at least {entries} entries; at most"
+                    f" {entries - 1} are allowed. Request smaller pages or fewer lists.",
                     "extensions": {"code": "LIMIT_EXCEEDED"},
                 }
             ]
@@ -252,8 +230,8 @@ async def test_the_entries_of_lists_without_pages_are_counted_over_the_whole_ans
     ]
 
 
-async def test_the_documented_routes_know_no_limit_on_entries(database: Database) -> None:
-    token = await token_of_a_post_on_two_accounts(database)
+async def test_rest_api_has_no_list_size_limit(database: Database) -> None:
+    token = await add_post_on_two_accounts(database)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     async with app_client(database, token=token, settings=settings) as client:
         page = success_data(await client.get("/v1/posts"))
@@ -261,18 +239,18 @@ async def test_the_documented_routes_know_no_limit_on_entries(database: Database
     assert [len(post["destinations"]) for post in page["posts"]] == [2]
 
 
-async def token_of_a_post_on_two_accounts(database: Database) -> str:
+async def add_post_on_two_accounts(database: Database) -> str:
     workspace = await add_workspace(database)
     both = [await add_account(database, workspace) for _ in range(2)]
     await add_post(database, workspace, {account: published() for account in both})
     return (await add_api_key(database, workspace)).token
 
 
-def loaders(database: Database, workspace: WorkspaceId) -> Loaders:
+def make_loaders(database: Database, workspace: WorkspaceId) -> Loaders:
     return Loaders(lambda: database.read(workspace), lambda: NOW, ListSizeLimit(None))
 
 
-async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
+async def test_loader_accepts_any_number_of_keys(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: failed()})
@@ -280,16 +258,16 @@ async def test_a_loader_takes_any_number_of_keys(database: Database) -> None:
     keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
     keys[-1] = post.destinations[0]
     with record_statements(database) as statements:
-        loaded = await loaders(database, workspace).attempts_by_destination_id.load_many(keys)
+        loaded = await make_loaders(database, workspace).attempts_by_destination_id.load_many(keys)
     assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
     assert len(loaded) == len(keys)
     assert len(statements) == 4
 
 
-async def test_a_loader_reads_again_what_may_have_changed(database: Database) -> None:
+async def test_loader_does_not_cache(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
-    by_id = loaders(database, workspace).accounts_by_id
+    by_id = make_loaders(database, workspace).accounts_by_id
 
     async def name() -> str | None:
         row = await by_id.load(AccountId(account))
@@ -300,10 +278,10 @@ async def test_a_loader_reads_again_what_may_have_changed(database: Database) ->
     assert await name() == "b"
 
 
-async def test_a_loader_asks_for_each_key_once(database: Database) -> None:
+async def test_loader_reads_each_key_once(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
-    by_id = loaders(database, workspace).accounts_by_id
+    by_id = make_loaders(database, workspace).accounts_by_id
     with record_statements(database) as statements:
         rows = await by_id.load_many([account, AccountId(account + 1), account])
     assert [None if row is None else row.id for row in rows] == [account, None, account]

@@ -1,10 +1,11 @@
-"""Accounts: every field, whether they can post, and what happened on them lately."""
+"""Queries of accounts: fields, readiness, health and activity."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState, ErrorCategory
 from tests.clients import Tenant
 from tests.factories import (
@@ -25,7 +26,7 @@ from tests.graphql.schema.test_query import node_id
 MILLISECOND = timedelta(milliseconds=1)
 WEEK = timedelta(days=7)
 
-QUIET = {
+NO_ACTIVITY = {
     "lastPublishedAt": None,
     "failuresLast7d": 0,
     "permanentFailuresLast7d": 0,
@@ -33,7 +34,7 @@ QUIET = {
 }
 
 
-async def test_an_account_is_returned_with_everything_that_is_known(acme: Tenant) -> None:
+async def test_account_returns_all_fields(acme: Tenant) -> None:
     account = await add_account(
         acme.database,
         acme.workspace,
@@ -77,7 +78,12 @@ async def test_an_account_is_returned_with_everything_that_is_known(acme: Tenant
                 "expired": False,
                 "expiringSoon": False,
             },
-            "health": {"status": "HEALTHY", "canPost": True, "reasons": [], "activity": QUIET},
+            "health": {
+                "status": "HEALTHY",
+                "canPost": True,
+                "reasons": [],
+                "activity": NO_ACTIVITY,
+            },
             "connectedAt": "2026-03-16T15:00:00.000Z",
             "createdAt": "2026-03-16T15:00:00.000Z",
             "updatedAt": "2026-03-16T15:00:00.000Z",
@@ -85,7 +91,7 @@ async def test_an_account_is_returned_with_everything_that_is_known(acme: Tenant
     }
 
 
-async def test_accounts_stand_in_the_order_of_their_numbers(acme: Tenant) -> None:
+async def test_accounts_are_ordered_by_number(acme: Tenant) -> None:
     for number in (30, 4, 200):
         await add_account(acme.database, acme.workspace, id=number, is_active=number != 4)
     data = await acme.client.query("{ accounts { accountId isActive } }")
@@ -97,7 +103,7 @@ async def test_accounts_stand_in_the_order_of_their_numbers(acme: Tenant) -> Non
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
+    ("names", "expected"),
     [
         ({"display_name": "Display", "platform_username": "user"}, "Display"),
         ({"platform_username": "user"}, "user"),
@@ -105,17 +111,17 @@ async def test_accounts_stand_in_the_order_of_their_numbers(acme: Tenant) -> Non
         ({}, "instagram account 7"),
     ],
 )
-async def test_an_account_always_has_a_name(
-    acme: Tenant, names: dict[str, Any], shown: str
+async def test_account_name_is_never_empty(
+    acme: Tenant, names: dict[str, Any], expected: str
 ) -> None:
     await add_account(acme.database, acme.workspace, id=7, **{"account_name": None, **names})
     data = await acme.client.query("{ accounts { accountName } }")
-    assert data["accounts"] == [{"accountName": shown}]
+    assert data["accounts"] == [{"accountName": expected}]
 
 
-SWITCHED_OFF = "The account is switched off or disconnected. Connect it again to post."
-REFUSED = "The platform refused the account's access. Reconnect the account to post."
-EXPIRED = "The account's access has expired. Reconnect the account to post."
+DISABLED = blocking_message(HealthReason.ACCOUNT_INACTIVE)
+REJECTED = blocking_message(HealthReason.NEEDS_RECONNECTION)
+EXPIRED = blocking_message(HealthReason.TOKEN_EXPIRED)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +129,13 @@ EXPIRED = "The account's access has expired. Reconnect the account to post."
     [
         (
             {"is_active": False},
-            ("UNHEALTHY", SWITCHED_OFF),
+            ("UNHEALTHY", DISABLED),
             "BROKEN",
             ["ACCOUNT_INACTIVE"],
         ),
         (
             {"needs_reconnection_since": NOW},
-            ("EXPIRED", REFUSED),
+            ("EXPIRED", REJECTED),
             "BROKEN",
             ["NEEDS_RECONNECTION"],
         ),
@@ -144,13 +150,13 @@ EXPIRED = "The account's access has expired. Reconnect the account to post."
         ({"token_expires_at": NOW + WEEK + MILLISECOND}, ("HEALTHY", None), "HEALTHY", []),
         (
             {"is_active": False, "needs_reconnection_since": NOW, "token_expires_at": NOW},
-            ("UNHEALTHY", SWITCHED_OFF),
+            ("UNHEALTHY", DISABLED),
             "BROKEN",
             ["ACCOUNT_INACTIVE", "NEEDS_RECONNECTION", "TOKEN_EXPIRED"],
         ),
     ],
 )
-async def test_what_is_wrong_with_an_accounts_access(
+async def test_access_determines_readiness_and_health(
     acme: Tenant,
     row: dict[str, Any],
     readiness: tuple[str, str | None],
@@ -163,7 +169,7 @@ async def test_what_is_wrong_with_an_accounts_access(
         " token { expired expiringSoon } needsReconnection needsReconnectionSince } }"
     )
     can_post = status != "BROKEN"
-    refused = "needs_reconnection_since" in row
+    is_rejected = "needs_reconnection_since" in row
     assert data["accounts"] == [
         {
             "readiness": {"status": readiness[0], "canPost": can_post, "message": readiness[1]},
@@ -172,13 +178,13 @@ async def test_what_is_wrong_with_an_accounts_access(
                 "expired": "TOKEN_EXPIRED" in reasons,
                 "expiringSoon": "TOKEN_EXPIRING_SOON" in reasons,
             },
-            "needsReconnection": refused,
-            "needsReconnectionSince": "2026-04-15T15:00:00.000Z" if refused else None,
+            "needsReconnection": is_rejected,
+            "needsReconnectionSince": "2026-04-15T15:00:00.000Z" if is_rejected else None,
         }
     ]
 
 
-async def test_three_permanent_failures_in_a_week_are_a_warning(acme: Tenant) -> None:
+async def test_three_permanent_failures_within_a_week_are_a_warning(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     health = "{ account(accountId: 1) { health { status canPost reasons } } }"
     for _ in range(2):
@@ -220,7 +226,7 @@ async def test_three_permanent_failures_in_a_week_are_a_warning(acme: Tenant) ->
         (failed(settled_at=NOW - WEEK - MILLISECOND), {}, {}),
     ],
 )
-async def test_what_counts_as_an_accounts_activity(
+async def test_state_determines_account_activity(
     acme: Tenant, state: DestinationState, post: dict[str, Any], activity: dict[str, object]
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
@@ -238,6 +244,6 @@ async def test_what_counts_as_an_accounts_activity(
         " queuedCount } } } }"
     )
     assert [account["health"]["activity"] for account in data["accounts"]] == [
-        {**QUIET, **activity},
-        QUIET,
+        {**NO_ACTIVITY, **activity},
+        NO_ACTIVITY,
     ]

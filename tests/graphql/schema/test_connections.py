@@ -1,4 +1,4 @@
-"""Connections: total orders, pages in both directions and by offset, cursors, counts."""
+"""Connections: total order, pages in both directions and by offset, cursors, counts."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from tests.recording_driver import record_statements
 MINUTE = timedelta(minutes=1)
 
 TIMES = (NOW, None, NOW - MINUTE, NOW + MINUTE, None, NOW - MINUTE, NOW + MINUTE, NOW - MINUTE)
-"""Of eight rows: with ties, with gaps where a column may be empty, not in the order of the ids."""
+"""Times of eight rows: with ties and nulls, not in the order of the ids."""
 
 SIZES = (1, 2, 3, 7, 8, 9, 100)
 
@@ -49,7 +49,7 @@ ORDERS = [
 
 KEYS = {"posts": "postId", "destinations": "destinationId"}
 STATES: dict[str, Callable[[datetime], DestinationState]] = {
-    "SCHEDULED_FOR": queued,  # where a post has a time, its destinations have the same
+    "SCHEDULED_FOR": queued,  # a destination has the time of its post
     "PUBLISHED_AT": published,
     "NEXT_RETRY_AT": waiting_for_retry,
 }
@@ -57,7 +57,7 @@ POST_COLUMNS = ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR")
 
 
 async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
-    """Eight posts with a destination of the same id, and the time each has in the field."""
+    """Add eight posts, each with a destination of the same id; return the times by id."""
     account = await add_account(acme.database, acme.workspace)
     rows: dict[UUID, datetime | None] = {}
     for number, time in enumerate(TIMES):
@@ -77,16 +77,16 @@ async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
     return rows
 
 
-def in_order(rows: dict[UUID, datetime | None], direction: str) -> list[str]:
-    """By time and id; those without a time last, also the other way round."""
+def expected_order(rows: dict[UUID, datetime | None], direction: str) -> list[str]:
+    """Order by time and id; rows without a time come last in both directions."""
     backwards = direction == "DESC"
     timed = sorted(((at, key) for key, at in rows.items() if at is not None), reverse=backwards)
     untimed = sorted((key for key, at in rows.items() if at is None), reverse=backwards)
     return [str(key) for key in [*(key for _, key in timed), *untimed]]
 
 
-async def ask(client: Client, root: str, **arguments: Any) -> dict[str, Any]:
-    """A page of a list, in which nodes, edges and the ends of the page agree."""
+async def query_page(client: Client, root: str, **arguments: Any) -> dict[str, Any]:
+    """Query a page and check that nodes, edges and page info agree."""
     order = "PostOrder" if root == "posts" else "DestinationOrder"
     offset = ("$offset: Int, ", "offset: $offset, ") if root == "posts" else ("", "")
     data = await client.query(
@@ -106,78 +106,78 @@ async def ask(client: Client, root: str, **arguments: Any) -> dict[str, Any]:
     return page
 
 
-def keys(root: str, page: dict[str, Any]) -> list[str]:
+def node_keys(root: str, page: dict[str, Any]) -> list[str]:
     return [node[KEYS[root]] for node in page["nodes"]]
 
 
-def ends(page: dict[str, Any]) -> tuple[bool, bool]:
-    """hasPreviousPage, hasNextPage."""
+def page_ends(page: dict[str, Any]) -> tuple[bool, bool]:
+    """Return hasPreviousPage and hasNextPage."""
     return page["pageInfo"]["hasPreviousPage"], page["pageInfo"]["hasNextPage"]
 
 
 @pytest.mark.parametrize(("root", "field", "direction"), ORDERS)
-async def test_pages_of_any_size_make_up_the_list_in_both_directions(
+async def test_pages_of_any_size_cover_list_in_both_directions(
     acme: Tenant, root: str, field: str, direction: str
 ) -> None:
     order = {"field": field, "direction": direction}
-    expected = in_order(await add_rows(acme, field), direction)
-    assert keys(root, await ask(acme.client, root, orderBy=order)) == expected
+    expected = expected_order(await add_rows(acme, field), direction)
+    assert node_keys(root, await query_page(acme.client, root, orderBy=order)) == expected
 
     for size in SIZES:
         starts = range(0, len(expected), size)
         after = before = None
         for start in starts:
-            page = await ask(acme.client, root, orderBy=order, first=size, after=after)
-            assert keys(root, page) == expected[start : start + size]
-            assert ends(page) == (start > 0, start + size < len(expected))
+            page = await query_page(acme.client, root, orderBy=order, first=size, after=after)
+            assert node_keys(root, page) == expected[start : start + size]
+            assert page_ends(page) == (start > 0, start + size < len(expected))
             after = page["pageInfo"]["endCursor"]
         for start in starts:
-            page = await ask(acme.client, root, orderBy=order, last=size, before=before)
+            page = await query_page(acme.client, root, orderBy=order, last=size, before=before)
             stop = len(expected) - start
-            assert keys(root, page) == expected[max(stop - size, 0) : stop]
-            assert ends(page) == (stop - size > 0, start > 0)
+            assert node_keys(root, page) == expected[max(stop - size, 0) : stop]
+            assert page_ends(page) == (stop - size > 0, start > 0)
             before = page["pageInfo"]["startCursor"]
 
 
 @pytest.mark.parametrize(("root", "field", "direction"), ORDERS)
-async def test_two_cursors_cut_out_what_is_between_them(
+async def test_after_and_before_select_entries_between_cursors(
     acme: Tenant, root: str, field: str, direction: str
 ) -> None:
     order = {"field": field, "direction": direction}
-    expected = in_order(await add_rows(acme, field), direction)
-    everything = await ask(acme.client, root, orderBy=order)
+    expected = expected_order(await add_rows(acme, field), direction)
+    everything = await query_page(acme.client, root, orderBy=order)
     cursors = [edge["cursor"] for edge in everything["edges"]]
     for low in range(0, len(cursors), 2):
         for high in range(1, len(cursors), 3):
-            page = await ask(
+            page = await query_page(
                 acme.client, root, orderBy=order, after=cursors[low], before=cursors[high]
             )
-            assert keys(root, page) == expected[low + 1 : high]
+            assert node_keys(root, page) == expected[low + 1 : high]
     between = {"orderBy": order, "after": cursors[1], "before": cursors[6]}
-    page = await ask(acme.client, root, first=2, **between)
-    assert keys(root, page) == expected[2:4]
-    assert ends(page) == (True, True)
-    page = await ask(acme.client, root, last=2, **between)
-    assert keys(root, page) == expected[4:6]
-    assert ends(page) == (True, True)
-    page = await ask(acme.client, root, last=4, **between)
-    assert keys(root, page) == expected[2:6]
-    assert ends(page) == (False, True)
+    page = await query_page(acme.client, root, first=2, **between)
+    assert node_keys(root, page) == expected[2:4]
+    assert page_ends(page) == (True, True)
+    page = await query_page(acme.client, root, last=2, **between)
+    assert node_keys(root, page) == expected[4:6]
+    assert page_ends(page) == (True, True)
+    page = await query_page(acme.client, root, last=4, **between)
+    assert node_keys(root, page) == expected[2:6]
+    assert page_ends(page) == (False, True)
 
 
-async def test_posts_can_be_paged_by_offset(acme: Tenant) -> None:
-    expected = in_order(await add_rows(acme, "CREATED_AT"), "DESC")
+async def test_posts_support_offset_pagination(acme: Tenant) -> None:
+    expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
     for offset in (0, 1, 7, 8, 10_000):
-        page = await ask(acme.client, "posts", first=3, offset=offset)
-        assert keys("posts", page) == expected[offset : offset + 3]
-        assert ends(page) == (offset > 0, offset + 3 < len(expected))
-    page = await ask(acme.client, "posts", offset=5)
-    following = await ask(acme.client, "posts", after=page["edges"][0]["cursor"])
-    assert keys("posts", following) == expected[6:]
+        page = await query_page(acme.client, "posts", first=3, offset=offset)
+        assert node_keys("posts", page) == expected[offset : offset + 3]
+        assert page_ends(page) == (offset > 0, offset + 3 < len(expected))
+    page = await query_page(acme.client, "posts", offset=5)
+    following = await query_page(acme.client, "posts", after=page["edges"][0]["cursor"])
+    assert node_keys("posts", following) == expected[6:]
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_without_a_size_the_first_twenty_come_newest_first(acme: Tenant, root: str) -> None:
+async def test_default_page_is_20_newest_entries(acme: Tenant, root: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     ids = [UUID(int=number) for number in range(1, 23)]
     for minutes, key in enumerate(ids):
@@ -190,21 +190,21 @@ async def test_without_a_size_the_first_twenty_come_newest_first(acme: Tenant, r
             created_at=NOW + minutes * MINUTE,
         )
     newest_first = [str(key) for key in reversed(ids)]
-    page = await ask(acme.client, root)
-    assert keys(root, page) == newest_first[:20]
-    assert ends(page) == (False, True)
-    page = await ask(acme.client, root, orderBy={}, first=None)
-    assert keys(root, page) == newest_first[:20]
-    page = await ask(acme.client, root, before=page["pageInfo"]["endCursor"])
-    assert keys(root, page) == newest_first[:19]
-    page = await ask(acme.client, root, orderBy={"direction": "ASC"}, first=1)
-    assert keys(root, page) == newest_first[-1:]
+    page = await query_page(acme.client, root)
+    assert node_keys(root, page) == newest_first[:20]
+    assert page_ends(page) == (False, True)
+    page = await query_page(acme.client, root, orderBy={}, first=None)
+    assert node_keys(root, page) == newest_first[:20]
+    page = await query_page(acme.client, root, before=page["pageInfo"]["endCursor"])
+    assert node_keys(root, page) == newest_first[:19]
+    page = await query_page(acme.client, root, orderBy={"direction": "ASC"}, first=1)
+    assert node_keys(root, page) == newest_first[-1:]
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_an_empty_list_is_an_empty_page(acme: Tenant, root: str) -> None:
+async def test_empty_list_returns_empty_page(acme: Tenant, root: str) -> None:
     for sizes in ({}, {"first": 1}, {"last": 1}):
-        page = await ask(acme.client, root, **sizes)
+        page = await query_page(acme.client, root, **sizes)
         assert page == {
             "nodes": [],
             "edges": [],
@@ -217,16 +217,16 @@ async def test_an_empty_list_is_an_empty_page(acme: Tenant, root: str) -> None:
         }
 
 
-async def test_a_row_that_comes_or_goes_disturbs_no_other_page(acme: Tenant) -> None:
+async def test_inserted_row_does_not_shift_other_pages(acme: Tenant) -> None:
     rows = await add_rows(acme, "CREATED_AT")
-    expected = in_order(rows, "DESC")
-    first = await ask(acme.client, "posts", first=3)
+    expected = expected_order(rows, "DESC")
+    first = await query_page(acme.client, "posts", first=3)
     await add_post(acme.database, acme.workspace, created_at=NOW + 2 * MINUTE)
-    second = await ask(acme.client, "posts", first=5, after=first["pageInfo"]["endCursor"])
-    assert keys("posts", second) == expected[3:]
-    back = await ask(acme.client, "posts", last=3, before=second["pageInfo"]["startCursor"])
-    assert keys("posts", back) == expected[:3]
-    assert ends(back) == (True, True)
+    second = await query_page(acme.client, "posts", first=5, after=first["pageInfo"]["endCursor"])
+    assert node_keys("posts", second) == expected[3:]
+    back = await query_page(acme.client, "posts", last=3, before=second["pageInfo"]["startCursor"])
+    assert node_keys("posts", back) == expected[:3]
+    assert page_ends(back) == (True, True)
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
@@ -241,11 +241,11 @@ async def test_a_row_that_comes_or_goes_disturbs_no_other_page(acme: Tenant) -> 
         ("first: 1, last: 1", "last", "Pass either first or last, not both."),
     ],
 )
-async def test_an_impossible_page_size_is_refused(
+async def test_invalid_page_size_is_rejected(
     acme: Tenant, root: str, arguments: str, field: str, message: str
 ) -> None:
-    refusal = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
-    assert refusal == ("VALIDATION_ERROR", field, message)
+    error = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
+    assert error == ("VALIDATION_ERROR", field, message)
 
 
 @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ async def test_an_impossible_page_size_is_refused(
         ("offset: 1, last: 1", "offset cannot be combined with after, before or last."),
     ],
 )
-async def test_an_impossible_offset_is_refused(acme: Tenant, arguments: str, message: str) -> None:
-    refusal = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
-    assert refusal == ("VALIDATION_ERROR", "offset", message)
+async def test_invalid_offset_is_rejected(acme: Tenant, arguments: str, message: str) -> None:
+    error = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
+    assert error == ("VALIDATION_ERROR", "offset", message)
 
 
-def bad_cursor(argument: str) -> tuple[str, str, str]:
+def bad_cursor_error(argument: str) -> tuple[str, str, str]:
     return (
         "BAD_CURSOR",
         argument,
@@ -272,40 +272,40 @@ def bad_cursor(argument: str) -> tuple[str, str, str]:
     )
 
 
-async def refused(client: Client, root: str, cursor: str, order: str = "") -> bool:
-    """Whether a cursor is refused as `after` and as `before`, each by its name."""
+async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str = "") -> bool:
+    """Check that the cursor is rejected as `after` and as `before`, each by its name."""
     for argument in ("after", "before"):
-        refusal = await client.expect_error(
+        error = await client.expect_error(
             f"query ($cursor: String) {{ {root}({order} {argument}: $cursor) {{ nodes {{ id }} }} }}",
             cursor=cursor,
         )
-        assert refusal == bad_cursor(argument)
+        assert error == bad_cursor_error(argument)
     return True
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_what_is_no_cursor_of_ours_is_refused(acme: Tenant, root: str) -> None:
+async def test_forged_cursor_is_rejected(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
-    cursor = (await ask(acme.client, root, first=1))["pageInfo"]["endCursor"]
+    cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
     swapped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
     tampered = (swapped, cursor[:-1], cursor[::-1], cursor + "=", cursor + "A", f" {cursor}")
     for text in ("", " ", "x", "é", "null", "MTo1", "=" * 5, "a" * 1000, *tampered):
-        assert await refused(acme.client, root, text)
+        assert await is_cursor_rejected(acme.client, root, text)
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_a_cursor_belongs_to_its_list_and_order(acme: Tenant, root: str) -> None:
+async def test_cursor_is_valid_only_for_its_list_and_order(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
     other = "destinations" if root == "posts" else "posts"
-    cursor = (await ask(acme.client, root, first=1))["pageInfo"]["endCursor"]
-    assert await refused(acme.client, other, cursor)
-    assert await refused(acme.client, root, cursor, "orderBy: {field: UPDATED_AT}")
-    assert await refused(acme.client, root, cursor, "orderBy: {direction: ASC}")
+    cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
+    assert await is_cursor_rejected(acme.client, other, cursor)
+    assert await is_cursor_rejected(acme.client, root, cursor, "orderBy: {field: UPDATED_AT}")
+    assert await is_cursor_rejected(acme.client, root, cursor, "orderBy: {direction: ASC}")
 
 
-async def test_a_cursor_is_valid_under_another_filter(acme: Tenant) -> None:
-    expected = in_order(await add_rows(acme, "CREATED_AT"), "DESC")
-    cursor = (await ask(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
+async def test_cursor_is_valid_with_another_filter(acme: Tenant) -> None:
+    expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
+    cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
     data = await acme.client.query(
         "query ($cursor: String) { posts(after: $cursor, first: 1, filter: {accountId: [1]})"
         " { nodes { postId } } }",
@@ -314,14 +314,14 @@ async def test_a_cursor_is_valid_under_another_filter(acme: Tenant) -> None:
     assert data["posts"]["nodes"] == [{"postId": expected[1]}]
 
 
-async def test_a_cursor_belongs_to_its_workspace(acme: Tenant, database: Database) -> None:
+async def test_cursor_is_valid_only_in_its_workspace(acme: Tenant, database: Database) -> None:
     await add_rows(acme, "CREATED_AT")
-    cursor = (await ask(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
+    cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
     other = await add_api_key(database, await add_workspace(database))
-    assert await refused(acme.client.with_token(other.token), "posts", cursor)
+    assert await is_cursor_rejected(acme.client.with_token(other.token), "posts", cursor)
 
 
-async def test_a_cursor_outlives_the_server_but_not_its_secret_key(database: Database) -> None:
+async def test_cursor_survives_restart_but_not_change_of_secret_key(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace)
     await add_post(database, workspace)
@@ -332,11 +332,11 @@ async def test_a_cursor_outlives_the_server_but_not_its_secret_key(database: Dat
         assert await client.query(document, cursor=cursor) == {"posts": {"edges": []}}
     own_secret = read_settings({"RATE_LIMIT": "off", "SECRET_KEY": "sixteen letters!"})
     async with app_client(database, token=key.token, settings=own_secret) as client:
-        assert await client.expect_error(document, cursor=cursor) == bad_cursor("after")
+        assert await client.expect_error(document, cursor=cursor) == bad_cursor_error("after")
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_the_total_is_counted_only_when_it_is_asked_for(acme: Tenant, root: str) -> None:
+async def test_total_is_counted_only_if_selected(acme: Tenant, root: str) -> None:
     await add_rows(acme, "CREATED_AT")
     with record_statements(acme.database) as statements:
         await acme.client.query(

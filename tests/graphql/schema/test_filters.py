@@ -1,4 +1,4 @@
-"""What the filters of posts and destinations let through, and which values they refuse."""
+"""Filters of posts and destinations: matches and invalid values."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -30,32 +30,32 @@ HOUR = timedelta(hours=1)
 OVERDUE = timedelta(minutes=5)
 
 
-async def posts(acme: Tenant, **given: Any) -> set[str]:
-    """The contents of the posts that pass a filter, which the count has to agree with."""
+async def filter_posts(acme: Tenant, **filters: Any) -> set[str]:
+    """Return the contents of the matching posts; their number must equal the total count."""
     data = await acme.client.query(
         "query ($filter: PostFilter)"
         " { posts(filter: $filter, first: 100) { totalCount nodes { content } } }",
-        filter=given,
+        filter=filters,
     )
-    found = [node["content"] for node in data["posts"]["nodes"]]
-    assert data["posts"]["totalCount"] == len(found)
-    return set(found)
+    contents = [node["content"] for node in data["posts"]["nodes"]]
+    assert data["posts"]["totalCount"] == len(contents)
+    return set(contents)
 
 
-async def destinations(acme: Tenant, **given: Any) -> set[str]:
-    """The contents of the posts whose destinations pass a filter."""
+async def filter_destinations(acme: Tenant, **filters: Any) -> set[str]:
+    """Return the contents of the posts of the matching destinations."""
     data = await acme.client.query(
         "query ($filter: DestinationFilter) { destinations(filter: $filter, first: 100)"
         " { totalCount nodes { post { content } } } }",
-        filter=given,
+        filter=filters,
     )
-    found = [node["post"]["content"] for node in data["destinations"]["nodes"]]
-    assert data["destinations"]["totalCount"] == len(found)
-    return set(found)
+    contents = [node["post"]["content"] for node in data["destinations"]["nodes"]]
+    assert data["destinations"]["totalCount"] == len(contents)
+    return set(contents)
 
 
 async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
-    """A post named after its status on an account of its own, for each status of a destination."""
+    """Add one post per state on its own account; its content is the name of the state."""
     states = {
         "queued": queued(NOW + HOUR),
         "retrying": waiting_for_retry(category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"),
@@ -71,7 +71,7 @@ async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("filters", "expected"),
     [
         ({}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
         ({"status": None}, {"draft", "scheduled", "publishing", "published", "mixed", "failed"}),
@@ -102,9 +102,7 @@ async def add_in_every_state(acme: Tenant) -> dict[str, DestinationState]:
         ({"search": "ED", "status": ["FAILED", "SCHEDULED"]}, {"scheduled", "failed"}),
     ],
 )
-async def test_which_posts_a_filter_lets_through(
-    acme: Tenant, given: dict[str, Any], found: set[str]
-) -> None:
+async def test_posts_filter(acme: Tenant, filters: dict[str, Any], expected: set[str]) -> None:
     instagram = await add_account(acme.database, acme.workspace)
     x = await add_account(acme.database, acme.workspace, platform="x")
     rows: dict[str, Mapping[Any, DestinationState]] = {
@@ -118,11 +116,11 @@ async def test_which_posts_a_filter_lets_through(
     for content, states in rows.items():
         reference = "Spring/1" if content == "mixed" else None
         await add_post(acme.database, acme.workspace, states, content=content, reference=reference)
-    assert await posts(acme, **given) == found
+    assert await filter_posts(acme, **filters) == expected
 
 
 @pytest.mark.parametrize("name", ["created", "scheduled", "published", "updated"])
-async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name: str) -> None:
+async def test_posts_time_filter_excludes_upper_bound(acme: Tenant, name: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
         state = published(at) if name == "published" else queued()
@@ -138,11 +136,13 @@ async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name
     if name in ("scheduled", "published"):
         await add_post(acme.database, acme.workspace, content="never")
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
-    assert await posts(acme, **{after: now}) == {"at", "late"}
-    assert await posts(acme, **{before: now}) == {"early"}
-    assert await posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {"at"}
-    assert await posts(acme, **{after: now, before: now}) == set()
-    assert await posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
+    assert await filter_posts(acme, **{after: now}) == {"at", "late"}
+    assert await filter_posts(acme, **{before: now}) == {"early"}
+    assert await filter_posts(acme, **{after: now, before: format_instant(NOW + MILLISECOND)}) == {
+        "at"
+    }
+    assert await filter_posts(acme, **{after: now, before: now}) == set()
+    assert await filter_posts(acme, **{after: "2026-04-15T17:00:00.0009+02:00"}) == {"at", "late"}
 
 
 @pytest.mark.parametrize(
@@ -177,31 +177,31 @@ async def test_after_includes_the_instant_and_before_does_not(acme: Tenant, name
         ("anything", "", True),
     ],
 )
-async def test_a_search_takes_the_text_literally_and_in_any_case(
+async def test_search_is_literal_and_case_insensitive(
     acme: Tenant, content: str, needle: str, is_found: bool
 ) -> None:
     await add_post(acme.database, acme.workspace, content=content)
-    assert await posts(acme, search=needle) == ({content} if is_found else set())
+    assert await filter_posts(acme, search=needle) == ({content} if is_found else set())
 
 
-async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) -> None:
+async def test_search_includes_platform_content(acme: Tenant) -> None:
     await add_post(
         acme.database,
         acme.workspace,
         content="general",
         platform_content={
-            "x": {"content": "Only for X", "settings": {"reply": "nobody"}},
+            "x": {"content": "Only for X", "settings": {"reply": "followers"}},
             "linkedin": {"contentType": "article"},
         },
     )
-    assert await posts(acme, search="only FOR x") == {"general"}
-    assert await posts(acme, search="general") == {"general"}
-    assert await posts(acme, search="nobody") == set()
-    assert await posts(acme, search="article") == set()
+    assert await filter_posts(acme, search="only FOR x") == {"general"}
+    assert await filter_posts(acme, search="general") == {"general"}
+    assert await filter_posts(acme, search="followers") == set()
+    assert await filter_posts(acme, search="article") == set()
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("filters", "expected"),
     [
         ({"status": ["QUEUED"]}, {"queued", "retrying"}),
         ({"status": ["PUBLISHING", "PUBLISHED"]}, {"claimed", "published"}),
@@ -239,34 +239,34 @@ async def test_a_search_looks_into_what_a_platform_has_of_its_own(acme: Tenant) 
         ),
     ],
 )
-async def test_which_destinations_a_filter_lets_through(
-    acme: Tenant, given: dict[str, Any], found: set[str]
+async def test_destinations_filter(
+    acme: Tenant, filters: dict[str, Any], expected: set[str]
 ) -> None:
     await add_in_every_state(acme)
-    assert await destinations(acme, **given) == found
+    assert await filter_destinations(acme, **filters) == expected
 
 
-async def test_destinations_can_be_listed_by_post(acme: Tenant) -> None:
+async def test_destinations_filter_by_post(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     ids = []
     for content in ("one", "two", "three"):
         post = await add_post(acme.database, acme.workspace, {account: queued()}, content=content)
         ids.append(str(post.id))
-    assert await destinations(acme, postId=ids[:2]) == {"one", "two"}
-    assert await destinations(acme, postId=ids[2].upper()) == {"three"}
+    assert await filter_destinations(acme, postId=ids[:2]) == {"one", "two"}
+    assert await filter_destinations(acme, postId=ids[2].upper()) == {"three"}
 
 
 @pytest.mark.parametrize("name", ["published", "nextRetry"])
-async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> None:
+async def test_destinations_time_filter_excludes_upper_bound(acme: Tenant, name: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
         state = published(at) if name == "published" else waiting_for_retry(at)
         await add_post(acme.database, acme.workspace, {account: state}, content=content)
     await add_post(acme.database, acme.workspace, {account: queued()}, content="never")
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
-    assert await destinations(acme, **{after: now}) == {"at", "late"}
-    assert await destinations(acme, **{before: now}) == {"early"}
-    assert await destinations(acme, **{after: now, before: now}) == set()
+    assert await filter_destinations(acme, **{after: now}) == {"at", "late"}
+    assert await filter_destinations(acme, **{before: now}) == {"early"}
+    assert await filter_destinations(acme, **{after: now, before: now}) == set()
 
 
 @pytest.mark.parametrize(
@@ -290,15 +290,15 @@ async def test_after_and_before_for_destinations(acme: Tenant, name: str) -> Non
         (unknown(due_at=NOW - HOUR), False),
     ],
 )
-async def test_the_filter_and_the_field_agree_about_what_is_overdue(
+async def test_overdue_filter_agrees_with_field(
     acme: Tenant, state: DestinationState, is_overdue: bool
 ) -> None:
     account = await add_account(acme.database, acme.workspace)
     await add_post(acme.database, acme.workspace, {account: state}, content="it")
     data = await acme.client.query("{ destinations { nodes { isOverdue } } }")
     assert data["destinations"]["nodes"] == [{"isOverdue": is_overdue}]
-    assert await destinations(acme, overdue=True) == ({"it"} if is_overdue else set())
-    assert await destinations(acme, overdue=False) == (set() if is_overdue else {"it"})
+    assert await filter_destinations(acme, overdue=True) == ({"it"} if is_overdue else set())
+    assert await filter_destinations(acme, overdue=False) == (set() if is_overdue else {"it"})
 
 
 TEXTS = [
@@ -311,7 +311,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("root", "name", "field"), TEXTS)
-async def test_a_text_that_cannot_be_stored_is_refused_by_name(
+async def test_invalid_filter_text_is_rejected_by_name(
     acme: Tenant, root: str, name: str, field: str
 ) -> None:
     type_ = "PostFilter" if root == "posts" else "DestinationFilter"
@@ -329,7 +329,7 @@ async def test_a_text_that_cannot_be_stored_is_refused_by_name(
     assert await acme.client.query(document, filter={name: "🎉" * 200}) == {root: {"nodes": []}}
 
 
-async def test_a_lone_surrogate_cannot_come_in(acme: Tenant) -> None:
+async def test_lone_surrogate_is_syntax_error(acme: Tenant) -> None:
     document = '{ posts(filter: {search: "\\uD800"}) { nodes { id } } }'
     assert await acme.client.expect_error(document) == (
         "GRAPHQL_PARSE_FAILED",
@@ -342,7 +342,7 @@ async def test_a_lone_surrogate_cannot_come_in(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: str) -> None:
+async def test_impossible_account_id_in_filter_is_rejected(acme: Tenant, root: str) -> None:
     assert await acme.client.expect_error(
         f"{{ {root}(filter: {{accountId: [1, 0]}}) {{ nodes {{ id }} }} }}"
     ) == (
@@ -352,7 +352,7 @@ async def test_an_account_id_in_a_filter_must_be_possible(acme: Tenant, root: st
     )
 
 
-async def test_a_filter_takes_at_most_a_hundred_values(acme: Tenant) -> None:
+async def test_filter_accepts_at_most_100_values(acme: Tenant) -> None:
     document = "query ($ids: [Int!]) { posts(filter: {accountId: $ids}) { nodes { id } } }"
     assert await acme.client.query(document, ids=list(range(1, 101))) == {"posts": {"nodes": []}}
     assert await acme.client.expect_error(document, ids=list(range(1, 102))) == (

@@ -1,4 +1,4 @@
-"""What a document asks of the rows behind a field: their columns, and the rows that belong to them."""
+"""Lookahead: columns and relations that a document selects."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -26,22 +26,24 @@ SCHEMA = core_schema(create_schema(GraphQLLimits()))
 NODES = (("nodes",), ("edges", "node"))
 
 
-def info_of(document: str) -> Info:
-    """As the resolver of the first field is given it."""
+def resolver_info(document: str) -> Info:
+    """Build the info that the resolver of the first field gets."""
     parsed = parse(document)
     (operation,) = (
-        each for each in parsed.definitions if isinstance(each, OperationDefinitionNode)
+        definition
+        for definition in parsed.definitions
+        if isinstance(definition, OperationDefinitionNode)
     )
     fragments = {
-        each.name.value: each
-        for each in parsed.definitions
-        if isinstance(each, FragmentDefinitionNode)
+        definition.name.value: definition
+        for definition in parsed.definitions
+        if isinstance(definition, FragmentDefinitionNode)
     }
-    nodes = [each for each in operation.selection_set.selections if isinstance(each, FieldNode)]
+    nodes = [node for node in operation.selection_set.selections if isinstance(node, FieldNode)]
     query = cast("GraphQLObjectType", SCHEMA.query_type)
     name = nodes[0].name.value
     core = SimpleNamespace(
-        field_nodes=[each for each in nodes if each.name.value == name],
+        field_nodes=[node for node in nodes if node.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
         operation=operation,
@@ -49,57 +51,64 @@ def info_of(document: str) -> Info:
     return cast("Info", SimpleNamespace(_raw_info=core))
 
 
-def looked_at(document: str) -> Projection:
+def analyze_selection(document: str) -> Projection:
     paths = NODES if document.startswith("{ posts") else ()
-    return selected_projection(info_of(document), *paths)
+    return selected_projection(resolver_info(document), *paths)
 
 
-def shape(*columns: str, **along: Projection) -> Projection:
-    return Projection(frozenset(columns), along)
+def make_projection(*columns: str, **relations: Projection) -> Projection:
+    return Projection(frozenset(columns), relations)
 
 
 NAME = ("id", "platform", "account_name", "display_name", "platform_username")
 CONNECTION = ("is_active", "needs_reconnection_since", "token_expires_at")
 POSTS: Mapping[str, tuple[str, Projection]] = {
-    "columns": ("{ post { postId scheduledFor } }", shape("id", "scheduled_for")),
-    "nothing but the type": ("{ post { __typename } }", shape()),
-    "an id": ("{ post { id } }", shape("id")),
-    "a column twice": ("{ post { a: content b: content } }", shape("content")),
+    "columns": ("{ post { postId scheduledFor } }", make_projection("id", "scheduled_for")),
+    "only the type": ("{ post { __typename } }", make_projection()),
+    "an id": ("{ post { id } }", make_projection("id")),
+    "a column twice": ("{ post { a: content b: content } }", make_projection("content")),
     "two nodes of one field": (
         "{ post { content destinations { status } } post { version destinations { error } } }",
-        shape("content", "version", "id", destinations=shape("status", "error")),
+        make_projection(
+            "content", "version", "id", destinations=make_projection("status", "error")
+        ),
     ),
     "a fragment": (
         "{ post { ...F } } fragment F on Post { content ...G } fragment G on Post { version }",
-        shape("content", "version"),
+        make_projection("content", "version"),
     ),
-    "an interface": ("{ post { ... on Node { id } ... { content } } }", shape("id", "content")),
+    "an interface": (
+        "{ post { ... on Node { id } ... { content } } }",
+        make_projection("id", "content"),
+    ),
     "conditions": (
         "{ post { content @include(if: false) ...F @skip(if: true) destinations @skip(if: $v)"
         " { status @include(if: $v) } } } fragment F on Post { version }",
-        shape("content", "version", "id", destinations=shape("status")),
+        make_projection("content", "version", "id", destinations=make_projection("status")),
     ),
     "destinations": (
         "{ post { destinations { destinationId status accountId } } }",
-        shape("id", destinations=shape("id", "status", "account_id")),
+        make_projection("id", destinations=make_projection("id", "status", "account_id")),
     ),
     "destinations twice": (
         "{ post { a: destinations { status } b: destinations { account { accountId } } } }",
-        shape("id", destinations=shape("status", account=shape("id"))),
+        make_projection(
+            "id", destinations=make_projection("status", account=make_projection("id"))
+        ),
     ),
     "account ids": (
         "{ post { accountIds } }",
-        shape("id", destinations=shape("account_id")),
+        make_projection("id", destinations=make_projection("account_id")),
     ),
-    "account ids beside destinations": (
+    "account ids with destinations": (
         "{ post { accountIds destinations { status } } }",
-        shape("id", destinations=shape("account_id", "status")),
+        make_projection("id", destinations=make_projection("account_id", "status")),
     ),
-    "what a resolver tells of the row": (
+    "a resolver of the row": (
         "{ post { destinations { isOverdue pollAfterSeconds diagnosis { fix } } } }",
-        shape(
+        make_projection(
             "id",
-            destinations=shape(
+            destinations=make_projection(
                 *("claimable_at", "round_started_at", "started_at", "lease_expires_at"),
                 *("status", "due_at", "next_retry_at"),
                 *("error_category", "error_code", "outcome"),
@@ -108,62 +117,67 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     ),
     "accounts": (
         "{ post { destinations { accountName account { platform readiness { canPost } } } } }",
-        shape("id", destinations=shape(account=shape(*NAME, *CONNECTION))),
+        make_projection(
+            "id", destinations=make_projection(account=make_projection(*NAME, *CONNECTION))
+        ),
     ),
-    "what is loaded later": (
+    "deferred relations": (
         "{ post { destinations { attemptLog { number } post { content } } } }",
-        shape("id", destinations=shape("id", "post_id")),
+        make_projection("id", destinations=make_projection("id", "post_id")),
     ),
-    "a page": ("{ posts { nodes { content } totalCount } }", shape("content")),
-    "a page both ways": (
+    "a page": ("{ posts { nodes { content } totalCount } }", make_projection("content")),
+    "nodes and edges": (
         "{ posts { nodes { content } edges { cursor node { version destinations { error } } } } }",
-        shape("content", "version", "id", destinations=shape("error")),
+        make_projection("content", "version", "id", destinations=make_projection("error")),
     ),
     "a page by fragments": (
         "{ posts { ...P } } fragment P on PostConnection { nodes { ...N } }"
         " fragment N on Post { content }",
-        shape("content"),
+        make_projection("content"),
     ),
-    "a page without its posts": ("{ posts { totalCount pageInfo { endCursor } } }", shape()),
+    "a page without its posts": (
+        "{ posts { totalCount pageInfo { endCursor } } }",
+        make_projection(),
+    ),
 }
 
 
 @pytest.mark.parametrize(("document", "expected"), POSTS.values(), ids=POSTS)
-def test_what_a_document_asks_for_is_read_and_nothing_else(
+def test_projection_contains_exactly_selected_columns_and_relations(
     document: str, expected: Projection
 ) -> None:
-    assert looked_at(document) == expected
+    assert analyze_selection(document) == expected
 
 
-def test_a_field_is_looked_at_once_as_long_as_its_operation_is_kept() -> None:
-    info = info_of("{ post { content } }")
-    kept = OperationMemo(info._raw_info.operation, max_entries=2)
-    shape = selected_projection(info)
+def test_projection_is_memoized_per_operation() -> None:
+    info = resolver_info("{ post { content } }")
+    memo = OperationMemo(info._raw_info.operation, max_entries=2)
+    projection = selected_projection(info)
 
-    assert selected_projection(info) is shape
-    del kept
-    assert selected_projection(info) is not shape
-    assert selected_projection(info) == shape
+    assert selected_projection(info) is projection
+    del memo
+    assert selected_projection(info) is not projection
+    assert selected_projection(info) == projection
 
 
-def test_what_is_remembered_of_an_operation_is_bounded() -> None:
-    """What stands under conditions may be asked for in a new way each time."""
-    kept = OperationMemo(info_of("{ post { content } }")._raw_info.operation, max_entries=3)
-    made: list[int] = []
+def test_operation_memo_is_bounded() -> None:
+    """Conditional selections could otherwise add entries without end."""
+    memo = OperationMemo(resolver_info("{ post { content } }")._raw_info.operation, max_entries=3)
+    computed: list[int] = []
 
-    def make(key: int) -> int:
-        made.append(key)
+    def compute(key: int) -> int:
+        computed.append(key)
         return key
 
     for key in (1, 2, 3, 1, 2, 3, 4, 4, 3):
-        assert kept.get_or_compute(key, partial(make, key)) == key
+        assert memo.get_or_compute(key, partial(compute, key)) == key
 
-    assert made == [1, 2, 3, 4, 3]
+    assert computed == [1, 2, 3, 4, 3]
 
 
-def test_shapes_that_ask_for_the_same_are_one_key() -> None:
+def test_equal_projections_are_one_cache_key() -> None:
     document = "{ post { content destinations { account { platform } } } }"
-    shapes: dict[Any, int] = {looked_at(document): 1}
+    cache: dict[Any, int] = {analyze_selection(document): 1}
 
-    assert shapes[looked_at(document)] == 1
-    assert looked_at("{ post { content destinations { account { id } } } }") not in shapes
+    assert cache[analyze_selection(document)] == 1
+    assert analyze_selection("{ post { content destinations { account { id } } } }") not in cache

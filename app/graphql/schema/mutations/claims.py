@@ -1,55 +1,63 @@
-"""Claims of publishers: claimDestinations and claimVerifications. What becomes of a claim is elsewhere."""
+"""Mutations of claims and their leases, up to the start of the attempt; `reports` has the outcomes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any, Self
 from uuid import UUID
 
 import strawberry
-from strawberry import argument, field
+from strawberry import field
 
+from app.domain.attempts import validate_worker
+from app.domain.destinations import DestinationStatus
 from app.domain.leases import (
     DEFAULT_LEASE,
     MAX_CLAIM_PLATFORMS,
     MAX_CLAIMS,
     MAX_LEASE,
     MAX_WAIT,
+    Lease,
     LeaseKind,
     parse_claim_limit,
     parse_lease_duration,
     parse_platforms,
     parse_wait_duration,
 )
+from app.domain.settlement import Receipt
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.mutations.extensions import publisher_field
+from app.graphql.schema.inputs import MutationInput, optional
+from app.graphql.schema.permissions import publisher_field
 from app.graphql.schema.scalars import Json
-from app.services import claims
-from app.services.claims import Claim as ServiceClaim
-from app.services.claims import ClaimRequest, poll_for_claims
+from app.services import claims, reports
+from app.services.claims import Claim, ClaimRequest, poll_for_claims
+
+LEASE_TOKEN_DESCRIPTION = "Lease token of the claim."
+WORKER_DESCRIPTION = "Name that the publisher gives its worker, for the attempt log."
 
 
-@strawberry.input(description="How much to take, of what, and for how long.")
+@strawberry.input
 class ClaimInput:
     limit: int = field(
-        default=10, description=f"At most so many, 1 to {MAX_CLAIMS}; workspaces get equal shares."
+        default=10,
+        description=f"Maximum number of claims, 1 to {MAX_CLAIMS}; workspaces get equal shares.",
     )
     lease_seconds: int = field(
         default=int(DEFAULT_LEASE.total_seconds()),
-        description=f"How long they are the publisher's own, 1 to {int(MAX_LEASE.total_seconds()):,}.",
+        description=f"Duration of the leases in seconds, 1 to {int(MAX_LEASE.total_seconds()):,}.",
     )
     wait_seconds: int = field(
         default=0,
-        description=f"How long to wait for the first one, 0 to {int(MAX_WAIT.total_seconds())}; less"
-        " where this server gives requests less time.",
+        description="Longest time in seconds to wait for the first claim, 0 to"
+        f" {int(MAX_WAIT.total_seconds())}; shorter if the server's request timeout is shorter.",
     )
-    platforms: list[str] | None = field(
-        default=None,
-        description=f"Only of these platforms, 1 to {MAX_CLAIM_PLATFORMS}; each gets an equal share.",
+    platforms: list[str] | None = optional(
+        f"Platforms to claim from, 1 to {MAX_CLAIM_PLATFORMS}; each gets an equal share. Null"
+        " for all."
     )
 
     def to_request(self) -> ClaimRequest:
-        """InvalidInput for a number out of its range."""
+        """Validate the values; InvalidInput names a field out of its range."""
         return ClaimRequest(
             limit=parse_claim_limit(self.limit, "limit"),
             lease_duration=parse_lease_duration(self.lease_seconds, "leaseSeconds"),
@@ -57,183 +65,291 @@ class ClaimInput:
         )
 
 
-@strawberry.input(description="Which posts to publish now.")
+@strawberry.input(description="Input of `claimDestinations`.")
 class ClaimDestinationsInput(ClaimInput):
     pass
 
 
-@strawberry.input(description="Which unknown outcomes to look into.")
+@strawberry.input(description="Input of `claimVerifications`.")
 class ClaimVerificationsInput(ClaimInput):
+    pass
+
+
+@strawberry.input
+class LeaseTokenInput:
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
+
+    def decode_lease(self, context: Context) -> Lease:
+        """Decode the token; raises InvalidInput if it was not issued for a claim."""
+        return context.lease_codec(LeaseKind.PUBLISHING).decode(self.lease_token, "leaseToken")
+
+
+@strawberry.input(description="Input of `startAttempt`.")
+class StartAttemptInput(LeaseTokenInput):
+    worker: str | None = optional(WORKER_DESCRIPTION)
+
+
+@strawberry.input(description="Input of `extendLease`.")
+class ExtendLeaseInput(LeaseTokenInput):
+    lease_seconds: int = field(
+        description="New duration of the lease in seconds from now, 1 to"
+        f" {int(MAX_LEASE.total_seconds()):,}."
+    )
+
+
+@strawberry.input(description="Input of `releaseClaim`.")
+class ReleaseClaimInput(LeaseTokenInput):
     pass
 
 
 @strawberry.type
 class ClaimedDestination:
-    """What every claim says of its destination: all that its publisher needs, for it may read nothing."""
+    """Everything a publisher needs to publish a destination, because its key may lack the scope READ."""
 
-    lease_expires_at: datetime = field(description="When the lease ends.")
-    workspace_id: UUID = field(description="The UUID of the workspace that it belongs to.")
-    destination_id: UUID = field(description="The destination's UUID.")
-    post_id: UUID = field(description="The post's UUID.")
-    account_id: int = field(description="The account's number in its workspace.")
-    platform: str = field(description="The account's platform.")
-    account_name: str = field(description="What people call the account.")
-    platform_user_id: str | None = field(description="The platform's own id of the account.")
-    platform_username: str | None = field(description="The user name on the platform.")
-    content: str = field(
-        description="The text that goes out: the platform's own, or else the post's."
-    )
-    post_content: str = field(description="The text for all platforms.")
+    lease_expires_at: datetime = field(description="UTC time when the lease expires.")
+    workspace_id: UUID = field(description="UUID of the workspace that the destination belongs to.")
+    destination_id: UUID = field(description="UUID of the destination.")
+    post_id: UUID = field(description="UUID of the post.")
+    account_id: int = field(description="Number of the account in its workspace.")
+    platform: str = field(description="Platform of the account.")
+    account_name: str = field(description="Display name of the account.")
+    platform_user_id: str | None = field(description="Id of the account on the platform.")
+    platform_username: str | None = field(description="User name on the platform.")
+    content: str = field(description="Text to publish: the platform's own or the post's.")
+    post_content: str = field(description="Text of the post for all platforms.")
     platform_content: Json = field(
-        description="By platform: {content, contentType, settings}, as it was given."
+        description="Content by platform, `{content, contentType, settings}`, unchanged from the input."
     )
-    media_ids: list[str] = field(description="As they were given.")
-    media: list[Json] = field(description="As it was given.")
-    reference: str | None = field(description="The client's own name for the post.")
-    scheduled_for: datetime = field(description="When it was to go out.")
-    timezone: str | None = field(description="An IANA name, for display.")
-    attempts: int = field(description="How often the platform was called so far.")
+    media_ids: list[str] = field(description="Media ids, unchanged from the input.")
+    media: list[Json] = field(description="Media objects, unchanged from the input.")
+    reference: str | None = field(description="Name that the client chose for the post.")
+    scheduled_for: datetime = field(description="UTC time when the destination became due.")
+    timezone: str | None = field(description="IANA time zone for display.")
+    attempts: int = field(description="Number of attempts started so far.")
 
-
-@strawberry.type(description="A destination that is the publisher's own until its lease ends.")
-class Claim(ClaimedDestination):
-    lease_token: str = field(
-        description="Proves the lease: for startAttempt and whatever follows it."
-    )
+    @classmethod
+    def from_claim(cls, claim: Claim, **own_fields: Any) -> Self:
+        post, account, destination = claim.post, claim.account, claim.destination
+        assert destination.state.due_at is not None  # noqa: S101 - only a draft has none
+        return cls(
+            lease_expires_at=claim.expires_at,
+            workspace_id=claim.lease.workspace_id,
+            destination_id=destination.id,
+            post_id=post.id,
+            account_id=account.id,
+            platform=destination.platform,
+            account_name=account.name,
+            platform_user_id=account.platform_user_id,
+            platform_username=account.platform_username,
+            content=post.content_for_platform(destination.platform),
+            post_content=post.content,
+            platform_content=Json(post.platform_content),
+            media_ids=list(post.media_ids),
+            media=[Json(item) for item in post.media],
+            reference=post.reference,
+            scheduled_for=destination.state.due_at,
+            timezone=post.timezone,
+            attempts=destination.state.attempts,
+            **own_fields,
+        )
 
 
 @strawberry.type(
-    description="A destination of unknown outcome, for the publisher to look whether it is there."
+    name="Claim",
+    description="Destination that is leased to the publisher until the lease expires.",
 )
-class Verification(ClaimedDestination):
-    verification_token: str = field(description="Proves the lease, for reportVerified.")
-    error: str | None = field(description="Why nobody knows, for a person.")
-    last_started_at: datetime | None = field(
-        description="When the platform was about to be called; null if that is not known."
-    )
-    last_worker: str | None = field(description="By which publisher, in its own words.")
+class PublishingClaim(ClaimedDestination):
+    lease_token: str = field(description="Lease token for the mutations of this claim.")
 
 
-@strawberry.type(description="What the publisher may publish now.")
+@strawberry.type(
+    name="Verification",
+    description="Destination with an unknown outcome, leased to the publisher to check the platform.",
+)
+class VerificationClaim(ClaimedDestination):
+    verification_token: str = field(description="Lease token, for `reportVerified`.")
+    error: str | None = field(description="Human-readable reason why the outcome is unknown.")
+    last_started_at: datetime | None = field(description="UTC time of the last start, if logged.")
+    last_worker: str | None = field(description="Name of the worker of the last attempt.")
+
+
+@strawberry.type(description="Result of `claimDestinations`.")
 class ClaimDestinationsPayload:
-    claims: list[Claim] = field(description="The longest due first in each workspace.")
+    claims: list[PublishingClaim] = field(
+        description="Claims; longest due first in each workspace."
+    )
 
 
-@strawberry.type(description="What the publisher may look into.")
+@strawberry.type(description="Result of `claimVerifications`.")
 class ClaimVerificationsPayload:
-    claims: list[Verification] = field(description="The longest unknown first in each workspace.")
+    claims: list[VerificationClaim] = field(
+        description="Claims; longest unknown first in each workspace."
+    )
+
+
+@strawberry.type(description="Result of `startAttempt`: the publisher may call the platform now.")
+class StartAttemptPayload:
+    receipt: Receipt = field(
+        description="RECORDED if this request started the attempt. REPEATED if it was started before: a"
+        " publisher that has restarted since must not call the platform again."
+    )
+    attempt: int = field(description="Number of the attempt in its destination, from 1.")
+    started_at: datetime = field(description="UTC time when the attempt started.")
+    lease_expires_at: datetime | None = field(
+        description="UTC time when an unreported outcome becomes unknown."
+    )
+
+
+@strawberry.type(description="Result of `extendLease`.")
+class ExtendLeasePayload:
+    lease_expires_at: datetime = field(description="UTC time when the lease expires.")
+
+
+@strawberry.type(
+    description="Result of `releaseClaim`: other publishers may claim the destination."
+)
+class ReleaseClaimPayload:
+    destination_id: UUID = field(description="UUID of the destination.")
+    status: DestinationStatus = field(description="Current status of the destination.")
 
 
 @strawberry.type
 class ClaimMutations:
     @strawberry.mutation(
-        description="Take what is due: nobody else gets it until the lease ends. Before the platform is"
-        " called, startAttempt has to succeed; what is not started in time is given out again.",
+        description="Claim due destinations: no other publisher gets them until the lease expires. Call"
+        " `startAttempt` before the platform. A destination that is not started before its lease expires"
+        " can be claimed again.",
         extensions=publisher_field(),
     )
     async def claim_destinations(
-        self,
-        info: Info,
-        input: Annotated[ClaimDestinationsInput, argument(description="What to take.")],  # noqa: A002
+        self, info: Info, input: MutationInput[ClaimDestinationsInput]
     ) -> ClaimDestinationsPayload | None:
-        context, wish = info.context, input.to_request()
-        seal = context.lease_codec(LeaseKind.PUBLISHING)
+        context, request = info.context, input.to_request()
+        codec = context.lease_codec(LeaseKind.PUBLISHING)
 
-        async def claim() -> list[ServiceClaim]:
+        async def claim() -> list[Claim]:
             return await claims.claim_destinations(
                 context.database,
                 context.publisher,
-                wish,
+                request,
                 new_id=context.new_id,
                 now=context.clock(),
             )
 
-        given = await _long_poll(context, input, wish, claim)
         return ClaimDestinationsPayload(
             claims=[
-                Claim(lease_token=seal.encode(each.lease), **_claim_fields(each)) for each in given
+                PublishingClaim.from_claim(claimed, lease_token=codec.encode(claimed.lease))
+                for claimed in await _long_poll(context, input, request, claim)
             ]
         )
 
     @strawberry.mutation(
-        description="Take destinations of which nobody knows whether they were published, to look on the"
-        " platform and tell by reportVerified. Nobody else gets them until the lease ends.",
+        description="Claim destinations with an unknown outcome. Check the platform and report the result"
+        " with `reportVerified`. No other publisher gets them until the lease expires.",
         extensions=publisher_field(),
     )
     async def claim_verifications(
-        self,
-        info: Info,
-        input: Annotated[ClaimVerificationsInput, argument(description="What to take.")],  # noqa: A002
+        self, info: Info, input: MutationInput[ClaimVerificationsInput]
     ) -> ClaimVerificationsPayload | None:
-        context, wish = info.context, input.to_request()
+        context, request = info.context, input.to_request()
+        codec = context.lease_codec(LeaseKind.VERIFICATION)
 
-        async def claim() -> list[ServiceClaim]:
+        async def claim() -> list[Claim]:
             return await claims.claim_verifications(
                 context.database,
                 context.publisher,
-                wish,
+                request,
                 new_id=context.new_id,
                 now=context.clock(),
             )
 
-        given = await _long_poll(context, input, wish, claim)
-        return ClaimVerificationsPayload(claims=_to_verifications(context, given))
+        return ClaimVerificationsPayload(
+            claims=[
+                VerificationClaim.from_claim(
+                    claimed,
+                    verification_token=codec.encode(claimed.lease),
+                    error=claimed.destination.state.error,
+                    last_started_at=start and start.started_at,
+                    last_worker=start and start.worker,
+                )
+                for claimed in await _long_poll(context, input, request, claim)
+                for start in (claimed.last_attempt_start,)
+            ]
+        )
+
+    @strawberry.mutation(
+        description="Start an attempt, right before the platform call; do not call the platform unless this"
+        " succeeds. Report the outcome before the lease expires. Otherwise the outcome is unknown and is"
+        " not retried until someone has checked the platform.",
+        extensions=publisher_field(),
+    )
+    async def start_attempt(
+        self, info: Info, input: MutationInput[StartAttemptInput]
+    ) -> StartAttemptPayload | None:
+        context = info.context
+        lease = input.decode_lease(context)
+        result, attempt = await reports.start_attempt(
+            context.database,
+            context.publisher,
+            lease,
+            worker=validate_worker(input.worker),
+            new_id=context.new_id,
+            now=context.clock(),
+        )
+        assert attempt.number is not None  # noqa: S101 - only a late report has no number
+        return StartAttemptPayload(
+            receipt=result.receipt,
+            attempt=attempt.number,
+            started_at=attempt.started_at,
+            lease_expires_at=result.destination.state.lease_expires_at,
+        )
+
+    @strawberry.mutation(
+        description="Extend or shorten a lease, counted from now.", extensions=publisher_field()
+    )
+    async def extend_lease(
+        self, info: Info, input: MutationInput[ExtendLeaseInput]
+    ) -> ExtendLeasePayload | None:
+        context = info.context
+        lease = input.decode_lease(context)
+        duration = parse_lease_duration(input.lease_seconds, "leaseSeconds")
+        expires_at = await reports.extend_lease(
+            context.database, context.publisher, lease, duration, now=context.clock()
+        )
+        return ExtendLeasePayload(lease_expires_at=expires_at)
+
+    @strawberry.mutation(
+        description="Release a claim that was not started, so that others can claim it immediately. Fails"
+        " with CONFLICT after `startAttempt`. A repeated request fails with LEASE_LOST: the claim was already"
+        " released or its lease has expired.",
+        extensions=publisher_field(),
+    )
+    async def release_claim(
+        self, info: Info, input: MutationInput[ReleaseClaimInput]
+    ) -> ReleaseClaimPayload | None:
+        context = info.context
+        lease = input.decode_lease(context)
+        result = await reports.release_claim(
+            context.database, context.publisher, lease, now=context.clock()
+        )
+        return ReleaseClaimPayload(
+            destination_id=result.destination.id, status=result.destination.state.status
+        )
 
 
 async def _long_poll(
     context: Context,
     claim_input: ClaimInput,
     request: ClaimRequest,
-    claim: Callable[[], Awaitable[list[ServiceClaim]]],
-) -> list[ServiceClaim]:
+    claim: Callable[[], Awaitable[list[Claim]]],
+) -> list[Claim]:
     wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
-    # Refused now and not when the answer is made: by then it would be taken.
+    # Checked before the claim: an error while the response is built could not undo the claim.
     context.list_limit.add(request.limit)
-    patience = context.wait_budget
+    budget = context.wait_budget
 
     async def pause(seconds: float) -> None:
         context.state["exclude_from_latency"] = True
         await asyncio.sleep(seconds)
 
-    return await poll_for_claims(claim, patience.consume(wait), pause, patience.is_stopping)
-
-
-def _to_verifications(context: Context, claims: Sequence[ServiceClaim]) -> list[Verification]:
-    seal = context.lease_codec(LeaseKind.VERIFICATION)
-    found = []
-    for each in claims:
-        start = each.last_attempt_start
-        found.append(
-            Verification(
-                verification_token=seal.encode(each.lease),
-                error=each.destination.state.error,
-                last_started_at=None if start is None else start.started_at,
-                last_worker=None if start is None else start.worker,
-                **_claim_fields(each),
-            )
-        )
-    return found
-
-
-def _claim_fields(claim: ServiceClaim) -> dict[str, Any]:
-    post, account = claim.post, claim.account
-    return {
-        "lease_expires_at": claim.expires_at,
-        "workspace_id": claim.lease.workspace_id,
-        "destination_id": claim.destination.id,
-        "post_id": post.id,
-        "account_id": account.id,
-        "platform": claim.destination.platform,
-        "account_name": account.name,
-        "platform_user_id": account.platform_user_id,
-        "platform_username": account.platform_username,
-        "content": post.content_for_platform(claim.destination.platform),
-        "post_content": post.content,
-        "platform_content": post.platform_content,
-        "media_ids": list(post.media_ids),
-        "media": list(post.media),
-        "reference": post.reference,
-        "scheduled_for": claim.destination.state.due_at,
-        "timezone": post.timezone,
-        "attempts": claim.destination.state.attempts,
-    }
+    return await poll_for_claims(claim, budget.consume(wait), pause, budget.is_stopping)

@@ -1,239 +1,357 @@
-"""Posts: createPost and its neighbours. Their inputs and retries are elsewhere."""
+"""Mutations of posts: create, update, schedule, cancel and delete; `retries` has the manual retries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache, partial
-from typing import Annotated
+from typing import Self
 from uuid import UUID
 
 import strawberry
-from strawberry import argument, field
+from strawberry import UNSET, field
 
 from app.domain.accounts import HealthReason, blocking_message
 from app.domain.api_keys import Scope
 from app.domain.errors import ErrorCode, InvalidInput
-from app.domain.ids import PostId
-from app.domain.post_commands import NewPost
+from app.domain.ids import AccountId, PostId, check_account_id
+from app.domain.post_commands import NewPost, PostChanges, Schedule
+from app.domain.posts import MAX_BULK_POSTS
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.mutations.extensions import write_field
-from app.graphql.schema.mutations.post_inputs import (
-    CancelPostInput,
-    CreatePostInput,
-    CreatePostsInput,
-    DeletePostInput,
-    PostInput,
-    SchedulePostInput,
-    UpdatePostInput,
-    check_account_ids,
+from app.graphql.schema.inputs import (
+    IDEMPOTENCY_KEY_DESCRIPTION,
+    MutationInput,
+    optional,
+    passed_fields,
+    to_record,
 )
-from app.graphql.schema.types import Post
+from app.graphql.schema.permissions import write_field
+from app.graphql.schema.scalars import Json
+from app.graphql.schema.types import Post, load_post
 from app.services import posts
-from app.services.posts import AccountWarning as ServiceAccountWarning
-from app.services.posts import CreatedPost, RejectedPost
+from app.services.posts import AccountWarning, CreatedPost, RejectedPost
 
 _DELETED_POST_MESSAGE = "The post that this request created was not found: it was deleted since."
+_PLATFORM_CONTENT_DESCRIPTION = (
+    "Content by platform, `{content, contentType, settings}`, stored unchanged."
+)
+_TIMEZONE_DESCRIPTION = (
+    "IANA time zone for display, such as `Europe/Berlin`; does not affect any time."
+)
 
 
-@strawberry.type(description="An account of the post that could not post if it were due now.")
-class AccountWarning:
-    account_id: int = field(description="The account's number.")
-    reason: HealthReason = field(description="Why it cannot post.")
-    message: str = field(description="What to do, as a sentence.")
+@strawberry.input(description="Post to create.")
+class PostInput:
+    content: str = field(
+        default="",
+        description="Text of the post; may be omitted if there is media or `platformContent`.",
+    )
+    account_ids: list[int] = field(
+        default_factory=list,
+        description="Numbers of the accounts to publish on, in order; only a draft may have none.",
+    )
+    scheduled_for: datetime | None = optional(
+        "UTC time when the post is due; null for immediately."
+    )
+    draft: bool = field(default=False, description="True for a draft; submit with `schedulePost`.")
+    timezone: str | None = optional(_TIMEZONE_DESCRIPTION)
+    media_ids: list[str] = field(default_factory=list, description="Media ids, stored unchanged.")
+    media: list[Json] = field(default_factory=list, description="Media objects, stored unchanged.")
+    platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION)
+    reference: str | None = optional("Name that the client chooses, to find the post by.")
 
-    @classmethod
-    def from_service(cls, warning: ServiceAccountWarning) -> "AccountWarning":
-        return cls(
-            account_id=warning.account_id,
-            reason=warning.reason,
-            message=blocking_message(warning.reason),
+    def to_new_post(self) -> NewPost:
+        """Convert to a domain record; InvalidInput names a field of the wrong type."""
+        return to_record(
+            self,
+            NewPost,
+            account_ids=_check_account_ids(self.account_ids),
+            is_draft=self.draft,
+            platform_content=_require_object(self.platform_content),
         )
 
 
-@strawberry.type(description="The post that was created.")
-class CreatePostPayload:
-    post: Post | None = field(
-        description="The post as it stands now; null if it was deleted since."
-    )
-    warnings: list[AccountWarning] = field(
-        description="Accounts to see to before it is due: it would fail there with AUTH."
+@strawberry.input(description="Input of `createPost`.")
+class CreatePostInput(PostInput):
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
+
+
+@strawberry.input(description="Input of `createPosts`.")
+class CreatePostsInput:
+    posts: list[PostInput] = field(description=f"Posts to create, 1 to {MAX_BULK_POSTS}.")
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
+
+
+@strawberry.input
+class PostVersionInput:
+    post_id: UUID = field(description="UUID of the post.")
+    expected_version: int | None = optional(
+        "Version that the change is based on. Fails with STALE_VERSION if the post has another"
+        " version."
     )
 
 
-@strawberry.type(description="Why one of several posts was not created.")
+@strawberry.input(
+    description="Input of `updatePost`. An omitted field stays unchanged. Null clears a field, except"
+    " `accountIds` and `scheduledFor`, which then stay unchanged."
+)
+class UpdatePostInput(PostVersionInput):
+    content: str | None = optional("Text of the post.", default=UNSET)
+    account_ids: list[int] | None = optional("Numbers of the accounts to publish on, in order.")
+    scheduled_for: datetime | None = optional("UTC time when the post is due.")
+    publish_now: bool = field(
+        default=False,
+        description="True to publish immediately; not together with `scheduledFor`. A draft only loses its"
+        " time: submit it with `schedulePost`.",
+    )
+    timezone: str | None = optional(_TIMEZONE_DESCRIPTION, default=UNSET)
+    media_ids: list[str] | None = optional("Media ids, stored unchanged.", default=UNSET)
+    media: list[Json] | None = optional("Media objects, stored unchanged.", default=UNSET)
+    platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION, default=UNSET)
+    reference: str | None = optional("Name that the client chooses.", default=UNSET)
+
+    def to_changes(self) -> PostChanges:
+        """Return the passed fields; InvalidInput if there are two times or a type is wrong."""
+        if self.publish_now and self.scheduled_for is not None:
+            raise InvalidInput(
+                "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
+            )
+        changes = passed_fields(self, PostChanges)
+        if self.scheduled_for is None and not self.publish_now:
+            del changes["scheduled_for"]
+        if "content" in changes:
+            changes["content"] = self.content or ""
+        if "media_ids" in changes:
+            changes["media_ids"] = self.media_ids or []
+        if "media" in changes:
+            changes["media"] = self.media or []
+        if "platform_content" in changes:
+            changes["platform_content"] = _require_object(self.platform_content)
+        return changes
+
+
+@strawberry.input(description="Input of `schedulePost`.")
+class SchedulePostInput(PostVersionInput):
+    scheduled_for: datetime | None = optional(
+        "UTC time when the post is due; null for the time of the draft."
+    )
+    publish_now: bool = field(
+        default=False,
+        description="True to publish immediately; not together with `scheduledFor`.",
+    )
+    account_ids: list[int] | None = optional(
+        "Numbers of the accounts to publish on; null for the accounts of the draft."
+    )
+
+
+@strawberry.input(description="Input of `cancelPost`.")
+class CancelPostInput(PostVersionInput):
+    pass
+
+
+@strawberry.input(description="Input of `deletePost`.")
+class DeletePostInput(PostVersionInput):
+    pass
+
+
+@strawberry.type(
+    name="AccountWarning",
+    description="Account of the post that could not post if the post were due now.",
+)
+class BlockedAccountWarning:
+    account_id: int = field(description="Number of the account.")
+    reason: HealthReason = field(description="Reason why the account cannot post.")
+    message: str = field(description="Instruction for the user, as a sentence.")
+
+    @classmethod
+    def from_warnings(cls, warnings: Sequence[AccountWarning]) -> list[Self]:
+        return [
+            cls(
+                account_id=warning.account_id,
+                reason=warning.reason,
+                message=blocking_message(warning.reason),
+            )
+            for warning in warnings
+        ]
+
+
+@strawberry.type
+class PostPayload:
+    post: Post | None = field(description="Current state of the post; null if it was deleted.")
+
+
+@strawberry.type
+class SubmittedPostPayload(PostPayload):
+    warnings: list[BlockedAccountWarning] = field(
+        description="Accounts to fix before the post is due; it would fail there with AUTH."
+    )
+
+
+@strawberry.type(description="Result of `createPost`.")
+class CreatePostPayload(SubmittedPostPayload):
+    pass
+
+
+@strawberry.type(description="Reason why one of several posts was not created.")
 class PostRefusal:
-    code: ErrorCode = field(description="The kind of error, as in errorCatalog.")
-    message: str = field(description="What is wrong, as a sentence.")
-    field: str | None = strawberry.field(description="What is wrong of the post, as a path.")
+    code: ErrorCode = field(description="Error code, as in `errorCatalog`.")
+    message: str = field(description="Human-readable error message.")
+    field: str | None = strawberry.field(description="Path of the invalid value within the post.")
 
 
-@strawberry.type(description="What became of one of several posts.")
+@strawberry.type(description="Result for one of the posts of `createPosts`.")
 class CreatePostResult:
-    index: int = field(description="Its place in the input, counted from 0.")
-    post: Post | None = field(description="The post as it stands now; null if there is an error.")
-    warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
+    index: int = field(description="Index of the post in the input, from 0.")
+    post: Post | None = field(description="Current state of the post; null if there is an error.")
+    warnings: list[BlockedAccountWarning] = field(
+        description="Accounts to fix before the post is due."
+    )
     error: PostRefusal | None = field(
-        description="Why it was refused, or NOT_FOUND if it was deleted since; else null."
+        description="Reason why the post was not created, or NOT_FOUND if it was deleted in the meantime;"
+        " null on success."
     )
 
 
-@strawberry.type(description="What became of several posts.")
+@strawberry.type(description="Result of `createPosts`.")
 class CreatePostsPayload:
-    results: list[CreatePostResult] = field(description="In the order of the input.")
-    succeeded: int = field(description="How many were created.")
-    failed: int = field(description="How many were refused.")
+    results: list[CreatePostResult] = field(description="Results in the order of the input.")
+    succeeded: int = field(description="Number of posts that were created.")
+    failed: int = field(description="Number of posts that were not created.")
 
 
-@strawberry.type(description="The post that was changed.")
-class UpdatePostPayload:
-    post: Post | None = field(
-        description="The post as it stands now; null if it was deleted since."
-    )
-    warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
+@strawberry.type(description="Result of `updatePost`.")
+class UpdatePostPayload(SubmittedPostPayload):
+    pass
 
 
-@strawberry.type(description="The post that was scheduled.")
-class SchedulePostPayload:
-    post: Post | None = field(
-        description="The post as it stands now; null if it was deleted since."
-    )
-    warnings: list[AccountWarning] = field(description="Accounts to see to before it is due.")
+@strawberry.type(description="Result of `schedulePost`.")
+class SchedulePostPayload(SubmittedPostPayload):
+    pass
 
 
-@strawberry.type(description="The post that was cancelled.")
-class CancelPostPayload:
-    post: Post | None = field(
-        description="The post as it stands now; null if it was deleted since."
-    )
+@strawberry.type(description="Result of `cancelPost`.")
+class CancelPostPayload(PostPayload):
+    pass
 
 
-@strawberry.type(description="The post that was deleted.")
+@strawberry.type(description="Result of `deletePost`.")
 class DeletePostPayload:
-    post_id: UUID = field(description="Its UUID, by which nothing is found any more.")
+    post_id: UUID = field(description="UUID of the deleted post; queries no longer return it.")
 
 
 @strawberry.type
 class PostMutations:
     @strawberry.mutation(
-        description="Create a post: it goes out at once, at its time, or waits as a draft.",
+        description="Create a post, to publish it immediately, at its time, or as a draft later.",
         extensions=write_field(Scope.WRITE),
     )
     async def create_post(
-        self,
-        info: Info,
-        input: Annotated[CreatePostInput, argument(description="The post.")],  # noqa: A002
+        self, info: Info, input: MutationInput[CreatePostInput]
     ) -> CreatePostPayload | None:
         context = info.context
-        wanted = input.to_domain()
         created = await posts.create_post(
             context.database,
             context.write_context("createPost"),
-            wanted,
+            input.to_new_post(),
             context.idempotency_key(input.idempotency_key),
             check_quota=cache(partial(context.rate_limit_charge.charge_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
-            post=await _load_post(context, created.id),
-            warnings=_to_account_warnings(created.warnings),
+            post=await load_post(context, created.id),
+            warnings=BlockedAccountWarning.from_warnings(created.warnings),
         )
 
     @strawberry.mutation(
-        description="Create several posts; a refused one costs no other.",
+        description="Create several posts. An invalid post does not affect the others.",
         extensions=write_field(Scope.WRITE),
     )
     async def create_posts(
-        self,
-        info: Info,
-        input: Annotated[CreatePostsInput, argument(description="The posts.")],  # noqa: A002
+        self, info: Info, input: MutationInput[CreatePostsInput]
     ) -> CreatePostsPayload | None:
         context = info.context
-        wanted = [_validate_post(each) for each in input.posts]
+        new_posts = [_to_new_post_or_rejection(post_input) for post_input in input.posts]
         for index, error in sorted(context.rejected_posts.items()):
-            wanted.insert(index, RejectedPost.from_error(error))
-        made = await posts.create_posts(
+            new_posts.insert(index, RejectedPost.from_error(error))
+        outcomes = await posts.create_posts(
             context.database,
             context.write_context("createPosts"),
-            wanted,
+            new_posts,
             context.idempotency_key(input.idempotency_key),
-            check_quota=cache(partial(context.rate_limit_charge.charge_posts, len(wanted))),
+            check_quota=cache(partial(context.rate_limit_charge.charge_posts, len(new_posts))),
             new_id=context.new_id,
         )
-        results = [await _build_result(context, index, each) for index, each in enumerate(made)]
-        failed = sum(each.error is not None for each in results)
+        results = [
+            await _build_result(context, index, outcome) for index, outcome in enumerate(outcomes)
+        ]
+        failed = sum(result.error is not None for result in results)
         return CreatePostsPayload(results=results, succeeded=len(results) - failed, failed=failed)
 
     @strawberry.mutation(
-        description="Change a post, until anything of it was published.",
+        description="Change a post. Possible until it is published on any destination.",
         extensions=write_field(Scope.WRITE),
     )
     async def update_post(
-        self,
-        info: Info,
-        input: Annotated[UpdatePostInput, argument(description="The changes.")],  # noqa: A002
+        self, info: Info, input: MutationInput[UpdatePostInput]
     ) -> UpdatePostPayload | None:
-        context = info.context
-        warned = await posts.change_post(
+        context, post_id = info.context, PostId(input.post_id)
+        warnings = await posts.change_post(
             context.database,
             context.write_context("updatePost"),
-            PostId(input.post_id),
-            input.to_domain(),
-            account_ids=check_account_ids(input.account_ids),
+            post_id,
+            input.to_changes(),
+            account_ids=_check_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
         return UpdatePostPayload(
-            post=await _load_post(context, input.post_id), warnings=_to_account_warnings(warned)
+            post=await load_post(context, post_id),
+            warnings=BlockedAccountWarning.from_warnings(warnings),
         )
 
     @strawberry.mutation(
-        description="Submit a draft, to go out at its time or at once.",
+        description="Submit a draft, to publish it at its time or immediately.",
         extensions=write_field(Scope.WRITE),
     )
     async def schedule_post(
-        self,
-        info: Info,
-        input: Annotated[SchedulePostInput, argument(description="The time.")],  # noqa: A002
+        self, info: Info, input: MutationInput[SchedulePostInput]
     ) -> SchedulePostPayload | None:
-        context = info.context
-        warned = await posts.schedule_post(
+        context, post_id = info.context, PostId(input.post_id)
+        warnings = await posts.schedule_post(
             context.database,
             context.write_context("schedulePost"),
-            PostId(input.post_id),
-            input.to_domain(),
-            account_ids=check_account_ids(input.account_ids),
+            post_id,
+            to_record(input, Schedule),
+            account_ids=_check_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
         return SchedulePostPayload(
-            post=await _load_post(context, input.post_id), warnings=_to_account_warnings(warned)
+            post=await load_post(context, post_id),
+            warnings=BlockedAccountWarning.from_warnings(warnings),
         )
 
     @strawberry.mutation(
-        description="Take a post back: it is a draft again, or, once something of it was attempted,"
-        " the rest fails as CANCELLED.",
+        description="Cancel a post. It becomes a draft again; if any destination was attempted, the remaining"
+        " ones fail with CANCELLED instead.",
         extensions=write_field(Scope.WRITE),
     )
     async def cancel_post(
-        self,
-        info: Info,
-        input: Annotated[CancelPostInput, argument(description="The post.")],  # noqa: A002
+        self, info: Info, input: MutationInput[CancelPostInput]
     ) -> CancelPostPayload | None:
-        context = info.context
+        context, post_id = info.context, PostId(input.post_id)
         await posts.cancel_post(
             context.database,
             context.write_context("cancelPost"),
-            PostId(input.post_id),
+            post_id,
             expected_version=input.expected_version,
         )
-        return CancelPostPayload(post=await _load_post(context, input.post_id))
+        return CancelPostPayload(post=await load_post(context, post_id))
 
     @strawberry.mutation(
-        description="Delete a post that was not published; nothing of it goes out from here any more.",
+        description="Delete a post that was not published. This server no longer publishes it anywhere.",
         extensions=write_field(Scope.WRITE),
     )
     async def delete_post(
-        self,
-        info: Info,
-        input: Annotated[DeletePostInput, argument(description="The post.")],  # noqa: A002
+        self, info: Info, input: MutationInput[DeletePostInput]
     ) -> DeletePostPayload | None:
         context = info.context
         await posts.delete_post(
@@ -245,32 +363,40 @@ class PostMutations:
         return DeletePostPayload(post_id=input.post_id)
 
 
-async def _load_post(context: Context, post_id: UUID) -> Post | None:
-    row = await context.loaders.posts_by_id.load(PostId(post_id))
-    return None if row is None else Post.from_row(row, context.clock())
-
-
-def _to_account_warnings(warnings: Sequence[ServiceAccountWarning]) -> list[AccountWarning]:
-    return [AccountWarning.from_service(each) for each in warnings]
-
-
-def _validate_post(post_input: PostInput) -> NewPost | RejectedPost:
-    try:
-        return post_input.to_domain()
-    except InvalidInput as error:
-        return RejectedPost.from_error(error)
-
-
 async def _build_result(
     context: Context, index: int, outcome: CreatedPost | RejectedPost
 ) -> CreatePostResult:
     if isinstance(outcome, RejectedPost):
         refusal = PostRefusal(code=outcome.code, message=outcome.message, field=outcome.argument)
         return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    post = await _load_post(context, outcome.id)
-    if post is None:  # it is a repetition
+    post = await load_post(context, outcome.id)
+    if post is None:  # a repeated request, whose post was deleted since the first one
         refusal = PostRefusal(code=ErrorCode.NOT_FOUND, message=_DELETED_POST_MESSAGE, field=None)
         return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    return CreatePostResult(
-        index=index, post=post, warnings=_to_account_warnings(outcome.warnings), error=None
-    )
+    warnings = BlockedAccountWarning.from_warnings(outcome.warnings)
+    return CreatePostResult(index=index, post=post, warnings=warnings, error=None)
+
+
+def _to_new_post_or_rejection(post_input: PostInput) -> NewPost | RejectedPost:
+    try:
+        return post_input.to_new_post()
+    except InvalidInput as error:
+        return RejectedPost.from_error(error)
+
+
+def _check_optional_account_ids(numbers: Sequence[int] | None) -> list[AccountId] | None:
+    return None if numbers is None else _check_account_ids(numbers)
+
+
+def _check_account_ids(numbers: Sequence[int]) -> list[AccountId]:
+    return [
+        check_account_id(number, f"accountIds[{index}]") for index, number in enumerate(numbers)
+    ]
+
+
+def _require_object(value: Json | None) -> Mapping[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput("platformContent must be an object.", argument="platformContent")
+    return value

@@ -1,11 +1,11 @@
-"""Retries by hand: retryPost and retryDestinations. Which may be retried is the domain's to say."""
+"""Mutations of manual retries; `app.domain.manual_retries` decides what may be retried."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Self
 from uuid import UUID
 
 import strawberry
-from strawberry import argument, field
+from strawberry import field
 
 from app.db.core.paging import PageRequest
 from app.domain.api_keys import Scope
@@ -14,162 +14,158 @@ from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import DestinationId, PostId, check_account_id
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import DestinationFilter
-from app.graphql.schema.mutations.extensions import IDEMPOTENCY_KEY_DESCRIPTION, write_field
-from app.graphql.schema.types import Destination, Post
+from app.graphql.schema.inputs import (
+    IDEMPOTENCY_KEY_DESCRIPTION,
+    DestinationFilterInput,
+    MutationInput,
+    optional,
+)
+from app.graphql.schema.permissions import write_field
+from app.graphql.schema.types import Destination, Post, load_destination, load_post
 from app.services import retries
-from app.services.retries import DestinationRetry as RetryDecision
-from app.services.retries import RetriedPage
+from app.services.retries import DestinationRetry, RetriedPage
 
 
-@strawberry.input(description="What is to be retried of a post.")
+@strawberry.input(description="Input of `retryPost`.")
 class RetryPostInput:
-    post_id: UUID = field(description="The post's UUID.")
-    account_ids: list[int] | None = field(
-        default=None, description="Only on these of its accounts; without it, on all."
-    )
+    post_id: UUID = field(description="UUID of the post.")
+    account_ids: list[int] | None = optional("Numbers of the accounts to retry on; null for all.")
     force: bool = field(
         default=False,
-        description="Whether to retry an unknown outcome too. The post may be there already, and would"
-        " then be there twice: look on the platform first.",
+        description="True to retry unknown outcomes too. If the post is already on the platform, a retry"
+        " publishes it twice: check the platform first.",
     )
-    idempotency_key: str | None = field(default=None, description=IDEMPOTENCY_KEY_DESCRIPTION)
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
-@strawberry.input(
-    description="What is to be retried, over all posts. Posts that were imported are left out."
-)
+@strawberry.input(description="Input of `retryDestinations`. Imported posts are never retried.")
 class RetryDestinationsInput:
-    filter: DestinationFilter = field(
-        description="Which ones; failed ones unless it names statuses. It must name more than status and"
-        " outcome; an empty list matches nothing."
+    filter: DestinationFilterInput = field(
+        description="Destinations to retry; failed ones unless `status` is set. A field other than `status`"
+        " and `outcome` is required. An empty list matches nothing."
     )
     dry_run: bool = field(
-        default=False, description="Whether only to tell what would be retried; nothing is changed."
+        default=False,
+        description="True to return what would be retried without changing anything.",
     )
     first: int | None = field(
-        default=MAX_RETRIES, description=f"The newest so many, 1 to {MAX_RETRIES:,}."
+        default=MAX_RETRIES,
+        description=f"Maximum number of destinations, newest first, 1 to {MAX_RETRIES:,}.",
     )
-    after: str | None = field(default=None, description="Only what comes after this endCursor.")
-    idempotency_key: str | None = field(
-        default=None, description=f"{IDEMPOTENCY_KEY_DESCRIPTION} A dry run needs none."
+    after: str | None = optional("Continue after this `endCursor` of an earlier call.")
+    idempotency_key: str | None = optional(
+        f"{IDEMPOTENCY_KEY_DESCRIPTION} Not needed for a dry run."
     )
 
 
-@strawberry.type(description="What was decided about one destination.")
-class DestinationRetry:
-    destination_id: UUID = field(description="The destination's UUID.")
-    post_id: UUID = field(description="The post's UUID.")
-    account_id: int = field(description="The account's number in this workspace.")
-    platform: str = field(description="The account's platform.")
-    retried: bool = field(
-        description="Whether it is queued again; in a dry run, whether it would be."
-    )
-    refusal: RetryRefusal | None = field(description="Why it is not; null if it is.")
-    fix: str | None = field(description="What to do about the refusal, as a sentence.")
+@strawberry.type(name="DestinationRetry", description="Retry decision for one destination.")
+class DestinationRetryResult:
+    destination_id: UUID = field(description="UUID of the destination.")
+    post_id: UUID = field(description="UUID of the post.")
+    account_id: int = field(description="Number of the account in this workspace.")
+    platform: str = field(description="Platform of the account.")
+    retried: bool = field(description="True if queued again; in a dry run, if it would be.")
+    refusal: RetryRefusal | None = field(description="Reason for not retrying; null if retried.")
+    fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
 
     @classmethod
-    def from_service(cls, decision: RetryDecision) -> "DestinationRetry":
-        return cls(
-            destination_id=decision.destination_id,
-            post_id=decision.post_id,
-            account_id=decision.account_id,
-            platform=decision.platform,
-            retried=decision.refusal is None,
-            refusal=decision.refusal,
-            fix=decision.refusal and decision.refusal.fix,
-        )
+    def from_decisions(cls, decisions: Sequence[DestinationRetry]) -> list[Self]:
+        return [
+            cls(
+                destination_id=decision.destination_id,
+                post_id=decision.post_id,
+                account_id=decision.account_id,
+                platform=decision.platform,
+                retried=decision.refusal is None,
+                refusal=decision.refusal,
+                fix=decision.refusal and decision.refusal.fix,
+            )
+            for decision in decisions
+        ]
 
-    @strawberry.field(description="The destination as it stands now.")
+    @strawberry.field(description="Current state of the destination.")
     async def destination(self, info: Info) -> Destination | None:
-        context = info.context
-        key = DestinationId(self.destination_id)
-        row = await context.loaders.destinations_by_id.load(key)
-        return None if row is None else Destination.from_row(row, context.clock())
+        return await load_destination(info.context, DestinationId(self.destination_id))
 
 
-@strawberry.type(description="What was retried of a post.")
+@strawberry.type(description="Result of `retryPost`.")
 class RetryPostPayload:
-    post: Post | None = field(
-        description="The post as it stands now; null if it was deleted since."
+    post: Post | None = field(description="Current state of the post; null if it was deleted.")
+    retries: list[DestinationRetryResult] = field(
+        description="Decisions for the requested destinations, in the order of the post."
     )
-    retries: list[DestinationRetry] = field(
-        description="One for each destination that was looked at, in the order of the post."
-    )
-    retried_count: int = field(description="How many of them are queued again.")
+    retried_count: int = field(description="Number of destinations that were queued again.")
 
 
-@strawberry.type(description="What was retried of all that matches.")
+@strawberry.type(description="Result of `retryDestinations`.")
 class RetryDestinationsPayload:
-    retries: list[DestinationRetry] = field(
-        description="One for each destination that matches, newest first."
+    retries: list[DestinationRetryResult] = field(
+        description="Decisions, newest destination first."
     )
     retried_count: int = field(
-        description="How many of them are queued again; in a dry run, how many would be."
+        description="Number of destinations that were, or would be, queued again."
     )
-    refused_count: int = field(description="How many of them are not.")
-    has_more: bool = field(description="Whether more match than this call looked at.")
+    refused_count: int = field(description="Number of destinations that were not retried.")
+    has_more: bool = field(description="True if more match; continue with `endCursor`.")
     end_cursor: str | None = field(
-        description="Pass it as `after` to go on; null where nothing matches."
+        description="Cursor to pass as `after`; null if nothing matches."
     )
 
 
 @strawberry.type
 class RetryMutations:
     @strawberry.mutation(
-        description="Retry a post where it failed: it is queued again at once, and what was published"
-        " stays as it is. Attempts go on counting; their limits begin anew.",
+        description="Retry the failed destinations of a post: they are queued again immediately, published"
+        " ones stay unchanged. `attempts` keeps counting; the retry limits start over.",
         extensions=write_field(Scope.WRITE),
     )
     async def retry_post(
-        self,
-        info: Info,
-        input: Annotated[RetryPostInput, argument(description="What to retry.")],  # noqa: A002
+        self, info: Info, input: MutationInput[RetryPostInput]
     ) -> RetryPostPayload | None:
-        context = info.context
-        accounts = input.account_ids
-        decided = await retries.retry_one_post(
+        context, post_id = info.context, PostId(input.post_id)
+        account_ids = (
+            None
+            if input.account_ids is None
+            else [check_account_id(number, "accountIds") for number in input.account_ids]
+        )
+        decisions = await retries.retry_one_post(
             context.database,
             context.write_context("retryPost"),
-            PostId(input.post_id),
-            account_ids=None
-            if accounts is None
-            else [check_account_id(each, "accountIds") for each in accounts],
+            post_id,
+            account_ids=account_ids,
             force=input.force,
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
-        row = await context.loaders.posts_by_id.load(PostId(input.post_id))
         return RetryPostPayload(
-            post=None if row is None else Post.from_row(row, context.clock()),
-            retries=_to_destination_retries(decided),
-            retried_count=_count_retried(decided),
+            post=await load_post(context, post_id),
+            retries=DestinationRetryResult.from_decisions(decisions),
+            retried_count=_count_retried(decisions),
         )
 
     @strawberry.mutation(
-        description=f"Retry what failed and matches a filter, at most {MAX_RETRIES:,} in a call, all of"
-        " them or none. What may not be retried is refused by itself, with what to do about it; an"
-        " unknown outcome always is, and only retryPost can force it. What somebody cancelled is passed"
-        " over unless the filter names its code.",
+        description=f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
+        " one transaction. A destination that may not be retried has a `refusal`. Unknown outcomes are"
+        " always refused; only `retryPost` can force them. Cancelled destinations are skipped unless the"
+        " filter names the code CANCELLED.",
         extensions=write_field(Scope.WRITE),
     )
     async def retry_destinations(
-        self,
-        info: Info,
-        input: Annotated[RetryDestinationsInput, argument(description="Which ones.")],  # noqa: A002
+        self, info: Info, input: MutationInput[RetryDestinationsInput]
     ) -> RetryDestinationsPayload | None:
         context = info.context
-        cursors = context.cursor_codec("retryDestinations")
-        after = None if input.after is None else cursors.decode(input.after, "after")
+        codec = context.cursor_codec("retryDestinations")
+        after = None if input.after is None else codec.decode(input.after, "after")
         page = PageRequest(size=_check_page_size(input.first), after=after)
         key = context.idempotency_key(input.idempotency_key)
         decided = await _retry_or_dry_run(context, input, page, key)
+        retried_count = _count_retried(decided.retries)
         end = decided.end_position
         return RetryDestinationsPayload(
-            retries=_to_destination_retries(decided.retries),
-            retried_count=_count_retried(decided.retries),
-            refused_count=len(decided.retries) - _count_retried(decided.retries),
+            retries=DestinationRetryResult.from_decisions(decided.retries),
+            retried_count=retried_count,
+            refused_count=len(decided.retries) - retried_count,
             has_more=decided.has_more,
-            end_cursor=None if end is None else cursors.encode(end),
+            end_cursor=None if end is None else codec.encode(end),
         )
 
 
@@ -179,13 +175,17 @@ async def _retry_or_dry_run(
     page: PageRequest,
     key: IdempotencyKey | None,
 ) -> RetriedPage:
-    matching = retry_input.filter.to_db_filter()
-    errand = context.write_context("retryDestinations")
-    # Refused now and not when the answer is made: by then it would have happened.
+    destination_filter = retry_input.filter.to_db_filter()
+    write_context = context.write_context("retryDestinations")
+    # Checked before the write: an error while the response is built could not undo the retries.
     context.list_limit.add(page.size)
     if retry_input.dry_run:
-        return await retries.dry_run_retry_matching(context.database, errand, matching, page)
-    return await retries.retry_matching(context.database, errand, matching, page, key)
+        return await retries.dry_run_retry_matching(
+            context.database, write_context, destination_filter, page
+        )
+    return await retries.retry_matching(
+        context.database, write_context, destination_filter, page, key
+    )
 
 
 def _check_page_size(first: int | None) -> int:
@@ -198,9 +198,5 @@ def _check_page_size(first: int | None) -> int:
     return first
 
 
-def _to_destination_retries(decisions: Sequence[RetryDecision]) -> list[DestinationRetry]:
-    return [DestinationRetry.from_service(each) for each in decisions]
-
-
-def _count_retried(decisions: Sequence[RetryDecision]) -> int:
-    return sum(each.refusal is None for each in decisions)
+def _count_retried(decisions: Sequence[DestinationRetry]) -> int:
+    return sum(decision.refusal is None for decision in decisions)

@@ -1,4 +1,4 @@
-"""The publishing protocol as a publisher speaks it, with a clock that is moved by hand. No tests."""
+"""Client of the publishing protocol with a manual clock."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -25,6 +25,16 @@ CLAIM_FIELDS = """
   timezone attempts
 """
 REPORT_FIELDS = "receipt status outcome attempts willRetry nextRetryAt"
+PUBLISHED_REPORT = {
+    "receipt": "RECORDED",
+    "status": "PUBLISHED",
+    "outcome": "PUBLISHED",
+    "attempts": 1,
+    "willRetry": False,
+    "nextRetryAt": None,
+}
+"""Payload of a report that publishes the destination at the first attempt."""
+
 PAYLOAD_FIELDS = {
     "claimDestinations": f"claims {{ leaseToken {CLAIM_FIELDS} }}",
     "claimVerifications": (
@@ -49,13 +59,13 @@ LOG_QUERY = """query ($postId: UUID!) { post(postId: $postId) { status destinati
 
 
 def mutation_document(name: str) -> str:
-    """A mutation with everything that it answers."""
-    of_input = f"{name[0].upper()}{name[1:]}Input"
-    return f"mutation ($input: {of_input}!) {{ made: {name}(input: $input) {{ {PAYLOAD_FIELDS[name]} }} }}"
+    """Build a mutation that selects all payload fields."""
+    input_type = f"{name[0].upper()}{name[1:]}Input"
+    fields = PAYLOAD_FIELDS[name]
+    return f"mutation ($input: {input_type}!) {{ payload: {name}(input: $input) {{ {fields} }} }}"
 
 
 def seconds_after_now(seconds: float) -> str:
-    """So many seconds after NOW."""
     return format_instant(NOW + timedelta(seconds=seconds))
 
 
@@ -67,13 +77,13 @@ class ManualClock:
         return self.now
 
     def set_seconds(self, seconds: float) -> None:
-        """So many seconds after NOW."""
+        """Set the time to some seconds after NOW."""
         self.now = NOW + timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherClient:
-    """A client that may publish in its workspace, and what it finds there."""
+    """Client with publishing permission in its workspace."""
 
     database: Database
     workspace: WorkspaceId
@@ -81,35 +91,35 @@ class PublisherClient:
     clock: ManualClock = field(default_factory=ManualClock)
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """The payload of a mutation that must succeed, and must break no invariant."""
+        """Return the payload; the mutation must succeed and break no invariant."""
         data = await self.client.query(mutation_document(name), input=arguments)
         assert await find_problems(self.database) == []
-        return dict(data["made"])
+        return dict(data["payload"])
 
     async def expect_error(self, name: str, **arguments: Any) -> tuple[str, str | None, str]:
-        """Code, field and message of a mutation that must change nothing."""
+        """Return code, field and message; the mutation must fail and change nothing."""
         before = await all_rows(self.database)
-        told = await self.client.expect_error(mutation_document(name), input=arguments)
+        error = await self.client.expect_error(mutation_document(name), input=arguments)
         assert await all_rows(self.database) == before
-        return told
+        return error
 
     async def claim(self, **arguments: Any) -> list[dict[str, Any]]:
         claims: list[dict[str, Any]] = (await self.call("claimDestinations", **arguments))["claims"]
         return claims
 
     async def claim_token(self, **arguments: Any) -> str:
-        """The token of the one destination that is due."""
+        """Claim the only due destination and return its lease token."""
         (claim,) = await self.claim(**arguments)
         return str(claim["leaseToken"])
 
     async def start_token(self, **arguments: Any) -> str:
-        """The same, and the attempt started."""
+        """Claim the only due destination and start its attempt."""
         token = await self.claim_token(**arguments)
         await self.call("startAttempt", leaseToken=token, worker="w1")
         return token
 
     async def lost_token(self) -> str:
-        """The token of a lease that ended a second ago, with the attempt started; it is not settled."""
+        """Start an attempt and let its lease expire a second ago; the outcome is not settled yet."""
         token = await self.start_token(leaseSeconds=60)
         self.clock.set_seconds(61)
         return token
@@ -117,13 +127,13 @@ class PublisherClient:
     async def with_key(
         self, *scopes: Scope, workspace: WorkspaceId | None = None
     ) -> "PublisherClient":
-        """The same service, asked with another key."""
+        """Return a client of the same service with another API key."""
         key = await add_api_key(self.database, workspace or self.workspace, scopes=scopes)
         client = self.client.with_token(key.token)
         return PublisherClient(self.database, workspace or self.workspace, client, self.clock)
 
     async def add_post(self, *states: DestinationState, **fields: Any) -> PostId:
-        """A post on as many new accounts, each in its state; on one where it is due if none is said."""
+        """Add a post with one new account per state; without states, on one account and due."""
         accounts: list[AccountId] = [
             await add_account(self.database, self.workspace) for _ in states or (None,)
         ]
@@ -131,7 +141,7 @@ class PublisherClient:
         return (await add_post(self.database, self.workspace, destinations, **fields)).id
 
     async def destination_log(self, post: PostId) -> dict[str, Any]:
-        """What the post's only destination says, its attempts included; of whatever key may read."""
+        """Return the only destination of a post with its attempt log."""
         (destination,) = (await self.client.query(LOG_QUERY, postId=str(post)))["post"][
             "destinations"
         ]
@@ -149,7 +159,7 @@ async def open_publisher(
     maintenance_interval: timedelta = NO_MAINTENANCE,
     scopes: Iterable[Scope] = (Scope.READ, Scope.WRITE, Scope.PUBLISH),
 ) -> AsyncIterator[PublisherClient]:
-    """A publisher in a workspace in which nothing is yet."""
+    """Open a publisher in an empty workspace."""
     workspace, clock = await add_workspace(database), ManualClock()
     key = await add_api_key(database, workspace, scopes=scopes)
     async with app_client(

@@ -1,19 +1,16 @@
-"""Reports of failures: what is retried and when, what is kept of them, and what nobody knows."""
+"""Failure reports: retries, the attempt log, redaction, and unknown outcomes."""
 
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from app.db.core.database import Database
 from app.domain.times import parse_instant
 from tests.db.all_tables import all_rows
 from tests.factories import NOW
 from tests.graphql.schema.mutations.publisher_client import (
     SECOND,
     PublisherClient,
-    open_publisher,
     seconds_after_now,
 )
 
@@ -29,31 +26,25 @@ RETRIED = FINAL | {"status": "QUEUED", "outcome": "NONE", "willRetry": True}
 ACCOUNT = "{ accounts { needsReconnectionSince readiness { canPost } } }"
 
 
-@pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
-    async with open_publisher(database) as opened:
-        yield opened
-
-
-def retry_at(told: dict[str, Any]) -> datetime:
-    """When it is tried again, taken out of what was told."""
-    return parse_instant(told.pop("nextRetryAt"))
+def pop_next_retry_time(reported: dict[str, Any]) -> datetime:
+    """Remove the retry time from a report and return it."""
+    return parse_instant(reported.pop("nextRetryAt"))
 
 
 @pytest.mark.parametrize("category", ["TRANSIENT", "UNCLASSIFIED"])
-async def test_a_passing_fault_is_retried_within_half_a_minute(
+async def test_transient_failure_is_retried_within_30_seconds(
     publisher: PublisherClient, category: str
 ) -> None:
     post = await publisher.add_post()
     token = await publisher.start_token()
 
-    told = await publisher.call(
+    report = await publisher.call(
         "reportFailed", leaseToken=token, category=category, message="The platform is down."
     )
 
-    due = retry_at(told)
+    due = pop_next_retry_time(report)
     assert NOW <= due <= NOW + 30 * SECOND
-    assert told == {name: value for name, value in RETRIED.items() if name != "nextRetryAt"}
+    assert report == {name: value for name, value in RETRIED.items() if name != "nextRetryAt"}
     stored = await publisher.destination_log(post)
     assert (stored["error"], stored["errorCategory"], stored["errorCode"]) == (
         "The platform is down.",
@@ -61,14 +52,16 @@ async def test_a_passing_fault_is_retried_within_half_a_minute(
         category,
     )
     publisher.clock.now = due
-    assert [each["attempts"] for each in await publisher.claim()] == [1]
+    assert [claim["attempts"] for claim in await publisher.claim()] == [1]
 
 
-async def test_a_rate_limit_is_waited_out(publisher: PublisherClient) -> None:
+async def test_rate_limited_failure_is_retried_after_requested_wait(
+    publisher: PublisherClient,
+) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
 
-    told = await publisher.call(
+    report = await publisher.call(
         "reportFailed",
         leaseToken=token,
         category="RATE_LIMITED",
@@ -77,7 +70,7 @@ async def test_a_rate_limit_is_waited_out(publisher: PublisherClient) -> None:
         retryAfterSeconds=3600,
     )
 
-    assert told == RETRIED | {"nextRetryAt": seconds_after_now(3600)}
+    assert report == RETRIED | {"nextRetryAt": seconds_after_now(3600)}
     publisher.clock.set_seconds(3599.9)
     assert await publisher.claim() == []
     publisher.clock.set_seconds(3600)
@@ -85,39 +78,24 @@ async def test_a_rate_limit_is_waited_out(publisher: PublisherClient) -> None:
 
 
 @pytest.mark.parametrize("category", ["AUTH", "CONTENT_REJECTED", "PERMANENT"])
-async def test_what_cannot_succeed_unchanged_is_final(
-    publisher: PublisherClient, category: str
-) -> None:
+async def test_permanent_failure_is_final(publisher: PublisherClient, category: str) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
 
-    told = await publisher.call(
+    report = await publisher.call(
         "reportFailed", leaseToken=token, category=category, message="No.", code="NOPE"
     )
 
-    assert told == FINAL
+    assert report == FINAL
     (account,) = (await publisher.client.query(ACCOUNT))["accounts"]
-    marked = seconds_after_now(0) if category == "AUTH" else None
+    marked_at = seconds_after_now(0) if category == "AUTH" else None
     assert account == {
-        "needsReconnectionSince": marked,
-        "readiness": {"canPost": marked is None},
+        "needsReconnectionSince": marked_at,
+        "readiness": {"canPost": marked_at is None},
     }
 
 
-async def test_the_fifth_failure_is_final(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    told: dict[str, Any] = {}
-    for _ in range(5):
-        token = await publisher.start_token()
-        told = await publisher.call(
-            "reportFailed", leaseToken=token, category="TRANSIENT", message="Down."
-        )
-        publisher.clock.now += timedelta(hours=2)
-
-    assert told == FINAL | {"attempts": 5}
-
-
-async def test_everything_that_is_told_is_kept_in_the_log(publisher: PublisherClient) -> None:
+async def test_failure_report_is_logged_completely(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.start_token()
     publisher.clock.set_seconds(2)
@@ -150,7 +128,7 @@ async def test_everything_that_is_told_is_kept_in_the_log(publisher: PublisherCl
     ]
 
 
-async def test_of_a_megabyte_with_secrets_the_harmless_beginning_is_kept(
+async def test_long_message_is_redacted_and_truncated(
     publisher: PublisherClient,
 ) -> None:
     post = await publisher.add_post()
@@ -159,11 +137,11 @@ async def test_of_a_megabyte_with_secrets_the_harmless_beginning_is_kept(
     text = f"Refused: access_token={secret}, Bearer {secret} " + f"or sig={secret} " * 28_000
     assert len(text) > 800_000
 
-    told = await publisher.call(
+    report = await publisher.call(
         "reportFailed", leaseToken=token, category="PERMANENT", message=text, raw="x" * 100_000
     )
 
-    assert told == FINAL
+    assert report == FINAL
     stored = (await publisher.destination_log(post))["error"]
     assert stored.startswith(
         "Refused: access_token=[redacted], Bearer [redacted] or sig=[redacted]"
@@ -173,15 +151,15 @@ async def test_of_a_megabyte_with_secrets_the_harmless_beginning_is_kept(
     assert stored.endswith("…")
 
 
-async def test_a_secret_is_kept_nowhere_that_a_publisher_tells_it(
+async def test_secrets_of_publisher_are_redacted_in_all_fields(
     publisher: PublisherClient,
 ) -> None:
     first, second = await publisher.add_post(), await publisher.add_post()
     secret = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
-    for each in await publisher.claim(limit=2):
-        token = each["leaseToken"]
+    for claim in await publisher.claim(limit=2):
+        token = claim["leaseToken"]
         await publisher.call("startAttempt", leaseToken=token, worker=secret)
-        if each["postId"] == str(first):
+        if claim["postId"] == str(first):
             await publisher.call(
                 "reportPublished",
                 leaseToken=token,
@@ -197,8 +175,10 @@ async def test_a_secret_is_kept_nowhere_that_a_publisher_tells_it(
                 raw=f'{{"set-cookie": ["{secret}"]}}',
             )
 
-    logs = [await publisher.destination_log(each) for each in (first, second)]
-    assert [each["worker"] for log in logs for each in log["attemptLog"]] == ["[redacted]"] * 2
+    logs = [await publisher.destination_log(post) for post in (first, second)]
+    assert [attempt["worker"] for log in logs for attempt in log["attemptLog"]] == [
+        "[redacted]"
+    ] * 2
     assert (logs[1]["error"], logs[1]["attemptLog"][0]["code"]) == (
         "Refused [redacted].",
         "[redacted]",
@@ -208,7 +188,7 @@ async def test_a_secret_is_kept_nowhere_that_a_publisher_tells_it(
     assert secret not in stored
 
 
-async def test_a_body_that_is_larger_than_allowed_is_refused_as_such(
+async def test_too_large_body_is_rejected(
     publisher: PublisherClient,
 ) -> None:
     await publisher.add_post()
@@ -221,60 +201,34 @@ async def test_a_body_that_is_larger_than_allowed_is_refused_as_such(
     assert (code, argument) == ("BODY_TOO_LARGE", None)
 
 
-async def test_without_an_answer_of_the_platform_nobody_tries_again(
+async def test_unknown_outcome_is_not_retried(
     publisher: PublisherClient,
 ) -> None:
     await publisher.add_post()
     token = await publisher.start_token()
-    given = {
+    arguments = {
         "leaseToken": token,
         "category": "TRANSIENT",
         "message": "No answer in 30 s.",
         "outcomeUnknown": True,
     }
 
-    told = [await publisher.call("reportFailed", **given) for _ in range(2)]
+    reports = [await publisher.call("reportFailed", **arguments) for _ in range(2)]
 
     unknown = FINAL | {"outcome": "UNKNOWN"}
-    assert told == [unknown, unknown | {"receipt": "REPEATED"}]
+    assert reports == [unknown, unknown | {"receipt": "REPEATED"}]
     publisher.clock.set_seconds(86_400)
     assert await publisher.claim() == []
 
 
-async def test_a_failure_that_is_reported_again_counts_once(publisher: PublisherClient) -> None:
+async def test_repeated_failure_report_counts_once(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.start_token()
-    given = {"leaseToken": token, "category": "RATE_LIMITED", "message": "Slow down."}
-    first = await publisher.call("reportFailed", **given)
+    arguments = {"leaseToken": token, "category": "RATE_LIMITED", "message": "Slow down."}
+    first = await publisher.call("reportFailed", **arguments)
     publisher.clock.set_seconds(1)
 
-    again = await publisher.call("reportFailed", **given)
+    repeated = await publisher.call("reportFailed", **arguments)
 
-    assert again == first | {"receipt": "REPEATED"}
+    assert repeated == first | {"receipt": "REPEATED"}
     assert len((await publisher.destination_log(post))["attemptLog"]) == 1
-
-
-async def test_what_fails_before_it_was_started_has_one_attempt(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    token = await publisher.claim_token()
-
-    told = await publisher.call(
-        "reportFailed", leaseToken=token, category="CONTENT_REJECTED", message="Too long."
-    )
-
-    assert told == FINAL
-    assert [each["number"] for each in (await publisher.destination_log(post))["attemptLog"]] == [1]
-
-
-async def test_a_publication_that_was_reported_stands(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    token = await publisher.start_token()
-    await publisher.call("reportPublished", leaseToken=token, platformPostId="17")
-
-    assert await publisher.expect_error(
-        "reportFailed", leaseToken=token, category="TRANSIENT", message="Down."
-    ) == (
-        "CONFLICT",
-        None,
-        "This lease has already reported the post as published, which is final.",
-    )

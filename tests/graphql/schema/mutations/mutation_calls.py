@@ -1,0 +1,57 @@
+"""Calls of one mutation by a tenant, and the events that it stored."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from app.db.core.database import Database
+from app.db.models import Event
+from app.db.tools.integrity import find_problems
+from tests.clients import Tenant
+from tests.db.all_tables import all_rows
+
+
+class StoredEvent(NamedTuple):
+    seq: int
+    kind: str
+    operation: str
+    account_id: int | None
+    changed: set[str]
+    """Names of the changed fields."""
+
+
+async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
+    """Return the field `payload`; the mutation must succeed and break no invariant.
+
+    Factories add posts without logged attempts, so some invariants may be broken before.
+    """
+    problems = set(await find_problems(tenant.database))
+    data = await tenant.client.query(document, input=input_fields)
+    assert set(await find_problems(tenant.database)) == problems
+    return dict(data["payload"])
+
+
+async def expect_error(
+    tenant: Tenant, document: str, **input_fields: Any
+) -> tuple[str, str | None, str]:
+    """Return code, field and message; the mutation must fail and change nothing."""
+    before = await all_rows(tenant.database)
+    error = await tenant.client.expect_error(document, input=input_fields)
+    assert await all_rows(tenant.database) == before
+    return error
+
+
+async def stored_events(database: Database) -> list[StoredEvent]:
+    columns = Event.seq, Event.kind, Event.payload, Event.account_id
+    async with database.unscoped_connection() as connection:
+        rows = await connection.execute(select(*columns).order_by(Event.seq))
+        return [
+            StoredEvent(
+                row.seq,
+                row.kind,
+                row.payload["operation"],
+                row.account_id,
+                set(row.payload["changes"]),
+            )
+            for row in rows
+        ]
