@@ -15,14 +15,14 @@ from tests.graphql.random_documents import get_operation
 SCHEMA = create_schema(GraphQLLimits())
 
 
-def operation(name: str) -> PreparedOperation:
+def make_operation(name: str) -> PreparedOperation:
     text = f"subscription {name} {{ changes {{ type }} }}"
     document = parse(text)
     return PreparedOperation(SCHEMA, text, document, get_operation(document), use_fast_path=True)
 
 
 def test_so_many_different_ones_may_be_open_and_any_number_of_followers_of_each() -> None:
-    one, other, third = operation("A"), operation("B"), operation("C")
+    one, other, third = make_operation("A"), make_operation("B"), make_operation("C")
     documents = DocumentMemoryBudget(max_bytes=2 * one.estimated_bytes)
     with ExitStack() as stack:
         for _ in range(5):

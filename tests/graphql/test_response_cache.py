@@ -14,17 +14,17 @@ from app.graphql.response_cache import (
 )
 
 
-class Kitchen:
+class BlockingProducer:
     """Makes answers, when it is let."""
 
     def __init__(self, *answers: str | Exception) -> None:
         self._answers = list(answers)
-        self.number_made = 0
-        self.open = asyncio.Event()
+        self.produced_count = 0
+        self.may_produce = asyncio.Event()
 
-    async def make(self) -> ComputedResponse:
-        self.number_made += 1
-        await self.open.wait()
+    async def produce(self) -> ComputedResponse:
+        self.produced_count += 1
+        await self.may_produce.wait()
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -32,62 +32,62 @@ class Kitchen:
 
 
 async def test_whoever_asks_meanwhile_or_later_gets_what_is_made_for_the_first() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("one", "other")
-    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(3)]
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer("one", "other")
+    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.produce)) for _ in range(3)]
     await asyncio.sleep(0)
-    kitchen.open.set()
+    kitchen.may_produce.set()
 
     assert await asyncio.gather(*waiting) == ["one", "one", "one"]
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
-    assert await shared.get_or_compute("another", kitchen.make) == "other"
-    assert kitchen.number_made == 2
+    assert await shared.get_or_compute("key", kitchen.produce) == "one"
+    assert await shared.get_or_compute("another", kitchen.produce) == "other"
+    assert kitchen.produced_count == 2
 
 
 async def test_that_there_is_nothing_to_tell_is_an_answer_too() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(SKIPPED_RESPONSE)
-    kitchen.open.set()
-    assert [await shared.get_or_compute("key", kitchen.make) for _ in range(2)] == [
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer(SKIPPED_RESPONSE)
+    kitchen.may_produce.set()
+    assert [await shared.get_or_compute("key", kitchen.produce) for _ in range(2)] == [
         SKIPPED_RESPONSE,
         SKIPPED_RESPONSE,
     ]
-    assert kitchen.number_made == 1
+    assert kitchen.produced_count == 1
 
 
 async def test_the_first_may_leave_without_taking_it_from_the_others() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("one")
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer("one")
     first, second = (
-        asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(2)
+        asyncio.create_task(shared.get_or_compute("key", kitchen.produce)) for _ in range(2)
     )
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait({first})
-    kitchen.open.set()
+    kitchen.may_produce.set()
 
     assert first.cancelled()
     assert await second == "one"
-    assert kitchen.number_made == 1
+    assert kitchen.produced_count == 1
 
 
 async def test_what_goes_wrong_is_told_to_all_who_wait_and_tried_again_for_the_next() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(ValueError("once"), "one")
-    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(2)]
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer(ValueError("once"), "one")
+    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.produce)) for _ in range(2)]
     await asyncio.sleep(0)
-    kitchen.open.set()
+    kitchen.may_produce.set()
     for each in waiting:
         with pytest.raises(ValueError, match="once"):
             await each
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+    assert await shared.get_or_compute("key", kitchen.produce) == "one"
 
 
 async def test_nobody_complains_of_what_goes_wrong_when_all_have_left() -> None:
     complaints: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(ValueError("once"))
-    only = asyncio.create_task(shared.get_or_compute("key", kitchen.make))
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer(ValueError("once"))
+    only = asyncio.create_task(shared.get_or_compute("key", kitchen.produce))
     await asyncio.sleep(0)
     only.cancel()
     await asyncio.wait({only})
-    kitchen.open.set()
+    kitchen.may_produce.set()
     for _ in range(3):
         await asyncio.sleep(0)
     del only
@@ -97,33 +97,33 @@ async def test_nobody_complains_of_what_goes_wrong_when_all_have_left() -> None:
 
 async def test_only_so_much_is_kept() -> None:
     large = "x" * (MAX_RESPONSE_CACHE_BYTES // 2)
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(large, large, large)
-    kitchen.open.set()
-    await shared.get_or_compute("first", kitchen.make)
-    await shared.get_or_compute("second", kitchen.make)
-    await shared.get_or_compute("second", kitchen.make)
-    assert kitchen.number_made == 2
-    await shared.get_or_compute("first", kitchen.make)
-    assert kitchen.number_made == 3
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer(large, large, large)
+    kitchen.may_produce.set()
+    await shared.get_or_compute("first", kitchen.produce)
+    await shared.get_or_compute("second", kitchen.produce)
+    await shared.get_or_compute("second", kitchen.produce)
+    assert kitchen.produced_count == 2
+    await shared.get_or_compute("first", kitchen.produce)
+    assert kitchen.produced_count == 3
 
 
 async def test_it_is_kept_for_a_moment_only() -> None:
     now = 100.0
-    shared, kitchen = ResponseCache(lambda: now), Kitchen("one", "other")
-    kitchen.open.set()
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+    shared, kitchen = ResponseCache(lambda: now), BlockingProducer("one", "other")
+    kitchen.may_produce.set()
+    assert await shared.get_or_compute("key", kitchen.produce) == "one"
     now += RESPONSE_TTL.total_seconds() - 0.001
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+    assert await shared.get_or_compute("key", kitchen.produce) == "one"
     now += 0.001
-    assert await shared.get_or_compute("key", kitchen.make) == "other"
-    assert kitchen.number_made == 2
+    assert await shared.get_or_compute("key", kitchen.produce) == "other"
+    assert kitchen.produced_count == 2
 
 
 async def test_what_went_wrong_in_an_answer_is_told_to_nobody_later() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("unsound", "sound")
-    kitchen.open.set()
-    assert await shared.get_or_compute("key", kitchen.make) == "unsound"
-    assert await shared.get_or_compute("key", kitchen.make) == "sound"
+    shared, kitchen = ResponseCache(lambda: 0.0), BlockingProducer("unsound", "sound")
+    kitchen.may_produce.set()
+    assert await shared.get_or_compute("key", kitchen.produce) == "unsound"
+    assert await shared.get_or_compute("key", kitchen.produce) == "sound"
 
 
 async def test_however_many_are_to_be_made_others_have_their_turns() -> None:
@@ -131,12 +131,12 @@ async def test_however_many_are_to_be_made_others_have_their_turns() -> None:
     shared = ResponseCache(lambda: 0.0)
     made = 0
 
-    async def make() -> ComputedResponse:
+    async def produce() -> ComputedResponse:
         nonlocal made
         made += 1
         return ComputedResponse("x", is_cacheable=True)
 
-    waiting = [asyncio.create_task(shared.get_or_compute(number, make)) for number in range(100)]
+    waiting = [asyncio.create_task(shared.get_or_compute(number, produce)) for number in range(100)]
     for _ in range(4):
         await asyncio.sleep(0)
     assert 0 < made < 20

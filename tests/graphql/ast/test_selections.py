@@ -27,7 +27,7 @@ SCHEMA = build_schema(
 )
 
 
-def selected(document: str, parent: str = "Post") -> dict[str, SelectedField]:
+def selected_fields(document: str, parent: str = "Post") -> dict[str, SelectedField]:
     parsed = parse(document)
     fragments = {
         each.name.value: each
@@ -59,11 +59,11 @@ def selected(document: str, parent: str = "Post") -> dict[str, SelectedField]:
     ],
 )
 def test_keys_stand_in_the_order_of_the_document(document: str, keys: list[str]) -> None:
-    assert list(selected(document)) == keys
+    assert list(selected_fields(document)) == keys
 
 
 def test_a_key_knows_its_field() -> None:
-    found = selected("{ a: id b: name id }")
+    found = selected_fields("{ a: id b: name id }")
 
     assert {key: each.name for key, each in found.items()} == {"a": "id", "b": "name", "id": "id"}
 
@@ -71,12 +71,12 @@ def test_a_key_knows_its_field() -> None:
 def test_fragments_apply_by_the_type_of_the_object() -> None:
     document = "{ ... on Named { name } ... on Node { id } ... on Post { inner { id } } }"
 
-    assert list(selected(document, "Account")) == ["name", "id"]
-    assert list(selected(document, "Post")) == ["id", "inner"]
+    assert list(selected_fields(document, "Account")) == ["name", "id"]
+    assert list(selected_fields(document, "Post")) == ["id", "inner"]
 
 
 def test_a_key_that_is_asked_for_twice_has_both_nodes() -> None:
-    inner = selected("{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }")[
+    inner = selected_fields("{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }")[
         "inner"
     ]
 
@@ -95,7 +95,7 @@ def test_a_key_that_is_asked_for_twice_has_both_nodes() -> None:
 def test_what_depends_on_variables_has_a_condition_for_each(
     given: Mapping[str, object], holds: list[bool]
 ) -> None:
-    found = selected(
+    found = selected_fields(
         "query ($a: Boolean!, $b: Boolean!) { ... @include(if: $a) { id @skip(if: $b) } }"
     )["id"]
 
@@ -105,7 +105,7 @@ def test_what_depends_on_variables_has_a_condition_for_each(
 
 @pytest.mark.parametrize("given", [{}, {"a": None}, {"a": 1}, {"a": "true"}])
 def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object]) -> None:
-    (condition,) = selected("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
+    (condition,) = selected_fields("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
 
     with pytest.raises(Unsupported):
         condition(given)
@@ -124,4 +124,4 @@ def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object
 )
 def test_what_depends_on_more_than_each_key_alone_is_a_surprise(document: str) -> None:
     with pytest.raises(Unsupported):
-        selected(document)
+        selected_fields(document)

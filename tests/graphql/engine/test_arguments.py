@@ -48,11 +48,11 @@ class Query:
 
 
 SCHEMA = strawberry.Schema(Query)
-CORE = core_schema(SCHEMA)
+CORE_SCHEMA = core_schema(SCHEMA)
 
 
-def asked(
-    declared: str, field: str, given: Mapping[str, object]
+def resolve_arguments(
+    declared: str, field: str, variable_values: Mapping[str, object]
 ) -> tuple[ArgumentBuilder, dict[str, Any] | GraphQLError, VariableValues]:
     """The arguments, what graphql-core and Strawberry make of them, and the variables."""
     declared = f"({declared})" if declared else ""
@@ -60,10 +60,10 @@ def asked(
     assert isinstance(operation, OperationDefinitionNode)
     (node,) = operation.selection_set.selections
     assert isinstance(node, FieldNode)
-    variables = get_variable_values(CORE, operation.variable_definitions or (), dict(given))
+    variables = get_variable_values(CORE_SCHEMA, operation.variable_definitions or (), dict(variable_values))
     assert isinstance(variables, VariableValues)
-    assert CORE.query_type is not None
-    core = CORE.query_type.fields[node.name.value]
+    assert CORE_SCHEMA.query_type is not None
+    core = CORE_SCHEMA.query_type.fields[node.name.value]
     converter, own = SCHEMA.schema_converter, core.extensions[STRAWBERRY_DEFINITION]
     assert isinstance(own, StrawberryField)
     expected: dict[str, Any] | GraphQLError
@@ -103,7 +103,7 @@ def asked(
 def test_arguments_are_those_of_graphql_core_and_strawberry(
     declared: str, field: str, given: Mapping[str, object]
 ) -> None:
-    arguments, expected, variables = asked(declared, field, given)
+    arguments, expected, variables = resolve_arguments(declared, field, given)
 
     assert arguments.build(variables) == expected
     assert arguments.build(variables) is not arguments.build(variables)
@@ -124,7 +124,7 @@ def test_arguments_are_those_of_graphql_core_and_strawberry(
 def test_what_is_wrong_with_arguments_graphql_core_says(
     declared: str, field: str, given: Mapping[str, object]
 ) -> None:
-    arguments, expected, variables = asked(declared, field, given)
+    arguments, expected, variables = resolve_arguments(declared, field, given)
     assert isinstance(expected, GraphQLError)
 
     with pytest.raises(GraphQLError) as refused:

@@ -70,7 +70,7 @@ class Query:
         return cast("Thing", info.context.thing)
 
 
-def things(*, is_fast: bool) -> strawberry.Schema:
+def build_test_schema(*, is_fast: bool) -> strawberry.Schema:
     return strawberry.Schema(
         Query,
         config=StrawberryConfig(scalar_map=SCALARS),
@@ -78,9 +78,9 @@ def things(*, is_fast: bool) -> strawberry.Schema:
     )
 
 
-FAST, PLAIN = things(is_fast=True), things(is_fast=False)
+FAST_SCHEMA, REFERENCE_SCHEMA = build_test_schema(is_fast=True), build_test_schema(is_fast=False)
 
-FITTING: dict[str, object] = {
+VALID_THING: dict[str, object] = {
     "text": "a",
     "sure_text": "b",
     "number": 2**31 - 1,
@@ -98,19 +98,19 @@ FITTING: dict[str, object] = {
     "inners": [Inner(name="1"), Inner(name="2")],
     "table": None,
 }
-NULLABLE = set(FITTING) - {"sure_text", "sure_number", "sure_inner"}
+NULLABLE = set(VALID_THING) - {"sure_text", "sure_number", "sure_inner"}
 SELECTION = (
     "{ text sureText number sureNumber ratio truth key color time uuid texts gaps inner { name }"
     " sureInner { name __typename } inners { n: name } __typename }"
 )
 
 
-def completed(selection: str, thing: object, given: Mapping[str, object] | None = None) -> object:
-    return compile_object(core_schema(FAST), "Thing", selection)(thing, given or {})
+def complete_thing(selection: str, thing: object, variables: Mapping[str, object] | None = None) -> object:
+    return compile_object(core_schema(FAST_SCHEMA), "Thing", selection)(thing, variables or {})
 
 
 def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
-    answer = completed(SELECTION, SimpleNamespace(**FITTING))
+    answer = complete_thing(SELECTION, SimpleNamespace(**VALID_THING))
 
     assert answer == {
         "text": "a",
@@ -130,39 +130,39 @@ def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
         "inners": [{"n": "1"}, {"n": "2"}],
         "__typename": "Thing",
     }
-    assert answer == executed(PLAIN, SELECTION, FITTING)["data"]["thing"]
+    assert answer == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING)["data"]["thing"]
 
 
 def test_what_may_be_null_is_null() -> None:
-    thing = FITTING | dict.fromkeys(NULLABLE)
+    thing = VALID_THING | dict.fromkeys(NULLABLE)
 
-    assert completed("{ text number inner { name } texts }", SimpleNamespace(**thing)) == {
+    assert complete_thing("{ text number inner { name } texts }", SimpleNamespace(**thing)) == {
         "text": None,
         "number": None,
         "inner": None,
         "texts": None,
     }
     assert (
-        completed(SELECTION, SimpleNamespace(**thing))
-        == (executed(PLAIN, SELECTION, thing)["data"]["thing"])
+        complete_thing(SELECTION, SimpleNamespace(**thing))
+        == (execute_query(REFERENCE_SCHEMA, SELECTION, thing)["data"]["thing"])
     )
 
 
 def test_a_resolver_that_needs_nothing_but_its_object_is_asked() -> None:
-    assert completed("{ told }", Thing(**FITTING)) == {"told": "told of a"}  # type: ignore[arg-type]
+    assert complete_thing("{ told }", Thing(**VALID_THING)) == {"told": "told of a"}  # type: ignore[arg-type]
 
 
 def test_keys_under_conditions_are_there_when_they_hold() -> None:
-    thing = SimpleNamespace(**FITTING)
+    thing = SimpleNamespace(**VALID_THING)
     selection = "{ text a: number @include(if: $v) inner @skip(if: $v) { name } }"
 
-    assert completed(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
-    assert completed(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
+    assert complete_thing(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
+    assert complete_thing(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
     with pytest.raises(Unsupported):
-        completed(selection, thing, {})
+        complete_thing(selection, thing, {})
 
 
-STRANGE: tuple[tuple[str, object], ...] = (
+INVALID_VALUES: tuple[tuple[str, object], ...] = (
     ("sure_text", None),
     ("sure_number", None),
     ("sure_inner", None),
@@ -197,7 +197,7 @@ STRANGE: tuple[tuple[str, object], ...] = (
 )
 
 
-ODD: tuple[tuple[str, object], ...] = (
+UNUSUAL_VALUES: tuple[tuple[str, object], ...] = (
     ("uuid", "nope"),
     ("ratio", 7),
     ("color", "red"),
@@ -206,32 +206,32 @@ ODD: tuple[tuple[str, object], ...] = (
 """What may be answered with all the same."""
 
 
-@pytest.mark.parametrize(("name", "value"), [*STRANGE, *ODD])
+@pytest.mark.parametrize(("name", "value"), [*INVALID_VALUES, *UNUSUAL_VALUES])
 def test_a_strange_value_is_answered_as_graphql_core_does(name: str, value: object) -> None:
     """With its errors, their paths and places."""
-    thing = FITTING | {name: value}
+    thing = VALID_THING | {name: value}
 
-    assert executed(FAST, SELECTION, thing) == executed(PLAIN, SELECTION, thing)
+    assert execute_query(FAST_SCHEMA, SELECTION, thing) == execute_query(REFERENCE_SCHEMA, SELECTION, thing)
 
 
-@pytest.mark.parametrize(("name", "value"), STRANGE)
+@pytest.mark.parametrize(("name", "value"), INVALID_VALUES)
 def test_a_strange_value_makes_a_function_fail(name: str, value: object) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        completed(SELECTION, SimpleNamespace(**(FITTING | {name: value})))
+        complete_thing(SELECTION, SimpleNamespace(**(VALID_THING | {name: value})))
 
 
 @pytest.mark.parametrize("selection", ["{ loaded }", "{ awaited }", "{ table }", "{ told loaded }"])
 def test_what_needs_a_resolver_or_is_not_known_has_no_function(selection: str) -> None:
     with pytest.raises(Unsupported):
-        completed(selection, None)
+        complete_thing(selection, None)
 
 
 def test_types_that_tell_of_the_schema_have_no_function() -> None:
     with pytest.raises(Unsupported):
-        compile_object(core_schema(FAST), "__Type", "{ name }")
+        compile_object(core_schema(FAST_SCHEMA), "__Type", "{ name }")
 
 
-def executed(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
+def execute_query(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
     """Data in the order of its keys, and errors."""
     context = SimpleNamespace(
         thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListSizeLimit(None)

@@ -36,21 +36,21 @@ from tests.graphql.random_documents import SCHEMA, document_strategy, get_operat
 LIMITS = GraphQLLimits()
 
 
-def demand(query: str, operation_name: str | None = None) -> QueryCost:
+def query_cost(query: str, operation_name: str | None = None) -> QueryCost:
     document = parse(query)
     return analyze_cost(SCHEMA, document, get_operation(document, operation_name))
 
 
-def count(query: str, **variables: object) -> int:
+def count_nodes(query: str, **variables: object) -> int:
     """The nodes of a query, with the variables coerced as they are for its execution."""
     definitions = get_operation(parse(query)).variable_definitions or ()
     values = get_variable_values(SCHEMA, definitions, variables)
     assert isinstance(values, VariableValues)
-    return demand(query).count_nodes(values.coerced)
+    return query_cost(query).count_nodes(values.coerced)
 
 
-def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
-    asked = demand(query)
+def limit_error(query: str, **variables: object) -> tuple[str, str | None] | None:
+    asked = query_cost(query)
     try:
         asked.check_list_sizes(variables, LIMITS.ids)
         asked.check_node_limit(variables, LIMITS)
@@ -87,7 +87,7 @@ def refusal(query: str, **variables: object) -> tuple[str, str | None] | None:
 def test_a_literal_page_size_counts_and_an_invalid_one_stays_in_range(
     arguments: str, nodes: int
 ) -> None:
-    assert demand(f"{{ posts{arguments} {{ totalCount }} }}").count_nodes({}) == nodes
+    assert query_cost(f"{{ posts{arguments} {{ totalCount }} }}").count_nodes({}) == nodes
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_a_page_size_from_a_variable_counts_as_coerced(
     definition: str, given_variables: dict[str, object], nodes: int
 ) -> None:
     query = f"query ({definition}) {{ posts(first: $n) {{ totalCount }} }}"
-    assert count(query, **given_variables) == nodes
+    assert count_nodes(query, **given_variables) == nodes
 
 
 def test_the_default_of_an_argument_counts_where_nothing_is_given() -> None:
-    assert count("{ accounts { totalCount } }") == 5
-    assert count("query ($n: Int) { accounts(first: $n) { totalCount } }") == 5
-    assert count("query ($n: Int) { accounts(first: $n) { totalCount } }", n=None) == 20
-    assert count("{ accounts(first: null) { totalCount } }") == 20
+    assert count_nodes("{ accounts { totalCount } }") == 5
+    assert count_nodes("query ($n: Int) { accounts(first: $n) { totalCount } }") == 5
+    assert count_nodes("query ($n: Int) { accounts(first: $n) { totalCount } }", n=None) == 20
+    assert count_nodes("{ accounts(first: null) { totalCount } }") == 20
 
 
 # Nodes
@@ -163,13 +163,13 @@ def test_the_default_of_an_argument_counts_where_nothing_is_given() -> None:
     ],
 )
 def test_nodes_are_page_sizes_times_parents(query: str, nodes: int) -> None:
-    assert count(query) == nodes
+    assert count_nodes(query) == nodes
 
 
 def test_ids_in_a_variable_count() -> None:
     query = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
-    assert count(query, ids=["a", "b", "c"]) == 3
-    assert count(query, ids="a") == 1
+    assert count_nodes(query, ids=["a", "b", "c"]) == 3
+    assert count_nodes(query, ids="a") == 1
 
 
 @pytest.mark.parametrize(
@@ -197,18 +197,18 @@ def test_what_is_skipped_or_not_included_does_not_count(directives: str, nodes: 
         f"... {directives} {{ posts {{ totalCount }} }}",
     ):
         query = f"query ($on: Boolean!, $off: Boolean!) {{ {selection} }} {fragment}"
-        assert demand(query).count_nodes({"on": True, "off": False}) == nodes
+        assert query_cost(query).count_nodes({"on": True, "off": False}) == nodes
 
 
 def test_only_the_operation_that_is_run_counts() -> None:
     query = "query A { posts(first: 1) { totalCount } } query B { posts(first: 2) { totalCount } }"
-    assert demand(query, "A").count_nodes({}) == 1
-    assert demand(query, "B").count_nodes({}) == 2
+    assert query_cost(query, "A").count_nodes({}) == 1
+    assert query_cost(query, "B").count_nodes({}) == 2
 
 
 def test_one_demand_answers_for_every_set_of_variables() -> None:
     related = "related(first: $n) { totalCount }"
-    asked = demand(f"query ($n: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}")
+    asked = query_cost(f"query ($n: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}")
     assert [asked.count_nodes({"n": n}) for n in (1, 10, 100, 1)] == [2, 110, 10_100, 2]
 
 
@@ -225,13 +225,13 @@ def test_one_demand_answers_for_every_set_of_variables() -> None:
     ],
 )
 def test_what_the_schema_does_not_know_counts_nothing(query: str) -> None:
-    assert demand(query).count_nodes({}) == 0
+    assert query_cost(query).count_nodes({}) == 0
 
 
 def test_a_cycle_of_fragments_ends() -> None:
     cycle = "{ ...F } fragment F on Query { posts(first: 2) { nodes { ...G } } }"
     cycle += " fragment G on Post { related(first: 3) { nodes { ...G } } }"
-    assert demand(cycle).count_nodes({}) == 2 + 2 * 3
+    assert query_cost(cycle).count_nodes({}) == 2 + 2 * 3
 
 
 def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
@@ -239,12 +239,12 @@ def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
         f"fragment F{i} on Post {{ ...F{i + 1} related(first: 1) {{ nodes {{ ...F{i + 1} }} }} }}"
         for i in range(20)
     )
-    assert count("{ posts(first: 1) { nodes { ...F0 } } }" + fragments) == 2**20
+    assert count_nodes("{ posts(first: 1) { nodes { ...F0 } } }" + fragments) == 2**20
 
 
 def test_counting_stops_at_the_ceiling() -> None:
     levels = "posts { nodes { account { " * 60 + "id" + " } } }" * 60
-    asked = demand("{ node(id: 1) { ... on Account { " + levels + " } } }")
+    asked = query_cost("{ node(id: 1) { ... on Account { " + levels + " } } }")
     assert asked.count_nodes({}) == MAX_COUNT
     with pytest.raises(LimitExceeded) as refused:
         asked.check_node_limit({}, LIMITS)
@@ -257,13 +257,13 @@ def test_conditions_at_every_level_of_the_deepest_document_are_read() -> None:
     levels = (
         "... @include(if: $on) { " * 198 + "posts @include(if: $on) { totalCount }" + " }" * 198
     )
-    asked = demand(f"query ($on: Boolean!) {{ {levels} }}")
+    asked = query_cost(f"query ($on: Boolean!) {{ {levels} }}")
     assert [asked.count_nodes({"on": on}) for on in (True, False)] == [20, 0]
 
 
 def test_a_chain_of_fragments_as_long_as_the_document_is_read() -> None:
     chain = "".join(f"fragment F{i} on Query {{ ...F{i + 1} }} " for i in range(10_000))
-    assert demand("{ ...F0 } " + chain).count_nodes({}) == 0
+    assert query_cost("{ ...F0 } " + chain).count_nodes({}) == 0
 
 
 # The limits
@@ -272,12 +272,12 @@ def test_a_chain_of_fragments_as_long_as_the_document_is_read() -> None:
 def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
     related = "related(first: $m) { nodes { id } }"
     query = f"query ($n: Int, $m: Int) {{ posts(first: $n) {{ nodes {{ {related} }} }} }}"
-    at_the_limit = demand(query)
+    at_the_limit = query_cost(query)
     assert at_the_limit.count_nodes({"n": 80, "m": 24}) == 80 + 80 * 24 == 2000
     at_the_limit.check_node_limit({"n": 80, "m": 24}, LIMITS)
     one_more = query[:-1] + " b: accounts(first: 1) { totalCount } }"
     with pytest.raises(LimitExceeded) as refused:
-        demand(one_more).check_node_limit({"n": 80, "m": 24}, LIMITS)
+        query_cost(one_more).check_node_limit({"n": 80, "m": 24}, LIMITS)
     assert refused.value.message == ("The document asks for 2001 nodes; at most 2000 are allowed.")
     assert refused.value.argument is None
 
@@ -302,12 +302,12 @@ def test_the_node_limit_is_kept_exactly_and_named_with_the_value() -> None:
 def test_a_literal_list_or_object_may_be_as_long_as_the_limit_and_no_longer(
     query: str, argument: str
 ) -> None:
-    def holding(count: int) -> str:
+    def literal_of_length(count: int) -> str:
         members = " ".join(f"m{number}: 1" for number in range(count))
         return query.replace("LIST", str([1] * count)).replace("OBJECT", members)
 
-    assert refusal(holding(100)) is None
-    assert refusal(holding(101)) == (
+    assert limit_error(literal_of_length(100)) is None
+    assert limit_error(literal_of_length(101)) == (
         f"{argument} has 101 values; at most 100 are allowed.",
         argument,
     )
@@ -340,18 +340,18 @@ def test_a_literal_list_or_object_may_be_as_long_as_the_limit_and_no_longer(
 def test_a_list_or_object_in_a_variable_may_be_as_long_as_the_limit_and_no_longer(
     query: str, shape: object, argument: str
 ) -> None:
-    assert refusal(query, v=filled(shape, ["1"] * 100)) is None
-    assert refusal(query, v=filled(shape, ["1"] * 101)) == (
+    assert limit_error(query, v=fill_shape(shape, ["1"] * 100)) is None
+    assert limit_error(query, v=fill_shape(shape, ["1"] * 101)) == (
         f"{argument} has 101 values; at most 100 are allowed.",
         argument,
     )
 
 
-def filled(shape: object, values: list[str]) -> object:
+def fill_shape(shape: object, values: list[str]) -> object:
     if isinstance(shape, dict):
-        return {name: filled(part, values) for name, part in shape.items()}
+        return {name: fill_shape(part, values) for name, part in shape.items()}
     if isinstance(shape, list):
-        return [filled(part, values) for part in shape]
+        return [fill_shape(part, values) for part in shape]
     if shape == "OBJECT":
         return {f"m{number}": value for number, value in enumerate(values)}
     return values if shape == "LIST" else shape
@@ -360,21 +360,21 @@ def filled(shape: object, values: list[str]) -> object:
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
     long_list = ["1"] * 101
     query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
-    demand(query, "A").check_list_sizes({"unused": long_list}, LIMITS.ids)
+    query_cost(query, "A").check_list_sizes({"unused": long_list}, LIMITS.ids)
     with pytest.raises(LimitExceeded):
-        demand(query, "B").check_list_sizes({"unused": long_list}, LIMITS.ids)
+        query_cost(query, "B").check_list_sizes({"unused": long_list}, LIMITS.ids)
 
 
 def test_other_limits_are_kept_as_they_are_set() -> None:
     query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
-    demand(query).check_node_limit({}, replace(LIMITS, nodes=3))
-    demand(query).check_list_sizes({}, 3)
+    query_cost(query).check_node_limit({}, replace(LIMITS, nodes=3))
+    query_cost(query).check_list_sizes({}, 3)
     with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
-        demand(query).check_list_sizes({}, 2)
+        query_cost(query).check_list_sizes({}, 2)
     with pytest.raises(
         LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
     ):
-        demand(query).check_node_limit({}, replace(LIMITS, nodes=2))
+        query_cost(query).check_node_limit({}, replace(LIMITS, nodes=2))
 
 
 # Against an implementation that expands every fragment
@@ -387,20 +387,20 @@ def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) 
         if isinstance(definition, FragmentDefinitionNode)
     }
 
-    def value_of(node: object, otherwise: object) -> object:
+    def value_of(node: object, default: object) -> object:
         if isinstance(node, VariableNode):
-            return variables.get(node.name.value, otherwise)
+            return variables.get(node.name.value, default)
         if isinstance(node, (IntValueNode, BooleanValueNode)):
             return int(node.value)
         if isinstance(node, NullValueNode):
             return None
         return [*node.values] if isinstance(node, ListValueNode) else str(node)
 
-    def is_left_out(directive: DirectiveNode) -> bool:
+    def is_skipped(directive: DirectiveNode) -> bool:
         condition = next((value_of(arg.value, None) for arg in directive.arguments or ()), None)
         return (directive.name.value, condition) in (("skip", True), ("include", False))
 
-    def size_of(parent: GraphQLNamedType, node: FieldNode, known: GraphQLField) -> int | None:
+    def page_size(parent: GraphQLNamedType, node: FieldNode, known: GraphQLField) -> int | None:
         arguments = {arg.name.value: arg.value for arg in node.arguments or ()}
         if parent.name == "Query" and node.name.value == "nodes":
             ids = value_of(arguments["ids"], None)
@@ -419,7 +419,7 @@ def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) 
     def visit(selection_set: SelectionSetNode, type_: GraphQLNamedType | None, parents: int) -> int:
         nodes = 0
         for selection in selection_set.selections:
-            if any(map(is_left_out, selection.directives or ())):
+            if any(map(is_skipped, selection.directives or ())):
                 continue
             if isinstance(selection, FragmentSpreadNode):
                 fragment = fragments.get(selection.name.value)
@@ -432,7 +432,7 @@ def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) 
                 nodes += visit(selection.selection_set, narrowed, parents)
             elif isinstance(selection, FieldNode):
                 known = getattr(type_, "fields", {}).get(selection.name.value)
-                size = size_of(type_, selection, known) if type_ and known else None
+                size = page_size(type_, selection, known) if type_ and known else None
                 nodes += parents * (size or 0)
                 if selection.selection_set:
                     inner = get_named_type(known.type) if known else None
@@ -465,4 +465,4 @@ def test_the_count_is_that_of_the_expanded_operation(
 def test_every_document_that_parses_can_be_counted(
     query: str, variables: dict[str, object]
 ) -> None:
-    assert 0 <= demand(query).count_nodes(variables) <= MAX_COUNT
+    assert 0 <= query_cost(query).count_nodes(variables) <= MAX_COUNT

@@ -177,7 +177,7 @@ async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -
     }
 
 
-class Broken:
+class FailingRestriction:
     """A way into a workspace that fails for some tables, and for accounts where they come along too."""
 
     def __init__(self, error: Exception, *tables: str) -> None:
@@ -195,13 +195,13 @@ class Broken:
         return confined
 
 
-class BrokenDriver:
+class FailingDriver:
     """A driver that fails for statements in which some words stand."""
 
-    def __init__(self, driver: Driver, error: Exception, words: str) -> None:
+    def __init__(self, driver: Driver, error: Exception, pattern: str) -> None:
         self._driver = driver
         self._error = error
-        self._words = words
+        self._words = pattern
 
     async def fetch(
         self, query: CompiledStatement, arguments: Sequence[object]
@@ -214,7 +214,7 @@ class BrokenDriver:
         await self._driver.close()
 
 
-def locked_on_sqlite() -> sqlite3.OperationalError:
+def table_locked_error() -> sqlite3.OperationalError:
     """What the driver says of a table that somebody else has locked."""
     with (
         closing(sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True)) as one,
@@ -229,7 +229,7 @@ def locked_on_sqlite() -> sqlite3.OperationalError:
     raise AssertionError("it was not locked")
 
 
-async def prepared(database: Database) -> str:
+async def add_full_post(database: Database) -> str:
     """A post with all that hangs on it; the token of a key that may read it."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
@@ -238,7 +238,7 @@ async def prepared(database: Database) -> str:
     return (await add_api_key(database, workspace)).token
 
 
-def masked(error: dict[str, Any]) -> dict[str, Any]:
+def check_masked(error: dict[str, Any]) -> dict[str, Any]:
     """The error without its place, after it was checked that it is masked, with a request id."""
     request_id = error["extensions"]["requestId"]
     assert re.fullmatch(r"[0-9a-f]{8}", request_id)
@@ -253,9 +253,9 @@ def masked(error: dict[str, Any]) -> dict[str, Any]:
 async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
     database: Database, database_url: str
 ) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
     failure = RuntimeError("SELECT secret FROM /app/db/posts.py")
-    broken = Database(database_url, workspace_filter=Broken(failure, "post"))
+    broken = Database(database_url, workspace_filter=FailingRestriction(failure, "post"))
     async with broken, app_client(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.execute("{ posts { nodes { id } } viewer { scopes } }")
@@ -264,7 +264,7 @@ async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
         "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
     }
     (error,) = answer["errors"]
-    assert masked(error)["path"] == ["posts"]
+    assert check_masked(error)["path"] == ["posts"]
     (report,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert report["event"] == "resolver failed"
     assert report["request_id"] == error["extensions"]["requestId"]
@@ -283,7 +283,7 @@ async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
 async def test_a_part_that_fails_leaves_the_rest(
     database: Database, database_url: str, table: str, lost: dict[str, None], kept: tuple[str, ...]
 ) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
     selection = "account { accountName } accountName attemptLog { number } post { content }"
     whole = {
         "account": {"accountName": "acme"},
@@ -292,7 +292,7 @@ async def test_a_part_that_fails_leaves_the_rest(
         "post": {"content": "Kept"},
     }
     document = f"{{ destinations {{ nodes {{ {selection} }} }} errorCatalog {{ code }} }}"
-    broken = Database(database_url, workspace_filter=Broken(RuntimeError("broken"), table))
+    broken = Database(database_url, workspace_filter=FailingRestriction(RuntimeError("broken"), table))
     async with broken, app_client(broken, token=token) as client:
         answer = await client.execute(document)
     assert len(answer["data"]["errorCatalog"]) > 0
@@ -302,23 +302,23 @@ async def test_a_part_that_fails_leaves_the_rest(
     else:
         assert answer["data"]["destinations"]["nodes"] == [whole | lost]
         paths = [["destinations", "nodes", 0, "post"]]
-    assert sorted(masked(error)["path"] for error in answer["errors"]) == paths
+    assert sorted(check_masked(error)["path"] for error in answer["errors"]) == paths
 
 
 async def test_a_total_that_fails_leaves_the_page(database: Database, database_url: str) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
 
-    def uncounted(statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
+    def fail_count(statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
         if "count(" in str(statement):
             raise RuntimeError("broken")
         return restrict_to_workspace(statement, workspace)
 
-    broken = Database(database_url, workspace_filter=uncounted)
+    broken = Database(database_url, workspace_filter=fail_count)
     async with broken, app_client(broken, token=token) as client:
         answer = await client.execute("{ posts { totalCount nodes { content } } }")
     assert answer["data"] == {"posts": {"totalCount": None, "nodes": [{"content": "Kept"}]}}
     (error,) = answer["errors"]
-    assert masked(error)["path"] == ["posts", "totalCount"]
+    assert check_masked(error)["path"] == ["posts", "totalCount"]
 
 
 @pytest.mark.parametrize(
@@ -339,24 +339,24 @@ async def test_a_total_that_fails_leaves_the_page(database: Database, database_u
 async def test_no_way_in_takes_its_neighbours_down(
     database: Database, database_url: str, document: str
 ) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
     broken = Database(
-        database_url, workspace_filter=Broken(RuntimeError("x"), "post", "destination", "account")
+        database_url, workspace_filter=FailingRestriction(RuntimeError("x"), "post", "destination", "account")
     )
     async with broken, app_client(broken, token=token) as client:
         answer = await client.execute(document)
     assert answer["data"]["viewer"]["scopes"] == ["READ", "WRITE", "PUBLISH"]
     (error,) = answer["errors"]
-    masked(error)
+    check_masked(error)
 
 
 async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
     database: Database, database_url: str
 ) -> None:
-    token = await prepared(database)
-    failure = locked_on_sqlite() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
+    token = await add_full_post(database)
+    failure = table_locked_error() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
     broken = Database(
-        database_url, wrap_driver=lambda driver: BrokenDriver(driver, failure, "FROM post ")
+        database_url, wrap_driver=lambda driver: FailingDriver(driver, failure, "FROM post ")
     )
     async with broken, app_client(broken, token=token) as client:
         with structlog.testing.capture_logs() as logs:

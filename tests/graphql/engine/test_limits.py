@@ -32,7 +32,7 @@ from app.settings import GraphQLLimits
 from tests.graphql.random_documents import FRAGMENTS, document_strategy
 
 LIMITS = GraphQLLimits()
-NOTHING = DocumentStats(
+EMPTY_STATS = DocumentStats(
     operations=0,
     depth=0,
     introspection_depth=0,
@@ -53,7 +53,7 @@ FULL_INTROSPECTION = get_introspection_query(
 )
 
 
-def refusal(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
+def limit_error(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
     try:
         enforce_limits(collect_stats(parse_document(query, limits)), limits)
     except LimitExceeded as error:
@@ -61,7 +61,7 @@ def refusal(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
     return None
 
 
-def nested(levels: int, name: str = "a") -> str:
+def nested_query(levels: int, name: str = "a") -> str:
     return ("{ " + name) * levels + " }" * levels
 
 
@@ -91,8 +91,8 @@ def test_a_token_more_than_allowed_is_refused(query: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        nested(201),
-        nested(660),
+        nested_query(201),
+        nested_query(660),
         "{ a(x: " + "[" * 300 + "]" * 300 + ") }",
         "{ a(x: " + "{x: " * 300 + "1" + "}" * 300 + ") }",
         "query($x: " + "[" * 300 + "Int" + "]" * 300 + ") { a }",
@@ -109,7 +109,7 @@ def test_a_document_too_deep_for_the_parser_is_refused_as_too_deep(query: str) -
 
 
 def test_a_document_as_deep_as_the_parser_allows_is_measured() -> None:
-    assert refusal(nested(200)) == "The document is 200 levels deep; at most 15 are allowed."
+    assert limit_error(nested_query(200)) == "The document is 200 levels deep; at most 15 are allowed."
 
 
 @pytest.mark.parametrize(
@@ -142,27 +142,27 @@ def test_a_fault_in_the_syntax_keeps_its_location(
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("{ a }", replace(NOTHING, depth=1, fields=1, root_fields=1)),
-        ("{ }", NOTHING),
-        ("{ a { b { c } d } e }", replace(NOTHING, depth=3, fields=5, root_fields=2)),
-        ("{ x: a y: a { z: b } }", replace(NOTHING, depth=2, fields=3, root_fields=2, aliases=3)),
-        ("{ ...{ a ... on Q { b } } }", replace(NOTHING, depth=1, fields=2, root_fields=2)),
+        ("{ a }", replace(EMPTY_STATS, depth=1, fields=1, root_fields=1)),
+        ("{ }", EMPTY_STATS),
+        ("{ a { b { c } d } e }", replace(EMPTY_STATS, depth=3, fields=5, root_fields=2)),
+        ("{ x: a y: a { z: b } }", replace(EMPTY_STATS, depth=2, fields=3, root_fields=2, aliases=3)),
+        ("{ ...{ a ... on Q { b } } }", replace(EMPTY_STATS, depth=1, fields=2, root_fields=2)),
         (
             "query($v: Int @d) @d { a @d ...F @d ...{ b } } fragment F on Q @d { c @d @d }",
-            replace(NOTHING, depth=1, fields=3, root_fields=3, directives=7),
+            replace(EMPTY_STATS, depth=1, fields=3, root_fields=3, directives=7),
         ),
         (
             "{ ...F a { ...F } } fragment F on Q { x: b { c } }",
-            replace(NOTHING, depth=3, fields=5, root_fields=2, aliases=2),
+            replace(EMPTY_STATS, depth=3, fields=5, root_fields=2, aliases=2),
         ),
         (
             "{ a { __schema { types { name } } } }",
-            replace(NOTHING, depth=2, introspection_depth=2, fields=4, root_fields=1),
+            replace(EMPTY_STATS, depth=2, introspection_depth=2, fields=4, root_fields=1),
         ),
         (
             "{ __type { ...T } } fragment T on __Type { fields { type { ofType { fields } } } }",
             replace(
-                NOTHING,
+                EMPTY_STATS,
                 depth=1,
                 introspection_depth=4,
                 introspection_list_depth=2,
@@ -173,7 +173,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
         (
             "{ ...F } fragment F on Query { a __schema { types { fields { name } } } }",
             replace(
-                NOTHING,
+                EMPTY_STATS,
                 depth=1,
                 introspection_depth=3,
                 introspection_list_depth=1,
@@ -183,7 +183,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
         ),
         (
             "{ fields { interfaces { possibleTypes { inputFields } } } }",
-            replace(NOTHING, depth=4, fields=4, root_fields=1),
+            replace(EMPTY_STATS, depth=4, fields=4, root_fields=1),
         ),
     ],
 )
@@ -196,33 +196,33 @@ def test_of_several_operations_the_heaviest_counts_for_each_number() -> None:
         "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }"
     )
     assert collect_stats(document) == replace(
-        NOTHING, operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
+        EMPTY_STATS, operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
     )
 
 
 def test_a_fragment_that_nobody_spreads_counts_because_it_is_validated() -> None:
     document = parse("{ a } fragment Idle on Query { x: b @d c { d { e } } f }")
     assert collect_stats(document) == replace(
-        NOTHING, operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
+        EMPTY_STATS, operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
     )
 
 
 def test_a_document_without_operations_is_measured() -> None:
     assert collect_stats(parse("type A { b: Int } fragment F on A { b }")) == replace(
-        NOTHING, fields=1
+        EMPTY_STATS, fields=1
     )
 
 
 def test_fragments_that_share_a_name_count_together() -> None:
     document = parse("{ ...F } fragment F on Query { a } fragment F on Query { b { c } }")
     assert collect_stats(document) == replace(
-        NOTHING, operations=1, depth=2, fields=3, root_fields=2
+        EMPTY_STATS, operations=1, depth=2, fields=3, root_fields=2
     )
 
 
 def test_unknown_fragments_count_nothing() -> None:
     assert collect_stats(parse("{ a { ...Nowhere } ...Nowhere }")) == replace(
-        NOTHING, operations=1, depth=1, fields=1, root_fields=1
+        EMPTY_STATS, operations=1, depth=1, fields=1, root_fields=1
     )
 
 
@@ -241,11 +241,11 @@ def test_a_cycle_of_fragments_is_gone_through_once(query: str, fields: int) -> N
 def test_a_chain_of_fragments_as_long_as_the_document_is_measured() -> None:
     chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
     assert collect_stats(parse("{ ...F0 }" + chain)) == replace(
-        NOTHING, operations=1, depth=10_000, fields=10_000, root_fields=1
+        EMPTY_STATS, operations=1, depth=10_000, fields=10_000, root_fields=1
     )
 
 
-def ladder(rungs: int) -> str:
+def fragment_ladder(rungs: int) -> str:
     fragments = "".join(
         f"fragment F{i} on Query {{ x: a @d {{ ...F{i + 1} ...F{i + 1} }} }}" for i in range(rungs)
     )
@@ -253,8 +253,8 @@ def ladder(rungs: int) -> str:
 
 
 def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
-    assert collect_stats(parse(ladder(20))) == replace(
-        NOTHING,
+    assert collect_stats(parse(fragment_ladder(20))) == replace(
+        EMPTY_STATS,
         operations=1,
         depth=20,
         fields=2**20 - 1,
@@ -265,7 +265,7 @@ def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
 
 
 def test_counting_stops_at_the_ceiling() -> None:
-    measured = collect_stats(parse(ladder(2000)))
+    measured = collect_stats(parse(fragment_ladder(2000)))
     assert (measured.fields, measured.aliases, measured.directives) == (MAX_COUNT,) * 3
     unlimited_depth = replace(LIMITS, depth=3000)
     with pytest.raises(LimitExceeded) as refused:
@@ -286,14 +286,14 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
 @pytest.mark.parametrize(
     ("build", "limit", "message"),
     [
-        (nested, 15, "The document is 16 levels deep; at most 15 are allowed."),
+        (nested_query, 15, "The document is 16 levels deep; at most 15 are allowed."),
         (
-            lambda n: "{ __schema " + nested(n) + "}",
+            lambda n: "{ __schema " + nested_query(n) + "}",
             20,
             "The introspection is 21 levels deep; at most 20 are allowed.",
         ),
         (
-            lambda n: "{ __type " + nested(n, "possibleTypes") + "}",
+            lambda n: "{ __type " + nested_query(n, "possibleTypes") + "}",
             2,
             "The introspection nests fields, inputFields, interfaces, possibleTypes 3 levels deep;"
             " at most 2 are allowed.",
@@ -338,8 +338,8 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
 def test_a_limit_is_kept_exactly_and_named_with_the_value(
     build: Callable[[int], str], limit: int, message: str
 ) -> None:
-    assert refusal(build(limit)) is None
-    assert refusal(build(limit + 1)) == message
+    assert limit_error(build(limit)) is None
+    assert limit_error(build(limit + 1)) == message
 
 
 @pytest.mark.parametrize("entrance", ["__schema", "__type"])
@@ -352,8 +352,8 @@ def test_three_lists_of_types_in_each_other_are_refused_below_every_entrance(
     )
     two = document + f" fragment U on __Type {{ {name} {{ name }} }}"
     three = document + f" fragment U on __Type {{ {name} {{ type {{ {name} {{ name }} }} }} }}"
-    assert refusal(two) is None
-    assert refusal(three) == (
+    assert limit_error(two) is None
+    assert limit_error(three) == (
         "The introspection nests fields, inputFields, interfaces, possibleTypes 3 levels deep;"
         " at most 2 are allowed."
     )
@@ -362,20 +362,20 @@ def test_three_lists_of_types_in_each_other_are_refused_below_every_entrance(
 def test_a_short_document_that_multiplies_is_refused() -> None:
     pairs = zip("abcdefghi", "bcdefghij", strict=True)
     rungs = "".join(f"fragment {i} on Q{{...{j}...{j}}}" for i, j in pairs)
-    assert refusal("{...a}" + rungs + "fragment j on Q{a}") == (
+    assert limit_error("{...a}" + rungs + "fragment j on Q{a}") == (
         "The document has 512 fields; at most 500 are allowed."
     )
 
 
 @pytest.mark.parametrize("query", [FULL_INTROSPECTION, get_introspection_query()])
 def test_the_introspection_of_every_tool_is_allowed(query: str) -> None:
-    assert refusal(query) is None
+    assert limit_error(query) is None
 
 
 def test_the_full_introspection_leaves_room_below_the_limits() -> None:
     measured = collect_stats(parse_document(FULL_INTROSPECTION, LIMITS))
     assert replace(measured, fields=0) == replace(
-        NOTHING,
+        EMPTY_STATS,
         operations=1,
         depth=1,
         introspection_depth=14,
@@ -397,7 +397,7 @@ class Expansion:
     directives: int
 
 
-def expand(document: DocumentNode, definition: ExecutableDefinitionNode) -> Expansion:
+def expand_operation(document: DocumentNode, definition: ExecutableDefinitionNode) -> Expansion:
     fields: list[tuple[str, ...]] = []
     aliases = directives = 0
     variables = definition.variable_definitions or ()
@@ -430,7 +430,7 @@ def fragments_named(document: DocumentNode, name: str) -> Iterator[FragmentDefin
             yield definition
 
 
-def segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
+def path_segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The names up to and with the first entrance to an introspection, then those below each."""
     found: list[tuple[str, ...]] = [()]
     for name in path:
@@ -440,16 +440,16 @@ def segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
     return found
 
 
-def measure_by_expanding(document: DocumentNode) -> DocumentStats:
+def stats_by_expanding(document: DocumentNode) -> DocumentStats:
     operations = [
-        expand(document, definition)
+        expand_operation(document, definition)
         for definition in document.definitions
         if isinstance(definition, OperationDefinitionNode)
     ]
     fragments = [
-        expand(document, one) for name in FRAGMENTS for one in fragments_named(document, name)
+        expand_operation(document, one) for name in FRAGMENTS for one in fragments_named(document, name)
     ]
-    paths = [segments(path) for operation in operations for path in operation.fields]
+    paths = [path_segments(path) for operation in operations for path in operation.fields]
     introspections = [segment for _, *below in paths for segment in below]
     lists = ("fields", "inputFields", "interfaces", "possibleTypes")
     return DocumentStats(
@@ -469,7 +469,7 @@ def measure_by_expanding(document: DocumentNode) -> DocumentStats:
 @given(document_strategy(with_cycles=False))
 def test_the_measure_is_that_of_the_expanded_document(query: str) -> None:
     document = parse(query)
-    assert collect_stats(document) == measure_by_expanding(document)
+    assert collect_stats(document) == stats_by_expanding(document)
 
 
 @given(document_strategy(with_cycles=True))

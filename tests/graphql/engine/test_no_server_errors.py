@@ -62,7 +62,7 @@ async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client
         yield opened
 
 
-async def send(client: Client, content: bytes) -> dict[str, Any]:
+async def send_body(client: Client, content: bytes) -> dict[str, Any]:
     """The answer to a body, when it was checked that it is one that a caller may see."""
     response = await client.request(
         "POST",
@@ -83,9 +83,9 @@ async def send(client: Client, content: bytes) -> dict[str, Any]:
     return answer
 
 
-async def ask(client: Client, document: str, variables: object = None) -> dict[str, Any]:
+async def send_document(client: Client, document: str, variables: object = None) -> dict[str, Any]:
     # Lone surrogates and what else no encoder writes are escaped here, and refused there.
-    return await send(client, json.dumps({"query": document, "variables": variables}).encode())
+    return await send_body(client, json.dumps({"query": document, "variables": variables}).encode())
 
 
 # Bodies.
@@ -122,7 +122,7 @@ JSON_VALUES = st.recursive(
     )
 )
 async def test_any_body_is_answered(client: Client, content: bytes) -> None:
-    await send(client, content)
+    await send_body(client, content)
 
 
 PERSISTED_QUERIES = JSON_VALUES | st.fixed_dictionaries(
@@ -146,7 +146,7 @@ NAMES_OF_DOCUMENTS = st.fixed_dictionaries(
 @bounded
 @given(NAMES_OF_DOCUMENTS)
 async def test_any_name_of_a_document_is_answered(client: Client, body: object) -> None:
-    await send(client, json.dumps(body).encode())
+    await send_body(client, json.dumps(body).encode())
 
 
 # Documents out of the schema's own names, with values that do not fit.
@@ -176,7 +176,7 @@ IDS = (
 TEXTS = ("", "a", "long" * 2000, "\0", "\U0001f389", "e\u0301\u202e", "%_\\", "'; --", "\u00b2")
 NUMBERS = (-(2**31), -1, 0, 1, 3, 100, 101, 2**31 - 1)
 
-FITTING: dict[str, st.SearchStrategy[str]] = {
+VALID_VALUES: dict[str, st.SearchStrategy[str]] = {
     "Int": st.sampled_from(NUMBERS).map(str),
     "Boolean": st.sampled_from(["true", "false"]),
     "DateTime": st.sampled_from(TIMES).map(json.dumps),
@@ -186,7 +186,7 @@ FITTING: dict[str, st.SearchStrategy[str]] = {
 """Literals that may be meant, by scalar; for every other one a text."""
 
 ANY_TEXT = st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8"), max_size=20)
-UNFITTING = st.sampled_from(
+INVALID_VALUES = st.sampled_from(
     [
         *(
             json.dumps(each)
@@ -199,34 +199,34 @@ UNFITTING = st.sampled_from(
 )
 
 
-def seldom(
-    usual: st.SearchStrategy[str], strange: st.SearchStrategy[str]
+def rarely(
+    usual: st.SearchStrategy[str], rare: st.SearchStrategy[str]
 ) -> st.SearchStrategy[str]:
-    return st.integers(0, 30).flatmap(lambda number: strange if number == 30 else usual)
+    return st.integers(0, 30).flatmap(lambda number: rare if number == 30 else usual)
 
 
-def literals(type_: GraphQLInputType, levels: int = 3) -> st.SearchStrategy[str]:
+def literal_strategy(type_: GraphQLInputType, levels: int = 3) -> st.SearchStrategy[str]:
     """Values for a place of that type, mostly of the right kind."""
     named = get_named_type(type_)
     if isinstance(named, GraphQLInputObjectType) and levels > 0:
         inner = st.fixed_dictionaries(
             {},
             optional={
-                name: literals(field.type, levels - 1) for name, field in named.fields.items()
+                name: literal_strategy(field.type, levels - 1) for name, field in named.fields.items()
             },
         ).map(lambda given: "{" + " ".join(f"{name}: {each}" for name, each in given.items()) + "}")
     elif isinstance(named, GraphQLEnumType):
         inner = st.sampled_from(list(named.values))
     else:
         # JSON escapes as GraphQL does.
-        inner = FITTING.get(named.name, ANY_TEXT.map(json.dumps))
+        inner = VALID_VALUES.get(named.name, ANY_TEXT.map(json.dumps))
     if isinstance(get_nullable_type(type_), GraphQLList):
         inner = inner | st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
-    return seldom(inner, UNFITTING)
+    return rarely(inner, INVALID_VALUES)
 
 
 @st.composite
-def selections(draw: st.DrawFn, type_: GraphQLNamedType | None, levels: int) -> str:
+def selection_strategy(draw: st.DrawFn, type_: GraphQLNamedType | None, levels: int) -> str:
     """A selection set of that type, mostly valid; every field under a name of its own."""
     fields = getattr(type_, "fields", {})
     parts = []
@@ -235,36 +235,36 @@ def selections(draw: st.DrawFn, type_: GraphQLNamedType | None, levels: int) -> 
         inner = get_named_type(field.type) if field else None
         if is_composite_type(inner) and levels == 0:
             continue
-        body = draw(selections(inner, levels - 1)) if is_composite_type(inner) else ""
+        body = draw(selection_strategy(inner, levels - 1)) if is_composite_type(inner) else ""
         arguments = [
-            f"{argument}: {draw(literals(definition.type))}"
+            f"{argument}: {draw(literal_strategy(definition.type))}"
             for argument, definition in (field.args.items() if field else ())
             if is_required_argument(definition) or draw(st.integers(0, 3)) == 0
         ]
         given = f"({', '.join(arguments)})" if arguments else ""
         usual = st.sampled_from(["", "", "@include(if: true)", "@skip(if: false)"])
-        directive = draw(seldom(usual, st.sampled_from(["@no", "@skip", "@include(if: 1)", "!"])))
+        directive = draw(rarely(usual, st.sampled_from(["@no", "@skip", "@include(if: 1)", "!"])))
         parts.append(f"a{number}: {name}{given} {directive} {body}")
-    parts.append(draw(seldom(st.just("__typename"), st.sampled_from(["nope", "...F", "... { }"]))))
+    parts.append(draw(rarely(st.just("__typename"), st.sampled_from(["nope", "...F", "... { }"]))))
     if is_abstract_type(type_) and levels > 0:
         on = draw(st.sampled_from(SCHEMA.get_possible_types(type_)))
-        parts.append(f"... on {on} {draw(selections(on, levels - 1))}")
+        parts.append(f"... on {on} {draw(selection_strategy(on, levels - 1))}")
     return "{ " + " ".join(parts) + " }"
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> str:
+def document_strategy(draw: st.DrawFn) -> str:
     """A query, mostly, and a fragment that it may spread."""
-    kind = draw(seldom(st.just("query"), st.sampled_from(["mutation", "subscription", "fragment"])))
+    kind = draw(rarely(st.just("query"), st.sampled_from(["mutation", "subscription", "fragment"])))
     on = draw(st.sampled_from(["Query", "Post", "Node", "Nope"]))
-    fragment = f"fragment F on {on} {draw(selections(SCHEMA.get_type(on), 1))}"
-    return f"{kind} {draw(selections(SCHEMA.query_type, 5))} {draw(seldom(st.just(''), st.just(fragment)))}"
+    fragment = f"fragment F on {on} {draw(selection_strategy(SCHEMA.get_type(on), 1))}"
+    return f"{kind} {draw(selection_strategy(SCHEMA.query_type, 5))} {draw(rarely(st.just(''), st.just(fragment)))}"
 
 
 @bounded
-@given(documents())
+@given(document_strategy())
 async def test_any_document_is_answered(client: Client, document: str) -> None:
-    await ask(client, document)
+    await send_document(client, document)
 
 
 # One value in one place, where everything around it fits.
@@ -284,14 +284,14 @@ async def test_any_value_is_answered_in_any_place(
     client: Client, place: ArgumentPosition, value: object
 ) -> None:
     question = question_about(SCHEMA, place, value, lambda _name, _type: None)
-    await ask(client, question.document, question.variables)
+    await send_document(client, question.document, question.variables)
 
 
 @pytest.mark.parametrize("levels", [1, 10, 40])
 async def test_a_ladder_of_fragments_is_answered(client: Client, levels: int) -> None:
     rungs = [f"fragment F{n} on Post {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
     document = "{ posts { nodes { ...F0 } } }" + "".join(rungs)
-    answer = await ask(client, f"{document} fragment F{levels} on Post {{ id }}")
+    answer = await send_document(client, f"{document} fragment F{levels} on Post {{ id }}")
     if levels == 1:
         assert len(answer["data"]["posts"]["nodes"]) == 1
     else:
@@ -304,4 +304,4 @@ async def test_fields_that_overlap_as_often_as_tokens_allow_are_answered(client:
         for count in (600, 1990, 2100):
             tokens = len(re.findall(r"[\w.]+|[{}]", field))
             document = "{" + field * (count // tokens) + "} fragment F on Query { __typename }"
-            await ask(client, document)
+            await send_document(client, document)

@@ -36,13 +36,13 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hashed(text: str, query: str | None = None) -> dict[str, object]:
+def hash_parameters(document: str, query: str | None = None) -> dict[str, object]:
     """The parameters of a request for the document with this text, by its hash."""
-    persisted = {"persistedQuery": {"version": 1, "sha256Hash": sha256(text)}}
+    persisted = {"persistedQuery": {"version": 1, "sha256Hash": sha256(document)}}
     return {"extensions": persisted} | ({} if query is None else {"query": query})
 
 
-async def send(
+async def send_request(
     client: Client,
     parameters: dict[str, Any],
     *,
@@ -65,21 +65,21 @@ async def send(
 
 
 @asynccontextmanager
-async def served(acme: Tenant, settings: Settings = UNLIMITED_SETTINGS) -> AsyncIterator[Client]:
+async def client_with_settings(acme: Tenant, settings: Settings = UNLIMITED_SETTINGS) -> AsyncIterator[Client]:
     """A client of the same tenant, asking another process, which has these settings."""
     key = await add_api_key(acme.database, acme.workspace)
     async with app_client(acme.database, token=key.token, settings=settings) as client:
         yield client
 
 
-def refusal(code: str, message: str, field: str | None = None) -> dict[str, Any]:
+def error_response(code: str, message: str, field: str | None = None) -> dict[str, Any]:
     extensions = {"code": code} if field is None else {"code": code, "field": field}
     return {"errors": [{"message": message, "extensions": extensions}]}
 
 
-NOT_FOUND = refusal("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
-NOT_SUPPORTED = refusal("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
-NO_QUERY = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+NOT_FOUND = error_response("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+NOT_SUPPORTED = error_response("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+NO_QUERY_MESSAGE = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
 
 
 # Automatic persisted queries.
@@ -90,8 +90,8 @@ NO_QUERY = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "que
 async def test_an_unknown_hash_is_told_in_the_words_and_with_the_status_that_clients_wait_for(
     acme: Tenant, method: str, media_type: str
 ) -> None:
-    for asked in (hashed(QUERY), {**hashed(QUERY), "query": ""}):
-        answer = await send(acme.client, asked, method=method, media_type=media_type)
+    for asked in (hash_parameters(QUERY), {**hash_parameters(QUERY), "query": ""}):
+        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
         assert answer == (200, NOT_FOUND)
 
 
@@ -101,11 +101,11 @@ async def test_a_hash_that_came_with_its_text_is_known_from_then_on(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     client = acme.client
-    asked = hashed(QUERY, QUERY)
-    assert await send(client, asked, method=method, media_type=media_type) == (200, EMPTY)
+    asked = hash_parameters(QUERY, QUERY)
+    assert await send_request(client, asked, method=method, media_type=media_type) == (200, EMPTY)
     for again in ("GET", "POST"):
-        assert await send(client, hashed(QUERY), method=again) == (200, EMPTY)
-        assert await send(client, {**hashed(QUERY), "query": None}) == (200, EMPTY)
+        assert await send_request(client, hash_parameters(QUERY), method=again) == (200, EMPTY)
+        assert await send_request(client, {**hash_parameters(QUERY), "query": None}) == (200, EMPTY)
 
 
 @methods
@@ -115,12 +115,12 @@ async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
     text = "query A { __typename } query B($first: Int) { posts(first: $first) { nodes { id } } }"
     for _ in range(2):
         await add_post(acme.database, acme.workspace)
-    await send(acme.client, {**hashed(text, text), "operationName": "A"})
+    await send_request(acme.client, {**hash_parameters(text, text), "operationName": "A"})
 
-    asked = {**hashed(text), "operationName": "B", "variables": {"first": 1}}
-    status, answer = await send(acme.client, asked, method=method)
+    asked = {**hash_parameters(text), "operationName": "B", "variables": {"first": 1}}
+    status, answer = await send_request(acme.client, asked, method=method)
     assert (status, len(answer["data"]["posts"]["nodes"])) == (200, 1)
-    assert await send(acme.client, {**hashed(text), "operationName": "A"}) == (200, TYPENAME)
+    assert await send_request(acme.client, {**hash_parameters(text), "operationName": "A"}) == (200, TYPENAME)
 
 
 @methods
@@ -128,7 +128,7 @@ async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
 async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
     acme: Tenant, method: str, media_type: str
 ) -> None:
-    expected = refusal(
+    expected = error_response(
         "VALIDATION_ERROR",
         "extensions.persistedQuery.sha256Hash does not match query; it must be the SHA-256 of its"
         " UTF-8 bytes in lower-case hex digits.",
@@ -136,17 +136,17 @@ async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
     )
     wrong = "{ __typename }"
     for asked in (
-        hashed(wrong, QUERY),
-        hashed(f"{QUERY} ", QUERY),
+        hash_parameters(wrong, QUERY),
+        hash_parameters(f"{QUERY} ", QUERY),
         {
             "query": QUERY,
             "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(QUERY).upper()}},
         },
     ):
-        answer = await send(acme.client, asked, method=method, media_type=media_type)
+        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
         assert answer == (400, expected)
-        assert await send(acme.client, {"extensions": asked["extensions"]}) == (200, NOT_FOUND)
-    assert await send(acme.client, hashed(QUERY)) == (200, NOT_FOUND)
+        assert await send_request(acme.client, {"extensions": asked["extensions"]}) == (200, NOT_FOUND)
+    assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
 @pytest.mark.parametrize(
@@ -171,68 +171,68 @@ async def test_what_is_refused_is_not_remembered(
     for _ in range(2):
         await add_account(acme.database, acme.workspace)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    async with served(acme, settings) as client:
-        _, answer = await send(client, {**hashed(text, text), "variables": variables})
+    async with client_with_settings(acme, settings) as client:
+        _, answer = await send_request(client, {**hash_parameters(text, text), "variables": variables})
         assert [error["extensions"]["code"] for error in answer["errors"]] == [code]
-        assert await send(client, hashed(text)) == (200, NOT_FOUND)
+        assert await send_request(client, hash_parameters(text)) == (200, NOT_FOUND)
 
 
 async def test_what_may_not_be_sent_by_get_is_not_remembered_either(acme: Tenant) -> None:
     text = "mutation { __typename }"
-    status, answer = await send(acme.client, hashed(text, text), method="GET")
+    status, answer = await send_request(acme.client, hash_parameters(text, text), method="GET")
     assert (status, answer) == (
         405,
-        refusal("METHOD_NOT_ALLOWED", "Only a query can be sent by GET; use POST."),
+        error_response("METHOD_NOT_ALLOWED", "Only a query can be sent by GET; use POST."),
     )
-    assert await send(acme.client, hashed(text)) == (200, NOT_FOUND)
+    assert await send_request(acme.client, hash_parameters(text)) == (200, NOT_FOUND)
 
 
 async def test_a_text_without_a_hash_is_not_remembered(acme: Tenant) -> None:
-    assert await send(acme.client, {"query": QUERY}) == (200, EMPTY)
-    assert await send(acme.client, hashed(QUERY)) == (200, NOT_FOUND)
+    assert await send_request(acme.client, {"query": QUERY}) == (200, EMPTY)
+    assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
 async def test_a_document_with_an_error_inside_of_its_answer_is_remembered(acme: Tenant) -> None:
     text = "{ __typename posts(first: 0) { totalCount } }"
-    _, answer = await send(acme.client, hashed(text, text))
+    _, answer = await send_request(acme.client, hash_parameters(text, text))
     assert answer["data"] == {"__typename": "Query", "posts": None}
-    assert await send(acme.client, hashed(text)) == (200, answer)
+    assert await send_request(acme.client, hash_parameters(text)) == (200, answer)
 
 
 async def test_what_one_workspace_asks_is_not_known_in_another(acme: Tenant) -> None:
     other = await add_api_key(acme.database, await add_workspace(acme.database))
     colleague = await add_api_key(acme.database, acme.workspace)
-    await send(acme.client, hashed(QUERY, QUERY))
+    await send_request(acme.client, hash_parameters(QUERY, QUERY))
 
-    assert await send(acme.client.with_token(other.token), hashed(QUERY)) == (200, NOT_FOUND)
-    assert await send(acme.client.with_token(colleague.token), hashed(QUERY)) == (200, EMPTY)
+    assert await send_request(acme.client.with_token(other.token), hash_parameters(QUERY)) == (200, NOT_FOUND)
+    assert await send_request(acme.client.with_token(colleague.token), hash_parameters(QUERY)) == (200, EMPTY)
 
 
 async def test_each_process_remembers_for_itself(acme: Tenant) -> None:
-    await send(acme.client, hashed(QUERY, QUERY))
-    async with served(acme) as another_process:
-        assert await send(another_process, hashed(QUERY)) == (200, NOT_FOUND)
+    await send_request(acme.client, hash_parameters(QUERY, QUERY))
+    async with client_with_settings(acme) as another_process:
+        assert await send_request(another_process, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
 async def test_a_known_hash_needs_a_key_and_counts_like_every_request(acme: Tenant) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute"})
-    async with served(acme, settings) as client:
-        await send(client, hashed(QUERY, QUERY))
-        status, _ = await send(client.with_token(None), hashed(QUERY))
+    async with client_with_settings(acme, settings) as client:
+        await send_request(client, hash_parameters(QUERY, QUERY))
+        status, _ = await send_request(client.with_token(None), hash_parameters(QUERY))
         assert status == 401
-        assert await send(client, hashed(QUERY)) == (200, EMPTY)
-        status, answer = await send(client, hashed(QUERY))
+        assert await send_request(client, hash_parameters(QUERY)) == (200, EMPTY)
+        status, answer = await send_request(client, hash_parameters(QUERY))
         assert (status, answer["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 
 
 async def test_only_so_many_bytes_of_documents_are_remembered(acme: Tenant) -> None:
     first, second = (f"{{ __typename }} # {number * 500}" for number in "12")
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "1500"})
-    async with served(acme, settings) as client:
+    async with client_with_settings(acme, settings) as client:
         for text in (first, second):
-            assert await send(client, hashed(text, text)) == (200, TYPENAME)
-        assert await send(client, hashed(first)) == (200, NOT_FOUND)
-        assert await send(client, hashed(second)) == (200, TYPENAME)
+            assert await send_request(client, hash_parameters(text, text)) == (200, TYPENAME)
+        assert await send_request(client, hash_parameters(first)) == (200, NOT_FOUND)
+        assert await send_request(client, hash_parameters(second)) == (200, TYPENAME)
 
 
 PERSISTED = "extensions.persistedQuery"
@@ -256,12 +256,12 @@ MALFORMED: list[tuple[object, str, str]] = [
 async def test_a_persisted_query_that_is_malformed_is_refused(
     acme: Tenant, persisted: object, field: str, problem: str
 ) -> None:
-    expected = refusal("VALIDATION_ERROR", f"{field} {problem}", field)
+    expected = error_response("VALIDATION_ERROR", f"{field} {problem}", field)
     asked = {"extensions": {"persistedQuery": persisted}}
     for method in ("GET", "POST"):
         for media_type in MEDIA_TYPES:
             for parameters in (asked, {"query": "{ __typename }", **asked}):
-                answer = await send(acme.client, parameters, method=method, media_type=media_type)
+                answer = await send_request(acme.client, parameters, method=method, media_type=media_type)
                 assert answer == (400, expected)
 
 
@@ -269,11 +269,11 @@ async def test_other_extensions_and_other_members_are_ignored(acme: Tenant) -> N
     nothing: list[dict[str, object]] = [{}, {"persistedQuery": None}, {"x": [1]}]
     for extensions in nothing:
         asked = {"query": "{ __typename }", "extensions": extensions}
-        assert await send(acme.client, asked) == (200, TYPENAME)
-        assert await send(acme.client, {"extensions": extensions}) == (400, NO_QUERY)
+        assert await send_request(acme.client, asked) == (200, TYPENAME)
+        assert await send_request(acme.client, {"extensions": extensions}) == (400, NO_QUERY_MESSAGE)
     marked = {"persistedQuery": {"version": 1, "sha256Hash": sha256(QUERY), "miss": True}}
-    assert await send(acme.client, {"query": QUERY, "extensions": marked}) == (200, EMPTY)
-    assert await send(acme.client, {"extensions": marked}) == (200, EMPTY)
+    assert await send_request(acme.client, {"query": QUERY, "extensions": marked}) == (200, EMPTY)
+    assert await send_request(acme.client, {"extensions": marked}) == (200, EMPTY)
 
 
 @methods
@@ -282,12 +282,12 @@ async def test_where_hashes_are_switched_off_a_client_is_told_to_send_none(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "0"})
-    async with served(acme, settings) as client:
-        for asked in (hashed(QUERY), hashed(QUERY, QUERY)):
-            answer = await send(client, asked, method=method, media_type=media_type)
+    async with client_with_settings(acme, settings) as client:
+        for asked in (hash_parameters(QUERY), hash_parameters(QUERY, QUERY)):
+            answer = await send_request(client, asked, method=method, media_type=media_type)
             assert answer == (200, NOT_SUPPORTED)
         asked = {"query": QUERY}
-        assert await send(client, asked, method=method, media_type=media_type) == (200, EMPTY)
+        assert await send_request(client, asked, method=method, media_type=media_type) == (200, EMPTY)
 
 
 @methods
@@ -295,26 +295,26 @@ async def test_where_hashes_are_switched_off_a_client_is_told_to_send_none(
 async def test_an_id_is_refused_where_no_document_is_listed(
     acme: Tenant, method: str, media_type: str
 ) -> None:
-    expected = refusal(
+    expected = error_response(
         "VALIDATION_ERROR",
         "documentId names a trusted document, and this server has none; send the document as query.",
         "documentId",
     )
     named = {"documentId": f"sha256:{sha256(QUERY)}"}
-    for asked in (named, {**named, "query": QUERY}, {**named, **hashed(QUERY, QUERY)}):
-        answer = await send(acme.client, asked, method=method, media_type=media_type)
+    for asked in (named, {**named, "query": QUERY}, {**named, **hash_parameters(QUERY, QUERY)}):
+        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
         assert answer == (400, expected)
-    assert await send(acme.client, hashed(QUERY)) == (200, NOT_FOUND)
+    assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
 @pytest.mark.parametrize("value", [1, True, ["x"], {"a": "x"}])
 async def test_an_id_is_a_text(acme: Tenant, value: object) -> None:
-    expected = refusal("VALIDATION_ERROR", "documentId must be a string.", "documentId")
+    expected = error_response("VALIDATION_ERROR", "documentId must be a string.", "documentId")
     asked = {"query": "{ __typename }", "documentId": value}
-    assert await send(acme.client, asked) == (400, expected)
+    assert await send_request(acme.client, asked) == (400, expected)
 
 
-@pytest.mark.parametrize("parameters", [hashed(QUERY), {"documentId": "x"}])
+@pytest.mark.parametrize("parameters", [hash_parameters(QUERY), {"documentId": "x"}])
 async def test_whoever_names_a_document_is_no_visitor_of_a_page(
     acme: Tenant, parameters: dict[str, Any]
 ) -> None:
@@ -349,7 +349,7 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
     recent = DocumentCache(max_bytes)
     model: OrderedDict[tuple[WorkspaceId, str], str] = OrderedDict()
 
-    def size(*texts: str) -> int:
+    def cached_size(*texts: str) -> int:
         return sum(len(text.encode()) + 500 for text in texts)
 
     for is_put, key, letter in steps:
@@ -358,12 +358,12 @@ def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
             recent.put(key, text)
         else:
             assert recent.get(key) == model.get(key)
-        if key in model or (is_put and size(text) <= max_bytes):
+        if key in model or (is_put and cached_size(text) <= max_bytes):
             model[key] = text
             model.move_to_end(key)
-        while size(*model.values()) > max_bytes:
+        while cached_size(*model.values()) > max_bytes:
             model.popitem(last=False)
-        assert recent.size_bytes == size(*model.values())
+        assert recent.size_bytes == cached_size(*model.values())
     assert {key: recent.get(key) for key in KEYS} == {key: model.get(key) for key in KEYS}
 
 
@@ -407,9 +407,9 @@ def test_a_text_that_can_never_fit_displaces_nothing() -> None:
 # Trusted documents.
 
 
-TOTAL = "query Total {\n  posts { totalCount }\n}\n"
-PAGE = "query Page($first: Int) { posts(first: $first) { nodes { id } } }"
-NOT_TRUSTED = refusal(
+TOTAL_QUERY = "query Total {\n  posts { totalCount }\n}\n"
+PAGE_QUERY = "query Page($first: Int) { posts(first: $first) { nodes { id } } }"
+NOT_TRUSTED = error_response(
     "DOCUMENT_NOT_TRUSTED",
     "This server runs trusted documents only, and this is none of them. Send the documentId of a"
     " listed one, or have yours added to the list.",
@@ -424,14 +424,14 @@ def apollo_manifest(*operations: dict[str, object]) -> dict[str, object]:
     }
 
 
-APOLLO = apollo_manifest(
-    {"id": "total-1", "name": "Total", "type": "query", "body": TOTAL},
-    {"id": sha256(PAGE), "name": "Page", "type": "query", "body": PAGE},
+APOLLO_MANIFEST = apollo_manifest(
+    {"id": "total-1", "name": "Total", "type": "query", "body": TOTAL_QUERY},
+    {"id": sha256(PAGE_QUERY), "name": "Page", "type": "query", "body": PAGE_QUERY},
 )
-PLAIN = {"total-1": TOTAL, sha256(PAGE): PAGE}
+PLAIN_MANIFEST = {"total-1": TOTAL_QUERY, sha256(PAGE_QUERY): PAGE_QUERY}
 
 
-def trusting(folder: Path, *contents: object, **variables: str) -> Settings:
+def trusted_documents_settings(folder: Path, *contents: object, **variables: str) -> Settings:
     """Settings with a file of trusted documents for each content; bytes are written as they are."""
     paths = [folder / f"{number}.json" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
@@ -442,27 +442,27 @@ def trusting(folder: Path, *contents: object, **variables: str) -> Settings:
 
 @methods
 @media_types
-@pytest.mark.parametrize("content", [APOLLO, PLAIN], ids=["apollo", "plain"])
+@pytest.mark.parametrize("content", [APOLLO_MANIFEST, PLAIN_MANIFEST], ids=["apollo", "plain"])
 async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
     acme: Tenant, tmp_path: Path, content: object, method: str, media_type: str
 ) -> None:
-    def by_hash(name: str) -> dict[str, object]:
+    def hash_extensions(name: str) -> dict[str, object]:
         return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": name}}}
 
-    settings = trusting(tmp_path, content)
-    async with served(acme, settings) as client:
+    settings = trusted_documents_settings(tmp_path, content)
+    async with client_with_settings(acme, settings) as client:
         for asked in (
             {"documentId": "total-1"},
-            {"documentId": f"sha256:{sha256(TOTAL)}"},
-            by_hash("total-1"),
-            by_hash(sha256(TOTAL)),
-            {"query": TOTAL},
-            {"query": TOTAL, "documentId": "total-1", **by_hash(sha256(TOTAL))},
+            {"documentId": f"sha256:{sha256(TOTAL_QUERY)}"},
+            hash_extensions("total-1"),
+            hash_extensions(sha256(TOTAL_QUERY)),
+            {"query": TOTAL_QUERY},
+            {"query": TOTAL_QUERY, "documentId": "total-1", **hash_extensions(sha256(TOTAL_QUERY))},
         ):
-            answer = await send(client, asked, method=method, media_type=media_type)
+            answer = await send_request(client, asked, method=method, media_type=media_type)
             assert answer == (200, EMPTY), asked
-        page = {"documentId": sha256(PAGE), "variables": {"first": 1}, "operationName": "Page"}
-        answer = await send(client, page, method=method, media_type=media_type)
+        page = {"documentId": sha256(PAGE_QUERY), "variables": {"first": 1}, "operationName": "Page"}
+        answer = await send_request(client, page, method=method, media_type=media_type)
         assert answer == (200, {"data": {"posts": {"nodes": []}}})
 
 
@@ -473,108 +473,108 @@ async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
 async def test_every_other_document_is_refused(
     acme: Tenant, tmp_path: Path, method: str, media_type: str, expected: int
 ) -> None:
-    settings = trusting(tmp_path, PLAIN)
-    async with served(acme, settings) as client:
+    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
+    async with client_with_settings(acme, settings) as client:
         for asked in (
             {"query": "{ __typename }"},
             {"query": "{ __schema { queryType { name } } }"},
             {"query": "{"},
-            {"query": TOTAL.strip()},
+            {"query": TOTAL_QUERY.strip()},
             {"documentId": "total-2"},
-            {"documentId": TOTAL},
-            {"documentId": f"sha256:{sha256(TOTAL).upper()}"},
-            hashed("{ __typename }"),
-            hashed("{ __typename }", "{ __typename }"),
-            hashed("{ __typename }", TOTAL),
-            {"documentId": "total-2", "query": TOTAL},
+            {"documentId": TOTAL_QUERY},
+            {"documentId": f"sha256:{sha256(TOTAL_QUERY).upper()}"},
+            hash_parameters("{ __typename }"),
+            hash_parameters("{ __typename }", "{ __typename }"),
+            hash_parameters("{ __typename }", TOTAL_QUERY),
+            {"documentId": "total-2", "query": TOTAL_QUERY},
             {"documentId": "total-1", "query": "{ __typename }"},
         ):
-            answer = await send(client, asked, method=method, media_type=media_type)
+            answer = await send_request(client, asked, method=method, media_type=media_type)
             assert answer == (expected, NOT_TRUSTED), asked
-            assert await send(client, {"documentId": "total-1"}) == (200, EMPTY)
+            assert await send_request(client, {"documentId": "total-1"}) == (200, EMPTY)
 
 
 async def test_a_request_names_one_trusted_document(acme: Tenant, tmp_path: Path) -> None:
-    settings = trusting(tmp_path, PLAIN)
-    none = refusal(
+    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
+    none = error_response(
         "VALIDATION_ERROR",
         "documentId must name a trusted document; this server runs no others.",
         "documentId",
     )
-    several = refusal(
+    several = error_response(
         "VALIDATION_ERROR",
         "query, documentId and extensions.persistedQuery name different documents; send one of them.",
         "documentId",
     )
-    async with served(acme, settings) as client:
+    async with client_with_settings(acme, settings) as client:
         for media_type in MEDIA_TYPES:
             for nothing in ({}, {"query": "", "documentId": ""}, {"query": None}):
-                assert await send(client, nothing, media_type=media_type) == (400, none)
+                assert await send_request(client, nothing, media_type=media_type) == (400, none)
             for named in (
-                {"documentId": "total-1", "query": PAGE},
-                {"documentId": "total-1", **hashed(PAGE)},
-                hashed(PAGE, TOTAL),
+                {"documentId": "total-1", "query": PAGE_QUERY},
+                {"documentId": "total-1", **hash_parameters(PAGE_QUERY)},
+                hash_parameters(PAGE_QUERY, TOTAL_QUERY),
             ):
-                assert await send(client, named, media_type=media_type) == (400, several)
+                assert await send_request(client, named, media_type=media_type) == (400, several)
 
 
 async def test_introspection_runs_where_it_is_listed(acme: Tenant, tmp_path: Path) -> None:
     text = "{ __schema { queryType { name } } }"
-    async with served(acme, trusting(tmp_path, {"introspection": text})) as client:
+    async with client_with_settings(acme, trusted_documents_settings(tmp_path, {"introspection": text})) as client:
         assert await client.query(text) == {"__schema": {"queryType": {"name": "Query"}}}
 
 
 async def test_rest_needs_no_list(acme: Tenant, tmp_path: Path) -> None:
-    async with served(acme, trusting(tmp_path, PLAIN)) as client:
+    async with client_with_settings(acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)) as client:
         response = await client.get("/v1/posts")
         assert (response.status_code, response.json()["data"]["total"]) == (200, 0)
 
 
 async def test_several_files_are_one_list(acme: Tenant, tmp_path: Path) -> None:
-    settings = trusting(tmp_path, APOLLO, {"web": "{ __typename }", "total-1": TOTAL})
-    async with served(acme, settings) as client:
-        assert await send(client, {"documentId": "web"}) == (200, TYPENAME)
-        assert await send(client, {"documentId": "total-1"}) == (200, EMPTY)
+    settings = trusted_documents_settings(tmp_path, APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY})
+    async with client_with_settings(acme, settings) as client:
+        assert await send_request(client, {"documentId": "web"}) == (200, TYPENAME)
+        assert await send_request(client, {"documentId": "total-1"}) == (200, EMPTY)
 
 
 async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_one(
     acme: Tenant, tmp_path: Path
 ) -> None:
-    settings = trusting(tmp_path, {sha256(TOTAL): "{ __typename }", "total": TOTAL})
-    async with served(acme, settings) as client:
-        assert await send(client, {"documentId": sha256(TOTAL)}) == (200, TYPENAME)
-        assert await send(client, {"query": TOTAL}) == (200, EMPTY)
+    settings = trusted_documents_settings(tmp_path, {sha256(TOTAL_QUERY): "{ __typename }", "total": TOTAL_QUERY})
+    async with client_with_settings(acme, settings) as client:
+        assert await send_request(client, {"documentId": sha256(TOTAL_QUERY)}) == (200, TYPENAME)
+        assert await send_request(client, {"query": TOTAL_QUERY}) == (200, EMPTY)
 
 
 async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: Path) -> None:
-    no_page = refusal(
+    no_page = error_response(
         "NOT_FOUND",
         "This server runs trusted documents only, so it has no page to write others.",
     )
-    async with served(acme, trusting(tmp_path, PLAIN)) as client:
+    async with client_with_settings(acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)) as client:
         response = await client.get("/graphql", headers={"Accept": "text/html"})
         assert (response.status_code, response.json()) == (404, no_page)
 
 
-def cannot_run(operation: str, document_id: str, problem: str) -> str:
+def invalid_operation_message(operation: str, document_id: str, problem: str) -> str:
     return f"has {operation}, with the id {document_id}, that cannot run{problem}"
 
 
-NOT_A_LIST = "must be Apollo's manifest, or a JSON object of ids and GraphQL documents."
-NOT_APOLLOS = "must have version 1 and a list of operations, as Apollo's manifests do."
-NO_DOCUMENT = "lists no document."
+NOT_A_MANIFEST_MESSAGE = "must be Apollo's manifest, or a JSON object of ids and GraphQL documents."
+NOT_APOLLO_MESSAGE = "must have version 1 and a list of operations, as Apollo's manifests do."
+NO_DOCUMENT_MESSAGE = "lists no document."
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ([], NOT_A_LIST),
-        ("{ __typename }", NOT_A_LIST),
-        ({**apollo_manifest(), "version": 2}, NOT_APOLLOS),
-        ({**apollo_manifest(), "operations": {}}, NOT_APOLLOS),
-        ({"format": "apollo-persisted-query-manifest"}, NOT_APOLLOS),
-        ({}, NO_DOCUMENT),
-        (apollo_manifest(), NO_DOCUMENT),
+        ([], NOT_A_MANIFEST_MESSAGE),
+        ("{ __typename }", NOT_A_MANIFEST_MESSAGE),
+        ({**apollo_manifest(), "version": 2}, NOT_APOLLO_MESSAGE),
+        ({**apollo_manifest(), "operations": {}}, NOT_APOLLO_MESSAGE),
+        ({"format": "apollo-persisted-query-manifest"}, NOT_APOLLO_MESSAGE),
+        ({}, NO_DOCUMENT_MESSAGE),
+        (apollo_manifest(), NO_DOCUMENT_MESSAGE),
         *(
             (content, "must have an id and a text for each document; number 2 has not.")
             for content in (
@@ -586,12 +586,12 @@ NO_DOCUMENT = "lists no document."
             )
         ),
         (
-            apollo_manifest({"id": "a", "body": TOTAL}, {"id": "a", "body": PAGE}),
+            apollo_manifest({"id": "a", "body": TOTAL_QUERY}, {"id": "a", "body": PAGE_QUERY}),
             "gives the id a to another document than before.",
         ),
         (
-            {"a": TOTAL, "b": "query Mine {\n  nope\n}"},
-            cannot_run(
+            {"a": TOTAL_QUERY, "b": "query Mine {\n  nope\n}"},
+            invalid_operation_message(
                 "the operation Mine",
                 "b",
                 " (line 2, column 3): Cannot query field 'nope' on type 'Query'."
@@ -600,7 +600,7 @@ NO_DOCUMENT = "lists no document."
         ),
         (
             {"b": "mutation Mine {"},
-            cannot_run(
+            invalid_operation_message(
                 "the operation Mine",
                 "b",
                 " (line 1, column 16): Syntax Error: Expected Name, found <EOF>.",
@@ -608,11 +608,11 @@ NO_DOCUMENT = "lists no document."
         ),
         (
             {"b": ""},
-            cannot_run("a document", "b", " (line 1, column 1): Syntax Error: Unexpected <EOF>."),
+            invalid_operation_message("a document", "b", " (line 1, column 1): Syntax Error: Unexpected <EOF>."),
         ),
         (
             {"b": "subscription S { x }"},
-            cannot_run(
+            invalid_operation_message(
                 "the operation S",
                 "b",
                 " (line 1, column 18): Cannot query field 'x' on type 'Subscription'.",
@@ -620,7 +620,7 @@ NO_DOCUMENT = "lists no document."
         ),
         (
             {"b": "query Deep " + "{ a" * 16 + "}" * 16},
-            cannot_run(
+            invalid_operation_message(
                 "the operation Deep",
                 "b",
                 ": The document is 16 levels deep; at most 15 are allowed.",
@@ -628,7 +628,7 @@ NO_DOCUMENT = "lists no document."
         ),
         (
             {"b": "query Long { accounts(" + "a: 1 " * 2000 + ") }"},
-            cannot_run(
+            invalid_operation_message(
                 "the operation Long",
                 "b",
                 ": The document has more than 2000 tokens, which is the limit.",
@@ -639,7 +639,7 @@ NO_DOCUMENT = "lists no document."
 def test_a_list_that_cannot_be_kept_stops_the_start(
     tmp_path: Path, content: object, problem: str
 ) -> None:
-    settings = trusting(tmp_path, PLAIN, content)
+    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST, content)
     with pytest.raises(SettingsError) as caught:
         create_document_store(settings, create_schema(settings.graphql))
     assert str(caught.value) == f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} {problem}"
@@ -647,14 +647,14 @@ def test_a_list_that_cannot_be_kept_stops_the_start(
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": "\xff"}', b"\xef\xbb\xbf{}"])
 def test_a_list_that_is_not_json_stops_the_start(tmp_path: Path, content: bytes) -> None:
-    settings = trusting(tmp_path, content)
+    settings = trusted_documents_settings(tmp_path, content)
     start = f"TRUSTED_DOCUMENTS: {tmp_path / '0.json'} is not JSON: "
     with pytest.raises(SettingsError, match=f"{re.escape(start)}.+ at line 1, column [1-8]\\.$"):
         create_document_store(settings, create_schema(settings.graphql))
 
 
 def test_two_files_that_give_an_id_to_different_texts_stop_the_start(tmp_path: Path) -> None:
-    settings = trusting(tmp_path, PLAIN, {"total-1": PAGE})
+    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST, {"total-1": PAGE_QUERY})
     with pytest.raises(SettingsError) as caught:
         create_document_store(settings, create_schema(settings.graphql))
     assert str(caught.value) == (
@@ -675,9 +675,9 @@ def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, r
 
 
 def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
-    settings = trusting(tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"})
+    settings = trusted_documents_settings(tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"})
     create_document_store(settings, create_schema(settings.graphql))
-    tight = trusting(
+    tight = trusted_documents_settings(
         tmp_path,
         {"x": "query Two { posts { totalCount } accounts { id } }"},
         GRAPHQL_MAX_ROOT_FIELDS="1",

@@ -38,11 +38,11 @@ async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Differen
         yield DifferentialBench(database, breaking, await add_rows(database))
 
 
-async def statements_of(
+async def run_twice(
     bench: DifferentialBench,
     document: str,
     *,
-    breakages: Sequence[ColumnCorruption] = (),
+    corruptions: Sequence[ColumnCorruption] = (),
     scopes: Sequence[Scope] = (Scope.READ,),
     entries: int | None = None,
     **variables: object,
@@ -50,7 +50,7 @@ async def statements_of(
     """Of the second run: the data, what the errors say, and how many statements it took."""
     bench.corrupting_driver.corruptions = ()
     await run_query(FAST_SCHEMA, document, variables, bench.context())
-    bench.corrupting_driver.corruptions = breakages
+    bench.corrupting_driver.corruptions = corruptions
     context = replace(bench.context(scopes), list_limit=ListSizeLimit(entries))
     with record_statements(bench.database) as statements:
         result = await run_query(FAST_SCHEMA, document, variables, context)
@@ -60,7 +60,7 @@ async def statements_of(
 async def test_it_takes_one_statement_for_a_post_and_its_destinations(
     bench: DifferentialBench,
 ) -> None:
-    data, errors, count = await statements_of(
+    data, errors, count = await run_twice(
         bench,
         "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
         id=str(POST),
@@ -79,7 +79,7 @@ async def test_a_field_that_is_left_out_is_not_resolved(bench: DifferentialBench
         " posts(first: 1) @include(if: $off) { nodes { content } } }"
     )
 
-    data, errors, count = await statements_of(bench, document, off=True)
+    data, errors, count = await run_twice(bench, document, off=True)
 
     assert (data, errors, count) == (
         {"posts": {"nodes": [{"content": "Sale 1 \N{PARTY POPPER}"}]}},
@@ -89,7 +89,7 @@ async def test_a_field_that_is_left_out_is_not_resolved(bench: DifferentialBench
 
 
 async def test_without_the_scope_nothing_is_read(bench: DifferentialBench) -> None:
-    data, errors, count = await statements_of(
+    data, errors, count = await run_twice(
         bench, "{ accounts { accountId } viewer { apiKey { name } } }", scopes=()
     )
 
@@ -108,9 +108,9 @@ async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answere
         "query ($id: UUID!) { post(postId: $id) { postId createdAt } accounts { accountId } }"
     )
 
-    _, sound, expected = await statements_of(bench, document, id=str(POST))
-    data, errors, count = await statements_of(
-        bench, document, breakages=[ColumnCorruption("created_at", 7, 1)], id=str(POST)
+    _, sound, expected = await run_twice(bench, document, id=str(POST))
+    data, errors, count = await run_twice(
+        bench, document, corruptions=[ColumnCorruption("created_at", 7, 1)], id=str(POST)
     )
 
     assert sound == []
@@ -147,7 +147,7 @@ async def test_root_fields_are_resolved_side_by_side(bench: DifferentialBench) -
         f'{{ a: post(postId: "{first}") {{ postId }} b: post(postId: "{second}") {{ postId }} }}'
     )
 
-    data, errors, count = await statements_of(bench, document)
+    data, errors, count = await run_twice(bench, document)
 
     assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
     assert count == 1
@@ -192,7 +192,7 @@ async def test_limits_hold_for_what_was_within_them_before(
 
 
 @dataclass(slots=True)
-class Uncountable:
+class CountTimeoutDriver:
     """A driver in front of a database that does not count in time."""
 
     driver: Driver
@@ -212,7 +212,7 @@ class Uncountable:
 async def test_a_total_that_cannot_be_counted_fails_alone(
     anyio_backend: str, database_url: str, schema: Schema
 ) -> None:
-    async with Database(database_url, wrap_driver=Uncountable) as database:
+    async with Database(database_url, wrap_driver=CountTimeoutDriver) as database:
         bench = DifferentialBench(database, CorruptingDriver(), await add_rows(database))
         for _ in range(2):
             result = await run_query(

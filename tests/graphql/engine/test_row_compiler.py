@@ -35,7 +35,7 @@ ID = "00000000-0000-0000-0000-000000000001"
 
 
 @dataclass(frozen=True)
-class Row:
+class DestinationColumns:
     """Columns as SQLite has them; all others are null."""
 
     columns: Mapping[str, object]
@@ -75,20 +75,20 @@ ACCOUNT: Mapping[str, object] = {
     "is_active": 1,
     "connected_at": TIME,
 }
-OF_ROW = (
+COMPILED_FIELDS = (
     "{ id destinationId platform accountId status attempts errorCategory scheduledFor publishedAt"
     " pollAfterSeconds diagnosis { source willRetry } accountName account { isActive accountName"
     " connectedAt displayName readiness { canPost } __typename } }"
 )
 
 
-def of_row(row: Row, selection: str = OF_ROW) -> object:
+def complete_row(row: DestinationColumns, selection: str = COMPILED_FIELDS) -> object:
     value = types.Destination.from_row(row.record(), NOW)
     return compile_object(SCHEMA, "Destination", selection)(value, {})
 
 
 def test_columns_are_answered_with_from_what_the_driver_has() -> None:
-    assert of_row(Row(COLUMNS, ACCOUNT)) == {
+    assert complete_row(DestinationColumns(COLUMNS, ACCOUNT)) == {
         "id": "RGVzdGluYXRpb246MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAx",
         "destinationId": ID,
         "platform": "youtube",
@@ -136,7 +136,7 @@ def test_columns_are_answered_with_from_what_the_driver_has() -> None:
 )
 def test_a_broken_column_makes_a_function_fail(column: str, value: object) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        of_row(Row({**COLUMNS, column: value}, ACCOUNT))
+        complete_row(DestinationColumns({**COLUMNS, column: value}, ACCOUNT))
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_a_broken_column_of_what_came_along_makes_a_function_fail(
     column: str, value: object
 ) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        of_row(Row(COLUMNS, {**ACCOUNT, column: value}))
+        complete_row(DestinationColumns(COLUMNS, {**ACCOUNT, column: value}))
 
 
 @pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])
 def test_what_is_loaded_later_has_no_function(selection: str) -> None:
     with pytest.raises(Unsupported):
-        of_row(Row(COLUMNS, ACCOUNT), selection)
+        complete_row(DestinationColumns(COLUMNS, ACCOUNT), selection)
 
 
 def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> None:
@@ -163,14 +163,14 @@ def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> 
     value = types.Destination.from_row(alone((ID, 3)), NOW)  # type: ignore[call-arg]
     stored = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
 
-    for each in (value, stored, types.Account.from_row(Row(COLUMNS, ACCOUNT).record(), NOW), None):
+    for each in (value, stored, types.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW), None):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
             function(each, {})
 
 
 def test_what_depends_on_the_time_goes_by_when_the_row_was_read() -> None:
     later = NOW + timedelta(days=1)
-    row = Row(
+    row = DestinationColumns(
         {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
     )
     function = compile_object(SCHEMA, "Destination", "{ isOverdue }")

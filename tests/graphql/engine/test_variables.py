@@ -17,7 +17,7 @@ SCHEMA = build_schema(
 )
 
 
-def told(values: VariableValues) -> Mapping[str, object]:
+def describe_variables(values: VariableValues) -> Mapping[str, object]:
     """How each was declared and given; types are no equals of themselves where they are wrapped."""
     return {
         name: (source.signature.name, str(source.signature.type), source.value)
@@ -65,7 +65,7 @@ def test_values_and_what_is_wrong_with_them_are_those_of_graphql_core(
     if isinstance(expected, VariableValues):
         assert isinstance(coerced, VariableValues)
         assert coerced.coerced == expected.coerced
-        assert told(coerced) == told(expected)
+        assert describe_variables(coerced) == describe_variables(expected)
     else:
         assert isinstance(coerced, list)
         assert [each.formatted for each in coerced] == [each.formatted for each in expected]

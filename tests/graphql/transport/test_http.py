@@ -36,7 +36,7 @@ async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client
         yield opened
 
 
-async def post(client: Client, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
+async def send_post(client: Client, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
     """Status and answer of a body; bytes are sent as they are."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     headers = {"Content-Type": "application/json", **headers}
@@ -44,19 +44,19 @@ async def post(client: Client, body: object, **headers: str) -> tuple[int, dict[
     return response.status_code, response.json()
 
 
-async def get(client: Client, **parameters: str) -> tuple[int, dict[str, Any]]:
+async def send_get(client: Client, **parameters: str) -> tuple[int, dict[str, Any]]:
     response = await client.get("/graphql", params=parameters)
     return response.status_code, response.json()
 
 
-def refusal(code: str, message: str, field: str | None = None) -> dict[str, Any]:
+def error_response(code: str, message: str, field: str | None = None) -> dict[str, Any]:
     """The answer to a request that is not even a document."""
     extensions = {"code": code} if field is None else {"code": code, "field": field}
     return {"errors": [{"message": message, "extensions": extensions}]}
 
 
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in answer["errors"]]
+def error_codes(response: dict[str, Any]) -> list[str]:
+    return [error["extensions"]["code"] for error in response["errors"]]
 
 
 # What form the answer has.
@@ -151,25 +151,25 @@ async def test_accept_may_be_spread_over_several_headers_or_be_missing(database:
 async def test_what_is_not_run_has_the_status_of_its_error_only_for_those_who_expect_that(
     client: Client, asked: dict[str, object], code: str
 ) -> None:
-    old_status, answer = await post(client, asked, Accept=ACCEPT["json"])
-    new_status, same_answer = await post(client, asked, Accept=ACCEPT["graphql-response"])
+    old_status, answer = await send_post(client, asked, Accept=ACCEPT["json"])
+    new_status, same_answer = await send_post(client, asked, Accept=ACCEPT["graphql-response"])
 
     assert (old_status, new_status) == (200, 400)
     assert answer == same_answer
     assert "data" not in answer
-    assert codes(answer) == [code]
+    assert error_codes(answer) == [code]
 
 
 async def test_an_error_inside_of_an_answer_changes_no_status(client: Client) -> None:
     asked = {"query": "{ viewer { scopes } posts(first: 0) { totalCount } }"}
     for accept in ACCEPT.values():
-        status, answer = await post(client, asked, Accept=accept)
+        status, answer = await send_post(client, asked, Accept=accept)
         assert status == 200
         assert answer["data"] == {
             "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
             "posts": None,
         }
-        assert codes(answer) == ["VALIDATION_ERROR"]
+        assert error_codes(answer) == ["VALIDATION_ERROR"]
 
 
 # What form the request has.
@@ -187,7 +187,7 @@ async def test_an_error_inside_of_an_answer_changes_no_status(client: Client) ->
 )
 async def test_a_body_is_json_in_utf_8(client: Client, content_type: str) -> None:
     asked = {"query": "{ __typename } # ü"}
-    assert await post(client, asked, **{"Content-Type": content_type}) == (200, TYPENAME)
+    assert await send_post(client, asked, **{"Content-Type": content_type}) == (200, TYPENAME)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_every_other_form_of_a_body_is_refused(
     )
 
     assert response.status_code == 415
-    assert response.json() == refusal(
+    assert response.json() == error_response(
         "UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json in UTF-8."
     )
 
@@ -248,18 +248,18 @@ NOT_AN_OBJECT = "The body must be a JSON object, not "
 async def test_a_body_that_is_no_json_object_is_refused(
     client: Client, body: bytes, message: str
 ) -> None:
-    status, answer = await post(client, body)
+    status, answer = await send_post(client, body)
 
     assert status == 400
-    assert codes(answer) == ["INVALID_JSON"]
+    assert error_codes(answer) == ["INVALID_JSON"]
     assert answer["errors"][0]["message"].startswith(message)
 
 
 @pytest.mark.parametrize("value", [None, "", 1, True, ["{ __typename }"], {"a": "{ __typename }"}])
 async def test_a_query_is_a_text(client: Client, value: object) -> None:
-    expected = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await post(client, {"query": value}) == (400, expected)
-    assert await post(client, {}) == (400, expected)
+    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+    assert await send_post(client, {"query": value}) == (400, expected)
+    assert await send_post(client, {}) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -274,8 +274,8 @@ async def test_every_parameter_has_its_type(
     client: Client, name: str, value: object, kind: str
 ) -> None:
     asked = {"query": "{ __typename }", name: value}
-    expected = refusal("VALIDATION_ERROR", f"{name} must be {kind}.", name)
-    assert await post(client, asked) == (400, expected)
+    expected = error_response("VALIDATION_ERROR", f"{name} must be {kind}.", name)
+    assert await send_post(client, asked) == (400, expected)
 
 
 async def test_null_and_what_is_unknown_are_like_nothing(client: Client) -> None:
@@ -287,52 +287,52 @@ async def test_null_and_what_is_unknown_are_like_nothing(client: Client) -> None
         "documentId": None,
         "doc_id": "0",
     }
-    assert await post(client, asked) == (200, TYPENAME)
+    assert await send_post(client, asked) == (200, TYPENAME)
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: Client) -> None:
-    expected = refusal(
+    expected = error_response(
         "BODY_TOO_LARGE", "The body is larger than 1048576 bytes, the most that is accepted."
     )
     query = "{ __typename } #"
     largest = b'{"query": "' + query.ljust(1024 * 1024 - 13).encode() + b'"}'
-    assert await post(client, largest) == (200, TYPENAME)
-    assert await post(client, largest + b" ") == (413, expected)
+    assert await send_post(client, largest) == (200, TYPENAME)
+    assert await send_post(client, largest + b" ") == (413, expected)
 
 
-TWO = "query A { a: __typename } query B { b: __typename }"
+TWO_OPERATIONS = "query A { a: __typename } query B { b: __typename }"
 
 
 async def test_an_operation_is_chosen_by_name_and_must_be_where_there_are_several(
     client: Client,
 ) -> None:
-    assert await post(client, {"query": TWO, "operationName": "B"}) == (
+    assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": "B"}) == (
         200,
         {"data": {"b": "Query"}},
     )
-    expected = refusal(
+    expected = error_response(
         "VALIDATION_ERROR",
         "operationName must name an operation of the document; it may be left out only where the"
         " document has exactly one.",
         "operationName",
     )
     for name in (None, "", "C"):
-        assert await post(client, {"query": TWO, "operationName": name}) == (200, expected)
+        assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": name}) == (200, expected)
 
 
 # GET.
 
 
 async def test_a_query_can_be_sent_by_get(client: Client) -> None:
-    assert await get(client, query="{ __typename }") == (200, TYPENAME)
-    assert await get(
+    assert await send_get(client, query="{ __typename }") == (200, TYPENAME)
+    assert await send_get(
         client,
         query="query A($n: Int) { posts(first: $n) { nodes { id } } } query B { __typename }",
         variables='{"n": 1}',
         extensions="{}",
         operationName="A",
     ) == (200, {"data": {"posts": {"nodes": []}}})
-    assert await get(
+    assert await send_get(
         client, query="{ __typename }", variables="", extensions="null", operationName=""
     ) == (200, TYPENAME)
 
@@ -342,16 +342,16 @@ async def test_a_query_can_be_sent_by_get(client: Client) -> None:
 async def test_what_is_json_in_the_query_string_is_checked_like_a_body(
     client: Client, name: str, text: str
 ) -> None:
-    expected = refusal(
+    expected = error_response(
         "INVALID_JSON", f"{name} must be a JSON object of moderate depth and size.", name
     )
-    assert await get(client, query="{ __typename }", **{name: text}) == (400, expected)
+    assert await send_get(client, query="{ __typename }", **{name: text}) == (400, expected)
 
 
 async def test_a_query_string_without_a_query_is_refused(client: Client) -> None:
-    expected = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await get(client) == (400, expected)
-    assert await get(client, query="", variables="{}") == (400, expected)
+    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+    assert await send_get(client) == (400, expected)
+    assert await send_get(client, query="", variables="{}") == (400, expected)
 
 
 async def test_a_browser_with_a_query_gets_json(client: Client) -> None:
@@ -379,27 +379,27 @@ async def test_only_a_query_can_be_sent_by_get(client: Client, parameters: dict[
 
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
-    assert response.json() == refusal(
+    assert response.json() == error_response(
         "METHOD_NOT_ALLOWED", "Only a query can be sent by GET; use POST."
     )
 
 
 async def test_a_subscription_is_a_document_that_is_not_run(client: Client) -> None:
     query = "subscription { __typename }"
-    expected = refusal(
+    expected = error_response(
         "GRAPHQL_VALIDATION_FAILED",
         "A subscription cannot be answered by one response. Ask for it over a WebSocket with the protocol"
         " graphql-transport-ws, or by POST with 'Accept: text/event-stream'.",
     )
 
-    assert await post(client, {"query": query}) == (200, expected)
+    assert await send_post(client, {"query": query}) == (200, expected)
     assert (await client.get("/graphql", params={"query": query})).json() == expected
 
 
 async def test_a_document_without_an_operation_is_told_so(client: Client) -> None:
-    assert await post(client, {"query": "fragment F on Post { id }"}) == (
+    assert await send_post(client, {"query": "fragment F on Post { id }"}) == (
         200,
-        refusal("GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."),
+        error_response("GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."),
     )
 
 
@@ -407,7 +407,7 @@ async def test_a_query_string_that_is_not_utf_8_is_refused(client: Client) -> No
     response = await client.get("/graphql?query=%7B__typename%7D&operationName=%ff")
 
     assert response.status_code == 400
-    assert response.json() == refusal(
+    assert response.json() == error_response(
         "VALIDATION_ERROR", "The query string must be UTF-8, percent-encoded."
     )
 
@@ -418,7 +418,7 @@ async def test_no_other_method_is_possible(client: Client, method: str) -> None:
         response = await caller.request(method, "/graphql", json={"query": "{ __typename }"})
         assert response.status_code == 405
         assert response.headers["Allow"] == "GET, POST"
-        assert response.json() == refusal(
+        assert response.json() == error_response(
             "METHOD_NOT_ALLOWED", f"{method} is not possible here; use GET, POST."
         )
 

@@ -13,16 +13,16 @@ from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
 from tests.graphql.transport.sse_client import SSEClient, open_stream
 
-CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
-SOON = timedelta(milliseconds=20)
-URQL = (
+CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
+SHORT_TIMEOUT = timedelta(milliseconds=20)
+URQL_ACCEPT = (
     "application/graphql-response+json, application/graphql+json, application/json,"
     " text/event-stream, multipart/mixed"
 )
 
 
 async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION) as events:
         status, headers = await events.wait_started()
         assert status == 200
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -42,12 +42,12 @@ async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> 
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL]
+    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL_ACCEPT]
 )
 async def test_whoever_names_them_gets_them_for_a_subscription(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept) as events:
         _, headers = await events.wait_started()
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
 
@@ -60,7 +60,7 @@ async def test_whoever_names_them_gets_them_for_a_subscription(
         ("text/event-stream;q=0", "application/json; charset=utf-8"),
         ("text/event-stream, application/json", "application/json; charset=utf-8"),
         ("text/event-stream, */*;q=0.1", "application/json; charset=utf-8"),
-        (URQL, "application/graphql-response+json; charset=utf-8"),
+        (URQL_ACCEPT, "application/graphql-response+json; charset=utf-8"),
         ("*/*", "application/json; charset=utf-8"),
     ],
 )
@@ -87,7 +87,7 @@ async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing
 async def test_whoever_does_not_name_them_is_told_how_to_ask(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept) as events:
         assert (await events.wait_started())[0] == 200
         assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
 
@@ -120,7 +120,7 @@ async def test_what_does_not_run_is_told_by_an_event(
 async def test_a_key_that_opens_nothing_is_refused_before_there_is_a_stream(
     live_tenant: LiveTenant,
 ) -> None:
-    async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES) as events:
+    async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES_SUBSCRIPTION) as events:
         assert (await events.wait_started())[0] == 401
         assert b"INVALID_API_KEY" in (await events.next_asgi_message())["body"]
 
@@ -144,10 +144,10 @@ async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
 
 
 async def test_in_silence_it_is_heard_that_somebody_is_there(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(heartbeat_interval=SOON)
+    times = ConnectionTimeouts(heartbeat_interval=SHORT_TIMEOUT)
     async with (
         app_lifespan(live_tenant.database, connection_timeouts=times) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         assert [await events.next_text() for _ in range(3)] == 3 * [":\n\n"]
@@ -157,9 +157,9 @@ async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: Liv
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
         ) as app,
-        open_stream(app, key.token, CHANGES) as events,
+        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         assert await events.next_text() == ":\n\n"
@@ -171,9 +171,9 @@ async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: Liv
 async def test_whoever_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
         ) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         events.stop_reading()
@@ -183,7 +183,7 @@ async def test_whoever_does_not_read_is_dropped(live_tenant: LiveTenant) -> None
 
 async def test_a_client_that_leaves_leaves_nothing_behind(live_tenant: LiveTenant) -> None:
     before = running_tasks()
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION) as events:
         await events.wait_started()
         await wait_for_subscriptions(live_tenant.client, 1)
         events.disconnect()
@@ -198,7 +198,7 @@ async def test_the_deadline_of_requests_does_not_end_it(live_tenant: LiveTenant)
         app_lifespan(
             live_tenant.database, settings=replace(UNLIMITED_SETTINGS, request_timeout=deadline)
         ) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         await asyncio.sleep(1.2 * deadline.total_seconds())
@@ -213,17 +213,17 @@ async def test_whoever_does_not_read_does_not_hold_up_the_end_either(
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
         ) as app,
-        open_stream(app, key.token, CHANGES) as events,
+        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
-        await until_begun(events)
+        await wait_until_started(events)
         events.stop_reading()
         await live_tenant.create_post()
         await revoke_key(live_tenant.database, key.id, now=NOW)
         await events.wait_finished()
 
 
-async def until_begun(events: SSEClient) -> None:
+async def wait_until_started(events: SSEClient) -> None:
     assert await events.next_text() == ":\n\n"

@@ -12,7 +12,7 @@ mutation ($wait: Int!) {
 """
 
 
-async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
+async def request_counts(client: Client, route: str) -> tuple[int, int]:
     """How many answers of a route."""
     lines = (await client.get("/metrics")).text.splitlines()
     label = f'route="{route}",'
@@ -33,19 +33,19 @@ async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
 async def test_results_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
     path = f"/v1/posts/{await live_tenant.create_post()}/results"
     assert (await live_tenant.client.get(path)).status_code == 200
-    assert await counted_and_timed(live_tenant.client, RESULTS) == (1, 1)
+    assert await request_counts(live_tenant.client, RESULTS) == (1, 1)
 
     assert (await live_tenant.client.get(f"{path}?wait=1")).status_code == 200
-    assert await counted_and_timed(live_tenant.client, RESULTS) == (2, 1)
+    assert await request_counts(live_tenant.client, RESULTS) == (2, 1)
 
 
 async def test_claims_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
     nothing: dict[str, object] = {"claimDestinations": {"claims": []}}
     assert await live_tenant.client.query(CLAIM, wait=0) == nothing
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (1, 1)
+    assert await request_counts(live_tenant.client, "/graphql") == (1, 1)
 
     assert await live_tenant.client.query(CLAIM, wait=1) == nothing
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)
+    assert await request_counts(live_tenant.client, "/graphql") == (2, 1)
 
 
 async def test_a_stream_of_events_is_not_timed(live_tenant: LiveTenant) -> None:
@@ -57,4 +57,4 @@ async def test_a_stream_of_events_is_not_timed(live_tenant: LiveTenant) -> None:
         await live_tenant.create_post()
     await wait_for_subscriptions(live_tenant.client, 0)
     # Its own, and the one that made the post.
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)
+    assert await request_counts(live_tenant.client, "/graphql") == (2, 1)

@@ -17,8 +17,8 @@ from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
 from tests.graphql.transport.websocket.client import connect, connect_and_init
 
-CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
-SOON = timedelta(milliseconds=20)
+CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
+SHORT_TIMEOUT = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
 
 
@@ -26,7 +26,7 @@ async def test_a_subscription_is_told_of_each_change_once_and_in_order(
     live_tenant: LiveTenant,
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", CHANGES)
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 1)
         post_id = await live_tenant.create_post()
 
@@ -84,8 +84,8 @@ async def test_a_field_that_fails_alone_is_part_of_the_answer(live_tenant: LiveT
         ),
         ("subscription { changes(types: [NOPE]) { type } }", {}, "VALIDATION_ERROR", "types"),
         ("subscription { changes(types: [7]) { type } }", {}, "VALIDATION_ERROR", "types"),
-        (CHANGES, {"after": "x"}, "BAD_CURSOR", "after"),
-        (CHANGES, {"after": 7}, "VALIDATION_ERROR", "after"),
+        (CHANGES_SUBSCRIPTION, {"after": "x"}, "BAD_CURSOR", "after"),
+        (CHANGES_SUBSCRIPTION, {"after": 7}, "VALIDATION_ERROR", "after"),
         (
             'subscription { postChanged(postId: "00000000-0000-4000-8000-00000000dead") { cursor } }',
             {},
@@ -117,7 +117,7 @@ async def test_what_does_not_run_is_refused_by_an_error_message_and_the_socket_s
 async def test_a_key_without_the_scope_may_not_follow(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace, scopes=[Scope.WRITE])
     async with connect_and_init(live_tenant.app, key.token) as socket:
-        socket.subscribe("a", CHANGES)
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
         assert await socket.next_error("a") == (
             "INSUFFICIENT_SCOPE",
             None,
@@ -238,14 +238,14 @@ async def test_who_it_is_is_said_by_an_object(live_tenant: LiveTenant, payload: 
 async def test_the_key_may_be_shown_in_these_places(
     live_tenant: LiveTenant, payload: dict[str, Any]
 ) -> None:
-    def shown(value: Any) -> Any:
+    def substitute_key(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: shown(each) for name, each in value.items()}
+            return {name: substitute_key(each) for name, each in value.items()}
         return value.format(live_tenant.token) if isinstance(value, str) else value
 
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
-        socket.send(type="connection_init", payload=shown(payload))
+        socket.send(type="connection_init", payload=substitute_key(payload))
         assert await socket.receive() == {"type": "connection_ack"}
 
 
@@ -291,7 +291,7 @@ async def test_a_key_that_opens_nothing_is_forbidden(
 async def test_a_client_that_does_not_say_who_it_is_has_to_go(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(init_timeout=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
         ) as app,
         connect(app) as socket,
     ):
@@ -302,8 +302,8 @@ async def test_a_client_that_does_not_say_who_it_is_has_to_go(live_tenant: LiveT
 async def test_an_id_that_is_in_use_closes_the_socket(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         name = 100 * "ä"
-        socket.subscribe(name, CHANGES)
-        socket.subscribe(name, CHANGES)
+        socket.subscribe(name, CHANGES_SUBSCRIPTION)
+        socket.subscribe(name, CHANGES_SUBSCRIPTION)
         # A reason has room for 123 bytes.
         assert await socket.wait_closed() == (4409, f"Subscriber for {54 * 'ä'}")
     await wait_for_subscriptions(live_tenant.client, 0)
@@ -312,7 +312,7 @@ async def test_an_id_that_is_in_use_closes_the_socket(live_tenant: LiveTenant) -
 async def test_of_many_subscriptions_on_a_socket_ten_run(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for number in range(100):
-            socket.subscribe(str(number), CHANGES)
+            socket.subscribe(str(number), CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 10)
         refusals = [await socket.next_error(str(number)) for number in range(10, 100)]
         assert set(refusals) == {
@@ -325,7 +325,7 @@ async def test_of_many_subscriptions_on_a_socket_ten_run(live_tenant: LiveTenant
         }
         socket.send(id="3", type="complete")
         await wait_for_subscriptions(live_tenant.client, 9)
-        socket.subscribe("again", CHANGES)
+        socket.subscribe("again", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 10)
         assert socket.has_no_messages()
     await wait_for_subscriptions(live_tenant.client, 0)
@@ -348,19 +348,19 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
         ]
         third = await stack.enter_async_context(connect_and_init(app, other.token))
         client = await stack.enter_async_context(client_for(app, token=None))
-        one.subscribe("1", CHANGES)
-        two.subscribe("2", CHANGES)
+        one.subscribe("1", CHANGES_SUBSCRIPTION)
+        two.subscribe("2", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(client, 2)
 
-        one.subscribe("3", CHANGES)
+        one.subscribe("3", CHANGES_SUBSCRIPTION)
         assert await one.next_error("3") == (
             "RATE_LIMIT_EXCEEDED",
             None,
             "One API key may have 2 subscriptions open at a time; end one of them first.",
         )
-        third.subscribe("3", CHANGES)
+        third.subscribe("3", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(client, 3)
-        third.subscribe("4", CHANGES)
+        third.subscribe("4", CHANGES_SUBSCRIPTION)
         assert await third.next_error("4") == (
             "SERVICE_UNAVAILABLE",
             None,
@@ -396,7 +396,7 @@ async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_docu
         client_for(app, token=None) as client,
         connect_and_init(app, live_tenant.token) as socket,
     ):
-        document = f"{CHANGES} # of a text that nobody has sent before to this process: {id(app)}"
+        document = f"{CHANGES_SUBSCRIPTION} # of a text that nobody has sent before to this process: {id(app)}"
         for number, name in enumerate("abcd", 1):
             socket.subscribe(name, document)
             await wait_for_subscriptions(client, number)
@@ -434,7 +434,7 @@ async def test_what_cannot_be_read_is_counted_too(live_tenant: LiveTenant) -> No
 
 async def test_the_document_of_a_subscription_is_not_too_long(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", f"{CHANGES} # {'x' * 16_384}")
+        socket.subscribe("a", f"{CHANGES_SUBSCRIPTION} # {'x' * 16_384}")
         code, _, message = await socket.next_error("a")
         assert code == "LIMIT_EXCEEDED"
         assert message.startswith(
@@ -460,14 +460,14 @@ async def test_keys_that_are_refused_again_and_again_are_counted(live_tenant: Li
 
 
 async def test_whose_key_is_revoked_has_to_go(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(key_recheck_interval=SOON)
+    times = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(live_tenant.database, connection_timeouts=times) as app,
         connect_and_init(app, key.token) as socket,
     ):
-        socket.subscribe("a", CHANGES)
-        await asyncio.sleep(3 * SOON.total_seconds())
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
+        await asyncio.sleep(3 * SHORT_TIMEOUT.total_seconds())
         assert socket.has_no_messages()  # it was looked at, and let stay
 
         assert await revoke_key(live_tenant.database, key.id, now=NOW)
@@ -486,7 +486,7 @@ async def test_nothing_more_is_run_for_a_key_that_was_revoked(live_tenant: LiveT
 
 
 async def test_a_client_that_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(send_timeout=SOON)
+    times = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
     async with (
         app_lifespan(live_tenant.database, connection_timeouts=times) as app,
         connect_and_init(app, live_tenant.token) as socket,
@@ -500,7 +500,7 @@ async def test_a_client_that_breaks_off_leaves_nothing_behind(live_tenant: LiveT
     before = running_tasks()
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for name in "abc":
-            socket.subscribe(name, CHANGES)
+            socket.subscribe(name, CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 3)
         socket.disconnect()
         await socket.wait_finished()
@@ -513,7 +513,7 @@ async def test_a_socket_that_the_server_has_closed_is_as_good_as_gone(
     live_tenant: LiveTenant, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("a", CHANGES)
+        socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 1)
         socket.was_closed_by_the_server = True
         await live_tenant.create_post()
@@ -526,11 +526,11 @@ async def test_a_socket_that_the_server_has_closed_is_as_good_as_gone(
 async def test_a_client_that_said_who_it_is_in_time_may_wait_for_the_database(
     live_tenant: LiveTenant,
 ) -> None:
-    times = ConnectionTimeouts(init_timeout=SOON)
+    times = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
     async with (
         app_lifespan(live_tenant.database, connection_timeouts=times) as app,
         connect_and_init(app, live_tenant.token) as socket,
     ):
-        await asyncio.sleep(2 * SOON.total_seconds())
+        await asyncio.sleep(2 * SHORT_TIMEOUT.total_seconds())
         socket.send(type="ping")
         assert await socket.receive() == {"type": "pong"}
