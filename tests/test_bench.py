@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from graphql import OperationDefinitionNode, build_schema, parse, validate
+from graphql import build_schema, parse, validate
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
@@ -89,14 +90,14 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
     for text, variables, nodes in ((POST_RESULTS, {"id": "-"}, 0), (POSTS, {"n": 100}, 100)):
         document = parse(text)
-        (operation,) = document.definitions
-        assert isinstance(operation, OperationDefinitionNode)
+        index = DocumentIndex(document)
+        (operation,) = index.operations
 
         assert validate(schema, document) == []
-        enforce_limits(collect_stats(document), GraphQLLimits())
-        demand = analyze_cost(schema, document, operation)
-        demand.check_node_limit(variables, GraphQLLimits())
-        assert demand.count_nodes(variables) == nodes
+        enforce_limits(collect_stats(index), GraphQLLimits())
+        cost = analyze_cost(schema, index, operation)
+        cost.check_node_limit(variables, GraphQLLimits())
+        assert cost.count_nodes(variables) == nodes
 
 
 def test_those_that_need_no_node_js_answer_as_our_server(

@@ -1,9 +1,7 @@
-"""A small schema with connections, and random documents over it. No schema of ours, no clients."""
+"""Random documents over a small test schema with connections."""
 
 from graphql import (
-    DocumentNode,
     GraphQLNamedType,
-    OperationDefinitionNode,
     build_schema,
     get_named_type,
     is_composite_type,
@@ -62,21 +60,11 @@ _DIRECTIVES = (
 )
 
 
-def get_operation(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
-    """The operation of that name, or the first."""
-    for definition in document.definitions:
-        if isinstance(definition, OperationDefinitionNode) and (
-            name is None or (definition.name is not None and definition.name.value == name)
-        ):
-            return definition
-    raise LookupError(name)
-
-
 @st.composite
 def document_strategy(draw: st.DrawFn, *, with_cycles: bool) -> str:
-    """A text that parses, with an operation and four fragments; seldom a valid one.
+    """A document that parses, with an operation and four fragments; rarely valid.
 
-    Without cycles, a fragment only spreads later ones and an unknown one.
+    Without cycles, a fragment only spreads later fragments and an unknown one.
     """
     root = SCHEMA.query_type
     operation = draw(_selection_sets(root, 4, FRAGMENTS))
@@ -117,9 +105,11 @@ def _selection_sets(
 def _fields(
     draw: st.DrawFn, parent: GraphQLNamedType | None, levels: int, spreadable: tuple[str, ...]
 ) -> str:
-    known = getattr(parent, "fields", {})
-    entrances = ("__schema", "__type") if parent is SCHEMA.query_type else ()
-    name = draw(st.sampled_from((*known, *entrances, "__typename", "unknown", "fields")))
+    definitions = getattr(parent, "fields", {})
+    introspection = ("__schema", "__type") if parent is SCHEMA.query_type else ()
+    name = draw(
+        st.sampled_from((*definitions, *introspection, "__typename", "undefinitions", "fields"))
+    )
     alias = draw(st.sampled_from(("", "", "other: ")))
     arguments = []
     if name == "nodes":
@@ -127,9 +117,11 @@ def _fields(
     else:
         for argument in draw(st.sampled_from(((), ("first",), ("last",), ("first", "last")))):
             arguments.append(f"{argument}: {draw(st.sampled_from(_PAGE_SIZES))}")
-    given = f"({', '.join(arguments)})" if arguments else ""
-    type_ = get_named_type(known[name].type) if name in known else SCHEMA.get_type("__Type")
+    argument_list = f"({', '.join(arguments)})" if arguments else ""
+    type_ = (
+        get_named_type(definitions[name].type) if name in definitions else SCHEMA.get_type("__Type")
+    )
     body = ""
     if levels > 0 and is_composite_type(type_):
         body = " " + draw(_selection_sets(type_, levels - 1, spreadable))
-    return f"{alias}{name}{given}{draw(_directives)}{body}"
+    return f"{alias}{name}{argument_list}{draw(_directives)}{body}"

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
+from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import core_schema, create_schema
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
 from app.rest.endpoints import ENDPOINTS, Endpoint
@@ -58,7 +59,8 @@ def test_every_document_is_one_named_operation_that_only_reads_where_the_method_
 
 @pytest.mark.parametrize("call", ENDPOINTS, ids=named)
 def test_every_document_keeps_the_tightest_limits_that_can_be_set(call: Endpoint) -> None:
-    enforce_limits(collect_stats(parse_document(call.document, TIGHTEST.graphql)), TIGHTEST.graphql)
+    index = DocumentIndex(parse_document(call.document, TIGHTEST.graphql))
+    enforce_limits(collect_stats(index), TIGHTEST.graphql)
 
 
 @pytest.mark.parametrize(("variable", "lowest"), LOWEST.items())

@@ -76,9 +76,9 @@ def test_fragments_apply_by_the_type_of_the_object() -> None:
 
 
 def test_a_key_that_is_asked_for_twice_has_both_nodes() -> None:
-    inner = selected_fields("{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }")[
-        "inner"
-    ]
+    inner = selected_fields(
+        "{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }"
+    )["inner"]
 
     assert len(inner.nodes) == 3
     assert inner.is_unconditional

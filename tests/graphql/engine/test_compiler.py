@@ -105,7 +105,9 @@ SELECTION = (
 )
 
 
-def complete_thing(selection: str, thing: object, variables: Mapping[str, object] | None = None) -> object:
+def complete_thing(
+    selection: str, thing: object, variables: Mapping[str, object] | None = None
+) -> object:
     return compile_object(core_schema(FAST_SCHEMA), "Thing", selection)(thing, variables or {})
 
 
@@ -211,7 +213,9 @@ def test_a_strange_value_is_answered_as_graphql_core_does(name: str, value: obje
     """With its errors, their paths and places."""
     thing = VALID_THING | {name: value}
 
-    assert execute_query(FAST_SCHEMA, SELECTION, thing) == execute_query(REFERENCE_SCHEMA, SELECTION, thing)
+    assert execute_query(FAST_SCHEMA, SELECTION, thing) == execute_query(
+        REFERENCE_SCHEMA, SELECTION, thing
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), INVALID_VALUES)

@@ -292,7 +292,9 @@ async def test_a_part_that_fails_leaves_the_rest(
         "post": {"content": "Kept"},
     }
     document = f"{{ destinations {{ nodes {{ {selection} }} }} errorCatalog {{ code }} }}"
-    broken = Database(database_url, workspace_filter=FailingRestriction(RuntimeError("broken"), table))
+    broken = Database(
+        database_url, workspace_filter=FailingRestriction(RuntimeError("broken"), table)
+    )
     async with broken, app_client(broken, token=token) as client:
         answer = await client.execute(document)
     assert len(answer["data"]["errorCatalog"]) > 0
@@ -341,7 +343,8 @@ async def test_no_way_in_takes_its_neighbours_down(
 ) -> None:
     token = await add_full_post(database)
     broken = Database(
-        database_url, workspace_filter=FailingRestriction(RuntimeError("x"), "post", "destination", "account")
+        database_url,
+        workspace_filter=FailingRestriction(RuntimeError("x"), "post", "destination", "account"),
     )
     async with broken, app_client(broken, token=token) as client:
         answer = await client.execute(document)
@@ -354,7 +357,9 @@ async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
     database: Database, database_url: str
 ) -> None:
     token = await add_full_post(database)
-    failure = table_locked_error() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
+    failure = (
+        table_locked_error() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
+    )
     broken = Database(
         database_url, wrap_driver=lambda driver: FailingDriver(driver, failure, "FROM post ")
     )

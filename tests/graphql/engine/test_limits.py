@@ -1,4 +1,4 @@
-"""What one document may ask for, whatever its variables."""
+"""Limits of a document that do not depend on its variables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from graphql import (
 from hypothesis import given
 
 from app.domain.errors import LimitExceeded, ParseFailed
+from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.limits import (
     MAX_COUNT,
     DocumentStats,
@@ -32,16 +33,6 @@ from app.settings import GraphQLLimits
 from tests.graphql.random_documents import FRAGMENTS, document_strategy
 
 LIMITS = GraphQLLimits()
-EMPTY_STATS = DocumentStats(
-    operations=0,
-    depth=0,
-    introspection_depth=0,
-    introspection_list_depth=0,
-    fields=0,
-    aliases=0,
-    root_fields=0,
-    directives=0,
-)
 FULL_INTROSPECTION = get_introspection_query(
     descriptions=True,
     specified_by_url=True,
@@ -53,9 +44,19 @@ FULL_INTROSPECTION = get_introspection_query(
 )
 
 
+def stats(**numbers: int) -> DocumentStats:
+    """Stats with these numbers, all others 0."""
+    names = DocumentStats.__dataclass_fields__
+    return DocumentStats(**(dict.fromkeys(names, 0) | numbers))
+
+
+def measure(query: str) -> DocumentStats:
+    return collect_stats(DocumentIndex(parse(query)))
+
+
 def limit_error(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
     try:
-        enforce_limits(collect_stats(parse_document(query, limits)), limits)
+        enforce_limits(collect_stats(DocumentIndex(parse_document(query, limits))), limits)
     except LimitExceeded as error:
         return error.message
     return None
@@ -68,12 +69,10 @@ def nested_query(levels: int, name: str = "a") -> str:
 # Parsing
 
 
-def test_a_document_is_parsed() -> None:
-    assert parse_document("{ version }", LIMITS) == parse("{ version }")
-
-
-def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
-    document = parse_document("{" + " a" * 1998 + "}", LIMITS)
+def test_a_document_with_exactly_the_allowed_tokens_is_parsed() -> None:
+    query = "{" + " a" * 1998 + "}"
+    document = parse_document(query, LIMITS)
+    assert document == parse(query)
     assert document.token_count == 2000
 
 
@@ -82,10 +81,10 @@ def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
     ["{" + " a" * 1999 + "}", "{ a }" + "\n#" * 1998, "{ a(list: [" + "1 " * 3000],
     ids=["fields", "comments", "values"],
 )
-def test_a_token_more_than_allowed_is_refused(query: str) -> None:
-    with pytest.raises(LimitExceeded) as refused:
+def test_more_tokens_than_allowed_are_rejected(query: str) -> None:
+    with pytest.raises(LimitExceeded) as error:
         parse_document(query, LIMITS)
-    assert refused.value.message == "The document has more than 2000 tokens, which is the limit."
+    assert error.value.message == "The document has more than 2000 tokens, which is the limit."
 
 
 @pytest.mark.parametrize(
@@ -100,16 +99,18 @@ def test_a_token_more_than_allowed_is_refused(query: str) -> None:
     ],
     ids=["fields", "as many tokens as allowed", "lists", "objects", "types", "inline fragments"],
 )
-def test_a_document_too_deep_for_the_parser_is_refused_as_too_deep(query: str) -> None:
-    with pytest.raises(LimitExceeded) as refused:
+def test_a_document_too_deep_for_the_parser_is_rejected_as_too_deep(query: str) -> None:
+    with pytest.raises(LimitExceeded) as error:
         parse_document(query, LIMITS)
-    assert refused.value.message == (
-        "The document is nested too deeply to be read; at most 15 levels of fields are allowed."
+    assert error.value.message == (
+        "The document is nested too deeply to be parsed; at most 15 levels of fields are allowed."
     )
 
 
 def test_a_document_as_deep_as_the_parser_allows_is_measured() -> None:
-    assert limit_error(nested_query(200)) == "The document is 200 levels deep; at most 15 are allowed."
+    assert (
+        limit_error(nested_query(200)) == "The document is 200 levels deep; at most 15 are allowed."
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,47 +123,45 @@ def test_a_document_as_deep_as_the_parser_allows_is_measured() -> None:
         ("{ a }\0", "Syntax Error: Unexpected character: U+0000.", SourceLocation(1, 6)),
     ],
 )
-def test_a_fault_in_the_syntax_keeps_its_location(
+def test_a_syntax_error_keeps_its_location(
     query: str, message: str, location: SourceLocation | None
 ) -> None:
-    with pytest.raises(GraphQLError) as refused:
+    with pytest.raises(GraphQLError) as error:
         parse_document(query, LIMITS)
-    error = refused.value
-    assert error.message == message
-    assert isinstance(error.original_error, ParseFailed)
-    assert error.original_error.message == message
-    assert error.locations is not None
+    assert error.value.message == message
+    assert isinstance(error.value.original_error, ParseFailed)
+    assert error.value.original_error.message == message
+    assert error.value.locations is not None
     if location is not None:
-        assert error.locations == [location]
+        assert error.value.locations == [location]
 
 
-# Measuring
+# Stats
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("{ a }", replace(EMPTY_STATS, depth=1, fields=1, root_fields=1)),
-        ("{ }", EMPTY_STATS),
-        ("{ a { b { c } d } e }", replace(EMPTY_STATS, depth=3, fields=5, root_fields=2)),
-        ("{ x: a y: a { z: b } }", replace(EMPTY_STATS, depth=2, fields=3, root_fields=2, aliases=3)),
-        ("{ ...{ a ... on Q { b } } }", replace(EMPTY_STATS, depth=1, fields=2, root_fields=2)),
+        ("{ a }", stats(depth=1, fields=1, root_fields=1)),
+        ("{ }", stats()),
+        ("{ a { b { c } d } e }", stats(depth=3, fields=5, root_fields=2)),
+        ("{ x: a y: a { z: b } }", stats(depth=2, fields=3, root_fields=2, aliases=3)),
+        ("{ ...{ a ... on Q { b } } }", stats(depth=1, fields=2, root_fields=2)),
         (
             "query($v: Int @d) @d { a @d ...F @d ...{ b } } fragment F on Q @d { c @d @d }",
-            replace(EMPTY_STATS, depth=1, fields=3, root_fields=3, directives=7),
+            stats(depth=1, fields=3, root_fields=3, directives=7),
         ),
         (
             "{ ...F a { ...F } } fragment F on Q { x: b { c } }",
-            replace(EMPTY_STATS, depth=3, fields=5, root_fields=2, aliases=2),
+            stats(depth=3, fields=5, root_fields=2, aliases=2),
         ),
         (
             "{ a { __schema { types { name } } } }",
-            replace(EMPTY_STATS, depth=2, introspection_depth=2, fields=4, root_fields=1),
+            stats(depth=2, introspection_depth=2, fields=4, root_fields=1),
         ),
         (
             "{ __type { ...T } } fragment T on __Type { fields { type { ofType { fields } } } }",
-            replace(
-                EMPTY_STATS,
+            stats(
                 depth=1,
                 introspection_depth=4,
                 introspection_list_depth=2,
@@ -172,8 +171,7 @@ def test_a_fault_in_the_syntax_keeps_its_location(
         ),
         (
             "{ ...F } fragment F on Query { a __schema { types { fields { name } } } }",
-            replace(
-                EMPTY_STATS,
+            stats(
                 depth=1,
                 introspection_depth=3,
                 introspection_list_depth=1,
@@ -183,46 +181,42 @@ def test_a_fault_in_the_syntax_keeps_its_location(
         ),
         (
             "{ fields { interfaces { possibleTypes { inputFields } } } }",
-            replace(EMPTY_STATS, depth=4, fields=4, root_fields=1),
+            stats(depth=4, fields=4, root_fields=1),
         ),
     ],
 )
 def test_one_operation_is_measured(query: str, expected: DocumentStats) -> None:
-    assert collect_stats(parse(query)) == replace(expected, operations=1)
+    assert measure(query) == replace(expected, operations=1)
 
 
-def test_of_several_operations_the_heaviest_counts_for_each_number() -> None:
-    document = parse(
+def test_each_number_is_that_of_the_heaviest_operation() -> None:
+    document = (
         "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }"
     )
-    assert collect_stats(document) == replace(
-        EMPTY_STATS, operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
+    assert measure(document) == stats(
+        operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
     )
 
 
-def test_a_fragment_that_nobody_spreads_counts_because_it_is_validated() -> None:
-    document = parse("{ a } fragment Idle on Query { x: b @d c { d { e } } f }")
-    assert collect_stats(document) == replace(
-        EMPTY_STATS, operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
+def test_an_unused_fragment_counts_because_it_is_validated() -> None:
+    document = "{ a } fragment Idle on Query { x: b @d c { d { e } } f }"
+    assert measure(document) == stats(
+        operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
     )
 
 
 def test_a_document_without_operations_is_measured() -> None:
-    assert collect_stats(parse("type A { b: Int } fragment F on A { b }")) == replace(
-        EMPTY_STATS, fields=1
-    )
+    assert measure("type A { b: Int } fragment F on A { b }") == stats(fields=1)
 
 
 def test_fragments_that_share_a_name_count_together() -> None:
-    document = parse("{ ...F } fragment F on Query { a } fragment F on Query { b { c } }")
-    assert collect_stats(document) == replace(
-        EMPTY_STATS, operations=1, depth=2, fields=3, root_fields=2
-    )
+    document = "{ ...F } fragment F on Query { a } fragment F on Query { b { c } }"
+    assert measure(document) == stats(operations=1, depth=2, fields=3, root_fields=2)
 
 
 def test_unknown_fragments_count_nothing() -> None:
-    assert collect_stats(parse("{ a { ...Nowhere } ...Nowhere }")) == replace(
-        EMPTY_STATS, operations=1, depth=1, fields=1, root_fields=1
+    assert measure("{ a { ...Nowhere } ...Nowhere }") == stats(
+        operations=1, depth=1, fields=1, root_fields=1
     )
 
 
@@ -234,14 +228,14 @@ def test_unknown_fragments_count_nothing() -> None:
         ("fragment F on Query { a { ...F ...F } } { ...F b }", 2),
     ],
 )
-def test_a_cycle_of_fragments_is_gone_through_once(query: str, fields: int) -> None:
-    assert collect_stats(parse(query)).fields == fields
+def test_a_fragment_cycle_is_traversed_once(query: str, fields: int) -> None:
+    assert measure(query).fields == fields
 
 
-def test_a_chain_of_fragments_as_long_as_the_document_is_measured() -> None:
+def test_a_fragment_chain_as_long_as_the_document_is_measured() -> None:
     chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
-    assert collect_stats(parse("{ ...F0 }" + chain)) == replace(
-        EMPTY_STATS, operations=1, depth=10_000, fields=10_000, root_fields=1
+    assert measure("{ ...F0 }" + chain) == stats(
+        operations=1, depth=10_000, fields=10_000, root_fields=1
     )
 
 
@@ -252,9 +246,8 @@ def fragment_ladder(rungs: int) -> str:
     return "{ ...F0 }" + fragments
 
 
-def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
-    assert collect_stats(parse(fragment_ladder(20))) == replace(
-        EMPTY_STATS,
+def test_multiplying_fragments_are_counted_without_expansion() -> None:
+    assert measure(fragment_ladder(20)) == stats(
         operations=1,
         depth=20,
         fields=2**20 - 1,
@@ -265,19 +258,19 @@ def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
 
 
 def test_counting_stops_at_the_ceiling() -> None:
-    measured = collect_stats(parse(fragment_ladder(2000)))
+    measured = measure(fragment_ladder(2000))
     assert (measured.fields, measured.aliases, measured.directives) == (MAX_COUNT,) * 3
     unlimited_depth = replace(LIMITS, depth=3000)
-    with pytest.raises(LimitExceeded) as refused:
+    with pytest.raises(LimitExceeded) as error:
         enforce_limits(measured, unlimited_depth)
-    assert refused.value.message == (
+    assert error.value.message == (
         "The document has at least 1000000000 fields; at most 500 are allowed."
     )
 
 
 def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
     fragments = "".join(f"fragment F{i} on Q {{ a ...F{i + 1} ...F{i + 1} }}" for i in range(99))
-    assert collect_stats(parse("{ ...F0 }" + fragments)).root_fields == MAX_COUNT
+    assert measure("{ ...F0 }" + fragments).root_fields == MAX_COUNT
 
 
 # The limits
@@ -335,20 +328,20 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
         "operations",
     ],
 )
-def test_a_limit_is_kept_exactly_and_named_with_the_value(
+def test_each_limit_is_exact_and_its_error_names_limit_and_value(
     build: Callable[[int], str], limit: int, message: str
 ) -> None:
     assert limit_error(build(limit)) is None
     assert limit_error(build(limit + 1)) == message
 
 
-@pytest.mark.parametrize("entrance", ["__schema", "__type"])
+@pytest.mark.parametrize("root_field", ["__schema", "__type"])
 @pytest.mark.parametrize("name", ["fields", "inputFields", "interfaces", "possibleTypes"])
-def test_three_lists_of_types_in_each_other_are_refused_below_every_entrance(
-    entrance: str, name: str
+def test_three_nested_type_lists_are_rejected_below_every_introspection_field(
+    root_field: str, name: str
 ) -> None:
     document = (
-        f"{{ {entrance} {{ ...T }} }} fragment T on __Type {{ {name} {{ type {{ ...U }} }} }}"
+        f"{{ {root_field} {{ ...T }} }} fragment T on __Type {{ {name} {{ type {{ ...U }} }} }}"
     )
     two = document + f" fragment U on __Type {{ {name} {{ name }} }}"
     three = document + f" fragment U on __Type {{ {name} {{ type {{ {name} {{ name }} }} }} }}"
@@ -359,7 +352,7 @@ def test_three_lists_of_types_in_each_other_are_refused_below_every_entrance(
     )
 
 
-def test_a_short_document_that_multiplies_is_refused() -> None:
+def test_a_short_document_with_multiplying_fragments_is_rejected() -> None:
     pairs = zip("abcdefghi", "bcdefghij", strict=True)
     rungs = "".join(f"fragment {i} on Q{{...{j}...{j}}}" for i, j in pairs)
     assert limit_error("{...a}" + rungs + "fragment j on Q{a}") == (
@@ -368,14 +361,13 @@ def test_a_short_document_that_multiplies_is_refused() -> None:
 
 
 @pytest.mark.parametrize("query", [FULL_INTROSPECTION, get_introspection_query()])
-def test_the_introspection_of_every_tool_is_allowed(query: str) -> None:
+def test_introspection_queries_of_tools_are_allowed(query: str) -> None:
     assert limit_error(query) is None
 
 
-def test_the_full_introspection_leaves_room_below_the_limits() -> None:
-    measured = collect_stats(parse_document(FULL_INTROSPECTION, LIMITS))
-    assert replace(measured, fields=0) == replace(
-        EMPTY_STATS,
+def test_full_introspection_stays_well_below_the_limits() -> None:
+    measured = measure(FULL_INTROSPECTION)
+    assert replace(measured, fields=0) == stats(
         operations=1,
         depth=1,
         introspection_depth=14,
@@ -385,12 +377,12 @@ def test_the_full_introspection_leaves_room_below_the_limits() -> None:
     assert measured.fields <= LIMITS.fields / 2
 
 
-# Against an implementation that expands every fragment
+# Compared with a reference implementation that expands every fragment
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """Every field with the names that lead to it, and the number of directives on the way."""
+    """The path of every field, and the number of aliases and directives."""
 
     fields: Sequence[tuple[str, ...]]
     aliases: int
@@ -403,21 +395,21 @@ def expand_operation(document: DocumentNode, definition: ExecutableDefinitionNod
     variables = definition.variable_definitions or ()
     directives += sum(len(variable.directives or ()) for variable in variables)
 
-    def visit(selection_set: SelectionSetNode, above: tuple[str, ...]) -> None:
+    def visit(selection_set: SelectionSetNode, ancestors: tuple[str, ...]) -> None:
         nonlocal aliases, directives
         for selection in selection_set.selections:
             directives += len(selection.directives or ())
             if isinstance(selection, FieldNode):
                 aliases += selection.alias is not None
-                fields.append((*above, selection.name.value))
+                fields.append((*ancestors, selection.name.value))
                 if selection.selection_set:
                     visit(selection.selection_set, fields[-1])
             elif isinstance(selection, InlineFragmentNode):
-                visit(selection.selection_set, above)
+                visit(selection.selection_set, ancestors)
             elif isinstance(selection, FragmentSpreadNode):
                 for fragment in fragments_named(document, selection.name.value):
                     directives += len(fragment.directives or ())
-                    visit(fragment.selection_set, above)
+                    visit(fragment.selection_set, ancestors)
 
     directives += len(definition.directives or ())
     visit(definition.selection_set, ())
@@ -431,13 +423,13 @@ def fragments_named(document: DocumentNode, name: str) -> Iterator[FragmentDefin
 
 
 def path_segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The names up to and with the first entrance to an introspection, then those below each."""
-    found: list[tuple[str, ...]] = [()]
+    """Split a path after each introspection field."""
+    segments: list[tuple[str, ...]] = [()]
     for name in path:
-        found[-1] += (name,)
+        segments[-1] += (name,)
         if name in ("__schema", "__type"):
-            found.append(())
-    return found
+            segments.append(())
+    return segments
 
 
 def stats_by_expanding(document: DocumentNode) -> DocumentStats:
@@ -447,7 +439,9 @@ def stats_by_expanding(document: DocumentNode) -> DocumentStats:
         if isinstance(definition, OperationDefinitionNode)
     ]
     fragments = [
-        expand_operation(document, one) for name in FRAGMENTS for one in fragments_named(document, name)
+        expand_operation(document, fragment)
+        for name in FRAGMENTS
+        for fragment in fragments_named(document, name)
     ]
     paths = [path_segments(path) for operation in operations for path in operation.fields]
     introspections = [segment for _, *below in paths for segment in below]
@@ -459,21 +453,22 @@ def stats_by_expanding(document: DocumentNode) -> DocumentStats:
         introspection_list_depth=max(
             (sum(name in lists for name in names) for names in introspections), default=0
         ),
-        fields=max(len(one.fields) for one in (*operations, *fragments)),
-        aliases=max(one.aliases for one in (*operations, *fragments)),
-        root_fields=max(sum(len(path) == 1 for path in one.fields) for one in operations),
-        directives=max(one.directives for one in (*operations, *fragments)),
+        fields=max(len(definition.fields) for definition in (*operations, *fragments)),
+        aliases=max(definition.aliases for definition in (*operations, *fragments)),
+        root_fields=max(
+            sum(len(path) == 1 for path in operation.fields) for operation in operations
+        ),
+        directives=max(definition.directives for definition in (*operations, *fragments)),
     )
 
 
 @given(document_strategy(with_cycles=False))
-def test_the_measure_is_that_of_the_expanded_document(query: str) -> None:
-    document = parse(query)
-    assert collect_stats(document) == stats_by_expanding(document)
+def test_stats_equal_those_of_the_expanded_document(query: str) -> None:
+    assert measure(query) == stats_by_expanding(parse(query))
 
 
 @given(document_strategy(with_cycles=True))
 def test_every_document_that_parses_can_be_measured(query: str) -> None:
-    measured = collect_stats(parse(query))
+    measured = measure(query)
     assert measured.operations == 1
     assert 0 <= measured.root_fields <= measured.fields <= MAX_COUNT

@@ -199,9 +199,7 @@ INVALID_VALUES = st.sampled_from(
 )
 
 
-def rarely(
-    usual: st.SearchStrategy[str], rare: st.SearchStrategy[str]
-) -> st.SearchStrategy[str]:
+def rarely(usual: st.SearchStrategy[str], rare: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.integers(0, 30).flatmap(lambda number: rare if number == 30 else usual)
 
 
@@ -212,7 +210,8 @@ def literal_strategy(type_: GraphQLInputType, levels: int = 3) -> st.SearchStrat
         inner = st.fixed_dictionaries(
             {},
             optional={
-                name: literal_strategy(field.type, levels - 1) for name, field in named.fields.items()
+                name: literal_strategy(field.type, levels - 1)
+                for name, field in named.fields.items()
             },
         ).map(lambda given: "{" + " ".join(f"{name}: {each}" for name, each in given.items()) + "}")
     elif isinstance(named, GraphQLEnumType):

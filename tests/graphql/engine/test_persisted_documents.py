@@ -65,7 +65,9 @@ async def send_request(
 
 
 @asynccontextmanager
-async def client_with_settings(acme: Tenant, settings: Settings = UNLIMITED_SETTINGS) -> AsyncIterator[Client]:
+async def client_with_settings(
+    acme: Tenant, settings: Settings = UNLIMITED_SETTINGS
+) -> AsyncIterator[Client]:
     """A client of the same tenant, asking another process, which has these settings."""
     key = await add_api_key(acme.database, acme.workspace)
     async with app_client(acme.database, token=key.token, settings=settings) as client:
@@ -120,7 +122,10 @@ async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
     asked = {**hash_parameters(text), "operationName": "B", "variables": {"first": 1}}
     status, answer = await send_request(acme.client, asked, method=method)
     assert (status, len(answer["data"]["posts"]["nodes"])) == (200, 1)
-    assert await send_request(acme.client, {**hash_parameters(text), "operationName": "A"}) == (200, TYPENAME)
+    assert await send_request(acme.client, {**hash_parameters(text), "operationName": "A"}) == (
+        200,
+        TYPENAME,
+    )
 
 
 @methods
@@ -145,7 +150,10 @@ async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
     ):
         answer = await send_request(acme.client, asked, method=method, media_type=media_type)
         assert answer == (400, expected)
-        assert await send_request(acme.client, {"extensions": asked["extensions"]}) == (200, NOT_FOUND)
+        assert await send_request(acme.client, {"extensions": asked["extensions"]}) == (
+            200,
+            NOT_FOUND,
+        )
     assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
@@ -172,7 +180,9 @@ async def test_what_is_refused_is_not_remembered(
         await add_account(acme.database, acme.workspace)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     async with client_with_settings(acme, settings) as client:
-        _, answer = await send_request(client, {**hash_parameters(text, text), "variables": variables})
+        _, answer = await send_request(
+            client, {**hash_parameters(text, text), "variables": variables}
+        )
         assert [error["extensions"]["code"] for error in answer["errors"]] == [code]
         assert await send_request(client, hash_parameters(text)) == (200, NOT_FOUND)
 
@@ -204,8 +214,14 @@ async def test_what_one_workspace_asks_is_not_known_in_another(acme: Tenant) -> 
     colleague = await add_api_key(acme.database, acme.workspace)
     await send_request(acme.client, hash_parameters(QUERY, QUERY))
 
-    assert await send_request(acme.client.with_token(other.token), hash_parameters(QUERY)) == (200, NOT_FOUND)
-    assert await send_request(acme.client.with_token(colleague.token), hash_parameters(QUERY)) == (200, EMPTY)
+    assert await send_request(acme.client.with_token(other.token), hash_parameters(QUERY)) == (
+        200,
+        NOT_FOUND,
+    )
+    assert await send_request(acme.client.with_token(colleague.token), hash_parameters(QUERY)) == (
+        200,
+        EMPTY,
+    )
 
 
 async def test_each_process_remembers_for_itself(acme: Tenant) -> None:
@@ -261,7 +277,9 @@ async def test_a_persisted_query_that_is_malformed_is_refused(
     for method in ("GET", "POST"):
         for media_type in MEDIA_TYPES:
             for parameters in (asked, {"query": "{ __typename }", **asked}):
-                answer = await send_request(acme.client, parameters, method=method, media_type=media_type)
+                answer = await send_request(
+                    acme.client, parameters, method=method, media_type=media_type
+                )
                 assert answer == (400, expected)
 
 
@@ -270,7 +288,10 @@ async def test_other_extensions_and_other_members_are_ignored(acme: Tenant) -> N
     for extensions in nothing:
         asked = {"query": "{ __typename }", "extensions": extensions}
         assert await send_request(acme.client, asked) == (200, TYPENAME)
-        assert await send_request(acme.client, {"extensions": extensions}) == (400, NO_QUERY_MESSAGE)
+        assert await send_request(acme.client, {"extensions": extensions}) == (
+            400,
+            NO_QUERY_MESSAGE,
+        )
     marked = {"persistedQuery": {"version": 1, "sha256Hash": sha256(QUERY), "miss": True}}
     assert await send_request(acme.client, {"query": QUERY, "extensions": marked}) == (200, EMPTY)
     assert await send_request(acme.client, {"extensions": marked}) == (200, EMPTY)
@@ -287,7 +308,10 @@ async def test_where_hashes_are_switched_off_a_client_is_told_to_send_none(
             answer = await send_request(client, asked, method=method, media_type=media_type)
             assert answer == (200, NOT_SUPPORTED)
         asked = {"query": QUERY}
-        assert await send_request(client, asked, method=method, media_type=media_type) == (200, EMPTY)
+        assert await send_request(client, asked, method=method, media_type=media_type) == (
+            200,
+            EMPTY,
+        )
 
 
 @methods
@@ -461,7 +485,11 @@ async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
         ):
             answer = await send_request(client, asked, method=method, media_type=media_type)
             assert answer == (200, EMPTY), asked
-        page = {"documentId": sha256(PAGE_QUERY), "variables": {"first": 1}, "operationName": "Page"}
+        page = {
+            "documentId": sha256(PAGE_QUERY),
+            "variables": {"first": 1},
+            "operationName": "Page",
+        }
         answer = await send_request(client, page, method=method, media_type=media_type)
         assert answer == (200, {"data": {"posts": {"nodes": []}}})
 
@@ -520,18 +548,24 @@ async def test_a_request_names_one_trusted_document(acme: Tenant, tmp_path: Path
 
 async def test_introspection_runs_where_it_is_listed(acme: Tenant, tmp_path: Path) -> None:
     text = "{ __schema { queryType { name } } }"
-    async with client_with_settings(acme, trusted_documents_settings(tmp_path, {"introspection": text})) as client:
+    async with client_with_settings(
+        acme, trusted_documents_settings(tmp_path, {"introspection": text})
+    ) as client:
         assert await client.query(text) == {"__schema": {"queryType": {"name": "Query"}}}
 
 
 async def test_rest_needs_no_list(acme: Tenant, tmp_path: Path) -> None:
-    async with client_with_settings(acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)) as client:
+    async with client_with_settings(
+        acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
+    ) as client:
         response = await client.get("/v1/posts")
         assert (response.status_code, response.json()["data"]["total"]) == (200, 0)
 
 
 async def test_several_files_are_one_list(acme: Tenant, tmp_path: Path) -> None:
-    settings = trusted_documents_settings(tmp_path, APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY})
+    settings = trusted_documents_settings(
+        tmp_path, APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY}
+    )
     async with client_with_settings(acme, settings) as client:
         assert await send_request(client, {"documentId": "web"}) == (200, TYPENAME)
         assert await send_request(client, {"documentId": "total-1"}) == (200, EMPTY)
@@ -540,7 +574,9 @@ async def test_several_files_are_one_list(acme: Tenant, tmp_path: Path) -> None:
 async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_one(
     acme: Tenant, tmp_path: Path
 ) -> None:
-    settings = trusted_documents_settings(tmp_path, {sha256(TOTAL_QUERY): "{ __typename }", "total": TOTAL_QUERY})
+    settings = trusted_documents_settings(
+        tmp_path, {sha256(TOTAL_QUERY): "{ __typename }", "total": TOTAL_QUERY}
+    )
     async with client_with_settings(acme, settings) as client:
         assert await send_request(client, {"documentId": sha256(TOTAL_QUERY)}) == (200, TYPENAME)
         assert await send_request(client, {"query": TOTAL_QUERY}) == (200, EMPTY)
@@ -551,7 +587,9 @@ async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: P
         "NOT_FOUND",
         "This server runs trusted documents only, so it has no page to write others.",
     )
-    async with client_with_settings(acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)) as client:
+    async with client_with_settings(
+        acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
+    ) as client:
         response = await client.get("/graphql", headers={"Accept": "text/html"})
         assert (response.status_code, response.json()) == (404, no_page)
 
@@ -608,7 +646,9 @@ NO_DOCUMENT_MESSAGE = "lists no document."
         ),
         (
             {"b": ""},
-            invalid_operation_message("a document", "b", " (line 1, column 1): Syntax Error: Unexpected <EOF>."),
+            invalid_operation_message(
+                "a document", "b", " (line 1, column 1): Syntax Error: Unexpected <EOF>."
+            ),
         ),
         (
             {"b": "subscription S { x }"},
@@ -675,7 +715,9 @@ def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, r
 
 
 def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
-    settings = trusted_documents_settings(tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"})
+    settings = trusted_documents_settings(
+        tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"}
+    )
     create_document_store(settings, create_schema(settings.graphql))
     tight = trusted_documents_settings(
         tmp_path,

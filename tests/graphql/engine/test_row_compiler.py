@@ -163,7 +163,12 @@ def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> 
     value = types.Destination.from_row(alone((ID, 3)), NOW)  # type: ignore[call-arg]
     stored = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
 
-    for each in (value, stored, types.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW), None):
+    for each in (
+        value,
+        stored,
+        types.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW),
+        None,
+    ):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
             function(each, {})
 

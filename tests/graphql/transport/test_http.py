@@ -317,7 +317,10 @@ async def test_an_operation_is_chosen_by_name_and_must_be_where_there_are_severa
         "operationName",
     )
     for name in (None, "", "C"):
-        assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": name}) == (200, expected)
+        assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": name}) == (
+            200,
+            expected,
+        )
 
 
 # GET.
@@ -399,7 +402,9 @@ async def test_a_subscription_is_a_document_that_is_not_run(client: Client) -> N
 async def test_a_document_without_an_operation_is_told_so(client: Client) -> None:
     assert await send_post(client, {"query": "fragment F on Post { id }"}) == (
         200,
-        error_response("GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."),
+        error_response(
+            "GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts
 from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.factories import NOW, add_api_key
@@ -47,7 +47,9 @@ async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> 
 async def test_whoever_names_them_gets_them_for_a_subscription(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept) as events:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
+    ) as events:
         _, headers = await events.wait_started()
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
 
@@ -87,7 +89,9 @@ async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing
 async def test_whoever_does_not_name_them_is_told_how_to_ask(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept) as events:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
+    ) as events:
         assert (await events.wait_started())[0] == 200
         assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
 
@@ -157,7 +161,8 @@ async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: Liv
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
+            live_tenant.database,
+            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
         ) as app,
         open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):
@@ -213,7 +218,8 @@ async def test_whoever_does_not_read_does_not_hold_up_the_end_either(
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
+            live_tenant.database,
+            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
         ) as app,
         open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.api_keys import Scope
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts
 from app.services.api_keys import revoke_key
 from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
