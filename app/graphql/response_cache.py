@@ -12,7 +12,7 @@ from cachetools import TTLCache
 RESPONSE_TTL = timedelta(seconds=2)
 """Short, because a response shows current data: a later subscriber needs data that is as current."""
 MAX_RESPONSE_CACHE_BYTES = 4 << 20
-_ENTRY_OVERHEAD_BYTES = 800
+_ENTRY_OVERHEAD_BYTES = 700
 """Measured memory of a cache entry beside its response."""
 _MAX_CONCURRENT = 4
 """Leaves the event loop time for other work, even if an event has many different responses."""

@@ -106,7 +106,7 @@ class PersistedQueries:
     """
 
     trusted_only = False
-    ENTRY_OVERHEAD_BYTES = 700
+    ENTRY_OVERHEAD_BYTES = 750
     """Measured memory of a cache entry beside the UTF-8 bytes of its document."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -1,10 +1,10 @@
-"""Functions made for objects with attributes, and all that makes them leave a value to graphql-core."""
+"""Compiled completion of objects with attributes, and its fallback to graphql-core."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,8 @@ from app.graphql.loading.loaders import ListSizeLimit
 from app.graphql.schema.scalars import SCALARS
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
+
+T = TypeVar("T")
 
 
 @strawberry.enum
@@ -51,8 +53,8 @@ class Thing:
     table: list[list[int]] | None
 
     @strawberry.field
-    def told(self) -> str:
-        return f"told of {self.text}"
+    def summary(self) -> str:
+        return f"summary of {self.text}"
 
     @strawberry.field
     def loaded(self, info: strawberry.Info[Any, Any]) -> str:
@@ -111,10 +113,10 @@ def complete_thing(
     return compile_object(core_schema(FAST_SCHEMA), "Thing", selection)(thing, variables or {})
 
 
-def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
-    answer = complete_thing(SELECTION, SimpleNamespace(**VALID_THING))
+def test_every_kind_of_field_is_completed_like_by_graphql_core() -> None:
+    data = complete_thing(SELECTION, SimpleNamespace(**VALID_THING))
 
-    assert answer == {
+    assert data == {
         "text": "a",
         "sureText": "b",
         "number": 2147483647,
@@ -132,10 +134,10 @@ def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
         "inners": [{"n": "1"}, {"n": "2"}],
         "__typename": "Thing",
     }
-    assert answer == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING)["data"]["thing"]
+    assert data == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING)["data"]["thing"]
 
 
-def test_what_may_be_null_is_null() -> None:
+def test_none_in_a_nullable_field_is_null() -> None:
     thing = VALID_THING | dict.fromkeys(NULLABLE)
 
     assert complete_thing("{ text number inner { name } texts }", SimpleNamespace(**thing)) == {
@@ -150,11 +152,11 @@ def test_what_may_be_null_is_null() -> None:
     )
 
 
-def test_a_resolver_that_needs_nothing_but_its_object_is_asked() -> None:
-    assert complete_thing("{ told }", Thing(**VALID_THING)) == {"told": "told of a"}  # type: ignore[arg-type]
+def test_a_resolver_that_needs_only_its_parent_is_called() -> None:
+    assert complete_thing("{ summary }", Thing(**VALID_THING)) == {"summary": "summary of a"}  # type: ignore[arg-type]
 
 
-def test_keys_under_conditions_are_there_when_they_hold() -> None:
+def test_conditional_fields_are_included_if_their_condition_holds() -> None:
     thing = SimpleNamespace(**VALID_THING)
     selection = "{ text a: number @include(if: $v) inner @skip(if: $v) { name } }"
 
@@ -203,14 +205,13 @@ UNUSUAL_VALUES: tuple[tuple[str, object], ...] = (
     ("uuid", "nope"),
     ("ratio", 7),
     ("color", "red"),
-    ("time", datetime(2026, 4, 15)),  # noqa: DTZ001 - without a zone on purpose
+    ("time", datetime(2026, 4, 15)),  # noqa: DTZ001 - deliberately without a time zone
 )
-"""What may be answered with all the same."""
+"""Values that graphql-core completes without an error."""
 
 
 @pytest.mark.parametrize(("name", "value"), [*INVALID_VALUES, *UNUSUAL_VALUES])
-def test_a_strange_value_is_answered_as_graphql_core_does(name: str, value: object) -> None:
-    """With its errors, their paths and places."""
+def test_an_unexpected_value_gets_the_result_of_graphql_core(name: str, value: object) -> None:
     thing = VALID_THING | {name: value}
 
     assert execute_query(FAST_SCHEMA, SELECTION, thing) == execute_query(
@@ -219,27 +220,54 @@ def test_a_strange_value_is_answered_as_graphql_core_does(name: str, value: obje
 
 
 @pytest.mark.parametrize(("name", "value"), INVALID_VALUES)
-def test_a_strange_value_makes_a_function_fail(name: str, value: object) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
+def test_an_invalid_value_makes_the_compiled_function_fail(name: str, value: object) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
         complete_thing(SELECTION, SimpleNamespace(**(VALID_THING | {name: value})))
 
 
-@pytest.mark.parametrize("selection", ["{ loaded }", "{ awaited }", "{ table }", "{ told loaded }"])
-def test_what_needs_a_resolver_or_is_not_known_has_no_function(selection: str) -> None:
+@pytest.mark.parametrize(
+    "selection", ["{ loaded }", "{ awaited }", "{ table }", "{ summary loaded }"]
+)
+def test_fields_that_need_other_resolvers_are_not_compiled(selection: str) -> None:
     with pytest.raises(Unsupported):
         complete_thing(selection, None)
 
 
-def test_types_that_tell_of_the_schema_have_no_function() -> None:
+class RecordingLimit(ListSizeLimit):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.completed: list[object] = []
+
+    def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
+        completed = super().rollback_on_error(complete, *arguments)
+        self.completed.append(completed)
+        return completed
+
+
+def test_the_executor_completes_an_object_by_its_compiled_function() -> None:
+    limit = RecordingLimit()
+    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, limit)
+
+    assert limit.completed == [result["data"]["thing"]]
+
+
+def test_introspection_types_are_not_compiled() -> None:
     with pytest.raises(Unsupported):
         compile_object(core_schema(FAST_SCHEMA), "__Type", "{ name }")
 
 
-def execute_query(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
-    """Data in the order of its keys, and errors."""
+def execute_query(
+    schema: strawberry.Schema,
+    selection: str,
+    thing: Mapping[str, object],
+    list_limit: ListSizeLimit | None = None,
+) -> Any:
+    """Return the data, its key order and the errors."""
     context = SimpleNamespace(
-        thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListSizeLimit(None)
+        thing=SimpleNamespace(**thing),
+        clock=lambda: NOW,
+        list_limit=list_limit or ListSizeLimit(None),
     )
     result = schema.execute_sync(f"{{ thing {selection} }}", context_value=context)
-    errors = [each.formatted for each in result.errors or ()]
+    errors = [error.formatted for error in result.errors or ()]
     return {"data": result.data, "order": str(result.data), "errors": errors}

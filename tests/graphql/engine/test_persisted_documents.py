@@ -1,11 +1,10 @@
-"""Documents by hash and by id: what is remembered, what is trusted, and what the others are told."""
+"""Persisted queries by hash, trusted documents by id, and the errors of all others."""
 
 import hashlib
 import json
 import re
 import tracemalloc
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from app.domain.errors import PersistedQueryNotFound
 from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.persisted_documents import DocumentCache, create_document_store
+from app.graphql.engine.persisted_documents import (
+    DocumentRequest,
+    PersistedQueries,
+    create_document_store,
+)
 from app.settings import Settings, SettingsError, read_settings
 from tests.clients import UNLIMITED_SETTINGS, Client, Tenant, app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace
@@ -37,7 +39,7 @@ def sha256(text: str) -> str:
 
 
 def hash_parameters(document: str, query: str | None = None) -> dict[str, object]:
-    """The parameters of a request for the document with this text, by its hash."""
+    """Request parameters with the hash of this document, and optionally a query."""
     persisted = {"persistedQuery": {"version": 1, "sha256Hash": sha256(document)}}
     return {"extensions": persisted} | ({} if query is None else {"query": query})
 
@@ -49,16 +51,16 @@ async def send_request(
     method: str = "POST",
     media_type: str = "application/json",
 ) -> tuple[int, dict[str, Any]]:
-    """Status and answer; by GET, objects are written as JSON."""
+    """Send a request; return status and body. By GET, objects are sent as JSON."""
     headers = {"Accept": media_type}
     if method == "POST":
         response = await client.request("POST", "/graphql", json=parameters, headers=headers)
     else:
-        written = {
+        encoded = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in parameters.items()
         }
-        response = await client.get("/graphql", params=written, headers=headers)
+        response = await client.get("/graphql", params=encoded, headers=headers)
     assert response.headers["Content-Type"] == f"{media_type}; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
     return response.status_code, response.json()
@@ -68,7 +70,7 @@ async def send_request(
 async def client_with_settings(
     acme: Tenant, settings: Settings = UNLIMITED_SETTINGS
 ) -> AsyncIterator[Client]:
-    """A client of the same tenant, asking another process, which has these settings."""
+    """A client of the same tenant at another process, which has these settings."""
     key = await add_api_key(acme.database, acme.workspace)
     async with app_client(acme.database, token=key.token, settings=settings) as client:
         yield client
@@ -89,29 +91,32 @@ NO_QUERY_MESSAGE = error_response("VALIDATION_ERROR", "query must be a GraphQL d
 
 @methods
 @media_types
-async def test_an_unknown_hash_is_told_in_the_words_and_with_the_status_that_clients_wait_for(
+async def test_an_unknown_hash_gets_the_message_and_status_that_clients_expect(
     acme: Tenant, method: str, media_type: str
 ) -> None:
-    for asked in (hash_parameters(QUERY), {**hash_parameters(QUERY), "query": ""}):
-        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
-        assert answer == (200, NOT_FOUND)
+    for request in (hash_parameters(QUERY), {**hash_parameters(QUERY), "query": ""}):
+        result = await send_request(acme.client, request, method=method, media_type=media_type)
+        assert result == (200, NOT_FOUND)
 
 
 @methods
 @media_types
-async def test_a_hash_that_came_with_its_text_is_known_from_then_on(
+async def test_a_hash_sent_with_its_query_is_known_from_then_on(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     client = acme.client
-    asked = hash_parameters(QUERY, QUERY)
-    assert await send_request(client, asked, method=method, media_type=media_type) == (200, EMPTY)
-    for again in ("GET", "POST"):
-        assert await send_request(client, hash_parameters(QUERY), method=again) == (200, EMPTY)
+    request = hash_parameters(QUERY, QUERY)
+    assert await send_request(client, request, method=method, media_type=media_type) == (200, EMPTY)
+    for hash_method in ("GET", "POST"):
+        assert await send_request(client, hash_parameters(QUERY), method=hash_method) == (
+            200,
+            EMPTY,
+        )
         assert await send_request(client, {**hash_parameters(QUERY), "query": None}) == (200, EMPTY)
 
 
 @methods
-async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
+async def test_a_hash_is_sent_with_variables_and_operation_name_like_a_query(
     acme: Tenant, method: str
 ) -> None:
     text = "query A { __typename } query B($first: Int) { posts(first: $first) { nodes { id } } }"
@@ -119,9 +124,9 @@ async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
         await add_post(acme.database, acme.workspace)
     await send_request(acme.client, {**hash_parameters(text, text), "operationName": "A"})
 
-    asked = {**hash_parameters(text), "operationName": "B", "variables": {"first": 1}}
-    status, answer = await send_request(acme.client, asked, method=method)
-    assert (status, len(answer["data"]["posts"]["nodes"])) == (200, 1)
+    request = {**hash_parameters(text), "operationName": "B", "variables": {"first": 1}}
+    status, result = await send_request(acme.client, request, method=method)
+    assert (status, len(result["data"]["posts"]["nodes"])) == (200, 1)
     assert await send_request(acme.client, {**hash_parameters(text), "operationName": "A"}) == (
         200,
         TYPENAME,
@@ -130,7 +135,7 @@ async def test_a_hash_is_asked_with_variables_and_an_operation_like_its_text(
 
 @methods
 @media_types
-async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
+async def test_a_hash_that_does_not_match_is_rejected_and_not_stored(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     expected = error_response(
@@ -140,7 +145,7 @@ async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
         "extensions.persistedQuery.sha256Hash",
     )
     wrong = "{ __typename }"
-    for asked in (
+    for request in (
         hash_parameters(wrong, QUERY),
         hash_parameters(f"{QUERY} ", QUERY),
         {
@@ -148,9 +153,9 @@ async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
             "extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256(QUERY).upper()}},
         },
     ):
-        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
-        assert answer == (400, expected)
-        assert await send_request(acme.client, {"extensions": asked["extensions"]}) == (
+        result = await send_request(acme.client, request, method=method, media_type=media_type)
+        assert result == (400, expected)
+        assert await send_request(acme.client, {"extensions": request["extensions"]}) == (
             200,
             NOT_FOUND,
         )
@@ -173,43 +178,43 @@ async def test_a_hash_of_another_text_is_refused_and_neither_is_remembered(
         ("{ accounts { id } }", None, "LIMIT_EXCEEDED"),
     ],
 )
-async def test_what_is_refused_is_not_remembered(
+async def test_a_rejected_document_is_not_stored(
     acme: Tenant, text: str, variables: object, code: str
 ) -> None:
     for _ in range(2):
         await add_account(acme.database, acme.workspace)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     async with client_with_settings(acme, settings) as client:
-        _, answer = await send_request(
+        _, result = await send_request(
             client, {**hash_parameters(text, text), "variables": variables}
         )
-        assert [error["extensions"]["code"] for error in answer["errors"]] == [code]
+        assert [error["extensions"]["code"] for error in result["errors"]] == [code]
         assert await send_request(client, hash_parameters(text)) == (200, NOT_FOUND)
 
 
-async def test_what_may_not_be_sent_by_get_is_not_remembered_either(acme: Tenant) -> None:
+async def test_a_mutation_by_get_is_rejected_and_not_stored(acme: Tenant) -> None:
     text = "mutation { __typename }"
-    status, answer = await send_request(acme.client, hash_parameters(text, text), method="GET")
-    assert (status, answer) == (
+    status, result = await send_request(acme.client, hash_parameters(text, text), method="GET")
+    assert (status, result) == (
         405,
-        error_response("METHOD_NOT_ALLOWED", "Only a query can be sent by GET; use POST."),
+        error_response("METHOD_NOT_ALLOWED", "GET allows only queries; use POST."),
     )
     assert await send_request(acme.client, hash_parameters(text)) == (200, NOT_FOUND)
 
 
-async def test_a_text_without_a_hash_is_not_remembered(acme: Tenant) -> None:
+async def test_a_query_without_a_hash_is_not_stored(acme: Tenant) -> None:
     assert await send_request(acme.client, {"query": QUERY}) == (200, EMPTY)
     assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
-async def test_a_document_with_an_error_inside_of_its_answer_is_remembered(acme: Tenant) -> None:
+async def test_a_document_with_a_field_error_is_stored(acme: Tenant) -> None:
     text = "{ __typename posts(first: 0) { totalCount } }"
-    _, answer = await send_request(acme.client, hash_parameters(text, text))
-    assert answer["data"] == {"__typename": "Query", "posts": None}
-    assert await send_request(acme.client, hash_parameters(text)) == (200, answer)
+    _, result = await send_request(acme.client, hash_parameters(text, text))
+    assert result["data"] == {"__typename": "Query", "posts": None}
+    assert await send_request(acme.client, hash_parameters(text)) == (200, result)
 
 
-async def test_what_one_workspace_asks_is_not_known_in_another(acme: Tenant) -> None:
+async def test_a_hash_of_one_workspace_is_unknown_in_another(acme: Tenant) -> None:
     other = await add_api_key(acme.database, await add_workspace(acme.database))
     colleague = await add_api_key(acme.database, acme.workspace)
     await send_request(acme.client, hash_parameters(QUERY, QUERY))
@@ -224,24 +229,24 @@ async def test_what_one_workspace_asks_is_not_known_in_another(acme: Tenant) -> 
     )
 
 
-async def test_each_process_remembers_for_itself(acme: Tenant) -> None:
+async def test_each_process_has_its_own_cache(acme: Tenant) -> None:
     await send_request(acme.client, hash_parameters(QUERY, QUERY))
     async with client_with_settings(acme) as another_process:
         assert await send_request(another_process, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
-async def test_a_known_hash_needs_a_key_and_counts_like_every_request(acme: Tenant) -> None:
+async def test_a_known_hash_needs_a_key_and_counts_against_the_rate_limit(acme: Tenant) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute"})
     async with client_with_settings(acme, settings) as client:
         await send_request(client, hash_parameters(QUERY, QUERY))
         status, _ = await send_request(client.with_token(None), hash_parameters(QUERY))
         assert status == 401
         assert await send_request(client, hash_parameters(QUERY)) == (200, EMPTY)
-        status, answer = await send_request(client, hash_parameters(QUERY))
-        assert (status, answer["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+        status, result = await send_request(client, hash_parameters(QUERY))
+        assert (status, result["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 
 
-async def test_only_so_many_bytes_of_documents_are_remembered(acme: Tenant) -> None:
+async def test_the_size_of_stored_documents_is_limited_by_the_setting(acme: Tenant) -> None:
     first, second = (f"{{ __typename }} # {number * 500}" for number in "12")
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "1500"})
     async with client_with_settings(acme, settings) as client:
@@ -258,36 +263,36 @@ NO_HASHES: list[object] = [None, "", 1, ["x"], {}]
 MALFORMED: list[tuple[object, str, str]] = [
     *((value, PERSISTED, "must be a JSON object.") for value in NO_OBJECTS),
     *(
-        (value, f"{PERSISTED}.version", "must be 1, the only version there is.")
-        for value in ({}, *({"version": each, "sha256Hash": "x"} for each in NO_VERSIONS))
+        (value, f"{PERSISTED}.version", "must be 1, the only version.")
+        for value in ({}, *({"version": version, "sha256Hash": "x"} for version in NO_VERSIONS))
     ),
     *(
-        (value, f"{PERSISTED}.sha256Hash", "must be the hash of a query.")
-        for value in ({"version": 1}, *({"version": 1, "sha256Hash": each} for each in NO_HASHES))
+        (value, f"{PERSISTED}.sha256Hash", "must be the SHA-256 hash of a query.")
+        for value in ({"version": 1}, *({"version": 1, "sha256Hash": value} for value in NO_HASHES))
     ),
 ]
 
 
 @pytest.mark.parametrize(("persisted", "field", "problem"), MALFORMED)
-async def test_a_persisted_query_that_is_malformed_is_refused(
+async def test_a_malformed_persisted_query_is_rejected(
     acme: Tenant, persisted: object, field: str, problem: str
 ) -> None:
     expected = error_response("VALIDATION_ERROR", f"{field} {problem}", field)
-    asked = {"extensions": {"persistedQuery": persisted}}
+    request = {"extensions": {"persistedQuery": persisted}}
     for method in ("GET", "POST"):
         for media_type in MEDIA_TYPES:
-            for parameters in (asked, {"query": "{ __typename }", **asked}):
-                answer = await send_request(
+            for parameters in (request, {"query": "{ __typename }", **request}):
+                result = await send_request(
                     acme.client, parameters, method=method, media_type=media_type
                 )
-                assert answer == (400, expected)
+                assert result == (400, expected)
 
 
-async def test_other_extensions_and_other_members_are_ignored(acme: Tenant) -> None:
+async def test_unknown_extensions_and_members_are_ignored(acme: Tenant) -> None:
     nothing: list[dict[str, object]] = [{}, {"persistedQuery": None}, {"x": [1]}]
     for extensions in nothing:
-        asked = {"query": "{ __typename }", "extensions": extensions}
-        assert await send_request(acme.client, asked) == (200, TYPENAME)
+        request = {"query": "{ __typename }", "extensions": extensions}
+        assert await send_request(acme.client, request) == (200, TYPENAME)
         assert await send_request(acme.client, {"extensions": extensions}) == (
             400,
             NO_QUERY_MESSAGE,
@@ -299,16 +304,16 @@ async def test_other_extensions_and_other_members_are_ignored(acme: Tenant) -> N
 
 @methods
 @media_types
-async def test_where_hashes_are_switched_off_a_client_is_told_to_send_none(
+async def test_disabled_hashes_are_reported_as_not_supported(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "0"})
     async with client_with_settings(acme, settings) as client:
-        for asked in (hash_parameters(QUERY), hash_parameters(QUERY, QUERY)):
-            answer = await send_request(client, asked, method=method, media_type=media_type)
-            assert answer == (200, NOT_SUPPORTED)
-        asked = {"query": QUERY}
-        assert await send_request(client, asked, method=method, media_type=media_type) == (
+        for request in (hash_parameters(QUERY), hash_parameters(QUERY, QUERY)):
+            result = await send_request(client, request, method=method, media_type=media_type)
+            assert result == (200, NOT_SUPPORTED)
+        request = {"query": QUERY}
+        assert await send_request(client, request, method=method, media_type=media_type) == (
             200,
             EMPTY,
         )
@@ -316,7 +321,7 @@ async def test_where_hashes_are_switched_off_a_client_is_told_to_send_none(
 
 @methods
 @media_types
-async def test_an_id_is_refused_where_no_document_is_listed(
+async def test_a_document_id_is_rejected_without_trusted_documents(
     acme: Tenant, method: str, media_type: str
 ) -> None:
     expected = error_response(
@@ -325,107 +330,82 @@ async def test_an_id_is_refused_where_no_document_is_listed(
         "documentId",
     )
     named = {"documentId": f"sha256:{sha256(QUERY)}"}
-    for asked in (named, {**named, "query": QUERY}, {**named, **hash_parameters(QUERY, QUERY)}):
-        answer = await send_request(acme.client, asked, method=method, media_type=media_type)
-        assert answer == (400, expected)
+    for request in (named, {**named, "query": QUERY}, {**named, **hash_parameters(QUERY, QUERY)}):
+        result = await send_request(acme.client, request, method=method, media_type=media_type)
+        assert result == (400, expected)
     assert await send_request(acme.client, hash_parameters(QUERY)) == (200, NOT_FOUND)
 
 
 @pytest.mark.parametrize("value", [1, True, ["x"], {"a": "x"}])
 async def test_an_id_is_a_text(acme: Tenant, value: object) -> None:
     expected = error_response("VALIDATION_ERROR", "documentId must be a string.", "documentId")
-    asked = {"query": "{ __typename }", "documentId": value}
-    assert await send_request(acme.client, asked) == (400, expected)
+    request = {"query": "{ __typename }", "documentId": value}
+    assert await send_request(acme.client, request) == (400, expected)
 
 
 @pytest.mark.parametrize("parameters", [hash_parameters(QUERY), {"documentId": "x"}])
 async def test_whoever_names_a_document_is_no_visitor_of_a_page(
     acme: Tenant, parameters: dict[str, Any]
 ) -> None:
-    written = {
+    encoded = {
         name: value if name == "documentId" else json.dumps(value)
         for name, value in parameters.items()
     }
     response = await acme.client.with_token(None).get(
-        "/graphql", params=written, headers={"Accept": "text/html"}
+        "/graphql", params=encoded, headers={"Accept": "text/html"}
     )
     assert response.status_code == 401
 
 
-# What is kept of them.
-
+# The cache
 
 WORKSPACES = [WorkspaceId(UUID(int=number)) for number in range(2)]
-KEYS = [(workspace, name) for workspace in WORKSPACES for name in "ab"]
 
 
-@given(
-    st.sampled_from((0, 750, 1500, 2300, 5000)),
-    st.lists(
-        st.tuples(st.booleans(), st.sampled_from(KEYS), st.sampled_from("xü日\U0001f389")),
-        min_size=5,
-        max_size=40,
-    ),
-)
-def test_the_texts_that_were_used_last_are_kept_within_the_bytes(
-    max_bytes: int, steps: list[tuple[bool, tuple[WorkspaceId, str], str]]
+def store(queries: PersistedQueries, query: str, workspace: WorkspaceId = WORKSPACES[0]) -> None:
+    queries.store(DocumentRequest(query, None, sha256(query)), workspace)
+
+
+def is_stored(queries: PersistedQueries, query: str) -> bool:
+    try:
+        return queries.resolve(DocumentRequest(None, None, sha256(query)), WORKSPACES[0]) == query
+    except PersistedQueryNotFound:
+        return False
+
+
+@pytest.mark.parametrize("use", [store, is_stored])
+def test_the_least_recently_used_document_is_evicted(
+    use: Callable[[PersistedQueries, str], object],
 ) -> None:
-    recent = DocumentCache(max_bytes)
-    model: OrderedDict[tuple[WorkspaceId, str], str] = OrderedDict()
+    queries = PersistedQueries(2 * (PersistedQueries.ENTRY_OVERHEAD_BYTES + 100))
+    oldest, unused, newest = (letter * 100 for letter in "abc")
+    store(queries, oldest)
+    store(queries, unused)
+    use(queries, oldest)
+    store(queries, newest)
 
-    def cached_size(*texts: str) -> int:
-        return sum(len(text.encode()) + 500 for text in texts)
-
-    for is_put, key, letter in steps:
-        text = model.get(key, letter * 200)
-        if is_put:
-            recent.put(key, text)
-        else:
-            assert recent.get(key) == model.get(key)
-        if key in model or (is_put and cached_size(text) <= max_bytes):
-            model[key] = text
-            model.move_to_end(key)
-        while cached_size(*model.values()) > max_bytes:
-            model.popitem(last=False)
-        assert recent.size_bytes == cached_size(*model.values())
-    assert {key: recent.get(key) for key in KEYS} == {key: model.get(key) for key in KEYS}
+    assert [is_stored(queries, query) for query in (oldest, unused, newest)] == [True, False, True]
 
 
-@pytest.mark.parametrize("is_sent_again", [False, True])
-def test_a_text_that_was_used_outlives_an_older_one_that_was_not(is_sent_again: bool) -> None:
-    recent = DocumentCache(1300)
-    for key in KEYS[:2]:
-        recent.put(key, "x" * 100)
-    if is_sent_again:
-        recent.put(KEYS[0], "x" * 100)
-    else:
-        assert recent.get(KEYS[0]) == "x" * 100
-    recent.put(KEYS[2], "x" * 100)
+def test_a_document_larger_than_the_cache_evicts_nothing() -> None:
+    queries = PersistedQueries(2000)
+    store(queries, "small")
+    store(queries, "x" * 2000)
 
-    assert [recent.get(key) for key in KEYS[:3]] == ["x" * 100, None, "x" * 100]
+    assert is_stored(queries, "small")
+    assert not is_stored(queries, "x" * 2000)
 
 
-def test_what_is_kept_takes_no_more_memory_than_it_may() -> None:
+def test_the_cache_takes_no_more_memory_than_its_limit() -> None:
     tracemalloc.start()
-    recent = DocumentCache(2**20)
+    queries = PersistedQueries(2**20)
     for number in range(5000):
-        text = f"{{ a{number} }}"
-        recent.put((WorkspaceId(UUID(sha256(text)[:32])), sha256(text)), text)
-    taken, _ = tracemalloc.get_traced_memory()
+        query = f"{{ a{number} }}"
+        store(queries, query, WorkspaceId(UUID(sha256(query)[:32])))
+    used_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert 0.8 * 2**20 < taken <= 2**20
-
-
-def test_a_text_that_can_never_fit_displaces_nothing() -> None:
-    recent = DocumentCache(2000)
-    key, other = ((WORKSPACES[0], name) for name in "ab")
-    recent.put(key, "x" * 100)
-    kept = recent.size_bytes
-    recent.put(other, "x" * 2000)
-
-    assert (recent.get(key), recent.get(other)) == ("x" * 100, None)
-    assert recent.size_bytes == kept == 600
+    assert 0.6 * 2**20 < used_bytes <= 2**20
 
 
 # Trusted documents.
@@ -435,8 +415,8 @@ TOTAL_QUERY = "query Total {\n  posts { totalCount }\n}\n"
 PAGE_QUERY = "query Page($first: Int) { posts(first: $first) { nodes { id } } }"
 NOT_TRUSTED = error_response(
     "DOCUMENT_NOT_TRUSTED",
-    "This server runs trusted documents only, and this is none of them. Send the documentId of a"
-    " listed one, or have yours added to the list.",
+    "This server executes only trusted documents, and this document is not trusted. Send the"
+    " documentId of a trusted document, or ask the operator to add yours.",
 )
 
 
@@ -456,7 +436,7 @@ PLAIN_MANIFEST = {"total-1": TOTAL_QUERY, sha256(PAGE_QUERY): PAGE_QUERY}
 
 
 def trusted_documents_settings(folder: Path, *contents: object, **variables: str) -> Settings:
-    """Settings with a file of trusted documents for each content; bytes are written as they are."""
+    """Settings with one file of trusted documents per content; bytes are encoded unchanged."""
     paths = [folder / f"{number}.json" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content if isinstance(content, bytes) else orjson.dumps(content))
@@ -467,7 +447,7 @@ def trusted_documents_settings(folder: Path, *contents: object, **variables: str
 @methods
 @media_types
 @pytest.mark.parametrize("content", [APOLLO_MANIFEST, PLAIN_MANIFEST], ids=["apollo", "plain"])
-async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
+async def test_a_trusted_document_is_executed_by_id_by_hash_and_by_text(
     acme: Tenant, tmp_path: Path, content: object, method: str, media_type: str
 ) -> None:
     def hash_extensions(name: str) -> dict[str, object]:
@@ -475,7 +455,7 @@ async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
 
     settings = trusted_documents_settings(tmp_path, content)
     async with client_with_settings(acme, settings) as client:
-        for asked in (
+        for request in (
             {"documentId": "total-1"},
             {"documentId": f"sha256:{sha256(TOTAL_QUERY)}"},
             hash_extensions("total-1"),
@@ -483,27 +463,27 @@ async def test_a_trusted_document_runs_by_its_id_its_hash_and_its_text(
             {"query": TOTAL_QUERY},
             {"query": TOTAL_QUERY, "documentId": "total-1", **hash_extensions(sha256(TOTAL_QUERY))},
         ):
-            answer = await send_request(client, asked, method=method, media_type=media_type)
-            assert answer == (200, EMPTY), asked
+            result = await send_request(client, request, method=method, media_type=media_type)
+            assert result == (200, EMPTY), request
         page = {
             "documentId": sha256(PAGE_QUERY),
             "variables": {"first": 1},
             "operationName": "Page",
         }
-        answer = await send_request(client, page, method=method, media_type=media_type)
-        assert answer == (200, {"data": {"posts": {"nodes": []}}})
+        result = await send_request(client, page, method=method, media_type=media_type)
+        assert result == (200, {"data": {"posts": {"nodes": []}}})
 
 
 @methods
 @pytest.mark.parametrize(
     ("media_type", "expected"), list(zip(MEDIA_TYPES, (200, 403), strict=True))
 )
-async def test_every_other_document_is_refused(
+async def test_other_documents_are_rejected(
     acme: Tenant, tmp_path: Path, method: str, media_type: str, expected: int
 ) -> None:
     settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
     async with client_with_settings(acme, settings) as client:
-        for asked in (
+        for request in (
             {"query": "{ __typename }"},
             {"query": "{ __schema { queryType { name } } }"},
             {"query": "{"},
@@ -517,16 +497,18 @@ async def test_every_other_document_is_refused(
             {"documentId": "total-2", "query": TOTAL_QUERY},
             {"documentId": "total-1", "query": "{ __typename }"},
         ):
-            answer = await send_request(client, asked, method=method, media_type=media_type)
-            assert answer == (expected, NOT_TRUSTED), asked
+            result = await send_request(client, request, method=method, media_type=media_type)
+            assert result == (expected, NOT_TRUSTED), request
             assert await send_request(client, {"documentId": "total-1"}) == (200, EMPTY)
 
 
-async def test_a_request_names_one_trusted_document(acme: Tenant, tmp_path: Path) -> None:
+async def test_a_request_must_identify_exactly_one_trusted_document(
+    acme: Tenant, tmp_path: Path
+) -> None:
     settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
     none = error_response(
         "VALIDATION_ERROR",
-        "documentId must name a trusted document; this server runs no others.",
+        "documentId must name a trusted document; this server executes no others.",
         "documentId",
     )
     several = error_response(
@@ -536,17 +518,20 @@ async def test_a_request_names_one_trusted_document(acme: Tenant, tmp_path: Path
     )
     async with client_with_settings(acme, settings) as client:
         for media_type in MEDIA_TYPES:
-            for nothing in ({}, {"query": "", "documentId": ""}, {"query": None}):
-                assert await send_request(client, nothing, media_type=media_type) == (400, none)
-            for named in (
+            for empty in ({}, {"query": "", "documentId": ""}, {"query": None}):
+                assert await send_request(client, empty, media_type=media_type) == (400, none)
+            for ambiguous in (
                 {"documentId": "total-1", "query": PAGE_QUERY},
                 {"documentId": "total-1", **hash_parameters(PAGE_QUERY)},
                 hash_parameters(PAGE_QUERY, TOTAL_QUERY),
             ):
-                assert await send_request(client, named, media_type=media_type) == (400, several)
+                assert await send_request(client, ambiguous, media_type=media_type) == (
+                    400,
+                    several,
+                )
 
 
-async def test_introspection_runs_where_it_is_listed(acme: Tenant, tmp_path: Path) -> None:
+async def test_a_trusted_introspection_is_executed(acme: Tenant, tmp_path: Path) -> None:
     text = "{ __schema { queryType { name } } }"
     async with client_with_settings(
         acme, trusted_documents_settings(tmp_path, {"introspection": text})
@@ -554,7 +539,7 @@ async def test_introspection_runs_where_it_is_listed(acme: Tenant, tmp_path: Pat
         assert await client.query(text) == {"__schema": {"queryType": {"name": "Query"}}}
 
 
-async def test_rest_needs_no_list(acme: Tenant, tmp_path: Path) -> None:
+async def test_rest_is_not_restricted_to_trusted_documents(acme: Tenant, tmp_path: Path) -> None:
     async with client_with_settings(
         acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
     ) as client:
@@ -562,7 +547,7 @@ async def test_rest_needs_no_list(acme: Tenant, tmp_path: Path) -> None:
         assert (response.status_code, response.json()["data"]["total"]) == (200, 0)
 
 
-async def test_several_files_are_one_list(acme: Tenant, tmp_path: Path) -> None:
+async def test_several_files_are_merged(acme: Tenant, tmp_path: Path) -> None:
     settings = trusted_documents_settings(
         tmp_path, APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY}
     )
@@ -571,7 +556,7 @@ async def test_several_files_are_one_list(acme: Tenant, tmp_path: Path) -> None:
         assert await send_request(client, {"documentId": "total-1"}) == (200, EMPTY)
 
 
-async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_one(
+async def test_an_id_equal_to_the_hash_of_another_document_identifies_its_own(
     acme: Tenant, tmp_path: Path
 ) -> None:
     settings = trusted_documents_settings(
@@ -582,7 +567,9 @@ async def test_an_id_that_looks_like_the_hash_of_another_text_does_not_run_that_
         assert await send_request(client, {"query": TOTAL_QUERY}) == (200, EMPTY)
 
 
-async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: Path) -> None:
+async def test_there_is_no_graphiql_page_with_trusted_documents(
+    acme: Tenant, tmp_path: Path
+) -> None:
     no_page = error_response(
         "NOT_FOUND",
         "This server runs trusted documents only, so it has no page to write others.",
@@ -595,7 +582,7 @@ async def test_a_browser_is_told_that_there_is_no_page(acme: Tenant, tmp_path: P
 
 
 def invalid_operation_message(operation: str, document_id: str, problem: str) -> str:
-    return f"has {operation}, with the id {document_id}, that cannot run{problem}"
+    return f"has {operation}, with the id {document_id}, that cannot be executed{problem}"
 
 
 NOT_A_MANIFEST_MESSAGE = "must be Apollo's manifest, or a JSON object of ids and GraphQL documents."
@@ -614,7 +601,7 @@ NO_DOCUMENT_MESSAGE = "lists no document."
         ({}, NO_DOCUMENT_MESSAGE),
         (apollo_manifest(), NO_DOCUMENT_MESSAGE),
         *(
-            (content, "must have an id and a text for each document; number 2 has not.")
+            (content, "must have an id and a text for each document; number 2 lacks one.")
             for content in (
                 {"a": "{ __typename }", "b": 1},
                 {"a": "{ __typename }", "": "{ __typename }"},
@@ -625,7 +612,7 @@ NO_DOCUMENT_MESSAGE = "lists no document."
         ),
         (
             apollo_manifest({"id": "a", "body": TOTAL_QUERY}, {"id": "a", "body": PAGE_QUERY}),
-            "gives the id a to another document than before.",
+            "has the id a for two different documents.",
         ),
         (
             {"a": TOTAL_QUERY, "b": "query Mine {\n  nope\n}"},
@@ -676,17 +663,15 @@ NO_DOCUMENT_MESSAGE = "lists no document."
         ),
     ],
 )
-def test_a_list_that_cannot_be_kept_stops_the_start(
-    tmp_path: Path, content: object, problem: str
-) -> None:
+def test_an_invalid_file_prevents_the_start(tmp_path: Path, content: object, problem: str) -> None:
     settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST, content)
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError) as error:
         create_document_store(settings, create_schema(settings.graphql))
-    assert str(caught.value) == f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} {problem}"
+    assert str(error.value) == f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} {problem}"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": "\xff"}', b"\xef\xbb\xbf{}"])
-def test_a_list_that_is_not_json_stops_the_start(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_json_prevents_the_start(tmp_path: Path, content: bytes) -> None:
     settings = trusted_documents_settings(tmp_path, content)
     start = f"TRUSTED_DOCUMENTS: {tmp_path / '0.json'} is not JSON: "
     with pytest.raises(SettingsError, match=f"{re.escape(start)}.+ at line 1, column [1-8]\\.$"):
@@ -695,9 +680,9 @@ def test_a_list_that_is_not_json_stops_the_start(tmp_path: Path, content: bytes)
 
 def test_two_files_that_give_an_id_to_different_texts_stop_the_start(tmp_path: Path) -> None:
     settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST, {"total-1": PAGE_QUERY})
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError) as error:
         create_document_store(settings, create_schema(settings.graphql))
-    assert str(caught.value) == (
+    assert str(error.value) == (
         f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} gives the id total-1 to another document than"
         " before."
     )
@@ -709,9 +694,9 @@ def test_two_files_that_give_an_id_to_different_texts_stop_the_start(tmp_path: P
 def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, reason: str) -> None:
     path = tmp_path / name
     settings = read_settings({"TRUSTED_DOCUMENTS": str(path)})
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError) as error:
         create_document_store(settings, create_schema(settings.graphql))
-    assert str(caught.value) == f"TRUSTED_DOCUMENTS: {path} cannot be read: {reason}."
+    assert str(error.value) == f"TRUSTED_DOCUMENTS: {path} cannot be read: {reason}."
 
 
 def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
