@@ -678,20 +678,19 @@ def test_a_file_that_is_not_json_prevents_the_start(tmp_path: Path, content: byt
         create_document_store(settings, create_schema(settings.graphql))
 
 
-def test_two_files_that_give_an_id_to_different_texts_stop_the_start(tmp_path: Path) -> None:
+def test_an_id_for_different_documents_in_two_files_prevents_the_start(tmp_path: Path) -> None:
     settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST, {"total-1": PAGE_QUERY})
     with pytest.raises(SettingsError) as error:
         create_document_store(settings, create_schema(settings.graphql))
     assert str(error.value) == (
-        f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} gives the id total-1 to another document than"
-        " before."
+        f"TRUSTED_DOCUMENTS: {tmp_path / '1.json'} has the id total-1 for two different documents."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "reason"), [("nowhere.json", "No such file or directory"), ("", "Is a directory")]
 )
-def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, reason: str) -> None:
+def test_an_unreadable_file_prevents_the_start(tmp_path: Path, name: str, reason: str) -> None:
     path = tmp_path / name
     settings = read_settings({"TRUSTED_DOCUMENTS": str(path)})
     with pytest.raises(SettingsError) as error:
@@ -699,7 +698,7 @@ def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, name: str, r
     assert str(error.value) == f"TRUSTED_DOCUMENTS: {path} cannot be read: {reason}."
 
 
-def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
+def test_trusted_documents_must_be_within_the_configured_limits(tmp_path: Path) -> None:
     settings = trusted_documents_settings(
         tmp_path, {"x": "query Two { posts { totalCount } accounts { id } }"}
     )
@@ -709,5 +708,7 @@ def test_the_list_is_held_to_the_limits_that_are_set(tmp_path: Path) -> None:
         {"x": "query Two { posts { totalCount } accounts { id } }"},
         GRAPHQL_MAX_ROOT_FIELDS="1",
     )
-    with pytest.raises(SettingsError, match="that cannot run: The document has 2 root fields; at"):
+    with pytest.raises(
+        SettingsError, match="executed: The document has 2 root fields; at"
+    ):
         create_document_store(tight, create_schema(tight.graphql))
