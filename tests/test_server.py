@@ -308,8 +308,8 @@ def test_several_processes_read_the_trusted_documents_anew_at_a_hangup(
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: logged(server, "aborting the restart") == 1)
     assert [each["event"] for each in server.log_events() if each["logger"] == "app.asgi"] == [
-        f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot be executed (line 1, column 3):"
-        " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
+        f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot be executed (line 1,"
+        " column 3): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
     ]
     assert (status("x"), status("y")) == (200, 403)
 

@@ -1,4 +1,4 @@
-"""What runs on a WebSocket and how it ends, by graphql-transport-ws. The handshake is tested beside it."""
+"""Operations, authentication, limits and closing of a WebSocket by graphql-transport-ws."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -22,7 +22,7 @@ SHORT_TIMEOUT = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
 
 
-async def test_a_subscription_is_told_of_each_change_once_and_in_order(
+async def test_a_subscription_receives_each_change_once_and_in_order(
     live_tenant: LiveTenant,
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
@@ -40,7 +40,7 @@ async def test_a_subscription_is_told_of_each_change_once_and_in_order(
         assert socket.has_no_messages()
 
 
-async def test_queries_and_mutations_have_one_answer_and_then_are_complete(
+async def test_queries_and_mutations_have_one_response_and_complete(
     live_tenant: LiveTenant,
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
@@ -51,7 +51,7 @@ async def test_queries_and_mutations_have_one_answer_and_then_are_complete(
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
         socket.subscribe(
-            "q",  # which is free again
+            "q",  # a completed operation frees its id
             "mutation ($i: CreatePostInput!) { createPost(input: $i) { post { content } } }",
             i={"content": "hello", "draft": True},
         )
@@ -61,12 +61,12 @@ async def test_queries_and_mutations_have_one_answer_and_then_are_complete(
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
 
-async def test_a_field_that_fails_alone_is_part_of_the_answer(live_tenant: LiveTenant) -> None:
+async def test_a_field_error_is_part_of_the_response(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("q", '{ node(id: "x") { id } viewer { scopes } }')
         payload = await socket.next_payload("q")
         assert payload["data"] == {"node": None, "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
-        assert [each["extensions"]["code"] for each in payload["errors"]] == ["INVALID_ID"]
+        assert [error["extensions"]["code"] for error in payload["errors"]] == ["INVALID_ID"]
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
 
@@ -102,7 +102,7 @@ async def test_a_field_that_fails_alone_is_part_of_the_answer(live_tenant: LiveT
         ("", {}, "VALIDATION_ERROR", "query"),
     ],
 )
-async def test_what_does_not_run_is_refused_by_an_error_message_and_the_socket_stays(
+async def test_a_rejected_operation_gets_an_error_message_and_the_socket_stays_open(
     live_tenant: LiveTenant, query: str, variables: dict[str, Any], code: str, field: str | None
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
@@ -114,7 +114,7 @@ async def test_what_does_not_run_is_refused_by_an_error_message_and_the_socket_s
     await wait_for_subscriptions(live_tenant.client, 0)
 
 
-async def test_a_key_without_the_scope_may_not_follow(live_tenant: LiveTenant) -> None:
+async def test_a_subscription_needs_the_read_scope(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace, scopes=[Scope.WRITE])
     async with connect_and_init(live_tenant.app, key.token) as socket:
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
@@ -180,7 +180,7 @@ async def test_a_key_without_the_scope_may_not_follow(live_tenant: LiveTenant) -
         ),
     ],
 )
-async def test_a_message_that_the_protocol_does_not_know_closes_the_socket(
+async def test_a_malformed_message_closes_the_socket(
     live_tenant: LiveTenant, text: str, reason: str
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
@@ -188,13 +188,13 @@ async def test_a_message_that_the_protocol_does_not_know_closes_the_socket(
         assert await socket.wait_closed() == (4400, reason)
 
 
-async def test_binary_messages_are_refused(live_tenant: LiveTenant) -> None:
+async def test_a_binary_message_closes_the_socket(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send_bytes(b'{"type": "ping"}')
-        assert await socket.wait_closed() == (4400, "A message is text, and not binary.")
+        assert await socket.wait_closed() == (4400, "Messages must be text, not binary.")
 
 
-async def test_a_ping_is_answered_also_before_the_client_says_who_it_is(
+async def test_pings_are_answered_before_authentication(
     live_tenant: LiveTenant,
 ) -> None:
     async with connect(live_tenant.app) as socket:
@@ -205,21 +205,25 @@ async def test_a_ping_is_answered_also_before_the_client_says_who_it_is(
         assert [await socket.receive() for _ in range(2)] == 2 * [{"type": "pong"}]
 
 
-async def test_nothing_runs_before_the_client_has_said_who_it_is(live_tenant: LiveTenant) -> None:
+async def test_an_operation_before_authentication_closes_the_socket(
+    live_tenant: LiveTenant,
+) -> None:
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.subscribe("a", "{ __typename }")
         assert await socket.wait_closed() == (4401, "Unauthorized")
 
 
-async def test_a_client_says_once_who_it_is(live_tenant: LiveTenant) -> None:
+async def test_a_second_connection_init_closes_the_socket(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send(type="connection_init")
         assert await socket.wait_closed() == (4429, "Too many initialisation requests")
 
 
 @pytest.mark.parametrize("payload", ["x", 7, [], True])
-async def test_who_it_is_is_said_by_an_object(live_tenant: LiveTenant, payload: object) -> None:
+async def test_the_payload_of_connection_init_must_be_an_object(
+    live_tenant: LiveTenant, payload: object
+) -> None:
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="connection_init", payload=payload)
@@ -235,12 +239,12 @@ async def test_who_it_is_is_said_by_an_object(live_tenant: LiveTenant, payload: 
         {"headers": {"AUTHORIZATION": "Bearer {}"}, "other": 7},
     ],
 )
-async def test_the_key_may_be_shown_in_these_places(
+async def test_the_key_may_be_in_the_payload_or_its_headers(
     live_tenant: LiveTenant, payload: dict[str, Any]
 ) -> None:
     def substitute_key(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: substitute_key(each) for name, each in value.items()}
+            return {name: substitute_key(item) for name, item in value.items()}
         return value.format(live_tenant.token) if isinstance(value, str) else value
 
     async with connect(live_tenant.app) as socket:
@@ -250,7 +254,7 @@ async def test_the_key_may_be_shown_in_these_places(
 
 
 @pytest.mark.parametrize("init", [{}, {"payload": None}, {"payload": {}}])
-async def test_or_in_the_header_of_the_handshake(
+async def test_the_key_may_be_in_the_header_of_the_handshake(
     live_tenant: LiveTenant, init: dict[str, Any]
 ) -> None:
     headers = {"authorization": f"Bearer {live_tenant.token}"}
@@ -279,7 +283,7 @@ async def test_or_in_the_header_of_the_handshake(
         ),
     ],
 )
-async def test_a_key_that_opens_nothing_is_forbidden(
+async def test_an_invalid_key_closes_the_socket(
     live_tenant: LiveTenant, payload: object, reason: str
 ) -> None:
     async with connect(live_tenant.app) as socket:
@@ -288,7 +292,7 @@ async def test_a_key_that_opens_nothing_is_forbidden(
         assert await socket.wait_closed() == (4403, reason)
 
 
-async def test_a_client_that_does_not_say_who_it_is_has_to_go(live_tenant: LiveTenant) -> None:
+async def test_a_client_that_does_not_authenticate_is_disconnected(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
             live_tenant.database, connection_timeouts=ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
@@ -299,39 +303,39 @@ async def test_a_client_that_does_not_say_who_it_is_has_to_go(live_tenant: LiveT
         assert await socket.wait_closed() == (4408, "Connection initialisation timeout")
 
 
-async def test_an_id_that_is_in_use_closes_the_socket(live_tenant: LiveTenant) -> None:
+async def test_an_operation_id_in_use_closes_the_socket(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         name = 100 * "ä"
         socket.subscribe(name, CHANGES_SUBSCRIPTION)
         socket.subscribe(name, CHANGES_SUBSCRIPTION)
-        # A reason has room for 123 bytes.
+        # A close reason has at most 123 bytes.
         assert await socket.wait_closed() == (4409, f"Subscriber for {54 * 'ä'}")
     await wait_for_subscriptions(live_tenant.client, 0)
 
 
-async def test_of_many_subscriptions_on_a_socket_ten_run(live_tenant: LiveTenant) -> None:
+async def test_a_socket_runs_at_most_ten_operations(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for number in range(100):
             socket.subscribe(str(number), CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 10)
-        refusals = [await socket.next_error(str(number)) for number in range(10, 100)]
-        assert set(refusals) == {
+        errors = [await socket.next_error(str(number)) for number in range(10, 100)]
+        assert set(errors) == {
             (
                 "LIMIT_EXCEEDED",
                 None,
-                "One WebSocket may have 10 operations at a time. End one of them first, or open another"
-                " one.",
+                "At most 10 operations may run on one WebSocket at a time. Complete one of them first, or"
+                " open another WebSocket.",
             )
         }
         socket.send(id="3", type="complete")
         await wait_for_subscriptions(live_tenant.client, 9)
-        socket.subscribe("again", CHANGES_SUBSCRIPTION)
+        socket.subscribe("next", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 10)
         assert socket.has_no_messages()
     await wait_for_subscriptions(live_tenant.client, 0)
 
 
-async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_so_many(
+async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
     live_tenant: LiveTenant,
 ) -> None:
     settings = replace(
@@ -367,7 +371,7 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
             "This server has as many subscriptions open as it may. Try again in a moment.",
         )
 
-        async with connect(app) as socket:  # this key's third
+        async with connect(app) as socket:  # the third socket of this key
             await socket.wait_accepted()
             socket.send(
                 type="connection_init", payload={"Authorization": f"Bearer {live_tenant.token}"}
@@ -387,7 +391,7 @@ async def test_one_key_may_have_so_many_subscriptions_and_sockets_and_all_keys_s
             )
 
 
-async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_document_is_known(
+async def test_subscriptions_with_a_cached_document_have_their_own_rate_limit(
     live_tenant: LiveTenant,
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "SUBSCRIBE_RATE_LIMIT": "3/minute"})
@@ -396,7 +400,7 @@ async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_docu
         client_for(app, token=None) as client,
         connect_and_init(app, live_tenant.token) as socket,
     ):
-        document = f"{CHANGES_SUBSCRIPTION} # of a text that nobody has sent before to this process: {id(app)}"
+        document = f"{CHANGES_SUBSCRIPTION} # not cached in this process yet: {id(app)}"
         for number, name in enumerate("abcd", 1):
             socket.subscribe(name, document)
             await wait_for_subscriptions(client, number)
@@ -406,20 +410,22 @@ async def test_subscriptions_are_counted_by_a_limit_of_their_own_once_their_docu
             None,
             "Too many new subscriptions: 3 per minute are allowed for one API key. Try again in 60 s.",
         )
-        socket.subscribe("q", "{ __typename }")  # the second request: the document was the first
+        socket.subscribe("q", "{ __typename }")  # the second request, after the new document
         assert await socket.next_payload("q") == {"data": {"__typename": "Query"}}
         await socket.receive()
-        refusal = (
+        error = (
             "RATE_LIMIT_EXCEEDED",
             None,
             "Too many requests: 2 per minute are allowed for one API key. Try again in 60 s.",
         )
-        for query in ("{ __typename }", "{", "subscription { nope }", f"{document} another"):
+        for query in ("{ __typename }", "{", "subscription { nope }", f"{document} new"):
             socket.subscribe("q", query)
-            assert await socket.next_error("q") == refusal
+            assert await socket.next_error("q") == error
 
 
-async def test_what_cannot_be_read_is_counted_too(live_tenant: LiveTenant) -> None:
+async def test_a_document_that_cannot_be_parsed_counts_against_the_rate_limit(
+    live_tenant: LiveTenant,
+) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
     async with (
         app_lifespan(live_tenant.database, settings=settings) as app,
@@ -432,17 +438,17 @@ async def test_what_cannot_be_read_is_counted_too(live_tenant: LiveTenant) -> No
         assert codes == 2 * ["GRAPHQL_PARSE_FAILED"] + 2 * ["RATE_LIMIT_EXCEEDED"]
 
 
-async def test_the_document_of_a_subscription_is_not_too_long(live_tenant: LiveTenant) -> None:
+async def test_the_length_of_a_subscription_document_is_limited(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", f"{CHANGES_SUBSCRIPTION} # {'x' * 16_384}")
         code, _, message = await socket.next_error("a")
         assert code == "LIMIT_EXCEEDED"
-        assert message.startswith(
-            "The document of a subscription may have 16,384 characters; it has"
+        assert message == (
+            "The document of a subscription has 16,459 characters; at most 16,384 are allowed."
         )
 
 
-async def test_keys_that_are_refused_again_and_again_are_counted(live_tenant: LiveTenant) -> None:
+async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant) -> None:
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "1/minute"})
     async with app_lifespan(live_tenant.database, settings=settings) as app:
         for expected in (
@@ -459,22 +465,22 @@ async def test_keys_that_are_refused_again_and_again_are_counted(live_tenant: Li
                 assert await socket.wait_closed() == expected
 
 
-async def test_whose_key_is_revoked_has_to_go(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
+async def test_a_revoked_key_closes_the_socket(live_tenant: LiveTenant) -> None:
+    timeouts = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
-        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
         connect_and_init(app, key.token) as socket,
     ):
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await asyncio.sleep(3 * SHORT_TIMEOUT.total_seconds())
-        assert socket.has_no_messages()  # it was looked at, and let stay
+        assert socket.has_no_messages()  # the key was checked and is still valid
 
         assert await revoke_key(live_tenant.database, key.id, now=NOW)
         assert await socket.wait_closed() == (4403, "The API key was revoked or has expired.")
 
 
-async def test_nothing_more_is_run_for_a_key_that_was_revoked(live_tenant: LiveTenant) -> None:
+async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with connect_and_init(live_tenant.app, key.token) as socket:
         await revoke_key(live_tenant.database, key.id, now=NOW)
@@ -485,10 +491,10 @@ async def test_nothing_more_is_run_for_a_key_that_was_revoked(live_tenant: LiveT
         )
 
 
-async def test_a_client_that_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
+async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
+    timeouts = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
     async with (
-        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
         connect_and_init(app, live_tenant.token) as socket,
     ):
         socket.stop_reading()
@@ -496,7 +502,7 @@ async def test_a_client_that_does_not_read_is_dropped(live_tenant: LiveTenant) -
         await socket.wait_finished()
 
 
-async def test_a_client_that_breaks_off_leaves_nothing_behind(live_tenant: LiveTenant) -> None:
+async def test_a_disconnect_releases_subscriptions_and_tasks(live_tenant: LiveTenant) -> None:
     before = running_tasks()
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         for name in "abc":
@@ -509,26 +515,26 @@ async def test_a_client_that_breaks_off_leaves_nothing_behind(live_tenant: LiveT
     assert "websockets_open 0.0" in (await live_tenant.client.get("/metrics")).text
 
 
-async def test_a_socket_that_the_server_has_closed_is_as_good_as_gone(
+async def test_a_socket_closed_by_the_server_ends_without_an_error(
     live_tenant: LiveTenant, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(live_tenant.client, 1)
-        socket.was_closed_by_the_server = True
+        socket.is_closed_by_server = True
         await live_tenant.create_post()
         await wait_for_subscriptions(live_tenant.client, 0)
         socket.send(type="ping")
         await socket.wait_finished()
-    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_a_client_that_said_who_it_is_in_time_may_wait_for_the_database(
+async def test_the_init_timeout_ends_with_connection_init(
     live_tenant: LiveTenant,
 ) -> None:
-    times = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
+    timeouts = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
     async with (
-        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
+        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
         connect_and_init(app, live_tenant.token) as socket,
     ):
         await asyncio.sleep(2 * SHORT_TIMEOUT.total_seconds())
