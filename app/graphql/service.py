@@ -5,18 +5,22 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
 
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult
 from starlette.requests import HTTPConnection
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.graphql.engine.errors import OperationResult, error_entries, public_cause
+from app.domain.errors import InvalidApiKey
+from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import OperationRejected, Schema, core_schema
 from app.graphql.loading.loaders import ListSizeLimit
 from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
-from app.graphql.subscription_stream import DocumentMemoryBudget, SubscriptionStream
+from app.graphql.subscription_stream import (
+    DocumentMemoryBudget,
+    SubscriptionStream,
+    subscription_cache_key,
+)
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.rate_limits import RateLimitCharge, RateLimits
 from app.http.request_headers import bearer_token
@@ -152,52 +156,23 @@ class GraphQLService:
                 query, raw_variables, context, operation_name, allowed_types
             )
         except OperationRejected as rejected:
-            return self._build_result(context, ExecutionResult(None, rejected.errors))
+            result = ExecutionResult(None, rejected.errors)
+            return build_result(core_schema(self.schema), context, result)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
-            return self._build_result(context, await operation.execute(context, coerced))
+            result = await operation.execute(context, coerced)
+            return build_result(operation.core_schema, context, result)
         self.subscription_limiter.check(context.viewer.key_id)
         self.document_budget.check(operation)
         events = await operation.subscribe(context, coerced)
         if isinstance(events, ExecutionResult):
-            return replace(self._build_result(context, events), is_executed=False)
+            return replace(build_result(operation.core_schema, context, events), is_executed=False)
         return SubscriptionStream(
-            operation,
-            query,
-            raw_variables,
-            coerced,
-            context,
-            cast("AsyncGenerator[PendingEvent, None]", events),
+            operation=operation,
+            variables=coerced,
+            context=context,
+            pending_events=cast("AsyncGenerator[PendingEvent, None]", events),
+            cache_key=subscription_cache_key(operation, query, raw_variables, context.viewer),
             response_cache=self.response_cache,
             subscription_limiter=self.subscription_limiter,
             document_budget=self.document_budget,
-            build_result=self._build_result,
-        )
-
-    def _build_result(self, context: Context, result: ExecutionResult) -> OperationResult:
-        limit_error = context.list_limit.error
-        if not result.errors and limit_error is None:
-            return OperationResult(is_executed=True, data=result.data, errors=[])
-        errors = result.errors or []
-        for cause in (public_cause(error) for error in errors if error.path is None):
-            if isinstance(cause, RateLimitExceeded):
-                raise cause
-        if limit_error is not None:
-            # Every later list failed with the same error; report it once.
-            others = [error for error in errors if public_cause(error) is not limit_error]
-            if context.state.get("operation_type") == OperationType.MUTATION.value:
-                # The mutation is committed, so its data is returned without these lists.
-                first = next(error for error in errors if public_cause(error) is limit_error)
-                errors = [*others, first]
-            else:
-                result.data = None
-                errors = [GraphQLError(str(limit_error), original_error=limit_error)]
-        entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
-        # In lower case like those of REST, and each code once: a list of many ids may fail many times.
-        codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
-        context.state["error_codes"] = list(codes)
-        return OperationResult(
-            # An error that propagated to the root has a path; without a path nothing was executed.
-            is_executed=result.data is not None or any(error.path is not None for error in errors),
-            data=result.data,
-            errors=entries,
         )

@@ -3,14 +3,13 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeAlias
 
 import structlog
-from graphql import ExecutionResult
 from graphql.execution.values import VariableValues
 from tenacity import (
     AsyncRetrying,
@@ -20,12 +19,13 @@ from tenacity import (
 )
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
-from app.graphql.engine.errors import OperationResult, public_cause, to_json
+from app.graphql.engine.errors import build_result, public_cause, to_json
 from app.graphql.engine.prepared import PreparedOperation
 from app.graphql.response_cache import SKIPPED_RESPONSE, ComputedResponse, ResponseCache
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
+from app.services.api_keys import Viewer
 
 DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
 """How long an event is retried while the database is unavailable, before its stream fails."""
@@ -33,8 +33,6 @@ _INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
 """Bounds of the exponential backoff with full jitter."""
 MAX_OPEN_DOCUMENT_BYTES = 128 << 20
 _BUDGET_RETRY_AFTER_SECONDS = 60
-
-BuildResult: TypeAlias = Callable[[Context, ExecutionResult], OperationResult]
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -74,46 +72,19 @@ class DocumentMemoryBudget:
                 del self._subscriber_counts[operation]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionStream:
     """One open subscription."""
 
-    def __init__(
-        self,
-        operation: PreparedOperation,
-        text: str,
-        raw_variables: Mapping[str, object],
-        variables: VariableValues,
-        context: Context,
-        pending_events: AsyncGenerator[PendingEvent, None],
-        *,
-        response_cache: ResponseCache,
-        subscription_limiter: ConcurrencyLimiter,
-        document_budget: DocumentMemoryBudget,
-        build_result: BuildResult,
-    ) -> None:
-        self._operation = operation
-        self._variables = variables
-        self._context = context
-        self._pending_events = pending_events
-        self._response_cache = response_cache
-        self._subscription_limiter = subscription_limiter
-        self._document_budget = document_budget
-        self._build_result = build_result
-        viewer = context.viewer
-        distinguishing_variables = {
-            name: value
-            for name, value in raw_variables.items()
-            if name not in operation.cursor_variables
-        }
-        identity = (
-            str(viewer.workspace_id),
-            viewer.scopes,
-            text,
-            operation.name,
-            distinguishing_variables,
-        )
-        self._cache_key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()
-        """Hash of everything that the responses depend on, besides the event."""
+    operation: PreparedOperation
+    variables: VariableValues
+    context: Context
+    pending_events: AsyncGenerator[PendingEvent, None]
+    cache_key: bytes
+    """Key of the responses in the cache, together with the event; see `subscription_cache_key`."""
+    response_cache: ResponseCache
+    subscription_limiter: ConcurrencyLimiter
+    document_budget: DocumentMemoryBudget
 
     async def responses(self) -> AsyncGenerator[str, None]:
         """Yield responses as JSON, without end.
@@ -121,14 +92,14 @@ class SubscriptionStream:
         Fails with a PostResultsError: ResyncRequired, or a failure of the server.
         """
         with (
-            self._subscription_limiter.acquire(self._context.viewer.key_id),
-            self._document_budget.reserve(self._operation),
+            self.subscription_limiter.acquire(self.context.viewer.key_id),
+            self.document_budget.reserve(self.operation),
         ):
-            async with aclosing(self._pending_events) as events:
+            async with aclosing(self.pending_events) as events:
                 try:
                     async for event in events:
-                        key = (event.event.seq, event.event.happened_at, self._cache_key)
-                        response = await self._response_cache.get_or_compute(
+                        key = (event.event.seq, event.event.happened_at, self.cache_key)
+                        response = await self.response_cache.get_or_compute(
                             key, partial(self._execute_with_retry, event)
                         )
                         if response != SKIPPED_RESPONSE:
@@ -136,7 +107,7 @@ class SubscriptionStream:
                 except PostResultsError:
                     raise
                 except Exception as error:
-                    request_id = self._context.state["request_id"]
+                    request_id = self.context.state["request_id"]
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
@@ -156,13 +127,26 @@ class SubscriptionStream:
 
     async def _execute_event(self, event: PendingEvent) -> ComputedResponse:
         """Execute an event once; ServiceUnavailable if the database was unavailable to any field."""
-        context = self._context.for_next_event()
+        context = self.context.for_next_event()
         payload = await event.resolve(context)
         if payload is None:
             return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
-        result = await self._operation.execute_event(payload, context, self._variables)
+        result = await self.operation.execute_event(payload, context, self.variables)
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        operation_result = self._build_result(context, result)
+        operation_result = build_result(self.operation.core_schema, context, result)
         return ComputedResponse(to_json(operation_result), is_cacheable=not operation_result.errors)
+
+
+def subscription_cache_key(
+    operation: PreparedOperation, query: str, raw_variables: Mapping[str, object], viewer: Viewer
+) -> bytes:
+    """Hash of everything that the responses of a subscription depend on, besides the event."""
+    variables = {
+        name: value
+        for name, value in raw_variables.items()
+        if name not in operation.cursor_variables
+    }
+    identity = (str(viewer.workspace_id), viewer.scopes, query, operation.name, variables)
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()

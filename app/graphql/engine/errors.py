@@ -1,4 +1,4 @@
-"""Formats the `errors` of a response: each has `extensions.code`, and internal details are masked."""
+"""Formats results and `errors`: each error has `extensions.code`, and internal details are masked."""
 
 import re
 from collections.abc import Sequence
@@ -7,16 +7,19 @@ from typing import Any
 
 import orjson
 import structlog
-from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema
+from graphql import ExecutionResult, GraphQLEnumType, GraphQLError, GraphQLSchema
+from strawberry.types.graphql import OperationType
 
 from app.domain.errors import (
     MASKED_MESSAGE,
     ErrorCode,
     InternalError,
     PostResultsError,
+    RateLimitExceeded,
     ServerError,
     ValidationFailed,
 )
+from app.graphql.schema.context import Context
 
 # graphql-core reports these causes only by their message.
 _NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
@@ -151,6 +154,42 @@ class OperationResult:
         if self.errors:
             body["errors"] = self.errors
         return body
+
+
+def build_result(
+    schema: GraphQLSchema, context: Context, result: ExecutionResult
+) -> OperationResult:
+    """Format the result of an execution, and record its error codes for log and metrics.
+
+    Raises RateLimitExceeded instead of returning it as an error.
+    """
+    limit_error = context.list_limit.error
+    if not result.errors and limit_error is None:
+        return OperationResult(is_executed=True, data=result.data, errors=[])
+    errors = result.errors or []
+    for cause in (public_cause(error) for error in errors if error.path is None):
+        if isinstance(cause, RateLimitExceeded):
+            raise cause
+    if limit_error is not None:
+        # Every later list failed with the same error; report it once.
+        others = [error for error in errors if public_cause(error) is not limit_error]
+        if context.state.get("operation_type") == OperationType.MUTATION.value:
+            # The mutation is committed, so its data is returned without these lists.
+            first = next(error for error in errors if public_cause(error) is limit_error)
+            errors = [*others, first]
+        else:
+            result.data = None
+            errors = [GraphQLError(str(limit_error), original_error=limit_error)]
+    entries = error_entries(errors, schema, context.state["request_id"])
+    # In lower case like those of REST, and each code once: a list of many ids may fail many times.
+    codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
+    context.state["error_codes"] = list(codes)
+    return OperationResult(
+        # An error that propagated to the root has a path; without a path nothing was executed.
+        is_executed=result.data is not None or any(error.path is not None for error in errors),
+        data=result.data,
+        errors=entries,
+    )
 
 
 def to_json(result: OperationResult) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import orjson
 from cachetools import LRUCache
@@ -69,21 +69,7 @@ def _sha256_hash(persisted: object) -> str:
     return sha256_hash
 
 
-class DocumentStore(Protocol):
-    """The documents that may be executed, with their ids and hashes."""
-
-    @property
-    def trusted_only(self) -> bool:
-        """Whether only documents of the TRUSTED_DOCUMENTS files are executed."""
-
-    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
-        """Return the text of the requested document, or raise a RequestError."""
-
-    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
-        """Store the document of a request that was executed."""
-
-
-def create_document_store(settings: Settings, schema: Schema) -> DocumentStore:
+def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore":
     """Create the store of these settings.
 
     SettingsError if a trusted document cannot be read, or would be rejected with any variables.
@@ -117,6 +103,7 @@ class PersistedQueries:
         )
 
     def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
+        """Return the text of the requested document, or raise a RequestError."""
         if request.document_id:
             raise InvalidInput(
                 "documentId names a trusted document, and this server has none; send the document"
@@ -142,6 +129,7 @@ class PersistedQueries:
         return encoded.decode()
 
     def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
+        """Store the document of a request that was executed."""
         if request.query and request.sha256_hash:
             with suppress(ValueError):  # larger than the whole cache
                 self._cache[workspace, request.sha256_hash] = request.query.encode()
@@ -160,6 +148,7 @@ class TrustedDocuments:
                 self._texts.setdefault(name, text)
 
     def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
+        """Return the text of the requested document, or raise a RequestError."""
         names = [name for name in (request.document_id, request.sha256_hash) if name]
         documents = {_require_trusted(self._texts.get(name)) for name in names}
         if request.query:
@@ -181,6 +170,9 @@ class TrustedDocuments:
 
     def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
         """Do nothing, since the list of documents is fixed."""
+
+
+DocumentStore: TypeAlias = PersistedQueries | TrustedDocuments
 
 
 def _require_trusted(text: str | None) -> str:

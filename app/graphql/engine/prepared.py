@@ -70,7 +70,7 @@ class PreparedOperation:
         self.operation_type = OperationType(definition.operation.value)
         self.name = definition.name.value if definition.name else None
         self._schema = schema
-        self._core_schema: GraphQLSchema = schema._schema
+        self.core_schema: GraphQLSchema = schema._schema
         self._length = len(text)
         self._use_fast_path = use_fast_path
         self._definition = definition
@@ -79,7 +79,7 @@ class PreparedOperation:
             for node in index.document.definitions
             if isinstance(node, FragmentDefinitionNode)
         }
-        self._cost = analyze_cost(self._core_schema, index, operation)
+        self._cost = analyze_cost(self.core_schema, index, operation)
         self.cursor_variables = _cursor_variables(index, definition)
         """Variables used only as `after`: they choose where a subscription resumes, not its responses."""
         names = index.root_field_names(operation) - {"__typename"}
@@ -174,7 +174,7 @@ class PreparedOperation:
 
     @cached_property
     def _variable_coercer(self) -> VariableCoercer:
-        return VariableCoercer(self._core_schema, self._definition.variable_definitions or ())
+        return VariableCoercer(self.core_schema, self._definition.variable_definitions or ())
 
     @cached_property
     def _execution_plan(self) -> ExecutionPlan | None:
@@ -183,7 +183,7 @@ class PreparedOperation:
             return None
         converter = self._schema.schema_converter
         try:
-            return ExecutionPlan(self._core_schema, converter, self._fragments, self._definition)
+            return ExecutionPlan(self.core_schema, converter, self._fragments, self._definition)
         except Unsupported:
             return None
 
@@ -211,7 +211,7 @@ class PreparedOperation:
     ) -> StrawberryGraphQLCoreExecutionContext:
         executor_class = Executor if self._use_fast_path else StrawberryGraphQLCoreExecutionContext
         return executor_class(
-            self._core_schema,
+            self.core_schema,
             self._fragments,
             {name: FragmentDetails(node, None) for name, node in self._fragments.items()},
             root_value,

@@ -28,7 +28,6 @@ from app.graphql.transport.websocket.messages import (
     read_message,
 )
 from app.graphql.transport.websocket.operation import (
-    Credentials,
     WebSocketConfig,
     error_message,
     run_operation,
@@ -195,10 +194,14 @@ class GraphQLWebSocket:
     async def _run_operation(self, message: Subscribe) -> None:
         """Run an operation and send its last message."""
         state = self._new_state()
-        credentials = Credentials(token=self._token, client_address=self._client_address)
         try:
             last = await run_operation(
-                self._config, credentials, message, state, self._send_message
+                self._config,
+                self._token,
+                message,
+                state,
+                self._client_address,
+                self._send_message,
             )
         except _ConnectionLost:
             return

@@ -38,19 +38,12 @@ class WebSocketConfig:
     timeouts: ConnectionTimeouts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """The API key of an authenticated client, and its network address."""
-
-    token: str
-    client_address: str | None
-
-
 async def run_operation(
     config: WebSocketConfig,
-    credentials: Credentials,
+    token: str,
     message: Subscribe,
     state: RequestState,
+    client_address: str | None,
     send_message: Callable[[str], Awaitable[None]],
 ) -> str:
     """Execute an operation and send its messages, except for the last one, which is returned.
@@ -61,7 +54,7 @@ async def run_operation(
     messages = OperationMessages(message.id)
     try:
         async with asyncio.timeout(config.operation_timeout.total_seconds()):
-            result = await _start(config, credentials, message.request, state)
+            result = await _start(config, token, message.request, state, client_address)
     except TimeoutError:
         seconds = config.operation_timeout.total_seconds()
         raise ServiceUnavailable(
@@ -86,13 +79,14 @@ def error_message(operation_id: str, error: PostResultsError, state: RequestStat
 
 async def _start(
     config: WebSocketConfig,
-    credentials: Credentials,
+    token: str,
     request: OperationRequest,
     state: RequestState,
+    client_address: str | None,
 ) -> OperationResult | SubscriptionStream:
     context = await config.service.authenticate(
-        credentials.token,
-        credentials.client_address,
+        token,
+        client_address,
         state,
         max_list_entries=config.max_list_entries,
         max_values=config.max_values,
