@@ -1,11 +1,6 @@
 """Random documents over a small test schema with connections."""
 
-from graphql import (
-    GraphQLNamedType,
-    build_schema,
-    get_named_type,
-    is_composite_type,
-)
+from graphql import GraphQLNamedType, build_schema, get_named_type, is_composite_type
 from hypothesis import strategies as st
 
 SCHEMA = build_schema(

@@ -453,10 +453,7 @@ def count_by_expanding(document: DocumentNode, variables: Mapping[str, object]) 
 
 VARIABLES = st.fixed_dictionaries(
     {"on": st.just(True), "off": st.just(False), "ids": st.lists(st.text(), max_size=3)},
-    optional={
-        "n": st.none() | st.integers(-2, 200),
-        "m": st.none() | st.integers(-2, 200),
-    },
+    optional={"n": st.none() | st.integers(-2, 200), "m": st.none() | st.integers(-2, 200)},
 )
 
 

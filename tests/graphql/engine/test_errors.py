@@ -259,10 +259,7 @@ async def test_an_internal_failure_is_masked_and_logged_with_the_request_id(
     async with failing_database, app_client(failing_database, token=token) as client:
         with structlog.testing.capture_logs() as logs:
             result = await client.execute("{ posts { nodes { id } } viewer { scopes } }")
-    assert result["data"] == {
-        "posts": None,
-        "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
-    }
+    assert result["data"] == {"posts": None, "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
     (error,) = result["errors"]
     assert check_masked(error)["path"] == ["posts"]
     (log_entry,) = [entry for entry in logs if entry["log_level"] == "error"]

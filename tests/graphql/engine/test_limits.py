@@ -162,21 +162,13 @@ def test_a_syntax_error_keeps_its_location(
         (
             "{ __type { ...T } } fragment T on __Type { fields { type { ofType { fields } } } }",
             stats(
-                depth=1,
-                introspection_depth=4,
-                introspection_list_depth=2,
-                fields=5,
-                root_fields=1,
+                depth=1, introspection_depth=4, introspection_list_depth=2, fields=5, root_fields=1
             ),
         ),
         (
             "{ ...F } fragment F on Query { a __schema { types { fields { name } } } }",
             stats(
-                depth=1,
-                introspection_depth=3,
-                introspection_list_depth=1,
-                fields=5,
-                root_fields=2,
+                depth=1, introspection_depth=3, introspection_list_depth=1, fields=5, root_fields=2
             ),
         ),
         (
@@ -368,11 +360,7 @@ def test_introspection_queries_of_tools_are_allowed(query: str) -> None:
 def test_full_introspection_stays_well_below_the_limits() -> None:
     measured = measure(FULL_INTROSPECTION)
     assert replace(measured, fields=0) == stats(
-        operations=1,
-        depth=1,
-        introspection_depth=14,
-        introspection_list_depth=1,
-        root_fields=1,
+        operations=1, depth=1, introspection_depth=14, introspection_list_depth=1, root_fields=1
     )
     assert measured.fields <= LIMITS.fields / 2
 

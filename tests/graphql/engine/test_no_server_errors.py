@@ -2,22 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from graphql import (
-    GraphQLEnumType,
-    GraphQLInputObjectType,
-    GraphQLInputType,
-    GraphQLList,
-    GraphQLNamedType,
-    get_named_type,
-    get_nullable_type,
-    is_abstract_type,
-    is_composite_type,
-    is_required_argument,
-)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +24,7 @@ from tests.factories import (
     failed,
     published,
 )
+from tests.graphql.engine.random_queries import QueryCase, query_cases
 from tests.graphql.generated_queries import ArgumentPosition, argument_positions, build_query
 
 SCHEMA = core_schema(create_schema(GraphQLLimits()))
@@ -67,10 +57,7 @@ async def send_body(client: Client, content: bytes) -> dict[str, Any]:
         "POST",
         "/graphql",
         content=content,
-        headers={
-            "Content-Type": "application/json",
-            "Accept": "application/graphql-response+json",
-        },
+        headers={"Content-Type": "application/json", "Accept": "application/graphql-response+json"},
     )
     body: dict[str, Any] = response.json()
     assert response.status_code in (200, 400, 413), (response.status_code, body)
@@ -175,99 +162,37 @@ IDS = (
 TEXTS = ("", "a", "long" * 2000, "\0", "\U0001f389", "e\u0301\u202e", "%_\\", "'; --", "\u00b2")
 NUMBERS = (-(2**31), -1, 0, 1, 3, 100, 101, 2**31 - 1)
 
-VALID_VALUES: dict[str, st.SearchStrategy[str]] = {
-    "Int": st.sampled_from(NUMBERS).map(str),
-    "Boolean": st.sampled_from(["true", "false"]),
-    "DateTime": st.sampled_from(TIMES).map(json.dumps),
-    "ID": st.sampled_from(IDS).map(json.dumps),
-    "UUID": st.sampled_from(IDS).map(json.dumps),
+VALUES: Mapping[str, Sequence[object]] = {
+    "Int": NUMBERS,
+    "Boolean": (True, False),
+    "String": TEXTS,
+    "DateTime": TIMES,
+    "ID": IDS,
+    "UUID": IDS,
 }
-"""Valid literals by scalar; other scalars get a text."""
-
-ANY_TEXT = st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8"), max_size=20)
-INVALID_VALUES = st.sampled_from(
-    [
-        *(
-            json.dumps(value)
-            for value in (None, 1, 2**31, -(2**63) - 1, 1.5, "", "a", [[[1]]], [None])
-        ),
-        *("9" * 400, "1e400", "-0.0", "FAILED", "DESC", "$v", "{}", "{field: {field: 1}}"),
-        *("[" * 150 + "]" * 150, '"\\u{0}"', '"\\uD800"', '"\\u{D800}"', '"\\u{110000}"'),
-        *('"\\uD83C\\uDF89 \\u{1F389}"', '"""\n  block \\""" \n"""', '"unended', '"\0"'),
-    ]
+INVALID_TOKENS = (
+    *(json.dumps(value) for value in (None, 1, 2**31, -(2**63) - 1, 1.5, "", "a", [[[1]]], [None])),
+    *("9" * 400, "1e400", "-0.0", "FAILED", "DESC", "$v", "{}", "{field: {field: 1}}"),
+    *("[" * 150 + "]" * 150, '"\\u{0}"', '"\\uD800"', '"\\u{D800}"', '"\\u{110000}"'),
+    *('"\\uD83C\\uDF89 \\u{1F389}"', '"""\n  block \\""" \n"""', '"unended', '"\0"'),
+    *("nope", "...F", "... { }", "@no", "@skip", "@include(if: 1)", "!", "mutation", "on", "}"),
 )
 
 
-def rarely(usual: st.SearchStrategy[str], rare: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.integers(0, 30).flatmap(lambda number: rare if number == 30 else usual)
-
-
-def literal_strategy(type_: GraphQLInputType, levels: int = 3) -> st.SearchStrategy[str]:
-    """Literals of an input type, mostly valid."""
-    named = get_named_type(type_)
-    if isinstance(named, GraphQLInputObjectType) and levels > 0:
-        inner = st.fixed_dictionaries(
-            {},
-            optional={
-                name: literal_strategy(field.type, levels - 1)
-                for name, field in named.fields.items()
-            },
-        ).map(
-            lambda fields: (
-                "{" + " ".join(f"{name}: {literal}" for name, literal in fields.items()) + "}"
-            )
-        )
-    elif isinstance(named, GraphQLEnumType):
-        inner = st.sampled_from(list(named.values))
-    else:
-        # JSON and GraphQL escape strings in the same way.
-        inner = VALID_VALUES.get(named.name, ANY_TEXT.map(json.dumps))
-    if isinstance(get_nullable_type(type_), GraphQLList):
-        inner = inner | st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
-    return rarely(inner, INVALID_VALUES)
-
-
 @st.composite
-def selection_strategy(draw: st.DrawFn, type_: GraphQLNamedType | None, levels: int) -> str:
-    """A selection set of a type, mostly valid; every field has its own alias."""
-    fields = getattr(type_, "fields", {})
-    parts = []
-    for number, name in enumerate(draw(st.lists(st.sampled_from(["__typename", *fields])))[:4]):
-        field = fields.get(name)
-        inner = get_named_type(field.type) if field else None
-        if is_composite_type(inner) and levels == 0:
-            continue
-        body = draw(selection_strategy(inner, levels - 1)) if is_composite_type(inner) else ""
-        arguments = [
-            f"{argument}: {draw(literal_strategy(definition.type))}"
-            for argument, definition in (field.args.items() if field else ())
-            if is_required_argument(definition) or draw(st.integers(0, 3)) == 0
-        ]
-        argument_list = f"({', '.join(arguments)})" if arguments else ""
-        usual = st.sampled_from(["", "", "@include(if: true)", "@skip(if: false)"])
-        directive = draw(rarely(usual, st.sampled_from(["@no", "@skip", "@include(if: 1)", "!"])))
-        parts.append(f"a{number}: {name}{argument_list} {directive} {body}")
-    parts.append(draw(rarely(st.just("__typename"), st.sampled_from(["nope", "...F", "... { }"]))))
-    if is_abstract_type(type_) and levels > 0:
-        on = draw(st.sampled_from(SCHEMA.get_possible_types(type_)))
-        parts.append(f"... on {on} {draw(selection_strategy(on, levels - 1))}")
-    return "{ " + " ".join(parts) + " }"
-
-
-@st.composite
-def document_strategy(draw: st.DrawFn) -> str:
-    """Mostly a query, with a fragment that it may spread."""
-    kind = draw(rarely(st.just("query"), st.sampled_from(["mutation", "subscription", "fragment"])))
-    on = draw(st.sampled_from(["Query", "Post", "Node", "Nope"]))
-    fragment = f"fragment F on {on} {draw(selection_strategy(SCHEMA.get_type(on), 1))}"
-    body = draw(selection_strategy(SCHEMA.query_type, 5))
-    return f"{kind} {body} {draw(rarely(st.just(''), st.just(fragment)))}"
+def document_cases(draw: st.DrawFn) -> QueryCase:
+    """A mostly valid query in which up to two tokens are replaced."""
+    case = draw(query_cases(SCHEMA, VALUES))
+    tokens = re.findall(r'"[^"]*"|[\w$@.]+|\S', case.document)
+    for _ in range(draw(st.integers(0, 2))):
+        tokens[draw(st.integers(0, len(tokens) - 1))] = draw(st.sampled_from(INVALID_TOKENS))
+    return replace(case, document=" ".join(tokens))
 
 
 @bounded
-@given(document_strategy())
-async def test_any_document_gets_a_valid_response(client: Client, document: str) -> None:
-    await send_document(client, document)
+@given(document_cases())
+async def test_any_document_gets_a_valid_response(client: Client, case: QueryCase) -> None:
+    await send_document(client, case.document, case.variables)
 
 
 # One value at one position of an otherwise valid document

@@ -57,9 +57,7 @@ async def run_twice(
     return result.data, [error.message for error in result.errors or ()], len(statements)
 
 
-async def test_a_post_and_its_destinations_take_one_statement(
-    bench: DifferentialBench,
-) -> None:
+async def test_a_post_and_its_destinations_take_one_statement(bench: DifferentialBench) -> None:
     data, errors, count = await run_twice(
         bench,
         "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",

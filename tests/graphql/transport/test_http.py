@@ -165,10 +165,7 @@ async def test_a_field_error_does_not_change_the_status(client: Client) -> None:
     for accept in ACCEPT.values():
         status, body = await send_post(client, request, Accept=accept)
         assert status == 200
-        assert body["data"] == {
-            "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
-            "posts": None,
-        }
+        assert body["data"] == {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}, "posts": None}
         assert error_codes(body) == ["VALIDATION_ERROR"]
 
 
@@ -301,9 +298,7 @@ async def test_a_body_over_the_limit_is_rejected(client: Client) -> None:
 TWO_OPERATIONS = "query A { a: __typename } query B { b: __typename }"
 
 
-async def test_several_operations_require_an_operation_name(
-    client: Client,
-) -> None:
+async def test_several_operations_require_an_operation_name(client: Client) -> None:
     assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": "B"}) == (
         200,
         {"data": {"b": "Query"}},

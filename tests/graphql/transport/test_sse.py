@@ -121,17 +121,13 @@ async def test_a_rejected_operation_is_reported_by_an_event(
         assert await events.next_text() is None
 
 
-async def test_an_unknown_key_is_rejected_without_a_stream(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_an_unknown_key_is_rejected_without_a_stream(live_tenant: LiveTenant) -> None:
     async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES_SUBSCRIPTION) as events:
         assert (await events.wait_started())[0] == 401
         assert b"INVALID_API_KEY" in (await events.next_asgi_message())["body"]
 
 
-async def test_get_allows_subscriptions_but_no_mutations(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_get_allows_subscriptions_but_no_mutations(live_tenant: LiveTenant) -> None:
     response = await live_tenant.client.get(
         "/graphql",
         params={"query": 'subscription { changes(after: "x") { type } }'},
@@ -215,9 +211,7 @@ async def test_the_request_timeout_does_not_end_a_stream(live_tenant: LiveTenant
         assert (await events.next_payload())["data"]["changes"]["type"] == "POST_CREATED"
 
 
-async def test_a_client_that_does_not_read_does_not_delay_the_end(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_a_client_that_does_not_read_does_not_delay_the_end(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(

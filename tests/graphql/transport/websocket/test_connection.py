@@ -154,10 +154,7 @@ async def test_a_subscription_needs_the_read_scope(live_tenant: LiveTenant) -> N
             '{"type": "subscribe", "id": "", "payload": {"query": "{ __typename }"}}',
             "id must be a string with at least one character.",
         ),
-        (
-            '{"type": "subscribe", "id": "1"}',
-            "payload must be a JSON object with a query.",
-        ),
+        ('{"type": "subscribe", "id": "1"}', "payload must be a JSON object with a query."),
         (
             '{"type": "subscribe", "id": "1", "payload": null}',
             "payload must be a JSON object with a query.",
@@ -194,9 +191,7 @@ async def test_a_binary_message_closes_the_socket(live_tenant: LiveTenant) -> No
         assert await socket.wait_closed() == (4400, "Messages must be text, not binary.")
 
 
-async def test_pings_are_answered_before_authentication(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_pings_are_answered_before_authentication(live_tenant: LiveTenant) -> None:
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
         socket.send(type="ping")
@@ -529,9 +524,7 @@ async def test_a_socket_closed_by_the_server_ends_without_an_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_the_init_timeout_ends_with_connection_init(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_the_init_timeout_ends_with_connection_init(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
     async with (
         app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,

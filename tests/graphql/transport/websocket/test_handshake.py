@@ -104,9 +104,7 @@ async def test_other_paths_reject_websockets(live_tenant: LiveTenant, path: str)
         }
 
 
-async def test_unauthenticated_sockets_have_their_own_limit(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_unauthenticated_sockets_have_their_own_limit(live_tenant: LiveTenant) -> None:
     settings = replace(
         UNLIMITED_SETTINGS, max_sockets=4
     )  # so one unauthenticated socket is allowed
