@@ -28,7 +28,7 @@ ResponseKey = Hashable
 class ComputedResponse:
     response: str
     is_cacheable: bool
-    """Whether the response has no errors, so that later subscribers may receive it too."""
+    """True if the response has no errors, so that later subscribers may receive it too."""
 
 
 class ResponseCache:

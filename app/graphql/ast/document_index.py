@@ -75,7 +75,7 @@ class IndexedSelection:
     parent: int | None
     """Index of the enclosing selection in the definition's `selections`; None at its top level."""
     is_root: bool
-    """Whether no field encloses the selection."""
+    """True if no field encloses the selection."""
     argument_values: Sequence[tuple[ArgumentPath, ValueNode]]
     """The variables, lists and objects in the arguments of a field, at any depth."""
 

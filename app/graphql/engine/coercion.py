@@ -198,7 +198,7 @@ def _variable_getter(core_argument: GraphQLArgument, name: str) -> ArgumentGette
 
 
 def _is_omittable(core_argument: GraphQLArgument) -> bool:
-    """Whether the argument is nullable and has no default."""
+    """True if the argument is nullable and has no default."""
     return coerce_default_value(core_argument) is Undefined and not isinstance(
         core_argument.type, GraphQLNonNull
     )

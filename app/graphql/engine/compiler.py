@@ -115,7 +115,7 @@ class _RowCompiler:
         self._completers: dict[type, RowCompleter] = {}
         self._relation_compilers: dict[str, _RowCompiler] = {}
         self._needs_only_row = True
-        """Whether the completed object is a dictionary built from the row alone."""
+        """True if the completed object is a dictionary built from the row alone."""
         # Raises Unsupported here rather than at the first row.
         for key, selected in self._selected_fields.items():
             self._needs_only_row &= selected.is_unconditional

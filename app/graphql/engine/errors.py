@@ -90,7 +90,7 @@ def _log_failure(error: GraphQLError, failure: Exception, request_id: str) -> No
 
 
 def _is_client_error(error: GraphQLError) -> bool:
-    """Whether graphql-core rejected the client's variables or arguments.
+    """True if graphql-core rejected the client's variables or arguments.
 
     Below a field only the message shows it; any other error there is a failure of the server.
     """

@@ -21,7 +21,7 @@ from app.graphql.ast.selections import FieldCollector, Unsupported, Variables
 from app.graphql.engine.compiler import Completer, compile_completer
 
 RootResult: TypeAlias = object
-"""What a root field's resolver returned, or the exception that it raised."""
+"""Return value of a root field's resolver, or the exception that it raised."""
 
 
 class ResolvedRootFields(MiddlewareManager):

@@ -189,7 +189,7 @@ def _sha256(text: str) -> str:
 
 
 class _InvalidManifest(Exception):
-    """What is wrong with a file of trusted documents; the message continues the file's path."""
+    """A file of trusted documents is invalid; the message continues a sentence after its path."""
 
 
 def _load_manifest(

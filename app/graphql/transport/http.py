@@ -191,7 +191,7 @@ class GraphQLEndpoint:
 
 
 def _is_browser_navigation(request: Request) -> bool:
-    """Whether a browser navigates to the URL: it has no API key, and a 401 would not help its user."""
+    """True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
     return (
         request.method == "GET"
         and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
@@ -229,9 +229,9 @@ class _NegotiatedResponse(NamedTuple):
     A client that accepts anything, or nothing that is available, gets JSON ("Legacy Watershed").
     """
     accepts_sse: bool
-    """Whether the client names text/event-stream; a wildcard does not count."""
+    """True if the client names text/event-stream; a wildcard does not count."""
     accepts_only_sse: bool
-    """Whether a single response must be an event stream too, because the client does not accept JSON."""
+    """True if a single response must be an event stream too: the client does not accept JSON."""
 
 
 def _negotiate_response(scope: Scope) -> _NegotiatedResponse:

@@ -83,13 +83,13 @@ def _selection_set(
 ) -> str:
     entries = [_field(draw, drawn, parent, levels)]
     for _ in range(draw(st.integers(0, MAX_SELECTIONS))):
-        kind = draw(st.sampled_from(["field"] * 6 + ["inline", "spread", "known"]))
+        kind = draw(st.sampled_from(["field"] * 6 + ["inline", "new spread", "spread"]))
         if kind == "field" or levels == 0:
             entries.append(_field(draw, drawn, parent, levels))
         elif kind == "inline":
             entries.append(_inline(draw, drawn, parent, levels))
         else:
-            entries.append(_spread(draw, drawn, parent, levels, is_new=kind == "spread"))
+            entries.append(_spread(draw, drawn, parent, levels, is_new=kind == "new spread"))
     return "{ " + " ".join(entries) + " }"
 
 
@@ -181,15 +181,17 @@ def _arguments(
 def _variable(draw: st.DrawFn, drawn: _DocumentState, argument: GraphQLArgument, value: Any) -> str:
     """Declare a variable, possibly with a default; its value is valid, omitted or invalid."""
     name, kind = f"v{drawn.next_number()}", str(argument.type)
-    how = draw(st.sampled_from(["given"] * 6 + ["left out", "wrong", "default", "over default"]))
-    if how.endswith("default") and value is not None:
+    kind_of_value = draw(
+        st.sampled_from(["valid"] * 6 + ["omitted", "invalid", "default", "valid over default"])
+    )
+    if kind_of_value.endswith("default") and value is not None:
         kind = f"{kind} = {_literal(argument.type, value)}"
-    stands_for = {
-        "left out": OMITTED,
+    replacements = {
+        "omitted": OMITTED,
         "default": OMITTED,
-        "wrong": draw(st.sampled_from(WRONG_VALUES)),
+        "invalid": draw(st.sampled_from(WRONG_VALUES)),
     }
-    drawn.variables[name] = (kind, stands_for.get(how, value))
+    drawn.variables[name] = (kind, replacements.get(kind_of_value, value))
     return name
 
 
