@@ -97,10 +97,10 @@ class SubscriptionStream:
         ):
             async with aclosing(self.pending_events) as events:
                 try:
-                    async for event in events:
-                        key = (event.event.seq, event.event.happened_at, self.cache_key)
+                    async for pending in events:
+                        key = (pending.event.seq, pending.event.happened_at, self.cache_key)
                         response = await self.response_cache.get_or_compute(
-                            key, partial(self._execute_with_retry, event)
+                            key, partial(self._execute_with_retry, pending)
                         )
                         if response != SKIPPED_RESPONSE:
                             yield response
@@ -111,7 +111,7 @@ class SubscriptionStream:
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
-    async def _execute_with_retry(self, event: PendingEvent) -> ComputedResponse:
+    async def _execute_with_retry(self, pending: PendingEvent) -> ComputedResponse:
         """Execute an event, with retries while the database is unavailable."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
@@ -122,13 +122,13 @@ class SubscriptionStream:
             reraise=True,
         ):
             with attempt:
-                response = await self._execute_event(event)
+                response = await self._execute_event(pending)
         return response
 
-    async def _execute_event(self, event: PendingEvent) -> ComputedResponse:
+    async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
         """Execute an event once; ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
-        payload = await event.resolve(context)
+        payload = await pending.resolve(context)
         if payload is None:
             return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
         result = await self.operation.execute_event(payload, context, self.variables)

@@ -102,12 +102,10 @@ class PreparedOperation:
         state["operation_type"] = self.operation_type.value
         if self.name is not None:
             state["operation_name"] = self.name
-        if (
-            self.operation_type is OperationType.SUBSCRIPTION
-            and self.operation_type not in allowed_types
-        ):
+        is_subscription = self.operation_type is OperationType.SUBSCRIPTION
+        if is_subscription and self.operation_type not in allowed_types:
             raise ValidationFailed(_SUBSCRIPTION_NEEDS_STREAM)
-        if self.operation_type is OperationType.SUBSCRIPTION and is_cached:
+        if is_subscription and is_cached:
             context.rate_limit_charge.charge_subscription()
         elif self._is_publishing:
             context.rate_limit_charge.charge_publishing()
@@ -115,10 +113,7 @@ class PreparedOperation:
             context.rate_limit_charge.charge_request()
         if self.operation_type not in allowed_types:
             raise OperationTypeNotAllowed
-        if (
-            self.operation_type is OperationType.SUBSCRIPTION
-            and self._length > MAX_SUBSCRIPTION_LENGTH
-        ):
+        if is_subscription and self._length > MAX_SUBSCRIPTION_LENGTH:
             raise LimitExceeded(
                 f"The document of a subscription has {self._length:,} characters; at most"
                 f" {MAX_SUBSCRIPTION_LENGTH:,} are allowed."

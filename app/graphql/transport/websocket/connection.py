@@ -100,17 +100,17 @@ class GraphQLWebSocket:
         except PostResultsError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
             return
-        reading = self._loop.create_task(self._read_messages())
-        watching = self._loop.create_task(self._watch_timeouts())
+        read_task = self._loop.create_task(self._read_messages())
+        watch_task = self._loop.create_task(self._watch_timeouts())
         with self._slot:
             try:
-                await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({read_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                tasks = {reading, watching, *self._operation_tasks}
+                tasks = {read_task, watch_task, *self._operation_tasks}
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-        for task in (reading, watching):
+        for task in (read_task, watch_task):
             if not task.cancelled() and (failure := task.exception()):
                 logger.error("socket failed", exc_info=failure)
                 await self._close(CloseCode.INTERNAL_SERVER_ERROR, MASKED_MESSAGE)

@@ -1,7 +1,8 @@
 """Operations, authentication, limits and closing of a WebSocket by graphql-transport-ws."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,11 +16,23 @@ from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
-from tests.graphql.transport.websocket.client import connect, connect_and_init
+from tests.graphql.transport.websocket.client import WebSocketClient, connect, connect_and_init
 
 CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SHORT_TIMEOUT = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
+
+
+@asynccontextmanager
+async def open_socket(
+    tenant: LiveTenant, token: str | None = None, **options: Any
+) -> AsyncIterator[WebSocketClient]:
+    """Open an authenticated socket on another app, which has these options."""
+    async with (
+        app_lifespan(tenant.database, **options) as app,
+        connect_and_init(app, token or tenant.token) as socket,
+    ):
+        yield socket
 
 
 async def test_a_subscription_receives_each_change_once_and_in_order(
@@ -125,6 +138,11 @@ async def test_a_subscription_needs_the_read_scope(live_tenant: LiveTenant) -> N
         )
 
 
+INVALID_TYPE = "type must be connection_init, ping, pong, subscribe or complete."
+INVALID_ID = "id must be a string with at least one character."
+NO_OPERATION = "payload must be a JSON object with a query."
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -133,36 +151,18 @@ async def test_a_subscription_needs_the_read_scope(live_tenant: LiveTenant) -> N
         ("null", "The message must be a JSON object, not null."),
         ("{", "The message is not JSON: unexpected end of data at line 1, column 2."),
         ("\ud800", "The message is not UTF-8: see byte 0, counted from 0."),
-        ("{}", "type must be connection_init, ping, pong, subscribe or complete."),
-        (
-            '{"type": "start", "id": "1", "payload": {}}',
-            "type must be connection_init, ping, pong, subscribe or complete.",
-        ),
-        ('{"type": ["ping"]}', "type must be connection_init, ping, pong, subscribe or complete."),
+        ("{}", INVALID_TYPE),
+        ('{"type": "start", "id": "1", "payload": {}}', INVALID_TYPE),
+        ('{"type": ["ping"]}', INVALID_TYPE),
         ('{"type": "ping", "payload": 7}', "payload must be a JSON object."),
         ('{"type": "pong", "payload": []}', "payload must be a JSON object."),
-        ('{"type": "complete"}', "id must be a string with at least one character."),
-        (
-            '{"type": "subscribe", "payload": {"query": "{ __typename }"}}',
-            "id must be a string with at least one character.",
-        ),
-        (
-            '{"type": "subscribe", "id": 7, "payload": {"query": "{ __typename }"}}',
-            "id must be a string with at least one character.",
-        ),
-        (
-            '{"type": "subscribe", "id": "", "payload": {"query": "{ __typename }"}}',
-            "id must be a string with at least one character.",
-        ),
-        ('{"type": "subscribe", "id": "1"}', "payload must be a JSON object with a query."),
-        (
-            '{"type": "subscribe", "id": "1", "payload": null}',
-            "payload must be a JSON object with a query.",
-        ),
-        (
-            '{"type": "subscribe", "id": "1", "payload": "{ __typename }"}',
-            "payload must be a JSON object with a query.",
-        ),
+        ('{"type": "complete"}', INVALID_ID),
+        ('{"type": "subscribe", "payload": {"query": "{ __typename }"}}', INVALID_ID),
+        ('{"type": "subscribe", "id": 7, "payload": {"query": "{ __typename }"}}', INVALID_ID),
+        ('{"type": "subscribe", "id": "", "payload": {"query": "{ __typename }"}}', INVALID_ID),
+        ('{"type": "subscribe", "id": "1"}', NO_OPERATION),
+        ('{"type": "subscribe", "id": "1", "payload": null}', NO_OPERATION),
+        ('{"type": "subscribe", "id": "1", "payload": "{ __typename }"}', NO_OPERATION),
         (
             '{"type": "subscribe", "id": "1", "payload": {"query": 7}}',
             "payload: query must be a GraphQL document.",
@@ -226,25 +226,20 @@ async def test_the_payload_of_connection_init_must_be_an_object(
 
 
 @pytest.mark.parametrize(
-    "payload",
+    "build_payload",
     [
-        {"Authorization": "Bearer {}"},
-        {"authorization": "bearer {}"},
-        {"headers": {"Authorization": "Bearer {}"}},
-        {"headers": {"AUTHORIZATION": "Bearer {}"}, "other": 7},
+        lambda key: {"Authorization": f"Bearer {key}"},
+        lambda key: {"authorization": f"bearer {key}"},
+        lambda key: {"headers": {"Authorization": f"Bearer {key}"}},
+        lambda key: {"headers": {"AUTHORIZATION": f"Bearer {key}"}, "other": 7},
     ],
 )
 async def test_the_key_may_be_in_the_payload_or_its_headers(
-    live_tenant: LiveTenant, payload: dict[str, Any]
+    live_tenant: LiveTenant, build_payload: Callable[[str], dict[str, Any]]
 ) -> None:
-    def substitute_key(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: substitute_key(item) for name, item in value.items()}
-        return value.format(live_tenant.token) if isinstance(value, str) else value
-
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
-        socket.send(type="connection_init", payload=substitute_key(payload))
+        socket.send(type="connection_init", payload=build_payload(live_tenant.token))
         assert await socket.receive() == {"type": "connection_ack"}
 
 
@@ -262,11 +257,9 @@ async def test_the_key_may_be_in_the_header_of_the_handshake(
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ({}, "This request needs an API key: send 'Authorization: Bearer <key>'."),
-        (None, "This request needs an API key: send 'Authorization: Bearer <key>'."),
-        (
-            {"Authorization": 7},
-            "This request needs an API key: send 'Authorization: Bearer <key>'.",
+        *(
+            (payload, "This request needs an API key: send 'Authorization: Bearer <key>'.")
+            for payload in ({}, None, {"Authorization": 7})
         ),
         (
             {"Authorization": "Bearer x"},
@@ -422,10 +415,7 @@ async def test_a_document_that_cannot_be_parsed_counts_against_the_rate_limit(
     live_tenant: LiveTenant,
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
-    async with (
-        app_lifespan(live_tenant.database, settings=settings) as app,
-        connect_and_init(app, live_tenant.token) as socket,
-    ):
+    async with open_socket(live_tenant, settings=settings) as socket:
         codes = []
         for _ in range(4):
             socket.subscribe("q", "{")
@@ -463,10 +453,7 @@ async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant)
 async def test_a_revoked_key_closes_the_socket(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
-    async with (
-        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
-        connect_and_init(app, key.token) as socket,
-    ):
+    async with open_socket(live_tenant, key.token, connection_timeouts=timeouts) as socket:
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await asyncio.sleep(3 * SHORT_TIMEOUT.total_seconds())
         assert socket.has_no_messages()  # the key was checked and is still valid
@@ -488,10 +475,7 @@ async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> 
 
 async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
-    async with (
-        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
-        connect_and_init(app, live_tenant.token) as socket,
-    ):
+    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
         socket.stop_reading()
         socket.subscribe("a", "{ __typename }")
         await socket.wait_finished()
@@ -526,10 +510,7 @@ async def test_a_socket_closed_by_the_server_ends_without_an_error(
 
 async def test_the_init_timeout_ends_with_connection_init(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
-    async with (
-        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
-        connect_and_init(app, live_tenant.token) as socket,
-    ):
+    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
         await asyncio.sleep(2 * SHORT_TIMEOUT.total_seconds())
         socket.send(type="ping")
         assert await socket.receive() == {"type": "pong"}
