@@ -44,10 +44,10 @@ FULL_INTROSPECTION = get_introspection_query(
 )
 
 
-def stats(**numbers: int) -> DocumentStats:
-    """Stats with these numbers, all others 0."""
-    names = DocumentStats.__dataclass_fields__
-    return DocumentStats(**(dict.fromkeys(names, 0) | numbers))
+def stats(operations: int = 1, **numbers: int) -> DocumentStats:
+    """Stats of one operation with these numbers, all others 0."""
+    zeros = dict.fromkeys(DocumentStats.__dataclass_fields__, 0)
+    return DocumentStats(**(zeros | {"operations": operations} | numbers))
 
 
 def measure(query: str) -> DocumentStats:
@@ -175,41 +175,35 @@ def test_a_syntax_error_keeps_its_location(
             "{ fields { interfaces { possibleTypes { inputFields } } } }",
             stats(depth=4, fields=4, root_fields=1),
         ),
+        pytest.param(
+            "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }",
+            stats(operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1),
+            id="maximum of several operations",
+        ),
+        pytest.param(
+            "{ a } fragment Unused on Query { x: b @d c { d { e } } f }",
+            stats(depth=1, fields=5, aliases=1, root_fields=1, directives=1),
+            id="unused fragments count, because they are validated",
+        ),
+        pytest.param(
+            "type A { b: Int } fragment F on A { b }",
+            stats(operations=0, fields=1),
+            id="no operation",
+        ),
+        pytest.param(
+            "{ ...F } fragment F on Query { a } fragment F on Query { b { c } }",
+            stats(depth=2, fields=3, root_fields=2),
+            id="fragments that share a name count together",
+        ),
+        pytest.param(
+            "{ a { ...Unknown } ...Unknown }",
+            stats(depth=1, fields=1, root_fields=1),
+            id="unknown fragments count nothing",
+        ),
     ],
 )
-def test_one_operation_is_measured(query: str, expected: DocumentStats) -> None:
-    assert measure(query) == replace(expected, operations=1)
-
-
-def test_each_number_is_that_of_the_heaviest_operation() -> None:
-    document = (
-        "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }"
-    )
-    assert measure(document) == stats(
-        operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
-    )
-
-
-def test_an_unused_fragment_counts_because_it_is_validated() -> None:
-    document = "{ a } fragment Idle on Query { x: b @d c { d { e } } f }"
-    assert measure(document) == stats(
-        operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
-    )
-
-
-def test_a_document_without_operations_is_measured() -> None:
-    assert measure("type A { b: Int } fragment F on A { b }") == stats(fields=1)
-
-
-def test_fragments_that_share_a_name_count_together() -> None:
-    document = "{ ...F } fragment F on Query { a } fragment F on Query { b { c } }"
-    assert measure(document) == stats(operations=1, depth=2, fields=3, root_fields=2)
-
-
-def test_unknown_fragments_count_nothing() -> None:
-    assert measure("{ a { ...Nowhere } ...Nowhere }") == stats(
-        operations=1, depth=1, fields=1, root_fields=1
-    )
+def test_a_document_is_measured(query: str, expected: DocumentStats) -> None:
+    assert measure(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -226,9 +220,7 @@ def test_a_fragment_cycle_is_traversed_once(query: str, fields: int) -> None:
 
 def test_a_fragment_chain_as_long_as_the_document_is_measured() -> None:
     chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
-    assert measure("{ ...F0 }" + chain) == stats(
-        operations=1, depth=10_000, fields=10_000, root_fields=1
-    )
+    assert measure("{ ...F0 }" + chain) == stats(depth=10_000, fields=10_000, root_fields=1)
 
 
 def fragment_ladder(rungs: int) -> str:
@@ -240,12 +232,7 @@ def fragment_ladder(rungs: int) -> str:
 
 def test_multiplying_fragments_are_counted_without_expansion() -> None:
     assert measure(fragment_ladder(20)) == stats(
-        operations=1,
-        depth=20,
-        fields=2**20 - 1,
-        aliases=2**20 - 1,
-        root_fields=1,
-        directives=2**20 - 1,
+        depth=20, fields=2**20 - 1, aliases=2**20 - 1, root_fields=1, directives=2**20 - 1
     )
 
 
@@ -360,7 +347,7 @@ def test_introspection_queries_of_tools_are_allowed(query: str) -> None:
 def test_full_introspection_stays_well_below_the_limits() -> None:
     measured = measure(FULL_INTROSPECTION)
     assert replace(measured, fields=0) == stats(
-        operations=1, depth=1, introspection_depth=14, introspection_list_depth=1, root_fields=1
+        depth=1, introspection_depth=14, introspection_list_depth=1, root_fields=1
     )
     assert measured.fields <= LIMITS.fields / 2
 
