@@ -149,29 +149,30 @@ class DocumentIndex:
 
     def _index_definition(self, definition: ExecutableDefinitionNode) -> IndexedDefinition:
         directives = [*(definition.directives or ())]
-        self._count_directive_variables(directives)
+        self._read_directives(directives)
         for variable in definition.variable_definitions or ():
             directives += variable.directives or ()
         selections: list[IndexedSelection] = []
-        root: tuple[int | None, bool] = (None, True)
-        pending = [(node, *root) for node in reversed(definition.selection_set.selections)]
+        pending: list[tuple[SelectionNode, int | None, bool]] = [
+            (node, None, True) for node in reversed(definition.selection_set.selections)
+        ]
         while pending:
             node, parent, is_root = pending.pop()
+            position = len(selections)
+            self._read_directives(node.directives or ())
             arguments = node.arguments or () if isinstance(node, FieldNode) else ()
-            self._count_directive_variables(node.directives or ())
-            index = len(selections)
             selections.append(
                 IndexedSelection(node, parent, is_root, self._read_arguments(arguments))
             )
             if isinstance(node, (FieldNode, InlineFragmentNode)) and node.selection_set:
-                inner_is_root = is_root and isinstance(node, InlineFragmentNode)
+                is_inner_root = is_root and isinstance(node, InlineFragmentNode)
                 pending.extend(
-                    (inner, index, inner_is_root)
+                    (inner, position, is_inner_root)
                     for inner in reversed(node.selection_set.selections)
                 )
         return IndexedDefinition(definition, len(directives), selections)
 
-    def _count_directive_variables(self, directives: Iterable[DirectiveNode]) -> None:
+    def _read_directives(self, directives: Iterable[DirectiveNode]) -> None:
         for directive in directives:
             self._read_arguments(directive.arguments or ())
 
