@@ -218,7 +218,7 @@ def test_a_trusted_document_that_cannot_run_is_told_once_before_anything_is_made
 
     assert refusal == (
         f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
-        " run (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or"
+        " be executed (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or"
         " 'nodes'?\n"
     )
     assert (tmp_path / "empty.db").read_bytes() == b""
