@@ -71,6 +71,10 @@ class Query:
     def thing(self, info: strawberry.Info[Any, Any]) -> Thing:
         return cast("Thing", info.context.thing)
 
+    @strawberry.field
+    def things(self, info: strawberry.Info[Any, Any]) -> list[Thing]:
+        return [cast("Thing", info.context.thing)]
+
 
 def build_test_schema(*, is_fast: bool) -> strawberry.Schema:
     return strawberry.Schema(
@@ -244,11 +248,13 @@ class RecordingLimit(ListSizeLimit):
         return completed
 
 
-def test_the_executor_completes_an_object_by_its_compiled_function() -> None:
+@pytest.mark.parametrize("field", ["thing", "things"])
+def test_the_executor_completes_objects_and_lists_by_compiled_functions(field: str) -> None:
     limit = RecordingLimit()
-    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, limit)
+    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, list_limit=limit)
 
-    assert limit.completed == [result["data"]["thing"]]
+    assert limit.completed == [result["data"][field]]
+    assert result == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING, field=field)
 
 
 def test_introspection_types_are_not_compiled() -> None:
@@ -260,6 +266,8 @@ def execute_query(
     schema: strawberry.Schema,
     selection: str,
     thing: Mapping[str, object],
+    *,
+    field: str = "thing",
     list_limit: ListSizeLimit | None = None,
 ) -> Any:
     """Return the data, its key order and the errors."""
@@ -268,6 +276,6 @@ def execute_query(
         clock=lambda: NOW,
         list_limit=list_limit or ListSizeLimit(None),
     )
-    result = schema.execute_sync(f"{{ thing {selection} }}", context_value=context)
+    result = schema.execute_sync(f"{{ {field} {selection} }}", context_value=context)
     errors = [error.formatted for error in result.errors or ()]
     return {"data": result.data, "order": str(result.data), "errors": errors}
