@@ -30,11 +30,10 @@ from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import DocumentStore, create_document_store
 from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState
-from app.graphql.service import GraphQLService
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts, GraphQLService
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
-from app.graphql.transport.websocket.config import WebSocketConfig
 from app.graphql.transport.websocket.handshake import GraphQLWebSocketEndpoint
+from app.graphql.transport.websocket.operation import WebSocketConfig
 from app.health import probe_routes
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import add_cors

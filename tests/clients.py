@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from app.asgi import DEFAULT_CONNECTION_TIMEOUTS, create_app
 from app.db.core.database import Database
 from app.domain.ids import WorkspaceId
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts
 from app.settings import Settings, read_settings
 from tests.factories import NOW
 

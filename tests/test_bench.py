@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from graphql import OperationDefinitionNode, build_schema, parse, validate
+from graphql import build_schema, parse, validate
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
@@ -95,12 +96,12 @@ def test_benchmark_documents_are_valid_and_within_the_default_limits() -> None:
         (POSTS_QUERY, {"n": 100}, 100),
     ):
         document = parse(text)
-        (operation,) = document.definitions
-        assert isinstance(operation, OperationDefinitionNode)
+        index = DocumentIndex(document)
+        (operation,) = index.operations
 
         assert validate(schema, document) == []
-        enforce_limits(collect_stats(document), GraphQLLimits())
-        cost = analyze_cost(schema, document, operation)
+        enforce_limits(collect_stats(index), GraphQLLimits())
+        cost = analyze_cost(schema, index, operation)
         cost.check_node_limit(variables, GraphQLLimits())
         assert cost.count_nodes(variables) == nodes
 

@@ -214,8 +214,8 @@ def test_invalid_trusted_document_is_refused_before_migration(
 
     assert error == (
         f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
-        " run (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or"
-        " 'nodes'?\n"
+        " be executed (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean"
+        " 'node' or 'nodes'?\n"
     )
     assert (tmp_path / "empty.db").read_bytes() == b""
 
@@ -299,8 +299,8 @@ def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path:
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: count_log_events(server, "aborting the restart") == 1)
     assert [event["event"] for event in server.log_events() if event["logger"] == "app.asgi"] == [
-        f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot run (line 1, column 3):"
-        " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
+        f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot be executed (line 1,"
+        " column 3): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
     ]
     assert (status("x"), status("y")) == (200, 403)
 

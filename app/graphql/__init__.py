@@ -1,3 +1,3 @@
-"""The GraphQL door: one file per concept. The only package that imports Strawberry; it never writes."""
+"""The GraphQL API: the only package that imports Strawberry and graphql-core."""
 
-import app.graphql.schema.enums  # noqa: F401 - an enum must be described before a type that uses it is made
+import app.graphql.schema.enums  # noqa: F401 - registers enums before the types that use them

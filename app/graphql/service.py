@@ -1,23 +1,26 @@
-"""The door that every operation comes in by: who asks, and what becomes of what they ask. No transport."""
+"""Authenticates clients and executes GraphQL operations, for every transport and for REST."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import cast
 
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult
 from starlette.requests import HTTPConnection
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.graphql.document_budget import DocumentMemoryBudget
-from app.graphql.engine.errors import OperationResult, error_entries, public_cause
+from app.domain.errors import InvalidApiKey
+from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import OperationRejected, Schema, core_schema
 from app.graphql.loading.loaders import ListSizeLimit
 from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
-from app.graphql.subscription_stream import SubscriptionStream
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.subscription_stream import (
+    DocumentMemoryBudget,
+    SubscriptionStream,
+    subscription_cache_key,
+)
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.rate_limits import RateLimitCharge, RateLimits
 from app.http.request_headers import bearer_token
@@ -29,9 +32,23 @@ QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
 SUBSCRIPTION = frozenset({OperationType.SUBSCRIPTION})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTimeouts:
+    """Timeouts of long-lived connections: WebSockets and event streams."""
+
+    init_timeout: timedelta = timedelta(seconds=10)
+    """Time in which a WebSocket client must authenticate."""
+    key_recheck_interval: timedelta = timedelta(seconds=30)
+    """How often the API key of an open connection is checked; a revoked key closes it."""
+    send_timeout: timedelta = timedelta(seconds=30)
+    """Disconnect a client that has not read anything for this long."""
+    heartbeat_interval: timedelta = timedelta(seconds=12)
+    """Longest silence in an event stream; proxies close streams that are silent for longer."""
+
+
 @dataclass(slots=True, kw_only=True)
 class GraphQLService:
-    """Opens a context for a request and runs operations in it."""
+    """Creates the context of a request and executes operations in it."""
 
     schema: Schema
     app_state: AppState
@@ -50,7 +67,10 @@ class GraphQLService:
         max_list_entries: int | None = None,
         max_values: int | None = None,
     ) -> Context:
-        """Authenticate the request by its header, or raise InvalidApiKey; its door has it counted."""
+        """Authenticate a request by its Authorization header; InvalidApiKey if that fails.
+
+        The caller charges the request to its rate limit.
+        """
         return await self.authenticate(
             bearer_token(request.scope),
             request.client.host if request.client else None,
@@ -68,10 +88,10 @@ class GraphQLService:
         max_list_entries: int | None = None,
         max_values: int | None = None,
     ) -> Context:
-        """Authenticate whoever has this token, or raise InvalidApiKey.
+        """Authenticate the client by its API key; InvalidApiKey if that fails.
 
-        Documents of our own need neither limit: no list in them leads back to itself, and their
-        variables were measured when they were read.
+        REST needs neither limit: its fixed documents have no recursive lists, and its own parsing
+        limits the variables.
         """
         now = self.app_state.clock()
         try:
@@ -92,7 +112,7 @@ class GraphQLService:
         )
 
     async def wait_until_revoked(self, token: str) -> None:
-        """Return when whoever came in with this token is not to stay."""
+        """Return when this API key is revoked or expires."""
         await self.authenticator.wait_until_revoked(
             token, self.app_state.clock, self.timeouts.key_recheck_interval
         )
@@ -106,16 +126,16 @@ class GraphQLService:
         *,
         allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION,
     ) -> OperationResult:
-        """Run one operation; what is wrong with it is in the answer, not raised.
+        """Execute a query or mutation; its errors are in the result.
 
-        But for RateLimitExceeded, if it is one too many: it is not the document that is refused.
+        Raises RateLimitExceeded, and OperationTypeNotAllowed for a type not in `allowed_types`.
         """
-        answer = await self.execute_or_subscribe(
+        result = await self.execute_or_subscribe(
             context, query, variables, operation_name, allowed_types=allowed_types
         )
-        if isinstance(answer, SubscriptionStream):
-            raise TypeError("a subscription is opened, and not run")
-        return answer
+        if isinstance(result, SubscriptionStream):
+            raise TypeError("use execute_or_subscribe for subscriptions")
+        return result
 
     async def execute_or_subscribe(
         self,
@@ -126,61 +146,33 @@ class GraphQLService:
         *,
         allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION | SUBSCRIPTION,
     ) -> OperationResult | SubscriptionStream:
-        """As `run`; a subscription is begun, and has its answers one after the other.
+        """Execute a query or mutation like `execute`, or start a subscription.
 
-        RateLimitExceeded or ServiceUnavailable also where too many of them are open.
+        Raises RateLimitExceeded and ServiceUnavailable also for too many open subscriptions.
         """
-        given = variables or {}
+        raw_variables = variables or {}
         try:
             operation, coerced = self.schema.prepare(
-                query, given, context, operation_name, allowed_types
+                query, raw_variables, context, operation_name, allowed_types
             )
-        except OperationRejected as refused:
-            return self._build_result(context, ExecutionResult(None, refused.errors))
+        except OperationRejected as rejected:
+            result = ExecutionResult(None, rejected.errors)
+            return build_result(core_schema(self.schema), context, result)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
-            return self._build_result(context, await operation.execute(context, coerced))
+            result = await operation.execute(context, coerced)
+            return build_result(operation.core_schema, context, result)
         self.subscription_limiter.check(context.viewer.key_id)
         self.document_budget.check(operation)
-        told = await operation.subscribe(context, coerced)
-        if isinstance(told, ExecutionResult):
-            return replace(self._build_result(context, told), is_executed=False)
+        events = await operation.subscribe(context, coerced)
+        if isinstance(events, ExecutionResult):
+            return replace(build_result(operation.core_schema, context, events), is_executed=False)
         return SubscriptionStream(
-            operation,
-            query,
-            given,
-            coerced,
-            context,
-            cast("AsyncGenerator[PendingEvent, None]", told),
+            operation=operation,
+            variables=coerced,
+            context=context,
+            pending_events=cast("AsyncGenerator[PendingEvent, None]", events),
+            cache_key=subscription_cache_key(operation, query, raw_variables, context.viewer),
             response_cache=self.response_cache,
             subscription_limiter=self.subscription_limiter,
             document_budget=self.document_budget,
-            build_result=self._build_result,
-        )
-
-    def _build_result(self, context: Context, result: ExecutionResult) -> OperationResult:
-        refusal = context.list_limit.error
-        if not result.errors and refusal is None:
-            return OperationResult(is_executed=True, data=result.data, errors=[])
-        errors = result.errors or []
-        for cause in (public_cause(each) for each in errors if each.path is None):
-            if isinstance(cause, RateLimitExceeded):
-                raise cause
-        if refusal is not None:
-            # Every list that was still to come has failed of it as well; once is enough.
-            others = [each for each in errors if public_cause(each) is not refusal]
-            if context.state.get("operation_type") == OperationType.MUTATION.value:
-                # What was changed stays changed, and is told but for these lists.
-                first = next(each for each in errors if public_cause(each) is refusal)
-                errors = [*others, first]
-            else:
-                result.data, errors = None, [GraphQLError(str(refusal), original_error=refusal)]
-        entries = error_entries(errors, core_schema(self.schema), context.state["request_id"])
-        # One spelling for both doors, and each code once: a list of many ids may fail many times.
-        codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
-        context.state["error_codes"] = list(codes)
-        return OperationResult(
-            # A failure that reached the root has a path; without one nothing was run.
-            is_executed=result.data is not None or any(error.path is not None for error in errors),
-            data=result.data,
-            errors=entries,
         )

@@ -1,15 +1,15 @@
-"""The answers to one subscription, one for each change that it is told of. Knows no transport."""
+"""Responses of a subscription, one per event, and the memory budget of open subscriptions."""
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeAlias
 
 import structlog
-from graphql import ExecutionResult
 from graphql.execution.values import VariableValues
 from tenacity import (
     AsyncRetrying,
@@ -19,86 +19,100 @@ from tenacity import (
 )
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
-from app.graphql.document_budget import DocumentMemoryBudget
-from app.graphql.engine.errors import OperationResult, public_cause, to_json
+from app.graphql.engine.errors import build_result, public_cause, to_json
 from app.graphql.engine.prepared import PreparedOperation
 from app.graphql.response_cache import SKIPPED_RESPONSE, ComputedResponse, ResponseCache
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
+from app.services.api_keys import Viewer
 
 DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
-"""How long a change waits for a database that is away, before its stream is given up."""
+"""How long an event is retried while the database is unavailable, before its stream fails."""
 _INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
-"""Seconds; each is drawn from up to its whole."""
-
-BuildResult: TypeAlias = Callable[[Context, ExecutionResult], OperationResult]
+"""Bounds of the exponential backoff with full jitter."""
+MAX_OPEN_DOCUMENT_BYTES = 128 << 20
+_BUDGET_RETRY_AFTER_SECONDS = 60
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class SubscriptionStream:
-    """Of one subscription that has begun."""
+class DocumentMemoryBudget:
+    """Caps the memory held by the documents of open subscriptions of this process.
 
-    def __init__(
-        self,
-        operation: PreparedOperation,
-        text: str,
-        raw_variables: Mapping[str, object],
-        variables: VariableValues,
-        context: Context,
-        pending_events: AsyncGenerator[PendingEvent, None],
-        *,
-        response_cache: ResponseCache,
-        subscription_limiter: ConcurrencyLimiter,
-        document_budget: DocumentMemoryBudget,
-        build_result: BuildResult,
-    ) -> None:
-        self._operation = operation
-        self._variables = variables
-        self._context = context
-        self._pending_events = pending_events
-        self._response_cache = response_cache
-        self._subscription_limiter = subscription_limiter
-        self._document_budget = document_budget
-        self._build_result = build_result
-        viewer = context.viewer
-        told_apart = {
-            name: value
-            for name, value in raw_variables.items()
-            if name not in operation.cursor_variables
-        }
-        asked = (str(viewer.workspace_id), viewer.scopes, text, operation.name, told_apart)
-        self._cache_key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
-        """Whatever makes a difference to the answers, as something short that is soon compared."""
+    Subscriptions with the same document share its memory.
+    """
+
+    def __init__(self, max_bytes: int = MAX_OPEN_DOCUMENT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._subscriber_counts: Counter[PreparedOperation] = Counter()
+
+    def check(self, operation: PreparedOperation) -> None:
+        """Raise ServiceUnavailable if one more document would exceed the budget."""
+        if operation in self._subscriber_counts:
+            return
+        used_bytes = sum(document.estimated_bytes for document in self._subscriber_counts)
+        if used_bytes + operation.estimated_bytes > self._max_bytes:
+            raise ServiceUnavailable(
+                "Too many distinct subscription documents are open. Use variables instead of inlined"
+                " values, or try again later.",
+                retry_after=_BUDGET_RETRY_AFTER_SECONDS,
+            )
+
+    @contextmanager
+    def reserve(self, operation: PreparedOperation) -> Iterator[None]:
+        """Count one subscription of the document while the context is open; raises like `check`."""
+        self.check(operation)
+        self._subscriber_counts[operation] += 1
+        try:
+            yield
+        finally:
+            self._subscriber_counts[operation] -= 1
+            if not self._subscriber_counts[operation]:
+                del self._subscriber_counts[operation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionStream:
+    """One open subscription."""
+
+    operation: PreparedOperation
+    variables: VariableValues
+    context: Context
+    pending_events: AsyncGenerator[PendingEvent, None]
+    cache_key: bytes
+    """Key of the responses in the cache, together with the event; see `subscription_cache_key`."""
+    response_cache: ResponseCache
+    subscription_limiter: ConcurrencyLimiter
+    document_budget: DocumentMemoryBudget
 
     async def responses(self) -> AsyncGenerator[str, None]:
-        """Each as JSON, as `Answer.body` has it.
+        """Yield responses as JSON, without end.
 
-        It has no end; what it breaks off with is a PostResultsError: ResyncRequired, or a failure of ours.
+        Fails with a PostResultsError: ResyncRequired, or a failure of the server.
         """
         with (
-            self._subscription_limiter.acquire(self._context.viewer.key_id),
-            self._document_budget.reserve(self._operation),
+            self.subscription_limiter.acquire(self.context.viewer.key_id),
+            self.document_budget.reserve(self.operation),
         ):
-            async with aclosing(self._pending_events) as told:
+            async with aclosing(self.pending_events) as events:
                 try:
-                    async for each in told:
-                        key = (each.event.seq, each.event.happened_at, self._cache_key)
-                        answer = await self._response_cache.get_or_compute(
-                            key, partial(self._execute_with_retry, each)
+                    async for pending in events:
+                        key = (pending.event.seq, pending.event.happened_at, self.cache_key)
+                        response = await self.response_cache.get_or_compute(
+                            key, partial(self._execute_with_retry, pending)
                         )
-                        if answer != SKIPPED_RESPONSE:
-                            yield answer
+                        if response != SKIPPED_RESPONSE:
+                            yield response
                 except PostResultsError:
                     raise
                 except Exception as error:
-                    request_id = self._context.state["request_id"]
+                    request_id = self.context.state["request_id"]
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
-    async def _execute_with_retry(self, event: PendingEvent) -> ComputedResponse:
-        """The answer to a change, also if the database has to come back first."""
+    async def _execute_with_retry(self, pending: PendingEvent) -> ComputedResponse:
+        """Execute an event, with retries while the database is unavailable."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
             stop=stop_after_delay(DATABASE_OUTAGE_TIMEOUT),
@@ -108,18 +122,31 @@ class SubscriptionStream:
             reraise=True,
         ):
             with attempt:
-                made = await self._execute_event(event)
-        return made
+                response = await self._execute_event(pending)
+        return response
 
-    async def _execute_event(self, event: PendingEvent) -> ComputedResponse:
-        """ServiceUnavailable if anything of it could not be read."""
-        context = self._context.for_next_event()
-        shown = await event.resolve(context)
-        if shown is None:
+    async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
+        """Execute an event once; ServiceUnavailable if the database was unavailable to any field."""
+        context = self.context.for_next_event()
+        payload = await pending.resolve(context)
+        if payload is None:
             return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
-        result = await self._operation.execute_event(shown, context, self._variables)
+        result = await self.operation.execute_event(payload, context, self.variables)
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        answer = self._build_result(context, result)
-        return ComputedResponse(to_json(answer), is_cacheable=not answer.errors)
+        operation_result = build_result(self.operation.core_schema, context, result)
+        return ComputedResponse(to_json(operation_result), is_cacheable=not operation_result.errors)
+
+
+def subscription_cache_key(
+    operation: PreparedOperation, query: str, raw_variables: Mapping[str, object], viewer: Viewer
+) -> bytes:
+    """Hash of everything that the responses of a subscription depend on, besides the event."""
+    variables = {
+        name: value
+        for name, value in raw_variables.items()
+        if name not in operation.cursor_variables
+    }
+    identity = (str(viewer.workspace_id), viewer.scopes, query, operation.name, variables)
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()

@@ -1,4 +1,4 @@
-"""Generates queries from a schema: one for each position of an argument value."""
+"""Queries generated from a schema, one for each argument and input field."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from graphql import (
 )
 
 ValueFactory = Callable[[str, GraphQLInputType], object]
-"""Creates another required value of a query from its name and type."""
+"""Makes a value of another required argument from its name and type."""
 
 
 class GeneratedQuery(NamedTuple):
@@ -31,7 +31,7 @@ class GeneratedQuery(NamedTuple):
 
 
 class PathStep(NamedTuple):
-    """Field on the path from the root; `type_condition` narrows an abstract parent type."""
+    """One field of a path; `type_condition` is set if its parent is abstract."""
 
     name: str
     field: GraphQLField
@@ -40,7 +40,7 @@ class PathStep(NamedTuple):
 
 @dataclass(frozen=True)
 class ArgumentPosition:
-    """Argument of a field, or an input field within one."""
+    """An argument of a field, or an input field inside an argument."""
 
     operation: OperationType
     steps: tuple[PathStep, ...]
@@ -48,7 +48,7 @@ class ArgumentPosition:
     owner: str
     """Name of the type that has the field."""
     names: tuple[str, ...]
-    """Name of the argument, then names of the nested input fields."""
+    """The argument, then the input fields inside it."""
     type: GraphQLInputType
 
     def __str__(self) -> str:
@@ -64,10 +64,10 @@ class ArgumentPosition:
 
 
 def argument_positions(schema: GraphQLSchema) -> Iterator[ArgumentPosition]:
-    """Yield every argument position of every reachable field once."""
-    seen: set[str] = set()
+    """Yield each position of each reachable field once, from the first root type that leads to it."""
+    visited: set[str] = set()
     for operation in OperationType:
-        for owner, steps in _reachable_fields(schema, schema.get_root_type(operation), seen):
+        for owner, steps in _reachable_fields(schema, schema.get_root_type(operation), visited):
             for name, argument in steps[-1].field.args.items():
                 for names, type_ in _leaf_paths((name,), argument.type, ()):
                     yield ArgumentPosition(operation, steps, owner, names, type_)
@@ -76,23 +76,23 @@ def argument_positions(schema: GraphQLSchema) -> Iterator[ArgumentPosition]:
 def build_query(
     schema: GraphQLSchema, position: ArgumentPosition, value: object, make_value: ValueFactory
 ) -> GeneratedQuery:
-    """Build a query that passes the value and selects everything below the field."""
+    """Build a query with the value at the position, selecting everything below its field."""
     variables: dict[str, tuple[GraphQLInputType, object]] = {}
     body = _select_all(schema, position.steps[-1].field.type)
     for step in reversed(position.steps):
-        path = position.names if step is position.steps[-1] else ()
-        argument_texts = []
+        names = position.names if step is position.steps[-1] else ()
+        arguments = []
         for name, argument in step.field.args.items():
-            if path[:1] == (name,):
-                content = _wrap_in_inputs(argument.type, path[1:], value, make_value)
+            if names[:1] == (name,):
+                content = _wrap_in_inputs(argument.type, names[1:], value, make_value)
             elif is_required_argument(argument):
                 content = _required_value(name, argument.type, make_value)
             else:
                 continue
-            argument_texts.append(f"{name}: $v{len(variables)}")
+            arguments.append(f"{name}: $v{len(variables)}")
             variables[f"v{len(variables)}"] = argument.type, content
-        arguments = f"({', '.join(argument_texts)})" if argument_texts else ""
-        body = f"{step.name}{arguments} {body}"
+        argument_list = f"({', '.join(arguments)})" if arguments else ""
+        body = f"{step.name}{argument_list} {body}"
         body = (
             f"{{ {body} }}"
             if step.type_condition is None
@@ -114,26 +114,26 @@ def build_argumentless_query(schema: GraphQLSchema) -> GeneratedQuery:
 def _reachable_fields(
     schema: GraphQLSchema, root: GraphQLObjectType | None, visited: set[str]
 ) -> Iterator[tuple[str, tuple[PathStep, ...]]]:
-    """Yield the fields of each unvisited type with the type's name and the shortest path."""
+    """Yield type name and shortest path of the fields of each type that was not visited yet."""
     if root is None:
         return
     pending: deque[tuple[GraphQLObjectType, tuple[PathStep, ...], str | None]] = deque(
         [(root, (), None)]
     )
     while pending:
-        parent, steps_to_parent, type_condition = pending.popleft()
+        parent, path, condition = pending.popleft()
         for name, field in parent.fields.items():
-            steps = (*steps_to_parent, PathStep(name, field, type_condition))
+            steps = (*path, PathStep(name, field, condition))
             yield parent.name, steps
-            is_open = is_abstract_type(get_named_type(field.type))
+            is_abstract = is_abstract_type(get_named_type(field.type))
             for type_ in _object_types(schema, field.type):
                 if type_.name not in visited:
                     visited.add(type_.name)
-                    pending.append((type_, steps, type_.name if is_open else None))
+                    pending.append((type_, steps, type_.name if is_abstract else None))
 
 
 def _object_types(schema: GraphQLSchema, type_: GraphQLOutputType) -> list[GraphQLObjectType]:
-    """Return the object types of a field; none for a scalar or an enum."""
+    """The object types that a field of this type can return; none for a scalar or an enum."""
     named = get_named_type(type_)
     if isinstance(named, GraphQLObjectType):
         return [named]
@@ -154,7 +154,7 @@ def _leaf_paths(
 def _wrap_in_inputs(
     type_: GraphQLInputType, names: tuple[str, ...], value: object, make_value: ValueFactory
 ) -> object:
-    """Wrap the value in the input objects on its path, with their other required fields."""
+    """Wrap the value in the input objects that lead to it, with their other required fields."""
     if not names:
         return value
     named = get_named_type(type_)
@@ -185,23 +185,25 @@ def _wrap_in_list(type_: GraphQLInputType, content: object) -> object:
 def _select_all(
     schema: GraphQLSchema, type_: GraphQLOutputType, inside: tuple[str, ...] = ()
 ) -> str:
-    """Select everything that needs no argument; a type is not selected within itself."""
+    """Select everything that needs no argument, without selecting a type inside itself."""
     objects = _object_types(schema, type_)
     if not objects:
         return ""
-    is_open = is_abstract_type(get_named_type(type_))
+    is_abstract = is_abstract_type(get_named_type(type_))
     selections = ["__typename"]
     for object_type in objects:
         if object_type.name in inside:
             continue
-        # Aliases prevent conflicts between fields of equal name and different type.
-        alias = f"{object_type.name}_{{}}: " if is_open else ""
+        # Aliased by type, because fields with one name and different types cannot be merged.
+        alias = f"{object_type.name}_{{}}: " if is_abstract else ""
         fields = [
             f"{alias.format(name)}{name} {_select_all(schema, field.type, (*inside, object_type.name))}"
             for name, field in object_type.fields.items()
             if not any(is_required_argument(argument) for argument in field.args.values())
-            # A connection returns its objects twice; one selection is enough.
+            # A connection returns its objects in `edges` too.
             and not (name == "nodes" and "edges" in object_type.fields)
         ]
-        selections += [f"... on {object_type.name} {{ {' '.join(fields)} }}"] if is_open else fields
+        selections += (
+            [f"... on {object_type.name} {{ {' '.join(fields)} }}"] if is_abstract else fields
+        )
     return f"{{ {' '.join(selections)} }}"

@@ -1,13 +1,6 @@
-"""Small test schema with connections, and a strategy for random documents over it."""
+"""Random documents over a small test schema with connections."""
 
-from graphql import (
-    DocumentNode,
-    GraphQLNamedType,
-    OperationDefinitionNode,
-    build_schema,
-    get_named_type,
-    is_composite_type,
-)
+from graphql import GraphQLNamedType, build_schema, get_named_type, is_composite_type
 from hypothesis import strategies as st
 
 SCHEMA = build_schema(
@@ -62,21 +55,11 @@ _DIRECTIVES = (
 )
 
 
-def get_operation(document: DocumentNode, name: str | None = None) -> OperationDefinitionNode:
-    """Return the operation of that name, or the first."""
-    for definition in document.definitions:
-        if isinstance(definition, OperationDefinitionNode) and (
-            name is None or (definition.name is not None and definition.name.value == name)
-        ):
-            return definition
-    raise LookupError(name)
-
-
 @st.composite
 def document_strategy(draw: st.DrawFn, *, with_cycles: bool) -> str:
-    """Generate a syntactically correct document with four fragments; it is seldom valid.
+    """A document that parses, with an operation and four fragments; rarely valid.
 
-    Without cycles, a fragment only spreads later ones and an unknown one.
+    Without cycles, a fragment only spreads later fragments and an unknown one.
     """
     root = SCHEMA.query_type
     operation = draw(_selection_sets(root, 4, FRAGMENTS))
@@ -117,9 +100,11 @@ def _selection_sets(
 def _fields(
     draw: st.DrawFn, parent: GraphQLNamedType | None, levels: int, spreadable: tuple[str, ...]
 ) -> str:
-    fields = getattr(parent, "fields", {})
-    entrances = ("__schema", "__type") if parent is SCHEMA.query_type else ()
-    name = draw(st.sampled_from((*fields, *entrances, "__typename", "unknown", "fields")))
+    definitions = getattr(parent, "fields", {})
+    introspection = ("__schema", "__type") if parent is SCHEMA.query_type else ()
+    name = draw(
+        st.sampled_from((*definitions, *introspection, "__typename", "undefinitions", "fields"))
+    )
     alias = draw(st.sampled_from(("", "", "other: ")))
     arguments = []
     if name == "nodes":
@@ -128,7 +113,9 @@ def _fields(
         for argument in draw(st.sampled_from(((), ("first",), ("last",), ("first", "last")))):
             arguments.append(f"{argument}: {draw(st.sampled_from(_PAGE_SIZES))}")
     argument_list = f"({', '.join(arguments)})" if arguments else ""
-    type_ = get_named_type(fields[name].type) if name in fields else SCHEMA.get_type("__Type")
+    type_ = (
+        get_named_type(definitions[name].type) if name in definitions else SCHEMA.get_type("__Type")
+    )
     body = ""
     if levels > 0 and is_composite_type(type_):
         body = " " + draw(_selection_sets(type_, levels - 1, spreadable))

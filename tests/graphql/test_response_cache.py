@@ -1,4 +1,4 @@
-"""Answers that are shared: made once, for all who wait, whoever of them leaves."""
+"""Single-flight computation and short-lived caching of subscription responses."""
 
 import asyncio
 import gc
@@ -14,130 +14,129 @@ from app.graphql.response_cache import (
 )
 
 
-class Kitchen:
-    """Makes answers, when it is let."""
+class BlockingProducer:
+    """Produces the given responses once `may_produce` is set; "invalid" is not cacheable."""
 
-    def __init__(self, *answers: str | Exception) -> None:
-        self._answers = list(answers)
-        self.number_made = 0
-        self.open = asyncio.Event()
+    def __init__(self, *responses: str | Exception) -> None:
+        self._responses = list(responses)
+        self.produced_count = 0
+        self.may_produce = asyncio.Event()
 
-    async def make(self) -> ComputedResponse:
-        self.number_made += 1
-        await self.open.wait()
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return ComputedResponse(answer, is_cacheable=answer != "unsound")
+    async def produce(self) -> ComputedResponse:
+        self.produced_count += 1
+        await self.may_produce.wait()
+        response = self._responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return ComputedResponse(response, is_cacheable=response != "invalid")
 
 
-async def test_whoever_asks_meanwhile_or_later_gets_what_is_made_for_the_first() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("one", "other")
-    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(3)]
+async def test_concurrent_and_later_callers_share_the_first_computation() -> None:
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer("one", "other")
+    waiting = [asyncio.create_task(cache.get_or_compute("key", producer.produce)) for _ in range(3)]
     await asyncio.sleep(0)
-    kitchen.open.set()
+    producer.may_produce.set()
 
     assert await asyncio.gather(*waiting) == ["one", "one", "one"]
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
-    assert await shared.get_or_compute("another", kitchen.make) == "other"
-    assert kitchen.number_made == 2
+    assert await cache.get_or_compute("key", producer.produce) == "one"
+    assert await cache.get_or_compute("another", producer.produce) == "other"
+    assert producer.produced_count == 2
 
 
-async def test_that_there_is_nothing_to_tell_is_an_answer_too() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(SKIPPED_RESPONSE)
-    kitchen.open.set()
-    assert [await shared.get_or_compute("key", kitchen.make) for _ in range(2)] == [
+async def test_a_skipped_response_is_cached_too() -> None:
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer(SKIPPED_RESPONSE)
+    producer.may_produce.set()
+    assert [await cache.get_or_compute("key", producer.produce) for _ in range(2)] == [
         SKIPPED_RESPONSE,
         SKIPPED_RESPONSE,
     ]
-    assert kitchen.number_made == 1
+    assert producer.produced_count == 1
 
 
-async def test_the_first_may_leave_without_taking_it_from_the_others() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("one")
+async def test_cancelling_the_first_caller_does_not_affect_the_others() -> None:
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer("one")
     first, second = (
-        asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(2)
+        asyncio.create_task(cache.get_or_compute("key", producer.produce)) for _ in range(2)
     )
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait({first})
-    kitchen.open.set()
+    producer.may_produce.set()
 
     assert first.cancelled()
     assert await second == "one"
-    assert kitchen.number_made == 1
+    assert producer.produced_count == 1
 
 
-async def test_what_goes_wrong_is_told_to_all_who_wait_and_tried_again_for_the_next() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(ValueError("once"), "one")
-    waiting = [asyncio.create_task(shared.get_or_compute("key", kitchen.make)) for _ in range(2)]
+async def test_an_exception_reaches_all_waiting_callers_and_is_not_cached() -> None:
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer(ValueError("once"), "one")
+    waiting = [asyncio.create_task(cache.get_or_compute("key", producer.produce)) for _ in range(2)]
     await asyncio.sleep(0)
-    kitchen.open.set()
-    for each in waiting:
+    producer.may_produce.set()
+    for caller in waiting:
         with pytest.raises(ValueError, match="once"):
-            await each
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+            await caller
+    assert await cache.get_or_compute("key", producer.produce) == "one"
 
 
-async def test_nobody_complains_of_what_goes_wrong_when_all_have_left() -> None:
-    complaints: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(ValueError("once"))
-    only = asyncio.create_task(shared.get_or_compute("key", kitchen.make))
+async def test_an_exception_without_remaining_callers_is_not_logged() -> None:
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer(ValueError("once"))
+    only = asyncio.create_task(cache.get_or_compute("key", producer.produce))
     await asyncio.sleep(0)
     only.cancel()
     await asyncio.wait({only})
-    kitchen.open.set()
+    producer.may_produce.set()
     for _ in range(3):
         await asyncio.sleep(0)
     del only
     gc.collect()
-    assert complaints == []
+    assert errors == []
 
 
-async def test_only_so_much_is_kept() -> None:
+async def test_the_size_of_cached_responses_is_limited() -> None:
     large = "x" * (MAX_RESPONSE_CACHE_BYTES // 2)
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen(large, large, large)
-    kitchen.open.set()
-    await shared.get_or_compute("first", kitchen.make)
-    await shared.get_or_compute("second", kitchen.make)
-    await shared.get_or_compute("second", kitchen.make)
-    assert kitchen.number_made == 2
-    await shared.get_or_compute("first", kitchen.make)
-    assert kitchen.number_made == 3
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer(large, large, large)
+    producer.may_produce.set()
+    await cache.get_or_compute("first", producer.produce)
+    await cache.get_or_compute("second", producer.produce)
+    await cache.get_or_compute("second", producer.produce)
+    assert producer.produced_count == 2
+    await cache.get_or_compute("first", producer.produce)
+    assert producer.produced_count == 3
 
 
-async def test_it_is_kept_for_a_moment_only() -> None:
+async def test_a_response_expires_after_its_ttl() -> None:
     now = 100.0
-    shared, kitchen = ResponseCache(lambda: now), Kitchen("one", "other")
-    kitchen.open.set()
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+    cache, producer = ResponseCache(lambda: now), BlockingProducer("one", "other")
+    producer.may_produce.set()
+    assert await cache.get_or_compute("key", producer.produce) == "one"
     now += RESPONSE_TTL.total_seconds() - 0.001
-    assert await shared.get_or_compute("key", kitchen.make) == "one"
+    assert await cache.get_or_compute("key", producer.produce) == "one"
     now += 0.001
-    assert await shared.get_or_compute("key", kitchen.make) == "other"
-    assert kitchen.number_made == 2
+    assert await cache.get_or_compute("key", producer.produce) == "other"
+    assert producer.produced_count == 2
 
 
-async def test_what_went_wrong_in_an_answer_is_told_to_nobody_later() -> None:
-    shared, kitchen = ResponseCache(lambda: 0.0), Kitchen("unsound", "sound")
-    kitchen.open.set()
-    assert await shared.get_or_compute("key", kitchen.make) == "unsound"
-    assert await shared.get_or_compute("key", kitchen.make) == "sound"
+async def test_a_response_with_errors_is_not_cached() -> None:
+    cache, producer = ResponseCache(lambda: 0.0), BlockingProducer("invalid", "valid")
+    producer.may_produce.set()
+    assert await cache.get_or_compute("key", producer.produce) == "invalid"
+    assert await cache.get_or_compute("key", producer.produce) == "valid"
 
 
-async def test_however_many_are_to_be_made_others_have_their_turns() -> None:
-    """An answer that is made without ever waiting takes its time from all others."""
-    shared = ResponseCache(lambda: 0.0)
-    made = 0
+async def test_computations_that_never_block_yield_to_the_event_loop() -> None:
+    cache = ResponseCache(lambda: 0.0)
+    produced_count = 0
 
-    async def make() -> ComputedResponse:
-        nonlocal made
-        made += 1
+    async def produce() -> ComputedResponse:
+        nonlocal produced_count
+        produced_count += 1
         return ComputedResponse("x", is_cacheable=True)
 
-    waiting = [asyncio.create_task(shared.get_or_compute(number, make)) for number in range(100)]
+    waiting = [asyncio.create_task(cache.get_or_compute(number, produce)) for number in range(100)]
     for _ in range(4):
         await asyncio.sleep(0)
-    assert 0 < made < 20
+    assert 0 < produced_count < 20
     assert await asyncio.gather(*waiting) == 100 * ["x"]

@@ -1,4 +1,4 @@
-"""What is made once for the fields of an operation, and is kept as long as it is. Makes nothing itself."""
+"""Per-operation memo of values derived from the operation's fields."""
 
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class OperationMemo:
-    """Belongs to one operation; whoever keeps the operation keeps this."""
+    """Values memoized for one operation; lives as long as its owner keeps a reference."""
 
     def __init__(self, definition: OperationDefinitionNode, max_entries: int) -> None:
-        """Keeps so many: what stands under conditions may be asked for in any number of ways."""
+        """The limit matters for selections under conditions, which have many possible keys."""
         self._definition = definition
         self._max_entries = max_entries
         self._values: dict[Hashable, object] = {}
@@ -23,7 +23,7 @@ class OperationMemo:
         return self._definition is definition
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """What is known by the key, or is made now; keys are of fields of this operation alone."""
+        """Return the stored value, or compute and store it. A full memo is cleared first."""
         if key not in self._values:
             if len(self._values) >= self._max_entries:
                 self._values.clear()
@@ -31,12 +31,16 @@ class OperationMemo:
         return cast("T", self._values[key])
 
 
+# By id, since hashing an AST node hashes its whole subtree.
 _MEMOS_BY_DEFINITION_ID: WeakValueDictionary[int, OperationMemo] = WeakValueDictionary()
 
 
 def memoize(definition: OperationDefinitionNode, key: Hashable, compute: Callable[[], T]) -> T:
-    """What was made for an operation, or is made now: for an operation that nobody keeps, each time."""
-    remembered = _MEMOS_BY_DEFINITION_ID.get(id(definition))
-    if remembered is None or not remembered.belongs_to(definition):
+    """Return the operation's memoized value; computed each time for an operation without a memo.
+
+    `key` must identify fields of this operation only.
+    """
+    memo = _MEMOS_BY_DEFINITION_ID.get(id(definition))
+    if memo is None or not memo.belongs_to(definition):
         return compute()
-    return remembered.get_or_compute(key, compute)
+    return memo.get_or_compute(key, compute)

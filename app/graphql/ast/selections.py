@@ -1,4 +1,4 @@
-"""What a selection set selects: response keys with their fields, fragments and conditions resolved."""
+"""Collects the fields of a selection set by response key, with fragments and conditions resolved."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ from graphql import (
 
 
 class Unsupported(Exception):
-    """Something that only graphql-core can answer."""
+    """Only graphql-core can execute this; the caller falls back to it."""
 
 
 Variables = Mapping[str, object]
-"""The coerced values of an operation's variables."""
+"""Values of an operation's variables by name; coerced unless a docstring says otherwise."""
 
 Condition = Callable[[Variables], bool]
 
 
 @dataclass(slots=True)
 class SelectedField:
-    """A response key: the nodes that ask for it, and what has to hold for it to be there."""
+    """A response key: its field nodes, and the conditions under which it is included."""
 
     nodes: list[FieldNode] = field(default_factory=list)
     conditions: tuple[Condition, ...] = ()
@@ -49,7 +49,7 @@ class SelectedField:
 
 @dataclass(frozen=True, slots=True)
 class FieldCollector:
-    """Of one operation, whose named fragments are known."""
+    """Collects the selected fields of one operation."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
@@ -57,23 +57,23 @@ class FieldCollector:
     def collect_fields(
         self, parent: GraphQLObjectType, selection_sets: Sequence[SelectionSetNode | None]
     ) -> dict[str, SelectedField]:
-        """By response key, in the order of the answer.
+        """Return the selected fields by response key, in response order.
 
-        Surprise for a key that several nodes ask for under conditions: what it holds, and where it stands,
+        Unsupported for a key that several nodes select under conditions: its content and position
         would depend on them.
         """
-        found: dict[str, SelectedField] = {}
+        fields: dict[str, SelectedField] = {}
         for selection_set in selection_sets:
             for node, conditions in self.iter_fields(parent, selection_set):
                 key = (node.alias or node.name).value
-                known = found.get(key)
-                if known is None:
-                    found[key] = SelectedField([node], conditions)
-                elif conditions or not known.is_unconditional:
+                selected = fields.get(key)
+                if selected is None:
+                    fields[key] = SelectedField([node], conditions)
+                elif conditions or not selected.is_unconditional:
                     raise Unsupported
                 else:
-                    known.nodes.append(node)
-        return found
+                    selected.nodes.append(node)
+        return fields
 
     def iter_fields(
         self,
@@ -81,7 +81,7 @@ class FieldCollector:
         selection_set: SelectionSetNode | None,
         conditions: tuple[Condition, ...] = (),
     ) -> Iterator[tuple[FieldNode, tuple[Condition, ...]]]:
-        """Each place where one is selected, and what has to hold for it, besides these conditions."""
+        """Yield each selected field node with all its conditions, including the given ones."""
         for selection in selection_set.selections if selection_set else ():
             own = _conditions(selection)
             if own is None:
@@ -104,38 +104,39 @@ class FieldCollector:
                     raise Unsupported
 
     def _type_condition_applies(self, condition: NamedTypeNode, parent: GraphQLObjectType) -> bool:
-        wanted = self.schema.get_type(condition.name.value)
-        if isinstance(wanted, GraphQLInterfaceType | GraphQLUnionType):
-            return self.schema.is_sub_type(wanted, parent)
-        return wanted is parent
+        condition_type = self.schema.get_type(condition.name.value)
+        if isinstance(condition_type, GraphQLInterfaceType | GraphQLUnionType):
+            return self.schema.is_sub_type(condition_type, parent)
+        return condition_type is parent
 
 
 def _conditions(selection: SelectionNode) -> tuple[Condition, ...] | None:
-    """What has to hold for the selection; None for one that is never there."""
+    """Conditions of a selection; None if a literal @skip or @include excludes it."""
     conditions: list[Condition] = []
     for directive in selection.directives or ():
-        wanted = {"include": True, "skip": False}.get(directive.name.value)
-        if wanted is None:
+        expected = {"include": True, "skip": False}.get(directive.name.value)
+        if expected is None:
             raise Unsupported
         match _condition_value(directive):
             case BooleanValueNode(value=value):
-                if value is not wanted:
+                if value is not expected:
                     return None
             case VariableNode(name=name):
-                conditions.append(_variable_condition(name.value, expected=wanted))
+                conditions.append(_variable_condition(name.value, expected=expected))
             case _:
                 raise Unsupported
     return tuple(conditions)
 
 
 def _condition_value(directive: DirectiveNode) -> object:
-    return next((each.value for each in directive.arguments or () if each.name.value == "if"), None)
+    arguments = directive.arguments or ()
+    return next((argument.value for argument in arguments if argument.name.value == "if"), None)
 
 
 def _variable_condition(variable: str, *, expected: bool) -> Condition:
     def is_satisfied(variables: Variables) -> bool:
         value = variables.get(variable)
-        if not isinstance(value, bool):  # an error, and graphql-core's to tell
+        if not isinstance(value, bool):  # graphql-core reports the error
             raise Unsupported
         return value is expected
 

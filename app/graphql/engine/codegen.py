@@ -1,6 +1,6 @@
-"""The text of a function that completes one selection, and how it is made into a function. Chooses no values.
+"""Generates the source of a function that completes one selection set, and compiles it.
 
-Values of types without fields are checked in place; what no check lets pass makes the function fail.
+Leaf values are checked inline; a value that fails its check raises Unsupported.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,15 +25,15 @@ from graphql import (
 from app.graphql.ast.selections import SelectedField, Unsupported
 
 _NULL_REJECTING_TYPES = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
-"""Types whose expressions fail for None by themselves."""
+"""Types whose check rejects None too."""
 
 
 @dataclass(slots=True)
 class FunctionBuilder:
-    """The text of a function that returns a dictionary, and the constants that it uses."""
+    """Builds a function that returns a dictionary, with the constants that it uses."""
 
     compile_completer: Callable[[GraphQLObjectType, Sequence[FieldNode]], Callable[..., object]]
-    """Makes the function of an object, from its type and what is selected of it."""
+    """Compiles the function of a nested object from its type and field nodes."""
     _lines: list[str] = field(default_factory=list)
     _fields: list[tuple[str, SelectedField, list[str], str]] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
@@ -50,52 +50,56 @@ class FunctionBuilder:
         return name
 
     def add_variable(self, expression: str) -> str:
-        """A name for a value that is used more than once."""
+        """Assign an expression that is used more than once to a new variable; return its name."""
         self._name_count += 1
         name = f"v{self._name_count}"
         self._pending.append(f"{name} = {expression}")
         return name
 
     def add_field(self, key: str, selected_field: SelectedField, expression: str) -> None:
-        """What stands under a response key, after what was computed for it."""
+        """Set the expression of a response key; it may use the variables added before."""
         self._fields.append((key, selected_field, self._pending, expression))
         self._pending = []
 
     def build(self, parameters: str) -> Callable[..., object]:
-        """The text is made of names of ours and of quoted keys of a document that was validated."""
+        """Compile the function.
+
+        Safe to execute: its source has generated names, and quoted response keys of a valid document.
+        """
         lines = [*self._lines]
         if all(selected.is_unconditional for _, selected, _, _ in self._fields):
-            for _, _, before, _ in self._fields:
-                lines += before
+            for _, _, assignments, _ in self._fields:
+                lines += assignments
             entries = ((key, selected, value) for key, selected, _, value in self._fields)
             lines.append(f"return {dict_literal(entries)}")
         else:
-            lines.append("answer = {}")
-            for key, selected, before, value in self._fields:
+            lines.append("data = {}")
+            for key, selected, assignments, value in self._fields:
                 tests = " and ".join(
-                    f"{self.add_constant(each)}(given)" for each in selected.conditions
+                    f"{self.add_constant(condition)}(variables)"
+                    for condition in selected.conditions
                 )
                 lines.append(f"if {tests or 'True'}:")
-                lines += [f"    {each}" for each in (*before, f"answer[{key!r}] = {value}")]
-            lines.append("return answer")
-        text = f"def complete({parameters}):\n" + "".join(f"    {each}\n" for each in lines)
-        space: dict[str, Any] = {**self._constants, "fail": _raise_unsupported}
-        exec(text, space)  # noqa: S102
-        return cast("Callable[..., object]", space["complete"])
+                lines += [f"    {line}" for line in (*assignments, f"data[{key!r}] = {value}")]
+            lines.append("return data")
+        source = f"def complete({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
+        namespace: dict[str, Any] = {**self._constants, "fail": _raise_unsupported}
+        exec(source, namespace)  # noqa: S102
+        return cast("Callable[..., object]", namespace["complete"])
 
     def complete_expression(
         self, declared_type: GraphQLOutputType, selected_field: SelectedField, expression: str
     ) -> str:
-        """What is answered for the value of an expression."""
+        """Return an expression that completes the value of another expression."""
         return self.complete_variable(declared_type, selected_field, self.add_variable(expression))
 
     def complete_variable(
         self, declared_type: GraphQLOutputType, selected_field: SelectedField, variable: str
     ) -> str:
-        """What is answered for the value of a name."""
-        named = get_nullable_type(declared_type)
-        expression = self._complete_non_null(named, selected_field, variable)
-        if isinstance(declared_type, GraphQLNonNull) and named in _NULL_REJECTING_TYPES:
+        """Return an expression that completes the value of a variable."""
+        nullable = get_nullable_type(declared_type)
+        expression = self._complete_non_null(nullable, selected_field, variable)
+        if isinstance(declared_type, GraphQLNonNull) and nullable in _NULL_REJECTING_TYPES:
             return expression
         return add_null_check(declared_type, variable, expression)
 
@@ -108,18 +112,20 @@ class FunctionBuilder:
             complete = self.add_constant(
                 self.compile_completer(nullable_type, selected_field.nodes)
             )
-            return f"{complete}({variable}, given)"
+            return f"{complete}({variable}, variables)"
         return self._complete_leaf(nullable_type, variable)
 
     def _complete_list(
         self, list_type: GraphQLList[Any], selected_field: SelectedField, variable: str
     ) -> str:
-        item = list_type.of_type
-        named = get_nullable_type(item)
-        if isinstance(named, GraphQLList):
+        item_type = list_type.of_type
+        nullable = get_nullable_type(item_type)
+        if isinstance(nullable, GraphQLList):
             raise Unsupported
-        each = add_null_check(item, "x", self._complete_non_null(named, selected_field, "x"))
-        return f"([{each} for x in {variable}] if type({variable}) is list else fail())"
+        item = add_null_check(
+            item_type, "x", self._complete_non_null(nullable, selected_field, "x")
+        )
+        return f"([{item} for x in {variable}] if type({variable}) is list else fail())"
 
     def _complete_leaf(self, leaf_type: object, variable: str) -> str:
         if leaf_type is GraphQLString or leaf_type is GraphQLID:
@@ -132,7 +138,7 @@ class FunctionBuilder:
         if leaf_type is GraphQLBoolean:
             return f"({variable} if {variable} is True or {variable} is False else fail())"
         if isinstance(leaf_type, GraphQLEnumType):
-            names = {each.value: name for name, each in leaf_type.values.items()}
+            names = {member.value: name for name, member in leaf_type.values.items()}
             return f"{self.add_constant(names)}[{variable}]"
         if isinstance(leaf_type, GraphQLScalarType):
             return f"{self.add_constant(leaf_type.serialize)}({variable})"
@@ -144,7 +150,7 @@ def dict_literal(entries: Iterable[tuple[str, SelectedField, str]]) -> str:
 
 
 def add_null_check(declared_type: GraphQLOutputType, variable: str, expression: str) -> str:
-    """Null where it may be; where it may not, the expression must fail for None by itself."""
+    """Complete None as null if the type is nullable, else fail."""
     if isinstance(declared_type, GraphQLNonNull):
         return f"({expression} if {variable} is not None else fail())"
     return f"(None if {variable} is None else {expression})"

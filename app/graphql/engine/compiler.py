@@ -1,8 +1,8 @@
-"""Functions made for one selection, which turn objects and rows into what is answered. Nothing is loaded.
+"""Compiles a selection set into a Python function that completes objects and rows.
 
-A selection that needs no resolver but those that look at nothing else than their object is compiled into
-one Python function. Columns go from the driver's value to the answer's text in one step. Whatever such a
-function did not expect makes it fail, and then graphql-core completes the same value: it says what is wrong.
+Only resolvers that need nothing but their parent object are supported. Columns are converted from the
+driver's value to the response value in one step. A function that meets anything unexpected fails;
+graphql-core then completes the same value and reports the error.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,23 +41,26 @@ from app.graphql.loading.field_sources import (
 )
 
 Completer: TypeAlias = Callable[[Any, Variables], object]
-"""From an object and the variables to what is answered."""
+"""Completes an object, given the variables."""
 
 RootCompleter: TypeAlias = Callable[[Mapping[str, object], Variables], dict[str, Any]]
-"""From what the root fields' resolvers told, by response key, to the data of an answer."""
+"""Completes the root fields' results, by response key, to the data of a response."""
 
 RowCompleter: TypeAlias = Callable[[Any, datetime, Variables, Mapping[str, Sequence[Any]]], object]
-"""The same from a row, when it was read, and the rows that were read with it."""
+"""Completes a row, given its read time, the variables and the rows prefetched with it."""
 
 _MAX_ROW_CLASSES = 8
-"""For each selection; there is one for all statements that read the same columns."""
+"""Limit of compiled row classes per selection; statements with the same columns share a class."""
 
 
 def compile_completer(
     field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Completer:
-    """Completes objects of the type for what these fields select; Surprise if it needs resolvers."""
-    if STRAWBERRY_DEFINITION not in parent.extensions:  # as those that tell of the schema
+    """Compile a completer of the type's objects for the selections of these fields.
+
+    Raises Unsupported if it needs other resolvers.
+    """
+    if STRAWBERRY_DEFINITION not in parent.extensions:  # introspection types
         raise Unsupported
     origin = parent.extensions[STRAWBERRY_DEFINITION].origin
     if issubclass(origin, RowBacked):
@@ -70,38 +73,37 @@ def compile_root_completer(
     root: GraphQLObjectType,
     selected_fields: Mapping[str, SelectedField],
 ) -> RootCompleter:
-    """Completes what resolvers have told of these fields; Surprise where it leads to further resolvers."""
-    source = _new_builder(field_collector)
-    for key, each in selected_fields.items():
-        if each.name == "__typename":
-            source.add_field(key, each, repr(root.name))
+    """Compile a completer of the root fields' results; Unsupported if it needs other resolvers."""
+    builder = _new_builder(field_collector)
+    for key, selected in selected_fields.items():
+        if selected.name == "__typename":
+            expression = repr(root.name)
         else:
-            core = _core_field(root, each)
-            source.add_field(
-                key, each, source.complete_expression(core.type, each, f"told[{key!r}]")
-            )
-    return cast("RootCompleter", source.build("told, given"))
+            core = _core_field(root, selected)
+            expression = builder.complete_expression(core.type, selected, f"results[{key!r}]")
+        builder.add_field(key, selected, expression)
+    return cast("RootCompleter", builder.build("results, variables"))
 
 
 def _compile_object_completer(
     field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Completer:
-    """Of objects with attributes."""
-    source = _new_builder(field_collector)
+    """Compile a completer of objects with attributes."""
+    builder = _new_builder(field_collector)
     for key, selected in _collect_fields(field_collector, parent, nodes).items():
         if selected.name == "__typename":
-            source.add_field(key, selected, repr(parent.name))
+            builder.add_field(key, selected, repr(parent.name))
             continue
         core, field_ = _simple_field(parent, selected)
-        value = f"each.{field_.python_name}"
+        value = f"source.{field_.python_name}"
         if not field_.is_basic_field:
-            value = f"{source.add_constant(_parent_only_resolver(field_))}(each)"
-        source.add_field(key, selected, source.complete_expression(core.type, selected, value))
-    return cast("Completer", source.build("each, given"))
+            value = f"{builder.add_constant(_parent_only_resolver(field_))}(source)"
+        builder.add_field(key, selected, builder.complete_expression(core.type, selected, value))
+    return cast("Completer", builder.build("source, variables"))
 
 
 class _RowCompiler:
-    """Of objects with a row: a function for each class of rows, for each has its columns elsewhere."""
+    """Compiles completers of row-backed objects: one per row class, since column positions differ."""
 
     def __init__(
         self, field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
@@ -113,17 +115,16 @@ class _RowCompiler:
         self._completers: dict[type, RowCompleter] = {}
         self._relation_compilers: dict[str, _RowCompiler] = {}
         self._needs_only_row = True
-        """Whether it is a dictionary that needs nothing but the row."""
-        # To know at once whether it can be done at all.
+        """True if the completed object is a dictionary built from the row alone."""
+        # Raises Unsupported here rather than at the first row.
         for key, selected in self._selected_fields.items():
             self._needs_only_row &= selected.is_unconditional
             if selected.name != "__typename":
-                core, _, how = self._field_source(selected)
-                self._needs_only_row &= not isinstance(how, ToMany)
-                if isinstance(how, ToOne | ToMany):
-                    inner = _row_object_type(core.type)
+                core, _, source = self._field_source(selected)
+                self._needs_only_row &= not isinstance(source, ToMany)
+                if isinstance(source, ToOne | ToMany):
                     self._relation_compilers[key] = _RowCompiler(
-                        field_collector, inner, selected.nodes
+                        field_collector, _row_object_type(core.type), selected.nodes
                     )
 
     def complete_object(self, value: RowBacked, variables: Variables) -> object:
@@ -134,41 +135,43 @@ class _RowCompiler:
         )
 
     def get_completer(self, row_class: type) -> RowCompleter:
-        """For rows of this class."""
-        function = self._completers.get(row_class)
-        if function is None:
+        """Return the completer of rows of this class, compiled on first use."""
+        completer = self._completers.get(row_class)
+        if completer is None:
             if len(self._completers) == _MAX_ROW_CLASSES:
                 self._completers.clear()
-            function = self._completers[row_class] = self._compile(row_class)
-        return function
+            completer = self._completers[row_class] = self._compile(row_class)
+        return completer
 
     def complete_rows(
         self, rows: Sequence[Any], now: datetime, variables: Variables
     ) -> list[object]:
-        """Rows of one statement, which are all of one class."""
+        """Complete the rows of one statement, which are all of one class."""
         if not rows:
             return []
         complete = self.get_completer(rows[0].__class__)
         return [complete(row, now, variables, NO_RELATIONS) for row in rows]
 
     def _compile(self, row_class: type) -> RowCompleter:
-        source = _new_builder(self._field_collector)
+        builder = _new_builder(self._field_collector)
         if issubclass(row_class, Record):
-            parts = row_class.related_classes.values()
-            count = len(row_class.indexes) + sum(len(part.indexes) for part in parts)
-            source.add_line(f"{_column_names(range(count))} = row")
+            related_classes = row_class.related_classes.values()
+            count = len(row_class.indexes) + sum(
+                len(related.indexes) for related in related_classes
+            )
+            builder.add_line(f"{_column_names(range(count))} = row")
         elif issubclass(row_class, RelatedRecord):
-            source.add_line(f"{_column_names(row_class.indexes.values())} = row")
+            builder.add_line(f"{_column_names(row_class.indexes.values())} = row")
         else:
             raise Unsupported
-        for key, selected, expression in self._field_expressions(source, row_class, "row"):
-            source.add_field(key, selected, expression)
-        return cast("RowCompleter", source.build("row, now, given, known"))
+        for key, selected, expression in self._field_expressions(builder, row_class, "row"):
+            builder.add_field(key, selected, expression)
+        return cast("RowCompleter", builder.build("row, now, variables, prefetched"))
 
     def _field_expressions(
         self, builder: FunctionBuilder, row_class: type[Record] | type[RelatedRecord], row: str
     ) -> Iterator[tuple[str, SelectedField, str]]:
-        """Of each response key the expression; `row` is that of the row itself."""
+        """Yield each response key with its field and expression; `row` is the row's expression."""
         for key, selected in self._selected_fields.items():
             if selected.name == "__typename":
                 yield key, selected, repr(self._parent.name)
@@ -179,10 +182,10 @@ class _RowCompiler:
         self, selected_field: SelectedField
     ) -> tuple[GraphQLField, StrawberryField, object]:
         core, field_ = _simple_field(self._parent, selected_field)
-        how = field_source(field_)
-        if not isinstance(how, Column | FromResolver | Computed | FromRelated | ToOne | ToMany):
+        source = field_source(field_)
+        if not isinstance(source, Column | FromResolver | Computed | FromRelated | ToOne | ToMany):
             raise Unsupported
-        return core, field_, how
+        return core, field_, source
 
     def _field_expression(
         self,
@@ -192,49 +195,48 @@ class _RowCompiler:
         key: str,
         selected_field: SelectedField,
     ) -> str:
-        core, field_, how = self._field_source(selected_field)
-        match how:
+        core, field_, source = self._field_source(selected_field)
+        match source:
             case Column(name):
                 return _column_expression(builder, row_class, core.type, selected_field, name)
             case FromResolver():
-                made = builder.add_constant(self._origin.from_row)
+                from_row = builder.add_constant(self._origin.from_row)
                 resolve = builder.add_constant(_parent_only_resolver(field_))
                 return builder.complete_expression(
-                    core.type, selected_field, f"{resolve}({made}({row}, now))"
+                    core.type, selected_field, f"{resolve}({from_row}({row}, now))"
                 )
-            case Computed(reads, value, by_time):
-                given = ["now"] if by_time else []
-                told = _call_expression(builder, row_class, reads, value, *given)
-                return builder.complete_expression(core.type, selected_field, told)
-            case FromRelated(part, reads, value):
-                told = _call_expression(builder, _related_row_class(row_class, part), reads, value)
-                return builder.complete_expression(core.type, selected_field, told)
-            case ToOne(part):
+            case Computed(columns, compute, by_time):
+                now = ["now"] if by_time else []
+                call = _call_expression(builder, row_class, columns, compute, *now)
+                return builder.complete_expression(core.type, selected_field, call)
+            case FromRelated(relation, columns, compute):
+                related_class = _related_row_class(row_class, relation)
+                call = _call_expression(builder, related_class, columns, compute)
+                return builder.complete_expression(core.type, selected_field, call)
+            case ToOne(relation):
                 return self._relation_compilers[key]._related_row_expression(
-                    builder, _related_row_class(row_class, part), row
+                    builder, _related_row_class(row_class, relation), row
                 )
-            case ToMany(name):
+            case ToMany(relation):
                 complete = builder.add_constant(self._relation_compilers[key].complete_rows)
-                return f"{complete}(known[{name!r}], now, given)"
+                return f"{complete}(prefetched[{relation!r}], now, variables)"
         raise Unsupported
 
     def _related_row_expression(
         self, builder: FunctionBuilder, related_class: type[RelatedRecord], row: str
     ) -> str:
-        """Of a row that came along; in the same function, where that can be."""
-        made = f"{builder.add_constant(related_class)}({row})"
+        """Complete a row that was joined to another, in the same function if possible."""
+        related_row = f"{builder.add_constant(related_class)}({row})"
         if self._needs_only_row:
-            return dict_literal(self._field_expressions(builder, related_class, made))
-        complete, nothing = (
-            builder.add_constant(self.get_completer(related_class)),
-            builder.add_constant(NO_RELATIONS),
-        )
-        return f"{complete}({made}, now, given, {nothing})"
+            return dict_literal(self._field_expressions(builder, related_class, related_row))
+        complete = builder.add_constant(self.get_completer(related_class))
+        no_relations = builder.add_constant(NO_RELATIONS)
+        return f"{complete}({related_row}, now, variables, {no_relations})"
 
 
 def _column_names(indexes: Iterable[int]) -> str:
-    """Names for the columns of a row, as the driver gives them."""
-    return f"({''.join(f'{_column_name(place)}, ' for place in indexes)})"
+    """Assignment target for the columns of a row."""
+    return f"({''.join(f'{_column_name(index)}, ' for index in indexes)})"
 
 
 def _column_name(index: int) -> str:
@@ -248,16 +250,14 @@ def _column_expression(
     selected_field: SelectedField,
     name: str,
 ) -> str:
-    """From the driver's value where that is as good as the decoded one."""
-    named = get_nullable_type(declared_type)
-    spell = row_class.serializers.get(name)
-    if spell is not None and isinstance(named, GraphQLScalarType):
-        raw = _column_name(row_class.indexes[name])
-        return add_null_check(declared_type, raw, f"{builder.add_constant(spell)}({raw})")
-    if named in (GraphQLString, GraphQLInt) or isinstance(named, GraphQLEnumType):
-        return builder.complete_variable(
-            declared_type, selected_field, _column_name(row_class.indexes[name])
-        )
+    """Complete a column, from the driver's value if decoding would not change the result."""
+    nullable = get_nullable_type(declared_type)
+    serialize = row_class.serializers.get(name)
+    raw = _column_name(row_class.indexes[name])
+    if serialize is not None and isinstance(nullable, GraphQLScalarType):
+        return add_null_check(declared_type, raw, f"{builder.add_constant(serialize)}({raw})")
+    if nullable in (GraphQLString, GraphQLInt) or isinstance(nullable, GraphQLEnumType):
+        return builder.complete_variable(declared_type, selected_field, raw)
     return builder.complete_expression(
         declared_type, selected_field, _decode_expression(builder, row_class, name)
     )
@@ -270,7 +270,7 @@ def _call_expression(
     compute: Callable[..., object],
     *extra_arguments: str,
 ) -> str:
-    columns = (_decode_expression(builder, row_class, each) for each in column_names)
+    columns = (_decode_expression(builder, row_class, name) for name in column_names)
     return f"{builder.add_constant(compute)}({', '.join((*columns, *extra_arguments))})"
 
 
@@ -294,7 +294,7 @@ def _collect_fields(
 def _simple_field(
     parent: GraphQLObjectType, selected_field: SelectedField
 ) -> tuple[GraphQLField, StrawberryField]:
-    """A field without arguments, permissions and whatever else runs before its value is there."""
+    """Look up a field; Unsupported if it has arguments, permissions or other extensions."""
     core = _core_field(parent, selected_field)
     if core.args:
         raise Unsupported
@@ -305,14 +305,14 @@ def _simple_field(
 
 
 def _core_field(parent: GraphQLObjectType, selected_field: SelectedField) -> GraphQLField:
-    if selected_field.name not in parent.fields:  # as what tells of the schema
+    if selected_field.name not in parent.fields:  # introspection fields
         raise Unsupported
     core: GraphQLField = parent.fields[selected_field.name]
     return core
 
 
 def _parent_only_resolver(strawberry_field: StrawberryField) -> Callable[[Any], object]:
-    """A resolver that looks at nothing else than its object."""
+    """Return the field's resolver; Unsupported if it needs more than its parent object."""
     resolver = strawberry_field.base_resolver
     if resolver is None or resolver.is_async or len(resolver.signature.parameters) != 1:
         raise Unsupported
@@ -322,17 +322,17 @@ def _parent_only_resolver(strawberry_field: StrawberryField) -> Callable[[Any], 
 def _related_row_class(
     row_class: type[Record] | type[RelatedRecord], relation: str
 ) -> type[RelatedRecord]:
-    part = row_class.related_classes.get(relation)
-    if part is None:
+    related_class = row_class.related_classes.get(relation)
+    if related_class is None:
         raise Unsupported
-    return part
+    return related_class
 
 
 def _row_object_type(declared_type: GraphQLOutputType) -> GraphQLObjectType:
-    """Of objects with a row, or of a list of them."""
-    named = get_nullable_type(declared_type)
-    if isinstance(named, GraphQLList):
-        named = get_nullable_type(named.of_type)
-    if not isinstance(named, GraphQLObjectType):
+    """The object type of a relation to one or to many rows."""
+    object_type = get_nullable_type(declared_type)
+    if isinstance(object_type, GraphQLList):
+        object_type = get_nullable_type(object_type.of_type)
+    if not isinstance(object_type, GraphQLObjectType):
         raise Unsupported
-    return named
+    return object_type

@@ -1,7 +1,6 @@
-"""What one request asks for, given its variables: nodes of connections and values in lists.
+"""Cost of an operation once its variables are known: connection nodes and list sizes.
 
-What a document asks for whatever its variables is in `limits`. A page size out of range is refused
-by its resolver, not here.
+Limits that do not depend on variables are in `limits`. Resolvers reject a page size out of range.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,11 +9,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from graphql import (
-    ArgumentNode,
     BooleanValueNode,
     DirectiveNode,
-    DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLField,
     GraphQLInterfaceType,
@@ -27,62 +25,65 @@ from graphql import (
     NullValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     Undefined,
+    ValueNode,
     VariableNode,
     get_named_type,
 )
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 from app.domain.errors import LimitExceeded
-from app.graphql.ast.argument_paths import ArgumentPath, walk_values
-from app.graphql.ast.fragments import fragments_by_name, topological_order
+from app.graphql.ast.document_index import (
+    ArgumentPath,
+    DocumentIndex,
+    IndexedDefinition,
+    IndexedSelection,
+    walk_values,
+)
+from app.graphql.ast.selections import Variables
 from app.graphql.engine.limits import MAX_COUNT, format_count
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.settings import GraphQLLimits
 
-Variables = Mapping[str, object]
-"""The coerced values of an operation's variables by name, defaults included."""
-
 
 @dataclass(frozen=True, slots=True)
 class QueryCost:
-    """What an operation asks for while its variables are open; may be kept with the document."""
+    """Cost of an operation as a function of its variables."""
 
     _cost_nodes: "Sequence[_CostNode]"
     _fragments: "Mapping[str, Sequence[_CostNode]]"
-    """Those that the operation reaches, each after the fragments that it spreads."""
+    """Fragments that the operation reaches, each after the fragments that it spreads."""
     _longest_literal_list: "_ListSize"
     variable_paths: Mapping[str, ArgumentPath]
-    """Where each variable is used first."""
+    """Path of the argument in which each variable is used first."""
 
     def count_nodes(self, variables: Variables) -> int:
-        """How many nodes connections and `nodes(ids:)` can return at most; stops at CEILING.
+        """Upper bound of the nodes that connections and `nodes(ids:)` return; at most MAX_COUNT.
 
-        A connection returns its page size for each of its parents; any other list counts as one,
-        since only its rows can tell (see ListEntries in `loaders`).
-        A field that is selected twice counts twice, though GraphQL may merge the two.
+        A connection returns its page size for each of its parents. Any other list counts as one,
+        since its length is only known at execution (see `ListSizeLimit`). A field that is selected
+        twice counts twice, though GraphQL may merge the two.
         """
-        per_spread: dict[str, int] = {}
-        for name, parts in self._fragments.items():
-            per_spread[name] = _count_nodes(parts, variables, per_spread)
-        return _count_nodes(self._cost_nodes, variables, per_spread)
+        fragment_counts: dict[str, int] = {}
+        for name, cost_nodes in self._fragments.items():
+            fragment_counts[name] = _count_nodes(cost_nodes, variables, fragment_counts)
+        return _count_nodes(self._cost_nodes, variables, fragment_counts)
 
     def check_list_sizes(self, variables: Variables, max_values: int) -> None:
-        """LimitExceeded for too many values in a list or an object; nothing need be coerced yet.
+        """Raise LimitExceeded for too many values in a list or an object.
 
-        To coerce them takes long where much is wrong with them, so they must not be many by then.
+        Takes the variables before coercion: coercing many invalid values takes long.
         """
-        for place, length in chain((self._longest_literal_list,), self._iter_list_sizes(variables)):
+        for path, length in chain((self._longest_literal_list,), self._iter_list_sizes(variables)):
             if length > max_values:
-                argument = str(place)
+                argument = str(path)
                 raise LimitExceeded(
                     f"{argument} has {length} values; at most {max_values} are allowed.",
                     argument=argument,
                 )
 
     def check_node_limit(self, variables: Variables, limits: GraphQLLimits) -> None:
-        """LimitExceeded for too many nodes."""
+        """Raise LimitExceeded if the operation may return too many nodes."""
         nodes = self.count_nodes(variables)
         if nodes > limits.nodes:
             raise LimitExceeded(
@@ -91,42 +92,37 @@ class QueryCost:
 
     def _iter_list_sizes(self, variables: Variables) -> "Iterator[_ListSize]":
         for name, argument in self.variable_paths.items():
-            given = variables.get(name)
-            if isinstance(given, (list, dict)):
-                for place, value in walk_values(argument, given):
+            variable = variables.get(name)
+            if isinstance(variable, (list, dict)):
+                for path, value in walk_values(argument, variable):
                     if isinstance(value, (list, dict)):
-                        yield _ListSize(place, len(value))
+                        yield _ListSize(path, len(value))
 
 
 def analyze_cost(
-    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+    schema: GraphQLSchema, index: DocumentIndex, operation: IndexedDefinition
 ) -> QueryCost:
-    """Read an operation and the fragments it reaches, once each; nothing need be valid."""
-    fragments = fragments_by_name(document)
-    reading = _CostVisitor(schema)
-    parts = reading.visit(operation.selection_set, schema.get_root_type(operation.operation))
-    spreads: dict[str, list[str]] = {}
-    by_name: dict[str, list[_CostNode]] = {}
-    pending = reading.pop_spreads()
-    for name in pending:  # grows on the way
-        if name in by_name or name not in fragments:
-            continue
-        by_name[name] = [
-            part
-            for fragment in fragments[name]
-            for part in reading.visit(
-                fragment.selection_set, schema.get_type(fragment.type_condition.name.value)
-            )
-        ]
-        spreads[name] = reading.pop_spreads()
-        pending.extend(spreads[name])
-    in_order = {name: by_name[name] for name in topological_order(spreads)}
-    return QueryCost(parts, in_order, reading.longest_literal_list, reading.variable_paths)
+    """Analyze an operation and the fragments it reaches; the document need not be valid."""
+    reader = _CostReader(schema)
+    cost_nodes = reader.read(operation)
+    fragments: dict[str, list[_CostNode]] = {}
+    for name in reader.spreads:  # grows while fragments are read
+        if name not in fragments and name in index.fragments:
+            fragments[name] = [
+                cost_node
+                for definition in index.fragments[name]
+                for cost_node in reader.read(definition)
+            ]
+    ordered = {name: fragments[name] for name in index.fragment_order if name in fragments}
+    return QueryCost(cost_nodes, ordered, reader.longest_literal_list, reader.variable_paths)
 
 
 @dataclass(slots=True)
 class _CostNode:
-    """A part of a selection set: a spread, or nodes by `size` (None: no node) and their parts."""
+    """Part of the cost: a fragment spread, or children that count once per multiplied node.
+
+    Without a multiplier the children count once, and the node itself does not count.
+    """
 
     conditions: "Sequence[_Condition]" = ()
     multiplier: Callable[[Variables], int] | None = None
@@ -135,14 +131,14 @@ class _CostNode:
 
 
 class _Condition(NamedTuple):
-    """@skip or @include by a variable, with the value that leaves the selection out."""
+    """@skip or @include by a variable, with the value that excludes the selection."""
 
     variable: str
     excluding_value: bool
 
 
 class _ArgumentValue(NamedTuple):
-    """An argument's value: of the variable, where it has one, else as written or by default."""
+    """An argument given by a variable, or by a literal or default value."""
 
     variable: str | None
     default: object
@@ -155,71 +151,86 @@ class _ListSize(NamedTuple):
     path: ArgumentPath
     length: int
 
-    def length_key(self) -> int:
-        return self.length
+
+class _Scope(NamedTuple):
+    """Parent type of a selection set, and the list to which its cost nodes are added."""
+
+    parent_type: GraphQLNamedType | None
+    cost_nodes: list[_CostNode]
 
 
 def _count_nodes(
     cost_nodes: Sequence[_CostNode], variables: Variables, fragment_counts: Mapping[str, int]
 ) -> int:
     total = 0
-    for part in cost_nodes:
-        if any(variables.get(name) is leaves_out for name, leaves_out in part.conditions):
+    for node in cost_nodes:
+        if any(variables.get(name) is excluding for name, excluding in node.conditions):
             continue
-        if part.fragment_name is None:
-            inside = _count_nodes(part.children, variables, fragment_counts)
+        if node.fragment_name is None:
+            inner = _count_nodes(node.children, variables, fragment_counts)
         else:
-            inside = fragment_counts.get(part.fragment_name, 0)
-        total += inside if part.multiplier is None else part.multiplier(variables) * (1 + inside)
+            inner = fragment_counts.get(node.fragment_name, 0)
+        total += inner if node.multiplier is None else node.multiplier(variables) * (1 + inner)
     return min(total, MAX_COUNT)
 
 
-class _CostVisitor:
-    """Turns selection sets into parts; notes the lists and variables in arguments on the way."""
+class _CostReader:
+    """Reads the cost nodes of definitions and collects lists, variables and spreads on the way.
+
+    Selections that a literal @skip or @include excludes are ignored.
+    """
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self._schema = schema
-        self._spreads: list[str] = []
+        self.spreads: list[str] = []
         self.longest_literal_list = _ListSize(ArgumentPath(""), 0)
         self.variable_paths: dict[str, ArgumentPath] = {}
 
-    def pop_spreads(self) -> list[str]:
-        """The fragments spread since this was last asked."""
-        spreads, self._spreads = self._spreads, []
-        return spreads
+    def read(self, definition: IndexedDefinition) -> list[_CostNode]:
+        root = _Scope(self._root_type(definition), [])
+        scopes: list[_Scope | None] = []
+        for selection in definition.selections:
+            scope = root if selection.parent is None else scopes[selection.parent]
+            scopes.append(None if scope is None else self._enter(selection, scope))
+        return root.cost_nodes
 
-    def visit(self, root: SelectionSetNode, root_type: GraphQLNamedType | None) -> list[_CostNode]:
-        found: list[_CostNode] = []
-        pending = [(root, root_type, found)]
-        while pending:
-            selection_set, parent, outer = pending.pop()
-            for selection in selection_set.selections:
-                conditions = _conditions(selection.directives or ())
-                if conditions is None:
-                    continue
-                parts = _append_node(outer, _CostNode(conditions)) if conditions else outer
-                if isinstance(selection, FragmentSpreadNode):
-                    self._spreads.append(selection.name.value)
-                    parts.append(_CostNode(fragment_name=selection.name.value))
-                elif isinstance(selection, InlineFragmentNode):
-                    narrowed = selection.type_condition
-                    type_ = self._schema.get_type(narrowed.name.value) if narrowed else parent
-                    pending.append((selection.selection_set, type_, parts))
-                elif isinstance(selection, FieldNode):
-                    self._record_arguments(selection.arguments or ())
-                    definition = _field_definition(parent, selection)
-                    size = self._multiplier(parent, selection, definition) if definition else None
-                    if size is not None:
-                        parts = _append_node(parts, _CostNode(multiplier=size))
-                    if selection.selection_set is not None:
-                        type_ = get_named_type(definition.type) if definition else None
-                        pending.append((selection.selection_set, type_, parts))
-        return found
+    def _root_type(self, definition: IndexedDefinition) -> GraphQLNamedType | None:
+        match definition.node:
+            case OperationDefinitionNode(operation=operation):
+                return self._schema.get_root_type(operation)
+            case FragmentDefinitionNode(type_condition=condition):
+                return self._schema.get_type(condition.name.value)
+        return None
+
+    def _enter(self, selection: IndexedSelection, scope: _Scope) -> _Scope | None:
+        """Add the cost of one selection. Returns the scope of its children; None if excluded."""
+        node = selection.node
+        conditions = _conditions(node.directives or ())
+        if conditions is None:
+            return None
+        if conditions:
+            scope = _add_scope(scope, _CostNode(conditions))
+        match node:
+            case FragmentSpreadNode(name=name):
+                self.spreads.append(name.value)
+                scope.cost_nodes.append(_CostNode(fragment_name=name.value))
+            case InlineFragmentNode(type_condition=condition) if condition is not None:
+                return scope._replace(parent_type=self._schema.get_type(condition.name.value))
+            case FieldNode():
+                self._record_arguments(selection.argument_values)
+                definition = _field_definition(scope.parent_type, node)
+                if definition is None:
+                    return scope._replace(parent_type=None)
+                multiplier = self._multiplier(scope.parent_type, node, definition)
+                if multiplier is not None:
+                    scope = _add_scope(scope, _CostNode(multiplier=multiplier))
+                return scope._replace(parent_type=get_named_type(definition.type))
+        return scope
 
     def _multiplier(
         self, parent: GraphQLNamedType | None, node: FieldNode, definition: GraphQLField
     ) -> Callable[[Variables], int] | None:
-        """What a field multiplies by, if it is a connection or the root's `nodes(ids:)`."""
+        """Number of nodes returned by a connection or by the root field `nodes(ids:)`; else None."""
         if _is_connection(get_named_type(definition.type)):
             first, last = (_argument_value(node, definition, name) for name in ("first", "last"))
             return lambda variables: _page_size(first.resolve(variables), last.resolve(variables))
@@ -228,38 +239,35 @@ class _CostVisitor:
             return lambda variables: _id_count(ids.resolve(variables))
         return None
 
-    def _record_arguments(self, arguments: Iterable[ArgumentNode]) -> None:
-        for argument in arguments:
-            for place, value in walk_values(ArgumentPath(argument.name.value), argument.value):
-                if isinstance(value, VariableNode):
-                    self.variable_paths.setdefault(value.name.value, place)
-                elif isinstance(value, (ListValueNode, ObjectValueNode)):
-                    held = value.values if isinstance(value, ListValueNode) else value.fields
-                    longer = _ListSize(place, len(held))
-                    self.longest_literal_list = max(
-                        self.longest_literal_list, longer, key=_ListSize.length_key
-                    )
+    def _record_arguments(self, values: Iterable[tuple[ArgumentPath, ValueNode]]) -> None:
+        for path, value in values:
+            match value:
+                case VariableNode(name=name):
+                    self.variable_paths.setdefault(name.value, path)
+                case ListValueNode(values=items) | ObjectValueNode(fields=items):
+                    if len(items) > self.longest_literal_list.length:
+                        self.longest_literal_list = _ListSize(path, len(items))
 
 
-def _append_node(siblings: list[_CostNode], node: _CostNode) -> list[_CostNode]:
-    siblings.append(node)
-    return node.children
+def _add_scope(scope: _Scope, node: _CostNode) -> _Scope:
+    """Add a cost node; returns the scope of its children."""
+    scope.cost_nodes.append(node)
+    return _Scope(scope.parent_type, node.children)
 
 
 def _conditions(directives: Iterable[DirectiveNode]) -> list[_Condition] | None:
-    """The conditions of a selection that variables decide; None if it is left out in any case."""
+    """The @skip and @include conditions that depend on variables; None if always excluded."""
     conditions = []
     for directive in directives:
         if directive.name.value not in ("skip", "include"):
             continue
-        leaves_out = directive.name.value == "skip"
+        excluding = directive.name.value == "skip"
         for argument in directive.arguments or ():
-            if isinstance(argument.value, VariableNode):
-                conditions.append(_Condition(argument.value.name.value, leaves_out))
-            elif (
-                isinstance(argument.value, BooleanValueNode) and argument.value.value is leaves_out
-            ):
-                return None
+            match argument.value:
+                case VariableNode(name=name):
+                    conditions.append(_Condition(name.value, excluding))
+                case BooleanValueNode(value=value) if value is excluding:
+                    return None
     return conditions
 
 
@@ -279,16 +287,16 @@ def _is_connection(type_: GraphQLNamedType) -> bool:
 
 
 def _argument_value(node: FieldNode, definition: GraphQLField, name: str) -> _ArgumentValue:
-    """An argument as it is given, or else its default."""
+    """The argument of a field, or its default value."""
     argument = definition.args.get(name)
     default = None if argument is None else coerce_default_value(argument)
     if default is Undefined:
         default = None
-    for given in node.arguments or ():
-        if given.name.value == name:
-            if isinstance(given.value, VariableNode):
-                return _ArgumentValue(given.value.name.value, default)
-            return _ArgumentValue(None, _literal_value(given.value))
+    for node_argument in node.arguments or ():
+        if node_argument.name.value == name:
+            if isinstance(node_argument.value, VariableNode):
+                return _ArgumentValue(node_argument.value.name.value, default)
+            return _ArgumentValue(None, _literal_value(node_argument.value))
     return _ArgumentValue(None, default)
 
 
@@ -303,7 +311,7 @@ def _literal_value(node: object) -> object:
 
 
 def _page_size(first: object, last: object) -> int:
-    """The larger of two, for both is the resolver's to refuse; what is no number is a full page."""
+    """The larger of the two sizes, since the resolver rejects both; not a number is a full page."""
     sizes = [_clamp_page_size(size) for size in (first, last) if size is not None]
     return max(sizes, default=DEFAULT_PAGE_SIZE)
 
@@ -313,7 +321,7 @@ def _clamp_page_size(size: object) -> int:
 
 
 def _id_count(ids: object) -> int:
-    """GraphQL reads a single value where a list is expected as a list of one."""
+    """Number of ids; GraphQL coerces a single value to a list of one."""
     if ids is None:
         return 0
     return len(ids) if isinstance(ids, (list, tuple)) else 1

@@ -1,4 +1,4 @@
-"""Errors as GraphQL prints them: each with `extensions.code`, and nothing internal in any of them."""
+"""Formats results and `errors`: each error has `extensions.code`, and internal details are masked."""
 
 import re
 from collections.abc import Sequence
@@ -7,18 +7,21 @@ from typing import Any
 
 import orjson
 import structlog
-from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema
+from graphql import ExecutionResult, GraphQLEnumType, GraphQLError, GraphQLSchema
+from strawberry.types.graphql import OperationType
 
 from app.domain.errors import (
     MASKED_MESSAGE,
     ErrorCode,
     InternalError,
     PostResultsError,
+    RateLimitExceeded,
     ServerError,
     ValidationFailed,
 )
+from app.graphql.schema.context import Context
 
-# graphql-core says what was wrong in nothing but its sentences.
+# graphql-core reports these causes only by their message.
 _NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
 _BAD_ARGUMENT = re.compile(r"Argument '(\w+)' (?:has invalid value(?: at ([^:]+))?: )?", re.DOTALL)
 
@@ -26,33 +29,33 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def error_entry(error: PostResultsError, request_id: str) -> dict[str, Any]:
-    """One of our errors as an entry of `errors`, outside any field."""
+    """Format an error of the application as an entry of `errors` without a path."""
     return {"message": error.message, "extensions": _extensions(error, request_id)}
 
 
 def error_entries(
     errors: Sequence[GraphQLError], schema: GraphQLSchema, request_id: str
 ) -> list[dict[str, Any]]:
-    """The entries of `errors`; what is not meant for the caller is logged and masked."""
+    """Format the entries of `errors`; internal failures are logged and masked."""
     return [_format_error(error, schema, request_id) for error in errors]
 
 
 def add_validation_code(errors: Sequence[GraphQLError]) -> None:
-    """Give the errors of document validation their code, where a rule has not given a nearer one."""
+    """Set the code of validation errors, unless a rule has set a more specific one."""
     for error in errors:
         if public_cause(error) is None:
             error.extensions = {"code": ValidationFailed.code.name} | (error.extensions or {})
 
 
 def public_cause(error: BaseException | None) -> PostResultsError | None:
-    """The error of ours that a GraphQL error wraps, at any depth."""
+    """The application error that a GraphQL error wraps at any depth, or None."""
     while error is not None and not isinstance(error, PostResultsError):
         error = error.original_error if isinstance(error, GraphQLError) else None
     return error
 
 
 def argument_path(path: str) -> str:
-    """The argument's path, in which the items of a list share its place: `ids` for `ids[3]`."""
+    """Path of an argument without list indexes: `ids` for `ids[3]`."""
     return _LIST_INDEX.sub("", path)
 
 
@@ -87,9 +90,9 @@ def _log_failure(error: GraphQLError, failure: Exception, request_id: str) -> No
 
 
 def _is_client_error(error: GraphQLError) -> bool:
-    """Whether graphql-core refused what the caller sent: the variables, or an argument made of them.
+    """True if graphql-core rejected the client's variables or arguments.
 
-    It says so by nothing but its sentence; whatever else it raises below a field is our failure.
+    Below a field only the message shows it; any other error there is a failure of the server.
     """
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError):
@@ -109,21 +112,21 @@ def _extensions(error: PostResultsError, request_id: str) -> dict[str, Any]:
 
 
 def _client_message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """The message in the caller's words: with an enum's values, in JSON."""
-    found = _NO_SUCH_ENUM_VALUE.search(error.message)
-    enum = schema.get_type(found[1] or found[2]) if found else None
+    """The message for the client: lists an enum's values, and prints literals as JSON."""
+    unknown_value = _NO_SUCH_ENUM_VALUE.search(error.message)
+    enum = schema.get_type(unknown_value[1] or unknown_value[2]) if unknown_value else None
     if isinstance(enum, GraphQLEnumType):
         problem = error.message.partition(" Did you mean the enum value")[0]
         return f"{problem} Use one of {', '.join(enum.values)}."
     message = _PYTHON_ERROR_SUFFIX.sub(".", error.message)
     return _QUOTED_TEXT_OR_PYTHON_LITERAL.sub(
-        lambda found: _JSON_LITERALS.get(found[0], found[0]), message
+        lambda match: _JSON_LITERALS.get(match[0], match[0]), message
     )
 
 
 def _truncate(message: str) -> str:
-    """The message without what no person would read of a long value, which the caller has."""
-    short = _LONG_WORD.sub(lambda found: f"{found[0][:_MAX_WORD_LENGTH]}…{found[0][-1]}", message)
+    """Shorten long values in a message, which the client has sent itself."""
+    short = _LONG_WORD.sub(lambda word: f"{word[0][:_MAX_WORD_LENGTH]}…{word[0][-1]}", message)
     return short if len(short) <= _MAX_LENGTH else f"{short[:_MAX_LENGTH]}…"
 
 
@@ -131,7 +134,7 @@ _MAX_LENGTH = 1000
 _MAX_WORD_LENGTH = 100
 _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD_LENGTH + 2},}}")
 
-# graphql-core prints values as Python does, and what Python says of a number it will not read.
+# graphql-core prints values as Python literals, and appends the message of a Python error.
 _PYTHON_ERROR_SUFFIX = re.compile(r", but encountered error .*", re.DOTALL)
 _QUOTED_TEXT_OR_PYTHON_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"|\b(?:None|True|False)\b")
 _JSON_LITERALS = {"None": "null", "True": "true", "False": "false"}
@@ -139,20 +142,56 @@ _JSON_LITERALS = {"None": "null", "True": "true", "False": "false"}
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """What became of one operation; `data` is absent, not null, where nothing was run."""
+    """Result of one operation; without execution the response has no `data`, not even null."""
 
     is_executed: bool
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
 
     def to_response_body(self) -> dict[str, Any]:
-        """The response of the GraphQL specification."""
+        """Return the response map of the GraphQL specification."""
         body: dict[str, Any] = {"data": self.data} if self.is_executed else {}
         if self.errors:
             body["errors"] = self.errors
         return body
 
 
+def build_result(
+    schema: GraphQLSchema, context: Context, result: ExecutionResult
+) -> OperationResult:
+    """Format the result of an execution, and record its error codes for log and metrics.
+
+    Raises RateLimitExceeded instead of returning it as an error.
+    """
+    limit_error = context.list_limit.error
+    if not result.errors and limit_error is None:
+        return OperationResult(is_executed=True, data=result.data, errors=[])
+    errors = result.errors or []
+    for cause in (public_cause(error) for error in errors if error.path is None):
+        if isinstance(cause, RateLimitExceeded):
+            raise cause
+    if limit_error is not None:
+        # Every later list failed with the same error; report it once.
+        others = [error for error in errors if public_cause(error) is not limit_error]
+        if context.state.get("operation_type") == OperationType.MUTATION.value:
+            # The mutation is committed, so its data is returned without these lists.
+            first = next(error for error in errors if public_cause(error) is limit_error)
+            errors = [*others, first]
+        else:
+            result.data = None
+            errors = [GraphQLError(str(limit_error), original_error=limit_error)]
+    entries = error_entries(errors, schema, context.state["request_id"])
+    # In lower case like those of REST, and each code once: a list of many ids may fail many times.
+    codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
+    context.state["error_codes"] = list(codes)
+    return OperationResult(
+        # An error that propagated to the root has a path; without a path nothing was executed.
+        is_executed=result.data is not None or any(error.path is not None for error in errors),
+        data=result.data,
+        errors=entries,
+    )
+
+
 def to_json(result: OperationResult) -> str:
-    """The response as text, for what is kept or sent as such: bytes of orjson take eight KiB each."""
+    """Serialize the response as `str` for caching: bytes made by orjson take at least 8 KiB each."""
     return orjson.dumps(result.to_response_body()).decode()

@@ -1,19 +1,18 @@
-"""The schema, its printed form, and the gate that every document passes before it runs. No HTTP."""
+"""The executable schema: checks, validates and caches operations, and prints the SDL."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 
 import strawberry
+from cachetools import LRUCache
 from graphql import (
-    DocumentNode,
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLObjectType,
     GraphQLSchema,
-    OperationDefinitionNode,
     Undefined,
     build_schema,
-    get_operation_ast,
     lexicographic_sort_schema,
     print_schema,
 )
@@ -23,9 +22,10 @@ from strawberry.schema.schema import validate_document
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import InvalidInput, RequestError, ValidationFailed
-from app.graphql.engine import limits
+from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.engine.errors import add_validation_code
-from app.graphql.engine.prepared import OperationCache, PreparedOperation
+from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
+from app.graphql.engine.prepared import PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import Mutation
@@ -35,9 +35,11 @@ from app.graphql.schema.subscription import Subscription
 from app.graphql.schema.types import Account, Destination, Post
 from app.settings import GraphQLLimits
 
+MAX_OPERATION_CACHE_BYTES = 16 << 20
+
 
 class OperationRejected(Exception):
-    """An operation that does not run, and why."""
+    """The operation cannot be executed; `errors` are those of the response."""
 
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__()
@@ -45,12 +47,12 @@ class OperationRejected(Exception):
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's schema, and the gate that every operation passes before it runs."""
+    """Strawberry's schema with document limits and a cache of prepared operations."""
 
     limits: GraphQLLimits
     use_fast_path: bool
-    operation_cache: OperationCache
-    """Those that passed before; none is kept where not `is_fast`."""
+    operation_cache: LRUCache[tuple[str, str | None], PreparedOperation]
+    """Valid operations by document text and operation name; empty without the fast path."""
 
     def prepare(
         self,
@@ -60,9 +62,9 @@ class Schema(strawberry.Schema):
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> tuple[PreparedOperation, VariableValues]:
-        """What may run, once it is counted; Refused for what may not.
+        """Check, charge and coerce an operation.
 
-        KindNotAllowed for an operation of another kind.
+        Raises OperationRejected, or OperationTypeNotAllowed for a type not in `allowed_types`.
         """
         try:
             operation = self._get_or_prepare_operation(text, context, operation_name, allowed_types)
@@ -82,30 +84,34 @@ class Schema(strawberry.Schema):
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> PreparedOperation:
-        """One that ran before is known to be valid; any other is looked at from all sides."""
-        known = self.operation_cache.get(text, operation_name)
-        if known is not None:
-            known.check_and_charge(context, allowed_types, is_cached=True)
-            return known
-        document = _parse_and_check(text, self.limits)
-        definition = _operation_definition(document, operation_name)
+        """Return the cached operation, which is known to be valid, or prepare a new one."""
+        cached = self.operation_cache.get((text, operation_name))
+        if cached is not None:
+            cached.check_and_charge(context, allowed_types, is_cached=True)
+            return cached
+        index = _parse_and_check(text, self.limits)
         operation = PreparedOperation(
-            self, text, document, definition, use_fast_path=self.use_fast_path
+            self,
+            text,
+            index,
+            _find_operation(index, operation_name),
+            use_fast_path=self.use_fast_path,
         )
-        # Counted before it is validated, which is dear, and not sooner: now it is known what it is.
+        # Charged before validation, which is expensive, but after parsing, which gives the type.
         operation.check_and_charge(context, allowed_types, is_cached=False)
-        if errors := validate_document(core_schema(self), document, VALIDATION_RULES):
+        if errors := validate_document(core_schema(self), index.document, VALIDATION_RULES):
             add_validation_code(errors)
             raise OperationRejected(errors)
-        self.operation_cache.put(text, operation_name, operation)
+        with suppress(ValueError):  # larger than the whole cache
+            self.operation_cache[text, operation_name] = operation
         return operation
 
 
 @cache
 def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) -> Schema:
-    """The schema with a gate for these limits; made once per process, for it takes a while.
+    """Create the schema with these limits, once per process since it takes a while.
 
-    `is_fast` says whether functions made for a document take the place of graphql-core where they can.
+    The fast path caches operations and replaces graphql-core by compiled functions where possible.
     """
     schema = Schema(
         query=Query,
@@ -116,53 +122,58 @@ def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) 
     )
     schema.limits = graphql_limits
     schema.use_fast_path = use_fast_path
-    schema.operation_cache = OperationCache() if use_fast_path else OperationCache(max_bytes=0)
+    schema.operation_cache = LRUCache(
+        MAX_OPERATION_CACHE_BYTES if use_fast_path else 0,
+        getsizeof=lambda operation: operation.estimated_bytes,
+    )
     _drop_null_defaults(core_schema(schema))
     return schema
 
 
 def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
-    """graphql-core's view of the schema, to walk documents with."""
+    """Return graphql-core's schema, which Strawberry wraps."""
     return schema._schema
 
 
 def check_document(schema: strawberry.Schema, text: str, graphql_limits: GraphQLLimits) -> None:
-    """Refuse what the gate would, whatever the variables; LimitExceeded or a GraphQLError."""
-    document = _parse_and_check(text, graphql_limits)
-    if errors := validate_document(core_schema(schema), document, VALIDATION_RULES):
+    """Raise LimitExceeded or GraphQLError for a document that is rejected with any variables."""
+    index = _parse_and_check(text, graphql_limits)
+    if errors := validate_document(core_schema(schema), index.document, VALIDATION_RULES):
         raise errors[0]
 
 
-def _parse_and_check(text: str, graphql_limits: GraphQLLimits) -> DocumentNode:
-    document = limits.parse_document(text, graphql_limits)
-    limits.enforce_limits(limits.collect_stats(document), graphql_limits)
-    return document
+def _parse_and_check(text: str, graphql_limits: GraphQLLimits) -> DocumentIndex:
+    index = DocumentIndex(parse_document(text, graphql_limits))
+    enforce_limits(collect_stats(index), graphql_limits)
+    return index
 
 
 def print_sdl(schema: strawberry.Schema) -> str:
-    """The schema in its own language, sorted, so that a diff shows changes and nothing else."""
+    """Print the schema as SDL, sorted, so that a diff shows only real changes."""
     return print_schema(lexicographic_sort_schema(build_schema(schema.as_str()))) + "\n"
 
 
 def _drop_null_defaults(schema: GraphQLSchema) -> None:
-    """Take back `= null`, which is what Python's `= None` becomes and says nothing to a reader."""
-    for named in schema.type_map.values():
-        if isinstance(named, GraphQLInputObjectType):
-            inputs = list(named.fields.values())
-        elif isinstance(named, GraphQLObjectType):
-            inputs = [each for field in named.fields.values() for each in field.args.values()]
+    """Remove `= null` defaults: Strawberry makes them from `= None`, and they mean nothing."""
+    for named_type in schema.type_map.values():
+        if isinstance(named_type, GraphQLInputObjectType):
+            inputs = list(named_type.fields.values())
+        elif isinstance(named_type, GraphQLObjectType):
+            inputs = [
+                argument for field in named_type.fields.values() for argument in field.args.values()
+            ]
         else:
             continue
-        for each in inputs:
-            if each.default_value is None:
-                each.default_value = Undefined
+        for value in inputs:
+            if value.default_value is None:
+                value.default_value = Undefined
 
 
-def _operation_definition(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
-    operation = get_operation_ast(document, name)
+def _find_operation(index: DocumentIndex, name: str | None) -> IndexedDefinition:
+    operation = index.find_operation(name)
     if operation is not None:
         return operation
-    if not any(isinstance(each, OperationDefinitionNode) for each in document.definitions):
+    if not index.operations:
         raise ValidationFailed("The document has no operation; it needs a query.")
     raise InvalidInput(
         "operationName must name an operation of the document; it may be left out only where the"

@@ -1,4 +1,4 @@
-"""graphql-core's executor, which completes what needs no resolver by functions made for it. No documents."""
+"""graphql-core's executor, which completes values by compiled functions where it can."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -21,14 +21,14 @@ from app.graphql.ast.selections import FieldCollector, Unsupported, Variables
 from app.graphql.engine.compiler import Completer, compile_completer
 
 RootResult: TypeAlias = object
-"""What a resolver told: a value, or the exception that it ended with."""
+"""Return value of a root field's resolver, or the exception that it raised."""
 
 
 class ResolvedRootFields(MiddlewareManager):
-    """Of root fields that were resolved before: graphql-core takes what they told, and asks all others."""
+    """Middleware that reuses the results of root fields that were resolved before."""
 
     def __init__(self, root_results: Mapping[str, RootResult]) -> None:
-        """By response key."""
+        """Take the results by response key."""
         super().__init__()
         self._root_results = root_results
 
@@ -43,9 +43,10 @@ class ResolvedRootFields(MiddlewareManager):
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
-    """Wherever a function does not fit, or fails, graphql-core completes the value, and says what is wrong.
+    """Executor that falls back to graphql-core if a compiled function is missing or fails.
 
-    It may do so after a function has begun, for completing changes nothing but the count of entries.
+    graphql-core then reports the error. Completing a value twice is safe: its only side effect is the
+    count of list entries, which is rolled back.
     """
 
     def complete_object_value(
@@ -60,10 +61,10 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
-                return self.context_value.list_entries.unless_failed(
+                return self.context_value.list_limit.rollback_on_error(
                     complete, result, self.variable_values.coerced
                 )
-            except Exception:  # noqa: BLE001, S110 - said above
+            except Exception:  # noqa: BLE001, S110 - graphql-core reports it
                 pass
         return super().complete_object_value(
             return_type, field_details_list, info, path, result, position_context
@@ -78,15 +79,15 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        named = get_nullable_type(return_type.of_type)
-        if isinstance(named, GraphQLObjectType) and type(result) is list:
-            complete = self._get_completer(named, field_details_list)
+        item_type = get_nullable_type(return_type.of_type)
+        if isinstance(item_type, GraphQLObjectType) and type(result) is list:
+            complete = self._get_completer(item_type, field_details_list)
             if complete is not None:
                 try:
-                    return self.context_value.list_entries.unless_failed(
+                    return self.context_value.list_limit.rollback_on_error(
                         _complete_items, complete, result, self.variable_values.coerced
                     )
-                except Exception:  # noqa: BLE001, S110 - said above
+                except Exception:  # noqa: BLE001, S110 - graphql-core reports it
                     pass
         return super().complete_list_value(
             return_type, field_details_list, info, path, result, position_context
@@ -95,7 +96,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     def _get_completer(
         self, object_type: GraphQLObjectType, field_details_list: Sequence[FieldDetails]
     ) -> Completer | None:
-        nodes = [each.node for each in field_details_list]
+        nodes = [details.node for details in field_details_list]
 
         def compile_or_none() -> Completer | None:
             try:
@@ -111,4 +112,4 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
 def _complete_items(
     completer: Completer, values: Sequence[object], variables: Variables
 ) -> list[object]:
-    return [completer(each, variables) for each in values]
+    return [completer(value, variables) for value in values]

@@ -1,17 +1,19 @@
-"""Which document a request asks for: its text, or the hash or id of one that is known. Runs none.
+"""Resolves the document of a request: its text, its hash, or the id of a trusted document.
 
-Hashes are Apollo's automatic persisted queries, ids those of GraphQL over HTTP, appendix A:
+Hashes follow Apollo's automatic persisted queries, ids appendix A of GraphQL over HTTP:
 https://github.com/graphql/graphql-over-http/blob/main/spec/Appendix%20A%20--%20Persisted%20Documents.md
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import orjson
+from cachetools import LRUCache
 from graphql import GraphQLError
 
 from app.domain.errors import (
@@ -23,22 +25,21 @@ from app.domain.errors import (
 )
 from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import Schema, check_document
-from app.graphql.engine.lru import SizedLRUCache
 from app.settings import GraphQLLimits, Settings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentRequest:
-    """What a request says of its document; what is null or empty is not said."""
+    """The parameters of a request that identify its document; null and empty ones are None."""
 
     query: str | None
     document_id: str | None
     sha256_hash: str | None
-    """The one in `extensions.persistedQuery`."""
+    """From `extensions.persistedQuery`."""
 
 
 def read_document_request(parameters: Mapping[str, object]) -> DocumentRequest:
-    """The parameters of GraphQL over HTTP that name a document; InvalidInput for a wrong type."""
+    """Read the parameters of GraphQL over HTTP that identify a document; InvalidInput for a wrong type."""
     query = parameters.get("query")
     document_id = parameters.get("documentId")
     if not isinstance(query, str | None):
@@ -61,29 +62,18 @@ def _sha256_hash(persisted: object) -> str:
     version, sha256_hash = persisted.get("version"), persisted.get("sha256Hash")
     if type(version) is not int or version != 1:  # true is 1 to Python
         argument = f"{_PERSISTED_QUERY}.version"
-        raise InvalidInput(f"{argument} must be 1, the only version there is.", argument=argument)
+        raise InvalidInput(f"{argument} must be 1, the only version.", argument=argument)
     if not isinstance(sha256_hash, str) or not sha256_hash:
         argument = f"{_PERSISTED_QUERY}.sha256Hash"
-        raise InvalidInput(f"{argument} must be the hash of a query.", argument=argument)
+        raise InvalidInput(f"{argument} must be the SHA-256 hash of a query.", argument=argument)
     return sha256_hash
 
 
-class DocumentStore(Protocol):
-    """The documents that may run, and the names they are known by."""
+def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore":
+    """Create the store of these settings.
 
-    @property
-    def trusted_only(self) -> bool:
-        """Whether no others run than those that were listed at the start."""
-
-    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
-        """The text of the document that is asked for, or an error that says why it is not run."""
-
-    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
-        """Note a document that was found and has run."""
-
-
-def create_document_store(settings: Settings, schema: Schema) -> DocumentStore:
-    """As the settings say; SettingsError if a trusted document cannot be read, or could never run."""
+    SettingsError if a trusted document cannot be read, or would be rejected with any variables.
+    """
     if not settings.trusted_documents:
         return PersistedQueries(settings.persisted_queries_bytes)
     texts: dict[str, str] = {}
@@ -96,19 +86,24 @@ def create_document_store(settings: Settings, schema: Schema) -> DocumentStore:
 
 
 class PersistedQueries:
-    """Any document runs, and whoever sends its hash along may send the hash alone the next time.
+    """Accepts any document, and the hash of a document sent before (automatic persisted queries).
 
-    Each workspace has its own: a hash that is known in one tells nothing in another.
+    Each workspace has its own hashes, so that none reveals what another workspace sent.
     """
 
     trusted_only = False
+    ENTRY_OVERHEAD_BYTES = 750
+    """Measured memory of a cache entry beside the UTF-8 bytes of its document."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Zero bytes switch hashes off."""
+        """Zero bytes disable hashes."""
         self._is_disabled = max_bytes == 0
-        self._cache = DocumentCache(max_bytes)
+        self._cache: LRUCache[tuple[WorkspaceId, str], bytes] = LRUCache(
+            max_bytes, getsizeof=lambda encoded: len(encoded) + self.ENTRY_OVERHEAD_BYTES
+        )
 
     def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
+        """Return the text of the requested document, or raise a RequestError."""
         if request.document_id:
             raise InvalidInput(
                 "documentId names a trusted document, and this server has none; send the document"
@@ -128,46 +123,20 @@ class PersistedQueries:
             return request.query
         if not request.sha256_hash:
             raise InvalidInput(_NO_QUERY, argument="query")
-        text = self._cache.get((workspace, request.sha256_hash))
-        if text is None:
+        encoded = self._cache.get((workspace, request.sha256_hash))
+        if encoded is None:
             raise PersistedQueryNotFound("PersistedQueryNotFound")
-        return text
+        return encoded.decode()
 
     def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
+        """Store the document of a request that was executed."""
         if request.query and request.sha256_hash:
-            self._cache.put((workspace, request.sha256_hash), request.query)
-
-
-DocumentKey = tuple[WorkspaceId, str]
-
-
-class DocumentCache:
-    """The texts that were used last, kept as UTF-8, which takes the least."""
-
-    ENTRY_OVERHEAD_BYTES = 500
-    """What a text takes in memory beside its own UTF-8: its key and its place."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._entries: SizedLRUCache[DocumentKey, bytes] = SizedLRUCache(
-            max_bytes, lambda _, encoded: len(encoded) + self.ENTRY_OVERHEAD_BYTES
-        )
-
-    @property
-    def size_bytes(self) -> int:
-        """What the texts that are kept take."""
-        return self._entries.size_bytes
-
-    def get(self, key: DocumentKey) -> str | None:
-        encoded = self._entries.get(key)
-        return None if encoded is None else encoded.decode()
-
-    def put(self, key: DocumentKey, text: str) -> None:
-        """As `Recent.put`."""
-        self._entries.put(key, text.encode())
+            with suppress(ValueError):  # larger than the whole cache
+                self._cache[workspace, request.sha256_hash] = request.query.encode()
 
 
 class TrustedDocuments:
-    """Only listed documents run, asked for by id, by hash, or by their exact text."""
+    """Accepts only listed documents, requested by id, by hash or by their exact text."""
 
     trusted_only = True
 
@@ -179,34 +148,38 @@ class TrustedDocuments:
                 self._texts.setdefault(name, text)
 
     def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
+        """Return the text of the requested document, or raise a RequestError."""
         names = [name for name in (request.document_id, request.sha256_hash) if name]
-        found = {_require_trusted(self._texts.get(name)) for name in names}
+        documents = {_require_trusted(self._texts.get(name)) for name in names}
         if request.query:
-            found.add(
+            documents.add(
                 _require_trusted(request.query if request.query in self._trusted_texts else None)
             )
-        if not found:
+        if not documents:
             raise InvalidInput(
-                "documentId must name a trusted document; this server runs no others.",
+                "documentId must name a trusted document; this server executes no others.",
                 argument="documentId",
             )
-        if len(found) > 1:
+        if len(documents) > 1:
             raise InvalidInput(
                 "query, documentId and extensions.persistedQuery name different documents; send one"
                 " of them.",
                 argument="documentId",
             )
-        return found.pop()
+        return documents.pop()
 
     def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
-        """Nothing: the list is all there is."""
+        """Do nothing, since the list of documents is fixed."""
+
+
+DocumentStore: TypeAlias = PersistedQueries | TrustedDocuments
 
 
 def _require_trusted(text: str | None) -> str:
     if text is None:
         raise DocumentNotTrusted(
-            "This server runs trusted documents only, and this is none of them. Send the documentId"
-            " of a listed one, or have yours added to the list."
+            "This server executes only trusted documents, and this document is not trusted. Send the"
+            " documentId of a trusted document, or ask the operator to add yours."
         )
     return text
 
@@ -216,23 +189,23 @@ def _sha256(text: str) -> str:
 
 
 class _InvalidManifest(Exception):
-    """Says what is wrong with a file of trusted documents; the reader adds its name."""
+    """A file of trusted documents is invalid; the message continues a sentence after its path."""
 
 
 def _load_manifest(
     texts: dict[str, str], path: Path, schema: Schema, graphql_limits: GraphQLLimits
 ) -> None:
-    """Add the documents of a file by their ids, each once the gate was seen to let it pass."""
+    """Add the documents of a file to `texts` by id, after checking that each can be executed."""
     entries = _manifest_entries(_read_json(path))
     if not entries:
         raise _InvalidManifest("lists no document.")
     for number, (document_id, text) in enumerate(entries, start=1):
         if not isinstance(document_id, str) or not document_id or not isinstance(text, str):
             raise _InvalidManifest(
-                f"must have an id and a text for each document; number {number} has not."
+                f"must have an id and a text for each document; number {number} lacks one."
             )
         if texts.setdefault(document_id, text) != text:
-            raise _InvalidManifest(f"gives the id {document_id} to another document than before.")
+            raise _InvalidManifest(f"has the id {document_id} for two different documents.")
         _check_entry(document_id, text, schema, graphql_limits)
 
 
@@ -242,17 +215,17 @@ def _read_json(path: Path) -> object:
     except OSError as error:
         raise _InvalidManifest(f"cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise _InvalidManifest(f"is not JSON: {error.msg} at {place}.") from None
+        location = f"line {error.lineno}, column {error.colno}"
+        raise _InvalidManifest(f"is not JSON: {error.msg} at {location}.") from None
     return content
 
 
 def _manifest_entries(content: object) -> list[tuple[object, object]]:
-    """Ids and texts of Apollo's manifest, or of the map that graphql-codegen and Relay write."""
+    """Ids and texts of an Apollo manifest, or of the map that graphql-codegen and Relay write."""
     match content:
-        case {"format": "apollo-persisted-query-manifest", "version": 1, "operations": list(found)}:
-            operations = (each if isinstance(each, dict) else {} for each in found)
-            return [(each.get("id"), each.get("body")) for each in operations]
+        case {"format": "apollo-persisted-query-manifest", "version": 1, "operations": list(items)}:
+            operations = (item if isinstance(item, dict) else {} for item in items)
+            return [(operation.get("id"), operation.get("body")) for operation in operations]
         case {"format": "apollo-persisted-query-manifest"}:
             raise _InvalidManifest(
                 "must have version 1 and a list of operations, as Apollo's manifests do."
@@ -273,12 +246,13 @@ def _check_entry(
     except (GraphQLError, LimitExceeded) as error:
         name = _OPERATION_NAME.search(text)
         operation = f"the operation {name[1]}" if name else "a document"
-        places = error.locations if isinstance(error, GraphQLError) else None
-        place = f" (line {places[0].line}, column {places[0].column})" if places else ""
+        locations = error.locations if isinstance(error, GraphQLError) else None
+        location = f" (line {locations[0].line}, column {locations[0].column})" if locations else ""
         raise _InvalidManifest(
-            f"has {operation}, with the id {document_id}, that cannot run{place}: {error.message}"
+            f"has {operation}, with the id {document_id}, that cannot be executed{location}:"
+            f" {error.message}"
         ) from None
 
 
-# A text that cannot be parsed has a name as well, for the person who looks for it.
+# A regular expression, because a document with a syntax error has a name too.
 _OPERATION_NAME = re.compile(r"\b(?:query|mutation|subscription)\s+(\w+)")

@@ -1,7 +1,7 @@
-"""How a query runs without graphql-core: its resolvers are called, and one function completes the answer.
+"""Execution plan of a query: calls the root resolvers and one compiled function, without graphql-core.
 
-Each root field's permissions are asked, and its resolver is called with a real `Info`, as Strawberry
-does. Where anything goes wrong, graphql-core's executor goes on with what the resolvers have told.
+Like Strawberry, the plan checks the permissions of each root field and passes its resolver a real `Info`.
+If anything fails, graphql-core's executor continues with the results of the resolvers.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from app.graphql.ast.selections import FieldCollector, SelectedField, Unsupported, Variables
-from app.graphql.engine.arguments import ArgumentBuilder
+from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
 from app.graphql.engine.executor import RootResult
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
@@ -37,7 +37,7 @@ _RESOLVE_INFO_HELPERS = GraphQLResolveInfoHelpers(
 
 
 class FallBackToExecutor(Exception):
-    """Something went wrong; `outcomes` is what the root fields' resolvers told, by response key."""
+    """The plan failed; `root_results` holds the results of root resolvers by response key."""
 
     def __init__(self, root_results: Mapping[str, RootResult]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class FallBackToExecutor(Exception):
 
 
 class ExecutionPlan:
-    """Of one query, made once."""
+    """Plan of one query, built once and run for each request."""
 
     def __init__(
         self,
@@ -54,41 +54,41 @@ class ExecutionPlan:
         fragments: dict[str, FragmentDefinitionNode],
         operation: OperationDefinitionNode,
     ) -> None:
-        """Surprise for a query that only graphql-core can run."""
+        """Unsupported for a query that only graphql-core can execute."""
         root = schema.query_type
-        assert root is not None  # noqa: S101 - ours has one
-        selections = FieldCollector(schema, fragments)
-        selected = selections.collect_fields(root, [operation.selection_set])
-        self._complete = compile_root_completer(selections, root, selected)
-        document = _OperationInfo(schema, fragments, root, operation)
+        assert root is not None  # noqa: S101 - the schema has a query type
+        field_collector = FieldCollector(schema, fragments)
+        selected_fields = field_collector.collect_fields(root, [operation.selection_set])
+        self._complete = compile_root_completer(field_collector, root, selected_fields)
+        operation_info = _OperationInfo(schema, fragments, root, operation)
         self._fields = [
-            _RootField(document, converter, key, each)
-            for key, each in selected.items()
-            if each.name != "__typename"
+            _RootField(operation_info, converter, key, selected)
+            for key, selected in selected_fields.items()
+            if selected.name != "__typename"
         ]
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
-        """The data; Incomplete where graphql-core has to go on."""
-        outcomes: dict[str, RootResult] = {}
+        """Execute the query and return its data; FallBackToExecutor if anything fails."""
+        results: dict[str, RootResult] = {}
         try:
-            asked = [each for each in self._fields if each.is_included(variables.coerced)]
+            fields = [field for field in self._fields if field.is_included(variables.coerced)]
         except Unsupported:
-            raise FallBackToExecutor(outcomes) from None
-        if len(asked) == 1:
-            outcomes[asked[0].key] = await asked[0].resolve(context, variables)
+            raise FallBackToExecutor(results) from None
+        if len(fields) == 1:
+            results[fields[0].key] = await fields[0].resolve(context, variables)
         else:
-            told = await asyncio.gather(*(each.resolve(context, variables) for each in asked))
-            outcomes.update(zip((each.key for each in asked), told, strict=True))
-        if any(isinstance(each, Exception) for each in outcomes.values()):
-            raise FallBackToExecutor(outcomes)
+            values = await asyncio.gather(*(field.resolve(context, variables) for field in fields))
+            results.update(zip((field.key for field in fields), values, strict=True))
+        if any(isinstance(result, Exception) for result in results.values()):
+            raise FallBackToExecutor(results)
         try:
-            return context.list_limit.rollback_on_error(self._complete, outcomes, variables.coerced)
-        except Exception:  # noqa: BLE001 - whatever it is, graphql-core meets it again
-            raise FallBackToExecutor(outcomes) from None
+            return context.list_limit.rollback_on_error(self._complete, results, variables.coerced)
+        except Exception:  # noqa: BLE001 - graphql-core meets and reports the same error
+            raise FallBackToExecutor(results) from None
 
 
 class _OperationInfo(NamedTuple):
-    """What is the same for all fields."""
+    """Values shared by all root fields."""
 
     schema: GraphQLSchema
     fragments: dict[str, FragmentDefinitionNode]
@@ -124,10 +124,10 @@ class _RootField:
         self._info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
 
     def is_included(self, variables: Variables) -> bool:
-        return all(holds(variables) for holds in self._selected_field.conditions)
+        return all(condition(variables) for condition in self._selected_field.conditions)
 
     async def resolve(self, context: Context, variables: VariableValues) -> RootResult:
-        """What its resolver returns, or why it does not."""
+        """Return the result of the resolver, or its exception."""
         info = self._build_info(context, variables)
         try:
             for permission in self._permissions:
@@ -138,21 +138,21 @@ class _RootField:
                 arguments[self._info_parameter] = info
             value = self._resolver(*self._self_arguments, **arguments)
             return await value if self._is_async else value
-        except Exception as error:  # noqa: BLE001 - graphql-core is told of it
+        except Exception as error:  # noqa: BLE001 - passed on to graphql-core
             return error
 
     def _build_info(self, context: Context, variables: VariableValues) -> Info:
-        document = self._operation_info
+        operation_info = self._operation_info
         core = GraphQLResolveInfo(
             self._selected_field.name,
             self._selected_field.nodes,
             self._core_field.type,
-            document.root,
+            operation_info.root,
             self._path,
-            document.schema,
-            document.fragments,
+            operation_info.schema,
+            operation_info.fragments,
             None,
-            document.operation,
+            operation_info.operation,
             variables,
             context,
             is_awaitable,
@@ -163,13 +163,13 @@ class _RootField:
 
 
 def _field_permissions(field: StrawberryField) -> list[HasScope]:
-    """Those of a field that has nothing else around its resolver."""
-    found: list[HasScope] = []
+    """The permissions of a field; Unsupported if it has any other extension."""
+    permissions: list[HasScope] = []
     for extension in field.extensions:
         if not isinstance(extension, PermissionExtension) or extension.fail_silently:
             raise Unsupported
         for permission in extension.permissions:
             if not isinstance(permission, HasScope):
                 raise Unsupported
-            found.append(permission)
-    return found
+            permissions.append(permission)
+    return permissions

@@ -1,13 +1,11 @@
-"""Operations that ran before: parsed, measured and validated once, from then on only executed. No HTTP."""
+"""An operation that is parsed, analyzed and validated once, then executed any number of times."""
 
-from collections import Counter
 from collections.abc import AsyncIterable, Collection, Container, Mapping
 from functools import cached_property
 from inspect import isawaitable
 
 import strawberry
 from graphql import (
-    DocumentNode,
     ExecutionResult,
     FieldNode,
     FragmentDefinitionNode,
@@ -17,100 +15,97 @@ from graphql import (
     VariableNode,
     default_field_resolver,
     default_type_resolver,
-    visit,
 )
 from graphql.execution import create_source_event_stream
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
-from graphql.language import SKIP, Visitor, VisitorAction
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import LimitExceeded, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
-from app.graphql.ast.fragments import root_field_names
+from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.ast.memo import OperationMemo
 from app.graphql.ast.selections import Unsupported
+from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
-from app.graphql.engine.lru import SizedLRUCache
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
-from app.graphql.engine.variables import VariableCoercer
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import PUBLISHING_FIELD_NAMES
 from app.settings import GraphQLLimits
 
 
 class OperationTypeNotAllowed(Exception):
-    """An operation of a kind that does not come in by this way."""
+    """The transport does not allow operations of this type."""
 
 
-_MEMO_ENTRIES_PER_SELECTION = 4
-"""As many as are made for one that nothing is left out of: a function, and what the look-ahead found."""
-
-MAX_OPERATION_CACHE_BYTES = 16 << 20
+_MEMO_ENTRIES_PER_SELECTION_SET = 4
+"""Entries of a selection set without conditions: its compiled function and its lookaheads."""
 
 MAX_SUBSCRIPTION_LENGTH = 16_384
-"""Characters of its document, which is kept as long as somebody follows."""
+"""Limit of a subscription's document in characters; it stays in memory while the subscription is open."""
 
 BASE_BYTES_PER_OPERATION = 6_000
 BYTES_PER_CHARACTER = 300
-"""What a document takes in memory at most for each character of its text: parsed, and with its functions."""
+"""Measured upper bound of memory per character of a document: AST, analyses and compiled functions."""
 
 
 class PreparedOperation:
-    """One that passed the gate, with what is known of it whatever its variables are."""
+    """An operation with its cost, variable coercer and execution plan."""
 
     def __init__(
         self,
         schema: strawberry.Schema,
         text: str,
-        document: DocumentNode,
-        definition: OperationDefinitionNode,
+        index: DocumentIndex,
+        operation: IndexedDefinition,
         *,
         use_fast_path: bool,
     ) -> None:
-        """Where not `is_fast`, graphql-core and Strawberry alone run it."""
+        """Without the fast path, only graphql-core and Strawberry execute the operation."""
+        definition = operation.node
+        assert isinstance(definition, OperationDefinitionNode)  # noqa: S101 - from `index.operations`
         self.operation_type = OperationType(definition.operation.value)
         self.name = definition.name.value if definition.name else None
         self._schema = schema
-        self._core_schema: GraphQLSchema = schema._schema
+        self.core_schema: GraphQLSchema = schema._schema
         self._length = len(text)
         self._use_fast_path = use_fast_path
-        self._document = document
         self._definition = definition
         self._fragments = {
-            each.name.value: each
-            for each in document.definitions
-            if isinstance(each, FragmentDefinitionNode)
+            node.name.value: node
+            for node in index.document.definitions
+            if isinstance(node, FragmentDefinitionNode)
         }
-        self._cost = analyze_cost(self._core_schema, document, definition)
-        names = root_field_names(document, definition) - {"__typename"}
+        self._cost = analyze_cost(self.core_schema, index, operation)
+        self.cursor_variables = _cursor_variables(index, definition)
+        """Variables used only as `after`: they choose where a subscription resumes, not its responses."""
+        names = index.root_field_names(operation) - {"__typename"}
         self._is_publishing = bool(names) and names <= PUBLISHING_FIELD_NAMES
         self._memo = OperationMemo(
-            definition, max_entries=_MEMO_ENTRIES_PER_SELECTION * text.count("{")
+            definition, max_entries=_MEMO_ENTRIES_PER_SELECTION_SET * text.count("{")
         )
 
     def check_and_charge(
         self, context: Context, allowed_types: Container[OperationType], *, is_cached: bool
     ) -> None:
-        """Note what is run, and count it: RateLimitExceeded if it is one too many.
+        """Record the operation for log and metrics, and charge it to its rate limit.
 
-        A subscription has a limit of its own only once it `is_known`: to validate one is as dear as to
-        answer a query. KindNotAllowed for one of another kind, ValidationFailed for what one response
-        cannot answer, LimitExceeded for what would be kept for too long.
+        A subscription is charged to its own limit only if it is cached: validating a new one costs as
+        much as answering a query. Raises RateLimitExceeded, OperationTypeNotAllowed, ValidationFailed
+        for a subscription over a single-response transport, and LimitExceeded for a subscription whose
+        document is too long.
         """
         state = context.state
         state["operation_type"] = self.operation_type.value
         if self.name is not None:
             state["operation_name"] = self.name
-        if (
-            self.operation_type is OperationType.SUBSCRIPTION
-            and self.operation_type not in allowed_types
-        ):
+        is_subscription = self.operation_type is OperationType.SUBSCRIPTION
+        if is_subscription and self.operation_type not in allowed_types:
             raise ValidationFailed(_SUBSCRIPTION_NEEDS_STREAM)
-        if self.operation_type is OperationType.SUBSCRIPTION and is_cached:
+        if is_subscription and is_cached:
             context.rate_limit_charge.charge_subscription()
         elif self._is_publishing:
             context.rate_limit_charge.charge_publishing()
@@ -118,27 +113,28 @@ class PreparedOperation:
             context.rate_limit_charge.charge_request()
         if self.operation_type not in allowed_types:
             raise OperationTypeNotAllowed
-        if (
-            self.operation_type is OperationType.SUBSCRIPTION
-            and self._length > MAX_SUBSCRIPTION_LENGTH
-        ):
+        if is_subscription and self._length > MAX_SUBSCRIPTION_LENGTH:
             raise LimitExceeded(
-                f"The document of a subscription may have {MAX_SUBSCRIPTION_LENGTH:,} characters; it has"
-                f" {self._length:,}."
+                f"The document of a subscription has {self._length:,} characters; at most"
+                f" {MAX_SUBSCRIPTION_LENGTH:,} are allowed."
             )
 
     @property
     def estimated_bytes(self) -> int:
-        """What it takes in memory at most."""
-        return estimate_bytes(self._length)
+        """Upper bound of the memory that the operation takes."""
+        return BASE_BYTES_PER_OPERATION + self._length * BYTES_PER_CHARACTER
 
     def coerce_variables(
         self, context: Context, raw_variables: Mapping[str, object], limits: GraphQLLimits
     ) -> VariableValues | list[GraphQLError]:
-        """The values of the variables, or what is wrong with them; LimitExceeded for asking too much."""
+        """Return the coerced variables, or the errors of invalid ones.
+
+        Raises LimitExceeded for too long lists and for too many nodes.
+        """
         max_values = context.max_values
         if max_values is not None and self.operation_type is OperationType.MUTATION:
-            max_values = max(max_values, MAX_DESTINATIONS)  # of a post, that can be changed whole
+            # A mutation may replace all destinations of a post.
+            max_values = max(max_values, MAX_DESTINATIONS)
         if max_values is not None:
             self._cost.check_list_sizes(raw_variables, max_values)
         coerced = self._variable_coercer.coerce(raw_variables)
@@ -148,18 +144,18 @@ class PreparedOperation:
         return coerced
 
     async def execute(self, context: Context, variables: VariableValues) -> ExecutionResult:
-        """As graphql-core does, which has nothing left to prepare, and little to do."""
+        """Execute a query or mutation, by its plan if it has one, else by graphql-core."""
         if self._execution_plan is None:
             return await self._run_executor(context, variables, {})
         try:
             return ExecutionResult(await self._execution_plan.run(context, variables), None)
-        except FallBackToExecutor as incomplete:
-            return await self._run_executor(context, variables, incomplete.root_results)
+        except FallBackToExecutor as fallback:
+            return await self._run_executor(context, variables, fallback.root_results)
 
     async def subscribe(
         self, context: Context, variables: VariableValues
     ) -> AsyncIterable[object] | ExecutionResult:
-        """What a subscription is told of, one after the other; or why there is nothing to follow."""
+        """Start a subscription; returns its source events, or the errors that prevent the start."""
         stream = create_source_event_stream(self._build_executor(context, variables, {}))
         if isawaitable(stream):
             stream = await stream
@@ -168,36 +164,21 @@ class PreparedOperation:
     async def execute_event(
         self, event: object, context: Context, variables: VariableValues
     ) -> ExecutionResult:
-        """What a subscription answers to one thing that it was told of."""
+        """Execute a subscription's selections on one of its source events."""
         return await self._run_executor(context, variables, {}, event)
 
     @cached_property
-    def cursor_variables(self) -> Collection[str]:
-        """Those that say from where a subscription goes on, and nothing else: its answers are the same."""
-        uses = _VariableUseCounter()
-        visit(self._document, uses)
-        return {
-            argument.value.name.value
-            for each in self._definition.selection_set.selections
-            if isinstance(each, FieldNode)
-            for argument in each.arguments or ()
-            if argument.name.value == "after"
-            and isinstance(argument.value, VariableNode)
-            and uses.counts[argument.value.name.value] == 1
-        }
-
-    @cached_property
     def _variable_coercer(self) -> VariableCoercer:
-        return VariableCoercer(self._core_schema, self._definition.variable_definitions or ())
+        return VariableCoercer(self.core_schema, self._definition.variable_definitions or ())
 
     @cached_property
     def _execution_plan(self) -> ExecutionPlan | None:
-        """None where only graphql-core can run it."""
+        """The plan of a query; None if only graphql-core can execute the operation."""
         if self.operation_type is not OperationType.QUERY or not self._use_fast_path:
             return None
         converter = self._schema.schema_converter
         try:
-            return ExecutionPlan(self._core_schema, converter, self._fragments, self._definition)
+            return ExecutionPlan(self.core_schema, converter, self._fragments, self._definition)
         except Unsupported:
             return None
 
@@ -213,7 +194,7 @@ class PreparedOperation:
         ).execute_operation()
         if isawaitable(result):
             result = await result
-        assert isinstance(result, ExecutionResult)  # noqa: S101 - nothing is delivered in parts
+        assert isinstance(result, ExecutionResult)  # noqa: S101 - without @defer there is one result
         return result
 
     def _build_executor(
@@ -225,9 +206,9 @@ class PreparedOperation:
     ) -> StrawberryGraphQLCoreExecutionContext:
         executor_class = Executor if self._use_fast_path else StrawberryGraphQLCoreExecutionContext
         return executor_class(
-            self._core_schema,
+            self.core_schema,
             self._fragments,
-            {name: FragmentDetails(each, None) for name, each in self._fragments.items()},
+            {name: FragmentDetails(node, None) for name, node in self._fragments.items()},
             root_value,
             context,
             self._definition,
@@ -246,35 +227,13 @@ _SUBSCRIPTION_NEEDS_STREAM = (
 )
 
 
-def estimate_bytes(characters: int) -> int:
-    """What an operation takes in memory at most whose document has so many characters."""
-    return BASE_BYTES_PER_OPERATION + characters * BYTES_PER_CHARACTER
-
-
-class _VariableUseCounter(Visitor):
-    """Counts how often each variable is used."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def enter_variable_definition(self, *_: object) -> VisitorAction:
-        return SKIP
-
-    def enter_variable(self, node: VariableNode, *_: object) -> None:
-        self.counts[node.name.value] += 1
-
-
-class OperationCache:
-    """Those that ran last, by their text and the name that was asked for."""
-
-    def __init__(self, max_bytes: int = MAX_OPERATION_CACHE_BYTES) -> None:
-        self._cache: SizedLRUCache[tuple[str, str | None], PreparedOperation] = SizedLRUCache(
-            max_bytes, lambda key, _: estimate_bytes(len(key[0]))
-        )
-
-    def get(self, text: str, operation_name: str | None) -> PreparedOperation | None:
-        return self._cache.get((text, operation_name))
-
-    def put(self, text: str, operation_name: str | None, operation: PreparedOperation) -> None:
-        self._cache.put((text, operation_name), operation)
+def _cursor_variables(index: DocumentIndex, operation: OperationDefinitionNode) -> Collection[str]:
+    return {
+        argument.value.name.value
+        for field in operation.selection_set.selections
+        if isinstance(field, FieldNode)
+        for argument in field.arguments or ()
+        if argument.name.value == "after"
+        and isinstance(argument.value, VariableNode)
+        and index.variable_uses[argument.value.name.value] == 1
+    }

@@ -1,4 +1,4 @@
-"""The validation rules of documents, and values that name their argument: literals and variables."""
+"""Validation rules, and errors of invalid values that name their argument."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,19 @@ from graphql.validation import ValidationContext, ValuesOfCorrectTypeRule
 
 from app.domain.errors import InvalidInput, PostResultsError
 from app.domain.ids import invalid_account_id_error
-from app.graphql.ast.argument_paths import ArgumentPath
+from app.graphql.ast.document_index import ArgumentPath
 from app.graphql.engine.errors import argument_path, public_cause
 from app.graphql.schema.connections import PAGE_ARGUMENT_RANGES, out_of_range_error
 
 MAX_ERRORS_PER_VALUE = 5
-"""Each of them prints the whole value."""
+"""Limited because each error prints the whole value."""
 
-# graphql-core says which variable was wrong, and where in it, in nothing but its sentence.
+# graphql-core names the variable and the path inside it only in its message.
 _BAD_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]+))?: ", re.DOTALL)
 
 
 class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
-    """A literal that does not fit is a VALIDATION_ERROR (or INVALID_ID) that names its argument."""
+    """Reports an invalid literal as VALIDATION_ERROR or INVALID_ID with the path of its argument."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
@@ -58,38 +58,38 @@ class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
 
 
 class _TooManyErrors(Exception):
-    """Ends the reading of a value."""
+    """Stops the validation of a value."""
 
 
 def add_argument_paths(
     errors: Iterable[GraphQLError], variable_paths: Mapping[str, ArgumentPath]
 ) -> list[GraphQLError]:
-    """Errors of variables in the words of those of literals: by the argument, where it is known."""
-    named = []
+    """Reword errors of variables like those of literals: by the path of the argument, if known."""
+    reworded = []
     for error in errors:
-        found = _BAD_VARIABLE.match(error.message)
-        if found is None:
-            named.append(error)
+        match = _BAD_VARIABLE.match(error.message)
+        if match is None:
+            reworded.append(error)
             continue
-        variable, path = found.groups()
-        place = variable_paths.get(variable)
-        start = f"${variable}" if place is None else str(place)
-        named.append(_error_with_path(error, error.message[found.end() :], start + (path or "")))
-    return named
+        variable, path = match.groups()
+        start = str(variable_paths.get(variable, f"${variable}"))
+        problem = error.message[match.end() :]
+        reworded.append(_error_with_path(error, problem, start + (path or "")))
+    return reworded
 
 
 def _error_with_path(error: GraphQLError, problem: str, path: str) -> GraphQLError:
-    """The error of a value at a place such as `filter.accountId[2]`."""
+    """The error of a value at a path such as `filter.accountId[2]`."""
     argument = argument_path(path)
     cause = public_cause(error) or _number_error(argument, problem) or InvalidInput(problem)
     cause.argument = argument
-    names_itself = cause.message.startswith(path)
-    message = cause.message if names_itself else f"{path}: {cause.message}"
+    has_path = cause.message.startswith(path)
+    message = cause.message if has_path else f"{path}: {cause.message}"
     return GraphQLError(message, error.nodes, original_error=cause)
 
 
 def _number_error(argument: str, problem: str) -> PostResultsError | None:
-    """What to say instead of GraphQL's sentence for any Int, where the numbers are known."""
+    """The error of an invalid Int whose allowed range is known, instead of GraphQL's general one."""
     if not problem.startswith(("Int cannot represent", "Expected value of type 'Int'")):
         return None
     if argument.rpartition(".")[2] == "accountId":

@@ -1,14 +1,15 @@
-"""GraphQL over HTTP, for GET and POST. Who asks and what runs is the door's, in app.graphql.door.
+"""GraphQL over HTTP by GET and POST.
 
-https://graphql.github.io/graphql-over-http/draft/ says which status answers what. A request that is
-not well formed (no JSON, no query) is refused with a 4xx under either media type. A document that is
-well asked for but not run has the status of its error under application/graphql-response+json
-("Status Codes"), and 200 under application/json ("Legacy Watershed"), as older clients expect.
+Status codes follow https://graphql.github.io/graphql-over-http/draft/. A malformed request (no JSON, no
+query) gets a 4xx under either media type. A well-formed request whose document is not executed gets the
+status of its error under application/graphql-response+json ("Status Codes"), and 200 under
+application/json ("Legacy Watershed"), as older clients expect.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import (
     DocumentError,
     InvalidApiKey,
+    InvalidInput,
     InvalidJson,
     MethodNotAllowed,
     PostResultsError,
@@ -25,12 +27,15 @@ from app.domain.errors import (
     concrete_errors,
 )
 from app.graphql.engine.errors import error_entry
-from app.graphql.engine.persisted_documents import DocumentStore
+from app.graphql.engine.persisted_documents import (
+    DocumentRequest,
+    DocumentStore,
+    read_document_request,
+)
 from app.graphql.engine.prepared import OperationTypeNotAllowed
 from app.graphql.schema.context import Context
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
-from app.graphql.transport.requests import OperationRequest, read_operation_request
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
 from app.http.body import read_body, read_json_object, require_json
 from app.http.request_headers import (
@@ -50,24 +55,49 @@ _JSON_MEDIA_RANGES = (JSON, "application/*", "*/*")
 _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
 
 
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """The request parameters of GraphQL over HTTP, which WebSockets share."""
+
+    document: DocumentRequest
+    variables: Mapping[str, object] | None
+    operation_name: str | None
+
+
+def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest:
+    """Read the request parameters; InvalidInput for a wrong type. Unknown ones are ignored."""
+    variables = parameters.get("variables")
+    operation_name = parameters.get("operationName")
+    if operation_name is not None and not isinstance(operation_name, str):
+        raise InvalidInput("operationName must be a string.", argument="operationName")
+    for name in ("variables", "extensions"):
+        value = parameters.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise InvalidInput(f"{name} must be a JSON object.", argument=name)
+    document = read_document_request(parameters)
+    return OperationRequest(
+        document, cast("Mapping[str, object] | None", variables), operation_name
+    )
+
+
 def graphql_error_response(scope: Scope, error: PostResultsError) -> Response:
-    """An error at the door, in the form that GraphQL clients read."""
+    """Build the response of a request that is rejected before its execution."""
     media_type = _negotiate_response(scope).media_type
-    is_not_run = isinstance(error, DocumentError)
+    is_document_error = isinstance(error, DocumentError)
     response = _json_response(
         {"errors": [error_entry(error, request_state(scope)["request_id"])]},
-        status=200 if is_not_run and media_type == JSON else error.http_status,
+        status=200 if is_document_error and media_type == JSON else error.http_status,
         media_type=media_type,
     )
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, InvalidApiKey):
-        response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: every 401 says how
+        response.headers["WWW-Authenticate"] = "Bearer"  # required with every 401: RFC 9110, 15.5.2
     return response
 
 
 class GraphQLEndpoint:
-    """GET and POST of one path; an ASGI app. A browser that comes without a query gets the page."""
+    """ASGI app for GET and POST; a browser that navigates to its URL gets the GraphiQL page."""
 
     def __init__(
         self,
@@ -98,9 +128,7 @@ class GraphQLEndpoint:
 
     async def _handle(self, request: Request) -> Response:
         if request.method not in ("GET", "POST"):
-            return _method_not_allowed(
-                request, f"{request.method} is not possible here", "GET, POST"
-            )
+            return _method_not_allowed(request, f"{request.method} is not allowed", "GET, POST")
         if _is_browser_navigation(request):
             return self._graphiql_page()
         context = await self._service.context_from_request(
@@ -114,36 +142,40 @@ class GraphQLEndpoint:
         except RequestError:
             context.rate_limit_charge.charge_request()
             raise
-        context.rate_limit_charge.charge_request()  # for a document that could not be read counts too
+        context.rate_limit_charge.charge_request()  # charges an unparsable document; no-op if already charged
         return response
 
     async def _execute(self, request: Request, context: Context) -> Response:
         if request.method == "GET":
-            asked, allowed = _parse_query_string(request), QUERY_ONLY
+            operation, allowed_types = _parse_query_string(request), QUERY_ONLY
         else:
-            asked, allowed = await self._read_body_request(request), QUERY_AND_MUTATION
+            operation, allowed_types = await self._read_body_request(request), QUERY_AND_MUTATION
         workspace = context.viewer.workspace_id
-        query = self._document_store.resolve(asked.document, workspace)
-        accepted = _negotiate_response(request.scope)
-        if accepted.accepts_sse:
-            allowed |= SUBSCRIPTION
+        query = self._document_store.resolve(operation.document, workspace)
+        negotiated = _negotiate_response(request.scope)
+        if negotiated.accepts_sse:
+            allowed_types |= SUBSCRIPTION
         try:
-            answer = await self._service.execute_or_subscribe(
-                context, query, asked.variables, asked.operation_name, allowed_types=allowed
+            result = await self._service.execute_or_subscribe(
+                context,
+                query,
+                operation.variables,
+                operation.operation_name,
+                allowed_types=allowed_types,
             )
         except OperationTypeNotAllowed:
-            return _method_not_allowed(request, "Only a query can be sent by GET", "POST")
-        if isinstance(answer, SubscriptionStream) or answer.is_executed:
-            self._document_store.store(asked.document, workspace)
-        if isinstance(answer, SubscriptionStream):
-            return self._sse_response(request, answer.responses())
-        if accepted.accepts_only_sse:
-            return self._sse_response(request, stream_single_result(answer))
+            return _method_not_allowed(request, "GET allows only queries", "POST")
+        if isinstance(result, SubscriptionStream) or result.is_executed:
+            self._document_store.store(operation.document, workspace)
+        if isinstance(result, SubscriptionStream):
+            return self._sse_response(request, result.responses())
+        if negotiated.accepts_only_sse:
+            return self._sse_response(request, stream_single_result(result))
         status = 200
-        if not answer.is_executed and accepted.media_type == GRAPHQL_RESPONSE:
-            status = _STATUS_BY_CODE[answer.errors[0]["extensions"]["code"]]
+        if not result.is_executed and negotiated.media_type == GRAPHQL_RESPONSE:
+            status = _STATUS_BY_CODE[result.errors[0]["extensions"]["code"]]
         return _json_response(
-            answer.to_response_body(), status=status, media_type=accepted.media_type
+            result.to_response_body(), status=status, media_type=negotiated.media_type
         )
 
     def _sse_response(self, request: Request, responses: AsyncGenerator[str, None]) -> SSEResponse:
@@ -163,7 +195,7 @@ class GraphQLEndpoint:
 
 
 def _is_browser_navigation(request: Request) -> bool:
-    """A browser that was pointed here; it has no key, and a 401 would not help its user."""
+    """True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
     return (
         request.method == "GET"
         and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
@@ -182,7 +214,7 @@ def _parse_query_string(request: Request) -> OperationRequest:
 
 
 def _parse_json_parameter(name: str, text: str) -> dict[str, object] | None:
-    # In a URL an empty value is how a form leaves something out.
+    # HTML forms send an empty value for a field that is not filled in.
     if text in ("", "null"):
         return None
     try:
@@ -193,17 +225,17 @@ def _parse_json_parameter(name: str, text: str) -> dict[str, object] | None:
 
 
 class _NegotiatedResponse(NamedTuple):
-    """How a client wants to be answered."""
+    """Response format chosen from the Accept header."""
 
     media_type: str
-    """graphql-response+json for those who name it and prefer it or do not mind, else JSON.
+    """graphql-response+json if the client names it and does not prefer JSON, else JSON.
 
-    Who accepts anything, or nothing that can be had, gets JSON ("Legacy Watershed").
+    A client that accepts anything, or nothing that is available, gets JSON ("Legacy Watershed").
     """
     accepts_sse: bool
-    """Whether it names server-sent events; whoever accepts anything would not know what to do with them."""
+    """True if the client names text/event-stream; a wildcard does not count."""
     accepts_only_sse: bool
-    """Clients that can read both name JSON too, and get it where there is one answer."""
+    """True if a single response must be an event stream too: the client does not accept JSON."""
 
 
 def _negotiate_response(scope: Scope) -> _NegotiatedResponse:
@@ -212,14 +244,15 @@ def _negotiate_response(scope: Scope) -> _NegotiatedResponse:
 
 @lru_cache(maxsize=32)
 def _parse_accept(header: str) -> _NegotiatedResponse:
-    accepted = parse_accept(header)
-    named = accepted.get(GRAPHQL_RESPONSE, 0)
-    plain = next((accepted[each] for each in _JSON_MEDIA_RANGES if each in accepted), 0)
-    events = accepted.get(EVENT_STREAM, 0) > 0
+    qualities = parse_accept(header)
+    graphql_response = qualities.get(GRAPHQL_RESPONSE, 0)
+    json = next((qualities[name] for name in _JSON_MEDIA_RANGES if name in qualities), 0)
+    accepts_sse = qualities.get(EVENT_STREAM, 0) > 0
+    prefers_graphql_response = graphql_response > 0 and graphql_response >= json
     return _NegotiatedResponse(
-        media_type=GRAPHQL_RESPONSE if named > 0 and named >= plain else JSON,
-        accepts_sse=events,
-        accepts_only_sse=events and named <= 0 and plain <= 0,
+        media_type=GRAPHQL_RESPONSE if prefers_graphql_response else JSON,
+        accepts_sse=accepts_sse,
+        accepts_only_sse=accepts_sse and graphql_response <= 0 and json <= 0,
     )
 
 

@@ -1,4 +1,4 @@
-"""A stream as an HTTP response: GraphQL over server-sent events, distinct connections mode. Runs nothing.
+"""GraphQL over server-sent events, distinct connections mode: a stream of responses as HTTP response.
 
 https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 """
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts
 from app.http.state import record_error, request_state
 
 EVENT_STREAM = "text/event-stream"
@@ -24,7 +24,7 @@ EVENT_STREAM = "text/event-stream"
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # or nginx would keep what is small until there is more
+    (b"x-accel-buffering", b"no"),  # or nginx would buffer small events
 )
 _CLOSE_TIMEOUT = timedelta(seconds=1)
 _COMMENT = b":\n\n"
@@ -34,10 +34,10 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class SSEResponse(Response):
-    """Ends with the answers; or before, and without `complete`, so that its client comes back.
+    """Streams the responses, then `complete`.
 
-    It does so when one of `ends` returns: the server stops, or the client is not to be let in any more,
-    which it is told when it asks again.
+    When a stop condition returns, such as shutdown or a revoked API key, the stream ends without
+    `complete`. The client then reconnects; with a revoked key it gets its error from the new request.
     """
 
     def __init__(
@@ -57,31 +57,31 @@ class SSEResponse(Response):
         state["exclude_from_latency"] = True
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         sender = _Sender(send)
-        telling = asyncio.create_task(self._send_events(sender, scope))
-        ending: set[asyncio.Future[Any]] = {
-            asyncio.ensure_future(end()) for end in self._stop_conditions
+        send_task = asyncio.create_task(self._send_events(sender, scope))
+        stop_tasks: set[asyncio.Future[Any]] = {
+            asyncio.ensure_future(condition()) for condition in self._stop_conditions
         }
         try:
-            if await self._wait_for_end(sender, telling, ending):
-                if telling.done():
-                    telling.result()
-                is_taken = not sender.is_sending
-                telling.cancel()
-                await asyncio.wait({telling})
-                if is_taken and await _send_end(send):
+            if await self._wait_for_end(sender, send_task, stop_tasks):
+                if send_task.done():
+                    send_task.result()
+                is_idle = not sender.is_sending
+                send_task.cancel()
+                await asyncio.wait({send_task})
+                if is_idle and await _send_end(send):
                     return
             logger.info("event stream dropped", request_id=state["request_id"])
         finally:
-            for each in (telling, *ending):
-                each.cancel()
-            await asyncio.wait({telling, *ending})
+            for task in (send_task, *stop_tasks):
+                task.cancel()
+            await asyncio.wait({send_task, *stop_tasks})
 
     async def _send_events(self, sender: "_Sender", scope: Scope) -> None:
-        await sender.send(_COMMENT)  # so that the client knows at once that it is heard
-        async with aclosing(self._responses) as answers:
+        await sender.send(_COMMENT)  # shows the client that the stream is open
+        async with aclosing(self._responses) as responses:
             try:
-                async for answer in answers:
-                    await sender.send(_format_next_event(answer))
+                async for response in responses:
+                    await sender.send(_format_next_event(response))
             except PostResultsError as error:
                 record_error(scope, error)
                 entry = error_entry(error, request_state(scope)["request_id"])
@@ -98,30 +98,30 @@ class SSEResponse(Response):
         send_task: asyncio.Task[None],
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
-        """Wait for the end, with a comment where nothing else is sent; False if nothing can be sent."""
+        """Wait for the end, sending heartbeats. Returns False if the client does not read."""
         heartbeat = self._timeouts.heartbeat_interval.total_seconds()
-        stuck_after = self._timeouts.send_timeout.total_seconds()
+        send_timeout = self._timeouts.send_timeout.total_seconds()
         while True:
             sent = sender.sent_count
             done, _ = await asyncio.wait(
                 {send_task, *stop_tasks},
-                timeout=min(heartbeat, stuck_after),
+                timeout=min(heartbeat, send_timeout),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if done:
                 return True
-            if sender.stalled_seconds() >= stuck_after:
+            if sender.stalled_seconds() >= send_timeout:
                 return False
             if sent == sender.sent_count and not sender.is_sending:
                 try:
-                    async with asyncio.timeout(stuck_after):
+                    async with asyncio.timeout(send_timeout):
                         await sender.send(_COMMENT)
                 except TimeoutError:
                     return False
 
 
 async def _send_end(send: Send) -> bool:
-    """Whether the end could be sent; whoever does not read must not hold up a stop."""
+    """End the response body; False on timeout, since a client that does not read must not delay shutdown."""
     try:
         async with asyncio.timeout(_CLOSE_TIMEOUT.total_seconds()):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -131,7 +131,7 @@ async def _send_end(send: Send) -> bool:
 
 
 class _Sender:
-    """Sends one piece after the other, and knows whether they are taken."""
+    """Sends body chunks and tracks whether the client reads them."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -146,15 +146,15 @@ class _Sender:
         self.sent_count += 1
 
     def stalled_seconds(self) -> float:
-        """Seconds since what is being sent was begun; 0 where nothing is."""
+        """Seconds since the current send started; 0 if nothing is being sent."""
         return time.monotonic() - self._started_at if self.is_sending else 0.0
 
 
 async def stream_single_result(result: OperationResult) -> AsyncGenerator[str, None]:
-    """What has one answer, as a stream."""
+    """Yield the response of a query or mutation as a stream."""
     yield to_json(result)
 
 
 def _format_next_event(response: str) -> bytes:
-    """JSON as it is printed has no line breaks."""
+    """Format a `next` event; serialized JSON has no line breaks, so one `data` line suffices."""
     return f"event: next\ndata: {response}\n\n".encode()

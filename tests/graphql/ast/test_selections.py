@@ -1,4 +1,4 @@
-"""What a selection set selects: keys in their order, through fragments and under conditions."""
+"""Collection of selected fields, with fragments and conditions."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -27,15 +27,15 @@ SCHEMA = build_schema(
 )
 
 
-def selected(document: str, parent: str = "Post") -> dict[str, SelectedField]:
+def selected_fields(document: str, parent: str = "Post") -> dict[str, SelectedField]:
     parsed = parse(document)
     fragments = {
-        each.name.value: each
-        for each in parsed.definitions
-        if isinstance(each, FragmentDefinitionNode)
+        node.name.value: node
+        for node in parsed.definitions
+        if isinstance(node, FragmentDefinitionNode)
     }
     (operation,) = (
-        each for each in parsed.definitions if isinstance(each, OperationDefinitionNode)
+        node for node in parsed.definitions if isinstance(node, OperationDefinitionNode)
     )
     named = cast("GraphQLObjectType", SCHEMA.get_type(parent))
     return FieldCollector(SCHEMA, fragments).collect_fields(named, [operation.selection_set])
@@ -58,57 +58,61 @@ def selected(document: str, parent: str = "Post") -> dict[str, SelectedField]:
         ("{ ...F @include(if: false) } fragment F on Post { id }", []),
     ],
 )
-def test_keys_stand_in_the_order_of_the_document(document: str, keys: list[str]) -> None:
-    assert list(selected(document)) == keys
+def test_keys_are_in_document_order(document: str, keys: list[str]) -> None:
+    assert list(selected_fields(document)) == keys
 
 
-def test_a_key_knows_its_field() -> None:
-    found = selected("{ a: id b: name id }")
+def test_a_key_has_the_name_of_its_field() -> None:
+    fields = selected_fields("{ a: id b: name id }")
 
-    assert {key: each.name for key, each in found.items()} == {"a": "id", "b": "name", "id": "id"}
+    assert {key: field.name for key, field in fields.items()} == {
+        "a": "id",
+        "b": "name",
+        "id": "id",
+    }
 
 
 def test_fragments_apply_by_the_type_of_the_object() -> None:
     document = "{ ... on Named { name } ... on Node { id } ... on Post { inner { id } } }"
 
-    assert list(selected(document, "Account")) == ["name", "id"]
-    assert list(selected(document, "Post")) == ["id", "inner"]
+    assert list(selected_fields(document, "Account")) == ["name", "id"]
+    assert list(selected_fields(document, "Post")) == ["id", "inner"]
 
 
-def test_a_key_that_is_asked_for_twice_has_both_nodes() -> None:
-    inner = selected("{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }")[
-        "inner"
-    ]
+def test_a_key_selected_several_times_has_all_nodes() -> None:
+    inner = selected_fields(
+        "{ inner { id } ...F inner { a: id } } fragment F on Post { inner { name } }"
+    )["inner"]
 
     assert len(inner.nodes) == 3
     assert inner.is_unconditional
 
 
 @pytest.mark.parametrize(
-    ("given", "holds"),
+    ("variables", "expected"),
     [
         ({"a": True, "b": False}, [True, True]),
         ({"a": True, "b": True}, [True, False]),
         ({"a": False, "b": False}, [False, True]),
     ],
 )
-def test_what_depends_on_variables_has_a_condition_for_each(
-    given: Mapping[str, object], holds: list[bool]
+def test_each_directive_with_a_variable_is_a_condition(
+    variables: Mapping[str, object], expected: list[bool]
 ) -> None:
-    found = selected(
+    field = selected_fields(
         "query ($a: Boolean!, $b: Boolean!) { ... @include(if: $a) { id @skip(if: $b) } }"
     )["id"]
 
-    assert not found.is_unconditional
-    assert [condition(given) for condition in found.conditions] == holds
+    assert not field.is_unconditional
+    assert [condition(variables) for condition in field.conditions] == expected
 
 
-@pytest.mark.parametrize("given", [{}, {"a": None}, {"a": 1}, {"a": "true"}])
-def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object]) -> None:
-    (condition,) = selected("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
+@pytest.mark.parametrize("variables", [{}, {"a": None}, {"a": 1}, {"a": "true"}])
+def test_a_condition_that_is_not_boolean_is_unsupported(variables: Mapping[str, object]) -> None:
+    (condition,) = selected_fields("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
 
     with pytest.raises(Unsupported):
-        condition(given)
+        condition(variables)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,6 @@ def test_a_condition_that_is_no_boolean_is_a_surprise(given: Mapping[str, object
         "{ id @skip(if: 1) }",
     ],
 )
-def test_what_depends_on_more_than_each_key_alone_is_a_surprise(document: str) -> None:
+def test_conditional_duplicates_and_unknown_directives_are_unsupported(document: str) -> None:
     with pytest.raises(Unsupported):
-        selected(document)
+        selected_fields(document)

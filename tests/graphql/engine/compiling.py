@@ -1,4 +1,4 @@
-"""Makes the functions that complete objects of a type, for tests of what they do."""
+"""Compiles completion functions for tests."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Values that no column should have, put into rows on their way from SQLite's driver. No documents."""
+"""A driver that replaces column values of SQLite rows by invalid ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,20 +28,20 @@ INVALID_VALUES: tuple[object, ...] = (
 )
 COLUMNS = sorted(
     {
-        shown.name
-        for each in (Post, Destination, Account)
-        for field_ in get_object_definition(each, strict=True).fields
-        if isinstance(shown := field_source(field_), Column)
+        source.name
+        for type_ in (Post, Destination, Account)
+        for field_ in get_object_definition(type_, strict=True).fields
+        if isinstance(source := field_source(field_), Column)
     }
     | {"claimable_at", "round_started_at", "started_at", "token_expires_at", "retry_after_ms"}
     | {"number", "kind", "http_status", "finished_at"}
 )
-"""Those that are shown, and some that resolvers and loaders look at."""
+"""Columns of fields, and some that resolvers and loaders read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnCorruption:
-    """A column has another value in one of so many rows, in the same ones however they are read."""
+    """Replaces a column in one of `row_interval` rows, always the same ones."""
 
     column: str
     value: object
@@ -57,12 +57,12 @@ corruptions: st.SearchStrategy[list[ColumnCorruption]] = st.one_of(
     st.lists(_SINGLE_CORRUPTION, min_size=8, max_size=20),
     st.lists(_SINGLE_CORRUPTION, min_size=8, max_size=20),
 )
-"""Mostly many, for a document shows few columns."""
+"""Mostly many, because a document selects few columns."""
 
 
 @dataclass(slots=True)
 class CorruptingDriver:
-    """A driver that breaks what it has read."""
+    """A driver that corrupts the rows it reads."""
 
     corruptions: Sequence[ColumnCorruption] = ()
     driver: Driver = field(init=False)
@@ -81,20 +81,21 @@ class CorruptingDriver:
         await self.driver.close()
 
     def _corrupt(self, row: Record) -> Record:
-        known = [row.indexes, *(part.indexes for part in row.related_classes.values())]
-        changed = {
-            places[each.column]: each.value
-            for each in self.corruptions
-            for places in known
-            if each.column in places and _row_number(row, places) % each.row_interval == 0
+        index_maps = [row.indexes, *(related.indexes for related in row.related_classes.values())]
+        corrupted = {
+            indexes[corruption.column]: corruption.value
+            for corruption in self.corruptions
+            for indexes in index_maps
+            if corruption.column in indexes
+            and _row_number(row, indexes) % corruption.row_interval == 0
         }
-        if not changed:
+        if not corrupted:
             return row
-        values = (changed.get(place, value) for place, value in enumerate(row))
+        values = (corrupted.get(index, value) for index, value in enumerate(row))
         return type(row)(values)  # type: ignore[call-arg]
 
 
 def _row_number(row: Record, indexes: Mapping[str, int]) -> int:
-    """Of a row or of one that came along, by its key: rows are not always read in the same order."""
+    """Hash of the key of a row or joined row, since the order of rows varies."""
     key = next(name for name in ("id", "destination_id", *indexes) if name in indexes)
     return crc32(repr(row[indexes[key]]).encode())

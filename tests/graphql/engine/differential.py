@@ -1,6 +1,6 @@
-"""Whether operations are answered alike with and without what makes them fast; runs as a command too.
+"""Compares the fast path with graphql-core by random queries on partly corrupted rows.
 
-python -m tests.graphql.engine.differential --cases 20000
+Long run: python -m tests.graphql.engine.differential --cases 20000
 """
 
 import argparse
@@ -68,7 +68,7 @@ FAST_SCHEMA, REFERENCE_SCHEMA = (
     create_schema(LIMITS, use_fast_path=False),
 )
 LIST_ENTRIES = 300
-"""Few, so that the limit is met now and then."""
+"""Low, so that some queries reach the limit."""
 
 POSTS = [UUID(int=number) for number in range(1, 9)]
 DESTINATIONS = [UUID(int=number) for number in range(101, 118)]
@@ -79,10 +79,10 @@ VALUES: Mapping[str, Sequence[object]] = {
     "Boolean": (True, False),
     "String": TEXTS,
     "DateTime": ("2026-04-15T15:00:00Z", "2026-04-15T14:59:59.999Z", "2026-05-01T00:00:00Z"),
-    "UUID": [str(each) for each in (*POSTS, UUID(int=999))],
+    "UUID": [str(post_id) for post_id in (*POSTS, UUID(int=999))],
     "ID": [
-        *(encode_node_id(NodeKind.POST, each) for each in POSTS[:4]),
-        *(encode_node_id(NodeKind.DESTINATION, each) for each in DESTINATIONS[:4]),
+        *(encode_node_id(NodeKind.POST, post_id) for post_id in POSTS[:4]),
+        *(encode_node_id(NodeKind.DESTINATION, id_) for id_ in DESTINATIONS[:4]),
         *(encode_node_id(NodeKind.ACCOUNT, number) for number in (1, 2, 3, 99)),
         "nope",
     ],
@@ -91,7 +91,7 @@ VALUES: Mapping[str, Sequence[object]] = {
 
 @dataclass(frozen=True, slots=True)
 class DifferentialBench:
-    """A database with some rows, and what breaks them on their way."""
+    """A database with some rows, and the driver that corrupts them."""
 
     database: Database
     corrupting_driver: CorruptingDriver
@@ -103,25 +103,26 @@ class DifferentialBench:
         corruptions: Sequence[ColumnCorruption] = (),
         scopes: Sequence[Scope] = (Scope.READ,),
     ) -> None:
-        """AssertionError where the answers differ in anything, or in the order of what they have found."""
+        """Raise AssertionError if the results differ in any value or in the order of fields."""
         self.corrupting_driver.corruptions = corruptions
-        plain = await self._execute(REFERENCE_SCHEMA, case, scopes)
-        # Both ways look ahead alike: what was not read for a field would be missing in both answers.
-        # Only a failure of ours tells the id of the request.
-        assert corruptions or b'"requestId"' not in plain, "a sound row cannot be answered with"
-        for which in ("first", "next"):  # which is prepared already
-            fast = await self._execute(FAST_SCHEMA, case, scopes)
-            assert fast == plain, f"the {which} fast answer is\n{fast!r}\nand not\n{plain!r}"
+        expected = await self._execute(REFERENCE_SCHEMA, case, scopes)
+        # Both share the lookahead, so a column that it forgets would be missing in both results.
+        # Only an internal error has a request id.
+        assert corruptions or b'"requestId"' not in expected, "a valid row causes an internal error"
+        for run in ("first", "cached"):
+            actual = await self._execute(FAST_SCHEMA, case, scopes)
+            assert actual == expected, (
+                f"the {run} fast result is\n{actual!r}\ninstead of\n{expected!r}"
+            )
 
     async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
         result = await run_query(schema, case.document, case.variables, context)
         errors = error_entries(result.errors or [], core_schema(schema), "0")
-        # What is loaded side by side fails in the order in which it arrives.
-        errors.sort(key=lambda each: list(map(str, each.get("path", ()))))
-        refusal = context.list_limit.error
-        answer = None if refusal else {"data": result.data, "errors": errors}
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
+        # The order of errors of concurrent loads varies.
+        errors.sort(key=lambda error: list(map(str, error.get("path", ()))))
+        body = None if context.list_limit.error else {"data": result.data, "errors": errors}
+        return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
@@ -164,7 +165,7 @@ class DifferentialBench:
 
 
 async def add_rows(database: Database) -> WorkspaceId:
-    """A few posts in all states on a few accounts, some of whose columns are null."""
+    """Add posts in all states on a few accounts, with some columns null."""
     workspace = await add_workspace(database)
     await add_account(database, workspace)
     await add_account(database, workspace, platform="youtube", is_active=False)
@@ -173,14 +174,16 @@ async def add_rows(database: Database) -> WorkspaceId:
     ids = iter(DESTINATIONS)
     for number, post_id in enumerate(POSTS):
         count = number % 4
-        on = {account + 1: states[(number + account) % len(states)] for account in range(count)}
+        destinations = {
+            account + 1: states[(number + account) % len(states)] for account in range(count)
+        }
         is_draft = number == 6
         post = await add_post(
             database,
             workspace,
-            {account: draft() if is_draft else state for account, state in on.items()},  # type: ignore[misc]
+            {account: draft() if is_draft else state for account, state in destinations.items()},  # type: ignore[misc]
             id=post_id,
-            destination_ids=[next(ids) for _ in on],
+            destination_ids=[next(ids) for _ in destinations],
             content=f"Sale {number} \N{PARTY POPPER}",
             is_draft=is_draft,
             media=[{"url": "https://example.com/a.jpg"}] if number % 2 else (),
@@ -202,9 +205,9 @@ async def add_rows(database: Database) -> WorkspaceId:
     return workspace
 
 
-def hypothesis_settings(cases_: int, **options: Any) -> settings:
+def hypothesis_settings(case_count: int, **options: Any) -> settings:
     return settings(
-        max_examples=cases_,
+        max_examples=case_count,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -224,11 +227,11 @@ def _drop(_logger: object, _method: str, _entry: MutableMapping[str, Any]) -> No
 async def run_query(
     schema: Schema, document: str, variables: Mapping[str, object], context: Context
 ) -> ExecutionResult:
-    """A query, or why it does not run."""
+    """Execute a query; a rejection is returned as its errors."""
     try:
         operation, coerced = schema.prepare(document, variables, context, None, QUERY_ONLY)
-    except OperationRejected as refused:
-        return ExecutionResult(None, refused.errors)
+    except OperationRejected as rejected:
+        return ExecutionResult(None, rejected.errors)
     return await operation.execute(context, coerced)
 
 
@@ -237,14 +240,14 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    # What is broken on purpose is not worth a line each time.
+    # Corrupted rows would log an error each.
     structlog.configure(processors=[_drop])
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        breaking = CorruptingDriver()
+        corrupting_driver = CorruptingDriver()
         url = f"sqlite+aiosqlite:///{Path(folder) / 'post-results.db'}"
-        database = Database(url, wrap_driver=breaking)
+        database = Database(url, wrap_driver=corrupting_driver)
         runner.run(migrate(database, now=NOW, random_bytes=bytes))
-        bench = DifferentialBench(database, breaking, runner.run(add_rows(database)))
+        bench = DifferentialBench(database, corrupting_driver, runner.run(add_rows(database)))
 
         @hypothesis.seed(options.seed)
         @hypothesis_settings(options.cases, phases=(Phase.generate,))
@@ -258,7 +261,7 @@ def main() -> None:
             compare()
         finally:
             runner.run(database.__aexit__())
-    sys.stdout.write(f"{options.cases:,} cases, and no difference.\n")
+    sys.stdout.write(f"{options.cases:,} cases without a difference.\n")
 
 
 if __name__ == "__main__":

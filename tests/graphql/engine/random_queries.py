@@ -1,4 +1,4 @@
-"""Questions for any schema: documents of its own names, with variables. Nothing is asked here."""
+"""Random queries for any schema, with variables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 MAX_DEPTH = 5
 MAX_SELECTIONS = 4
 FRAGMENTS = 3
-PROBABILITY = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
-"""Fields below which there is most to see."""
+FREQUENT_FIELDS = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
+"""Fields that are drawn more often, because most other fields are below them."""
 OMITTED = object()
 WRONG_VALUES: tuple[object, ...] = (None, {}, [], "nope", 1.5, 2**31, True)
 
@@ -43,13 +43,13 @@ class QueryCase:
 
 @dataclass(slots=True)
 class _DocumentState:
-    """What has been drawn of a document so far."""
+    """The parts of a document drawn so far."""
 
     schema: GraphQLSchema
     values: Mapping[str, Sequence[object]]
     variables: dict[str, tuple[str, object]] = field(default_factory=dict)
     fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By name: the type, and the text of the selection set."""
+    """Type condition and selection set by name."""
     count: int = 0
 
     def next_number(self) -> int:
@@ -61,7 +61,7 @@ class _DocumentState:
 def query_cases(
     draw: st.DrawFn, schema: GraphQLSchema, values: Mapping[str, Sequence[object]]
 ) -> QueryCase:
-    """A query that is valid nearly always; `values` are those of the scalars, by their names."""
+    """A query that is nearly always valid; `values` gives the values of each scalar by its name."""
     drawn = _DocumentState(schema, values)
     query_type = schema.query_type
     assert query_type is not None
@@ -70,8 +70,12 @@ def query_cases(
     fragments = "".join(
         f" fragment {name} on {kind} {text}" for name, (kind, text) in drawn.fragments.items()
     )
-    given = {name: value for name, (_, value) in drawn.variables.items() if value is not OMITTED}
-    return QueryCase(f"query{f' ({variables})' if variables else ''} {selection}{fragments}", given)
+    variable_values = {
+        name: value for name, (_, value) in drawn.variables.items() if value is not OMITTED
+    }
+    return QueryCase(
+        f"query{f' ({variables})' if variables else ''} {selection}{fragments}", variable_values
+    )
 
 
 def _selection_set(
@@ -79,13 +83,13 @@ def _selection_set(
 ) -> str:
     entries = [_field(draw, drawn, parent, levels)]
     for _ in range(draw(st.integers(0, MAX_SELECTIONS))):
-        kind = draw(st.sampled_from(["field"] * 6 + ["inline", "spread", "known"]))
+        kind = draw(st.sampled_from(["field"] * 6 + ["inline", "new spread", "spread"]))
         if kind == "field" or levels == 0:
             entries.append(_field(draw, drawn, parent, levels))
         elif kind == "inline":
             entries.append(_inline(draw, drawn, parent, levels))
         else:
-            entries.append(_spread(draw, drawn, parent, levels, is_new=kind == "spread"))
+            entries.append(_spread(draw, drawn, parent, levels, is_new=kind == "new spread"))
     return "{ " + " ".join(entries) + " }"
 
 
@@ -93,17 +97,17 @@ def _field(draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, lev
     fields = getattr(parent, "fields", {})
     names = ["__typename"] + [
         name
-        for name, each in fields.items()
-        if levels > 0 or not is_composite_type(get_named_type(each.type))
+        for name, definition in fields.items()
+        if levels > 0 or not is_composite_type(get_named_type(definition.type))
     ]
-    often = [each for each in names if each in PROBABILITY]
-    name = draw(st.sampled_from(often * 4 + names[1:] * 2 + names))
-    known: GraphQLField | None = fields.get(name)
-    arguments = _arguments(draw, drawn, known.args if known else {})
+    frequent = [name for name in names if name in FREQUENT_FIELDS]
+    name = draw(st.sampled_from(frequent * 4 + names[1:] * 2 + names))
+    definition: GraphQLField | None = fields.get(name)
+    arguments = _arguments(draw, drawn, definition.args if definition else {})
     alias = draw(st.sampled_from(["", "", "", f"{name}1: ", f"{name}2: "]))
-    if arguments:  # so that no two fields of one key have different ones
+    if arguments:  # fields with one key must have equal arguments
         alias = f"a{drawn.next_number()}: "
-    inner = get_named_type(known.type) if known else None
+    inner = get_named_type(definition.type) if definition else None
     body = ""
     if inner is not None and is_composite_type(inner):
         body = " " + _selection_set(draw, drawn, inner, levels - 1)
@@ -121,13 +125,13 @@ def _spread(
     draw: st.DrawFn, drawn: _DocumentState, parent: GraphQLNamedType, levels: int, *, is_new: bool
 ) -> str:
     conditions = _conditions(drawn.schema, parent)
-    fitting = [
+    spreadable = [
         name
         for name, (kind, _) in drawn.fragments.items()
-        if kind in {each.name for each in conditions}
+        if kind in {condition.name for condition in conditions}
     ]
-    if fitting and not is_new:
-        name = draw(st.sampled_from(fitting))
+    if spreadable and not is_new:
+        name = draw(st.sampled_from(spreadable))
     elif len(drawn.fragments) < FRAGMENTS:
         condition = draw(st.sampled_from(conditions))
         text = _selection_set(draw, drawn, condition, levels - 1)
@@ -139,7 +143,7 @@ def _spread(
 
 
 def _conditions(schema: GraphQLSchema, parent: GraphQLNamedType) -> list[GraphQLNamedType]:
-    """The types that a fragment in the selection of this one may be on."""
+    """Possible type conditions of a fragment inside this type."""
     if isinstance(parent, GraphQLInterfaceType) or is_abstract_type(parent):
         return [parent, *schema.get_possible_types(parent)]
     assert isinstance(parent, GraphQLObjectType)
@@ -163,34 +167,36 @@ def _condition(draw: st.DrawFn, drawn: _DocumentState) -> str:
 def _arguments(
     draw: st.DrawFn, drawn: _DocumentState, arguments: Mapping[str, GraphQLArgument]
 ) -> str:
-    given = []
+    entries = []
     for name, argument in arguments.items():
         if is_required_argument(argument) or draw(st.integers(0, 3)) == 0:
             value = _value(draw, drawn, argument.type, 2)
             if draw(st.integers(0, 2)) == 0:
-                given.append(f"{name}: ${_variable(draw, drawn, argument, value)}")
+                entries.append(f"{name}: ${_variable(draw, drawn, argument, value)}")
             else:
-                given.append(f"{name}: {_literal(argument.type, value)}")
-    return f"({', '.join(given)})" if given else ""
+                entries.append(f"{name}: {_literal(argument.type, value)}")
+    return f"({', '.join(entries)})" if entries else ""
 
 
 def _variable(draw: st.DrawFn, drawn: _DocumentState, argument: GraphQLArgument, value: Any) -> str:
-    """Declared as the argument is or with a default, and given, left out or of a wrong kind."""
+    """Declare a variable, possibly with a default; its value is valid, omitted or invalid."""
     name, kind = f"v{drawn.next_number()}", str(argument.type)
-    how = draw(st.sampled_from(["given"] * 6 + ["left out", "wrong", "default", "over default"]))
-    if how.endswith("default") and value is not None:
+    kind_of_value = draw(
+        st.sampled_from(["valid"] * 6 + ["omitted", "invalid", "default", "valid over default"])
+    )
+    if kind_of_value.endswith("default") and value is not None:
         kind = f"{kind} = {_literal(argument.type, value)}"
-    stands_for = {
-        "left out": OMITTED,
+    replacements = {
+        "omitted": OMITTED,
         "default": OMITTED,
-        "wrong": draw(st.sampled_from(WRONG_VALUES)),
+        "invalid": draw(st.sampled_from(WRONG_VALUES)),
     }
-    drawn.variables[name] = (kind, stands_for.get(how, value))
+    drawn.variables[name] = (kind, replacements.get(kind_of_value, value))
     return name
 
 
 def _value(draw: st.DrawFn, drawn: _DocumentState, kind: Any, levels: int) -> Any:
-    """As JSON; null now and then where it may be."""
+    """A JSON value; sometimes null if the type is nullable."""
     if isinstance(kind, GraphQLNonNull):
         return _value_of(draw, drawn, kind.of_type, levels)
     return None if draw(st.integers(0, 9)) == 0 else _value_of(draw, drawn, kind, levels)
@@ -202,9 +208,9 @@ def _value_of(draw: st.DrawFn, drawn: _DocumentState, kind: Any, levels: int) ->
         return [_value(draw, drawn, kind.of_type, levels) for _ in range(count)]
     if isinstance(kind, GraphQLInputObjectType):
         return {
-            name: _value(draw, drawn, each.type, levels - 1)
-            for name, each in kind.fields.items()
-            if is_required_input_field(each) or (levels and draw(st.integers(0, 4)) == 0)
+            name: _value(draw, drawn, input_field.type, levels - 1)
+            for name, input_field in kind.fields.items()
+            if is_required_input_field(input_field) or (levels and draw(st.integers(0, 4)) == 0)
         }
     if isinstance(kind, GraphQLEnumType):
         return draw(st.sampled_from(list(kind.values)))
@@ -217,8 +223,10 @@ def _literal(kind: Any, value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(kind, GraphQLList):
-        return f"[{', '.join(_literal(kind.of_type, each) for each in value)}]"
+        return f"[{', '.join(_literal(kind.of_type, item) for item in value)}]"
     if isinstance(kind, GraphQLInputObjectType):
-        each = (f"{name}: {_literal(kind.fields[name].type, of)}" for name, of in value.items())
-        return "{" + ", ".join(each) + "}"
+        fields = (
+            f"{name}: {_literal(kind.fields[name].type, inner)}" for name, inner in value.items()
+        )
+        return "{" + ", ".join(fields) + "}"
     return value if isinstance(kind, GraphQLEnumType) else json.dumps(value)

@@ -1,10 +1,10 @@
-"""Functions made for objects with attributes, and all that makes them leave a value to graphql-core."""
+"""Compiled completion of objects with attributes, and its fallback to graphql-core."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,8 @@ from app.graphql.loading.loaders import ListSizeLimit
 from app.graphql.schema.scalars import SCALARS
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
+
+T = TypeVar("T")
 
 
 @strawberry.enum
@@ -51,8 +53,8 @@ class Thing:
     table: list[list[int]] | None
 
     @strawberry.field
-    def told(self) -> str:
-        return f"told of {self.text}"
+    def summary(self) -> str:
+        return f"summary of {self.text}"
 
     @strawberry.field
     def loaded(self, info: strawberry.Info[Any, Any]) -> str:
@@ -69,8 +71,12 @@ class Query:
     def thing(self, info: strawberry.Info[Any, Any]) -> Thing:
         return cast("Thing", info.context.thing)
 
+    @strawberry.field
+    def things(self, info: strawberry.Info[Any, Any]) -> list[Thing]:
+        return [cast("Thing", info.context.thing)]
 
-def things(*, is_fast: bool) -> strawberry.Schema:
+
+def build_test_schema(*, is_fast: bool) -> strawberry.Schema:
     return strawberry.Schema(
         Query,
         config=StrawberryConfig(scalar_map=SCALARS),
@@ -78,9 +84,9 @@ def things(*, is_fast: bool) -> strawberry.Schema:
     )
 
 
-FAST, PLAIN = things(is_fast=True), things(is_fast=False)
+FAST_SCHEMA, REFERENCE_SCHEMA = build_test_schema(is_fast=True), build_test_schema(is_fast=False)
 
-FITTING: dict[str, object] = {
+VALID_THING: dict[str, object] = {
     "text": "a",
     "sure_text": "b",
     "number": 2**31 - 1,
@@ -98,21 +104,23 @@ FITTING: dict[str, object] = {
     "inners": [Inner(name="1"), Inner(name="2")],
     "table": None,
 }
-NULLABLE = set(FITTING) - {"sure_text", "sure_number", "sure_inner"}
+NULLABLE = set(VALID_THING) - {"sure_text", "sure_number", "sure_inner"}
 SELECTION = (
     "{ text sureText number sureNumber ratio truth key color time uuid texts gaps inner { name }"
     " sureInner { name __typename } inners { n: name } __typename }"
 )
 
 
-def completed(selection: str, thing: object, given: Mapping[str, object] | None = None) -> object:
-    return compile_object(core_schema(FAST), "Thing", selection)(thing, given or {})
+def complete_thing(
+    selection: str, thing: object, variables: Mapping[str, object] | None = None
+) -> object:
+    return compile_object(core_schema(FAST_SCHEMA), "Thing", selection)(thing, variables or {})
 
 
-def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
-    answer = completed(SELECTION, SimpleNamespace(**FITTING))
+def test_every_kind_of_field_is_completed_like_by_graphql_core() -> None:
+    data = complete_thing(SELECTION, SimpleNamespace(**VALID_THING))
 
-    assert answer == {
+    assert data == {
         "text": "a",
         "sureText": "b",
         "number": 2147483647,
@@ -130,39 +138,39 @@ def test_each_kind_of_field_is_answered_with_as_graphql_core_does() -> None:
         "inners": [{"n": "1"}, {"n": "2"}],
         "__typename": "Thing",
     }
-    assert answer == executed(PLAIN, SELECTION, FITTING)["data"]["thing"]
+    assert data == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING)["data"]["thing"]
 
 
-def test_what_may_be_null_is_null() -> None:
-    thing = FITTING | dict.fromkeys(NULLABLE)
+def test_none_in_a_nullable_field_is_null() -> None:
+    thing = VALID_THING | dict.fromkeys(NULLABLE)
 
-    assert completed("{ text number inner { name } texts }", SimpleNamespace(**thing)) == {
+    assert complete_thing("{ text number inner { name } texts }", SimpleNamespace(**thing)) == {
         "text": None,
         "number": None,
         "inner": None,
         "texts": None,
     }
     assert (
-        completed(SELECTION, SimpleNamespace(**thing))
-        == (executed(PLAIN, SELECTION, thing)["data"]["thing"])
+        complete_thing(SELECTION, SimpleNamespace(**thing))
+        == (execute_query(REFERENCE_SCHEMA, SELECTION, thing)["data"]["thing"])
     )
 
 
-def test_a_resolver_that_needs_nothing_but_its_object_is_asked() -> None:
-    assert completed("{ told }", Thing(**FITTING)) == {"told": "told of a"}  # type: ignore[arg-type]
+def test_a_resolver_that_needs_only_its_parent_is_called() -> None:
+    assert complete_thing("{ summary }", Thing(**VALID_THING)) == {"summary": "summary of a"}  # type: ignore[arg-type]
 
 
-def test_keys_under_conditions_are_there_when_they_hold() -> None:
-    thing = SimpleNamespace(**FITTING)
+def test_conditional_fields_are_included_if_their_condition_holds() -> None:
+    thing = SimpleNamespace(**VALID_THING)
     selection = "{ text a: number @include(if: $v) inner @skip(if: $v) { name } }"
 
-    assert completed(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
-    assert completed(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
+    assert complete_thing(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
+    assert complete_thing(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
     with pytest.raises(Unsupported):
-        completed(selection, thing, {})
+        complete_thing(selection, thing, {})
 
 
-STRANGE: tuple[tuple[str, object], ...] = (
+INVALID_VALUES: tuple[tuple[str, object], ...] = (
     ("sure_text", None),
     ("sure_number", None),
     ("sure_inner", None),
@@ -197,45 +205,77 @@ STRANGE: tuple[tuple[str, object], ...] = (
 )
 
 
-ODD: tuple[tuple[str, object], ...] = (
+UNUSUAL_VALUES: tuple[tuple[str, object], ...] = (
     ("uuid", "nope"),
     ("ratio", 7),
     ("color", "red"),
-    ("time", datetime(2026, 4, 15)),  # noqa: DTZ001 - without a zone on purpose
+    ("time", datetime(2026, 4, 15)),  # noqa: DTZ001 - deliberately without a time zone
 )
-"""What may be answered with all the same."""
+"""Values that graphql-core completes without an error."""
 
 
-@pytest.mark.parametrize(("name", "value"), [*STRANGE, *ODD])
-def test_a_strange_value_is_answered_as_graphql_core_does(name: str, value: object) -> None:
-    """With its errors, their paths and places."""
-    thing = FITTING | {name: value}
+@pytest.mark.parametrize(("name", "value"), [*INVALID_VALUES, *UNUSUAL_VALUES])
+def test_an_unexpected_value_gets_the_result_of_graphql_core(name: str, value: object) -> None:
+    thing = VALID_THING | {name: value}
 
-    assert executed(FAST, SELECTION, thing) == executed(PLAIN, SELECTION, thing)
-
-
-@pytest.mark.parametrize(("name", "value"), STRANGE)
-def test_a_strange_value_makes_a_function_fail(name: str, value: object) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        completed(SELECTION, SimpleNamespace(**(FITTING | {name: value})))
-
-
-@pytest.mark.parametrize("selection", ["{ loaded }", "{ awaited }", "{ table }", "{ told loaded }"])
-def test_what_needs_a_resolver_or_is_not_known_has_no_function(selection: str) -> None:
-    with pytest.raises(Unsupported):
-        completed(selection, None)
-
-
-def test_types_that_tell_of_the_schema_have_no_function() -> None:
-    with pytest.raises(Unsupported):
-        compile_object(core_schema(FAST), "__Type", "{ name }")
-
-
-def executed(schema: strawberry.Schema, selection: str, thing: Mapping[str, object]) -> Any:
-    """Data in the order of its keys, and errors."""
-    context = SimpleNamespace(
-        thing=SimpleNamespace(**thing), clock=lambda: NOW, list_entries=ListSizeLimit(None)
+    assert execute_query(FAST_SCHEMA, SELECTION, thing) == execute_query(
+        REFERENCE_SCHEMA, SELECTION, thing
     )
-    result = schema.execute_sync(f"{{ thing {selection} }}", context_value=context)
-    errors = [each.formatted for each in result.errors or ()]
+
+
+@pytest.mark.parametrize(("name", "value"), INVALID_VALUES)
+def test_an_invalid_value_makes_the_compiled_function_fail(name: str, value: object) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
+        complete_thing(SELECTION, SimpleNamespace(**(VALID_THING | {name: value})))
+
+
+@pytest.mark.parametrize(
+    "selection", ["{ loaded }", "{ awaited }", "{ table }", "{ summary loaded }"]
+)
+def test_fields_that_need_other_resolvers_are_not_compiled(selection: str) -> None:
+    with pytest.raises(Unsupported):
+        complete_thing(selection, None)
+
+
+class RecordingLimit(ListSizeLimit):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.completed: list[object] = []
+
+    def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
+        completed = super().rollback_on_error(complete, *arguments)
+        self.completed.append(completed)
+        return completed
+
+
+@pytest.mark.parametrize("field", ["thing", "things"])
+def test_the_executor_completes_objects_and_lists_by_compiled_functions(field: str) -> None:
+    limit = RecordingLimit()
+    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, list_limit=limit)
+
+    assert limit.completed == [result["data"][field]]
+    assert result == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING, field=field)
+
+
+def test_introspection_types_are_not_compiled() -> None:
+    with pytest.raises(Unsupported):
+        compile_object(core_schema(FAST_SCHEMA), "__Type", "{ name }")
+
+
+def execute_query(
+    schema: strawberry.Schema,
+    selection: str,
+    thing: Mapping[str, object],
+    *,
+    field: str = "thing",
+    list_limit: ListSizeLimit | None = None,
+) -> Any:
+    """Return the data, its key order and the errors."""
+    context = SimpleNamespace(
+        thing=SimpleNamespace(**thing),
+        clock=lambda: NOW,
+        list_limit=list_limit or ListSizeLimit(None),
+    )
+    result = schema.execute_sync(f"{{ {field} {selection} }}", context_value=context)
+    errors = [error.formatted for error in result.errors or ()]
     return {"data": result.data, "order": str(result.data), "errors": errors}

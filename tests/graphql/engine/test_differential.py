@@ -1,4 +1,4 @@
-"""Operations are answered alike with and without what makes them fast; a small part of the long run."""
+"""A short differential run of the fast path against graphql-core."""
 
 from collections.abc import AsyncIterator
 
@@ -21,27 +21,27 @@ from tests.graphql.engine.random_queries import QueryCase
 
 @pytest.fixture
 async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
-    breaking = CorruptingDriver()
-    async with Database(database_url, wrap_driver=breaking) as database:
-        yield DifferentialBench(database, breaking, await add_rows(database))
+    corrupting_driver = CorruptingDriver()
+    async with Database(database_url, wrap_driver=corrupting_driver) as database:
+        yield DifferentialBench(database, corrupting_driver, await add_rows(database))
 
 
 @only_on_sqlite
 @hypothesis_settings(200, derandomize=True)
 @given(CASES, corruptions, SCOPES)
-async def test_any_operation_is_answered_as_it_is_by_graphql_core(
+async def test_any_operation_has_the_result_of_graphql_core(
     bench: DifferentialBench,
     case: QueryCase,
-    breakages: list[ColumnCorruption],
+    column_corruptions: list[ColumnCorruption],
     scopes: tuple[Scope, ...],
 ) -> None:
-    await bench.compare(case, breakages, scopes)
+    await bench.compare(case, column_corruptions, scopes)
 
 
 @only_on_postgresql
 @hypothesis_settings(60, derandomize=True)
 @given(CASES)
-async def test_any_operation_is_answered_alike_on_postgresql_too(
+async def test_any_operation_has_the_result_of_graphql_core_on_postgresql(
     bench: DifferentialBench, case: QueryCase
 ) -> None:
     await bench.compare(case)

@@ -1,4 +1,4 @@
-"""Errors: each has a code, names what is wrong in the caller's words, and tells nothing internal."""
+"""Errors have a code, a message for the client, and no internal details."""
 
 import re
 import sqlite3
@@ -117,14 +117,14 @@ INTERNAL = re.compile(
         for document, variables in cases
     ],
 )
-async def test_a_bad_document_is_refused_with_a_code_and_nothing_internal(
+async def test_a_bad_document_is_rejected_with_a_code_and_without_internals(
     acme: Tenant, code: str, document: str, variables: dict[str, Any]
 ) -> None:
-    answer = await acme.client.execute(document, **variables)
-    assert not any((answer.get("data") or {}).values())
-    assert {error["extensions"]["code"] for error in answer["errors"]} == {code}
+    result = await acme.client.execute(document, **variables)
+    assert not any((result.get("data") or {}).values())
+    assert {error["extensions"]["code"] for error in result["errors"]} == {code}
     assert code in ErrorCode.__members__
-    for error in answer["errors"]:
+    for error in result["errors"]:
         assert error.keys() <= {"message", "locations", "path", "extensions"}
         assert error["extensions"].keys() <= {"code", "field"}
         assert not INTERNAL.search(error["message"]), error["message"]
@@ -151,20 +151,20 @@ async def test_a_bad_document_is_refused_with_a_code_and_nothing_internal(
     ],
     ids=["long name", "long number", "long text"],
 )
-async def test_what_is_long_is_not_sent_back_whole(
+async def test_long_values_are_shortened_in_messages(
     acme: Tenant, document: str, code: str, message: str
 ) -> None:
-    answer = await acme.client.execute(document)
+    result = await acme.client.execute(document)
 
-    (error,) = answer["errors"]
+    (error,) = result["errors"]
     assert (error["message"], error["extensions"]["code"]) == (message, code)
 
 
-async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -> None:
-    answer = await acme.client.execute(
+async def test_an_error_of_a_field_has_its_path_and_leaves_other_fields(acme: Tenant) -> None:
+    result = await acme.client.execute(
         "{\n  small: posts(first: 1) { nodes { id } }\n  big: posts(first: 101) { nodes { id } } }"
     )
-    assert answer == {
+    assert result == {
         "data": {"small": {"nodes": []}, "big": None},
         "errors": [
             {
@@ -177,36 +177,36 @@ async def test_what_a_field_refuses_stands_at_its_path_and_alone(acme: Tenant) -
     }
 
 
-class Broken:
-    """A way into a workspace that fails for some tables, and for accounts where they come along too."""
+class FailingRestriction:
+    """A workspace filter that fails for some tables, and for accounts also if they are joined."""
 
     def __init__(self, error: Exception, *tables: str) -> None:
         self._error = error
         self._tables = set(tables)
 
     def __call__(self, statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
-        confined = restrict_to_workspace(statement, workspace)
-        read = (
-            rf"(FROM|JOIN) {each}\b" if each == "account" else rf"FROM {each}\b"
-            for each in self._tables
+        restricted = restrict_to_workspace(statement, workspace)
+        patterns = (
+            rf"(FROM|JOIN) {table}\b" if table == "account" else rf"FROM {table}\b"
+            for table in self._tables
         )
-        if any(re.search(each, str(confined)) for each in read):
+        if any(re.search(pattern, str(restricted)) for pattern in patterns):
             raise self._error
-        return confined
+        return restricted
 
 
-class BrokenDriver:
-    """A driver that fails for statements in which some words stand."""
+class FailingDriver:
+    """A driver that fails for statements that contain a text."""
 
-    def __init__(self, driver: Driver, error: Exception, words: str) -> None:
+    def __init__(self, driver: Driver, error: Exception, pattern: str) -> None:
         self._driver = driver
         self._error = error
-        self._words = words
+        self._pattern = pattern
 
     async def fetch(
         self, query: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        if self._words in query.sql.replace("\n", " "):
+        if self._pattern in query.sql.replace("\n", " "):
             raise self._error
         return await self._driver.fetch(query, arguments)
 
@@ -214,8 +214,8 @@ class BrokenDriver:
         await self._driver.close()
 
 
-def locked_on_sqlite() -> sqlite3.OperationalError:
-    """What the driver says of a table that somebody else has locked."""
+def table_locked_error() -> sqlite3.OperationalError:
+    """The driver's error for a table locked by another connection."""
     with (
         closing(sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True)) as one,
         closing(sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True)) as other,
@@ -226,11 +226,11 @@ def locked_on_sqlite() -> sqlite3.OperationalError:
             other.execute("SELECT * FROM post")
         except sqlite3.OperationalError as error:
             return error
-    raise AssertionError("it was not locked")
+    raise AssertionError("the table is not locked")
 
 
-async def prepared(database: Database) -> str:
-    """A post with all that hangs on it; the token of a key that may read it."""
+async def add_full_post(database: Database) -> str:
+    """Add a post with account, destination and attempt; return the token of a key of its workspace."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: published()}, content="Kept")
@@ -238,8 +238,8 @@ async def prepared(database: Database) -> str:
     return (await add_api_key(database, workspace)).token
 
 
-def masked(error: dict[str, Any]) -> dict[str, Any]:
-    """The error without its place, after it was checked that it is masked, with a request id."""
+def check_masked(error: dict[str, Any]) -> dict[str, Any]:
+    """Check that the error is masked and has a request id, and return it."""
     request_id = error["extensions"]["requestId"]
     assert re.fullmatch(r"[0-9a-f]{8}", request_id)
     assert error["extensions"] == {"code": "INTERNAL_ERROR", "requestId": request_id}
@@ -250,75 +250,78 @@ def masked(error: dict[str, Any]) -> dict[str, Any]:
     return error
 
 
-async def test_our_own_failure_is_masked_and_logged_under_its_request_id(
+async def test_an_internal_failure_is_masked_and_logged_with_the_request_id(
     database: Database, database_url: str
 ) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
     failure = RuntimeError("SELECT secret FROM /app/db/posts.py")
-    broken = Database(database_url, workspace_filter=Broken(failure, "post"))
-    async with broken, app_client(broken, token=token) as client:
+    failing_database = Database(database_url, workspace_filter=FailingRestriction(failure, "post"))
+    async with failing_database, app_client(failing_database, token=token) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.execute("{ posts { nodes { id } } viewer { scopes } }")
-    assert answer["data"] == {
-        "posts": None,
-        "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
-    }
-    (error,) = answer["errors"]
-    assert masked(error)["path"] == ["posts"]
-    (report,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert report["event"] == "resolver failed"
-    assert report["request_id"] == error["extensions"]["requestId"]
-    assert report["path"] == ["posts"]
-    assert report["exc_info"] is failure
+            result = await client.execute("{ posts { nodes { id } } viewer { scopes } }")
+    assert result["data"] == {"posts": None, "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
+    (error,) = result["errors"]
+    assert check_masked(error)["path"] == ["posts"]
+    (log_entry,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert log_entry["event"] == "resolver failed"
+    assert log_entry["request_id"] == error["extensions"]["requestId"]
+    assert log_entry["path"] == ["posts"]
+    assert log_entry["exc_info"] is failure
 
 
 @pytest.mark.parametrize(
-    ("table", "lost", "kept"),
+    ("table", "failed_fields", "others"),
     [
         ("account", {"account": None, "accountName": None}, ("attemptLog", "post")),
         ("attempt", {"attemptLog": None}, ("account", "accountName", "post")),
         ("post", {"post": None}, ()),
     ],
 )
-async def test_a_part_that_fails_leaves_the_rest(
-    database: Database, database_url: str, table: str, lost: dict[str, None], kept: tuple[str, ...]
+async def test_a_failed_relation_leaves_the_other_fields(
+    database: Database,
+    database_url: str,
+    table: str,
+    failed_fields: dict[str, None],
+    others: tuple[str, ...],
 ) -> None:
-    token = await prepared(database)
+    token = await add_full_post(database)
     selection = "account { accountName } accountName attemptLog { number } post { content }"
-    whole = {
+    post = {
         "account": {"accountName": "acme"},
         "accountName": "acme",
         "attemptLog": [{"number": 1}],
         "post": {"content": "Kept"},
     }
     document = f"{{ destinations {{ nodes {{ {selection} }} }} errorCatalog {{ code }} }}"
-    broken = Database(database_url, workspace_filter=Broken(RuntimeError("broken"), table))
-    async with broken, app_client(broken, token=token) as client:
-        answer = await client.execute(document)
-    assert len(answer["data"]["errorCatalog"]) > 0
-    if kept:
-        assert answer["data"]["destinations"] == {"nodes": [whole | lost]}
-        paths = [["destinations", "nodes", 0, name] for name in lost]
+    failing_database = Database(
+        database_url, workspace_filter=FailingRestriction(RuntimeError("broken"), table)
+    )
+    async with failing_database, app_client(failing_database, token=token) as client:
+        result = await client.execute(document)
+    assert len(result["data"]["errorCatalog"]) > 0
+    if others:
+        assert result["data"]["destinations"] == {"nodes": [post | failed_fields]}
+        paths = [["destinations", "nodes", 0, name] for name in failed_fields]
     else:
-        assert answer["data"]["destinations"]["nodes"] == [whole | lost]
+        assert result["data"]["destinations"]["nodes"] == [post | failed_fields]
         paths = [["destinations", "nodes", 0, "post"]]
-    assert sorted(masked(error)["path"] for error in answer["errors"]) == paths
+    assert sorted(check_masked(error)["path"] for error in result["errors"]) == paths
 
 
-async def test_a_total_that_fails_leaves_the_page(database: Database, database_url: str) -> None:
-    token = await prepared(database)
+async def test_a_failed_total_count_leaves_the_page(database: Database, database_url: str) -> None:
+    token = await add_full_post(database)
 
-    def uncounted(statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
+    def fail_count(statement: AnySelect, workspace: WorkspaceIdOrParam) -> AnySelect:
         if "count(" in str(statement):
             raise RuntimeError("broken")
         return restrict_to_workspace(statement, workspace)
 
-    broken = Database(database_url, workspace_filter=uncounted)
-    async with broken, app_client(broken, token=token) as client:
-        answer = await client.execute("{ posts { totalCount nodes { content } } }")
-    assert answer["data"] == {"posts": {"totalCount": None, "nodes": [{"content": "Kept"}]}}
-    (error,) = answer["errors"]
-    assert masked(error)["path"] == ["posts", "totalCount"]
+    failing_database = Database(database_url, workspace_filter=fail_count)
+    async with failing_database, app_client(failing_database, token=token) as client:
+        result = await client.execute("{ posts { totalCount nodes { content } } }")
+    assert result["data"] == {"posts": {"totalCount": None, "nodes": [{"content": "Kept"}]}}
+    (error,) = result["errors"]
+    assert check_masked(error)["path"] == ["posts", "totalCount"]
 
 
 @pytest.mark.parametrize(
@@ -336,35 +339,38 @@ async def test_a_total_that_fails_leaves_the_page(database: Database, database_u
         "{ viewer { scopes stats { accounts } } }",
     ],
 )
-async def test_no_way_in_takes_its_neighbours_down(
+async def test_a_failed_root_field_leaves_the_others(
     database: Database, database_url: str, document: str
 ) -> None:
-    token = await prepared(database)
-    broken = Database(
-        database_url, workspace_filter=Broken(RuntimeError("x"), "post", "destination", "account")
+    token = await add_full_post(database)
+    failing_database = Database(
+        database_url,
+        workspace_filter=FailingRestriction(RuntimeError("x"), "post", "destination", "account"),
     )
-    async with broken, app_client(broken, token=token) as client:
-        answer = await client.execute(document)
-    assert answer["data"]["viewer"]["scopes"] == ["READ", "WRITE", "PUBLISH"]
-    (error,) = answer["errors"]
-    masked(error)
+    async with failing_database, app_client(failing_database, token=token) as client:
+        result = await client.execute(document)
+    assert result["data"]["viewer"]["scopes"] == ["READ", "WRITE", "PUBLISH"]
+    (error,) = result["errors"]
+    check_masked(error)
 
 
-async def test_a_database_that_does_not_answer_is_a_reason_to_try_again(
+async def test_a_locked_table_is_reported_as_temporarily_unavailable(
     database: Database, database_url: str
 ) -> None:
-    token = await prepared(database)
-    failure = locked_on_sqlite() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
-    broken = Database(
-        database_url, wrap_driver=lambda driver: BrokenDriver(driver, failure, "FROM post ")
+    token = await add_full_post(database)
+    failure = (
+        table_locked_error() if database.is_sqlite else asyncpg.LockNotAvailableError("locked")
     )
-    async with broken, app_client(broken, token=token) as client:
+    failing_database = Database(
+        database_url, wrap_driver=lambda driver: FailingDriver(driver, failure, "FROM post ")
+    )
+    async with failing_database, app_client(failing_database, token=token) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.execute("{ posts { nodes { id } } }")
-    assert answer["data"] == {"posts": None}
-    (error,) = answer["errors"]
+            result = await client.execute("{ posts { nodes { id } } }")
+    assert result["data"] == {"posts": None}
+    (error,) = result["errors"]
     assert error["message"] == ("The database did not answer in time. Try again in a moment.")
     assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
-    (report,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert report["event"] == "resolver failed"
-    assert report["exc_info"].__cause__ is failure
+    (log_entry,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert log_entry["event"] == "resolver failed"
+    assert log_entry["exc_info"].__cause__ is failure

@@ -1,4 +1,4 @@
-"""What one document may ask for, whatever its variables."""
+"""Limits of a document that do not depend on its variables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from graphql import (
 from hypothesis import given
 
 from app.domain.errors import LimitExceeded, ParseFailed
+from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.limits import (
     MAX_COUNT,
     DocumentStats,
@@ -32,16 +33,6 @@ from app.settings import GraphQLLimits
 from tests.graphql.random_documents import FRAGMENTS, document_strategy
 
 LIMITS = GraphQLLimits()
-NOTHING = DocumentStats(
-    operations=0,
-    depth=0,
-    introspection_depth=0,
-    introspection_list_depth=0,
-    fields=0,
-    aliases=0,
-    root_fields=0,
-    directives=0,
-)
 FULL_INTROSPECTION = get_introspection_query(
     descriptions=True,
     specified_by_url=True,
@@ -53,27 +44,35 @@ FULL_INTROSPECTION = get_introspection_query(
 )
 
 
-def refusal(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
+def stats(operations: int = 1, **numbers: int) -> DocumentStats:
+    """Stats of one operation with these numbers, all others 0."""
+    zeros = dict.fromkeys(DocumentStats.__dataclass_fields__, 0)
+    return DocumentStats(**(zeros | {"operations": operations} | numbers))
+
+
+def measure(query: str) -> DocumentStats:
+    return collect_stats(DocumentIndex(parse(query)))
+
+
+def limit_error(query: str, limits: GraphQLLimits = LIMITS) -> str | None:
     try:
-        enforce_limits(collect_stats(parse_document(query, limits)), limits)
+        enforce_limits(collect_stats(DocumentIndex(parse_document(query, limits))), limits)
     except LimitExceeded as error:
         return error.message
     return None
 
 
-def nested(levels: int, name: str = "a") -> str:
+def nested_query(levels: int, name: str = "a") -> str:
     return ("{ " + name) * levels + " }" * levels
 
 
 # Parsing
 
 
-def test_a_document_is_parsed() -> None:
-    assert parse_document("{ version }", LIMITS) == parse("{ version }")
-
-
-def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
-    document = parse_document("{" + " a" * 1998 + "}", LIMITS)
+def test_a_document_with_exactly_the_allowed_tokens_is_parsed() -> None:
+    query = "{" + " a" * 1998 + "}"
+    document = parse_document(query, LIMITS)
+    assert document == parse(query)
     assert document.token_count == 2000
 
 
@@ -82,17 +81,17 @@ def test_a_document_of_exactly_the_allowed_tokens_is_parsed() -> None:
     ["{" + " a" * 1999 + "}", "{ a }" + "\n#" * 1998, "{ a(list: [" + "1 " * 3000],
     ids=["fields", "comments", "values"],
 )
-def test_a_token_more_than_allowed_is_refused(query: str) -> None:
-    with pytest.raises(LimitExceeded) as refused:
+def test_more_tokens_than_allowed_are_rejected(query: str) -> None:
+    with pytest.raises(LimitExceeded) as error:
         parse_document(query, LIMITS)
-    assert refused.value.message == "The document has more than 2000 tokens, which is the limit."
+    assert error.value.message == "The document has more than 2000 tokens, which is the limit."
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        nested(201),
-        nested(660),
+        nested_query(201),
+        nested_query(660),
         "{ a(x: " + "[" * 300 + "]" * 300 + ") }",
         "{ a(x: " + "{x: " * 300 + "1" + "}" * 300 + ") }",
         "query($x: " + "[" * 300 + "Int" + "]" * 300 + ") { a }",
@@ -100,16 +99,18 @@ def test_a_token_more_than_allowed_is_refused(query: str) -> None:
     ],
     ids=["fields", "as many tokens as allowed", "lists", "objects", "types", "inline fragments"],
 )
-def test_a_document_too_deep_for_the_parser_is_refused_as_too_deep(query: str) -> None:
-    with pytest.raises(LimitExceeded) as refused:
+def test_a_document_too_deep_for_the_parser_is_rejected_as_too_deep(query: str) -> None:
+    with pytest.raises(LimitExceeded) as error:
         parse_document(query, LIMITS)
-    assert refused.value.message == (
-        "The document is nested too deeply to be read; at most 15 levels of fields are allowed."
+    assert error.value.message == (
+        "The document is nested too deeply to be parsed; at most 15 levels of fields are allowed."
     )
 
 
 def test_a_document_as_deep_as_the_parser_allows_is_measured() -> None:
-    assert refusal(nested(200)) == "The document is 200 levels deep; at most 15 are allowed."
+    assert (
+        limit_error(nested_query(200)) == "The document is 200 levels deep; at most 15 are allowed."
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,108 +123,87 @@ def test_a_document_as_deep_as_the_parser_allows_is_measured() -> None:
         ("{ a }\0", "Syntax Error: Unexpected character: U+0000.", SourceLocation(1, 6)),
     ],
 )
-def test_a_fault_in_the_syntax_keeps_its_location(
+def test_a_syntax_error_keeps_its_location(
     query: str, message: str, location: SourceLocation | None
 ) -> None:
-    with pytest.raises(GraphQLError) as refused:
+    with pytest.raises(GraphQLError) as error:
         parse_document(query, LIMITS)
-    error = refused.value
-    assert error.message == message
-    assert isinstance(error.original_error, ParseFailed)
-    assert error.original_error.message == message
-    assert error.locations is not None
+    assert error.value.message == message
+    assert isinstance(error.value.original_error, ParseFailed)
+    assert error.value.original_error.message == message
+    assert error.value.locations is not None
     if location is not None:
-        assert error.locations == [location]
+        assert error.value.locations == [location]
 
 
-# Measuring
+# Stats
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("{ a }", replace(NOTHING, depth=1, fields=1, root_fields=1)),
-        ("{ }", NOTHING),
-        ("{ a { b { c } d } e }", replace(NOTHING, depth=3, fields=5, root_fields=2)),
-        ("{ x: a y: a { z: b } }", replace(NOTHING, depth=2, fields=3, root_fields=2, aliases=3)),
-        ("{ ...{ a ... on Q { b } } }", replace(NOTHING, depth=1, fields=2, root_fields=2)),
+        ("{ a }", stats(depth=1, fields=1, root_fields=1)),
+        ("{ }", stats()),
+        ("{ a { b { c } d } e }", stats(depth=3, fields=5, root_fields=2)),
+        ("{ x: a y: a { z: b } }", stats(depth=2, fields=3, root_fields=2, aliases=3)),
+        ("{ ...{ a ... on Q { b } } }", stats(depth=1, fields=2, root_fields=2)),
         (
             "query($v: Int @d) @d { a @d ...F @d ...{ b } } fragment F on Q @d { c @d @d }",
-            replace(NOTHING, depth=1, fields=3, root_fields=3, directives=7),
+            stats(depth=1, fields=3, root_fields=3, directives=7),
         ),
         (
             "{ ...F a { ...F } } fragment F on Q { x: b { c } }",
-            replace(NOTHING, depth=3, fields=5, root_fields=2, aliases=2),
+            stats(depth=3, fields=5, root_fields=2, aliases=2),
         ),
         (
             "{ a { __schema { types { name } } } }",
-            replace(NOTHING, depth=2, introspection_depth=2, fields=4, root_fields=1),
+            stats(depth=2, introspection_depth=2, fields=4, root_fields=1),
         ),
         (
             "{ __type { ...T } } fragment T on __Type { fields { type { ofType { fields } } } }",
-            replace(
-                NOTHING,
-                depth=1,
-                introspection_depth=4,
-                introspection_list_depth=2,
-                fields=5,
-                root_fields=1,
+            stats(
+                depth=1, introspection_depth=4, introspection_list_depth=2, fields=5, root_fields=1
             ),
         ),
         (
             "{ ...F } fragment F on Query { a __schema { types { fields { name } } } }",
-            replace(
-                NOTHING,
-                depth=1,
-                introspection_depth=3,
-                introspection_list_depth=1,
-                fields=5,
-                root_fields=2,
+            stats(
+                depth=1, introspection_depth=3, introspection_list_depth=1, fields=5, root_fields=2
             ),
         ),
         (
             "{ fields { interfaces { possibleTypes { inputFields } } } }",
-            replace(NOTHING, depth=4, fields=4, root_fields=1),
+            stats(depth=4, fields=4, root_fields=1),
+        ),
+        pytest.param(
+            "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }",
+            stats(operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1),
+            id="maximum of several operations",
+        ),
+        pytest.param(
+            "{ a } fragment Unused on Query { x: b @d c { d { e } } f }",
+            stats(depth=1, fields=5, aliases=1, root_fields=1, directives=1),
+            id="unused fragments count, because they are validated",
+        ),
+        pytest.param(
+            "type A { b: Int } fragment F on A { b }",
+            stats(operations=0, fields=1),
+            id="no operation",
+        ),
+        pytest.param(
+            "{ ...F } fragment F on Query { a } fragment F on Query { b { c } }",
+            stats(depth=2, fields=3, root_fields=2),
+            id="fragments that share a name count together",
+        ),
+        pytest.param(
+            "{ a { ...Unknown } ...Unknown }",
+            stats(depth=1, fields=1, root_fields=1),
+            id="unknown fragments count nothing",
         ),
     ],
 )
-def test_one_operation_is_measured(query: str, expected: DocumentStats) -> None:
-    assert collect_stats(parse(query)) == replace(expected, operations=1)
-
-
-def test_of_several_operations_the_heaviest_counts_for_each_number() -> None:
-    document = parse(
-        "query A { a { b { c } } } query B { x: a b c d } query C @d { a } subscription D { a }"
-    )
-    assert collect_stats(document) == replace(
-        NOTHING, operations=4, depth=3, fields=4, aliases=1, root_fields=4, directives=1
-    )
-
-
-def test_a_fragment_that_nobody_spreads_counts_because_it_is_validated() -> None:
-    document = parse("{ a } fragment Idle on Query { x: b @d c { d { e } } f }")
-    assert collect_stats(document) == replace(
-        NOTHING, operations=1, depth=1, fields=5, aliases=1, root_fields=1, directives=1
-    )
-
-
-def test_a_document_without_operations_is_measured() -> None:
-    assert collect_stats(parse("type A { b: Int } fragment F on A { b }")) == replace(
-        NOTHING, fields=1
-    )
-
-
-def test_fragments_that_share_a_name_count_together() -> None:
-    document = parse("{ ...F } fragment F on Query { a } fragment F on Query { b { c } }")
-    assert collect_stats(document) == replace(
-        NOTHING, operations=1, depth=2, fields=3, root_fields=2
-    )
-
-
-def test_unknown_fragments_count_nothing() -> None:
-    assert collect_stats(parse("{ a { ...Nowhere } ...Nowhere }")) == replace(
-        NOTHING, operations=1, depth=1, fields=1, root_fields=1
-    )
+def test_a_document_is_measured(query: str, expected: DocumentStats) -> None:
+    assert measure(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -234,50 +214,42 @@ def test_unknown_fragments_count_nothing() -> None:
         ("fragment F on Query { a { ...F ...F } } { ...F b }", 2),
     ],
 )
-def test_a_cycle_of_fragments_is_gone_through_once(query: str, fields: int) -> None:
-    assert collect_stats(parse(query)).fields == fields
+def test_a_fragment_cycle_is_traversed_once(query: str, fields: int) -> None:
+    assert measure(query).fields == fields
 
 
-def test_a_chain_of_fragments_as_long_as_the_document_is_measured() -> None:
+def test_a_fragment_chain_as_long_as_the_document_is_measured() -> None:
     chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
-    assert collect_stats(parse("{ ...F0 }" + chain)) == replace(
-        NOTHING, operations=1, depth=10_000, fields=10_000, root_fields=1
-    )
+    assert measure("{ ...F0 }" + chain) == stats(depth=10_000, fields=10_000, root_fields=1)
 
 
-def ladder(rungs: int) -> str:
+def fragment_ladder(rungs: int) -> str:
     fragments = "".join(
         f"fragment F{i} on Query {{ x: a @d {{ ...F{i + 1} ...F{i + 1} }} }}" for i in range(rungs)
     )
     return "{ ...F0 }" + fragments
 
 
-def test_fragments_that_multiply_are_counted_without_being_expanded() -> None:
-    assert collect_stats(parse(ladder(20))) == replace(
-        NOTHING,
-        operations=1,
-        depth=20,
-        fields=2**20 - 1,
-        aliases=2**20 - 1,
-        root_fields=1,
-        directives=2**20 - 1,
+def test_multiplying_fragments_are_counted_without_expansion() -> None:
+    assert measure(fragment_ladder(20)) == stats(
+        depth=20, fields=2**20 - 1, aliases=2**20 - 1, root_fields=1, directives=2**20 - 1
     )
 
 
 def test_counting_stops_at_the_ceiling() -> None:
-    measured = collect_stats(parse(ladder(2000)))
+    measured = measure(fragment_ladder(2000))
     assert (measured.fields, measured.aliases, measured.directives) == (MAX_COUNT,) * 3
     unlimited_depth = replace(LIMITS, depth=3000)
-    with pytest.raises(LimitExceeded) as refused:
+    with pytest.raises(LimitExceeded) as error:
         enforce_limits(measured, unlimited_depth)
-    assert refused.value.message == (
+    assert error.value.message == (
         "The document has at least 1000000000 fields; at most 500 are allowed."
     )
 
 
 def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
     fragments = "".join(f"fragment F{i} on Q {{ a ...F{i + 1} ...F{i + 1} }}" for i in range(99))
-    assert collect_stats(parse("{ ...F0 }" + fragments)).root_fields == MAX_COUNT
+    assert measure("{ ...F0 }" + fragments).root_fields == MAX_COUNT
 
 
 # The limits
@@ -286,14 +258,14 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
 @pytest.mark.parametrize(
     ("build", "limit", "message"),
     [
-        (nested, 15, "The document is 16 levels deep; at most 15 are allowed."),
+        (nested_query, 15, "The document is 16 levels deep; at most 15 are allowed."),
         (
-            lambda n: "{ __schema " + nested(n) + "}",
+            lambda n: "{ __schema " + nested_query(n) + "}",
             20,
             "The introspection is 21 levels deep; at most 20 are allowed.",
         ),
         (
-            lambda n: "{ __type " + nested(n, "possibleTypes") + "}",
+            lambda n: "{ __type " + nested_query(n, "possibleTypes") + "}",
             2,
             "The introspection nests fields, inputFields, interfaces, possibleTypes 3 levels deep;"
             " at most 2 are allowed.",
@@ -335,89 +307,84 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
         "operations",
     ],
 )
-def test_a_limit_is_kept_exactly_and_named_with_the_value(
+def test_each_limit_is_exact_and_its_error_names_limit_and_value(
     build: Callable[[int], str], limit: int, message: str
 ) -> None:
-    assert refusal(build(limit)) is None
-    assert refusal(build(limit + 1)) == message
+    assert limit_error(build(limit)) is None
+    assert limit_error(build(limit + 1)) == message
 
 
-@pytest.mark.parametrize("entrance", ["__schema", "__type"])
+@pytest.mark.parametrize("root_field", ["__schema", "__type"])
 @pytest.mark.parametrize("name", ["fields", "inputFields", "interfaces", "possibleTypes"])
-def test_three_lists_of_types_in_each_other_are_refused_below_every_entrance(
-    entrance: str, name: str
+def test_three_nested_type_lists_are_rejected_below_every_introspection_field(
+    root_field: str, name: str
 ) -> None:
     document = (
-        f"{{ {entrance} {{ ...T }} }} fragment T on __Type {{ {name} {{ type {{ ...U }} }} }}"
+        f"{{ {root_field} {{ ...T }} }} fragment T on __Type {{ {name} {{ type {{ ...U }} }} }}"
     )
     two = document + f" fragment U on __Type {{ {name} {{ name }} }}"
     three = document + f" fragment U on __Type {{ {name} {{ type {{ {name} {{ name }} }} }} }}"
-    assert refusal(two) is None
-    assert refusal(three) == (
+    assert limit_error(two) is None
+    assert limit_error(three) == (
         "The introspection nests fields, inputFields, interfaces, possibleTypes 3 levels deep;"
         " at most 2 are allowed."
     )
 
 
-def test_a_short_document_that_multiplies_is_refused() -> None:
+def test_a_short_document_with_multiplying_fragments_is_rejected() -> None:
     pairs = zip("abcdefghi", "bcdefghij", strict=True)
     rungs = "".join(f"fragment {i} on Q{{...{j}...{j}}}" for i, j in pairs)
-    assert refusal("{...a}" + rungs + "fragment j on Q{a}") == (
+    assert limit_error("{...a}" + rungs + "fragment j on Q{a}") == (
         "The document has 512 fields; at most 500 are allowed."
     )
 
 
 @pytest.mark.parametrize("query", [FULL_INTROSPECTION, get_introspection_query()])
-def test_the_introspection_of_every_tool_is_allowed(query: str) -> None:
-    assert refusal(query) is None
+def test_introspection_queries_of_tools_are_allowed(query: str) -> None:
+    assert limit_error(query) is None
 
 
-def test_the_full_introspection_leaves_room_below_the_limits() -> None:
-    measured = collect_stats(parse_document(FULL_INTROSPECTION, LIMITS))
-    assert replace(measured, fields=0) == replace(
-        NOTHING,
-        operations=1,
-        depth=1,
-        introspection_depth=14,
-        introspection_list_depth=1,
-        root_fields=1,
+def test_full_introspection_stays_well_below_the_limits() -> None:
+    measured = measure(FULL_INTROSPECTION)
+    assert replace(measured, fields=0) == stats(
+        depth=1, introspection_depth=14, introspection_list_depth=1, root_fields=1
     )
     assert measured.fields <= LIMITS.fields / 2
 
 
-# Against an implementation that expands every fragment
+# Compared with a reference implementation that expands every fragment
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """Every field with the names that lead to it, and the number of directives on the way."""
+    """The path of every field, and the number of aliases and directives."""
 
     fields: Sequence[tuple[str, ...]]
     aliases: int
     directives: int
 
 
-def expand(document: DocumentNode, definition: ExecutableDefinitionNode) -> Expansion:
+def expand_operation(document: DocumentNode, definition: ExecutableDefinitionNode) -> Expansion:
     fields: list[tuple[str, ...]] = []
     aliases = directives = 0
     variables = definition.variable_definitions or ()
     directives += sum(len(variable.directives or ()) for variable in variables)
 
-    def visit(selection_set: SelectionSetNode, above: tuple[str, ...]) -> None:
+    def visit(selection_set: SelectionSetNode, ancestors: tuple[str, ...]) -> None:
         nonlocal aliases, directives
         for selection in selection_set.selections:
             directives += len(selection.directives or ())
             if isinstance(selection, FieldNode):
                 aliases += selection.alias is not None
-                fields.append((*above, selection.name.value))
+                fields.append((*ancestors, selection.name.value))
                 if selection.selection_set:
                     visit(selection.selection_set, fields[-1])
             elif isinstance(selection, InlineFragmentNode):
-                visit(selection.selection_set, above)
+                visit(selection.selection_set, ancestors)
             elif isinstance(selection, FragmentSpreadNode):
                 for fragment in fragments_named(document, selection.name.value):
                     directives += len(fragment.directives or ())
-                    visit(fragment.selection_set, above)
+                    visit(fragment.selection_set, ancestors)
 
     directives += len(definition.directives or ())
     visit(definition.selection_set, ())
@@ -430,26 +397,28 @@ def fragments_named(document: DocumentNode, name: str) -> Iterator[FragmentDefin
             yield definition
 
 
-def segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The names up to and with the first entrance to an introspection, then those below each."""
-    found: list[tuple[str, ...]] = [()]
+def path_segments(path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Split a path after each introspection field."""
+    segments: list[tuple[str, ...]] = [()]
     for name in path:
-        found[-1] += (name,)
+        segments[-1] += (name,)
         if name in ("__schema", "__type"):
-            found.append(())
-    return found
+            segments.append(())
+    return segments
 
 
-def measure_by_expanding(document: DocumentNode) -> DocumentStats:
+def stats_by_expanding(document: DocumentNode) -> DocumentStats:
     operations = [
-        expand(document, definition)
+        expand_operation(document, definition)
         for definition in document.definitions
         if isinstance(definition, OperationDefinitionNode)
     ]
     fragments = [
-        expand(document, one) for name in FRAGMENTS for one in fragments_named(document, name)
+        expand_operation(document, fragment)
+        for name in FRAGMENTS
+        for fragment in fragments_named(document, name)
     ]
-    paths = [segments(path) for operation in operations for path in operation.fields]
+    paths = [path_segments(path) for operation in operations for path in operation.fields]
     introspections = [segment for _, *below in paths for segment in below]
     lists = ("fields", "inputFields", "interfaces", "possibleTypes")
     return DocumentStats(
@@ -459,21 +428,22 @@ def measure_by_expanding(document: DocumentNode) -> DocumentStats:
         introspection_list_depth=max(
             (sum(name in lists for name in names) for names in introspections), default=0
         ),
-        fields=max(len(one.fields) for one in (*operations, *fragments)),
-        aliases=max(one.aliases for one in (*operations, *fragments)),
-        root_fields=max(sum(len(path) == 1 for path in one.fields) for one in operations),
-        directives=max(one.directives for one in (*operations, *fragments)),
+        fields=max(len(definition.fields) for definition in (*operations, *fragments)),
+        aliases=max(definition.aliases for definition in (*operations, *fragments)),
+        root_fields=max(
+            sum(len(path) == 1 for path in operation.fields) for operation in operations
+        ),
+        directives=max(definition.directives for definition in (*operations, *fragments)),
     )
 
 
 @given(document_strategy(with_cycles=False))
-def test_the_measure_is_that_of_the_expanded_document(query: str) -> None:
-    document = parse(query)
-    assert collect_stats(document) == measure_by_expanding(document)
+def test_stats_equal_those_of_the_expanded_document(query: str) -> None:
+    assert measure(query) == stats_by_expanding(parse(query))
 
 
 @given(document_strategy(with_cycles=True))
 def test_every_document_that_parses_can_be_measured(query: str) -> None:
-    measured = collect_stats(parse(query))
+    measured = measure(query)
     assert measured.operations == 1
     assert 0 <= measured.root_fields <= measured.fields <= MAX_COUNT

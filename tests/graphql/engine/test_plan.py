@@ -1,4 +1,4 @@
-"""What a prepared query does beside answering: what it runs, how often, and what it counts."""
+"""Execution plans: statements, permissions, limits and the fallback to graphql-core."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,41 +26,39 @@ from tests.graphql.engine.differential import (
 from tests.recording_driver import RecordingDriver, record_statements
 
 POST = UUID(int=4)
-"""With three destinations."""
+"""A post with three destinations."""
 
 
 @pytest.fixture
 async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
-    breaking = CorruptingDriver()
+    corrupting_driver = CorruptingDriver()
     async with Database(
-        database_url, wrap_driver=lambda driver: RecordingDriver(breaking(driver))
+        database_url, wrap_driver=lambda driver: RecordingDriver(corrupting_driver(driver))
     ) as database:
-        yield DifferentialBench(database, breaking, await add_rows(database))
+        yield DifferentialBench(database, corrupting_driver, await add_rows(database))
 
 
-async def statements_of(
+async def run_twice(
     bench: DifferentialBench,
     document: str,
     *,
-    breakages: Sequence[ColumnCorruption] = (),
+    corruptions: Sequence[ColumnCorruption] = (),
     scopes: Sequence[Scope] = (Scope.READ,),
     entries: int | None = None,
     **variables: object,
 ) -> tuple[object, list[str], int]:
-    """Of the second run: the data, what the errors say, and how many statements it took."""
+    """Run a query twice; return data, error messages and number of statements of the second run."""
     bench.corrupting_driver.corruptions = ()
     await run_query(FAST_SCHEMA, document, variables, bench.context())
-    bench.corrupting_driver.corruptions = breakages
+    bench.corrupting_driver.corruptions = corruptions
     context = replace(bench.context(scopes), list_limit=ListSizeLimit(entries))
     with record_statements(bench.database) as statements:
         result = await run_query(FAST_SCHEMA, document, variables, context)
-    return result.data, [each.message for each in result.errors or ()], len(statements)
+    return result.data, [error.message for error in result.errors or ()], len(statements)
 
 
-async def test_it_takes_one_statement_for_a_post_and_its_destinations(
-    bench: DifferentialBench,
-) -> None:
-    data, errors, count = await statements_of(
+async def test_a_post_and_its_destinations_take_one_statement(bench: DifferentialBench) -> None:
+    data, errors, count = await run_twice(
         bench,
         "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
         id=str(POST),
@@ -73,13 +71,13 @@ async def test_it_takes_one_statement_for_a_post_and_its_destinations(
     assert count == 1
 
 
-async def test_a_field_that_is_left_out_is_not_resolved(bench: DifferentialBench) -> None:
+async def test_an_excluded_field_is_not_resolved(bench: DifferentialBench) -> None:
     document = (
         "query ($off: Boolean!) { accounts @skip(if: $off) { accountId }"
         " posts(first: 1) @include(if: $off) { nodes { content } } }"
     )
 
-    data, errors, count = await statements_of(bench, document, off=True)
+    data, errors, count = await run_twice(bench, document, off=True)
 
     assert (data, errors, count) == (
         {"posts": {"nodes": [{"content": "Sale 1 \N{PARTY POPPER}"}]}},
@@ -89,7 +87,7 @@ async def test_a_field_that_is_left_out_is_not_resolved(bench: DifferentialBench
 
 
 async def test_without_the_scope_nothing_is_read(bench: DifferentialBench) -> None:
-    data, errors, count = await statements_of(
+    data, errors, count = await run_twice(
         bench, "{ accounts { accountId } viewer { apiKey { name } } }", scopes=()
     )
 
@@ -101,53 +99,55 @@ async def test_without_the_scope_nothing_is_read(bench: DifferentialBench) -> No
 
 
 @only_on_sqlite
-async def test_a_resolver_is_not_called_again_for_a_value_that_cannot_be_answered(
+async def test_a_resolver_is_not_called_again_if_its_value_cannot_be_completed(
     bench: DifferentialBench,
 ) -> None:
     document = (
         "query ($id: UUID!) { post(postId: $id) { postId createdAt } accounts { accountId } }"
     )
 
-    _, sound, expected = await statements_of(bench, document, id=str(POST))
-    data, errors, count = await statements_of(
-        bench, document, breakages=[ColumnCorruption("created_at", 7, 1)], id=str(POST)
+    _, expected_errors, expected_count = await run_twice(bench, document, id=str(POST))
+    data, errors, count = await run_twice(
+        bench, document, corruptions=[ColumnCorruption("created_at", 7, 1)], id=str(POST)
     )
 
-    assert sound == []
+    assert expected_errors == []
     assert data == {
         "post": None,
         "accounts": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}],
     }
     assert len(errors) == 1
-    assert count == expected == 2
+    assert count == expected_count == 2
 
 
 @only_on_sqlite
-@pytest.mark.parametrize("broken", [False, True])
-@pytest.mark.parametrize(("entries", "refused"), [(3, False), (2, True)])
-async def test_entries_are_counted_once_however_often_an_answer_is_begun(
-    bench: DifferentialBench, *, broken: bool, entries: int, refused: bool
+@pytest.mark.parametrize("is_corrupted", [False, True])
+@pytest.mark.parametrize(("entries", "is_exceeded"), [(3, False), (2, True)])
+async def test_list_entries_are_counted_once_despite_a_fallback(
+    bench: DifferentialBench, *, is_corrupted: bool, entries: int, is_exceeded: bool
 ) -> None:
     context = replace(bench.context(), list_limit=ListSizeLimit(entries))
     document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
-    given = {"id": str(POST)}
-    await run_query(FAST_SCHEMA, document, given, bench.context())
-    bench.corrupting_driver.corruptions = [ColumnCorruption("published_at", 7, 1)] if broken else []
+    variables = {"id": str(POST)}
+    await run_query(FAST_SCHEMA, document, variables, bench.context())
+    bench.corrupting_driver.corruptions = (
+        [ColumnCorruption("published_at", 7, 1)] if is_corrupted else []
+    )
 
-    result = await run_query(FAST_SCHEMA, document, given, context)
+    result = await run_query(FAST_SCHEMA, document, variables, context)
 
-    assert (context.list_limit.error is not None) == refused
-    assert bool(result.errors) == (broken or refused)
+    assert (context.list_limit.error is not None) == is_exceeded
+    assert bool(result.errors) == (is_corrupted or is_exceeded)
 
 
-async def test_root_fields_are_resolved_side_by_side(bench: DifferentialBench) -> None:
-    """The loaders read what both of them need in one statement."""
+async def test_root_fields_are_resolved_concurrently(bench: DifferentialBench) -> None:
+    """Their loaders share one statement."""
     first, second = POSTS[1], POSTS[2]
     document = (
         f'{{ a: post(postId: "{first}") {{ postId }} b: post(postId: "{second}") {{ postId }} }}'
     )
 
-    data, errors, count = await statements_of(bench, document)
+    data, errors, count = await run_twice(bench, document)
 
     assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
     assert count == 1
@@ -155,7 +155,7 @@ async def test_root_fields_are_resolved_side_by_side(bench: DifferentialBench) -
 
 @pytest.mark.parametrize("is_fast", [True, False])
 @pytest.mark.parametrize(
-    ("document", "fitting", "excessive", "message"),
+    ("document", "allowed", "excessive", "message"),
     [
         (
             "query ($n: Int!) { posts(first: $n) { nodes { postId } } }",
@@ -171,10 +171,10 @@ async def test_root_fields_are_resolved_side_by_side(bench: DifferentialBench) -
         ),
     ],
 )
-async def test_limits_hold_for_what_was_within_them_before(
+async def test_limits_apply_to_a_cached_operation_with_other_variables(
     bench: DifferentialBench,
     document: str,
-    fitting: dict[str, object],
+    allowed: dict[str, object],
     excessive: dict[str, object],
     message: str,
     *,
@@ -182,18 +182,21 @@ async def test_limits_hold_for_what_was_within_them_before(
 ) -> None:
     schema = create_schema(replace(LIMITS, nodes=2), use_fast_path=is_fast)
     for _ in range(2):
-        allowed = await run_query(schema, document, fitting, bench.context())
+        executed = await run_query(schema, document, allowed, bench.context())
         with record_statements(bench.database) as statements:
-            refused = await run_query(schema, document, excessive, bench.context())
+            rejected = await run_query(schema, document, excessive, bench.context())
 
-        assert (allowed.data is None, allowed.errors) == (False, None)
-        assert (refused.data, [each.message for each in refused.errors or ()]) == (None, [message])
+        assert (executed.data is None, executed.errors) == (False, None)
+        assert (rejected.data, [error.message for error in rejected.errors or ()]) == (
+            None,
+            [message],
+        )
         assert statements == []
 
 
 @dataclass(slots=True)
-class Uncountable:
-    """A driver in front of a database that does not count in time."""
+class CountTimeoutDriver:
+    """A driver whose count queries time out."""
 
     driver: Driver
 
@@ -209,10 +212,10 @@ class Uncountable:
 
 
 @pytest.mark.parametrize("schema", [FAST_SCHEMA, REFERENCE_SCHEMA])
-async def test_a_total_that_cannot_be_counted_fails_alone(
+async def test_a_failed_total_count_leaves_the_page(
     anyio_backend: str, database_url: str, schema: Schema
 ) -> None:
-    async with Database(database_url, wrap_driver=Uncountable) as database:
+    async with Database(database_url, wrap_driver=CountTimeoutDriver) as database:
         bench = DifferentialBench(database, CorruptingDriver(), await add_rows(database))
         for _ in range(2):
             result = await run_query(

@@ -1,4 +1,4 @@
-"""Functions made for objects with a row, and all that makes them leave a value to graphql-core."""
+"""Compiled completion of row-backed objects, and its fallback to graphql-core."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ ID = "00000000-0000-0000-0000-000000000001"
 
 
 @dataclass(frozen=True)
-class Row:
-    """Columns as SQLite has them; all others are null."""
+class DestinationColumns:
+    """Columns in the form of SQLite's driver; all others are null."""
 
     columns: Mapping[str, object]
     account: Mapping[str, object]
@@ -45,12 +45,12 @@ class Row:
         values = [None] * (
             len(DESTINATION.indexes) + len(DESTINATION.related_classes["account"].indexes)
         )
-        for places, columns in (
+        for indexes, columns in (
             (DESTINATION.indexes, self.columns),
             (DESTINATION.related_classes["account"].indexes, self.account),
         ):
             for name, value in columns.items():
-                values[places[name]] = cast("None", value)
+                values[indexes[name]] = cast("None", value)
         return DESTINATION(values)  # type: ignore[call-arg]
 
 
@@ -75,20 +75,20 @@ ACCOUNT: Mapping[str, object] = {
     "is_active": 1,
     "connected_at": TIME,
 }
-OF_ROW = (
+COMPILED_FIELDS = (
     "{ id destinationId platform accountId status attempts errorCategory scheduledFor publishedAt"
     " pollAfterSeconds diagnosis { source willRetry } accountName account { isActive accountName"
     " connectedAt displayName readiness { canPost } __typename } }"
 )
 
 
-def of_row(row: Row, selection: str = OF_ROW) -> object:
+def complete_row(row: DestinationColumns, selection: str = COMPILED_FIELDS) -> object:
     value = types.Destination.from_row(row.record(), NOW)
     return compile_object(SCHEMA, "Destination", selection)(value, {})
 
 
-def test_columns_are_answered_with_from_what_the_driver_has() -> None:
-    assert of_row(Row(COLUMNS, ACCOUNT)) == {
+def test_columns_are_completed_from_the_values_of_the_driver() -> None:
+    assert complete_row(DestinationColumns(COLUMNS, ACCOUNT)) == {
         "id": "RGVzdGluYXRpb246MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAx",
         "destinationId": ID,
         "platform": "youtube",
@@ -134,47 +134,52 @@ def test_columns_are_answered_with_from_what_the_driver_has() -> None:
         ("attempts", 1.5),
     ],
 )
-def test_a_broken_column_makes_a_function_fail(column: str, value: object) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        of_row(Row({**COLUMNS, column: value}, ACCOUNT))
+def test_an_invalid_column_makes_the_function_fail(column: str, value: object) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
+        complete_row(DestinationColumns({**COLUMNS, column: value}, ACCOUNT))
 
 
 @pytest.mark.parametrize(
     ("column", "value"), [("is_active", None), ("connected_at", None), ("connected_at", "nope")]
 )
-def test_a_broken_column_of_what_came_along_makes_a_function_fail(
+def test_an_invalid_column_of_a_joined_row_makes_the_function_fail(
     column: str, value: object
 ) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-        of_row(Row(COLUMNS, {**ACCOUNT, column: value}))
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
+        complete_row(DestinationColumns(COLUMNS, {**ACCOUNT, column: value}))
 
 
 @pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])
-def test_what_is_loaded_later_has_no_function(selection: str) -> None:
+def test_deferred_fields_are_not_compiled(selection: str) -> None:
     with pytest.raises(Unsupported):
-        of_row(Row(COLUMNS, ACCOUNT), selection)
+        complete_row(DestinationColumns(COLUMNS, ACCOUNT), selection)
 
 
-def test_a_row_without_the_part_or_of_another_kind_is_left_to_graphql_core() -> None:
-    alone = compile_statement(
+def test_a_row_without_the_relation_or_of_another_class_makes_the_function_fail() -> None:
+    without_account = compile_statement(
         select(Destination.id, Destination.account_id), sqlite.dialect()
     ).record_class
     function = compile_object(SCHEMA, "Destination", "{ destinationId accountName }")
-    value = types.Destination.from_row(alone((ID, 3)), NOW)  # type: ignore[call-arg]
-    stored = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
+    value = types.Destination.from_row(without_account((ID, 3)), NOW)  # type: ignore[call-arg]
+    not_a_record = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
 
-    for each in (value, stored, types.Account.from_row(Row(COLUMNS, ACCOUNT).record(), NOW), None):
-        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is
-            function(each, {})
+    for source in (
+        value,
+        not_a_record,
+        types.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW),
+        None,
+    ):
+        with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
+            function(source, {})
 
 
-def test_what_depends_on_the_time_goes_by_when_the_row_was_read() -> None:
+def test_time_dependent_fields_use_the_read_time_of_the_row() -> None:
     later = NOW + timedelta(days=1)
-    row = Row(
+    row = DestinationColumns(
         {**COLUMNS, "status": "queued", "claimable_at": TIME, "round_started_at": TIME}, ACCOUNT
     )
     function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
 
-    told = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
+    results = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
 
-    assert told == [{"isOverdue": False}, {"isOverdue": True}]
+    assert results == [{"isOverdue": False}, {"isOverdue": True}]

@@ -1,4 +1,4 @@
-"""A client of server-sent events on an app in this process, event by event. No server, no tests."""
+"""Client of server-sent events for an ASGI app in the same process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Message, Scope
 
 EVENT_STREAM = "text/event-stream"
 TIMEOUT = 10.0
-"""Seconds that a busy machine may take for anything here; only a failure takes so long."""
+"""Seconds; generous for a busy machine, reached only by a failure."""
 
 
 class SSEClient:
-    """One response, from its request to the end of the app's work on it."""
+    """One request, and its response as ASGI messages."""
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
         self._requests = [{"type": "http.request", "body": body, "more_body": False}]
@@ -35,32 +35,32 @@ class SSEClient:
         self._messages.put_nowait(message)
 
     def stop_reading(self) -> None:
-        """As of a client whose buffers are full."""
+        """Stop reading, like a client whose buffers are full."""
         self._can_read.clear()
 
     def disconnect(self) -> None:
         self._disconnected.set()
 
     async def next_asgi_message(self) -> Message:
-        """The next message of ASGI that the app sends."""
+        """Return the next ASGI message of the app."""
         async with asyncio.timeout(TIMEOUT):
             return await self._messages.get()
 
     async def wait_started(self) -> tuple[int, dict[str, str]]:
-        """Status and headers."""
+        """Wait for the start of the response; return status and headers."""
         start = await self.next_asgi_message()
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
         return start["status"], headers
 
     async def next_text(self) -> str | None:
-        """What comes next; None if that is the end."""
+        """Return the next chunk of the body; None at its end."""
         message = await self.next_asgi_message()
         assert message["type"] == "http.response.body"
         text: str = message["body"].decode()
         return text if message["more_body"] else None
 
     async def next_payload(self) -> dict[str, Any]:
-        """The payload of the next event, which must be a `next`."""
+        """Return the payload of the next event, which must be `next`."""
         text = await self.next_text()
         assert text is not None
         assert text.startswith("event: next\ndata: {"), text
@@ -69,7 +69,7 @@ class SSEClient:
         return payload
 
     async def wait_finished(self) -> None:
-        """Return when the app has nothing left to do; raises what it raised."""
+        """Wait until the app has returned; raises its exception."""
         async with asyncio.timeout(TIMEOUT):
             await self._app_task
 
@@ -83,7 +83,7 @@ async def open_stream(
     *,
     accept: str = EVENT_STREAM,
 ) -> AsyncIterator[SSEClient]:
-    """A request by POST."""
+    """Send a POST request; disconnect at the end."""
     headers = {
         "host": "test:80",
         "authorization": f"Bearer {token}",

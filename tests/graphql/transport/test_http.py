@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: what is asked in which form, and in which form and with which status it is answered."""
+"""GraphQL over HTTP: formats of requests and responses, and status codes."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,40 +30,40 @@ TYPENAME = {"data": {"__typename": "Query"}}
 
 @pytest.fixture
 async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client]:
-    """A client that may read its empty workspace."""
+    """A client of an empty workspace."""
     key = await add_api_key(database, await add_workspace(database))
     async with app_client(database, token=key.token) as opened:
         yield opened
 
 
-async def post(client: Client, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Status and answer of a body; bytes are sent as they are."""
+async def send_post(client: Client, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Send a body, bytes unchanged; return status and response."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     headers = {"Content-Type": "application/json", **headers}
     response = await client.request("POST", "/graphql", content=content, headers=headers)
     return response.status_code, response.json()
 
 
-async def get(client: Client, **parameters: str) -> tuple[int, dict[str, Any]]:
+async def send_get(client: Client, **parameters: str) -> tuple[int, dict[str, Any]]:
     response = await client.get("/graphql", params=parameters)
     return response.status_code, response.json()
 
 
-def refusal(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The answer to a request that is not even a document."""
+def error_response(code: str, message: str, field: str | None = None) -> dict[str, Any]:
+    """The body of a response to a rejected request."""
     extensions = {"code": code} if field is None else {"code": code, "field": field}
     return {"errors": [{"message": message, "extensions": extensions}]}
 
 
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in answer["errors"]]
+def error_codes(response: dict[str, Any]) -> list[str]:
+    return [error["extensions"]["code"] for error in response["errors"]]
 
 
-# What form the answer has.
+# Format of the response
 
 
 @pytest.mark.parametrize(
-    ("accept", "answered_as"),
+    ("accept", "content_type"),
     [
         ("", JSON),
         ("*/*", JSON),
@@ -89,8 +89,8 @@ def codes(answer: dict[str, Any]) -> list[str]:
         ("é", JSON),
     ],
 )
-async def test_the_answer_has_the_media_type_that_is_preferred(
-    client: Client, accept: str, answered_as: str
+async def test_the_response_has_the_preferred_media_type(
+    client: Client, accept: str, content_type: str
 ) -> None:
     response = await client.request(
         "POST",
@@ -100,11 +100,11 @@ async def test_the_answer_has_the_media_type_that_is_preferred(
     )
 
     assert (response.status_code, response.json()) == (200, TYPENAME)
-    assert response.headers["Content-Type"] == answered_as
+    assert response.headers["Content-Type"] == content_type
     assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_accept_may_be_spread_over_several_headers_or_be_missing(database: Database) -> None:
+async def test_the_accept_header_may_be_repeated_or_missing(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
     app = create_app(clients.UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
     sent = [
@@ -112,21 +112,21 @@ async def test_accept_may_be_spread_over_several_headers_or_be_missing(database:
         (b"content-type", b"application/json"),
         (b"content-length", b"26"),
     ]
-    spread = [(b"accept", b"text/html"), (b"accept", ACCEPT["graphql-response"].encode())]
-    answered_as = []
+    repeated = [(b"accept", b"text/html"), (b"accept", ACCEPT["graphql-response"].encode())]
+    content_type = []
     async with app.router.lifespan_context(app):
-        for headers in (sent, [*sent, *spread]):
+        for headers in (sent, [*sent, *repeated]):
             caller = asgi.ASGIClient(b'{"query": "{ __typename }"}')
             scope = asgi.http_scope("POST", "/graphql", headers)
             await app(scope, caller.receive, caller.send)
             assert (caller.status, orjson.loads(caller.body)) == (200, TYPENAME)
-            answered_as.append(dict(caller.sent[0]["headers"])[b"content-type"].decode())
+            content_type.append(dict(caller.sent[0]["headers"])[b"content-type"].decode())
 
-    assert answered_as == [JSON, GRAPHQL_RESPONSE]
+    assert content_type == [JSON, GRAPHQL_RESPONSE]
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("parameters", "code"),
     [
         ({"query": "{"}, "GRAPHQL_PARSE_FAILED"),
         ({"query": "# nothing"}, "GRAPHQL_PARSE_FAILED"),
@@ -148,31 +148,28 @@ async def test_accept_may_be_spread_over_several_headers_or_be_missing(database:
         ({"query": "{ accounts(" + "a: 1 " * 2000 + ") }"}, "LIMIT_EXCEEDED"),
     ],
 )
-async def test_what_is_not_run_has_the_status_of_its_error_only_for_those_who_expect_that(
-    client: Client, asked: dict[str, object], code: str
+async def test_a_document_that_is_not_executed_has_its_error_status_under_the_new_media_type(
+    client: Client, parameters: dict[str, object], code: str
 ) -> None:
-    old_status, answer = await post(client, asked, Accept=ACCEPT["json"])
-    new_status, same_answer = await post(client, asked, Accept=ACCEPT["graphql-response"])
+    json_status, json_body = await send_post(client, parameters, Accept=ACCEPT["json"])
+    new_status, new_body = await send_post(client, parameters, Accept=ACCEPT["graphql-response"])
 
-    assert (old_status, new_status) == (200, 400)
-    assert answer == same_answer
-    assert "data" not in answer
-    assert codes(answer) == [code]
+    assert (json_status, new_status) == (200, 400)
+    assert json_body == new_body
+    assert "data" not in json_body
+    assert error_codes(json_body) == [code]
 
 
-async def test_an_error_inside_of_an_answer_changes_no_status(client: Client) -> None:
-    asked = {"query": "{ viewer { scopes } posts(first: 0) { totalCount } }"}
+async def test_a_field_error_does_not_change_the_status(client: Client) -> None:
+    request = {"query": "{ viewer { scopes } posts(first: 0) { totalCount } }"}
     for accept in ACCEPT.values():
-        status, answer = await post(client, asked, Accept=accept)
+        status, body = await send_post(client, request, Accept=accept)
         assert status == 200
-        assert answer["data"] == {
-            "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]},
-            "posts": None,
-        }
-        assert codes(answer) == ["VALIDATION_ERROR"]
+        assert body["data"] == {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}, "posts": None}
+        assert error_codes(body) == ["VALIDATION_ERROR"]
 
 
-# What form the request has.
+# Format of the request
 
 
 @pytest.mark.parametrize(
@@ -185,9 +182,9 @@ async def test_an_error_inside_of_an_answer_changes_no_status(client: Client) ->
         "application/json;",
     ],
 )
-async def test_a_body_is_json_in_utf_8(client: Client, content_type: str) -> None:
-    asked = {"query": "{ __typename } # ü"}
-    assert await post(client, asked, **{"Content-Type": content_type}) == (200, TYPENAME)
+async def test_a_body_may_be_json_in_utf_8(client: Client, content_type: str) -> None:
+    request = {"query": "{ __typename } # ü"}
+    assert await send_post(client, request, **{"Content-Type": content_type}) == (200, TYPENAME)
 
 
 @pytest.mark.parametrize(
@@ -206,16 +203,14 @@ async def test_a_body_is_json_in_utf_8(client: Client, content_type: str) -> Non
         "=; charset*=utf-8''utf-8",
     ],
 )
-async def test_every_other_form_of_a_body_is_refused(
-    client: Client, content_type: str | None
-) -> None:
+async def test_other_content_types_are_rejected(client: Client, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     response = await client.request(
         "POST", "/graphql", content=b'{"query": "{ __typename }"}', headers=headers
     )
 
     assert response.status_code == 415
-    assert response.json() == refusal(
+    assert response.json() == error_response(
         "UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json in UTF-8."
     )
 
@@ -235,7 +230,7 @@ NOT_AN_OBJECT = "The body must be a JSON object, not "
         (b'[{"query": "{ __typename }"}]', f"{NOT_AN_OBJECT}a list."),
         (b'\xef\xbb\xbf{"query": "{ __typename }"}', "The body starts with a byte order mark;"),
         ('{"query": "{ __typename }"}'.encode("utf-16"), "The body starts with a byte order mark;"),
-        (b'{"query": "\xff"}', "The body is not UTF-8: invalid byte at offset 11."),
+        (b'{"query": "\xff"}', "The body is not UTF-8: see byte 11, counted from 0."),
         (b'{"query": "\\ud800"}', "The body is not JSON: "),
         (b"{", "The body is not JSON: "),
         (b'{"query": NaN}', "The body is not JSON: "),
@@ -245,21 +240,21 @@ NOT_AN_OBJECT = "The body must be a JSON object, not "
         (b'{"variables": {"n": ' + b"9" * 5000 + b"}}", "The body has an integer that does not"),
     ],
 )
-async def test_a_body_that_is_no_json_object_is_refused(
+async def test_a_body_that_is_not_a_json_object_is_rejected(
     client: Client, body: bytes, message: str
 ) -> None:
-    status, answer = await post(client, body)
+    status, response = await send_post(client, body)
 
     assert status == 400
-    assert codes(answer) == ["INVALID_JSON"]
-    assert answer["errors"][0]["message"].startswith(message)
+    assert error_codes(response) == ["INVALID_JSON"]
+    assert response["errors"][0]["message"].startswith(message)
 
 
 @pytest.mark.parametrize("value", [None, "", 1, True, ["{ __typename }"], {"a": "{ __typename }"}])
-async def test_a_query_is_a_text(client: Client, value: object) -> None:
-    expected = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await post(client, {"query": value}) == (400, expected)
-    assert await post(client, {}) == (400, expected)
+async def test_the_query_must_be_a_non_empty_string(client: Client, value: object) -> None:
+    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+    assert await send_post(client, {"query": value}) == (400, expected)
+    assert await send_post(client, {}) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -270,16 +265,16 @@ async def test_a_query_is_a_text(client: Client, value: object) -> None:
         *(("extensions", value, "a JSON object") for value in (1, True, ["A"], "{}")),
     ],
 )
-async def test_every_parameter_has_its_type(
+async def test_parameters_of_the_wrong_type_are_rejected(
     client: Client, name: str, value: object, kind: str
 ) -> None:
-    asked = {"query": "{ __typename }", name: value}
-    expected = refusal("VALIDATION_ERROR", f"{name} must be {kind}.", name)
-    assert await post(client, asked) == (400, expected)
+    request = {"query": "{ __typename }", name: value}
+    expected = error_response("VALIDATION_ERROR", f"{name} must be {kind}.", name)
+    assert await send_post(client, request) == (400, expected)
 
 
-async def test_null_and_what_is_unknown_are_like_nothing(client: Client) -> None:
-    asked = {
+async def test_null_and_unknown_parameters_are_ignored(client: Client) -> None:
+    request = {
         "query": "{ __typename }",
         "operationName": None,
         "variables": None,
@@ -287,69 +282,72 @@ async def test_null_and_what_is_unknown_are_like_nothing(client: Client) -> None
         "documentId": None,
         "doc_id": "0",
     }
-    assert await post(client, asked) == (200, TYPENAME)
+    assert await send_post(client, request) == (200, TYPENAME)
 
 
-async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: Client) -> None:
-    expected = refusal("BODY_TOO_LARGE", "The body is larger than the limit of 1048576 bytes.")
+async def test_a_body_over_the_limit_is_rejected(client: Client) -> None:
+    expected = error_response(
+        "BODY_TOO_LARGE", "The body is larger than 1048576 bytes, the most that is accepted."
+    )
     query = "{ __typename } #"
     largest = b'{"query": "' + query.ljust(1024 * 1024 - 13).encode() + b'"}'
-    assert await post(client, largest) == (200, TYPENAME)
-    assert await post(client, largest + b" ") == (413, expected)
+    assert await send_post(client, largest) == (200, TYPENAME)
+    assert await send_post(client, largest + b" ") == (413, expected)
 
 
-TWO = "query A { a: __typename } query B { b: __typename }"
+TWO_OPERATIONS = "query A { a: __typename } query B { b: __typename }"
 
 
-async def test_an_operation_is_chosen_by_name_and_must_be_where_there_are_several(
-    client: Client,
-) -> None:
-    assert await post(client, {"query": TWO, "operationName": "B"}) == (
+async def test_several_operations_require_an_operation_name(client: Client) -> None:
+    assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": "B"}) == (
         200,
         {"data": {"b": "Query"}},
     )
-    expected = refusal(
+    expected = error_response(
         "VALIDATION_ERROR",
         "operationName must name an operation of the document; it may be left out only where the"
         " document has exactly one.",
         "operationName",
     )
     for name in (None, "", "C"):
-        assert await post(client, {"query": TWO, "operationName": name}) == (200, expected)
+        assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": name}) == (
+            200,
+            expected,
+        )
 
 
-# GET.
+# GET
 
 
 async def test_a_query_can_be_sent_by_get(client: Client) -> None:
-    assert await get(client, query="{ __typename }") == (200, TYPENAME)
-    assert await get(
+    assert await send_get(client, query="{ __typename }") == (200, TYPENAME)
+    assert await send_get(
         client,
         query="query A($n: Int) { posts(first: $n) { nodes { id } } } query B { __typename }",
         variables='{"n": 1}',
         extensions="{}",
         operationName="A",
     ) == (200, {"data": {"posts": {"nodes": []}}})
-    assert await get(
+    assert await send_get(
         client, query="{ __typename }", variables="", extensions="null", operationName=""
     ) == (200, TYPENAME)
 
 
 @pytest.mark.parametrize("name", ["variables", "extensions"])
 @pytest.mark.parametrize("text", ["x", "[]", "1", '"{}"', "[" * 5000, '{"n": ' + "9" * 5000 + "}"])
-async def test_what_is_json_in_the_query_string_is_checked_like_a_body(
+async def test_json_in_the_query_string_is_validated_like_a_body(
     client: Client, name: str, text: str
 ) -> None:
-    expected = refusal(
+    expected = error_response(
         "INVALID_JSON", f"{name} must be a JSON object of moderate depth and size.", name
     )
-    assert await get(client, query="{ __typename }", **{name: text}) == (400, expected)
+    assert await send_get(client, query="{ __typename }", **{name: text}) == (400, expected)
 
 
-async def test_a_query_string_without_a_query_is_refused(client: Client) -> None:
-    expected = refusal("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await get(client) == (400, expected)
-    assert await get(client, query="", variables="{}") == (400, expected)
+async def test_a_query_string_without_a_query_is_rejected(client: Client) -> None:
+    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+    assert await send_get(client) == (400, expected)
+    assert await send_get(client, query="", variables="{}") == (400, expected)
 
 
 async def test_a_browser_with_a_query_gets_json(client: Client) -> None:
@@ -358,7 +356,7 @@ async def test_a_browser_with_a_query_gets_json(client: Client) -> None:
     assert (response.status_code, response.json()) == (200, TYPENAME)
 
 
-async def test_who_refuses_html_is_not_given_the_page(client: Client) -> None:
+async def test_a_client_that_rejects_html_does_not_get_the_page(client: Client) -> None:
     response = await client.get("/graphql", headers={"Accept": "application/json, text/html;q=0"})
     assert response.status_code == 400
     assert response.json()["errors"][0]["message"] == "query must be a GraphQL document."
@@ -372,63 +370,65 @@ async def test_who_refuses_html_is_not_given_the_page(client: Client) -> None:
         {"query": "mutation B { __typename } query A { __typename }", "operationName": "B"},
     ],
 )
-async def test_only_a_query_can_be_sent_by_get(client: Client, parameters: dict[str, str]) -> None:
+async def test_get_allows_only_queries(client: Client, parameters: dict[str, str]) -> None:
     response = await client.get("/graphql", params=parameters)
 
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
-    assert response.json() == refusal(
-        "METHOD_NOT_ALLOWED", "Only a query can be sent by GET; use POST."
+    assert response.json() == error_response(
+        "METHOD_NOT_ALLOWED", "GET allows only queries; use POST."
     )
 
 
-async def test_a_subscription_is_a_document_that_is_not_run(client: Client) -> None:
+async def test_a_subscription_needs_an_accepted_event_stream(client: Client) -> None:
     query = "subscription { __typename }"
-    expected = refusal(
+    expected = error_response(
         "GRAPHQL_VALIDATION_FAILED",
         "A subscription cannot be answered by one response. Ask for it over a WebSocket with the protocol"
         " graphql-transport-ws, or by POST with 'Accept: text/event-stream'.",
     )
 
-    assert await post(client, {"query": query}) == (200, expected)
+    assert await send_post(client, {"query": query}) == (200, expected)
     assert (await client.get("/graphql", params={"query": query})).json() == expected
 
 
-async def test_a_document_without_an_operation_is_told_so(client: Client) -> None:
-    assert await post(client, {"query": "fragment F on Post { id }"}) == (
+async def test_a_document_without_an_operation_is_rejected(client: Client) -> None:
+    assert await send_post(client, {"query": "fragment F on Post { id }"}) == (
         200,
-        refusal("GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."),
+        error_response(
+            "GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."
+        ),
     )
 
 
-async def test_a_query_string_that_is_not_utf_8_is_refused(client: Client) -> None:
+async def test_a_query_string_that_is_not_utf_8_is_rejected(client: Client) -> None:
     response = await client.get("/graphql?query=%7B__typename%7D&operationName=%ff")
 
     assert response.status_code == 400
-    assert response.json() == refusal(
+    assert response.json() == error_response(
         "VALIDATION_ERROR", "The query string must be UTF-8, percent-encoded."
     )
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
-async def test_no_other_method_is_possible(client: Client, method: str) -> None:
+async def test_other_methods_are_rejected(client: Client, method: str) -> None:
     for caller in (client, client.with_token(None)):
         response = await caller.request(method, "/graphql", json={"query": "{ __typename }"})
         assert response.status_code == 405
         assert response.headers["Allow"] == "GET, POST"
-        assert response.json() == refusal(
-            "METHOD_NOT_ALLOWED", f"{method} is not possible here; use GET, POST."
+        assert response.json() == error_response(
+            "METHOD_NOT_ALLOWED", f"{method} is not allowed; use GET, POST."
         )
 
 
-async def test_a_head_is_refused_like_them_but_has_no_body(client: Client) -> None:
+async def test_a_head_request_is_rejected_without_a_body(client: Client) -> None:
     response = await client.request("HEAD", "/graphql?query={__typename}")
     assert (response.status_code, response.content) == (405, b"")
     assert response.headers["Allow"] == "GET, POST"
 
 
-async def test_the_schema_can_be_asked_for(client: Client) -> None:
+async def test_introspection_returns_the_schema(client: Client) -> None:
     introspection = await client.query(get_introspection_query(specified_by_url=True))
 
-    read_back = lexicographic_sort_schema(build_client_schema(introspection))  # type: ignore[arg-type]
-    assert print_schema(read_back) + "\n" == print_sdl(create_schema(GraphQLLimits()))
+    schema = lexicographic_sort_schema(build_client_schema(introspection))  # type: ignore[arg-type]
+    assert print_schema(schema) + "\n" == print_sdl(create_schema(GraphQLLimits()))

@@ -1,4 +1,4 @@
-"""Server-sent events: who gets them, what they look like, and how they end."""
+"""GraphQL over server-sent events: negotiation, format and end of a stream."""
 
 import asyncio
 from dataclasses import replace
@@ -6,23 +6,23 @@ from datetime import timedelta
 
 import pytest
 
-from app.graphql.timeouts import ConnectionTimeouts
+from app.graphql.service import ConnectionTimeouts
 from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
-from tests.graphql.transport.sse_client import SSEClient, open_stream
+from tests.graphql.transport.sse_client import open_stream
 
-CHANGES = "subscription ($after: String) { changes(after: $after) { type postId } }"
-SOON = timedelta(milliseconds=20)
-URQL = (
+CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
+SHORT_TIMEOUT = timedelta(milliseconds=20)
+URQL_ACCEPT = (
     "application/graphql-response+json, application/graphql+json, application/json,"
     " text/event-stream, multipart/mixed"
 )
 
 
 async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION) as events:
         status, headers = await events.wait_started()
         assert status == 200
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -42,12 +42,14 @@ async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> 
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL]
+    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL_ACCEPT]
 )
-async def test_whoever_names_them_gets_them_for_a_subscription(
+async def test_a_client_that_names_event_streams_gets_one_for_a_subscription(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
+    ) as events:
         _, headers = await events.wait_started()
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
 
@@ -60,11 +62,11 @@ async def test_whoever_names_them_gets_them_for_a_subscription(
         ("text/event-stream;q=0", "application/json; charset=utf-8"),
         ("text/event-stream, application/json", "application/json; charset=utf-8"),
         ("text/event-stream, */*;q=0.1", "application/json; charset=utf-8"),
-        (URQL, "application/graphql-response+json; charset=utf-8"),
+        (URQL_ACCEPT, "application/graphql-response+json; charset=utf-8"),
         ("*/*", "application/json; charset=utf-8"),
     ],
 )
-async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing_else(
+async def test_a_query_is_streamed_only_if_the_client_accepts_nothing_else(
     live_tenant: LiveTenant, accept: str, content_type: str
 ) -> None:
     async with open_stream(
@@ -84,10 +86,12 @@ async def test_a_query_has_one_answer_and_events_only_for_those_who_take_nothing
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed", "text/*"])
-async def test_whoever_does_not_name_them_is_told_how_to_ask(
+async def test_a_subscription_without_event_streams_is_rejected_with_a_hint(
     live_tenant: LiveTenant, accept: str
 ) -> None:
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES, accept=accept) as events:
+    async with open_stream(
+        live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
+    ) as events:
         assert (await events.wait_started())[0] == 200
         assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
 
@@ -104,7 +108,7 @@ async def test_whoever_does_not_name_them_is_told_how_to_ask(
         ),
     ],
 )
-async def test_what_does_not_run_is_told_by_an_event(
+async def test_a_rejected_operation_is_reported_by_an_event(
     live_tenant: LiveTenant, query: str, code: str
 ) -> None:
     async with open_stream(live_tenant.app, live_tenant.token, query) as events:
@@ -112,22 +116,18 @@ async def test_what_does_not_run_is_told_by_an_event(
         assert await events.next_text() == ":\n\n"
         payload = await events.next_payload()
         assert payload.keys() == {"errors"}
-        assert [each["extensions"]["code"] for each in payload["errors"]] == [code]
+        assert [error["extensions"]["code"] for error in payload["errors"]] == [code]
         assert await events.next_text() == "event: complete\ndata:\n\n"
         assert await events.next_text() is None
 
 
-async def test_a_key_that_opens_nothing_is_refused_before_there_is_a_stream(
-    live_tenant: LiveTenant,
-) -> None:
-    async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES) as events:
+async def test_an_unknown_key_is_rejected_without_a_stream(live_tenant: LiveTenant) -> None:
+    async with open_stream(live_tenant.app, "pe_live_" + 32 * "0", CHANGES_SUBSCRIPTION) as events:
         assert (await events.wait_started())[0] == 401
         assert b"INVALID_API_KEY" in (await events.next_asgi_message())["body"]
 
 
-async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_get_allows_subscriptions_but_no_mutations(live_tenant: LiveTenant) -> None:
     response = await live_tenant.client.get(
         "/graphql",
         params={"query": 'subscription { changes(after: "x") { type } }'},
@@ -135,31 +135,34 @@ async def test_a_subscription_may_be_asked_for_by_get_but_a_mutation_may_not(
     )
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert "BAD_CURSOR" in response.text
-    refused = await live_tenant.client.get(
+    mutation = await live_tenant.client.get(
         "/graphql",
         params={"query": "mutation { __typename }"},
         headers={"Accept": "text/event-stream"},
     )
-    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+    assert (mutation.status_code, mutation.headers["Allow"]) == (405, "POST")
 
 
-async def test_in_silence_it_is_heard_that_somebody_is_there(live_tenant: LiveTenant) -> None:
-    times = ConnectionTimeouts(heartbeat_interval=SOON)
+async def test_heartbeats_are_sent_while_there_are_no_events(live_tenant: LiveTenant) -> None:
+    timeouts = ConnectionTimeouts(heartbeat_interval=SHORT_TIMEOUT)
     async with (
-        app_lifespan(live_tenant.database, connection_timeouts=times) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         assert [await events.next_text() for _ in range(3)] == 3 * [":\n\n"]
 
 
-async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: LiveTenant) -> None:
+async def test_a_stream_ends_without_complete_when_the_key_is_revoked(
+    live_tenant: LiveTenant,
+) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database,
+            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
         ) as app,
-        open_stream(app, key.token, CHANGES) as events,
+        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         assert await events.next_text() == ":\n\n"
@@ -168,12 +171,12 @@ async def test_it_ends_without_complete_when_the_key_is_revoked(live_tenant: Liv
         await events.wait_finished()
 
 
-async def test_whoever_does_not_read_is_dropped(live_tenant: LiveTenant) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SOON)
+            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
         ) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
         events.stop_reading()
@@ -181,9 +184,9 @@ async def test_whoever_does_not_read_is_dropped(live_tenant: LiveTenant) -> None
         await events.wait_finished()
 
 
-async def test_a_client_that_leaves_leaves_nothing_behind(live_tenant: LiveTenant) -> None:
+async def test_a_disconnect_releases_subscription_and_tasks(live_tenant: LiveTenant) -> None:
     before = running_tasks()
-    async with open_stream(live_tenant.app, live_tenant.token, CHANGES) as events:
+    async with open_stream(live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION) as events:
         await events.wait_started()
         await wait_for_subscriptions(live_tenant.client, 1)
         events.disconnect()
@@ -192,38 +195,34 @@ async def test_a_client_that_leaves_leaves_nothing_behind(live_tenant: LiveTenan
         assert running_tasks() == before
 
 
-async def test_the_deadline_of_requests_does_not_end_it(live_tenant: LiveTenant) -> None:
-    deadline = timedelta(seconds=1)
+async def test_the_request_timeout_does_not_end_a_stream(live_tenant: LiveTenant) -> None:
+    request_timeout = timedelta(seconds=1)
     async with (
         app_lifespan(
-            live_tenant.database, settings=replace(UNLIMITED_SETTINGS, request_timeout=deadline)
+            live_tenant.database,
+            settings=replace(UNLIMITED_SETTINGS, request_timeout=request_timeout),
         ) as app,
-        open_stream(app, live_tenant.token, CHANGES) as events,
+        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
-        await asyncio.sleep(1.2 * deadline.total_seconds())
+        await asyncio.sleep(1.2 * request_timeout.total_seconds())
         await live_tenant.create_post()
         assert await events.next_text() == ":\n\n"
         assert (await events.next_payload())["data"]["changes"]["type"] == "POST_CREATED"
 
 
-async def test_whoever_does_not_read_does_not_hold_up_the_end_either(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_a_client_that_does_not_read_does_not_delay_the_end(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
     async with (
         app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(key_recheck_interval=SOON)
+            live_tenant.database,
+            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
         ) as app,
-        open_stream(app, key.token, CHANGES) as events,
+        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
     ):
         await events.wait_started()
-        await until_begun(events)
+        assert await events.next_text() == ":\n\n"
         events.stop_reading()
         await live_tenant.create_post()
         await revoke_key(live_tenant.database, key.id, now=NOW)
         await events.wait_finished()
-
-
-async def until_begun(events: SSEClient) -> None:
-    assert await events.next_text() == ":\n\n"

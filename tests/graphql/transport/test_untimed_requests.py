@@ -1,4 +1,4 @@
-"""Answers that are held back, or stay open, by their own nature: counted, but no sign of a slow server."""
+"""Long polls and streams are counted as requests but not in the request duration."""
 
 from tests.clients import Client
 from tests.graphql.live_tenant import LiveTenant, wait_for_subscriptions
@@ -12,8 +12,8 @@ mutation ($wait: Int!) {
 """
 
 
-async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
-    """How many answers of a route."""
+async def request_counts(client: Client, route: str) -> tuple[int, int]:
+    """Number of counted and of timed requests of a route."""
     lines = (await client.get("/metrics")).text.splitlines()
     label = f'route="{route}",'
     counted, timed = (
@@ -30,25 +30,25 @@ async def counted_and_timed(client: Client, route: str) -> tuple[int, int]:
     return counted, timed
 
 
-async def test_results_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
+async def test_results_are_timed_unless_the_request_waits(live_tenant: LiveTenant) -> None:
     path = f"/v1/posts/{await live_tenant.create_post()}/results"
     assert (await live_tenant.client.get(path)).status_code == 200
-    assert await counted_and_timed(live_tenant.client, RESULTS) == (1, 1)
+    assert await request_counts(live_tenant.client, RESULTS) == (1, 1)
 
     assert (await live_tenant.client.get(f"{path}?wait=1")).status_code == 200
-    assert await counted_and_timed(live_tenant.client, RESULTS) == (2, 1)
+    assert await request_counts(live_tenant.client, RESULTS) == (2, 1)
 
 
-async def test_claims_are_timed_unless_they_were_waited_for(live_tenant: LiveTenant) -> None:
-    nothing: dict[str, object] = {"claimDestinations": {"claims": []}}
-    assert await live_tenant.client.query(CLAIM, wait=0) == nothing
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (1, 1)
+async def test_claims_are_timed_unless_the_request_waits(live_tenant: LiveTenant) -> None:
+    no_claims: dict[str, object] = {"claimDestinations": {"claims": []}}
+    assert await live_tenant.client.query(CLAIM, wait=0) == no_claims
+    assert await request_counts(live_tenant.client, "/graphql") == (1, 1)
 
-    assert await live_tenant.client.query(CLAIM, wait=1) == nothing
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)
+    assert await live_tenant.client.query(CLAIM, wait=1) == no_claims
+    assert await request_counts(live_tenant.client, "/graphql") == (2, 1)
 
 
-async def test_a_stream_of_events_is_not_timed(live_tenant: LiveTenant) -> None:
+async def test_an_event_stream_is_not_timed(live_tenant: LiveTenant) -> None:
     async with open_stream(
         live_tenant.app, live_tenant.token, "subscription { changes { type } }"
     ) as events:
@@ -56,5 +56,5 @@ async def test_a_stream_of_events_is_not_timed(live_tenant: LiveTenant) -> None:
         await wait_for_subscriptions(live_tenant.client, 1)
         await live_tenant.create_post()
     await wait_for_subscriptions(live_tenant.client, 0)
-    # Its own, and the one that made the post.
-    assert await counted_and_timed(live_tenant.client, "/graphql") == (2, 1)
+    # Two requests: the stream, and the mutation that created the post.
+    assert await request_counts(live_tenant.client, "/graphql") == (2, 1)

@@ -1,8 +1,7 @@
-"""GraphQL over WebSockets, by the protocol graphql-transport-ws. What runs on them comes in by the door.
+"""GraphQL over WebSockets, by the protocol graphql-transport-ws.
 
-handshake  which WebSockets are accepted
-messages   what is said in either direction
-operation  what is answered to one operation
-socket     one WebSocket: its operations and its end
-terms      what all WebSockets have in common
+handshake   checks origin and subprotocol, and accepts WebSockets
+connection  one WebSocket: authentication, operations, timeouts and closing
+operation   executes one operation and sends its messages
+messages    parses and formats protocol messages
 """

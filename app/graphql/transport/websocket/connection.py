@@ -1,4 +1,4 @@
-"""One WebSocket of graphql-transport-ws: who it is, what runs on it and how it ends. Runs no operation."""
+"""One WebSocket of graphql-transport-ws: authentication, operations, timeouts and closing."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,6 @@ from app.domain.errors import (
     LimitExceeded,
     PostResultsError,
 )
-from app.graphql.transport.websocket.config import WebSocketConfig
 from app.graphql.transport.websocket.messages import (
     CONNECTION_ACK,
     PONG,
@@ -28,28 +27,33 @@ from app.graphql.transport.websocket.messages import (
     Subscribe,
     read_message,
 )
-from app.graphql.transport.websocket.operation import Credentials, error_message, run_operation
+from app.graphql.transport.websocket.operation import (
+    WebSocketConfig,
+    error_message,
+    run_operation,
+)
 from app.http.request_headers import bearer_token, parse_bearer
 from app.http.state import RequestState
 from app.observability.recorders import SocketRecord
 
 _STALL_CHECKS = 5
+"""Checks per send timeout."""
 _CLOSE_TIMEOUT = timedelta(seconds=5)
 _MAX_REASON_BYTES = 123
-"""RFC 6455, 5.5: a control frame has 125 bytes at most, and the code takes two."""
+"""RFC 6455, 5.5: a control frame has at most 125 bytes, of which the code takes two."""
 
 _ABNORMAL_CLOSURE = 1006
-"""What RFC 6455 calls a connection that ended without a close; it is never sent."""
+"""Code of RFC 6455 for a connection that ended without a close frame; never sent."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class _ConnectionLost(Exception):
-    """Nobody is there any more who could be told."""
+    """The client has disconnected, or the WebSocket was closed."""
 
 
 class GraphQLWebSocket:
-    """From its acceptance to its end."""
+    """An accepted WebSocket."""
 
     def __init__(self, config: WebSocketConfig, scope: Scope, receive: Receive, send: Send) -> None:
         self._config = config
@@ -61,29 +65,29 @@ class GraphQLWebSocket:
         self._client_address: str | None = client[0] if client else None
         self._id = config.new_request_id()
         self._token = ""
-        """Of whoever is let in."""
+        """The API key, once the client is authenticated."""
         self._init_received = asyncio.Event()
-        """When the client has said who it is."""
+        """Set by `connection_init`."""
         self._authenticated = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
-        """By their ids, as long as the client may speak of them."""
+        """Running operations by id, without those that the client has completed."""
         self._operation_tasks: set[asyncio.Task[None]] = set()
-        """Those as well that the client has ended, but that have not come to their end yet."""
+        """All running operations, also those that the client has completed and that still stop."""
         self._slot = ExitStack()
-        """Among those that were let in, or until then among those that were not."""
+        """Slot of the authenticated limiter, or of the unauthenticated one until then."""
         self._is_closed = False
         self._opened_at = self._loop.time()
         self._close_code = _ABNORMAL_CLOSURE
         self._operation_count = 0
         self._connection_state: RequestState = {}
-        """Who it is, for the log."""
+        """Key and workspace of the client, for the log."""
         self._pending_sends = 0
-        """How many messages wait to be sent, or are on their way."""
+        """Number of messages that are being sent."""
         self._last_progress_at = 0.0
-        """When the last one of them went out, or the first of them began to wait."""
+        """Loop time when a message was last sent, or when the first pending one started to wait."""
 
     async def run(self) -> None:
-        """Until either side closes it, or the other one is not there any more."""
+        """Run until either side closes the WebSocket or the connection is lost."""
         self._config.observer.socket_opened()
         try:
             await self._run()
@@ -96,23 +100,23 @@ class GraphQLWebSocket:
         except PostResultsError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
             return
-        reading = self._loop.create_task(self._read_messages())
-        watching = self._loop.create_task(self._watch_timeouts())
+        read_task = self._loop.create_task(self._read_messages())
+        watch_task = self._loop.create_task(self._watch_timeouts())
         with self._slot:
             try:
-                await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({read_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                tasks = {reading, watching, *self._operation_tasks}
+                tasks = {read_task, watch_task, *self._operation_tasks}
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-        for task in (reading, watching):
+        for task in (read_task, watch_task):
             if not task.cancelled() and (failure := task.exception()):
                 logger.error("socket failed", exc_info=failure)
                 await self._close(CloseCode.INTERNAL_SERVER_ERROR, MASKED_MESSAGE)
 
     async def _read_messages(self) -> None:
-        """Take one message after the other, until there are no more or the socket was closed."""
+        """Handle messages until the client disconnects or the WebSocket is closed."""
         with suppress(_ConnectionLost):
             while not self._is_closed:
                 message = await self._receive()
@@ -121,7 +125,7 @@ class GraphQLWebSocket:
                     return
                 text = message.get("text")
                 if text is None:
-                    await self._close(CloseCode.BAD_REQUEST, "A message is text, and not binary.")
+                    await self._close(CloseCode.BAD_REQUEST, "Messages must be text, not binary.")
                     return
                 try:
                     await self._handle_message(text)
@@ -143,7 +147,7 @@ class GraphQLWebSocket:
                 pass
 
     async def _handle_init(self, payload: Mapping[str, object]) -> None:
-        """Let the client in, by the key that it shows now or has shown in its handshake."""
+        """Authenticate the client by the key in the payload, or in the headers of the handshake."""
         if self._init_received.is_set():
             code = CloseCode.TOO_MANY_INITIALISATION_REQUESTS
             await self._close(code, "Too many initialisation requests")
@@ -174,8 +178,8 @@ class GraphQLWebSocket:
             await self._close(CloseCode.SUBSCRIBER_ALREADY_EXISTS, reason)
         elif len(self._operations) >= self._config.max_operations:
             error = LimitExceeded(
-                f"One WebSocket may have {self._config.max_operations} operations at a time. End one of"
-                " them first, or open another one."
+                f"At most {self._config.max_operations} operations may run on one WebSocket at a time."
+                " Complete one of them first, or open another WebSocket."
             )
             state = self._new_state()
             self._config.observer.operation_finished("other", error.code.value)
@@ -188,11 +192,17 @@ class GraphQLWebSocket:
             operation.add_done_callback(self._operation_tasks.discard)
 
     async def _run_operation(self, message: Subscribe) -> None:
-        """Run an operation to its end, and tell the client of that."""
+        """Run an operation and send its last message."""
         state = self._new_state()
-        asker = Credentials(token=self._token, client_address=self._client_address)
         try:
-            last = await run_operation(self._config, asker, message, state, self._send_message)
+            last = await run_operation(
+                self._config,
+                self._token,
+                message,
+                state,
+                self._client_address,
+                self._send_message,
+            )
         except _ConnectionLost:
             return
         except InvalidApiKey as error:
@@ -204,7 +214,7 @@ class GraphQLWebSocket:
             logger.exception("operation failed", request_id=state["request_id"])
             last = error_message(message.id, InternalError(MASKED_MESSAGE), state)
         finally:
-            # Before the last message: from then on the client may give the id to another one.
+            # Before the last message, since the client may reuse the id after receiving it.
             if self._operations.get(message.id) is asyncio.current_task():
                 del self._operations[message.id]
             self._config.observer.operation_finished(
@@ -214,7 +224,7 @@ class GraphQLWebSocket:
             await self._send_message(last)
 
     async def _watch_timeouts(self) -> None:
-        """Return when the client has to go: it does not say who it is, may not stay, or does not read."""
+        """Return when the client does not authenticate, loses its key or does not read."""
         try:
             async with asyncio.timeout(self._config.timeouts.init_timeout.total_seconds()):
                 await self._init_received.wait()
@@ -223,23 +233,23 @@ class GraphQLWebSocket:
             await self._close(code, "Connection initialisation timeout")
             return
         await self._authenticated.wait()
-        stuck_after = self._config.timeouts.send_timeout.total_seconds()
-        leaving = self._loop.create_task(self._config.service.wait_until_revoked(self._token))
+        send_timeout = self._config.timeouts.send_timeout.total_seconds()
+        revoked = self._loop.create_task(self._config.service.wait_until_revoked(self._token))
         try:
-            while not leaving.done():
-                await asyncio.wait({leaving}, timeout=stuck_after / _STALL_CHECKS)
+            while not revoked.done():
+                await asyncio.wait({revoked}, timeout=send_timeout / _STALL_CHECKS)
                 if (
                     self._pending_sends
-                    and self._loop.time() - self._last_progress_at >= stuck_after
+                    and self._loop.time() - self._last_progress_at >= send_timeout
                 ):
-                    logger.info("socket dropped", reason="its client does not read")
+                    logger.info("socket dropped", reason="client does not read")
                     return
         finally:
-            leaving.cancel()
+            revoked.cancel()
         await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
 
     async def _send_message(self, text: str) -> None:
-        """_Gone if nobody can be told any more."""
+        """Send a message; _ConnectionLost if the client can no longer receive it."""
         if self._is_closed:
             raise _ConnectionLost
         if not self._pending_sends:
@@ -247,22 +257,25 @@ class GraphQLWebSocket:
         self._pending_sends += 1
         try:
             await self._send({"type": "websocket.send", "text": text})
-        except (OSError, RuntimeError):  # so servers tell that the client has left, or was closed
+        except (OSError, RuntimeError):  # raised by servers after a disconnect or close
             raise _ConnectionLost from None
         finally:
             self._pending_sends -= 1
             self._last_progress_at = self._loop.time()
 
     async def _close(self, code: CloseCode, reason: str) -> None:
-        """The server then tells `_read` that it is closed; whoever does not read is not waited for."""
+        """Close the WebSocket, without waiting long for a client that does not read.
+
+        The server then sends `websocket.disconnect`, which ends `_read_messages`.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         self._close_code = code
-        shown = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+        short_reason = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
         with suppress(OSError, RuntimeError, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT.total_seconds()):
-                await self._send({"type": "websocket.close", "code": code, "reason": shown})
+                await self._send({"type": "websocket.close", "code": code, "reason": short_reason})
 
     def _new_state(self) -> RequestState:
         return {"request_id": self._config.new_request_id()}
@@ -280,10 +293,10 @@ class GraphQLWebSocket:
 
 
 def _token_from_payload(payload: Mapping[str, object]) -> str | None:
-    """The token in `{"Authorization": "Bearer …"}`, in any case, or in that below `headers`."""
-    found = {name.lower(): value for name, value in payload.items()}
-    authorization = found.get("authorization")
+    """The token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
+    values = {name.lower(): value for name, value in payload.items()}
+    authorization = values.get("authorization")
     if isinstance(authorization, str):
         return parse_bearer(authorization)
-    headers = found.get("headers")
+    headers = values.get("headers")
     return _token_from_payload(headers) if isinstance(headers, dict) else None

@@ -1,4 +1,4 @@
-"""Which WebSockets are accepted, and by which protocol. What then runs on one is in socket."""
+"""Checks origin and subprotocol of a WebSocket handshake."""
 
 from collections.abc import Collection
 
@@ -6,18 +6,18 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import OriginNotAllowed
 from app.graphql.transport.http import graphql_error_response
-from app.graphql.transport.websocket.config import WebSocketConfig
 from app.graphql.transport.websocket.connection import GraphQLWebSocket
 from app.graphql.transport.websocket.messages import PROTOCOL, CloseCode
+from app.graphql.transport.websocket.operation import WebSocketConfig
 from app.http.request_headers import headers_dict
 from app.http.state import request_state
 
 
 class GraphQLWebSocketEndpoint:
-    """WebSockets of one path; an ASGI app."""
+    """ASGI app that accepts WebSockets."""
 
     def __init__(self, config: WebSocketConfig, *, allowed_origins: Collection[str]) -> None:
-        """Pages of other `origins` than the server's own may open one; `*` stands for all."""
+        """Allow pages of these origins besides the server's own; `*` allows all."""
         self._config = config
         self._allowed_origins = allowed_origins
 
@@ -26,21 +26,21 @@ class GraphQLWebSocketEndpoint:
         request_state(scope)["request_id"] = self._config.new_request_id()
         if not self._is_origin_allowed(scope):
             error = OriginNotAllowed(
-                "Pages of this origin may not open a WebSocket. The operator names the origins of pages in"
+                "Pages of this origin may not open a WebSocket. The operator can allow the origin in"
                 " CORS_ORIGINS."
             )
             await graphql_error_response(scope, error)(scope, receive, send)
             return
-        speaks = PROTOCOL in scope["subprotocols"]
-        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if speaks else None})
-        if not speaks:
+        is_supported = PROTOCOL in scope["subprotocols"]
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if is_supported else None})
+        if not is_supported:
             reason = f"Subprotocol not acceptable; use {PROTOCOL}."
             await _close(send, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, reason)
         else:
             await GraphQLWebSocket(self._config, scope, receive, send).run()
 
     def _is_origin_allowed(self, scope: Scope) -> bool:
-        """Only browsers name an origin; a page on this server has the same host and port."""
+        """Allow clients without an origin (no browsers), configured origins, and this host and port."""
         headers = headers_dict(scope)
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._allowed_origins or "*" in self._allowed_origins:

@@ -1,4 +1,4 @@
-"""The messages of graphql-transport-ws: what a client may send, and what it is sent. Does nothing of it.
+"""Parses and formats the messages of graphql-transport-ws.
 
 https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
@@ -11,14 +11,14 @@ from typing import Any, TypeAlias, cast
 import orjson
 
 from app.domain.errors import InvalidInput, InvalidJson
-from app.graphql.transport.requests import OperationRequest, read_operation_request
+from app.graphql.transport.http import OperationRequest, read_operation_request
 from app.http.body import read_json_object
 
 PROTOCOL = "graphql-transport-ws"
 
 
 class CloseCode(IntEnum):
-    """Why a socket is closed: the protocol's own codes, and those of RFC 6455 and its registry."""
+    """Close codes of the protocol, and of the registry of RFC 6455."""
 
     TRY_AGAIN_LATER = 1013
     BAD_REQUEST = 4400
@@ -61,11 +61,11 @@ ClientMessage: TypeAlias = ConnectionInit | Ping | Pong | Subscribe | Complete
 
 
 class MalformedMessage(Exception):
-    """A message that the protocol does not know; says what is wrong with it."""
+    """The message does not conform to the protocol; its text is the close reason."""
 
 
 def read_message(text: str) -> ClientMessage:
-    """Malformed for whatever is no message of a client."""
+    """Parse a message of the client; MalformedMessage if it is invalid."""
     try:
         message = read_json_object(text.encode(errors="surrogatepass"))
     except InvalidJson as error:
@@ -87,10 +87,10 @@ def read_message(text: str) -> ClientMessage:
 
 
 def _read_id(message: Mapping[str, object]) -> str:
-    found = message.get("id")
-    if not isinstance(found, str) or not found:
+    operation_id = message.get("id")
+    if not isinstance(operation_id, str) or not operation_id:
         raise MalformedMessage("id must be a string with at least one character.")
-    return found
+    return operation_id
 
 
 def _read_payload(message: Mapping[str, object]) -> Mapping[str, object]:
@@ -114,19 +114,19 @@ PONG = '{"type":"pong"}'
 
 
 class OperationMessages:
-    """What is sent to the operation with an id."""
+    """Formats the server's messages for one operation."""
 
     def __init__(self, operation_id: str) -> None:
         self._prefix = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'
 
     def next(self, response: str) -> str:
-        """`answer` is JSON already."""
+        """Format a response, which is JSON already."""
         return f'{self._prefix}"next","payload":{response}}}'
 
     def error(self, entries: list[dict[str, Any]]) -> str:
-        """The last one, of an operation that is not run, or not any further."""
+        """Format the last message of an operation that was not executed, or failed."""
         return f'{self._prefix}"error","payload":{orjson.dumps(entries).decode()}}}'
 
     def complete(self) -> str:
-        """The last one, after all that there was."""
+        """Format the last message of an operation that succeeded."""
         return f'{self._prefix}"complete"}}'

@@ -1,4 +1,4 @@
-"""A client of graphql-transport-ws on an app in this process, message by message. No server, no tests."""
+"""Client of graphql-transport-ws for an ASGI app in the same process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,42 +10,42 @@ from starlette.types import ASGIApp, Message, Scope
 
 PROTOCOL = "graphql-transport-ws"
 TIMEOUT = 10.0
-"""Seconds that a busy machine may take for anything here; only a failure takes so long."""
+"""Seconds; generous for a busy machine, reached only by a failure."""
 
 
 class WebSocketClient:
-    """One connection, from the handshake to the end of the app's work on it."""
+    """One WebSocket as ASGI messages."""
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._can_read = asyncio.Event()
         self._can_read.set()
-        self.was_closed_by_the_server = False
-        """As after a frame that it cannot read: it says so only when the app sends something."""
+        self.is_closed_by_server = False
+        """Whether the ASGI server has closed it, e.g. after an invalid frame; the next send then fails."""
         self._to_app.put_nowait({"type": "websocket.connect"})
         self._app_task = asyncio.ensure_future(app(scope, self._to_app.get, self._handle_sent))
 
     async def _handle_sent(self, message: Message) -> None:
         if message["type"] == "websocket.send":
             await self._can_read.wait()
-            if self.was_closed_by_the_server:
+            if self.is_closed_by_server:
                 raise RuntimeError("Unexpected ASGI message 'websocket.send'")
         if message["type"] == "websocket.close":
             self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
         self._from_app.put_nowait(message)
 
     def stop_reading(self) -> None:
-        """As of a client whose buffers are full."""
+        """Stop reading, like a client whose buffers are full."""
         self._can_read.clear()
 
     async def next_asgi_message(self) -> Message:
-        """The next message of ASGI that the app sends."""
+        """Return the next ASGI message of the app."""
         async with asyncio.timeout(TIMEOUT):
             return await self._from_app.get()
 
     async def wait_accepted(self) -> str | None:
-        """The subprotocol, once the handshake is over."""
+        """Wait until the handshake is accepted; return the subprotocol."""
         event = await self.next_asgi_message()
         assert event["type"] == "websocket.accept", event
         subprotocol: str | None = event["subprotocol"]
@@ -65,28 +65,28 @@ class WebSocketClient:
         self.send(id=operation_id, type="subscribe", payload=payload)
 
     async def receive(self) -> dict[str, Any]:
-        """The next message of the protocol."""
+        """Return the next message of the protocol."""
         event = await self.next_asgi_message()
         assert event["type"] == "websocket.send", event
         message: dict[str, Any] = orjson.loads(event["text"])
         return message
 
     async def wait_closed(self) -> tuple[int, str]:
-        """Code and reason, once the app has closed it and nothing of its work is left."""
+        """Wait until the app has closed the socket and returned; return code and reason."""
         event = await self.next_asgi_message()
         assert event["type"] == "websocket.close", event
         await self.wait_finished()
         return event["code"], event["reason"]
 
     async def next_payload(self, operation_id: str) -> dict[str, Any]:
-        """The payload of the next message, which must be for this operation."""
+        """Return the payload of the next message, which must be `next` of this operation."""
         message = await self.receive()
         assert (message["id"], message["type"]) == (operation_id, "next"), message
         payload: dict[str, Any] = message["payload"]
         return payload
 
     async def next_error(self, operation_id: str) -> tuple[str, str | None, str]:
-        """Code, field and message of the one error that ends this operation."""
+        """Return code, field and message of the single error that ends this operation."""
         message = await self.receive()
         assert (message["id"], message["type"]) == (operation_id, "error"), message
         (entry,) = message["payload"]
@@ -94,15 +94,15 @@ class WebSocketClient:
         return extensions["code"], extensions.get("field"), entry["message"]
 
     def has_no_messages(self) -> bool:
-        """Whether the app has sent nothing that was not received."""
+        """Whether all messages of the app were received."""
         return self._from_app.empty()
 
     def disconnect(self, code: int = 1006) -> None:
-        """As of a connection that breaks."""
+        """Disconnect, by default as if the connection was lost."""
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
 
     async def wait_finished(self) -> None:
-        """Return when the app has nothing left to do; raises what it raised."""
+        """Wait until the app has returned; raises its exception."""
         async with asyncio.timeout(TIMEOUT):
             await self._app_task
 
@@ -120,7 +120,7 @@ async def connect(
     subprotocols: Sequence[str] = (PROTOCOL,),
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[WebSocketClient]:
-    """A socket whose handshake was sent."""
+    """Open a socket and send its handshake."""
     raw = {"host": "test:80", **(headers or {})}
     scope = {
         "type": "websocket",
@@ -140,7 +140,7 @@ async def connect(
 
 @asynccontextmanager
 async def connect_and_init(app: ASGIApp, token: str) -> AsyncIterator[WebSocketClient]:
-    """A socket whose client was let in."""
+    """Open a socket and authenticate."""
     async with connect(app) as socket:
         assert await socket.wait_accepted() == PROTOCOL
         socket.send(type="connection_init", payload={"Authorization": f"Bearer {token}"})

@@ -1,0 +1,39 @@
+"""The memory budget of open subscriptions."""
+
+from contextlib import ExitStack
+
+import pytest
+from graphql import parse
+
+from app.domain.errors import ServiceUnavailable
+from app.graphql.ast.document_index import DocumentIndex
+from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.prepared import PreparedOperation
+from app.graphql.subscription_stream import DocumentMemoryBudget
+from app.settings import GraphQLLimits
+
+SCHEMA = create_schema(GraphQLLimits())
+
+
+def make_operation(name: str) -> PreparedOperation:
+    text = f"subscription {name} {{ changes {{ type }} }}"
+    index = DocumentIndex(parse(text))
+    return PreparedOperation(SCHEMA, text, index, index.operations[0], use_fast_path=True)
+
+
+def test_distinct_documents_are_limited_and_equal_ones_share_memory() -> None:
+    first, second, third = make_operation("A"), make_operation("B"), make_operation("C")
+    budget = DocumentMemoryBudget(max_bytes=2 * first.estimated_bytes)
+    with ExitStack() as subscriptions:
+        for _ in range(5):
+            subscriptions.enter_context(budget.reserve(first))
+        with budget.reserve(second):
+            for open_third in (budget.check, lambda document: budget.reserve(document).__enter__()):
+                with pytest.raises(ServiceUnavailable) as rejection:
+                    open_third(third)
+            assert rejection.value.retry_after == 60
+            budget.check(first)
+        with budget.reserve(third), pytest.raises(ServiceUnavailable):
+            budget.check(second)
+    with budget.reserve(second), budget.reserve(third), pytest.raises(ServiceUnavailable):
+        budget.check(first)
