@@ -1,10 +1,16 @@
-"""What a workspace is: the wall between tenants, and either local or the mirror of one elsewhere."""
+"""Workspaces, which isolate tenants: local, or mirrors of a workspace elsewhere."""
 
 from enum import StrEnum
+from uuid import UUID
+
+from app.domain.ids import WorkspaceId
+
+DEMO_WORKSPACE_ID = WorkspaceId(UUID("de300000-0000-4000-8000-000000000de3"))
+"""Workspace of `serve --demo`; it does not count as the first workspace of an installation."""
 
 
 class WorkspaceKind(StrEnum):
-    """LOCAL posts are published from here; a MIRROR only records what another system reports."""
+    """LOCAL publishes its posts through this service; MIRROR records the results of another one."""
 
     LOCAL = "local"
     MIRROR = "mirror"

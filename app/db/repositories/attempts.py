@@ -1,6 +1,6 @@
 """The log of attempts and the evidence of publications: read, and written as the domain decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import insert, select, update
@@ -121,17 +121,33 @@ async def insert_evidence(
     destination_id: DestinationId,
     evidence: Evidence,
 ) -> None:
-    row: ColumnValues = {
-        "workspace_id": workspace_id,
-        "destination_id": destination_id,
-        "fence": evidence.fence,
-        "counted": evidence.counted,
-        "platform_post_id": evidence.publication.platform_post_id,
-        "platform_post_url": evidence.publication.platform_post_url,
-        "published_at": evidence.publication.published_at,
-        "reported_at": evidence.reported_at,
-    }
-    await session.execute(insert(PublishEvidence), [row])
+    await session.execute(
+        insert(PublishEvidence), [_evidence_row(workspace_id, destination_id, evidence)]
+    )
+
+
+async def insert_histories(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    attempts: Mapping[DestinationId, Sequence[domain.Attempt]],
+    evidence: Mapping[DestinationId, Sequence[Evidence]],
+) -> None:
+    """Insert the complete attempts and evidence of new destinations, one statement per table."""
+    options = {"render_nulls": True}  # without it, rows with different nulls need a statement each
+    attempt_rows = [
+        _attempt_row(workspace_id, destination_id, attempt)
+        for destination_id, destination_attempts in attempts.items()
+        for attempt in destination_attempts
+    ]
+    evidence_rows = [
+        _evidence_row(workspace_id, destination_id, report)
+        for destination_id, reports in evidence.items()
+        for report in reports
+    ]
+    if attempt_rows:
+        await session.execute(insert(Attempt), attempt_rows, execution_options=options)
+    if evidence_rows:
+        await session.execute(insert(PublishEvidence), evidence_rows, execution_options=options)
 
 
 def _attempt_from_row(row: AnyRow) -> domain.Attempt:
@@ -182,4 +198,19 @@ def _attempt_row(
         "worker": attempt.worker,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
+    }
+
+
+def _evidence_row(
+    workspace_id: WorkspaceId, destination_id: DestinationId, evidence: Evidence
+) -> ColumnValues:
+    return {
+        "workspace_id": workspace_id,
+        "destination_id": destination_id,
+        "fence": evidence.fence,
+        "counted": evidence.counted,
+        "platform_post_id": evidence.publication.platform_post_id,
+        "platform_post_url": evidence.publication.platform_post_url,
+        "published_at": evidence.publication.published_at,
+        "reported_at": evidence.reported_at,
     }
