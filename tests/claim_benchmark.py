@@ -30,11 +30,11 @@ from app.services.reports import Publisher, report_published, start_attempt
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
 
-EVERYBODY = Publisher(workspace_id=None, actor=None)
+OPERATOR = Publisher(workspace_id=None, actor=None)
 LEASE = timedelta(minutes=1)
-DUE = datetime.now(UTC) - timedelta(hours=1)
-LONGEST_WAIT = timedelta(seconds=2)
-LARGEST_RATIO = 1.5
+DUE_AT = datetime.now(UTC) - timedelta(hours=1)
+MAX_WAIT = timedelta(seconds=2)
+MAX_COST_RATIO = 1.5
 
 
 def now() -> datetime:
@@ -42,25 +42,25 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def migrated(url: str) -> AsyncIterator[Database]:
+async def open_migrated_database(url: str) -> AsyncIterator[Database]:
     async with Database(url, timeout=timedelta(minutes=10), pool_size=20) as database:
         await migrate(database, now=now(), random_bytes=secrets.token_bytes)
         yield database
 
 
-async def fill(database: Database, workspace: WorkspaceId, account: AccountId, posts: int) -> None:
+async def insert_due_posts(database: Database, workspace: WorkspaceId, account: AccountId, posts: int) -> None:
     """So many posts on one account, due an hour ago, copied from one."""
     made = await add_post(
-        database, workspace, {account: queued(DUE)}, submitted_now=True, created_at=DUE
+        database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
     )
-    await database.write(lambda session: _copy(session, made.id, posts - 1))
+    await database.write(lambda session: _copy_post(session, made.id, posts - 1))
     if database.is_sqlite:
         await database.refresh_statistics()
     else:
         await database.write(lambda session: session.execute(text("ANALYZE")))
 
 
-async def _copy(session: WriteSession, post: UUID, count: int) -> None:
+async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
     """A copied destination has the id of its post."""
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     new_id = _SQLITE_UUID if is_sqlite else "gen_random_uuid()"
@@ -91,20 +91,20 @@ _SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({each})))" for each in (4, 
 
 async def claim(database: Database, limit: int) -> list[Claim]:
     wish = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
-    return await claim_destinations(database, EVERYBODY, wish, new_id=uuid4, now=now())
+    return await claim_destinations(database, OPERATOR, wish, new_id=uuid4, now=now())
 
 
-async def publish(database: Database, claimed: Claim) -> None:
-    await start_attempt(database, EVERYBODY, claimed.lease, worker=None, new_id=uuid4, now=now())
+async def publish(database: Database, claim: Claim) -> None:
+    await start_attempt(database, OPERATOR, claim.lease, worker=None, new_id=uuid4, now=now())
     where = Publication(platform_post_id="1", platform_post_url=None, published_at=now())
-    await report_published(database, EVERYBODY, claimed.lease, where, new_id=uuid4, now=now())
+    await report_published(database, OPERATOR, claim.lease, where, new_id=uuid4, now=now())
 
 
 # Each once.
 
 
-def _claim_all(url: str, claimers: int) -> list[tuple[str, int]]:
-    async def until_empty(database: Database) -> list[tuple[str, int]]:
+def _claim_until_empty(url: str, claimers: int) -> list[tuple[str, int]]:
+    async def claim_until_empty(database: Database) -> list[tuple[str, int]]:
         got: list[tuple[str, int]] = []
         while claims := await claim(database, 50):
             got += [(str(each.lease.destination_id), each.lease.fence) for each in claims]
@@ -112,43 +112,43 @@ def _claim_all(url: str, claimers: int) -> list[tuple[str, int]]:
 
     async def run() -> list[tuple[str, int]]:
         async with Database(url, timeout=timedelta(minutes=1)) as database:
-            each = await asyncio.gather(*(until_empty(database) for _ in range(claimers)))
+            each = await asyncio.gather(*(claim_until_empty(database) for _ in range(claimers)))
         return list(chain.from_iterable(each))
 
     return asyncio.run(run())
 
 
-def each_once(url: str, due: int, processes: int, claimers: int) -> bool:
+def check_claimed_once(url: str, post_count: int, processes: int, claimers: int) -> bool:
     async def prepare() -> None:
-        async with migrated(url) as database:
+        async with open_migrated_database(url) as database:
             workspace = await add_workspace(database)
-            await fill(database, workspace, await add_account(database, workspace), due)
+            await insert_due_posts(database, workspace, await add_account(database, workspace), post_count)
 
     asyncio.run(prepare())
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        got = list(chain(*pool.starmap(_claim_all, [(url, claimers // processes)] * processes)))
+        got = list(chain(*pool.starmap(_claim_until_empty, [(url, claimers // processes)] * processes)))
     took = time.monotonic() - started
     twice = len(got) - len(set(got))
     click.echo(
-        f"  {claimers} claimers in {processes} processes, {due} due: {len(got)} handed out in"
-        f" {took:.1f} s, {twice} twice, {due - len(set(got))} never"
+        f"  {claimers} claimers in {processes} processes, {post_count} due: {len(got)} handed out in"
+        f" {took:.1f} s, {twice} twice, {post_count - len(set(got))} never"
     )
-    return len(got) == due and twice == 0
+    return len(got) == post_count and twice == 0
 
 
 # No other waits.
 
 
-async def no_other_waits(database: Database, due: int, claimers: int, samples: int) -> bool:
+async def measure_other_workspace_wait(database: Database, due: int, claimers: int, samples: int) -> bool:
     """How long a post of another workspace waits, while everybody works at one with very much due."""
     busy, other = [await add_workspace(database) for _ in range(2)]
-    await fill(database, busy, await add_account(database, busy), due)
+    await insert_due_posts(database, busy, await add_account(database, busy), due)
     account = await add_account(database, other)
     seen: dict[str, float] = {}
     is_over, all_seen = asyncio.Event(), asyncio.Event()
 
-    async def work() -> None:
+    async def keep_claiming() -> None:
         while not is_over.is_set():
             for each in await claim(database, 2):
                 if each.lease.workspace_id == other:
@@ -157,7 +157,7 @@ async def no_other_waits(database: Database, due: int, claimers: int, samples: i
                         all_seen.set()
                 await publish(database, each)
 
-    workers = [asyncio.create_task(work()) for _ in range(claimers)]
+    workers = [asyncio.create_task(keep_claiming()) for _ in range(claimers)]
     added: dict[str, float] = {}
     for _ in range(samples):
         post = await add_post(database, other, {account: queued(now())}, submitted_now=True)
@@ -170,15 +170,15 @@ async def no_other_waits(database: Database, due: int, claimers: int, samples: i
     most = waits[len(waits) * 99 // 100]
     click.echo(
         f"  beside {due} due in one workspace, {claimers} publishers: another one's post waits"
-        f" {_ms(waits[len(waits) // 2])} (half), {_ms(most)} (99 %)"
+        f" {_format_ms(waits[len(waits) // 2])} (half), {_format_ms(most)} (99 %)"
     )
-    return most <= LONGEST_WAIT.total_seconds()
+    return most <= MAX_WAIT.total_seconds()
 
 
 # The same cost.
 
 
-async def _cost(database: Database, count: int) -> float:
+async def _measure_operations(database: Database, count: int) -> float:
     """Seconds of a claim, a start and a report, each for itself."""
     took = []
     for _ in range(count):
@@ -189,28 +189,28 @@ async def _cost(database: Database, count: int) -> float:
     return statistics.median(took)
 
 
-async def same_cost(few: Database, many: Database, sizes: tuple[int, int], rounds: int) -> bool:
+async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], rounds: int) -> bool:
     """In rotation, so that both meet the same machine."""
     workspace = await add_workspace(few)
-    await fill(few, workspace, await add_account(few, workspace), sizes[0])
+    await insert_due_posts(few, workspace, await add_account(few, workspace), sizes[0])
     costs: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for cost, database in zip(costs, (few, many), strict=True):
-            cost.append(await _cost(database, 20))
+            cost.append(await _measure_operations(database, 20))
     less, more = map(statistics.median, costs)
     click.echo(
-        f"  claim, start and report of one: {_ms(less)} with {sizes[0]} queued, {_ms(more)} with"
+        f"  claim, start and report of one: {_format_ms(less)} with {sizes[0]} queued, {_format_ms(more)} with"
         f" {sizes[1]}; ratio {more / less:.2f}"
     )
-    return more / less <= LARGEST_RATIO
+    return more / less <= MAX_COST_RATIO
 
 
-def _ms(seconds: float) -> str:
+def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
 @contextmanager
-def databases() -> Iterator[Iterator[tuple[str, list[str]]]]:
+def temporary_databases() -> Iterator[Iterator[tuple[str, list[str]]]]:
     """Three fresh databases of each engine."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -232,16 +232,16 @@ def main(due: int, many: int, claimers: int, processes: int, samples: int) -> No
     """Print what claims cost and how long they wait; exits with 1 where it is too much."""
     are_right = []
 
-    async def run(first: str, second: str) -> None:
-        async with migrated(first) as few, migrated(second) as full:
-            are_right.append(await no_other_waits(full, many, claimers, samples))
-            are_right.append(await same_cost(few, full, (1000, many), rounds=10))
+    async def compare(first: str, second: str) -> None:
+        async with open_migrated_database(first) as few, open_migrated_database(second) as full:
+            are_right.append(await measure_other_workspace_wait(full, many, claimers, samples))
+            are_right.append(await compare_costs(few, full, (1000, many), rounds=10))
 
-    with databases() as engines:
+    with temporary_databases() as engines:
         for name, (one, two, three) in engines:
             click.echo(name)
-            are_right.append(each_once(one, due, processes, claimers))
-            asyncio.run(run(two, three))
+            are_right.append(check_claimed_once(one, due, processes, claimers))
+            asyncio.run(compare(two, three))
     sys.exit(not all(are_right))
 
 

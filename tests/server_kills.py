@@ -50,7 +50,7 @@ UPDATE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class KillResults:
     """What a run came to; all but the first three must be 0."""
 
     acknowledged: int
@@ -70,11 +70,11 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WriterLog:
     """What one writer was told: of each post by its reference, its id and its text."""
 
-    posts: Mapping[str, tuple[str, str]]
-    retried: Sequence[str]
+    created_posts: Mapping[str, tuple[str, str]]
+    retried_posts: Sequence[str]
     """The ids of the posts that were."""
     acknowledged: int
     repeated: int
@@ -84,46 +84,46 @@ class Writer:
     """Creates posts, alone and several, changes and retries them, one request after the other."""
 
     def __init__(
-        self, name: str, url: str, token: str, account: int, failed: Sequence[str]
+        self, name: str, url: str, token: str, account: int, failed_post_ids: Sequence[str]
     ) -> None:
         self._name, self._url, self._account = name, url, account
-        self._failed = list(failed)
+        self._failed_post_ids = list(failed_post_ids)
         self._retried: list[str] = []
         self._headers = {"Authorization": f"Bearer {token}"}
         self._posts: dict[str, tuple[str, str]] = {}
         self._acknowledged = self._repeated = 0
 
-    def write_until(self, stop: Event) -> Told:
+    def write_until(self, stop: Event) -> WriterLog:
         with httpx.Client(headers=self._headers, timeout=TIMEOUT_SECONDS) as http:
             for number in count():
                 if stop.is_set():
                     break
                 self._create(http, f"{self._name}-{number}")
                 self._create_several(http, f"{self._name}-{number}-several")
-                if self._failed:
-                    self._retry(http, self._failed.pop())
-        return Told(self._posts, self._retried, self._acknowledged, self._repeated)
+                if self._failed_post_ids:
+                    self._retry(http, self._failed_post_ids.pop())
+        return WriterLog(self._posts, self._retried, self._acknowledged, self._repeated)
 
     def _create(self, http: httpx.Client, reference: str) -> None:
-        made = self._told(http, CREATE, **self._post(reference), idempotencyKey=reference)
+        made = self._send_until_answered(http, CREATE, **self._post_input(reference), idempotencyKey=reference)
         post_id = made["post"]["postId"]
         text = f"{reference}, changed"
         # Without a key: the version sees to it that it happens once, and nobody else changes the post.
-        self._told(http, UPDATE, postId=post_id, expectedVersion=1, content=text)
+        self._send_until_answered(http, UPDATE, postId=post_id, expectedVersion=1, content=text)
         self._posts[reference] = (post_id, text)
 
     def _create_several(self, http: httpx.Client, reference: str) -> None:
-        posts = [self._post(f"{reference}-{each}") for each in range(3)]
-        made = self._told(http, CREATE_SEVERAL, posts=posts, idempotencyKey=reference)
+        posts = [self._post_input(f"{reference}-{each}") for each in range(3)]
+        made = self._send_until_answered(http, CREATE_SEVERAL, posts=posts, idempotencyKey=reference)
         for post, result in zip(posts, made["results"], strict=True):
             self._posts[post["reference"]] = (result["post"]["postId"], post["content"])
 
     def _retry(self, http: httpx.Client, post_id: str) -> None:
-        made = self._told(http, RETRY, postId=post_id, idempotencyKey=post_id)
+        made = self._send_until_answered(http, RETRY, postId=post_id, idempotencyKey=post_id)
         assert made == {"retriedCount": 1}  # also when told again: a second effect would find none
         self._retried.append(post_id)
 
-    def _post(self, reference: str) -> dict[str, Any]:
+    def _post_input(self, reference: str) -> dict[str, Any]:
         return {
             "content": reference,
             "reference": reference,
@@ -131,9 +131,9 @@ class Writer:
             "scheduledFor": "2100-01-01T00:00:00Z",
         }
 
-    def _told(self, http: httpx.Client, document: str, **given: Any) -> dict[str, Any]:
+    def _send_until_answered(self, http: httpx.Client, document: str, **input_fields: Any) -> dict[str, Any]:
         """The answer, for which the same is sent as often as it takes."""
-        body = {"query": document, "variables": {"input": given}}
+        body = {"query": document, "variables": {"input": input_fields}}
         for tries in count():
             try:
                 answer = http.post(f"{self._url}/graphql", json=body).json()
@@ -152,13 +152,13 @@ class Writer:
         raise AssertionError("unreachable")
 
 
-def _write(
-    name: str, url: str, token: str, account: int, failed: Sequence[str], stop: Event, told: Any
+def _run_writer(
+    name: str, url: str, token: str, account: int, failed_post_ids: Sequence[str], stop: Event, results: Any
 ) -> None:
-    told.put(Writer(name, url, token, account, failed).write_until(stop))
+    results.put(Writer(name, url, token, account, failed_post_ids).write_until(stop))
 
 
-def run(
+def run_kills(
     database_url: str,
     folder: Path,
     *,
@@ -166,13 +166,13 @@ def run(
     writers: int,
     retries: int,
     randomness: random.Random,
-) -> Figures:
+) -> KillResults:
     """Kill a server on an empty database so often; the folder keeps its logs.
 
     Each writer has so many failed posts to retry, each once.
     """
-    token, account, to_retry = asyncio.run(_prepare(database_url, writers, retries))
-    environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(_free_port())}
+    token, account, to_retry = asyncio.run(_seed_database(database_url, writers, retries))
+    environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(_reserve_port())}
     context = multiprocessing.get_context("forkserver")
     stop, told = context.Event(), context.Queue()
     server = ServerProcess(folder, environment)
@@ -180,7 +180,7 @@ def run(
         server.wait_until_ready()
         processes = [
             context.Process(
-                target=_write,
+                target=_run_writer,
                 args=(f"writer-{number}", server.url, token, account, mine, stop, told),
             )
             for number, mine in enumerate(to_retry)
@@ -193,17 +193,17 @@ def run(
             server = ServerProcess(folder, environment)
             server.wait_until_ready()
         stop.set()
-        answers: list[Told] = [told.get(timeout=TIMEOUT_SECONDS) for _ in processes]
+        answers: list[WriterLog] = [told.get(timeout=TIMEOUT_SECONDS) for _ in processes]
         for each in processes:
             each.join()
         server.stop()
     finally:
         stop.set()
         server.kill()
-    return asyncio.run(_figures(database_url, answers, kills))
+    return asyncio.run(_collect_results(database_url, answers, kills))
 
 
-async def _prepare(url: str, writers: int, retries: int) -> tuple[str, int, list[list[str]]]:
+async def _seed_database(url: str, writers: int, retries: int) -> tuple[str, int, list[list[str]]]:
     """A key, an account, and the ids of each writer's failed posts."""
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
@@ -220,8 +220,8 @@ async def _prepare(url: str, writers: int, retries: int) -> tuple[str, int, list
         return (await add_api_key(database, workspace)).token, account, posts
 
 
-async def _figures(url: str, answers: Sequence[Told], kills: int) -> Figures:
-    told = dict(chain.from_iterable(each.posts.items() for each in answers))
+async def _collect_results(url: str, writer_logs: Sequence[WriterLog], kills: int) -> KillResults:
+    told = dict(chain.from_iterable(each.created_posts.items() for each in writer_logs))
     async with Database(url) as database:
         async with database.snapshot() as connection:
             posts = (
@@ -245,11 +245,11 @@ async def _figures(url: str, answers: Sequence[Told], kills: int) -> Figures:
         click.echo(problem, err=True)
     found = {(row.reference, row.id, row.content) for row in posts}
     lost = sum((name, UUID(key), text) not in found for name, (key, text) in told.items())
-    lost += sum(UUID(key) not in times_retried for each in answers for key in each.retried)
+    lost += sum(UUID(key) not in times_retried for each in writer_logs for key in each.retried_posts)
     again = sum(times - 1 for times in Counter(row.reference for row in posts).values())
-    return Figures(
-        acknowledged=sum(each.acknowledged for each in answers),
-        repeated=sum(each.repeated for each in answers),
+    return KillResults(
+        acknowledged=sum(each.acknowledged for each in writer_logs),
+        repeated=sum(each.repeated for each in writer_logs),
         kills=kills,
         lost=lost,
         duplicates=again
@@ -258,7 +258,7 @@ async def _figures(url: str, answers: Sequence[Told], kills: int) -> Figures:
     )
 
 
-def _free_port() -> int:
+def _reserve_port() -> int:
     """The same for every start, so that writers find the server again."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -267,7 +267,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _new_database(engine: str, folder: Path) -> Iterator[str]:
+def _temporary_database(engine: str, folder: Path) -> Iterator[str]:
     with ExitStack() as stack:
         if engine == "sqlite":
             yield f"sqlite+aiosqlite:///{folder / 'post-results.db'}"
@@ -285,10 +285,10 @@ def main(kills: int, writers: int, seed: int | None) -> None:
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     is_clean = True
     for engine in ("sqlite", "postgresql"):
-        with tempfile.TemporaryDirectory() as name, _new_database(engine, Path(name)) as url:
+        with tempfile.TemporaryDirectory() as name, _temporary_database(engine, Path(name)) as url:
             logs = Path(name) / "logs"
             logs.mkdir()
-            figures = run(
+            figures = run_kills(
                 url,
                 logs,
                 kills=kills,

@@ -19,26 +19,26 @@ from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
-from tests.bench.contender_list import ENGINES, FIXED_BODY, NO_ENGINE, OURS, Name, contenders
+from tests.bench.contender_list import ENGINES, FIXED_BODY, NO_ENGINE, POST_RESULTS_SERVER, Name, contenders
 from tests.bench.load import Figures
 from tests.bench.ratio import (
-    TABLE,
-    Expected,
-    Measured,
-    best_of,
-    failure,
-    faster,
+    RATIO_TABLE,
+    ExpectedRatios,
+    MeasuredRatio,
+    best_measurement,
+    regression_message,
+    improvements,
     read_table,
-    slower,
+    regressions,
     write_table,
 )
-from tests.bench.report import report
-from tests.bench.requests import GRAPHQL, POST_RESULTS, POSTS, QUESTIONS
+from tests.bench.report import render_report
+from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, POSTS_QUERY, QUESTIONS
 from tests.bench.results import Results, Verdict, verdicts
 from tests.bench.rounds import start_all
-from tests.bench.scaling import Growth
-from tests.bench.startup import Start
-from tests.bench.verification import Differs, ask_all
+from tests.bench.scaling import CostByScale
+from tests.bench.startup import StartupTimes
+from tests.bench.verification import ResponseMismatch, verify_all
 from tests.external_programs import ROOT
 from tests.factories import NOW
 
@@ -46,12 +46,12 @@ SQLITE, POSTGRESQL = ENGINES
 
 
 @pytest.fixture(scope="module")
-def drawing() -> seeding.Drawing:
-    return seeding.Drawing(120, NOW)
+def dataset() -> seeding.Dataset:
+    return seeding.Dataset(120, NOW)
 
 
 async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
-    database_url: str, drawing: seeding.Drawing
+    database_url: str, drawing: seeding.Dataset
 ) -> None:
     ids = await seeding.seed([database_url], drawing)
 
@@ -69,7 +69,7 @@ async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
 
 
 def test_the_same_instant_gives_the_same_rows_in_batches_of_any_size(
-    drawing: seeding.Drawing,
+    drawing: seeding.Dataset,
 ) -> None:
     (whole,) = map(asdict, drawing.batches(120))
     parts = [asdict(each) for each in drawing.batches(50)]
@@ -78,7 +78,7 @@ def test_the_same_instant_gives_the_same_rows_in_batches_of_any_size(
     assert {table: [row for each in parts for row in each[table]] for table in whole} == whole
 
 
-def test_a_post_was_created_when_its_depth_says(drawing: seeding.Drawing) -> None:
+def test_a_post_was_created_when_its_depth_says(drawing: seeding.Dataset) -> None:
     (rows,) = drawing.batches(120)
 
     assert rows.posts[-1]["created_at"] == drawing.created_at(0)
@@ -87,7 +87,7 @@ def test_a_post_was_created_when_its_depth_says(drawing: seeding.Drawing) -> Non
 
 def test_our_documents_are_valid_and_within_the_default_limits() -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
-    for text, variables, nodes in ((POST_RESULTS, {"id": "-"}, 0), (POSTS, {"n": 100}, 100)):
+    for text, variables, nodes in ((POST_RESULTS_QUERY, {"id": "-"}, 0), (POSTS_QUERY, {"n": 100}, 100)):
         document = parse(text)
         (operation,) = document.definitions
         assert isinstance(operation, OperationDefinitionNode)
@@ -100,7 +100,7 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
 
 
 def test_those_that_need_no_node_js_answer_as_our_server(
-    engine: str, database_url: str, drawing: seeding.Drawing, tmp_path: Path
+    engine: str, database_url: str, drawing: seeding.Dataset, tmp_path: Path
 ) -> None:
     bodies = tmp_path / "bodies"
     bodies.mkdir()
@@ -110,16 +110,16 @@ def test_those_that_need_no_node_js_answer_as_our_server(
 
     with ExitStack() as stack:
         servers = start_all(
-            stack, chosen, bodies, drawing.key.token, ids, min(os.sched_getaffinity(0))
+            stack, chosen, bodies, drawing.api_key.token, ids, min(os.sched_getaffinity(0))
         )
 
         assert [each.name for each in servers] == [
-            Name(OURS, engine),
+            Name(POST_RESULTS_SERVER, engine),
             Name("data-limit", engine),
             Name("naive", engine),
             Name(FIXED_BODY, NO_ENGINE),
         ]
-        answered = ask_all(servers[:3], ids)
+        answered = verify_all(servers[:3], ids)
         assert {question: len(known) for question, known in answered.items()} == {
             "Q1": 25,
             "Q2": 1,
@@ -130,15 +130,15 @@ def test_those_that_need_no_node_js_answer_as_our_server(
         assert fixed["Q3"] == answered["Q3"][0]
         assert fixed["Q1"] in answered["Q1"]
         # It answers the same about every post.
-        with pytest.raises(Differs, match=f"^fixed-body answers Q1 not as {OURS} {engine}: at "):
-            ask_all([servers[0], servers[3]], ids)
+        with pytest.raises(ResponseMismatch, match=f"^fixed-body answers Q1 not as {POST_RESULTS_SERVER} {engine}: at "):
+            verify_all([servers[0], servers[3]], ids)
 
 
 def test_a_request_about_a_post_names_it() -> None:
-    assert GRAPHQL["Q1"].of_post("17").body == (
-        f'{{"query":"{POST_RESULTS}","variables":{{"id":"17"}}}}'
+    assert GRAPHQL["Q1"].with_post_id("17").body == (
+        f'{{"query":"{POST_RESULTS_QUERY}","variables":{{"id":"17"}}}}'
     )
-    assert not GRAPHQL["Q2"].is_of_a_post
+    assert not GRAPHQL["Q2"].takes_post_id
 
 
 def test_postgraphile_answers_are_put_in_our_shape() -> None:
@@ -151,7 +151,7 @@ def test_postgraphile_answers_are_put_in_our_shape() -> None:
     }
     post = {"postId": "a", "status": "partially_failed", "destinations": {"nodes": [destination]}}
 
-    assert postgraphile.reshaped({"data": {"post": post}}) == {
+    assert postgraphile.normalize({"data": {"post": post}}) == {
         "data": {
             "post": {
                 "postId": "a",
@@ -171,20 +171,20 @@ def test_postgraphile_answers_are_put_in_our_shape() -> None:
 
 
 def test_ratios_are_those_of_the_medians() -> None:
-    results = _results({"Q1": {_ours(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}})
+    results = _make_results({"Q1": {_post_results_name(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}})
 
-    assert results.ratio("Q1", _ours(POSTGRESQL), YOGA) == 8
-    assert results.ratio("Q2", _ours(POSTGRESQL), YOGA) is None
-    assert results.ratio("Q1", _ours(SQLITE), YOGA) is None
+    assert results.ratio("Q1", _post_results_name(POSTGRESQL), YOGA) == 8
+    assert results.ratio("Q2", _post_results_name(POSTGRESQL), YOGA) is None
+    assert results.ratio("Q1", _post_results_name(SQLITE), YOGA) is None
 
 
 def test_a_goal_is_met_from_its_bound_on() -> None:
-    results = _results(
+    results = _make_results(
         {
-            "Q1": {_ours(POSTGRESQL): [60], YOGA: [10], Name("postgraphile", POSTGRESQL): [12.5]},
-            "R1": {_ours(SQLITE): [59], Name(FIXED_BODY, NO_ENGINE): [100]},
+            "Q1": {_post_results_name(POSTGRESQL): [60], YOGA: [10], Name("postgraphile", POSTGRESQL): [12.5]},
+            "R1": {_post_results_name(SQLITE): [59], Name(FIXED_BODY, NO_ENGINE): [100]},
         },
-        {_ours(POSTGRESQL): 110, _ours(SQLITE): 111},
+        {_post_results_name(POSTGRESQL): 110, _post_results_name(SQLITE): 111},
     )
 
     measured = [each for each in verdicts(results) if each.is_met is not None]
@@ -200,11 +200,11 @@ def test_a_goal_is_met_from_its_bound_on() -> None:
 
 
 def test_a_report_says_what_was_measured_and_what_was_not() -> None:
-    results = _results({"Q1": {YOGA: [10], _ours(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80})
+    results = _make_results({"Q1": {YOGA: [10], _post_results_name(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80})
     judged = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
-    start = Start(_ours(POSTGRESQL), 1200, new_document=9.5, same_document=1)
+    start = StartupTimes(_post_results_name(POSTGRESQL), 1200, new_document_ms=9.5, repeated_document_ms=1)
 
-    assert list(report(results, judged, [start], {"cores": "2"})) == [
+    assert list(render_report(results, judged, [start], {"cores": "2"})) == [
         "",
         "### Q1: one post's results",
         "",
@@ -234,19 +234,19 @@ def test_a_ratio_is_that_of_the_best_rounds() -> None:
     ours = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((10, 6), (30, 3), (20, 4))]
     limits = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((50, 2), (70, 2.5), (60, 4))]
 
-    found = best_of("Q1", ours, limits)
+    found = best_measurement("Q1", ours, limits)
 
-    assert found == Measured("Q1", cpu=(3, 2), rates=(30, 70))
+    assert found == MeasuredRatio("Q1", cpu=(3, 2), rates=(30, 70))
     assert found.line(expected=1.2) == (
         "Q1   1.50 × the limit's CPU time, expected 1.20"
         "  (3.000 and 2.000 s per 1,000 requests; 30 and 70 requests/s)"
     )
-    again = Measured("Q1", cpu=(3.5, 1.5), rates=(40, 60))
-    assert found.or_better(again) == Measured("Q1", cpu=(3, 1.5), rates=(40, 70))
+    again = MeasuredRatio("Q1", cpu=(3.5, 1.5), rates=(40, 60))
+    assert found.best(again) == MeasuredRatio("Q1", cpu=(3, 1.5), rates=(40, 70))
 
 
 def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
-    expected = Expected('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
+    expected = ExpectedRatios('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
 
     assert write_table(expected) == (
         "# Our CPU time for a request, as a multiple of the data limit's in the same run, on SQLite.\n"
@@ -261,24 +261,24 @@ def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
 
 
 def test_a_ratio_is_expected_of_every_question() -> None:
-    assert tuple(read_table(TABLE.read_text()).ratios) == QUESTIONS
+    assert tuple(read_table(RATIO_TABLE.read_text()).ratios) == QUESTIONS
 
 
 def test_a_ratio_may_be_above_what_is_expected_by_the_margin() -> None:
-    expected = Expected("somewhere", {"Q1": 5, "Q2": 5, "Q3": 6, "R1": 6.01})
+    expected = ExpectedRatios("somewhere", {"Q1": 5, "Q2": 5, "Q3": 6, "R1": 6.01})
     ratios = {"Q1": 6, "Q2": 6.01, "Q3": 5, "R1": 5}
     measured = {
-        question: Measured(question, (ratio, 1), (1, 1)) for question, ratio in ratios.items()
+        question: MeasuredRatio(question, (ratio, 1), (1, 1)) for question, ratio in ratios.items()
     }
 
-    assert slower(measured, expected) == ["Q2"]
-    assert faster(measured, expected) == ["R1"]
+    assert regressions(measured, expected) == ["Q2"]
+    assert improvements(measured, expected) == ["R1"]
 
 
 def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
-    expected = Expected("somewhere", {"Q1": 5})
+    expected = ExpectedRatios("somewhere", {"Q1": 5})
 
-    assert failure(Measured("Q1", (6.5, 1), (1, 1)), expected) == (
+    assert regression_message(MeasuredRatio("Q1", (6.5, 1), (1, 1)), expected) == (
         "Q1 takes 6.50 times the CPU time of the data limit: 30% more than the expected 5.00, and 20%"
         " are let pass. Find what made it slower. If that is worth it, or if this machine differs from"
         " that of the table (somewhere), run scripts/ratio --renew, and say why in the commit."
@@ -286,7 +286,7 @@ def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
 
 
 def test_growth_is_flat_up_to_a_bound_and_says_where_it_is_not() -> None:
-    growth = Growth("A page", "posts before it")
+    growth = CostByScale("A page", "posts before it")
     for rounds in ((2, 2.5, 9), (3, 3, 1)):
         growth.add(0, rounds[0])
         growth.add(1_000, rounds[1])
@@ -300,18 +300,18 @@ def test_growth_is_flat_up_to_a_bound_and_says_where_it_is_not() -> None:
     assert growth.verdict() == (
         "A page is NOT flat: 2.0 times the first at 20,000 posts before it, where 1.5 would do."
     )
-    level = Growth("A page", "posts before it", {0: [2], 1_000: [3]})
+    level = CostByScale("A page", "posts before it", {0: [2], 1_000: [3]})
     assert level.verdict() == "A page is flat: at most 1.50 times the first."
 
 
 YOGA = Name("yoga", POSTGRESQL)
 
 
-def _ours(engine: str) -> Name:
-    return Name(OURS, engine)
+def _post_results_name(engine: str) -> Name:
+    return Name(POST_RESULTS_SERVER, engine)
 
 
-def _results(
+def _make_results(
     rates: Mapping[str, Mapping[Name, list[float]]], memory: Mapping[Name, float] | None = None
 ) -> Results:
     """Of servers that answer so many requests a second in each round, one after the other."""

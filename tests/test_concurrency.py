@@ -52,18 +52,18 @@ from tests.factories import (
 )
 from tests.servers import TIMEOUT_SECONDS, ServerProcess
 
-CALLS = 100
+CALL_COUNT = 100
 CREATE = (
     "mutation($input: CreatePostInput!) { made: createPost(input: $input) { post { postId } } }"
 )
-PATIENT = timedelta(minutes=1)
+LONG_TIMEOUT = timedelta(minutes=1)
 
 
-def errand(workspace: WorkspaceId, operation: str = "test") -> WriteContext:
+def write_context(workspace: WorkspaceId, operation: str = "test") -> WriteContext:
     return WriteContext(workspace_id=workspace, actor=None, operation=operation, now=NOW)
 
 
-async def outcomes(works: Iterable[Awaitable[object]]) -> Counter[object]:
+async def count_outcomes(works: Iterable[Awaitable[object]]) -> Counter[object]:
     """How often each came out, an error by its code."""
 
     async def outcome(work: Awaitable[object]) -> object:
@@ -75,20 +75,20 @@ async def outcomes(works: Iterable[Awaitable[object]]) -> Counter[object]:
     return Counter(await asyncio.gather(*map(outcome, works)))
 
 
-async def events_of(database: Database) -> list[tuple[int, str]]:
+async def stored_events(database: Database) -> list[tuple[int, str]]:
     return [(row[1], row[2]) for row in (await all_rows(database))["event"]]
 
 
 @asynccontextmanager
-async def without(database_url: str, pattern: str, instead: str) -> AsyncIterator[Database]:
+async def database_with_replaced_sql(database_url: str, pattern: str, replacement: str) -> AsyncIterator[Database]:
     """The database, with something in what it runs in writes replaced."""
-    async with Database(database_url, timeout=PATIENT, pool_size=20) as opened:
+    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=20) as opened:
 
         @event.listens_for(opened.write_engine.sync_engine, "before_cursor_execute", retval=True)
         def replaced(
             _connection: object, _cursor: object, statement: str, parameters: object, *_: object
         ) -> tuple[str, object]:
-            return re.sub(pattern, instead, statement), parameters
+            return re.sub(pattern, replacement, statement), parameters
 
         yield opened
 
@@ -109,14 +109,14 @@ def codes_and_ids(answers: Iterable[dict[str, Any]]) -> tuple[Counter[str], set[
 
 async def assert_one_effect(database: Database, answers: Iterable[dict[str, Any]]) -> None:
     codes, ids = codes_and_ids(answers)
-    assert codes["made"] + codes["IDEMPOTENCY_IN_PROGRESS"] == CALLS
+    assert codes["made"] + codes["IDEMPOTENCY_IN_PROGRESS"] == CALL_COUNT
     assert codes["made"] >= 1
     if database.is_sqlite:
-        assert codes["made"] == CALLS  # each waits its turn, and is told the same
+        assert codes["made"] == CALL_COUNT  # each waits its turn, and is told the same
     rows = await all_rows(database)
     assert {str(row[1]) for row in rows["post"]} == ids
     assert len(ids) == len(rows["destination"]) == len(rows["idempotency_key"]) == 1
-    assert await events_of(database) == [(1, "post.created"), (2, "destination.added")]
+    assert await stored_events(database) == [(1, "post.created"), (2, "destination.added")]
 
 
 async def test_a_hundred_calls_with_one_key_have_one_effect(acme: Tenant) -> None:
@@ -124,7 +124,7 @@ async def test_a_hundred_calls_with_one_key_have_one_effect(acme: Tenant) -> Non
     given = {"content": "Sale", "accountIds": [account], "idempotencyKey": "once"}
 
     answers = await asyncio.gather(
-        *(acme.client.execute(CREATE, input=given) for _ in range(CALLS))
+        *(acme.client.execute(CREATE, input=given) for _ in range(CALL_COUNT))
     )
 
     await assert_one_effect(acme.database, answers)
@@ -150,7 +150,7 @@ async def test_a_hundred_calls_with_one_key_at_two_servers_have_one_effect(
             answers = await asyncio.gather(
                 *(
                     http.post(f"{servers[number % 2].url}/graphql", json=body)
-                    for number in range(CALLS)
+                    for number in range(CALL_COUNT)
                 )
             )
         for each in servers:
@@ -167,7 +167,7 @@ async def create_once(database: Database, workspace: WorkspaceId) -> UUID:
     key = parse_client_key("once", "idempotencyKey")
     return (
         await create_post(
-            database, errand(workspace), draft, key, check_quota=no_quota, new_id=uuid4
+            database, write_context(workspace), draft, key, check_quota=no_quota, new_id=uuid4
         )
     ).id
 
@@ -176,7 +176,7 @@ async def test_without_the_row_of_a_key_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    hidden = without(database_url, r"(?s)(FROM idempotency_key.*?WHERE )", r"\1 1 = 0 AND ")
+    hidden = database_with_replaced_sql(database_url, r"(?s)(FROM idempotency_key.*?WHERE )", r"\1 1 = 0 AND ")
     async with hidden as forgetful:
         assert len({await create_once(forgetful, workspace) for _ in range(3)}) == 3
 
@@ -188,44 +188,44 @@ async def test_without_the_lock_of_a_key_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
     lock = r"pg_try_advisory_xact_lock\((.*?)\)"
-    async with without(database_url, lock, r"(\1 IS NOT NULL)") as unlocked:
-        made = await create_held_back(database, unlocked)
+    async with database_with_replaced_sql(database_url, lock, r"(\1 IS NOT NULL)") as unlocked:
+        made = await create_behind_lock(database, unlocked)
         assert (len(made), set(made.values())) == (3, {1})
 
     async with Database(database_url) as locked:
-        told = await create_held_back(database, locked)
+        told = await create_behind_lock(database, locked)
         assert told[ErrorCode.IDEMPOTENCY_IN_PROGRESS] == 2
         assert len(told) == 2
 
 
-async def create_held_back(database: Database, writers: Database) -> Counter[object]:
+async def create_behind_lock(database: Database, writers: Database) -> Counter[object]:
     """Three with one key in a workspace whose counter, which each needs at its end, is held."""
     workspace = await add_workspace(database)
-    return await held_back(
+    return await run_behind_lock(
         database,
         f"SELECT 1 FROM workspace WHERE id = '{workspace}' FOR NO KEY UPDATE",
         [create_once(writers, workspace) for _ in range(3)],
     )
 
 
-async def held_back(
+async def run_behind_lock(
     database: Database, lock: str, works: Sequence[Awaitable[object]]
 ) -> Counter[object]:
     """What comes of works that have all begun before one can end, as somebody holds what they need."""
     tasks: list[asyncio.Future[object]] = []
 
-    async def hold(session: WriteSession) -> None:
+    async def hold_lock(session: WriteSession) -> None:
         await session.execute(text(lock))
         tasks.extend(asyncio.ensure_future(each) for each in works)
-        while sum(each.done() for each in tasks) + await waiting(database) < len(tasks):
+        while sum(each.done() for each in tasks) + await count_lock_waits(database) < len(tasks):
             pass
 
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        await database.write(hold)
-    return await outcomes(tasks)
+        await database.write(hold_lock)
+    return await count_outcomes(tasks)
 
 
-async def waiting(database: Database) -> int:
+async def count_lock_waits(database: Database) -> int:
     """How many wait for a lock in this PostgreSQL database."""
     statement = text(
         "SELECT count(*) FROM pg_stat_activity"
@@ -244,7 +244,7 @@ async def change_first_version(
     try:
         await change_post(
             database,
-            errand(workspace),
+            write_context(workspace),
             post,
             PostChanges(content=content),
             account_ids=None,
@@ -263,7 +263,7 @@ async def test_of_concurrent_changes_of_one_version_one_wins(
     async with Database(database_url) as other:
         for _ in range(10):
             post = (await add_post(database, workspace, is_draft=True)).id
-            told = await outcomes(
+            told = await count_outcomes(
                 change_first_version([database, other][each % 2], workspace, post, f"Text {each}")
                 for each in range(8)
             )
@@ -274,10 +274,10 @@ async def test_of_concurrent_changes_of_one_version_one_wins(
     assert await find_problems(database) == []
 
 
-async def change_held_back(database: Database, writers: Database) -> Counter[object]:
+async def change_behind_lock(database: Database, writers: Database) -> Counter[object]:
     workspace = await add_workspace(database)
     post = (await add_post(database, workspace, is_draft=True)).id
-    return await held_back(
+    return await run_behind_lock(
         database,
         f"SELECT 1 FROM post WHERE id = '{post}' FOR UPDATE",
         [change_first_version(writers, workspace, post, f"Text {each}") for each in range(2)],
@@ -288,21 +288,21 @@ async def change_held_back(database: Database, writers: Database) -> Counter[obj
 async def test_without_the_lock_of_a_post_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
-    async with without(database_url, " FOR UPDATE", "") as unlocked:
-        assert await change_held_back(database, unlocked) == {"changed": 2}
+    async with database_with_replaced_sql(database_url, " FOR UPDATE", "") as unlocked:
+        assert await change_behind_lock(database, unlocked) == {"changed": 2}
 
     async with Database(database_url) as locked:
-        told = await change_held_back(database, locked)
+        told = await change_behind_lock(database, locked)
         assert told == {"changed": 1, ErrorCode.STALE_VERSION: 1}
 
 
 # The wall between tenants.
 
 
-def every_change(
+def all_changes(
     database: Database, workspace: WorkspaceId, post: PostId
 ) -> dict[str, Awaitable[object]]:
-    on = (database, errand(workspace), post)
+    on = (database, write_context(workspace), post)
     return {
         "change": change_post(
             *on,
@@ -323,7 +323,7 @@ async def test_another_workspaces_post_is_not_found_and_stays(database: Database
     post = (await add_post(database, theirs, {account: queued()})).id
     before = await all_rows(database)
 
-    for work in every_change(database, ours, post).values():
+    for work in all_changes(database, ours, post).values():
         with pytest.raises(NotFound):
             await work
 
@@ -341,7 +341,7 @@ async def test_the_same_ids_and_keys_in_two_workspaces_do_not_meet(database: Dat
 
     await retry_one_post(
         database,
-        errand(ours),
+        write_context(ours),
         PostId(UUID(int=1)),
         account_ids=None,
         force=False,
@@ -366,7 +366,7 @@ async def test_without_the_wall_that_would_be_noticed(
         database_url, workspace_filter=lambda statement, _workspace: statement
     ) as unwalled:
         assert await create_once(unwalled, ours) == await create_once(unwalled, theirs)
-        for work in every_change(unwalled, ours, post).values():
+        for work in all_changes(unwalled, ours, post).values():
             with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever, but what is right
                 await work
             assert not isinstance(raised.value, NotFound)
@@ -375,7 +375,7 @@ async def test_without_the_wall_that_would_be_noticed(
 # Everybody at once.
 
 
-def an_answer(number: int, accounts: int) -> dict[str, object]:
+def import_response(number: int, accounts: int) -> dict[str, object]:
     results = [
         {"account_id": account, "platform": "instagram", "status": "published", "attempts": 1}
         for account in range(1, accounts + 1)
@@ -383,22 +383,22 @@ def an_answer(number: int, accounts: int) -> dict[str, object]:
     return {"post_id": str(UUID(int=number)), "content": f"Post {number}", "destinations": results}
 
 
-async def bring_in(database: Database, workspace: WorkspaceId, first: int) -> None:
+async def import_posts(database: Database, workspace: WorkspaceId, first: int) -> None:
     into = WorkspaceRef(workspace, WorkspaceKind.LOCAL)
     for start in range(first, first + 60, 20):
-        answers = (JsonText(1, an_answer(each, 3)) for each in range(start, start + 20))
+        answers = (JsonText(1, import_response(each, 3)) for each in range(start, start + 20))
         records = (record for answer in answers for record in parse_records(answer))
         async for _effect in import_records(database, into, records, now=NOW):
             pass
 
 
-async def write_everything(
+async def run_all_writes(
     database: Database, workspace: WorkspaceId, shared: PostId, number: int
 ) -> int:
     """How often the shared post was changed."""
     changed = 0
     for turn in range(5):
-        at = errand(workspace)
+        at = write_context(workspace)
         own = await create_post(
             database,
             at,
@@ -423,7 +423,7 @@ async def write_everything(
     return changed
 
 
-async def deadlocks(database: Database) -> int:
+async def deadlock_count(database: Database) -> int:
     if database.is_sqlite:
         return 0
     statement = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -438,17 +438,17 @@ async def test_twenty_writers_and_imports_at_once_wait_for_each_other(
     workspace = await add_workspace(database)
     accounts = [await add_account(database, workspace) for _ in range(3)]
     shared = (await add_post(database, workspace, dict.fromkeys(accounts, queued()))).id
-    before = await deadlocks(database)
+    before = await deadlock_count(database)
 
-    async with Database(database_url, timeout=PATIENT, pool_size=24) as busy:
-        writers = [write_everything(busy, workspace, shared, each) for each in range(20)]
-        imports = [bring_in(busy, workspace, 1), bring_in(busy, workspace, 21)]
+    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=24) as busy:
+        writers = [run_all_writes(busy, workspace, shared, each) for each in range(20)]
+        imports = [import_posts(busy, workspace, 1), import_posts(busy, workspace, 21)]
         changed, _ = await asyncio.gather(asyncio.gather(*writers), asyncio.gather(*imports))
 
     assert changed == [5] * 20
-    assert await deadlocks(database) == before
+    assert await deadlock_count(database) == before
     posts = {row[1]: row for row in (await all_rows(database))["post"]}
     assert len(posts) == 1 + 20 * 5 + 80
-    numbers = [seq for seq, _kind in await events_of(database)]
+    numbers = [seq for seq, _kind in await stored_events(database)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert await find_problems(database) == []

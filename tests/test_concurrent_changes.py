@@ -31,18 +31,18 @@ from tests.factories import NOW, add_account, add_workspace, no_quota
 from tests.servers import TIMEOUT_SECONDS
 from tests.services.feed_scenario import NO_POLLING
 from tests.services.publishing_calls import write_context
-from tests.test_concurrency import PATIENT, waiting, without
+from tests.test_concurrency import LONG_TIMEOUT, count_lock_waits, database_with_replaced_sql
 
 WRITERS = 8
-TURNS = 4
-THE_END = EventKind.ACCOUNT_CONNECTED
-CREATED = ChangeFilter(kinds=[EventKind.POST_CREATED, THE_END])
+ROUNDS = 4
+END_EVENT_KIND = EventKind.ACCOUNT_CONNECTED
+CREATED = ChangeFilter(kinds=[EventKind.POST_CREATED, END_EVENT_KIND])
 
 
-async def write_much(database: Database, workspace: WorkspaceId, number: int) -> list[PostId]:
+async def write_posts(database: Database, workspace: WorkspaceId, number: int) -> list[PostId]:
     """Posts of its own, each of which writes other rows before its events, and several events at once."""
     made = []
-    for turn in range(TURNS):
+    for turn in range(ROUNDS):
         on = write_context(workspace)
         post = await create_post(
             database,
@@ -69,36 +69,36 @@ async def write_much(database: Database, workspace: WorkspaceId, number: int) ->
     return made
 
 
-async def poll(
-    database: Database, workspace: WorkspaceId, of: ChangeFilter, size: int
+async def poll_changes(
+    database: Database, workspace: WorkspaceId, change_filter: ChangeFilter, size: int
 ) -> list[Change]:
     """What somebody gets who reads page after page until all is over."""
     reader = database.read(workspace)
     after = FEED_START
     found: list[Change] = []
-    while not found or found[-1].kind is not THE_END:
-        page = await read_changes(reader, after, of, limit=size)
+    while not found or found[-1].kind is not END_EVENT_KIND:
+        page = await read_changes(reader, after, change_filter, limit=size)
         found += page.changes
         after = page.next_position
         await asyncio.sleep(0)
     return found[:-1]
 
 
-async def follow(feeds: ChangeFeed, workspace: WorkspaceId, of: ChangeFilter) -> list[Change]:
+async def follow_changes(feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter) -> list[Change]:
     """What somebody gets who is told of each change as it happens, until all is over."""
     found: list[Change] = []
-    async with feeds.subscribe(workspace, FEED_START) as following:
-        while not found or found[-1].kind is not THE_END:
-            found += await following.next_changes(of)
+    async with feed.subscribe(workspace, FEED_START) as following:
+        while not found or found[-1].kind is not END_EVENT_KIND:
+            found += await following.next_changes(change_filter)
     return found[:-1]
 
 
 async def write_all(database: Database, workspace: WorkspaceId) -> list[PostId]:
     """The posts that were created."""
-    made = await asyncio.gather(*(write_much(database, workspace, n) for n in range(WRITERS)))
+    made = await asyncio.gather(*(write_posts(database, workspace, n) for n in range(WRITERS)))
 
     async def end(writing: UnitOfWork) -> None:
-        writing.add_event(Event(kind=THE_END, changes={}))
+        writing.add_event(Event(kind=END_EVENT_KIND, changes={}))
 
     await run_in_transaction(database, write_context(workspace), end)
     return [post for each in made for post in each]
@@ -109,14 +109,14 @@ async def test_beside_many_writers_who_reads_gets_each_change_once_and_in_order(
 ) -> None:
     for _ in range(3):
         await add_account(acme.database, acme.workspace)
-    async with Database(database_url, timeout=PATIENT, pool_size=12) as busy:
+    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=12) as busy:
         feeds = ChangeFeed(busy, poll_interval=NO_POLLING)
         readers = [
-            poll(acme.database, acme.workspace, ALL_CHANGES, 1),
-            poll(busy, acme.workspace, ALL_CHANGES, 100),
-            *(follow(feeds, acme.workspace, ALL_CHANGES) for _ in range(3)),
-            poll(acme.database, acme.workspace, CREATED, 2),
-            follow(feeds, acme.workspace, CREATED),
+            poll_changes(acme.database, acme.workspace, ALL_CHANGES, 1),
+            poll_changes(busy, acme.workspace, ALL_CHANGES, 100),
+            *(follow_changes(feeds, acme.workspace, ALL_CHANGES) for _ in range(3)),
+            poll_changes(acme.database, acme.workspace, CREATED, 2),
+            follow_changes(feeds, acme.workspace, CREATED),
         ]
         with busy.on_commit(feeds.wake):
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -126,22 +126,22 @@ async def test_beside_many_writers_who_reads_gets_each_change_once_and_in_order(
 
     numbers = await stored_seqs(acme.database, acme.workspace)
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) > WRITERS * TURNS * 2
+    assert len(numbers) > WRITERS * ROUNDS * 2
     found = [[each.seq for each in one] for one in read]
     assert found[:5] == [numbers[:-1]] * 5
     created = [each.seq for each in read[0] if each.kind is EventKind.POST_CREATED]
     assert found[5:] == [created] * 2
     assert {each.post_id for each in read[5]} == set(made)
-    assert len(created) == len(made) == WRITERS * TURNS
+    assert len(created) == len(made) == WRITERS * ROUNDS
 
 
-async def lost_beside_a_slow_writer(database: Database, writers: Database) -> list[int]:
+async def missed_beside_slow_writer(database: Database, writers: Database) -> list[int]:
     """What somebody never gets who reads on after a quick writer has ended, or waits for a slow one."""
     workspace = await add_workspace(database)
     await append_test_events(writers, workspace, numbered_events(1))
     has_number, may_end = asyncio.Event(), asyncio.Event()
 
-    async def tell_slowly(session: WriteSession) -> None:
+    async def append_slowly(session: WriteSession) -> None:
         await append_events(
             session, workspace, numbered_events(1), actor=None, operation="slow", now=NOW
         )
@@ -149,10 +149,10 @@ async def lost_beside_a_slow_writer(database: Database, writers: Database) -> li
         await may_end.wait()
 
     async with asyncio.timeout(TIMEOUT_SECONDS), asyncio.TaskGroup() as both:
-        both.create_task(writers.write(tell_slowly))
+        both.create_task(writers.write(append_slowly))
         await has_number.wait()
         quick = both.create_task(append_test_events(writers, workspace, numbered_events(1)))
-        while not quick.done() and not await waiting(database):
+        while not quick.done() and not await count_lock_waits(database):
             pass
         reader = database.read(workspace)
         first = await read_changes(reader, None, ALL_CHANGES, limit=9)
@@ -174,11 +174,11 @@ async def test_without_a_counter_that_others_wait_for_changes_would_be_lost(
     )
     try:
         of_a_sequence = r"SELECT nextval('numbers') + 0 * \1 FROM workspace \2"
-        async with without(database_url, counting, of_a_sequence) as careless:
-            assert await lost_beside_a_slow_writer(database, careless) == [2]
+        async with database_with_replaced_sql(database_url, counting, of_a_sequence) as careless:
+            assert await missed_beside_slow_writer(database, careless) == [2]
     finally:
         async with database.schema_transaction() as connection:
             await connection.execute(text("DROP SEQUENCE numbers"))
 
     async with Database(database_url) as careful:
-        assert await lost_beside_a_slow_writer(database, careful) == []
+        assert await missed_beside_slow_writer(database, careful) == []

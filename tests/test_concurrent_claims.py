@@ -20,10 +20,10 @@ from app.services.claims import ClaimRequest, claim_destinations
 from app.services.reports import Publisher, start_attempt
 from tests.db.core.test_database import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
-from tests.test_concurrency import PATIENT, held_back, without
+from tests.test_concurrency import LONG_TIMEOUT, run_behind_lock, database_with_replaced_sql
 
 CLAIMERS = 16
-DUE = 160
+DUE_COUNT = 160
 MINUTE = timedelta(minutes=1)
 
 
@@ -52,14 +52,14 @@ async def test_sixteen_claimers_are_given_each_destination_once(
     database: Database, database_url: str
 ) -> None:
     workspaces = [await add_workspace(database) for _ in range(2)]
-    due = [each for one in workspaces for each in await add_due(database, one, DUE // 2)]
+    due = [each for one in workspaces for each in await add_due(database, one, DUE_COUNT // 2)]
     given: list[Lease] = []
 
     async def claimer(busy: Database) -> None:
-        while len(given) < DUE:
+        while len(given) < DUE_COUNT:
             given.extend(await claim(busy, None, limit=7))
 
-    async with Database(database_url, timeout=PATIENT, pool_size=CLAIMERS + 4) as busy:
+    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=CLAIMERS + 4) as busy:
         async with asyncio.timeout(120):
             await asyncio.gather(*(claimer(busy) for _ in range(CLAIMERS)))
 
@@ -69,7 +69,7 @@ async def test_sixteen_claimers_are_given_each_destination_once(
     assert await find_problems(database) == []
 
 
-async def claim_held_back(database: Database, claimers: Database) -> Counter[object]:
+async def claim_behind_lock(database: Database, claimers: Database) -> Counter[object]:
     """What two are given who claim the one that is due, and have both begun before either can end."""
     workspace = await add_workspace(database)
     await add_due(database, workspace)
@@ -77,7 +77,7 @@ async def claim_held_back(database: Database, claimers: Database) -> Counter[obj
     async def fences() -> object:
         return tuple(each.fence for each in await claim(claimers, workspace))
 
-    return await held_back(
+    return await run_behind_lock(
         database,
         f"SELECT 1 FROM workspace WHERE id = '{workspace}' FOR NO KEY UPDATE",
         [fences() for _ in range(2)],
@@ -88,11 +88,11 @@ async def claim_held_back(database: Database, claimers: Database) -> Counter[obj
 async def test_without_the_lock_of_what_is_given_out_that_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
-    async with without(database_url, r" FOR UPDATE OF .* SKIP LOCKED", "") as unlocked:
-        assert await claim_held_back(database, unlocked) == {(1,): 2}
+    async with database_with_replaced_sql(database_url, r" FOR UPDATE OF .* SKIP LOCKED", "") as unlocked:
+        assert await claim_behind_lock(database, unlocked) == {(1,): 2}
 
     async with Database(database_url) as locked:
-        assert await claim_held_back(database, locked) == {(1,): 1, (): 1}
+        assert await claim_behind_lock(database, locked) == {(1,): 1, (): 1}
 
 
 @only_on_postgresql
@@ -106,15 +106,15 @@ async def test_without_passing_over_what_is_locked_claimers_would_wait_for_each_
     async def given(claimers: Database) -> object:
         return len(await claim(claimers, workspace))
 
-    async with without(database_url, " SKIP LOCKED", "") as waiting:
-        assert await held_back(database, lock, [given(waiting)]) == {4: 1}
+    async with database_with_replaced_sql(database_url, " SKIP LOCKED", "") as waiting:
+        assert await run_behind_lock(database, lock, [given(waiting)]) == {4: 1}
 
     await add_due(database, workspace, 4)
     async with Database(database_url) as passing:
-        assert await held_back(database, lock.replace(" LIMIT 1", ""), [given(passing)]) == {0: 1}
+        assert await run_behind_lock(database, lock.replace(" LIMIT 1", ""), [given(passing)]) == {0: 1}
 
 
-async def start_held_back(database: Database, publishers: Database) -> Counter[object]:
+async def start_behind_lock(database: Database, publishers: Database) -> Counter[object]:
     """What two are told who start the attempt of one lease, and have both begun before either can end."""
     workspace = await add_workspace(database)
     await add_due(database, workspace)
@@ -134,7 +134,7 @@ async def start_held_back(database: Database, publishers: Database) -> Counter[o
             return type(error).__name__
         return told.receipt.value
 
-    return await held_back(
+    return await run_behind_lock(
         database,
         f"SELECT 1 FROM post WHERE workspace_id = '{workspace}' FOR UPDATE",
         [start() for _ in range(2)],
@@ -145,13 +145,13 @@ async def start_held_back(database: Database, publishers: Database) -> Counter[o
 async def test_without_the_lock_of_the_post_two_starts_would_be_noticed(
     database: Database, database_url: str
 ) -> None:
-    async with without(database_url, " FOR UPDATE", "") as unlocked:
-        told = await start_held_back(database, unlocked)
+    async with database_with_replaced_sql(database_url, " FOR UPDATE", "") as unlocked:
+        told = await start_behind_lock(database, unlocked)
         assert told["recorded"] == 1
         assert told["repeated"] == 0
 
     async with Database(database_url) as locked:
-        assert await start_held_back(database, locked) == {"recorded": 1, "repeated": 1}
+        assert await start_behind_lock(database, locked) == {"recorded": 1, "repeated": 1}
 
 
 async def test_without_the_wall_what_is_claimed_would_be_noticed(

@@ -29,9 +29,9 @@ from tests.factories import add_account, add_api_key, add_post, add_workspace, q
 from tests.servers import TIMEOUT_SECONDS, ServerProcess
 from tests.worker.worker_bench import wait_until
 
-FILE = Path(__file__).parent.parent / "scripts" / "publisher.py"
+PUBLISHER_SCRIPT = Path(__file__).parent.parent / "scripts" / "publisher.py"
 
-S = TypeVar("S", bound=ThreadingHTTPServer)
+ServerType = TypeVar("ServerType", bound=ThreadingHTTPServer)
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -40,74 +40,74 @@ MONTH = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PlatformResponse:
     """What the platform answers."""
 
     body: str = "{}"
     status: int = 200
     headers: Sequence[tuple[str, str]] = ()
-    pause: float = 0
+    delay: float = 0
     """Seconds after each byte."""
 
 
 PUBLISHED = {
-    "there": (Answer(status=201, body=json.dumps({"id": "17", "url": URL})), "17", URL),
-    "a number": (Answer(body='{"id": 17000000000000000001}'), "17000000000000000001", None),
-    "no url": (Answer(body='{"id": "17", "url": null}'), "17", None),
-    "useless url": (Answer(body='{"id": "17", "url": "/posts/17"}'), "17", None),
-    "useless id": (Answer(body=json.dumps({"id": "", "url": URL})), None, URL),
-    "huge id": (Answer(body=json.dumps({"id": "9" * 2_000_000, "url": URL})), None, URL),
-    "lone surrogate": (Answer(body=json.dumps({"id": "\ud800", "url": URL})), None, URL),
+    "there": (PlatformResponse(status=201, body=json.dumps({"id": "17", "url": URL})), "17", URL),
+    "a number": (PlatformResponse(body='{"id": 17000000000000000001}'), "17000000000000000001", None),
+    "no url": (PlatformResponse(body='{"id": "17", "url": null}'), "17", None),
+    "useless url": (PlatformResponse(body='{"id": "17", "url": "/posts/17"}'), "17", None),
+    "useless id": (PlatformResponse(body=json.dumps({"id": "", "url": URL})), None, URL),
+    "huge id": (PlatformResponse(body=json.dumps({"id": "9" * 2_000_000, "url": URL})), None, URL),
+    "lone surrogate": (PlatformResponse(body=json.dumps({"id": "\ud800", "url": URL})), None, URL),
 }
 """By the text of the post; with the id and the URL that are kept of it."""
 
 UNKNOWN = {
-    "nothing": (Answer(), "No usable answer."),
-    "nothing useful": (Answer(body='{"id": "\\ud800", "url": true}'), "No usable answer."),
-    "a list": (Answer(body="[17]"), "'list' object has no attribute 'get'"),
-    "no JSON": (Answer(body="<html>"), "Expecting value: line 1 column 1 (char 0)"),
-    "408": (Answer(status=408), "HTTP Error 408: Request Timeout"),
-    "409": (Answer(status=409), "HTTP Error 409: Conflict"),
-    "500": (Answer(status=500), "HTTP Error 500: Internal Server Error"),
-    "524": (Answer(status=524), "HTTP Error 524: "),
-    "999": (Answer(status=999), "No usable answer."),
+    "nothing": (PlatformResponse(), "No usable answer."),
+    "nothing useful": (PlatformResponse(body='{"id": "\\ud800", "url": true}'), "No usable answer."),
+    "a list": (PlatformResponse(body="[17]"), "'list' object has no attribute 'get'"),
+    "no JSON": (PlatformResponse(body="<html>"), "Expecting value: line 1 column 1 (char 0)"),
+    "408": (PlatformResponse(status=408), "HTTP Error 408: Request Timeout"),
+    "409": (PlatformResponse(status=409), "HTTP Error 409: Conflict"),
+    "500": (PlatformResponse(status=500), "HTTP Error 500: Internal Server Error"),
+    "524": (PlatformResponse(status=524), "HTTP Error 524: "),
+    "999": (PlatformResponse(status=999), "No usable answer."),
     "moved": (
-        Answer(status=302, headers=[("Location", "/there")]),
+        PlatformResponse(status=302, headers=[("Location", "/there")]),
         "HTTP Error 501: Unsupported method ('GET')",
     ),
     "broken off": (
-        Answer(headers=[("Content-Length", "17")]),
+        PlatformResponse(headers=[("Content-Length", "17")]),
         "IncompleteRead(2 bytes read, 15 more expected)",
     ),
-    "drop by drop": (Answer(body=" " * 100 + "{}", pause=0.1), "TimeoutError()"),
+    "drop by drop": (PlatformResponse(body=" " * 100 + "{}", delay=0.1), "TimeoutError()"),
 }
 """With what people are shown."""
 
 FAILED = {
-    "no access": (Answer(status=401), "HTTP Error 401: Unauthorized"),
-    "refused": (Answer(status=400), "HTTP Error 400: Bad Request"),
+    "no access": (PlatformResponse(status=401), "HTTP Error 401: Unauthorized"),
+    "refused": (PlatformResponse(status=400), "HTTP Error 400: Bad Request"),
 }
 
 WAITING = {
-    "not now": (Answer(status=503), "TRANSIENT", None),
-    "nowhere": (Answer(status=404), "TRANSIENT", None),
-    "too many": (Answer(status=429), "RATE_LIMITED", None),
+    "not now": (PlatformResponse(status=503), "TRANSIENT", None),
+    "nowhere": (PlatformResponse(status=404), "TRANSIENT", None),
+    "too many": (PlatformResponse(status=429), "RATE_LIMITED", None),
     "too many for 30 s": (
-        Answer(status=429, headers=[("Retry-After", "30")]),
+        PlatformResponse(status=429, headers=[("Retry-After", "30")]),
         "RATE_LIMITED",
         30,
     ),
     "too many for years": (
-        Answer(status=429, headers=[("Retry-After", "9" * 5000)]),
+        PlatformResponse(status=429, headers=[("Retry-After", "9" * 5000)]),
         "RATE_LIMITED",
         MONTH,
     ),
     "too many until": (
-        Answer(status=429, headers=[("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")]),
+        PlatformResponse(status=429, headers=[("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")]),
         "RATE_LIMITED",
         None,
     ),
-    "too many for ²": (Answer(status=429, headers=[("Retry-After", "²")]), "RATE_LIMITED", None),
+    "too many for ²": (PlatformResponse(status=429, headers=[("Retry-After", "²")]), "RATE_LIMITED", None),
 }
 """With the category, and the seconds that the platform asks for."""
 
@@ -118,48 +118,48 @@ ANSWERS = {
 }
 
 
-class Platform(ThreadingHTTPServer):
+class FakePlatform(ThreadingHTTPServer):
     """Answers by the text of the post; what it got is kept."""
 
-    def __init__(self, answers: Callable[[str], Answer]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, responses: Callable[[str], PlatformResponse]) -> None:
+        super().__init__(("127.0.0.1", 0), _PlatformHandler)
         self.url = f"http://127.0.0.1:{self.server_port}/"
-        self.answers = answers
-        self.got: list[dict[str, Any]] = []
+        self.answers = responses
+        self.received: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Platform
+class _PlatformHandler(BaseHTTPRequestHandler):
+    server: FakePlatform
 
     def do_POST(self) -> None:
         claim = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.got.append(claim)
+        self.server.received.append(claim)
         self.server.headers.append(dict(self.headers))
         answer = self.server.answers(claim["content"])
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value)
         self.end_headers()
-        for byte in answer.body if answer.pause else [answer.body]:
+        for byte in answer.body if answer.delay else [answer.body]:
             try:
                 self.wfile.write(byte.encode())
             except OSError:
                 return
-            time.sleep(answer.pause)
+            time.sleep(answer.delay)
 
     def log_message(self, *_: object) -> None:
         """Not to the test's output."""
 
 
 @contextmanager
-def platform(answers: Callable[[str], Answer] = ANSWERS.__getitem__) -> Iterator[Platform]:
-    with serving_in_a_thread(Platform(answers)) as server:
+def run_platform(answers: Callable[[str], PlatformResponse] = ANSWERS.__getitem__) -> Iterator[FakePlatform]:
+    with serve_in_thread(FakePlatform(answers)) as server:
         yield server
 
 
 @contextmanager
-def serving_in_a_thread(server: S) -> Iterator[S]:
+def serve_in_thread(server: ServerType) -> Iterator[ServerType]:
     server.daemon_threads = True
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -171,20 +171,20 @@ def serving_in_a_thread(server: S) -> Iterator[S]:
             thread.join()
 
 
-class _Proxy(BaseHTTPRequestHandler):
+class _ProxyHandler(BaseHTTPRequestHandler):
     """Answers by itself what it has an answer for, and lets the server answer the rest."""
 
-    own: Iterator[Answer | None]
+    own_responses: Iterator[PlatformResponse | None]
     url: str
-    passed: list[str]
+    forwarded: list[str]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        own = next(self.own, None)
+        own = next(self.own_responses, None)
         if own is not None:
             status, content = own.status, own.body.encode()
         else:
-            self.passed.append(re.findall(r"(\w+)\(input", body.decode())[0])
+            self.forwarded.append(re.findall(r"(\w+)\(input", body.decode())[0])
             try:
                 passed = httpx.post(
                     self.url, content=body, headers=dict(self.headers), timeout=TIMEOUT_SECONDS
@@ -201,19 +201,19 @@ class _Proxy(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy(url: str, own: Iterable[Answer | None]) -> Iterator[tuple[str, list[str]]]:
+def run_proxy(url: str, own_responses: Iterable[PlatformResponse | None]) -> Iterator[tuple[str, list[str]]]:
     """An address before the server's, and the calls that were passed on."""
     passed: list[str] = []
-    handler = type("Handler", (_Proxy,), {"own": iter(own), "url": url, "passed": passed})
-    with serving_in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+    handler = type("Handler", (_ProxyHandler,), {"own": iter(own_responses), "url": url, "passed": passed})
+    with serve_in_thread(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/graphql", passed
 
 
 @contextmanager
-def running(**environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def run_publisher(**environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """The publisher, and the lines that it has printed."""
     process = subprocess.Popen(
-        [sys.executable, str(FILE)],
+        [sys.executable, str(PUBLISHER_SCRIPT)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -233,7 +233,7 @@ def running(**environment: str) -> Iterator[tuple[subprocess.Popen[str], list[st
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PublisherScenario:
     """A server with a key, and posts that are due."""
 
     database: Database
@@ -255,13 +255,13 @@ class Scene:
         found = self.server.get("/v1/posts?limit=100", self.token).json()["data"]["posts"]
         return {each["content"]: each["destinations"][0] for each in found}
 
-    def are_reported(self) -> bool:
+    def all_reported(self) -> bool:
         return all(
             each["status"] in ("published", "failed") or each["next_retry_at"]
             for each in self.results().values()
         )
 
-    async def log(self, text: str) -> tuple[str, str, int | None, float | None]:
+    async def attempt_log(self, text: str) -> tuple[str, str, int | None, float | None]:
         """How the only attempt of a post ended: outcome, category, HTTP status, seconds to wait."""
         document = """
         query($id: UUID!) {
@@ -281,16 +281,16 @@ class Scene:
         )
 
 
-class Stage:
+class ScenarioFactory:
     """Makes scenes; whatever still runs at the end is killed."""
 
     def __init__(self, database: Database, url: str, logs: Path) -> None:
         self._database, self._url, self._logs = database, url, logs
         self._servers: list[ServerProcess] = []
 
-    async def scene(
+    async def create(
         self, *texts: str, scopes: Sequence[Scope] = (Scope.READ, Scope.PUBLISH)
-    ) -> Scene:
+    ) -> PublisherScenario:
         workspace = await add_workspace(self._database)
         key = await add_api_key(self._database, workspace, scopes=scopes)
         posts = {}
@@ -305,23 +305,23 @@ class Stage:
         server = ServerProcess(self._logs, settings)
         self._servers.append(server)
         await asyncio.to_thread(server.wait_until_ready)
-        return Scene(self._database, server, key.token, posts)
+        return PublisherScenario(self._database, server, key.token, posts)
 
-    def end(self) -> None:
+    def kill_servers(self) -> None:
         for server in self._servers:
             server.kill()
 
 
 @pytest.fixture
-def stage(database: Database, database_url: str, tmp_path: Path) -> Iterator[Stage]:
+def scenarios(database: Database, database_url: str, tmp_path: Path) -> Iterator[ScenarioFactory]:
     logs = tmp_path / "logs"
     logs.mkdir()
-    stage = Stage(database, database_url, logs)
+    stage = ScenarioFactory(database, database_url, logs)
     yield stage
-    stage.end()
+    stage.kill_servers()
 
 
-def closed_port() -> int:
+def unused_port() -> int:
     """On which nobody listens."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -331,7 +331,7 @@ def closed_port() -> int:
 
 
 @contextmanager
-def locked(url: str) -> Iterator[None]:
+def lock_database(url: str) -> Iterator[None]:
     """Nobody can write to the database meanwhile."""
     connection = sqlite3.connect(str(make_url(url).database), timeout=30, isolation_level=None)
     try:
@@ -342,7 +342,7 @@ def locked(url: str) -> Iterator[None]:
 
 
 def test_it_is_short_and_needs_nothing_but_python() -> None:
-    lines = FILE.read_text().splitlines()
+    lines = PUBLISHER_SCRIPT.read_text().splitlines()
     assert len(lines) <= 60
     assert [line for line in lines if line.startswith(("import", "from"))] == [
         "import json",
@@ -355,36 +355,36 @@ def test_it_is_short_and_needs_nothing_but_python() -> None:
 
 
 @on_sqlite
-async def test_it_publishes_each_post_once_and_reports_what_came_of_it(stage: Stage) -> None:
-    scene = await stage.scene(*ANSWERS)
+async def test_it_publishes_each_post_once_and_reports_what_came_of_it(stage: ScenarioFactory) -> None:
+    scene = await stage.create(*ANSWERS)
     with (
-        platform() as there,
-        running(**scene.environment(there.url)) as (process, printed),
+        run_platform() as there,
+        run_publisher(**scene.environment(there.url)) as (process, printed),
     ):
-        await wait_until(scene.are_reported)
+        await wait_until(scene.all_reported)
         assert process.poll() is None
     results = scene.results()
 
-    assert sorted(each["content"] for each in there.got) == sorted(ANSWERS)
-    assert {text: told(results[text]) for text in PUBLISHED} == {
+    assert sorted(each["content"] for each in there.received) == sorted(ANSWERS)
+    assert {text: result_summary(results[text]) for text in PUBLISHED} == {
         text: ("published", 1, *where, None) for text, (_, *where) in PUBLISHED.items()
     }
-    assert {text: told(results[text]) for text in UNKNOWN} == {
+    assert {text: result_summary(results[text]) for text in UNKNOWN} == {
         text: ("failed", 1, None, None, error) for text, (_, error) in UNKNOWN.items()
     }
-    assert {text: told(results[text]) for text in FAILED} == {
+    assert {text: result_summary(results[text]) for text in FAILED} == {
         text: ("failed", 1, None, None, error) for text, (_, error) in FAILED.items()
     }
     assert {each["status"] for text, each in results.items() if text in WAITING} == {"queued"}
     for text in UNKNOWN:
-        assert (await scene.log(text))[:2] == ("UNKNOWN", "UNCLASSIFIED"), text
+        assert (await scene.attempt_log(text))[:2] == ("UNKNOWN", "UNCLASSIFIED"), text
     for text, (answer, category, seconds) in WAITING.items():
         expected = ("FAILED", category, answer.status, seconds)
-        assert await scene.log(text) == expected, text
+        assert await scene.attempt_log(text) == expected, text
     assert scene.token not in "".join(printed)
 
 
-def told(result: dict[str, Any]) -> tuple[str, int, str | None, str | None, str | None]:
+def result_summary(result: dict[str, Any]) -> tuple[str, int, str | None, str | None, str | None]:
     return (
         result["status"],
         result["attempts"],
@@ -395,12 +395,12 @@ def told(result: dict[str, Any]) -> tuple[str, int, str | None, str | None, str 
 
 
 @on_sqlite
-async def test_the_platform_gets_the_post_and_no_secrets(stage: Stage) -> None:
-    scene = await stage.scene("there")
-    with platform() as there, running(**scene.environment(there.url)):
-        await wait_until(scene.are_reported)
+async def test_the_platform_gets_the_post_and_no_secrets(stage: ScenarioFactory) -> None:
+    scene = await stage.create("there")
+    with run_platform() as there, run_publisher(**scene.environment(there.url)):
+        await wait_until(scene.all_reported)
 
-    (got,) = there.got
+    (got,) = there.received
     result = scene.results()["there"]
     assert got == {
         "destinationId": result["id"],
@@ -421,63 +421,63 @@ async def test_the_platform_gets_the_post_and_no_secrets(stage: Stage) -> None:
     "address", ["127.0.0.1", "nobody.invalid"], ids=["connection refused", "name not found"]
 )
 async def test_a_platform_that_is_not_there_has_surely_not_published(
-    stage: Stage, address: str
+    stage: ScenarioFactory, address: str
 ) -> None:
-    scene = await stage.scene("there")
-    with running(**scene.environment(f"http://{address}:{closed_port()}/")):
-        await wait_until(scene.are_reported)
+    scene = await stage.create("there")
+    with run_publisher(**scene.environment(f"http://{address}:{unused_port()}/")):
+        await wait_until(scene.all_reported)
 
-    assert await scene.log("there") == ("FAILED", "TRANSIENT", None, None)
+    assert await scene.attempt_log("there") == ("FAILED", "TRANSIENT", None, None)
     assert scene.results()["there"]["status"] == "queued"
 
 
 @on_sqlite
 async def test_a_database_that_is_away_delays_claims_and_reports(
-    stage: Stage, database_url: str
+    stage: ScenarioFactory, database_url: str
 ) -> None:
     unlock = threading.Event()
     holding: list[threading.Thread] = []
 
     def hold(is_held: threading.Event) -> None:
-        with locked(database_url):
+        with lock_database(database_url):
             is_held.set()
             unlock.wait(TIMEOUT_SECONDS)
 
-    def answer_while_nobody_can_write(_text: str) -> Answer:
+    def answer_while_nobody_can_write(_text: str) -> PlatformResponse:
         is_held = threading.Event()
         holding.append(threading.Thread(target=hold, args=[is_held]))
         holding[-1].start()
         is_held.wait(TIMEOUT_SECONDS)
         return ANSWERS["there"]
 
-    scene = await stage.scene("there")
+    scene = await stage.create("there")
     with (
-        platform(answer_while_nobody_can_write) as there,
-        running(**scene.environment(there.url)) as (process, printed),
+        run_platform(answer_while_nobody_can_write) as there,
+        run_publisher(**scene.environment(there.url)) as (process, printed),
     ):
-        with locked(database_url):
-            await wait_until(lambda: says(printed, "claimDestinations SERVICE_UNAVAILABLE"))
-        await wait_until(lambda: says(printed, "reportPublished SERVICE_UNAVAILABLE"))
+        with lock_database(database_url):
+            await wait_until(lambda: has_line(printed, "claimDestinations SERVICE_UNAVAILABLE"))
+        await wait_until(lambda: has_line(printed, "reportPublished SERVICE_UNAVAILABLE"))
         unlock.set()
-        await wait_until(scene.are_reported)
+        await wait_until(scene.all_reported)
         assert process.poll() is None
     for thread in holding:
         thread.join()
 
-    assert len(there.got) == 1
-    assert told(scene.results()["there"]) == ("published", 1, "17", URL, None)
+    assert len(there.received) == 1
+    assert result_summary(scene.results()["there"]) == ("published", 1, "17", URL, None)
 
 
 @on_sqlite
-async def test_a_server_that_is_away_is_asked_again(stage: Stage) -> None:
-    scene = await stage.scene("there")
-    own = [Answer(status=502), Answer(body="<html>"), None, None, Answer(status=502), None]
+async def test_a_server_that_is_away_is_asked_again(stage: ScenarioFactory) -> None:
+    scene = await stage.create("there")
+    own = [PlatformResponse(status=502), PlatformResponse(body="<html>"), None, None, PlatformResponse(status=502), None]
     with (
-        proxy(f"{scene.server.url}/graphql", own) as (url, passed),
-        platform() as there,
-        running(**scene.environment(there.url) | {"API_URL": url}) as (process, printed),
+        run_proxy(f"{scene.server.url}/graphql", own) as (url, passed),
+        run_platform() as there,
+        run_publisher(**scene.environment(there.url) | {"API_URL": url}) as (process, printed),
     ):
-        await wait_until(lambda: scene.are_reported() and len(passed) > 3)
+        await wait_until(lambda: scene.all_reported() and len(passed) > 3)
         assert process.poll() is None
 
     assert passed[:3] == ["claimDestinations", "startAttempt", "reportPublished"]
@@ -485,32 +485,32 @@ async def test_a_server_that_is_away_is_asked_again(stage: Stage) -> None:
         ["claimDestinations", "502"],
         ["claimDestinations", "None"],
     ]
-    assert says(printed, "reportPublished 502")
-    assert told(scene.results()["there"]) == ("published", 1, "17", URL, None)
+    assert has_line(printed, "reportPublished 502")
+    assert result_summary(scene.results()["there"]) == ("published", 1, "17", URL, None)
 
 
 @on_sqlite
-async def test_what_cannot_be_started_is_not_published(stage: Stage) -> None:
-    scene = await stage.scene("there", "no url")
-    own = [None, Answer(status=413)]
+async def test_what_cannot_be_started_is_not_published(stage: ScenarioFactory) -> None:
+    scene = await stage.create("there", "no url")
+    own = [None, PlatformResponse(status=413)]
     with (
-        proxy(f"{scene.server.url}/graphql", own) as (url, passed),
-        platform() as there,
-        running(**scene.environment(there.url) | {"API_URL": url}) as (process, _),
+        run_proxy(f"{scene.server.url}/graphql", own) as (url, passed),
+        run_platform() as there,
+        run_publisher(**scene.environment(there.url) | {"API_URL": url}) as (process, _),
     ):
         await wait_until(lambda: "reportPublished" in passed)
         assert process.poll() is None
 
     assert passed[:3] == ["claimDestinations", "claimDestinations", "startAttempt"]
-    assert len(there.got) == 1
+    assert len(there.received) == 1
 
 
 @on_sqlite
 @pytest.mark.parametrize("is_known", [True, False], ids=["without the scope", "unknown"])
-async def test_a_key_that_may_not_publish_ends_it(stage: Stage, is_known: bool) -> None:
-    scene = await stage.scene("there", scopes=[Scope.READ])
+async def test_a_key_that_may_not_publish_ends_it(stage: ScenarioFactory, is_known: bool) -> None:
+    scene = await stage.create("there", scopes=[Scope.READ])
     key = {} if is_known else {"API_KEY": "pe_live_" + "0" * 32}
-    with running(**scene.environment("http://127.0.0.1:1/") | key) as (process, printed):
+    with run_publisher(**scene.environment("http://127.0.0.1:1/") | key) as (process, printed):
         assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0
 
     code = "INSUFFICIENT_SCOPE" if is_known else "401"
@@ -519,5 +519,5 @@ async def test_a_key_that_may_not_publish_ends_it(stage: Stage, is_known: bool) 
     assert scene.results()["there"]["attempts"] == 0
 
 
-def says(printed: Sequence[str], beginning: str) -> bool:
+def has_line(printed: Sequence[str], beginning: str) -> bool:
     return any(line.startswith(beginning) for line in printed)

@@ -19,30 +19,30 @@ from websockets.typing import Origin, Subprotocol
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
-CREATED = "subscription ($after: String) { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
-RATE = {"RATE_LIMIT": "off"}
+CREATED_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
+UNLIMITED_ENVIRONMENT = {"RATE_LIMIT": "off"}
 
-Start = Callable[..., ServerProcess]
+StartServer = Callable[..., ServerProcess]
 
 
 @pytest.fixture
-def start(empty_database_url: str, tmp_path: Path) -> Iterator[Start]:
+def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers on one database; whatever still runs at the end of the test is killed."""
     folder = tmp_path / "servers"
     folder.mkdir()
     with ExitStack() as stack:
 
-        def started(**environment: str) -> ServerProcess:
-            settings = {"DATABASE_URL": empty_database_url, **RATE, **environment}
+        def start(**environment: str) -> ServerProcess:
+            settings = {"DATABASE_URL": empty_database_url, **UNLIMITED_ENVIRONMENT, **environment}
             server = ServerProcess(folder, settings, "--demo")
             stack.callback(server.kill)
             server.wait_until_ready()
             return server
 
-        yield started
+        yield start
 
 
-def opened(server: ServerProcess, **options: Any) -> ClientConnection:
+def open_socket(server: ServerProcess, **options: Any) -> ClientConnection:
     url = server.url.replace("http", "ws", 1) + "/graphql"
     connection: ClientConnection = connect(
         url, subprotocols=[PROTOCOL], compression=None, open_timeout=TIMEOUT_SECONDS, **options
@@ -50,21 +50,21 @@ def opened(server: ServerProcess, **options: Any) -> ClientConnection:
     return connection
 
 
-def say(connection: ClientConnection, **message: Any) -> None:
+def send_message(connection: ClientConnection, **message: Any) -> None:
     connection.send(json.dumps(message))
 
 
-def hear(connection: ClientConnection) -> dict[str, Any]:
+def receive_message(connection: ClientConnection) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(connection.recv(timeout=TIMEOUT_SECONDS))
     return message
 
 
-def follow(connection: ClientConnection, after: str | None = None) -> None:
+def subscribe_to_changes(connection: ClientConnection, after: str | None = None) -> None:
     """Be let in, and follow the changes as operation `a`, which has begun then."""
-    say(connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"})
-    assert hear(connection) == {"type": "connection_ack"}
-    payload = {"query": CREATED, "variables": {"after": after}}
-    say(connection, id="a", type="subscribe", payload=payload)
+    send_message(connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"})
+    assert receive_message(connection) == {"type": "connection_ack"}
+    payload = {"query": CREATED_SUBSCRIPTION, "variables": {"after": after}}
+    send_message(connection, id="a", type="subscribe", payload=payload)
 
 
 def latest_cursor(server: ServerProcess) -> str:
@@ -82,7 +82,7 @@ def create_post(server: ServerProcess) -> None:
     assert response.status_code == 201
 
 
-def why_closed(connection: ClientConnection) -> int:
+def close_code(connection: ClientConnection) -> int:
     with suppress(ConnectionClosed):
         while True:
             connection.recv(timeout=TIMEOUT_SECONDS)
@@ -95,98 +95,98 @@ def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Serve
     before = len(demo_server.log_events())
     head = {"type": "ping", "payload": {"x": ""}}
     room = 64 * 1024 - len(json.dumps(head))
-    with opened(demo_server) as connection:
+    with open_socket(demo_server) as connection:
         head["payload"] = {"x": room * "x"}
         connection.send(json.dumps(head))  # just fits
-        assert hear(connection) == {"type": "pong"}
+        assert receive_message(connection) == {"type": "pong"}
         head["payload"] = {"x": (room + 1) * "x"}
         connection.send(json.dumps(head))
-        assert why_closed(connection) == 1009
-    with opened(demo_server) as connection:
+        assert close_code(connection) == 1009
+    with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
             connection.send(60_000 * "x" for _ in range(200))  # one message in fragments
-        assert why_closed(connection) == 1009
-    with opened(demo_server) as connection:
+        assert close_code(connection) == 1009
+    with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
             connection.send(12_000_000 * "x")  # closed long before all of it was sent
-        assert why_closed(connection) == 1009
-    with opened(demo_server) as connection:
+        assert close_code(connection) == 1009
+    with open_socket(demo_server) as connection:
         connection.send(b"\xff\xfe", text=True)
-        assert why_closed(connection) == 1007
-    with opened(demo_server) as connection:
+        assert close_code(connection) == 1007
+    with open_socket(demo_server) as connection:
         connection.send(b"{}")
-        assert why_closed(connection) == 4400
+        assert close_code(connection) == 4400
     with pytest.raises(InvalidStatus) as refusal:
-        opened(demo_server, origin=Origin("https://evil.example"))
+        open_socket(demo_server, origin=Origin("https://evil.example"))
     assert refusal.value.response.status_code == 403
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
-        assert why_closed(connection) == 4406
+        assert close_code(connection) == 4406
     events = demo_server.log_events()[before:]
     assert [each for each in events if each["level"] in ("warning", "error")] == []
 
 
 def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: ServerProcess) -> None:
-    with opened(demo_server) as connection:
-        follow(connection, latest_cursor(demo_server))
-        wait_for(demo_server, "post_results_subscriptions_open 1.0")
+    with open_socket(demo_server) as connection:
+        subscribe_to_changes(connection, latest_cursor(demo_server))
+        wait_for_metric(demo_server, "post_results_subscriptions_open 1.0")
         connection.socket.shutdown(socket.SHUT_RDWR)
         connection.socket.close()
-        wait_for(demo_server, "post_results_subscriptions_open 0.0")
-        wait_for(demo_server, "post_results_websockets_open 0.0")
+        wait_for_metric(demo_server, "post_results_subscriptions_open 0.0")
+        wait_for_metric(demo_server, "post_results_websockets_open 0.0")
 
 
-def wait_for(server: ServerProcess, line: str) -> None:
+def wait_for_metric(server: ServerProcess, line: str) -> None:
     for _ in range(2000):
         if f"{line}\n" in server.get("/metrics").text:
             return
     raise AssertionError(server.get("/metrics").text)
 
 
-def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: Start) -> None:
+def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: StartServer) -> None:
     server = start()
     after = latest_cursor(server)
     headers = {"Authorization": f"Bearer {DEMO_KEY}", "Accept": "text/event-stream"}
     with (
-        opened(server) as connection,
+        open_socket(server) as connection,
         httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS) as http,
-        http.stream("POST", "/graphql", json={"query": CREATED, "variables": {}}) as stream,
-        opened(server) as waiting,
+        http.stream("POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}) as stream,
+        open_socket(server) as waiting,
     ):
-        follow(connection, after)
-        follow(waiting, after)
-        wait_for(server, "post_results_subscriptions_open 3.0")
+        subscribe_to_changes(connection, after)
+        subscribe_to_changes(waiting, after)
+        wait_for_metric(server, "post_results_subscriptions_open 3.0")
         server.stop()
-        assert (why_closed(connection), why_closed(waiting)) == (1012, 1012)
+        assert (close_code(connection), close_code(waiting)) == (1012, 1012)
         assert "event: complete" not in "".join(stream.iter_text())
     again = start()
     create_post(again)
-    with opened(again) as connection:
-        follow(connection, after)
-        assert hear(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
+    with open_socket(again) as connection:
+        subscribe_to_changes(connection, after)
+        assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
     again.stop()
 
 
-def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: Start) -> None:
+def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: StartServer) -> None:
     count = 8
     is_busy = Barrier(count + 1)
 
-    def send_on(connection: ClientConnection) -> int:
+    def keep_sending(connection: ClientConnection) -> int:
         with suppress(ConnectionClosed):
             for number in itertools.count():
-                say(connection, type="pong", payload={"x": 20_000 * "x"})
+                send_message(connection, type="pong", payload={"x": 20_000 * "x"})
                 if number == 20:
                     is_busy.wait(TIMEOUT_SECONDS)
-        return why_closed(connection)
+        return close_code(connection)
 
     server = start()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
-        sent = [threads.submit(send_on, stack.enter_context(opened(server))) for _ in range(count)]
+        sent = [threads.submit(keep_sending, stack.enter_context(open_socket(server))) for _ in range(count)]
         is_busy.wait(TIMEOUT_SECONDS)
         server.stop()
         assert [each.result() for each in sent] == count * [1012]
 
 
-def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: Start) -> None:
+def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: StartServer) -> None:
     server = start()
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
     url = f"{server.url}/v1/posts/{DEMO_POST}/results?wait=60"
@@ -197,17 +197,17 @@ def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: Star
             f"GET {httpx.URL(url).raw_path.decode()} HTTP/1.1\r\nHost: test\r\n"
             f"Authorization: Bearer {DEMO_KEY}\r\nIf-None-Match: {etag}\r\n\r\n".encode()
         )
-        wait_for(server, "post_results_subscriptions_open 1.0")
+        wait_for_metric(server, "post_results_subscriptions_open 1.0")
         server.stop()
         assert raw.recv(1000).startswith(b"HTTP/1.1 304 ")
 
 
-def test_what_one_process_writes_another_one_tells(start: Start) -> None:
+def test_what_one_process_writes_another_one_tells(start: StartServer) -> None:
     one, other = start(), start()
     after = latest_cursor(one)
-    with opened(one) as connection:
-        follow(connection, after)
+    with open_socket(one) as connection:
+        subscribe_to_changes(connection, after)
         create_post(other)
-        assert hear(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
+        assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
     for server in (one, other):
         server.stop()

@@ -30,7 +30,7 @@ from tests.worker.worker_bench import SentPost, add_sent_post, is_published, wai
 LEASE = "2"
 """Seconds; as short as a busy machine lets a worker keep it."""
 
-Start = Callable[..., LoggedProcess]
+StartWorker = Callable[..., LoggedProcess]
 
 
 @pytest.fixture
@@ -39,22 +39,22 @@ def ledger(tmp_path: Path) -> SandboxStore:
 
 
 @pytest.fixture
-def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
+def start_worker(database_url: str, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts workers on the test's database and ledger; whatever still runs at the end is killed."""
     folder = tmp_path / "workers"
     folder.mkdir()
     settings = {"DATABASE_URL": database_url, "SANDBOX_FILE": str(tmp_path / "ledger.jsonl")}
     with ExitStack() as stack:
 
-        def start(**environment: str) -> LoggedProcess:
+        def start_process(**environment: str) -> LoggedProcess:
             worker = LoggedProcess(folder, {**settings, **environment}, "worker")
             stack.callback(worker.kill)
             return worker
 
-        yield start
+        yield start_process
 
 
-async def send_now(database: Database, account_name: str) -> SentPost:
+async def publish_now(database: Database, account_name: str) -> SentPost:
     return await add_sent_post(database, account_name, due_at=now_utc())
 
 
@@ -67,9 +67,9 @@ async def exit_code(process: command_processes.CommandProcess) -> int:
 
 
 async def test_a_stop_lets_end_what_was_started(
-    start: Start, database: Database, ledger: SandboxStore
+    start: StartWorker, database: Database, ledger: SandboxStore
 ) -> None:
-    sent = await send_now(database, "succeeds")
+    sent = await publish_now(database, "succeeds")
     worker = start()
     await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGTERM)
@@ -86,8 +86,8 @@ async def test_a_stop_lets_end_what_was_started(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_a_second_signal_ends_it_at_once(start: Start, database: Database) -> None:
-    sent = await send_now(database, "slow 60s")
+async def test_a_second_signal_ends_it_at_once(start: StartWorker, database: Database) -> None:
+    sent = await publish_now(database, "slow 60s")
     worker = start()
     await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGINT)
@@ -100,7 +100,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, database: Database)
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
-    start: Start, empty_database_url: str
+    start: StartWorker, empty_database_url: str
 ) -> None:
     worker = start(DATABASE_URL=empty_database_url)
     await asyncio.to_thread(worker.wait_for_output, "publishes to sandbox")
@@ -117,7 +117,7 @@ async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_a_sandbox_file_that_cannot_be_used_stops_the_start(
-    start: Start, tmp_path: Path
+    start: StartWorker, tmp_path: Path
 ) -> None:
     worker = start(SANDBOX_FILE=str(tmp_path))
     assert await asyncio.to_thread(worker.startup_error) == (
@@ -126,10 +126,10 @@ async def test_a_sandbox_file_that_cannot_be_used_stops_the_start(
 
 
 async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
-    start: Start, database: Database, ledger: SandboxStore
+    start: StartWorker, database: Database, ledger: SandboxStore
 ) -> None:
-    accepted = await send_now(database, "times-out 60s")
-    not_sent = await send_now(database, "slow 4s")
+    accepted = await publish_now(database, "times-out 60s")
+    not_sent = await publish_now(database, "slow 4s")
     killed = start(WORKER_LEASE=LEASE)
     await not_sent.wait_until(is_started)
     await wait_until(lambda: len(ledger.posts()) == 1)
@@ -149,9 +149,9 @@ async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
 
 
 async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterwards(
-    start: Start, database: Database, ledger: SandboxStore
+    start: StartWorker, database: Database, ledger: SandboxStore
 ) -> None:
-    sent = await send_now(database, "slow 2s")
+    sent = await publish_now(database, "slow 2s")
     stopped = start(WORKER_LEASE=LEASE)
     await sent.wait_until(is_started)
     stopped.process.send_signal(signal.SIGSTOP)
@@ -176,9 +176,9 @@ async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterw
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_on_a_terminal_it_shows_one_live_line(database: Database, database_url: str) -> None:
-    sent = await send_now(database, "succeeds")
+    sent = await publish_now(database, "succeeds")
     ours, theirs = pty.openpty()
-    process = _worker_on_a_terminal(theirs, database_url)
+    process = _start_worker_on_terminal(theirs, database_url)
     os.close(theirs)
     try:
         await sent.wait_until(is_published)
@@ -203,7 +203,7 @@ async def test_on_a_terminal_it_shows_one_live_line(database: Database, database
     assert drawn[-1] == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
 
 
-def _worker_on_a_terminal(terminal: int, database_url: str) -> subprocess.Popen[bytes]:
+def _start_worker_on_terminal(terminal: int, database_url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "app", "worker"],
         env={**os.environ, "DATABASE_URL": database_url},
@@ -239,7 +239,7 @@ def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
         try:
             lines = server.wait_until_ready()
             _wait_until_published(server, starts)
-            accounts = _data(server, "/v1/accounts")["accounts"]
+            accounts = _get_data(server, "/v1/accounts")["accounts"]
             server.stop()
         finally:
             server.kill()
@@ -252,11 +252,11 @@ def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
 def _wait_until_published(server: ServerProcess, count: int) -> None:
     """So many posts on the sandbox."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
-    while _data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
+    while _get_data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
         assert time.monotonic() < ends_at
         time.sleep(0.1)
 
 
-def _data(server: ServerProcess, path: str) -> dict[str, Any]:
+def _get_data(server: ServerProcess, path: str) -> dict[str, Any]:
     data: dict[str, Any] = server.get(path, DEMO_KEY).json()["data"]
     return data

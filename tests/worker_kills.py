@@ -33,16 +33,16 @@ from tests.factories import add_account, add_post, add_workspace, queued
 from tests.servers import LoggedProcess
 
 LEASE = timedelta(seconds=3)
-NAMES = ("succeeds", "flaky", "times-out 0.2s", "rate-limited 1s")
-DUE_AT_ONCE = 60
+SANDBOX_ACCOUNTS = ("succeeds", "flaky", "times-out 0.2s", "rate-limited 1s")
+MIN_DUE_POSTS = 60
 """Posts that wait while workers are killed; fewer, and there would be no work to kill them at."""
 
-SETTLED_WITHIN = timedelta(minutes=3)
+SETTLE_TIMEOUT = timedelta(minutes=3)
 """After the last kill; what then is not settled counts as stuck."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class WorkerKillResults:
     """What a run came to; all but the first four must be 0."""
 
     published: int
@@ -51,7 +51,7 @@ class Figures:
     kills: int
     stops: int
     """Past the lease, and then let on."""
-    double: int
+    duplicates: int
     """Published once more than they should be."""
     lost: int
     """Published, and the database does not say so; or the other way round."""
@@ -61,52 +61,52 @@ class Figures:
 
     @property
     def is_clean(self) -> bool:
-        return self.double == self.lost == self.stuck == self.problems == 0
+        return self.duplicates == self.lost == self.stuck == self.problems == 0
 
 
-class Workers:
+class WorkerGroup:
     """Processes on one database and one ledger; a killed one is started anew."""
 
     def __init__(self, folder: Path, settings: dict[str, str], count: int) -> None:
         self._folder = folder
         self._settings = settings
         self.count = count
-        self._running = [self._start() for _ in range(count)]
-        self._stopped: dict[int, float] = {}
+        self._processes = [self._start() for _ in range(count)]
+        self._resume_times: dict[int, float] = {}
         """When each that is stopped is let on."""
 
     def _start(self) -> LoggedProcess:
         return LoggedProcess(self._folder, self._settings, "worker")
 
     def kill(self, number: int) -> None:
-        self._stopped.pop(number, None)
-        self._running[number].kill()
-        self._running[number] = self._start()
+        self._resume_times.pop(number, None)
+        self._processes[number].kill()
+        self._processes[number] = self._start()
 
     def stop(self, number: int, seconds: float) -> None:
         self._signal(number, signal.SIGSTOP)
-        self._stopped[number] = time.monotonic() + seconds
+        self._resume_times[number] = time.monotonic() + seconds
 
-    def let_on(self, *, everybody: bool = False) -> None:
-        for number, until in list(self._stopped.items()):
-            if everybody or until <= time.monotonic():
+    def resume(self, *, all_stopped: bool = False) -> None:
+        for number, until in list(self._resume_times.items()):
+            if all_stopped or until <= time.monotonic():
                 self._signal(number, signal.SIGCONT)
-                del self._stopped[number]
+                del self._resume_times[number]
 
     def is_stopped(self, number: int) -> bool:
-        return number in self._stopped
+        return number in self._resume_times
 
-    def end(self) -> None:
-        for each in self._running:
+    def kill_all(self) -> None:
+        for each in self._processes:
             each.kill()
 
     def _signal(self, number: int, sig: int) -> None:
-        os.kill(self._running[number].process.pid, sig)
+        os.kill(self._processes[number].process.pid, sig)
 
 
-async def run(
+async def run_kills(
     url: str, folder: Path, *, kills: int, workers: int, randomness: random.Random
-) -> Figures:
+) -> WorkerKillResults:
     """Kill and stop so often, then let everything be settled, and count."""
     ledger = SandboxStore(folder / "ledger.jsonl")
     logs = folder / "logs"
@@ -122,67 +122,67 @@ async def run(
         workspace = await add_workspace(database)
         accounts = [
             await add_account(database, workspace, platform="sandbox", account_name=name)
-            for name in NAMES
+            for name in SANDBOX_ACCOUNTS
         ]
-        running = Workers(logs, settings, workers)
+        running = WorkerGroup(logs, settings, workers)
         try:
-            stops = await _kill(database, workspace, accounts, running, kills, randomness)
-            stuck = await _settle(database)
+            stops = await _kill_workers(database, workspace, accounts, running, kills, randomness)
+            stuck = await _wait_until_settled(database)
         finally:
-            running.end()
-        figures = await _count(database, ledger)
+            running.kill_all()
+        figures = await _count_results(database, ledger)
     return replace(figures, kills=kills - stops, stops=stops, stuck=stuck)
 
 
-async def _kill(
+async def _kill_workers(
     database: Database,
     workspace: WorkspaceId,
     accounts: list[AccountId],
-    running: Workers,
+    running: WorkerGroup,
     kills: int,
     randomness: random.Random,
 ) -> int:
     """How many of them were stops past the lease."""
     stops = 0
     for _ in range(kills):
-        await _keep_busy(database, workspace, accounts)
+        await _add_due_posts(database, workspace, accounts)
         await asyncio.sleep(randomness.uniform(0.1, 0.9))
-        running.let_on()
+        running.resume()
         number = randomness.randrange(running.count)
         if randomness.random() < 0.2 and not running.is_stopped(number):
             running.stop(number, LEASE.total_seconds() + randomness.uniform(0.2, 2))
             stops += 1
         else:
             running.kill(number)
-    running.let_on(everybody=True)
+    running.resume(all_stopped=True)
     return stops
 
 
-async def _keep_busy(database: Database, workspace: WorkspaceId, accounts: list[AccountId]) -> None:
-    for _ in range(max(DUE_AT_ONCE - await _open(database), 0)):
+async def _add_due_posts(database: Database, workspace: WorkspaceId, accounts: list[AccountId]) -> None:
+    for _ in range(max(MIN_DUE_POSTS - await _count_open(database), 0)):
         now = datetime.now(UTC)
         states = dict.fromkeys(accounts, queued(now))
         await add_post(database, workspace, states, submitted_now=True, created_at=now)
 
 
-async def _open(database: Database) -> int:
+async def _count_open(database: Database) -> int:
     """Destinations of which it will still be told what came of them."""
     is_open = Destination.outcome.in_([Outcome.NONE, Outcome.UNKNOWN])
     async with database.unscoped_connection() as connection:
         return await connection.scalar(select(func.count()).where(is_open)) or 0
 
 
-async def _settle(database: Database) -> int:
+async def _wait_until_settled(database: Database) -> int:
     """How many are open when the time is up."""
-    ends_at = time.monotonic() + SETTLED_WITHIN.total_seconds()
-    while left := await _open(database):
+    ends_at = time.monotonic() + SETTLE_TIMEOUT.total_seconds()
+    while left := await _count_open(database):
         if time.monotonic() > ends_at:
             break
         await asyncio.sleep(0.5)
     return left
 
 
-async def _count(database: Database, ledger: SandboxStore) -> Figures:
+async def _count_results(database: Database, ledger: SandboxStore) -> WorkerKillResults:
     is_published = Destination.status == DestinationStatus.PUBLISHED
     async with database.unscoped_connection() as connection:
         published = set(await connection.scalars(select(Destination.id).where(is_published)))
@@ -190,12 +190,12 @@ async def _count(database: Database, ledger: SandboxStore) -> Figures:
             select(func.count()).where(Attempt.outcome == Outcome.UNKNOWN)
         )
     told = {each.destination_id for each in ledger.posts()}
-    return Figures(
+    return WorkerKillResults(
         published=len(published),
         unknown=unknown or 0,
         kills=0,
         stops=0,
-        double=ledger.count_duplicates(),
+        duplicates=ledger.count_duplicates(),
         lost=len(published ^ told),
         stuck=0,
         problems=len(await find_problems(database)),
@@ -203,7 +203,7 @@ async def _count(database: Database, ledger: SandboxStore) -> Figures:
 
 
 @contextmanager
-def _databases() -> Iterator[Iterator[tuple[str, str, Path]]]:
+def _temporary_databases() -> Iterator[Iterator[tuple[str, str, Path]]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(
@@ -222,16 +222,16 @@ def _databases() -> Iterator[Iterator[tuple[str, str, Path]]]:
 def main(kills: int, workers: int, seed: int) -> None:
     """Print what became of everything; exits with 1 if anything is twice, lost or stuck."""
     are_clean = []
-    with _databases() as databases:
+    with _temporary_databases() as databases:
         for name, url, folder in databases:
             figures = asyncio.run(
-                run(url, folder, kills=kills, workers=workers, randomness=random.Random(seed))
+                run_kills(url, folder, kills=kills, workers=workers, randomness=random.Random(seed))
             )
             are_clean.append(figures.is_clean)
             click.echo(
                 f"{name}: {figures.published} published under {figures.kills} SIGKILLs and"
                 f" {figures.stops} stops past the lease, {figures.unknown} attempts with an unknown end;"
-                f" {figures.double} twice, {figures.lost} lost, {figures.stuck} stuck,"
+                f" {figures.duplicates} twice, {figures.lost} lost, {figures.stuck} stuck,"
                 f" {figures.problems} problems"
             )
     sys.exit(not all(are_clean))

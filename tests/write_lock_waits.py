@@ -36,18 +36,18 @@ POST = NewPost(
     platform_content={},
     reference=None,
 )
-WAYS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
+LOCKS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
     "busy_timeout alone": lambda _file, _timeout: NoWriteLock(),
     "with turns": FileWriteLock,
 }
 
 
-def _write(url: str, workspace: WorkspaceId, way: str, seconds: float) -> list[float]:
+def _measure_writes(url: str, workspace: WorkspaceId, lock_name: str, seconds: float) -> list[float]:
     """What each write of one process took, in seconds."""
 
     async def run() -> list[float]:
         took = []
-        async with Database(url, make_write_lock=WAYS[way]) as database:
+        async with Database(url, make_write_lock=LOCKS[lock_name]) as database:
             end = time.monotonic() + seconds
             while (start := time.monotonic()) < end:
                 errand = WriteContext(
@@ -60,7 +60,7 @@ def _write(url: str, workspace: WorkspaceId, way: str, seconds: float) -> list[f
     return asyncio.run(run())
 
 
-async def _new_database(url: str) -> WorkspaceId:
+async def _create_database(url: str) -> WorkspaceId:
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
         return await add_workspace(database)
@@ -72,22 +72,22 @@ async def _new_database(url: str) -> WorkspaceId:
 def main(processes: int, seconds: float) -> None:
     """Print what writes of several processes on one SQLite file took, without and with turns."""
     click.echo(f"{processes} processes, {seconds:g} s each way")
-    for way in WAYS:
+    for way in LOCKS:
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite+aiosqlite:///{folder}/post-results.db"
-            workspace = asyncio.run(_new_database(url))
+            workspace = asyncio.run(_create_database(url))
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                each = pool.starmap(_write, [(url, workspace, way, seconds)] * processes)
+                each = pool.starmap(_measure_writes, [(url, workspace, way, seconds)] * processes)
         took = sorted(chain.from_iterable(each))
         counts = sorted(map(len, each))
         click.echo(
             f"{way:>18}: {len(took)} writes ({counts[0]} to {counts[-1]} a process);"
-            f" half took {_ms(took[len(took) // 2])}, 99 % {_ms(took[len(took) * 99 // 100])},"
-            f" the longest {_ms(took[-1])}"
+            f" half took {_format_ms(took[len(took) // 2])}, 99 % {_format_ms(took[len(took) * 99 // 100])},"
+            f" the longest {_format_ms(took[-1])}"
         )
 
 
-def _ms(seconds: float) -> str:
+def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
 
 

@@ -20,14 +20,14 @@ import click
 from tests.bench import linux_processes, machine
 from tests.bench.contender_list import ENGINES, FIXED_BODY, POSTGRESQL, contenders
 from tests.bench.load import Load
-from tests.bench.report import report
+from tests.bench.report import render_report
 from tests.bench.requests import QUESTIONS
 from tests.bench.results import Results, verdicts
-from tests.bench.rounds import cores, databases, seed_all, some_of, start_all, time_all
-from tests.bench.seeding import Drawing
+from tests.bench.rounds import choose_cores, temporary_databases, seed_all, sample_ids, start_all, run_rounds
+from tests.bench.seeding import Dataset
 from tests.bench.servers import ServerFailed, peak_memory_mb
-from tests.bench.startup import Start, starts
-from tests.bench.verification import Differs
+from tests.bench.startup import StartupTimes, measure_startup
+from tests.bench.verification import ResponseMismatch
 
 
 def run(
@@ -39,22 +39,22 @@ def run(
     rounds: int,
     seconds: int,
     connections: int,
-) -> tuple[Results, list[Start]]:
+) -> tuple[Results, list[StartupTimes]]:
     """Start, verify and time those whose name has the pattern."""
     bodies = Path(stack.enter_context(tempfile.TemporaryDirectory()), "bodies")
     bodies.mkdir()
     chosen = [each for each in contenders(urls, bodies) if re.search(only, str(each.name))]
     if not chosen or chosen[0].name.server == FIXED_BODY:
         raise click.UsageError("--only must leave a server, and one that reads data.")
-    server_cpu, asking_cpu = cores()
+    server_cpu, asking_cpu = choose_cores()
     database_pid = machine.postgresql_pid(urls[POSTGRESQL]) if POSTGRESQL in urls else None
     if database_pid is not None:
         linux_processes.pin(database_pid, asking_cpu)
-    ids = some_of(all_ids)
+    ids = sample_ids(all_ids)
     servers = start_all(stack, chosen, bodies, token, ids, server_cpu)
-    took = list(starts(servers, ids[0]))
+    took = list(measure_startup(servers, ids[0]))
     load = Load(seconds=seconds, connections=connections, cpu=asking_cpu)
-    measured = time_all(servers, QUESTIONS, ids, load, rounds, database_pid)
+    measured = run_rounds(servers, QUESTIONS, ids, load, rounds, database_pid)
     return Results(measured, {each.name: peak_memory_mb(each) for each in servers}), took
 
 
@@ -91,20 +91,20 @@ def main(
     """Print how many requests our server answers, and how many the others do."""
     if quick:
         rounds = seconds = 1
-    drawing = Drawing(posts, datetime.now(UTC))
+    drawing = Dataset(posts, datetime.now(UTC))
     wanted = ENGINES if engines == "both" else (engines,)
     with ExitStack() as stack:
-        urls = stack.enter_context(databases(wanted))
+        urls = stack.enter_context(temporary_databases(wanted))
         ids = seed_all(urls, drawing)
         try:
             results, took = run(
-                stack, urls, drawing.key.token, ids, only, rounds, seconds, connections
+                stack, urls, drawing.api_key.token, ids, only, rounds, seconds, connections
             )
-        except (Differs, ServerFailed) as failure:
+        except (ResponseMismatch, ServerFailed) as failure:
             click.echo(str(failure), err=True)
             sys.exit(1)
-        versions = dict(machine.described(urls.get(POSTGRESQL)))
-    for line in report(results, verdicts(results), took, versions):
+        versions = dict(machine.describe_machine(urls.get(POSTGRESQL)))
+    for line in render_report(results, verdicts(results), took, versions):
         click.echo(line)
     if json_file is not None:
         json_file.write_text(as_json(results, versions))

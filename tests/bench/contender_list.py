@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import make_url
 
 from tests.bench import postgraphile
-from tests.bench.requests import GRAPHQL, REST, Answer, Request
+from tests.bench.requests import GRAPHQL, REST, ResponseBody, Request
 from tests.bench.seeding import WORKSPACE_ID
 
 PEERS = Path(__file__).parent / "peers"
@@ -21,10 +21,10 @@ ENGINES = (SQLITE, POSTGRESQL)
 NO_ENGINE = "none"
 """Of what reads no data."""
 
-OURS = "post-results"
+POST_RESULTS_SERVER = "post-results"
 FIXED_BODY = "fixed-body"
 DATA_LIMIT = "data-limit"
-REAL_PEERS = (
+GRAPHQL_PEERS = (
     "mercurius-loaders",
     "mercurius-prefetch",
     "mercurius-join",
@@ -42,7 +42,7 @@ class Name(NamedTuple):
         return self.server if self.engine == NO_ENGINE else f"{self.server} {self.engine}"
 
 
-_ALL = MappingProxyType({**GRAPHQL, **REST})
+_ALL_REQUESTS = MappingProxyType({**GRAPHQL, **REST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,36 +50,36 @@ class Contender:
     name: Name
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    requests: Mapping[str, Request] = field(default_factory=lambda: _ALL)
+    requests: Mapping[str, Request] = field(default_factory=lambda: _ALL_REQUESTS)
     folder: Path = ROOT
-    reshaped: Callable[[Answer], Answer] = lambda answer: answer
+    normalize: Callable[[ResponseBody], ResponseBody] = lambda answer: answer
     """Its answer as the others give it, where its schema is not ours."""
 
     @property
-    def first_question(self) -> str:
+    def first_request_name(self) -> str:
         return next(iter(self.requests))
 
 
 def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
     """All on the databases with these URLs, by engine; the folder will hold the fixed bodies."""
     for engine, url in urls.items():
-        yield from _on(engine, url)
+        yield from _engine_settings(engine, url)
     yield Contender(
         name=Name(FIXED_BODY, NO_ENGINE),
-        command=_contender("fixed_body"),
+        command=_python_command("fixed_body"),
         environment={"FIXED_BODIES": str(bodies)},
     )
 
 
-def _on(engine: str, url: str) -> Iterator[Contender]:
+def _engine_settings(engine: str, url: str) -> Iterator[Contender]:
     database = {"DATABASE_URL": url}
     yield Contender(
-        name=Name(OURS, engine),
+        name=Name(POST_RESULTS_SERVER, engine),
         command=(sys.executable, "-m", "app", "serve"),
         environment={**database, "RATE_LIMIT": "off", "LOG_LEVEL": "warning"},
     )
     for server, module in ((DATA_LIMIT, "data_limit"), ("naive", "naive")):
-        yield Contender(name=Name(server, engine), command=_contender(module), environment=database)
+        yield Contender(name=Name(server, engine), command=_python_command(module), environment=database)
     forms = ("loaders", "prefetch", "join") if engine == POSTGRESQL else ("loaders", "prefetch")
     for form in forms:
         yield _peer(f"mercurius-{form}", engine, url, "mercurius.js", GRAPHQL, FORM=form)
@@ -90,10 +90,10 @@ def _on(engine: str, url: str) -> Iterator[Contender]:
         asked = postgraphile.REQUESTS
         production = {"GRAPHILE_ENV": "production"}
         peer = _peer("postgraphile", engine, url, "postgraphile.js", asked, **production)
-        yield replace(peer, reshaped=postgraphile.reshaped)
+        yield replace(peer, normalize=postgraphile.normalize)
 
 
-def _contender(module: str) -> tuple[str, ...]:
+def _python_command(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tests.bench.contenders", module)
 
 
@@ -109,13 +109,13 @@ def _peer(
     return Contender(
         name=Name(server, engine),
         command=("node", file),
-        environment={**common, **_connecting(url), **environment},
+        environment={**common, **_node_environment(url), **environment},
         requests=requests,
         folder=PEERS,
     )
 
 
-def _connecting(database_url: str) -> Mapping[str, str]:
+def _node_environment(database_url: str) -> Mapping[str, str]:
     """As statements.js and the PostgreSQL client read it."""
     url = make_url(database_url)
     if url.get_backend_name() == SQLITE:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import linux_processes
-from tests.bench.servers import Server
+from tests.bench.servers import ContenderProcess
 
 _SCRIPT = Path(__file__).with_name("load.lua")
-_SECONDS_TO_END = 30
-_ANSWERS_PER_CONNECTION = 2
+_SHUTDOWN_TIMEOUT = 30
+_REQUESTS_PER_CONNECTION = 2
 """With fewer, how long the first ones took decides what is measured."""
-_LONGER = 5
+_RUNTIME_MARGIN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,22 @@ class Figures:
 
 
 def run_load(
-    server: Server, question: str, ids: Sequence[object], load: Load, *, database_pid: int | None
+    server: ContenderProcess, question: str, ids: Sequence[object], load: Load, *, database_pid: int | None
 ) -> Figures:
     """Figures of one load, all of whose answers were 200; ServerFailed otherwise.
 
     Who answers too few is asked for longer.
     """
-    for seconds in (load.seconds, load.seconds * _LONGER):
-        before = _cpu(server, database_pid)
-        found = _by_wrk(server, question, ids, replace(load, seconds=seconds))
-        after = _cpu(server, database_pid)
+    for seconds in (load.seconds, load.seconds * _RUNTIME_MARGIN):
+        before = _cpu_times(server, database_pid)
+        found = _run_wrk(server, question, ids, replace(load, seconds=seconds))
+        after = _cpu_times(server, database_pid)
         server.check_alive()
-        if found[0] >= _ANSWERS_PER_CONNECTION * load.connections:
+        if found[0] >= _REQUESTS_PER_CONNECTION * load.connections:
             break
     answers, microseconds, p50, p99, errors = found
     if errors or not answers:
-        raise server.failed(f"answered {question} {answers} times and failed {errors} times")
+        raise server.failure(f"answered {question} {answers} times and failed {errors} times")
     server_cpu, database_cpu = (
         (end - start) * 1000 / answers for start, end in zip(before, after, strict=True)
     )
@@ -67,10 +67,10 @@ def run_load(
     )
 
 
-def _by_wrk(server: Server, question: str, ids: Sequence[object], load: Load) -> list[int]:
+def _run_wrk(server: ContenderProcess, question: str, ids: Sequence[object], load: Load) -> list[int]:
     """What the script prints in the end."""
     request = server.contender.requests[question]
-    wanted = ids if request.is_of_a_post else ids[:1]
+    wanted = ids if request.takes_post_id else ids[:1]
     with tempfile.TemporaryDirectory() as folder:
         id_file, body_file = Path(folder, "ids"), Path(folder, "body")
         id_file.write_text("".join(f"{each}\n" for each in wanted))
@@ -84,14 +84,14 @@ def _by_wrk(server: Server, question: str, ids: Sequence[object], load: Load) ->
             command,
             capture_output=True,
             text=True,
-            timeout=load.seconds + _SECONDS_TO_END,
+            timeout=load.seconds + _SHUTDOWN_TIMEOUT,
             check=False,
         )
     if found := re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", done.stdout):
         return [int(each) for each in found.groups()]
-    raise server.failed(f"could not be asked {question}: {(done.stdout + done.stderr)[-500:]}")
+    raise server.failure(f"could not be asked {question}: {(done.stdout + done.stderr)[-500:]}")
 
 
-def _cpu(server: Server, database_pid: int | None) -> tuple[float, float]:
+def _cpu_times(server: ContenderProcess, database_pid: int | None) -> tuple[float, float]:
     database = 0.0 if database_pid is None else linux_processes.cpu_seconds(database_pid)
     return linux_processes.cpu_seconds(server.pid), database

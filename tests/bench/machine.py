@@ -21,48 +21,48 @@ from tests.bench.contender_list import PEERS, ROOT
 
 T = TypeVar("T")
 
-_PYTHON = ("strawberry-graphql", "graphql-core", "uvicorn", "uvloop", "httptools", "starlette")
-_PYTHON_DATA = ("sqlalchemy", "asyncpg", "aiosqlite", "orjson")
+_PYTHON_PACKAGES = ("strawberry-graphql", "graphql-core", "uvicorn", "uvloop", "httptools", "starlette")
+_PYTHON_DATABASE_PACKAGES = ("sqlalchemy", "asyncpg", "aiosqlite", "orjson")
 
 
-def described(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
+def describe_machine(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
     """Names and values, in reading order."""
-    yield "commit", _commit()
-    yield "CPU", _cpu()
+    yield "commit", _git_commit()
+    yield "CPU", _cpu_model()
     yield "cores", str(os.cpu_count())
     yield "system", f"{platform.system()} {platform.release()}"
     yield "Python", platform.python_version()
-    for name in (*_PYTHON, *_PYTHON_DATA):
+    for name in (*_PYTHON_PACKAGES, *_PYTHON_DATABASE_PACKAGES):
         with suppress(ImportError):  # uvloop is not everywhere
             yield name, version(name)
     yield "SQLite", sqlite3.sqlite_version
     if postgresql_url is not None:
-        yield "PostgreSQL", asyncio.run(_connected(postgresql_url, _version))
-    yield "Node.js", _printed("node", "--version")
+        yield "PostgreSQL", asyncio.run(_with_connection(postgresql_url, _server_version))
+    yield "Node.js", _command_output("node", "--version")
     for name in json.loads((PEERS / "package.json").read_text())["dependencies"]:
         installed = PEERS / "node_modules" / name / "package.json"
         if installed.exists():
             yield name, json.loads(installed.read_text())["version"]
-    yield "wrk", _printed("wrk", "--version").split(" [")[0].removeprefix("wrk ")
+    yield "wrk", _command_output("wrk", "--version").split(" [")[0].removeprefix("wrk ")
 
 
 def postgresql_pid(url: str) -> int | None:
     """The server's own process; None where it is on another machine."""
 
-    async def look(connection: asyncpg.Connection) -> int | None:
+    async def read_parent_pid(connection: asyncpg.Connection) -> int | None:
         backend = int(await connection.fetchval("SELECT pg_backend_pid()"))
         return (
-            linux_processes.parent(backend) if linux_processes.name(backend) == "postgres" else None
+            linux_processes.parent_pid(backend) if linux_processes.process_name(backend) == "postgres" else None
         )
 
-    return asyncio.run(_connected(url, look))
+    return asyncio.run(_with_connection(url, read_parent_pid))
 
 
-async def _version(connection: asyncpg.Connection) -> str:
+async def _server_version(connection: asyncpg.Connection) -> str:
     return str(await connection.fetchval("SHOW server_version"))
 
 
-async def _connected(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+async def _with_connection(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(dsn)
     try:
@@ -71,17 +71,17 @@ async def _connected(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]
         await connection.close()
 
 
-def _commit() -> str:
-    commit = _printed("git", "rev-parse", "--short", "HEAD")
-    changed = _printed("git", "status", "--porcelain", "--untracked-files=no")
+def _git_commit() -> str:
+    commit = _command_output("git", "rev-parse", "--short", "HEAD")
+    changed = _command_output("git", "status", "--porcelain", "--untracked-files=no")
     return f"{commit} with changes" if changed else commit
 
 
-def _cpu() -> str:
+def _cpu_model() -> str:
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     return found[1] if found else platform.machine()
 
 
-def _printed(*command: str) -> str:
+def _command_output(*command: str) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).partition("\n")[0].strip()

@@ -6,64 +6,64 @@ from types import MappingProxyType
 from typing import Any
 
 from app.domain.times import format_instant
-from tests.bench.requests import ANY_POST, POST, RESULT, Answer, Request, graphql
+from tests.bench.requests import POST_ID_PLACEHOLDER, POST_FIELDS, RESULT_FIELDS, ResponseBody, Request, graphql_request
 from tests.bench.seeding import WORKSPACE_ID
 
-_COLUMNS = RESULT.replace("accountName ", "")
+_COLUMNS = RESULT_FIELDS.replace("accountName ", "")
 _DESTINATIONS = (
     "destinations: destinationsByWorkspaceIdAndPostId(orderBy: [POSITION_ASC]) {{ nodes {{ {} {}"
     " account: accountByWorkspaceIdAndAccountId {{ {} }} }} }}"
 )
-_ONE = (
+_POST_QUERY = (
     "query($w: UUID!, $id: UUID!) { post: postByWorkspaceIdAndRowId(workspaceId: $w, rowId: $id)"
     f" {{ postId: rowId status {_DESTINATIONS.format('', _COLUMNS, 'accountName')} }} }}"
 )
-_PAGE = (
+_POSTS_QUERY = (
     "query($w: UUID!, $n: Int!) { posts: allPosts(condition: { workspaceId: $w, deletedAt: null },"
-    f" orderBy: [CREATED_AT_DESC, ROW_ID_DESC], first: $n) {{ nodes {{ postId: rowId {POST} "
+    f" orderBy: [CREATED_AT_DESC, ROW_ID_DESC], first: $n) {{ nodes {{ postId: rowId {POST_FIELDS} "
     + _DESTINATIONS.format(
         "destinationId: rowId", _COLUMNS, "accountId: rowId platform accountName"
     )
     + " } } }"
 )
-_W = str(WORKSPACE_ID)
+_WORKSPACE = str(WORKSPACE_ID)
 REQUESTS: Mapping[str, Request] = MappingProxyType(
     {
-        "Q1": graphql(_ONE, w=_W, id=ANY_POST),
-        "Q2": graphql(_PAGE, w=_W, n=20),
-        "Q3": graphql(_PAGE, w=_W, n=100),
+        "Q1": graphql_request(_POST_QUERY, w=_WORKSPACE, id=POST_ID_PLACEHOLDER),
+        "Q2": graphql_request(_POSTS_QUERY, w=_WORKSPACE, n=20),
+        "Q3": graphql_request(_POSTS_QUERY, w=_WORKSPACE, n=100),
     }
 )
-_INSTANTS = ("publishedAt", "nextRetryAt", "scheduledFor", "createdAt", "updatedAt")
+_TIME_FIELDS = ("publishedAt", "nextRetryAt", "scheduledFor", "createdAt", "updatedAt")
 
 
-def reshaped(answer: Answer) -> Answer:
+def normalize(response: ResponseBody) -> ResponseBody:
     """The same answer in the shape and the words of our schema."""
-    if "errors" in answer:
-        return answer
-    if "post" in answer["data"]:
-        return {"data": {"post": _post(answer["data"]["post"])}}
+    if "errors" in response:
+        return response
+    if "post" in response["data"]:
+        return {"data": {"post": _normalize_post(response["data"]["post"])}}
     return {
-        "data": {"posts": {"nodes": [_post(each) for each in answer["data"]["posts"]["nodes"]]}}
+        "data": {"posts": {"nodes": [_normalize_post(each) for each in response["data"]["posts"]["nodes"]]}}
     }
 
 
-def _post(node: dict[str, Any]) -> dict[str, Any]:
-    destinations = [_destination(each) for each in node["destinations"]["nodes"]]
-    return {**_row(node), "destinations": destinations}
+def _normalize_post(node: dict[str, Any]) -> dict[str, Any]:
+    destinations = [_normalize_destination(each) for each in node["destinations"]["nodes"]]
+    return {**_normalize_row(node), "destinations": destinations}
 
 
-def _destination(node: dict[str, Any]) -> dict[str, Any]:
-    shaped = {**_row(node), "accountName": node["account"]["accountName"]}
+def _normalize_destination(node: dict[str, Any]) -> dict[str, Any]:
+    shaped = {**_normalize_row(node), "accountName": node["account"]["accountName"]}
     if "accountId" not in node["account"]:  # It was asked for its name alone.
         del shaped["account"]
     return shaped
 
 
-def _row(node: dict[str, Any]) -> dict[str, Any]:
+def _normalize_row(node: dict[str, Any]) -> dict[str, Any]:
     times = {
         name: node[name] and format_instant(datetime.fromisoformat(node[name]))
-        for name in _INSTANTS
+        for name in _TIME_FIELDS
         if name in node
     }
     return {**node, "status": node["status"].upper(), **times}

@@ -18,25 +18,25 @@ from pathlib import Path
 
 import click
 
-from tests.bench.contender_list import DATA_LIMIT, OURS, SQLITE, Name, contenders
+from tests.bench.contender_list import DATA_LIMIT, POST_RESULTS_SERVER, SQLITE, Name, contenders
 from tests.bench.load import Figures, Load
 from tests.bench.requests import QUESTIONS
-from tests.bench.rounds import cores, databases, seed_all, some_of, start_all, time_all
-from tests.bench.seeding import Drawing
+from tests.bench.rounds import choose_cores, temporary_databases, seed_all, sample_ids, start_all, run_rounds
+from tests.bench.seeding import Dataset
 from tests.bench.servers import ServerFailed
-from tests.bench.verification import Differs
+from tests.bench.verification import ResponseMismatch
 
-TABLE = Path(__file__).with_name("ratios.toml")
+RATIO_TABLE = Path(__file__).with_name("ratios.toml")
 MARGIN = 0.2
 """By which a ratio may be above what is expected."""
 
-_OURS, _LIMIT = Name(OURS, SQLITE), Name(DATA_LIMIT, SQLITE)
+_POST_RESULTS, _DATA_LIMIT = Name(POST_RESULTS_SERVER, SQLITE), Name(DATA_LIMIT, SQLITE)
 _POSTS = 5_000
 _CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedRatios:
     """The committed table: a ratio for each question, and what they were measured with."""
 
     origin: str
@@ -44,7 +44,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredRatio:
     """The best of one question's rounds, ours and the limit's: whatever disturbs one only adds to it.
 
     A median does not do here: on a machine with much else to do, our rounds of one question differ by half,
@@ -61,10 +61,10 @@ class Measured:
     def ratio(self) -> float:
         return self.cpu[0] / self.cpu[1]
 
-    def or_better(self, again: "Measured") -> "Measured":
+    def best(self, other: "MeasuredRatio") -> "MeasuredRatio":
         """The best of the rounds of both."""
-        ours, limit = zip(self.cpu, again.cpu, strict=True)
-        our_rates, limit_rates = zip(self.rates, again.rates, strict=True)
+        ours, limit = zip(self.cpu, other.cpu, strict=True)
+        our_rates, limit_rates = zip(self.rates, other.rates, strict=True)
         return replace(self, cpu=(min(ours), min(limit)), rates=(max(our_rates), max(limit_rates)))
 
     def line(self, expected: float) -> str:
@@ -75,8 +75,8 @@ class Measured:
         )
 
 
-def best_of(question: str, ours: Sequence[Figures], limits: Sequence[Figures]) -> Measured:
-    return Measured(
+def best_measurement(question: str, ours: Sequence[Figures], limits: Sequence[Figures]) -> MeasuredRatio:
+    return MeasuredRatio(
         question,
         cpu=(min(each.server_cpu for each in ours), min(each.server_cpu for each in limits)),
         rates=(
@@ -86,11 +86,11 @@ def best_of(question: str, ours: Sequence[Figures], limits: Sequence[Figures]) -
     )
 
 
-def read_table(text: str) -> Expected:
-    return Expected(**tomllib.loads(text))
+def read_table(text: str) -> ExpectedRatios:
+    return ExpectedRatios(**tomllib.loads(text))
 
 
-def write_table(expected: Expected) -> str:
+def write_table(expected: ExpectedRatios) -> str:
     lines = (f"{question} = {ratio:.2f}" for question, ratio in expected.ratios.items())
     return "\n".join(
         [
@@ -105,7 +105,7 @@ def write_table(expected: Expected) -> str:
     )
 
 
-def slower(measured: Mapping[str, Measured], expected: Expected) -> list[str]:
+def regressions(measured: Mapping[str, MeasuredRatio], expected: ExpectedRatios) -> list[str]:
     """The questions whose ratio is above what is expected by more than the margin."""
     return [
         question
@@ -114,7 +114,7 @@ def slower(measured: Mapping[str, Measured], expected: Expected) -> list[str]:
     ]
 
 
-def faster(measured: Mapping[str, Measured], expected: Expected) -> list[str]:
+def improvements(measured: Mapping[str, MeasuredRatio], expected: ExpectedRatios) -> list[str]:
     """Those that could lose more than the margin before anybody saw it."""
     return [
         question
@@ -123,7 +123,7 @@ def faster(measured: Mapping[str, Measured], expected: Expected) -> list[str]:
     ]
 
 
-def failure(measured: Measured, expected: Expected) -> str:
+def regression_message(measured: MeasuredRatio, expected: ExpectedRatios) -> str:
     """What fell, by how much, and what to do."""
     wanted = expected.ratios[measured.question]
     return (
@@ -135,25 +135,25 @@ def failure(measured: Measured, expected: Expected) -> str:
 
 
 @contextmanager
-def asking(rounds: int, seconds: int) -> Iterator[Callable[[Sequence[str]], dict[str, Measured]]]:
+def measuring_function(rounds: int, seconds: int) -> Iterator[Callable[[Sequence[str]], dict[str, MeasuredRatio]]]:
     """Measures these questions, on servers that run until the end."""
     with ExitStack() as stack:
-        urls = stack.enter_context(databases([SQLITE]))
+        urls = stack.enter_context(temporary_databases([SQLITE]))
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        drawing = Drawing(_POSTS, datetime.now(UTC))
-        ids = some_of(seed_all(urls, drawing))
-        chosen = [each for each in contenders(urls, logs) if each.name in (_OURS, _LIMIT)]
-        server_cpu, asking_cpu = cores()
-        servers = start_all(stack, chosen, logs / "bodies", drawing.key.token, ids, server_cpu)
+        drawing = Dataset(_POSTS, datetime.now(UTC))
+        ids = sample_ids(seed_all(urls, drawing))
+        chosen = [each for each in contenders(urls, logs) if each.name in (_POST_RESULTS, _DATA_LIMIT)]
+        server_cpu, asking_cpu = choose_cores()
+        servers = start_all(stack, chosen, logs / "bodies", drawing.api_key.token, ids, server_cpu)
         load = Load(seconds=seconds, connections=_CONNECTIONS, cpu=asking_cpu)
 
-        def ask(questions: Sequence[str]) -> dict[str, Measured]:
-            timed = time_all(servers, questions, ids, load, rounds, database_pid=None)
+        def measure(questions: Sequence[str]) -> dict[str, MeasuredRatio]:
+            timed = run_rounds(servers, questions, ids, load, rounds, database_pid=None)
             return {
-                question: best_of(question, of[_OURS], of[_LIMIT]) for question, of in timed.items()
+                question: best_measurement(question, of[_POST_RESULTS], of[_DATA_LIMIT]) for question, of in timed.items()
             }
 
-        yield ask
+        yield measure
 
 
 @click.command()
@@ -164,30 +164,30 @@ def asking(rounds: int, seconds: int) -> Iterator[Callable[[Sequence[str]], dict
 def main(rounds: int, seconds: int, renew: bool, tell: bool) -> None:
     """Print our CPU time as a multiple of the data limit's; exits with 1 where it rose by too much."""
     try:
-        with asking(rounds, seconds) as ask:
+        with measuring_function(rounds, seconds) as ask:
             measured = ask(QUESTIONS)
             if renew:
                 ratios = {question: found.ratio for question, found in measured.items()}
-                TABLE.write_text(write_table(Expected(_origin(rounds), ratios)))
-            expected = read_table(TABLE.read_text())
-            if again := slower(measured, expected):
+                RATIO_TABLE.write_text(write_table(ExpectedRatios(_measurement_origin(rounds), ratios)))
+            expected = read_table(RATIO_TABLE.read_text())
+            if again := regressions(measured, expected):
                 click.echo(f"Measuring {', '.join(again)} again ...", err=True)
                 measured |= {
-                    each: measured[each].or_better(found) for each, found in ask(again).items()
+                    each: measured[each].best(found) for each, found in ask(again).items()
                 }
-    except (Differs, ServerFailed) as failed:
+    except (ResponseMismatch, ServerFailed) as failed:
         click.echo(str(failed), err=True)
         sys.exit(1)
     for question, found in measured.items():
         click.echo(found.line(expected.ratios[question]))
-    if gains := faster(measured, expected):
+    if gains := improvements(measured, expected):
         click.echo(f"To keep what {', '.join(gains)} gained, run scripts/ratio --renew.")
-    failures = [failure(measured[question], expected) for question in slower(measured, expected)]
+    failures = [regression_message(measured[question], expected) for question in regressions(measured, expected)]
     click.echo("\n".join(failures), err=True, nl=bool(failures))
     sys.exit(bool(failures) and not tell)
 
 
-def _origin(rounds: int) -> str:
+def _measurement_origin(rounds: int) -> str:
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     return f"the best of {rounds} rounds, {versions}"
 

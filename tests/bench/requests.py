@@ -6,23 +6,23 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-Answer = dict[str, Any]
+ResponseBody = dict[str, Any]
 
-ANY_POST = "%ID%"
+POST_ID_PLACEHOLDER = "%ID%"
 """Stands in a request for the id of a post."""
 
-RESULT = (
+RESULT_FIELDS = (
     "accountId accountName platform status publishedAt platformPostId platformPostUrl error attempts"
     " nextRetryAt"
 )
-POST = "content status scheduledFor timezone createdAt updatedAt"
+POST_FIELDS = "content status scheduledFor timezone createdAt updatedAt"
 
-POST_RESULTS = (
-    f"query($id: UUID!) {{ post(postId: $id) {{ postId status destinations {{ {RESULT} }} }} }}"
+POST_RESULTS_QUERY = (
+    f"query($id: UUID!) {{ post(postId: $id) {{ postId status destinations {{ {RESULT_FIELDS} }} }} }}"
 )
-POSTS = (
-    f"query($n: Int!) {{ posts(first: $n) {{ nodes {{ postId {POST}"
-    f" destinations {{ destinationId {RESULT} account {{ accountId platform accountName }} }} }} }} }}"
+POSTS_QUERY = (
+    f"query($n: Int!) {{ posts(first: $n) {{ nodes {{ postId {POST_FIELDS}"
+    f" destinations {{ destinationId {RESULT_FIELDS} account {{ accountId platform accountName }} }} }} }} }}"
 )
 
 
@@ -33,30 +33,30 @@ class Request:
     path: str
     body: str | None = None
 
-    def of_post(self, post_id: object) -> "Request":
+    def with_post_id(self, post_id: object) -> "Request":
         """The same about one post, where it is about one at all."""
         return replace(
             self,
-            path=self.path.replace(ANY_POST, str(post_id)),
-            body=self.body and self.body.replace(ANY_POST, str(post_id)),
+            path=self.path.replace(POST_ID_PLACEHOLDER, str(post_id)),
+            body=self.body and self.body.replace(POST_ID_PLACEHOLDER, str(post_id)),
         )
 
     @property
-    def is_of_a_post(self) -> bool:
-        return ANY_POST in self.path or ANY_POST in (self.body or "")
+    def takes_post_id(self) -> bool:
+        return POST_ID_PLACEHOLDER in self.path or POST_ID_PLACEHOLDER in (self.body or "")
 
 
-def graphql(document: str, **variables: Any) -> Request:
+def graphql_request(document: str, **variables: Any) -> Request:
     body = {"query": document, "variables": variables}
     return Request("/graphql", json.dumps(body, separators=(",", ":")))
 
 
 GRAPHQL: Mapping[str, Request] = MappingProxyType(
     {
-        "Q1": graphql(POST_RESULTS, id=ANY_POST),
-        "Q2": graphql(POSTS, n=20),
-        "Q3": graphql(POSTS, n=100),
+        "Q1": graphql_request(POST_RESULTS_QUERY, id=POST_ID_PLACEHOLDER),
+        "Q2": graphql_request(POSTS_QUERY, n=20),
+        "Q3": graphql_request(POSTS_QUERY, n=100),
     }
 )
-REST: Mapping[str, Request] = MappingProxyType({"R1": Request(f"/v1/posts/{ANY_POST}/results")})
+REST: Mapping[str, Request] = MappingProxyType({"R1": Request(f"/v1/posts/{POST_ID_PLACEHOLDER}/results")})
 QUESTIONS = (*GRAPHQL, *REST)

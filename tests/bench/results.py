@@ -9,9 +9,9 @@ from tests.bench.contender_list import (
     ENGINES,
     FIXED_BODY,
     NO_ENGINE,
-    OURS,
+    POST_RESULTS_SERVER,
     POSTGRESQL,
-    REAL_PEERS,
+    GRAPHQL_PEERS,
     SQLITE,
     Name,
 )
@@ -36,9 +36,9 @@ class Results:
             )
         )
 
-    def ratio(self, question: str, ours: Name, other: Name) -> float | None:
+    def ratio(self, question: str, server: Name, baseline: Name) -> float | None:
         """How many times as many requests a second ours answers."""
-        one, two = self.median(question, ours), self.median(question, other)
+        one, two = self.median(question, server), self.median(question, baseline)
         if one is None or two is None:
             return None
         return one.requests_per_second / two.requests_per_second
@@ -53,7 +53,7 @@ class Verdict:
     is_met: bool | None = None
 
 
-_AGAINST = (
+_THROUGHPUT_GOALS = (
     ("mercurius-loaders", POSTGRESQL, (1.6, 3, 3)),
     ("mercurius-prefetch", POSTGRESQL, (1.5, 1.7, 1.6)),
     ("mercurius-prefetch", SQLITE, (1.1, 1.5, 1.8)),
@@ -68,39 +68,39 @@ _PEAK_MEMORY_MB = 110
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
-    for server, engine, factors in _AGAINST:
+    for server, engine, factors in _THROUGHPUT_GOALS:
         for question, factor in zip(("Q1", "Q2", "Q3"), factors, strict=True):
-            yield _times(results, question, engine, Name(server, engine), factor)
+            yield _throughput_verdict(results, question, engine, Name(server, engine), factor)
     for engine in ENGINES:
         limit = Name(DATA_LIMIT, engine)
         for question, share in zip(("Q1", "Q2", "Q3"), _SHARE_OF_DATA_LIMIT, strict=True):
-            yield _share(results, question, engine, limit, share)
+            yield _share_verdict(results, question, engine, limit, share)
     fastify = Name("fastify", POSTGRESQL)
-    yield _times(results, "R1", POSTGRESQL, fastify, _R1_AGAINST_FASTIFY)
+    yield _throughput_verdict(results, "R1", POSTGRESQL, fastify, _R1_AGAINST_FASTIFY)
     for engine in ENGINES:
         fixed = Name(FIXED_BODY, NO_ENGINE)
-        yield _share(results, "R1", engine, fixed, _R1_SHARE_OF_FIXED_BODY)
+        yield _share_verdict(results, "R1", engine, fixed, _R1_SHARE_OF_FIXED_BODY)
     for engine in ENGINES:
-        yield _slowest(results, engine)
-        yield _memory(results, engine)
+        yield _p99_verdict(results, engine)
+        yield _memory_verdict(results, engine)
 
 
-def _times(results: Results, question: str, engine: str, other: Name, factor: float) -> Verdict:
+def _throughput_verdict(results: Results, question: str, engine: str, other: Name, factor: float) -> Verdict:
     goal = f"{question} {engine} ≥ {factor:g} × {other}"
-    ratio = results.ratio(question, Name(OURS, engine), other)
+    ratio = results.ratio(question, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.2f} ×", ratio >= factor)
 
 
-def _share(results: Results, question: str, engine: str, other: Name, share: float) -> Verdict:
+def _share_verdict(results: Results, question: str, engine: str, other: Name, share: float) -> Verdict:
     goal = f"{question} {engine} ≥ {share:.0%} of {other}"
-    ratio = results.ratio(question, Name(OURS, engine), other)
+    ratio = results.ratio(question, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.0%}", ratio >= share)
 
 
-def _slowest(results: Results, engine: str) -> Verdict:
+def _p99_verdict(results: Results, engine: str) -> Verdict:
     goal = f"Q1 {engine} p99 ≤ {_Q1_P99_AGAINST_BEST:g} × the best peer's"
-    ours = results.median("Q1", Name(OURS, engine))
-    peers = [results.median("Q1", Name(each, engine)) for each in REAL_PEERS]
+    ours = results.median("Q1", Name(POST_RESULTS_SERVER, engine))
+    peers = [results.median("Q1", Name(each, engine)) for each in GRAPHQL_PEERS]
     slowest = [each.p99 for each in peers if each is not None]
     if ours is None or not slowest:
         return Verdict(goal)
@@ -108,9 +108,9 @@ def _slowest(results: Results, engine: str) -> Verdict:
     return Verdict(goal, f"{ratio:.2f} ×", ratio <= _Q1_P99_AGAINST_BEST)
 
 
-def _memory(results: Results, engine: str) -> Verdict:
+def _memory_verdict(results: Results, engine: str) -> Verdict:
     goal = f"peak memory {engine} ≤ {_PEAK_MEMORY_MB} MB"
-    peak = results.peak_memory_mb.get(Name(OURS, engine))
+    peak = results.peak_memory_mb.get(Name(POST_RESULTS_SERVER, engine))
     return (
         Verdict(goal) if peak is None else Verdict(goal, f"{peak:.0f} MB", peak <= _PEAK_MEMORY_MB)
     )

@@ -17,20 +17,20 @@ from tests import postgres
 from tests.bench import seeding
 from tests.bench.contender_list import FIXED_BODY, POSTGRESQL, SQLITE, Contender, Name
 from tests.bench.load import Figures, Load, run_load
-from tests.bench.servers import Server, running
-from tests.bench.verification import ask_all
+from tests.bench.servers import ContenderProcess, run_contender
+from tests.bench.verification import verify_all
 
 SEED = 1
 _VERIFIED_POSTS = 25
-_ASKED_POSTS = 4000
-_SHARED_SETTINGS = (
+_REQUESTED_POSTS = 4000
+_POSTGRESQL_SETTINGS = (
     "ALTER DATABASE {database} SET jit = off; ALTER DATABASE {database} SET random_page_cost = 1.1"
 )
 """Of PostgreSQL, for a disk without a head; the same for all."""
 
 
 @contextmanager
-def databases(engines: Sequence[str]) -> Iterator[dict[str, str]]:
+def temporary_databases(engines: Sequence[str]) -> Iterator[dict[str, str]]:
     """The URL of an empty database on each of these engines; they are gone at the end."""
     # A run that is told to end unwinds as at Ctrl-C, so that its servers end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -43,58 +43,58 @@ def databases(engines: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {engine: urls[engine] for engine in engines}
 
 
-def seed_all(urls: Mapping[str, str], drawing: seeding.Drawing) -> list[UUID]:
+def seed_all(urls: Mapping[str, str], dataset: seeding.Dataset) -> list[UUID]:
     """The ids of the posts, from the oldest to the newest."""
-    click.echo(f"Seeding {drawing.posts:,} posts on {' and '.join(urls)} ...", err=True)
-    ids = asyncio.run(seeding.seed(urls.values(), drawing))
+    click.echo(f"Seeding {dataset.posts:,} posts on {' and '.join(urls)} ...", err=True)
+    ids = asyncio.run(seeding.seed(urls.values(), dataset))
     if POSTGRESQL in urls:
         url = urls[POSTGRESQL]
         with postgres.script_runner(url) as run:
-            run(_SHARED_SETTINGS.format(database=make_url(url).database))
+            run(_POSTGRESQL_SETTINGS.format(database=make_url(url).database))
         seeding.vacuum(url)
     return ids
 
 
-def cores() -> tuple[int, int]:
+def choose_cores() -> tuple[int, int]:
     """One for the servers, and one for what asks them; the same where there is no other."""
     first, *_, last = sorted(os.sched_getaffinity(0)) * 2
     return first, last
 
 
-def some_of(ids: Sequence[UUID]) -> list[UUID]:
+def sample_ids(ids: Sequence[UUID]) -> list[UUID]:
     """Those that are asked about, always the same ones."""
-    return random.Random(SEED).sample(ids, min(len(ids), _ASKED_POSTS))
+    return random.Random(SEED).sample(ids, min(len(ids), _REQUESTED_POSTS))
 
 
 def start_all(
     stack: ExitStack,
-    chosen: Sequence[Contender],
+    contenders: Sequence[Contender],
     bodies: Path,
     token: str,
     ids: Sequence[UUID],
     cpu: int,
-) -> list[Server]:
+) -> list[ContenderProcess]:
     """Verified servers; the fixed bodies are those of one of them, so it comes last."""
     ids = ids[:_VERIFIED_POSTS]
-    servers: list[Server] = []
+    servers: list[ContenderProcess] = []
     verified: Mapping[str, Sequence[bytes]] = {}
-    for contender in sorted(chosen, key=lambda each: each.name.server == FIXED_BODY):
+    for contender in sorted(contenders, key=lambda each: each.name.server == FIXED_BODY):
         if contender.name.server == FIXED_BODY:
-            verified = ask_all(servers, ids)
+            verified = verify_all(servers, ids)
             for question, known in verified.items():
                 middle = sorted(known, key=len)[len(known) // 2]
                 (bodies / f"{question}.json").write_bytes(middle)
-        started = running(contender, cpu=cpu, token=token, post_id=ids[0], logs=bodies.parent)
+        started = run_contender(contender, cpu=cpu, token=token, post_id=ids[0], logs=bodies.parent)
         servers.append(stack.enter_context(started))
         click.echo(f"{contender.name} started", err=True)
     if not verified:
-        ask_all(servers, ids)
+        verify_all(servers, ids)
     click.echo("All answer the same.", err=True)
     return servers
 
 
-def time_all(
-    servers: Sequence[Server],
+def run_rounds(
+    servers: Sequence[ContenderProcess],
     questions: Sequence[str],
     ids: Sequence[UUID],
     load: Load,

@@ -39,39 +39,39 @@ from tests.postgres import script_runner
 
 WORKSPACE_ID = WorkspaceId(UUID("be9c0000-0000-4000-8000-000000000be9"))
 ACCOUNTS = 300
-DESTINATIONS_OF_A_POST = 3
+DESTINATIONS_PER_POST = 3
 
 _SEED = 20_000
-_POSTS_AT_ONCE = 5_000
-_BETWEEN_POSTS = timedelta(seconds=37)
-_LONG_AGO = timedelta(days=3)
+_INSERT_BATCH_SIZE = 5_000
+_POST_INTERVAL = timedelta(seconds=37)
+_NEWEST_POST_AGE = timedelta(days=3)
 """The newest post was created so long ago: whatever was tried on it is over."""
-_NOT_DURING_A_RUN = timedelta(days=1)
+_LEASE_MARGIN = timedelta(days=1)
 """What falls due, or loses its lease, does so only then."""
-_LASTING_TRIES = 5
+_MAX_ATTEMPTS = 5
 _TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", None)
-_FATES = ("over", "scheduled", "retrying", "publishing", "draft")
-_HOW_OFTEN = (80, 8, 4, 4, 4)
-_ROOM_FOR_ALL_INDEXES = "PRAGMA cache_size = -524288"
+_DESTINATION_PHASES = ("over", "scheduled", "retrying", "publishing", "draft")
+_PHASE_WEIGHTS = (80, 8, 4, 4, 4)
+_LARGE_CACHE_PRAGMA = "PRAGMA cache_size = -524288"
 """In KiB; random ids touch every page of an index."""
-_FAILING, _RECOVERING = 0.06, 0.09
+_FAILURE_RATE, _RECOVERY_RATE = 0.06, 0.09
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class Dataset:
     """So many posts, each on three accounts; the same instant gives the same rows."""
 
     posts: int
     now: datetime
 
     @property
-    def key(self) -> NewApiKey:
+    def api_key(self) -> NewApiKey:
         """It reads them."""
         return make_key(KEY_PREFIX, Random(_SEED).randbytes)
 
     def created_at(self, depth: int) -> datetime:
         """Of the post that so many are newer than."""
-        return truncate_to_ms(self.now) - _LONG_AGO - (depth + 1) * _BETWEEN_POSTS
+        return truncate_to_ms(self.now) - _NEWEST_POST_AGE - (depth + 1) * _POST_INTERVAL
 
     def batches(self, size: int) -> Iterator[DemoRows]:
         """All rows, of so many posts at a time, from the oldest to the newest; accounts come first."""
@@ -79,7 +79,7 @@ class Drawing:
         accounts = list(_accounts(self.created_at(self.posts) - timedelta(days=30)))
         scene = Scene(truncate_to_ms(self.now), {account.id: account for account in accounts}, rng)
         drawn = (
-            _post(scene, rng.sample(accounts, DESTINATIONS_OF_A_POST), self.created_at(depth))
+            _post(scene, rng.sample(accounts, DESTINATIONS_PER_POST), self.created_at(depth))
             for depth in reversed(range(self.posts))
         )
         for first in range(0, self.posts, size):
@@ -89,7 +89,7 @@ class Drawing:
             yield rows
 
 
-async def seed(urls: Iterable[str], drawing: Drawing) -> list[UUID]:
+async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
     """Put the rows into empty databases, and let SQLite's planner know them; the ids of the posts.
 
     Batch by batch, so that memory does not grow with the rows, and into all at once, because drawing
@@ -101,10 +101,10 @@ async def seed(urls: Iterable[str], drawing: Drawing) -> list[UUID]:
             for url in urls
         ]
         for database in databases:
-            await migrate(database, now=drawing.now, random_bytes=Random(_SEED).randbytes)
-            await database.write(lambda session: _insert_workspace(session, drawing))
+            await migrate(database, now=dataset.now, random_bytes=Random(_SEED).randbytes)
+            await database.write(lambda session: _insert_workspace(session, dataset))
         ids: list[UUID] = []
-        for rows in drawing.batches(_POSTS_AT_ONCE):
+        for rows in dataset.batches(_INSERT_BATCH_SIZE):
             await gather(*(each.write(partial(_insert, rows=rows)) for each in databases))
             ids += (UUID(str(row["id"])) for row in rows.posts)
         for database in databases:
@@ -120,7 +120,7 @@ def vacuum(postgresql_url: str) -> None:
         run("CHECKPOINT")
 
 
-async def _insert_workspace(session: WriteSession, drawing: Drawing) -> None:
+async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
     await workspaces.insert_workspace(
         session,
         WORKSPACE_ID,
@@ -128,24 +128,24 @@ async def _insert_workspace(session: WriteSession, drawing: Drawing) -> None:
         kind=WorkspaceKind.LOCAL,
         mirror_of=None,
         next_account_id=ACCOUNTS + 1,
-        now=drawing.now,
+        now=dataset.now,
     )
     await api_keys.insert_key(
         session,
         WORKSPACE_ID,
         ApiKeyId(draw_uuid(Random(_SEED))),
-        drawing.key,
+        dataset.api_key,
         name="benchmark",
         scopes=(Scope.READ,),
         expires_at=None,
-        now=drawing.now,
+        now=dataset.now,
     )
 
 
 async def _insert(session: WriteSession, rows: DemoRows) -> None:
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
-        await connection.exec_driver_sql(_ROOM_FOR_ALL_INDEXES)
+        await connection.exec_driver_sql(_LARGE_CACHE_PRAGMA)
     # On the tables: what knows the classes would make a statement of every few rows.
     tables = Base.metadata.tables
     for name, of_table in (
@@ -171,16 +171,16 @@ def _accounts(created_at: datetime) -> Iterator[DemoAccount]:
         )
 
 
-def _post(scene: Scene, accounts: list[DemoAccount], created_at: datetime) -> DemoPost:
-    rng = scene.rng
-    (fate,) = rng.choices(_FATES, _HOW_OFTEN)
+def _post(builder: Scene, accounts: list[DemoAccount], created_at: datetime) -> DemoPost:
+    rng = builder.rng
+    (fate,) = rng.choices(_DESTINATION_PHASES, _PHASE_WEIGHTS)
     submitted_now = fate not in ("scheduled", "draft") and rng.random() < 0.3
     due_at = created_at if submitted_now else created_at + draw_seconds(rng, 60, 3600)
     if fate == "scheduled":
-        due_at = scene.now + _NOT_DURING_A_RUN + draw_seconds(rng, 0, 7 * 86400)
+        due_at = builder.now + _LEASE_MARGIN + draw_seconds(rng, 0, 7 * 86400)
     return DemoPost(
         content=f"{draw_content(rng)} {draw_content(rng)}",
-        courses={each.id: _course(scene, each, fate, due_at) for each in accounts},
+        courses={each.id: _destination_history(builder, each, fate, due_at) for each in accounts},
         created_at=created_at,
         scheduled_for=None if submitted_now or fate == "draft" else due_at,
         submitted_now=submitted_now,
@@ -189,23 +189,23 @@ def _post(scene: Scene, accounts: list[DemoAccount], created_at: datetime) -> De
     )
 
 
-def _course(scene: Scene, account: DemoAccount, fate: str, due_at: datetime) -> Course:
+def _destination_history(builder: Scene, account: DemoAccount, phase: str, due_at: datetime) -> Course:
     """What became of it there; of a post that is not over, on two accounts of three."""
-    if fate == "draft":
+    if phase == "draft":
         return courses.not_submitted()
-    if fate == "scheduled":
+    if phase == "scheduled":
         return courses.waiting(due_at)
-    if fate == "over" or scene.rng.random() < 1 / 3:
-        return _over(scene, account, due_at)
-    if fate == "retrying":
-        return _retrying(scene, account, due_at)
-    return _publishing(scene, due_at)
+    if phase == "over" or builder.rng.random() < 1 / 3:
+        return _final_history(builder, account, due_at)
+    if phase == "retrying":
+        return _retrying_history(builder, account, due_at)
+    return _publishing_history(builder, due_at)
 
 
-def _over(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
-    luck = scene.rng.random()
-    if luck < _FAILING:
-        failure = scene.rng.choice(
+def _final_history(builder: Scene, account: DemoAccount, due_at: datetime) -> Course:
+    luck = builder.rng.random()
+    if luck < _FAILURE_RATE:
+        failure = builder.rng.choice(
             [
                 each
                 for each in LASTING[account.platform]
@@ -213,28 +213,28 @@ def _over(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
             ]
         )
         is_permanent = failure.category in PERMANENT_CATEGORIES
-        return scene.failed(due_at, *[failure] * (1 if is_permanent else _LASTING_TRIES))
-    if luck < _FAILING + _RECOVERING:
-        return scene.published(account.id, due_at, scene.rng.choice(PASSING[account.platform]))
-    return scene.published(account.id, due_at)
+        return builder.failed(due_at, *[failure] * (1 if is_permanent else _MAX_ATTEMPTS))
+    if luck < _FAILURE_RATE + _RECOVERY_RATE:
+        return builder.published(account.id, due_at, builder.rng.choice(PASSING[account.platform]))
+    return builder.published(account.id, due_at)
 
 
-def _retrying(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
-    tries = failed_tries(scene.rng, due_at, [scene.rng.choice(PASSING[account.platform])])
-    again = scene.now + _NOT_DURING_A_RUN + draw_seconds(scene.rng, 0, 3600)
+def _retrying_history(builder: Scene, account: DemoAccount, due_at: datetime) -> Course:
+    tries = failed_tries(builder.rng, due_at, [builder.rng.choice(PASSING[account.platform])])
+    again = builder.now + _LEASE_MARGIN + draw_seconds(builder.rng, 0, 3600)
     return courses.retrying(due_at, tries, next_retry_at=again)
 
 
-def _publishing(scene: Scene, due_at: datetime) -> Course:
+def _publishing_history(builder: Scene, due_at: datetime) -> Course:
     running = Try(
         fence=1,
         worker="publisher-1",
-        started_at=due_at + draw_seconds(scene.rng, 0.4, 6),
+        started_at=due_at + draw_seconds(builder.rng, 0.4, 6),
         finished_at=None,
     )
     return courses.publishing(
         due_at,
         [running],
-        token=draw_uuid(scene.rng),
-        lease_expires_at=scene.now + _NOT_DURING_A_RUN,
+        token=draw_uuid(builder.rng),
+        lease_expires_at=builder.now + _LEASE_MARGIN,
     )

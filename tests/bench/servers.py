@@ -12,20 +12,20 @@ from pathlib import Path
 import httpx
 
 from tests.bench import linux_processes
-from tests.bench.contender_list import OURS, Contender
+from tests.bench.contender_list import POST_RESULTS_SERVER, Contender
 from tests.bench.requests import Request
 
-_SECONDS_TO_START = 60
-_SECONDS_TO_STOP = 15
-_SECONDS_TO_ANSWER = 30
-_SHOWN_OF_A_LOG = 3000
+_START_TIMEOUT = 60
+_STOP_TIMEOUT = 15
+_REQUEST_TIMEOUT = 30
+_LOG_TAIL_LENGTH = 3000
 
 
 class ServerFailed(Exception):
     """It did not start, died, or answered something else than 200; the message has its log."""
 
 
-class Server:
+class ContenderProcess:
     """A running contender. Ours gets its key with each request; the others want none."""
 
     def __init__(
@@ -45,10 +45,10 @@ class Server:
         """From its start to its first answer."""
         self.token = token
         self._process = process
-        self._http = httpx.Client(base_url=self.url, timeout=_SECONDS_TO_ANSWER)
+        self._http = httpx.Client(base_url=self.url, timeout=_REQUEST_TIMEOUT)
         self._log = log
 
-    def ask(self, request: Request) -> bytes:
+    def send(self, request: Request) -> bytes:
         """The body of a 200."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token:
@@ -56,29 +56,29 @@ class Server:
         method = "GET" if request.body is None else "POST"
         answer = self._http.request(method, request.path, headers=headers, content=request.body)
         if answer.status_code != 200:
-            raise self.failed(f"answered {answer.status_code}: {answer.text[:300]}")
+            raise self.failure(f"answered {answer.status_code}: {answer.text[:300]}")
         return answer.content
 
-    def failed(self, how: str) -> ServerFailed:
-        log = self._log.read_text(errors="replace")[-_SHOWN_OF_A_LOG:]
-        return ServerFailed(f"{self.name} {how}\n{log}")
+    def failure(self, reason: str) -> ServerFailed:
+        log = self._log.read_text(errors="replace")[-_LOG_TAIL_LENGTH:]
+        return ServerFailed(f"{self.name} {reason}\n{log}")
 
     def check_alive(self) -> None:
         status = self._process.poll()
         if status is not None:
-            raise self.failed(f"ended with status {status}")
+            raise self.failure(f"ended with status {status}")
 
-    def wait(self, started: float, post_id: object) -> None:
+    def wait_for_first_response(self, started_at: float, post_id: object) -> None:
         """Until its first answer, about this post; `started` is of the monotonic clock."""
-        request = self.contender.requests[self.contender.first_question].of_post(post_id)
-        while time.monotonic() < started + _SECONDS_TO_START:
+        request = self.contender.requests[self.contender.first_request_name].with_post_id(post_id)
+        while time.monotonic() < started_at + _START_TIMEOUT:
             self.check_alive()
             with suppress(httpx.TransportError):
-                self.ask(request)
-                self.start_seconds = time.monotonic() - started
+                self.send(request)
+                self.start_seconds = time.monotonic() - started_at
                 return
             time.sleep(0.01)
-        raise self.failed("did not answer in time")
+        raise self.failure("did not answer in time")
 
     def stop(self) -> None:
         """In order, or by force where that takes too long."""
@@ -86,7 +86,7 @@ class Server:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         try:
-            self._process.wait(_SECONDS_TO_STOP)
+            self._process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -94,9 +94,9 @@ class Server:
 
 
 @contextmanager
-def running(
+def run_contender(
     contender: Contender, *, cpu: int, token: str, post_id: object, logs: Path
-) -> Iterator[Server]:
+) -> Iterator[ContenderProcess]:
     """The server, from its first answer on; it is stopped at the end, whatever happens."""
     port = _free_port()
     log = logs / f"{contender.name.server}-{contender.name.engine}.log"
@@ -110,16 +110,16 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C leaves the order to us
         )
-    own_token = token if contender.name.server == OURS else None
-    server = Server(contender, process, port=port, token=own_token, log=log)
+    own_token = token if contender.name.server == POST_RESULTS_SERVER else None
+    server = ContenderProcess(contender, process, port=port, token=own_token, log=log)
     try:
-        server.wait(started, post_id)
+        server.wait_for_first_response(started, post_id)
         yield server
     finally:
         server.stop()
 
 
-def peak_memory_mb(server: Server) -> float:
+def peak_memory_mb(server: ContenderProcess) -> float:
     return linux_processes.peak_memory_mb(server.pid)
 
 

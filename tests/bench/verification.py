@@ -4,15 +4,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.bench.requests import QUESTIONS, Answer
-from tests.bench.servers import Server, ServerFailed
+from tests.bench.requests import QUESTIONS, ResponseBody
+from tests.bench.servers import ContenderProcess, ServerFailed
 
 
-class Differs(Exception):
+class ResponseMismatch(Exception):
     """Two servers do not answer the same; the message says which, and where."""
 
 
-def ask_all(servers: Sequence[Server], ids: Sequence[object]) -> Mapping[str, Sequence[bytes]]:
+def verify_all(servers: Sequence[ContenderProcess], ids: Sequence[object]) -> Mapping[str, Sequence[bytes]]:
     """Raise Differs unless all answer alike; the first server's bodies, by question.
 
     A question about a post is asked about each of these. What is new in every answer is left out.
@@ -21,43 +21,43 @@ def ask_all(servers: Sequence[Server], ids: Sequence[object]) -> Mapping[str, Se
     for question in QUESTIONS:
         asked = [each for each in servers if question in each.contender.requests]
         for server in asked:
-            answers = list(_answers(server, question, ids))
+            answers = list(_responses(server, question, ids))
             if server is asked[0]:
                 bodies[question] = [body for body, _ in answers]
                 expected = [answer for _, answer in answers]
             elif (found := [answer for _, answer in answers]) != expected:
-                raise Differs(
+                raise ResponseMismatch(
                     f"{server.name} answers {question} not as {asked[0].name}:"
-                    f" {_difference(expected, found)}"
+                    f" {_first_difference(expected, found)}"
                 )
     return bodies
 
 
-def comparable(answer: Answer) -> Answer:
+def normalize_response(response: ResponseBody) -> ResponseBody:
     """Of `meta`, which is new in every answer, only what it has."""
-    return {**answer, "meta": sorted(answer["meta"])} if "meta" in answer else answer
+    return {**response, "meta": sorted(response["meta"])} if "meta" in response else response
 
 
-def _answers(
-    server: Server, question: str, ids: Sequence[object]
-) -> Iterator[tuple[bytes, Answer]]:
+def _responses(
+    server: ContenderProcess, question: str, ids: Sequence[object]
+) -> Iterator[tuple[bytes, ResponseBody]]:
     request = server.contender.requests[question]
-    for post_id in ids if request.is_of_a_post else ids[:1]:
-        body = server.ask(request.of_post(post_id))
+    for post_id in ids if request.takes_post_id else ids[:1]:
+        body = server.send(request.with_post_id(post_id))
         answer = json.loads(body)
         # Two servers that find nothing would be alike.
         if answer.get("errors") or answer.get("error") or b"latform" not in body:
             raise ServerFailed(f"{server.name} answers {question} with {body[:500]!r}")
-        yield body, comparable(server.contender.reshaped(answer))
+        yield body, normalize_response(server.contender.normalize(answer))
 
 
-def _difference(wanted: Any, found: Any, path: str = "") -> str:
+def _first_difference(expected: Any, actual: Any, path: str = "") -> str:
     """Where they first part, and what stands there."""
-    if isinstance(wanted, dict) and isinstance(found, dict) and wanted.keys() == found.keys():
-        pairs = [(key, wanted[key], found[key]) for key in wanted]
-    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        pairs = [(str(n), *both) for n, both in enumerate(zip(wanted, found, strict=True))]
+    if isinstance(expected, dict) and isinstance(actual, dict) and expected.keys() == actual.keys():
+        pairs = [(key, expected[key], actual[key]) for key in expected]
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        pairs = [(str(n), *both) for n, both in enumerate(zip(expected, actual, strict=True))]
     else:
-        return f"at {path} {json.dumps(found)[:300]} instead of {json.dumps(wanted)[:300]}"
+        return f"at {path} {json.dumps(actual)[:300]} instead of {json.dumps(expected)[:300]}"
     key, one, other = next(each for each in pairs if each[1] != each[2])
-    return _difference(one, other, f"{path}.{key}")
+    return _first_difference(one, other, f"{path}.{key}")

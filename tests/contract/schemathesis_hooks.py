@@ -10,10 +10,10 @@ from schemathesis.graphql.checks import GraphQLClientError, GraphQLServerError
 
 DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 
-NOT_WITH_FIRST = {"last", "before", "after", "offset"}
+EXCLUDED_WITH_FIRST = {"last", "before", "after", "offset"}
 """What cannot stand beside `first`, or would have to be a cursor of an earlier answer."""
 
-REFUSALS = {"BAD_CURSOR", "INVALID_ID", "LIMIT_EXCEEDED", "VALIDATION_ERROR"}
+EXPECTED_ERROR_CODES = {"BAD_CURSOR", "INVALID_ID", "LIMIT_EXCEEDED", "VALIDATION_ERROR"}
 """Codes for values that fit their type and are wrong all the same, such as a page of 101 posts."""
 
 
@@ -26,7 +26,7 @@ def map_case(_context: Any, case: Any) -> Any:
         given = {each.name.value for each in field.arguments if each.value.kind != "null_value"}
         if "first" in given:
             field.arguments = tuple(
-                each for each in field.arguments if each.name.value not in NOT_WITH_FIRST
+                each for each in field.arguments if each.name.value not in EXCLUDED_WITH_FIRST
             )
     case.body = print_ast(document)
     return case
@@ -37,7 +37,7 @@ def filter_failure(_context: Any, failure: Any, _case: Any, response: Any) -> bo
     if not isinstance(failure, GraphQLClientError | GraphQLServerError):
         return True
     codes = {error["extensions"]["code"] for error in response.json()["errors"]}
-    return not codes <= REFUSALS
+    return not codes <= EXPECTED_ERROR_CODES
 
 
 scalar("UUID", (st.just(DEMO_POST) | st.uuids().map(str)).map(nodes.String))

@@ -16,68 +16,68 @@ from tests.external_programs import JAVASCRIPT, ROOT
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, ServerProcess
 
 
-class Operation:
+class ClientSubscription:
     """One that was begun, for whoever waits for what it is told."""
 
-    def __init__(self, clients: "Clients", name: str) -> None:
+    def __init__(self, clients: "SubscriptionClients", name: str) -> None:
         self._clients = clients
         self.name = name
 
-    def told(self) -> Any:
+    def next_message(self) -> Any:
         """The next that it is told: data and errors, a failure, or `end`."""
-        return self._clients.told(self.name)
+        return self._clients.next_message(self.name)
 
-    def told_since(self) -> list[Any]:
+    def drain_messages(self) -> list[Any]:
         """All that it was told and nobody asked for yet."""
-        return self._clients.told_since(self.name)
+        return self._clients.drain_messages(self.name)
 
     def stop(self) -> None:
         """Return when it is to be told no more."""
-        self._clients.say(stop=self.name)
-        while self.told() != "stopped":
+        self._clients.send_command(stop=self.name)
+        while self.next_message() != "stopped":
             pass
 
 
-class Clients:
+class SubscriptionClients:
     """Each is made once for a key, when it is first needed."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self._begun = 0
-        self._told: defaultdict[str, SimpleQueue[Any]] = defaultdict(SimpleQueue)
+        self._operation_count = 0
+        self._messages: defaultdict[str, SimpleQueue[Any]] = defaultdict(SimpleQueue)
 
-    def begin(self, client: str, query: str, *, key: str = DEMO_KEY, **variables: Any) -> Operation:
-        self._begun += 1
-        name = f"operation {self._begun}"
-        self.say(id=name, client=client, key=key, query=query, variables=variables)
-        return Operation(self, name)
+    def subscribe(self, client: str, query: str, *, key: str = DEMO_KEY, **variables: Any) -> ClientSubscription:
+        self._operation_count += 1
+        name = f"operation {self._operation_count}"
+        self.send_command(id=name, client=client, key=key, query=query, variables=variables)
+        return ClientSubscription(self, name)
 
-    def say(self, **line: Any) -> None:
+    def send_command(self, **line: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
 
-    def told(self, name: str) -> Any:
+    def next_message(self, name: str) -> Any:
         """The next of an operation, a `socket of` a client, or the `answers to` one."""
-        return self._told[name].get(timeout=TIMEOUT_SECONDS)
+        return self._messages[name].get(timeout=TIMEOUT_SECONDS)
 
-    def told_since(self, name: str) -> list[Any]:
+    def drain_messages(self, name: str) -> list[Any]:
         found: list[Any] = []
         while True:
             try:
-                found.append(self._told[name].get_nowait())
+                found.append(self._messages[name].get_nowait())
             except Empty:
                 return found
 
-    def listen(self) -> None:
+    def read_messages(self) -> None:
         """Until the process ends."""
         for line in self._process.stdout or ():
             printed = json.loads(line)
-            self._told[printed["id"]].put(printed["told"])
+            self._messages[printed["id"]].put(printed["told"])
 
 
 @contextmanager
-def clients_of(url: str) -> Iterator[Clients]:
+def start_clients(url: str) -> Iterator[SubscriptionClients]:
     """The clients of one server; tests are skipped where they are not installed."""
     if not (JAVASCRIPT / "node_modules" / "graphql-ws").exists():
         pytest.skip("The clients are not installed; run scripts/clients.")
@@ -85,8 +85,8 @@ def clients_of(url: str) -> Iterator[Clients]:
     with subprocess.Popen(
         command, cwd=JAVASCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        clients = Clients(process)
-        listening = Thread(target=clients.listen)
+        clients = SubscriptionClients(process)
+        listening = Thread(target=clients.read_messages)
         listening.start()
         try:
             yield clients
@@ -97,7 +97,7 @@ def clients_of(url: str) -> Iterator[Clients]:
     assert process.returncode == 0
 
 
-class Writer:
+class PostEditor:
     """Whoever changes something by REST, and reads by GraphQL what was changed."""
 
     def __init__(self, server: ServerProcess, key: str = DEMO_KEY) -> None:
@@ -105,7 +105,7 @@ class Writer:
         self._drafts = 0
         self._http = httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS)
 
-    def draft(self, content: str) -> str:
+    def create_draft(self, content: str) -> str:
         """Make a post that goes nowhere; its id."""
         self._drafts += 1
         reference = f"draft {self._drafts}"  # or the next one would be taken for its repetition
@@ -115,21 +115,21 @@ class Writer:
         made: str = response.json()["data"]["post_id"]
         return made
 
-    def rewrite(self, post_id: str, content: str) -> None:
+    def update_content(self, post_id: str, content: str) -> None:
         response = self._http.patch(f"/v1/posts/{post_id}", json={"content": content})
         assert response.status_code == 200
 
-    def newest(self) -> str:
+    def latest_cursor(self) -> str:
         """The cursor behind all changes there are."""
         cursor: str = self._changes(None, "")["latestCursor"]
         return cursor
 
-    def cursors(self, after: str, of: str = "") -> list[str]:
+    def cursors_after(self, after: str, post_id: str = "") -> list[str]:
         """Of all changes after one; only those of a post, if it is given."""
         found: list[str] = []
         page: dict[str, Any] = {"hasNextPage": True, "endCursor": after}
         while page["hasNextPage"]:
-            page = self._changes(page["endCursor"], of)
+            page = self._changes(page["endCursor"], post_id)
             found += [each["cursor"] for each in page["nodes"]]
         return found
 

@@ -17,7 +17,7 @@ from tests.rest.envelope import check_envelope
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 
-DOCUMENTED = """
+DOCUMENTED_RESPONSE = """
 {
   "data": {
     "post_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479",
@@ -87,7 +87,7 @@ async def test_the_documented_example_is_answered_as_documented(
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
     async with app_client(database, token=token) as client:
         response = await client.get(f"{prefix}/posts/{POST}/results")
-    expected = orjson.loads(DOCUMENTED)
+    expected = orjson.loads(DOCUMENTED_RESPONSE)
     expected["meta"] = check_envelope(response)["meta"]
     assert response.content == orjson.dumps(expected)
     assert "Retry-After" not in response.headers

@@ -21,7 +21,7 @@ from tests.rest.envelope import success_data
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 TEXT_OR_NULL = str | None
 
-RESULT = {
+RESULT_TYPE = {
     "id": str,
     "platform": str,
     "account_id": int,
@@ -44,9 +44,9 @@ POST_TYPE = {
     "post_status": str,
     "created_at": str,
     "updated_at": str,
-    "destinations": [RESULT],
+    "destinations": [RESULT_TYPE],
 }
-ACCOUNT = {
+ACCOUNT_TYPE = {
     "id": int,
     "platform": str,
     "account_name": str,
@@ -57,23 +57,23 @@ ACCOUNT = {
     "is_active": bool,
     "health": {"status": str, "can_post": bool, "message": TEXT_OR_NULL},
 }
-PAGE = {"limit": int, "offset": int, "total": int}
-USED = {"used": int, "limit": int}
+PAGINATION_TYPE = {"limit": int, "offset": int, "total": int}
+USAGE_TYPE = {"used": int, "limit": int}
 
-TYPES: dict[str, Any] = {
+RESPONSE_TYPES: dict[str, Any] = {
     f"/api/v1/posts/{POST}/results": {
         "post_id": str,
         "post_status": str,
-        "results": [RESULT],
+        "results": [RESULT_TYPE],
     },
     f"/api/v1/posts/{POST}": POST_TYPE,
     "/api/v1/posts?limit=100": {
         "posts": [POST_TYPE],
-        "pagination": PAGE | {"has_more": bool},
+        "pagination": PAGINATION_TYPE | {"has_more": bool},
     }
-    | PAGE,
-    "/api/v1/accounts": {"accounts": [ACCOUNT], "account_ids": [int], "total": int},
-    "/api/v1/accounts/2280": ACCOUNT,
+    | PAGINATION_TYPE,
+    "/api/v1/accounts": {"accounts": [ACCOUNT_TYPE], "account_ids": [int], "total": int},
+    "/api/v1/accounts/2280": ACCOUNT_TYPE,
     "/api/v1/accounts/2285/health": {
         "account_id": int,
         "platform": str,
@@ -124,9 +124,9 @@ TYPES: dict[str, Any] = {
         },
         "workspace": {"id": str, "name": str},
         "quota": {
-            "accounts": USED,
-            "ai_credits": USED | {"bonus": int},
-            "storage_bytes": USED,
+            "accounts": USAGE_TYPE,
+            "ai_credits": USAGE_TYPE | {"bonus": int},
+            "storage_bytes": USAGE_TYPE,
             "team_seats": {"limit": int},
         },
         "stats": {"posts_last_30d": int, "total_posts": int},
@@ -156,39 +156,39 @@ TYPES: dict[str, Any] = {
     },
 }
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_NAMES_OF_TIMES = re.compile(r"_at$|_for$|_since$|^last_refresh$|_end$|^from$|^to$")
+_TIME_PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_TIME_FIELD_PATTERN = re.compile(r"_at$|_for$|_since$|^last_refresh$|_end$|^from$|^to$")
 
 
-def misfits(value: Any, expected: Any, place: str = "data") -> Iterator[str]:
+def type_mismatches(value: Any, expected: Any, path: str = "data") -> Iterator[str]:
     """The places at which a value is not of the declared type."""
     match expected:
         case dict():
             for name, inner in expected.items():
                 if name in value:
-                    yield from misfits(value[name], inner, f"{place}.{name}")
+                    yield from type_mismatches(value[name], inner, f"{path}.{name}")
                 else:
-                    yield f"{place}.{name} is missing"
+                    yield f"{path}.{name} is missing"
         case [inner]:
             for index, item in enumerate(value):
-                yield from misfits(item, inner, f"{place}[{index}]")
+                yield from type_mismatches(item, inner, f"{path}[{index}]")
         case type() | UnionType() if not isinstance(value, expected) or (
             isinstance(value, bool) and expected is int
         ):
-            yield f"{place} is {value!r}"
+            yield f"{path} is {value!r}"
         case _:
             pass
 
 
-def instants(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def time_values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Every text under a name that belongs to a time."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from instants(inner, key)
+            yield from time_values(inner, key)
     elif isinstance(value, list):
         for inner in value:
-            yield from instants(inner, name)
-    elif isinstance(value, str) and _NAMES_OF_TIMES.search(name):
+            yield from time_values(inner, name)
+    elif isinstance(value, str) and _TIME_FIELD_PATTERN.search(name):
         yield name, value
 
 
@@ -201,17 +201,17 @@ async def demo_client(database: Database, client: Client) -> Client:
 async def test_every_answer_has_the_types_that_clients_declare(database: Database) -> None:
     async with app_client(database) as client:
         demo = await demo_client(database, client)
-        for path, expected in TYPES.items():
+        for path, expected in RESPONSE_TYPES.items():
             data = success_data(await demo.get(path))
-            assert list(misfits(data, expected)) == []
+            assert list(type_mismatches(data, expected)) == []
 
 
 async def test_every_time_has_milliseconds_and_ends_with_z(database: Database) -> None:
     async with app_client(database) as client:
         demo = await demo_client(database, client)
-        for path in TYPES:
-            found = list(instants(success_data(await demo.get(path))))
-            assert [text for _, text in found if not _TIME.fullmatch(text)] == []
+        for path in RESPONSE_TYPES:
+            found = list(time_values(success_data(await demo.get(path))))
+            assert [text for _, text in found if not _TIME_PATTERN.fullmatch(text)] == []
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])

@@ -25,15 +25,15 @@ from tests.factories import (
 from tests.rest.envelope import check_envelope, failure_error, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-READS = [call for call in ENDPOINTS if call.method == "GET"]
-WRITES = [call for call in ENDPOINTS if call.method != "GET"]
-EVERY_CALL = [
+QUERY_ENDPOINTS = [call for call in ENDPOINTS if call.method == "GET"]
+MUTATION_ENDPOINTS = [call for call in ENDPOINTS if call.method != "GET"]
+ALL_ENDPOINTS = [
     (call.method, prefix + call.path.format(post_id=POST, account_id=2280))
     for prefix in PREFIXES
     for call in ENDPOINTS
 ]
 
-NOT_SERVED = [
+UNKNOWN_PATHS = [
     "/",
     "/v1",
     "/v1/",
@@ -57,7 +57,7 @@ async def test_both_prefixes_answer_the_same(database: Database) -> None:
     account = await add_account(database, workspace, id=2280)
     post = await add_post(database, workspace, {account: started()})
     async with app_client(database, token=key.token) as client:
-        for read in READS:
+        for read in QUERY_ENDPOINTS:
             path = read.path.format(post_id=post.id, account_id=account)
             answers = [await client.get(prefix + path) for prefix in PREFIXES]
             bodies = [success_data(answer) for answer in answers]
@@ -80,7 +80,7 @@ async def test_both_prefixes_answer_the_same(database: Database) -> None:
 async def test_every_path_needs_a_key(database: Database, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     async with app_client(database) as client:
-        for method, path in EVERY_CALL:
+        for method, path in ALL_ENDPOINTS:
             response = await client.request(method, path, headers=headers, content=b"{not json")
             assert failure_error(response, 401)["code"] == "invalid_api_key"
             assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -104,7 +104,7 @@ async def test_every_path_needs_the_scope_to_read(database: Database) -> None:
     account = await add_account(database, workspace, id=2280)
     post = await add_post(database, workspace, {account: started()})
     async with app_client(database, token=key.token) as client:
-        for read in READS:
+        for read in QUERY_ENDPOINTS:
             path = read.path.format(post_id=post.id, account_id=account)
             error = failure_error(await client.get(f"/v1{path}"), 403)
             assert error == {
@@ -115,7 +115,7 @@ async def test_every_path_needs_the_scope_to_read(database: Database) -> None:
             }
 
 
-@pytest.mark.parametrize("path", NOT_SERVED)
+@pytest.mark.parametrize("path", UNKNOWN_PATHS)
 async def test_a_path_that_is_not_served_is_not_found(database: Database, path: str) -> None:
     async with app_client(database) as client:
         for method in ("GET", "POST", "DELETE"):
@@ -210,7 +210,7 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
     post = await add_post(database, workspace, {account: started()})
     async with database, app_client(database, token=key.token) as client:
         for table in ("destination", "api_key"):  # missed inside of a field, and before any runs
-            async with missing(database, table):
+            async with without_table(database, table):
                 response = await client.get(f"/v1/posts/{post.id}/results")
             error = failure_error(response, 500)
             assert (error["code"], error["details"]) == ("internal_error", None)
@@ -219,7 +219,7 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
 
 
 @asynccontextmanager
-async def missing(database: Database, table: str) -> AsyncIterator[None]:
+async def without_table(database: Database, table: str) -> AsyncIterator[None]:
     """The database as if it had no such table."""
 
     async def rename(old: str, new: str) -> None:

@@ -15,10 +15,10 @@ from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 CLIENTS = ["apollo", "urql", "graphql-request", "gql"]
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 
-every_client = pytest.mark.parametrize("client", CLIENTS)
+all_clients = pytest.mark.parametrize("client", CLIENTS)
 
 
-def ask(
+def run_query(
     server: ServerProcess,
     client: str,
     query: str,
@@ -29,7 +29,7 @@ def ask(
     """What a client gives its caller: the data, and message and extensions of each error."""
     url = f"{server.url}/graphql"
     if client == "gql":
-        return _ask_by_gql(url, key, query, variables)
+        return _run_query_with_gql(url, key, query, variables)
     question = json.dumps({"query": query, "variables": variables})
     answer: dict[str, Any] = json.loads(
         run_program("node", "ask.mjs", client, url, key, stdin=question)
@@ -37,7 +37,7 @@ def ask(
     return answer
 
 
-def _ask_by_gql(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def _run_query_with_gql(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     try:
         data = Client(transport=_transport(url, key)).execute(
             GraphQLRequest(query, variable_values=variables)
@@ -52,11 +52,11 @@ def _transport(url: str, key: str) -> HTTPXTransport:
     return HTTPXTransport(url, headers={"Authorization": f"Bearer {key}"})
 
 
-@every_client
+@all_clients
 def test_variables_of_every_kind_reach_their_fields(
     demo_server: ServerProcess, client: str
 ) -> None:
-    answer = ask(
+    answer = run_query(
         demo_server,
         client,
         """
@@ -110,9 +110,9 @@ def test_variables_of_every_kind_reach_their_fields(
     assert answer == {"data": {"destinations": page}, "errors": []}
 
 
-@every_client
+@all_clients
 def test_an_error_beside_data_has_its_code(demo_server: ServerProcess, client: str) -> None:
-    answer = ask(
+    answer = run_query(
         demo_server,
         client,
         "query Page($first: Int) { viewer { __typename scopes } posts(first: $first) { __typename } }",
@@ -133,7 +133,7 @@ def test_an_error_beside_data_has_its_code(demo_server: ServerProcess, client: s
     }
 
 
-@every_client
+@all_clients
 @pytest.mark.parametrize(
     ("query", "variables", "key", "error"),
     [
@@ -175,7 +175,7 @@ def test_a_refusal_has_its_code(
     key: str,
     error: list[Any],
 ) -> None:
-    answer = ask(demo_server, client, query, variables, key=key)
+    answer = run_query(demo_server, client, query, variables, key=key)
 
     assert answer == {"data": None, "errors": [error]}
 
@@ -184,7 +184,7 @@ def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: ServerPro
     url = f"{demo_server.url}/graphql"
     pages = json.loads(run_program("node", "apollo_pages.mjs", url, DEMO_KEY, 60))
 
-    expected = _all_posts(demo_server)
+    expected = _all_post_ids(demo_server)
     assert pages == {
         "requests": -(-len(expected) // 60),
         "seen": expected,
@@ -192,7 +192,7 @@ def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: ServerPro
     }
 
 
-def _all_posts(server: ServerProcess) -> list[str]:
+def _all_post_ids(server: ServerProcess) -> list[str]:
     """The ids of all posts in the order in which they were created."""
     posts: list[str] = []
     while True:

@@ -5,7 +5,7 @@ import json
 from tests.external_programs import run_program
 from tests.servers import DEMO_KEY, ServerProcess
 
-AUDITS = 61
+AUDIT_COUNT = 61
 
 
 def test_every_audit_of_graphql_over_http_passes(demo_server: ServerProcess) -> None:
@@ -17,4 +17,4 @@ def test_every_audit_of_graphql_over_http_passes(demo_server: ServerProcess) -> 
         if each["status"] != "ok"
     ]
     assert missed == [], "\n".join(missed)
-    assert len(results) == AUDITS
+    assert len(results) == AUDIT_COUNT

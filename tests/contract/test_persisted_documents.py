@@ -21,7 +21,7 @@ POST = {
 }
 
 
-def ask(
+def run_client(
     server: ServerProcess,
     client: str,
     query: str,
@@ -52,7 +52,7 @@ def test_a_client_sends_the_text_once_and_the_hash_from_then_on(
     name = f"Page{uuid4().hex}"  # which the server cannot know of another test
     query = f"query {name}($first: Int) {{ posts(first: $first) {{ nodes {{ status }} }} }}"
 
-    answers, requests = ask(demo_server, client, query, {"first": 1}, {"first": 2})
+    answers, requests = run_client(demo_server, client, query, {"first": 1}, {"first": 2})
 
     assert [len(answer["posts"]["nodes"]) for answer in answers] == [1, 2]
     assert requests == [
@@ -63,7 +63,7 @@ def test_a_client_sends_the_text_once_and_the_hash_from_then_on(
 
 
 @pytest.fixture(scope="module")
-def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The files that Apollo's tool, graphql-codegen and relay-compiler write of the same question."""
     folder = npm_project(
         tmp_path_factory.mktemp("trusted"),
@@ -81,7 +81,7 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def trusting_server(
+def trusted_documents_server(
     lists: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("trusting-server")
@@ -100,7 +100,7 @@ def test_apollo_asks_by_the_ids_of_its_manifest(
 ) -> None:
     (operation,) = json.loads(lists["apollo"].read_text())["operations"]
     variables = {"postId": DEMO_POST}
-    answers, requests = ask(
+    answers, requests = run_client(
         trusting_server,
         "apollo by manifest",
         operation["body"],
@@ -117,7 +117,7 @@ def test_urql_asks_by_the_ids_of_codegen(
     trusting_server: ServerProcess, lists: dict[str, Path]
 ) -> None:
     variables = {"postId": DEMO_POST}
-    answers, requests = ask(
+    answers, requests = run_client(
         trusting_server,
         "urql by codegen",
         "",
@@ -132,7 +132,7 @@ def test_urql_asks_by_the_ids_of_codegen(
 
 def test_a_document_of_ones_own_is_refused_at_once(trusting_server: ServerProcess) -> None:
     for client in ("apollo by POST", "urql by POST"):
-        answers, requests = ask(trusting_server, client, "query Own { viewer { id } }", {})
+        answers, requests = run_client(trusting_server, client, "query Own { viewer { id } }", {})
         assert answers == ["DOCUMENT_NOT_TRUSTED"]
         assert requests == ["POST hash: 403 DOCUMENT_NOT_TRUSTED"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
 
-BROKEN = '''
+BROKEN_SCHEMA = '''
 """All that can be read."""
 type Query {
   getPosts(first: Int): PostConnection
@@ -29,7 +29,7 @@ type Forgotten {
 '''
 
 
-def findings(folder: Path, schema: str, *, status: int) -> list[tuple[int, str]]:
+def lint_errors(folder: Path, schema: str, *, status: int) -> list[tuple[int, str]]:
     """Line and rule of whatever the rules find in a schema; the linter must end with the status."""
     npm_project(folder, JAVASCRIPT / "eslint.config.mjs")
     (folder / "schema.graphql").write_text(schema)
@@ -39,11 +39,11 @@ def findings(folder: Path, schema: str, *, status: int) -> list[tuple[int, str]]
 
 
 def test_the_schema_keeps_the_rules(tmp_path: Path) -> None:
-    assert findings(tmp_path, (ROOT / "schema.graphql").read_text(), status=0) == []
+    assert lint_errors(tmp_path, (ROOT / "schema.graphql").read_text(), status=0) == []
 
 
 def test_the_rules_find_what_breaks_them(tmp_path: Path) -> None:
-    assert findings(tmp_path, BROKEN, status=1) == [
+    assert lint_errors(tmp_path, BROKEN_SCHEMA, status=1) == [
         (1, "relay-page-info"),
         (4, "naming-convention"),
         (4, "require-description"),

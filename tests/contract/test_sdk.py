@@ -15,7 +15,7 @@ from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
 
 Call = tuple[str, str] | tuple[str, str, Any] | tuple[str, str, Any, Any]
 
-READS: list[tuple[Call, str]] = [
+READ_CALLS: list[tuple[Call, str]] = [
     (("accounts", "list"), "/accounts"),
     (("accounts", "get", 2280), "/accounts/2280"),
     (("accounts", "health", 2285), "/accounts/2285/health"),
@@ -59,7 +59,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         server.kill()
 
 
-def call(server: ServerProcess, *calls: Call, key: str = DEMO_KEY) -> list[Any]:
+def run_sdk(server: ServerProcess, *calls: Call, key: str = DEMO_KEY) -> list[Any]:
     """What the SDK gives for each call, or what it raises."""
     answers: list[Any] = json.loads(
         run_program("node", "sdk.mjs", server.url, key, stdin=json.dumps(calls))
@@ -68,14 +68,14 @@ def call(server: ServerProcess, *calls: Call, key: str = DEMO_KEY) -> list[Any]:
 
 
 def test_every_read_gives_what_the_api_answers(demo_server: ServerProcess) -> None:
-    answers = call(demo_server, *(each for each, _ in READS))
+    answers = run_sdk(demo_server, *(each for each, _ in READ_CALLS))
 
-    for (_, path), answer in zip(READS, answers, strict=True):
+    for (_, path), answer in zip(READ_CALLS, answers, strict=True):
         assert answer == demo_server.get(f"/v1{path}", DEMO_KEY).json()["data"], path
 
 
 def test_me_and_the_summary_of_a_month_are_given(demo_server: ServerProcess) -> None:
-    me, month = call(demo_server, ("me", "get"), ("analytics", "summary", {"period": "month"}))
+    me, month = run_sdk(demo_server, ("me", "get"), ("analytics", "summary", {"period": "month"}))
 
     assert me["workspace"]["name"] == "Demo"
     assert me["stats"]["total_posts"] > 200
@@ -86,10 +86,10 @@ def test_me_and_the_summary_of_a_month_are_given(demo_server: ServerProcess) -> 
 
 def test_errors_become_the_exceptions_of_the_sdk(demo_server: ServerProcess) -> None:
     unknown = DEMO_POST.replace("f47", "000")
-    missing, malformed, unserved = call(
+    missing, malformed, unserved = run_sdk(
         demo_server, ("posts", "get", unknown), ("posts", "get", "x"), ("media", "list")
     )
-    (refused,) = call(demo_server, ("me", "get"), key="pe_live_" + "0" * 32)
+    (refused,) = run_sdk(demo_server, ("me", "get"), key="pe_live_" + "0" * 32)
 
     assert (missing["error"], missing["status"], missing["code"]) == (
         "PostEverywhereError",
@@ -109,14 +109,14 @@ def test_errors_become_the_exceptions_of_the_sdk(demo_server: ServerProcess) -> 
         assert re.fullmatch("[0-9a-f]{8}", error["requestId"])
 
 
-def shown(server: ServerProcess, path: str) -> Any:
+def fetch_data(server: ServerProcess, path: str) -> Any:
     return server.get(f"/v1{path}", DEMO_KEY).json()["data"]
 
 
 def test_a_post_is_created_changed_and_deleted(server: ServerProcess) -> None:
     tomorrow = format_instant(datetime.now(UTC) + timedelta(days=1))
     params = {"content": "Hello", "account_ids": [2280, 2282], "timezone": "Europe/Berlin"}
-    scheduled, again, old_name, now = call(
+    scheduled, again, old_name, now = run_sdk(
         server,
         ("posts", "create", {**params, "scheduled_for": tomorrow}),
         ("posts", "create", {**params, "scheduled_for": tomorrow}),
@@ -130,8 +130,8 @@ def test_a_post_is_created_changed_and_deleted(server: ServerProcess) -> None:
     assert (now["status"], now["scheduled_for"]) == ("publishing", None)
 
     post_id = scheduled["post_id"]
-    found = shown(server, f"/posts/{post_id}")
-    updated, returned, deleted, missing = call(
+    found = fetch_data(server, f"/posts/{post_id}")
+    updated, returned, deleted, missing = run_sdk(
         server,
         ("posts", "update", post_id, {"content": "Hello again", "scheduled_at": tomorrow}),
         ("posts", "update", post_id, {**found, "content": "Hello again"}),
@@ -146,7 +146,7 @@ def test_a_post_is_created_changed_and_deleted(server: ServerProcess) -> None:
 
 def test_posts_are_created_in_bulk_with_a_result_for_each(server: ServerProcess) -> None:
     right = {"content": "Hello", "account_ids": [2280]}
-    answers = call(
+    answers = run_sdk(
         server,
         ("posts", "bulkCreate", [right, {"content": "No accounts"}]),
         ("posts", "bulkCreate", [{"content": "No accounts"}]),
@@ -164,9 +164,9 @@ def test_posts_are_created_in_bulk_with_a_result_for_each(server: ServerProcess)
 
 
 def test_what_failed_is_retried_one_by_one_and_all_together(server: ServerProcess) -> None:
-    failed = shown(server, "/posts?status=failed,partially_failed&limit=100")["posts"]
+    failed = fetch_data(server, "/posts?status=failed,partially_failed&limit=100")["posts"]
     ids = [each["id"] for each in failed]
-    answers = call(server, *(("posts", "retry", each) for each in ids))
+    answers = run_sdk(server, *(("posts", "retry", each) for each in ids))
     retried = [each for each in answers if each["retried_count"]]
     assert retried
     for answer in answers:
@@ -174,7 +174,7 @@ def test_what_failed_is_retried_one_by_one_and_all_together(server: ServerProces
         assert {each["new_status"] for each in answer["destinations"]} <= {"queued"}
         queued = [
             each["account_id"]
-            for each in shown(server, f"/posts/{answer['post_id']}/results")["results"]
+            for each in fetch_data(server, f"/posts/{answer['post_id']}/results")["results"]
             if each["status"] == "queued"
         ]
         assert {each["account_id"] for each in answer["destinations"]} <= set(queued)
@@ -185,7 +185,7 @@ def test_what_failed_is_retried_one_by_one_and_all_together(server: ServerProces
         {"account_id": 2285, "reason": "account_needs_reconnection"},
     ]
 
-    nothing, unknown, refused = call(
+    nothing, unknown, refused = run_sdk(
         server,
         ("posts", "retryFailed", {"post_ids": ids}),
         ("posts", "retryFailed", {"account_id": 1, "max_attempts": 5}),
@@ -203,11 +203,11 @@ def test_what_failed_is_retried_one_by_one_and_all_together(server: ServerProces
 
 
 def test_whatever_failed_and_matches_is_retried_by_one_call(server: ServerProcess) -> None:
-    (answer,) = call(server, ("posts", "retryFailed", {"failed_after": "2020-01-01T00:00:00Z"}))
+    (answer,) = run_sdk(server, ("posts", "retryFailed", {"failed_after": "2020-01-01T00:00:00Z"}))
 
     assert answer["retried_count"] == len(answer["destinations"]) > 0
     for each in answer["destinations"]:
         assert list(each) == ["destination_id", "post_id", "platform", "new_status"]
-        results = shown(server, f"/posts/{each['post_id']}/results")["results"]
+        results = fetch_data(server, f"/posts/{each['post_id']}/results")["results"]
         (result,) = (one for one in results if one["id"] == each["destination_id"])
         assert (result["status"], result["error"]) == ("queued", None)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tests.command_processes import fork
-from tests.contract.subscription_clients import Clients, Writer, clients_of
+from tests.contract.subscription_clients import SubscriptionClients, PostEditor, start_clients
 from tests.servers import DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 CLIENTS = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by graphql-sse", "urql by fetch"]
 UNKNOWN_KEY = "pe_live_" + "0" * 32
-MANY = 1000
-REFUSED = "The API key is unknown, revoked or expired. Use another key."
+MANY_EVENTS = 1000
+INVALID_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 
-FOLLOW = """
+POST_CHANGED_SUBSCRIPTION = """
     subscription Follow($postId: UUID!, $after: String) {
       postChanged(postId: $postId, after: $after) {
         __typename
@@ -26,16 +26,16 @@ FOLLOW = """
       }
     }
     """
-CREATE = """
+CREATE_MUTATION = """
     mutation Create($input: CreatePostInput!) {
       createPost(input: $input) { __typename post { __typename content status } }
     }
     """
 
-every_client = pytest.mark.parametrize("client", CLIENTS)
+all_clients = pytest.mark.parametrize("client", CLIENTS)
 
 
-class Service:
+class ServerFixture:
     """A server that tests may write to, and everybody who uses it."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Service:
         logs.mkdir()
         self.server = ServerProcess(logs, self._settings, "--demo")
         self.server.wait_until_ready()
-        self.writer = Writer(self.server)
+        self.writer = PostEditor(self.server)
 
     def key_of_another_workspace(self) -> str:
         self._command("workspaces", "create", "other")
@@ -64,8 +64,8 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("live"))
+def writable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFixture]:
+    service = ServerFixture(tmp_path_factory.mktemp("live"))
     try:
         yield service
         service.stop()
@@ -74,86 +74,86 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def writer(service: Service) -> Writer:
+def editor(service: ServerFixture) -> PostEditor:
     return service.writer
 
 
 @pytest.fixture(scope="module")
-def clients(service: Service) -> Iterator[Clients]:
-    with clients_of(service.server.url) as clients:
+def clients(service: ServerFixture) -> Iterator[SubscriptionClients]:
+    with start_clients(service.server.url) as clients:
         yield clients
 
 
-def data(found: dict[str, Any]) -> dict[str, Any]:
-    return {"data": found, "errors": []}
+def data_message(value: dict[str, Any]) -> dict[str, Any]:
+    return {"data": value, "errors": []}
 
 
-def post_changed(cursor: str, operation: str, post: dict[str, Any]) -> dict[str, Any]:
+def post_changed_message(cursor: str, operation: str, post: dict[str, Any]) -> dict[str, Any]:
     change = {"__typename": "Change", "type": "POST_CHANGED", "operation": operation}
     told = {"__typename": "PostChange", "cursor": cursor, "change": change, "post": post}
-    return data({"postChanged": told})
+    return data_message({"postChanged": told})
 
 
-@every_client
-def test_each_change_is_told_as_it_happens(writer: Writer, clients: Clients, client: str) -> None:
-    post_id, start = writer.draft("Spring"), writer.newest()
-    following = clients.begin(client, FOLLOW, postId=post_id, after=start)
+@all_clients
+def test_each_change_is_told_as_it_happens(writer: PostEditor, clients: SubscriptionClients, client: str) -> None:
+    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
+    following = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
 
     for content in ("Summer", "Autumn"):
-        writer.rewrite(post_id, content)
-        told = following.told()
+        writer.update_content(post_id, content)
+        told = following.next_message()
         post = told["data"]["postChanged"]["post"]
-        cursor = writer.cursors(start, post_id)[-1]
-        assert told == post_changed(cursor, "updatePost", post)
+        cursor = writer.cursors_after(start, post_id)[-1]
+        assert told == post_changed_message(cursor, "updatePost", post)
         assert post == {"__typename": "Post", "id": post["id"], "content": content}
     following.stop()
 
 
-@every_client
+@all_clients
 def test_without_a_cursor_it_begins_with_what_comes_next(
-    writer: Writer, clients: Clients, client: str
+    writer: PostEditor, clients: SubscriptionClients, client: str
 ) -> None:
-    post_id = writer.draft("Spring")
-    following = clients.begin(client, FOLLOW, postId=post_id)
+    post_id = writer.create_draft("Spring")
+    following = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id)
     told: list[Any] = []
-    for number in range(MANY):
-        writer.rewrite(post_id, f"Summer {number}")
-        if told := following.told_since():
+    for number in range(MANY_EVENTS):
+        writer.update_content(post_id, f"Summer {number}")
+        if told := following.drain_messages():
             break  # nobody is told when it has begun
     assert told[0]["data"]["postChanged"]["change"]["operation"] == "updatePost"
     following.stop()
 
 
-@every_client
+@all_clients
 def test_who_stops_is_told_no_more_and_who_goes_on_is(
-    writer: Writer, clients: Clients, client: str
+    writer: PostEditor, clients: SubscriptionClients, client: str
 ) -> None:
-    post_id, start = writer.draft("Spring"), writer.newest()
+    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
     stopping, going_on = (
-        clients.begin(client, f"{FOLLOW}# {number}", postId=post_id, after=start)
+        clients.subscribe(client, f"{POST_CHANGED_SUBSCRIPTION}# {number}", postId=post_id, after=start)
         for number in range(2)
     )
-    writer.rewrite(post_id, "Summer")
-    assert stopping.told() == going_on.told()
+    writer.update_content(post_id, "Summer")
+    assert stopping.next_message() == going_on.next_message()
 
     stopping.stop()
-    writer.rewrite(post_id, "Autumn")
-    assert going_on.told()["data"]["postChanged"]["post"]["content"] == "Autumn"
-    assert [each for each in stopping.told_since() if each != "end"] == []
+    writer.update_content(post_id, "Autumn")
+    assert going_on.next_message()["data"]["postChanged"]["post"]["content"] == "Autumn"
+    assert [each for each in stopping.drain_messages() if each != "end"] == []
     going_on.stop()
 
 
-@every_client
-def test_a_query_and_a_mutation_go_the_same_way(clients: Clients, client: str) -> None:
-    query = clients.begin(client, "query Viewer { viewer { __typename scopes } }")
+@all_clients
+def test_a_query_and_a_mutation_go_the_same_way(clients: SubscriptionClients, client: str) -> None:
+    query = clients.subscribe(client, "query Viewer { viewer { __typename scopes } }")
     post = {"content": "By mutation", "draft": True}
-    mutation = clients.begin(client, CREATE, input=post)
+    mutation = clients.subscribe(client, CREATE_MUTATION, input=post)
 
-    assert query.told() == data(
+    assert query.next_message() == data_message(
         {"viewer": {"__typename": "Viewer", "scopes": ["READ", "WRITE", "PUBLISH"]}}
     )
     made = {"__typename": "Post", "content": "By mutation", "status": "DRAFT"}
-    assert mutation.told() == data(
+    assert mutation.next_message() == data_message(
         {"createPost": {"__typename": "CreatePostPayload", "post": made}}
     )
 
@@ -167,7 +167,7 @@ BAD_CURSOR = [
     " unchanged, or leave it out.",
     {"code": "BAD_CURSOR", "field": "after"},
 ]
-MISTAKES: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
+INVALID_OPERATIONS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "document": (
         "subscription Follow { nothing }",
         {},
@@ -181,95 +181,95 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         {},
         ["Unknown type 'Zzz'.", {"code": "GRAPHQL_VALIDATION_FAILED"}],
     ),
-    "cursor": (FOLLOW, {"postId": DEMO_POST, "after": "x"}, BAD_CURSOR),
+    "cursor": (POST_CHANGED_SUBSCRIPTION, {"postId": DEMO_POST, "after": "x"}, BAD_CURSOR),
     "id": (
-        FOLLOW,
+        POST_CHANGED_SUBSCRIPTION,
         {"postId": "x"},
         [
             f"postId: The id must be a UUID in its 36-character form, such as {DEMO_POST}.",
             {"code": "INVALID_ID", "field": "postId"},
         ],
     ),
-    "post": (FOLLOW, {"postId": DEMO_POST.replace("f", "0")}, NOT_FOUND),
+    "post": (POST_CHANGED_SUBSCRIPTION, {"postId": DEMO_POST.replace("f", "0")}, NOT_FOUND),
 }
 
 
-@every_client
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_has_its_code(clients: Clients, client: str, mistake: str) -> None:
-    query, variables, error = MISTAKES[mistake]
-    assert clients.begin(client, query, **variables).told() == {"data": None, "errors": [error]}
+@all_clients
+@pytest.mark.parametrize("mistake", INVALID_OPERATIONS)
+def test_a_mistake_has_its_code(clients: SubscriptionClients, client: str, mistake: str) -> None:
+    query, variables, error = INVALID_OPERATIONS[mistake]
+    assert clients.subscribe(client, query, **variables).next_message() == {"data": None, "errors": [error]}
 
 
 @pytest.fixture(scope="module")
-def other_key(service: Service) -> str:
+def other_key(service: ServerFixture) -> str:
     return service.key_of_another_workspace()
 
 
-@every_client
+@all_clients
 def test_what_is_of_another_workspace_is_not_to_be_had(
-    writer: Writer, clients: Clients, other_key: str, client: str
+    writer: PostEditor, clients: SubscriptionClients, other_key: str, client: str
 ) -> None:
-    by_id = clients.begin(client, FOLLOW, key=other_key, postId=DEMO_POST)
-    assert by_id.told() == {"data": None, "errors": [NOT_FOUND]}
+    by_id = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, key=other_key, postId=DEMO_POST)
+    assert by_id.next_message() == {"data": None, "errors": [NOT_FOUND]}
 
     changes = "subscription Follow($after: String) { changes(after: $after) { cursor } }"
-    by_cursor = clients.begin(client, changes, key=other_key, after=writer.newest())
-    assert by_cursor.told() == {"data": None, "errors": [BAD_CURSOR]}
+    by_cursor = clients.subscribe(client, changes, key=other_key, after=writer.latest_cursor())
+    assert by_cursor.next_message() == {"data": None, "errors": [BAD_CURSOR]}
 
 
 @pytest.mark.parametrize(
     ("client", "told"),
     [
-        ("graphql-ws", {"failure": [4403, REFUSED]}),
+        ("graphql-ws", {"failure": [4403, INVALID_KEY_MESSAGE]}),
         ("graphql-sse, once", {"failure": "Server responded with 401: Unauthorized"}),
         (
             "apollo",
-            {"data": None, "errors": [[f"Socket closed with event 4403 {REFUSED}", None]]},
+            {"data": None, "errors": [[f"Socket closed with event 4403 {INVALID_KEY_MESSAGE}", None]]},
         ),
-        ("urql", {"failure": [4403, REFUSED]}),
-        ("urql by fetch", {"data": None, "errors": [[REFUSED, {"code": "INVALID_API_KEY"}]]}),
+        ("urql", {"failure": [4403, INVALID_KEY_MESSAGE]}),
+        ("urql by fetch", {"data": None, "errors": [[INVALID_KEY_MESSAGE, {"code": "INVALID_API_KEY"}]]}),
     ],
 )
-def test_a_refused_key_is_said_to_be_refused(clients: Clients, client: str, told: Any) -> None:
-    assert clients.begin(client, FOLLOW, key=UNKNOWN_KEY, postId=DEMO_POST).told() == told
+def test_a_refused_key_is_said_to_be_refused(clients: SubscriptionClients, client: str, told: Any) -> None:
+    assert clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, key=UNKNOWN_KEY, postId=DEMO_POST).next_message() == told
 
 
 def test_urql_gets_json_where_there_is_one_answer_though_it_could_read_events(
-    clients: Clients,
+    clients: SubscriptionClients,
 ) -> None:
     name, answers = "urql by fetch", "answers to urql by fetch"
-    clients.told_since(answers)
+    clients.drain_messages(answers)
     post = {"content": "By mutation", "draft": True}
     for operation in (
-        clients.begin(name, "query Me { viewer { __typename } }"),
-        clients.begin(name, CREATE, input=post),
+        clients.subscribe(name, "query Me { viewer { __typename } }"),
+        clients.subscribe(name, CREATE_MUTATION, input=post),
     ):
-        assert operation.told()["errors"] == []
-        assert clients.told(answers) == "application/graphql-response+json; charset=utf-8"
+        assert operation.next_message()["errors"] == []
+        assert clients.next_message(answers) == "application/graphql-response+json; charset=utf-8"
 
-    following = clients.begin(name, "subscription Follow { changes { cursor } }")
-    assert clients.told(answers) == "text/event-stream; charset=utf-8"
+    following = clients.subscribe(name, "subscription Follow { changes { cursor } }")
+    assert clients.next_message(answers) == "text/event-stream; charset=utf-8"
     following.stop()
 
 
-def test_apollo_keeps_what_it_shows_up_to_date(writer: Writer, clients: Clients) -> None:
-    post_id, start = writer.draft("Spring"), writer.newest()
+def test_apollo_keeps_what_it_shows_up_to_date(writer: PostEditor, clients: SubscriptionClients) -> None:
+    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
     query = """
         query Shown($postId: UUID!) {
           post(postId: $postId) { __typename id content status }
         }
         """
-    shown = clients.begin("apollo", query, postId=post_id)
-    before = shown.told()["data"]["post"]
+    shown = clients.subscribe("apollo", query, postId=post_id)
+    before = shown.next_message()["data"]["post"]
     assert before["content"] == "Spring"
-    clients.told_since("answers to apollo")
+    clients.drain_messages("answers to apollo")
 
-    following = clients.begin("apollo", FOLLOW, postId=post_id, after=start)
-    writer.rewrite(post_id, "Summer")
+    following = clients.subscribe("apollo", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
+    writer.update_content(post_id, "Summer")
 
-    assert following.told()["data"]["postChanged"]["post"]["id"] == before["id"]
-    assert shown.told() == data({"post": {**before, "content": "Summer"}})
-    assert clients.told_since("answers to apollo") == []
+    assert following.next_message()["data"]["postChanged"]["post"]["id"] == before["id"]
+    assert shown.next_message() == data_message({"post": {**before, "content": "Summer"}})
+    assert clients.drain_messages("answers to apollo") == []
     following.stop()
     shown.stop()

@@ -14,11 +14,11 @@ from tests.db.repositories.event_rows import append_test_events, numbered_events
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
 from tests.rest.envelope import failure_error, success_data
 
-BY_ID = [call.path for call in ENDPOINTS if call.method == "GET" and "{" in call.path]
+PATHS_WITH_ID = [call.path for call in ENDPOINTS if call.method == "GET" and "{" in call.path]
 FOREIGN_ACCOUNT = 2280
 
 
-async def other_workspace(database: Database) -> tuple[WorkspaceId, str]:
+async def add_other_workspace(database: Database) -> tuple[WorkspaceId, str]:
     """A workspace with a post on an account, of which something is told; the post's id."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, id=FOREIGN_ACCOUNT)
@@ -37,11 +37,11 @@ def without_meta(response: httpx.Response) -> bytes:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("path", BY_ID)
+@pytest.mark.parametrize("path", PATHS_WITH_ID)
 async def test_a_foreign_id_is_answered_like_a_missing_one(
     database: Database, path: str, prefix: str
 ) -> None:
-    their_workspace, their_post = await other_workspace(database)
+    their_workspace, their_post = await add_other_workspace(database)
     their_key = await add_api_key(database, their_workspace)
     key = await add_api_key(database, await add_workspace(database))
     foreign = prefix + path.format(post_id=their_post, account_id=FOREIGN_ACCOUNT)
@@ -56,7 +56,7 @@ async def test_a_foreign_id_is_answered_like_a_missing_one(
 
 
 async def test_lists_and_counts_stay_in_the_workspace(database: Database) -> None:
-    await other_workspace(database)
+    await add_other_workspace(database)
     key = await add_api_key(database, await add_workspace(database))
     async with app_client(database, token=key.token) as client:
         posts = success_data(await client.get("/v1/posts"))
@@ -84,7 +84,7 @@ async def test_lists_and_counts_stay_in_the_workspace(database: Database) -> Non
 async def test_a_filter_finds_nothing_foreign(
     database: Database, foreign: str, missing: str
 ) -> None:
-    await other_workspace(database)
+    await add_other_workspace(database)
     key = await add_api_key(database, await add_workspace(database))
     async with app_client(database, token=key.token) as client:
         answers = [await client.get(f"/v1/posts?{query}") for query in (foreign, missing)]
@@ -97,7 +97,7 @@ async def test_a_filter_finds_nothing_foreign(
 async def test_the_changes_of_a_foreign_post_are_those_of_a_missing_one(
     database: Database,
 ) -> None:
-    their_workspace, their_post = await other_workspace(database)
+    their_workspace, their_post = await add_other_workspace(database)
     their_key = await add_api_key(database, their_workspace)
     workspace = await add_workspace(database)
     await append_test_events(database, workspace, numbered_events(2))
@@ -115,7 +115,7 @@ async def test_the_changes_of_a_foreign_post_are_those_of_a_missing_one(
 
 
 async def test_a_foreign_cursor_is_answered_like_one_that_nobody_made(database: Database) -> None:
-    their_workspace, _ = await other_workspace(database)
+    their_workspace, _ = await add_other_workspace(database)
     their_key = await add_api_key(database, their_workspace)
     workspace = await add_workspace(database)
     await append_test_events(

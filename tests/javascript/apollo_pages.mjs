@@ -1,4 +1,4 @@
-// Pages through all posts with Apollo's relayStylePagination, and prints what its cache then has.
+// Pages through all posts with Apollo's relayStylePagination, and prints the resulting content of its cache.
 // node apollo_pages.mjs URL KEY PAGE_SIZE
 import { ApolloClient, HttpLink, InMemoryCache, gql } from "@apollo/client";
 import { relayStylePagination } from "@apollo/client/utilities";
@@ -40,7 +40,7 @@ while (page.data.posts.pageInfo.hasNextPage) {
 }
 
 const { posts } = client.readQuery({ query: POSTS, variables });
-const seen = posts.edges.map(({ node }) => node.postId);
+const postIds = posts.edges.map(({ node }) => node.postId);
 const cached = Object.keys(client.cache.extract()).filter((name) => name.startsWith("Post:"));
-console.log(JSON.stringify({ requests, seen, cached: cached.length }));
+console.log(JSON.stringify({ requests, postIds, cached: cached.length }));
 client.stop();

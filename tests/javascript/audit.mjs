@@ -1,4 +1,5 @@
-// Prints the result of every audit of GraphQL over HTTP: node audit.mjs URL KEY
+// Prints the result of each GraphQL over HTTP audit of graphql-http.
+// node audit.mjs URL KEY
 import { serverAudits } from "graphql-http";
 
 const [url, key] = process.argv.slice(2);

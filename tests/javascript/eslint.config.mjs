@@ -1,4 +1,4 @@
-// The rules for schema.graphql: those that graphql-eslint recommends for schemas, and those of Relay.
+// Lint rules for schema.graphql: the recommended rules of graphql-eslint for schemas, and its Relay rules.
 import graphql from "@graphql-eslint/eslint-plugin";
 
 const { "flat/schema-recommended": recommended, "flat/schema-relay": relay } = graphql.configs;
@@ -14,11 +14,11 @@ export default [
     rules: {
       ...recommended.rules,
       ...relay.rules,
-      // Counts, pages and the like are no entities: only what `node` finds has an id.
+      // Only types that `node` returns have an id; counts and pages are not entities.
       "@graphql-eslint/strict-id-in-types": "off",
-      // `postId` and `accountId` are the names of the documented API.
+      // The documented API has the names `postId` and `accountId`.
       "@graphql-eslint/no-typename-prefix": "off",
-      // Short lists that belong to one object, such as a post's destinations, need no pages.
+      // Short lists of one object, such as a post's destinations, need no pagination.
       "@graphql-eslint/relay-edge-types": ["error", { listTypeCanWrapOnlyEdgeType: false }],
     },
   },

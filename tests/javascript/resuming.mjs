@@ -1,11 +1,11 @@
-// A client of graphql-ws or graphql-sse that goes on where it was, whenever it has to connect anew.
+// Wraps a graphql-ws or graphql-sse client so that each reconnection resumes after the last received cursor.
 
-/** For operations that have a variable `after` and select `cursor` in their one field. */
+/** Works for operations with a variable `after` and one root field that selects `cursor`. */
 export function resuming(client) {
   return {
     ...client,
     subscribe(operation, sink) {
-      const variables = { ...operation.variables }; // written anew into each request
+      const variables = { ...operation.variables }; // sent again with each reconnection
       return client.subscribe(
         { ...operation, variables },
         {

@@ -1,4 +1,4 @@
-// Makes calls by the npm SDK of the documented API, whose host it has built in, and prints what each gives.
+// Calls the server with the npm SDK of the documented API, redirects its fixed host, and prints the results.
 // node sdk.mjs URL KEY, and on standard input [[resource, method, ...arguments], ...]
 import { text } from "node:stream/consumers";
 import PostEverywhere from "@posteverywhere/sdk";
@@ -9,12 +9,12 @@ globalThis.fetch = (address, init) =>
   fetch(address.replace("https://app.posteverywhere.ai", url), init);
 
 const client = new PostEverywhere({ apiKey, maxRetries: 0 });
-const answers = [];
-for (const [resource, method, ...given] of JSON.parse(await text(process.stdin))) {
+const results = [];
+for (const [resource, method, ...args] of JSON.parse(await text(process.stdin))) {
   try {
-    answers.push(await client[resource][method](...given));
+    results.push(await client[resource][method](...args));
   } catch ({ constructor, status, code, message, requestId, details }) {
-    answers.push({ error: constructor.name, status, code, message, requestId, details });
+    results.push({ error: constructor.name, status, code, message, requestId, details });
   }
 }
-console.log(JSON.stringify(answers));
+console.log(JSON.stringify(results));

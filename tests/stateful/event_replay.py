@@ -12,11 +12,11 @@ from app.db.core.database import Database
 from app.db.models import Account, Base, Destination, Event, Post
 from app.domain.ids import WorkspaceId
 
-Facts = dict[str, object]
-Key = tuple[str, Any]
+RowValues = dict[str, object]
+RowKey = tuple[str, Any]
 """The noun and the id."""
 
-NOT_TOLD = {
+UNREPORTED_COLUMNS = {
     "workspace_id",
     "post_id",  # stands beside the changes
     "lease_token",
@@ -32,20 +32,20 @@ async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> 
     )
 
 
-async def stored(database: Database, workspace: WorkspaceId) -> dict[Key, Facts]:
+async def stored_rows(database: Database, workspace: WorkspaceId) -> dict[RowKey, RowValues]:
     """Each row of a post, a destination and an account, as JSON, by its key."""
-    found: dict[Key, Facts] = {}
+    found: dict[RowKey, RowValues] = {}
     reader = database.read(workspace)
     for model in (Post, Destination, Account):
         for row in await reader.rows(select(*model.__table__.columns)):
             columns = {each.name: getattr(row, each.name) for each in model.__table__.columns}
-            found[model.__name__, row.id] = dict(_told(columns))
+            found[model.__name__, row.id] = dict(_reported_values(columns))
     return found
 
 
-def replayed(events: Sequence[Any]) -> dict[Key, Facts]:
+def apply_events(events: Sequence[Any]) -> dict[RowKey, RowValues]:
     """What whoever has read all events knows."""
-    known: dict[Key, Facts] = {}
+    known: dict[RowKey, RowValues] = {}
     for event in events:
         noun, _, what = event.kind.partition(".")
         key = (noun.capitalize(), getattr(event, f"{noun}_id"))
@@ -66,19 +66,19 @@ def replayed(events: Sequence[Any]) -> dict[Key, Facts]:
 
 
 def _last_publication(
-    events: Sequence[Any], known: dict[Key, Facts], post_id: object
+    events: Sequence[Any], rows: dict[RowKey, RowValues], post_id: object
 ) -> str | None:
     """Of a post, from those of its destinations."""
     ids = {each.destination_id for each in events if each.post_id == post_id}
-    of = (known.get(("Destination", each), {}).get("published_at") for each in ids)
+    of = (rows.get(("Destination", each), {}).get("published_at") for each in ids)
     return max((str(each) for each in of if each), default=None)
 
 
-def _told(row: Any) -> Iterator[tuple[str, object]]:
-    return ((name, _as_json(value)) for name, value in row.items() if name not in NOT_TOLD)
+def _reported_values(row: Any) -> Iterator[tuple[str, object]]:
+    return ((name, _to_json(value)) for name, value in row.items() if name not in UNREPORTED_COLUMNS)
 
 
-def _as_json(value: object) -> object:
+def _to_json(value: object) -> object:
     match value:
         case datetime():
             return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03}Z"
@@ -90,4 +90,4 @@ def _as_json(value: object) -> object:
             return value
 
 
-assert {column.name for table in Base.metadata.sorted_tables for column in table.c} >= NOT_TOLD
+assert {column.name for table in Base.metadata.sorted_tables for column in table.c} >= UNREPORTED_COLUMNS

@@ -27,11 +27,11 @@ from tests.stateful.publishing_model import PublishingModel
 T = TypeVar("T")
 
 ACCOUNTS = [AccountId(each) for each in (1, 2, 3)]
-OF_PUBLISHING = ("the logs of attempts", "publish evidence")
-which = st.integers(0, 7)
+PUBLISHING_RULES = ("the logs of attempts", "publish evidence")
+post_indexes = st.integers(0, 7)
 
 
-class Life(RuleBasedStateMachine):
+class ModelMachine(RuleBasedStateMachine):
     """In a workspace of its own; `runner` has the event loop of the database."""
 
     def __init__(self, runner: asyncio.Runner, database: Database) -> None:
@@ -39,20 +39,20 @@ class Life(RuleBasedStateMachine):
         self._runner, self._database = runner, database
         self._actors = count()
         self._seq = 0
-        self.workspace, self.key = self.run(self._begin())
+        self.workspace, self.key = self.run(self._create_workspace())
         self.model = PublishingModel(NOW, dict.fromkeys(ACCOUNTS, True))
 
-    async def _begin(self) -> tuple[WorkspaceId, ApiKeyId]:
-        await self._database.write(_empty)
+    async def _create_workspace(self) -> tuple[WorkspaceId, ApiKeyId]:
+        await self._database.write(_delete_all)
         workspace = await add_workspace(self._database)
         key = await add_api_key(self._database, workspace)
 
-        async def connect(writing: UnitOfWork) -> None:
+        async def add_accounts(writing: UnitOfWork) -> None:
             await reserve_account_ids(writing.session, workspace, highest_id=ACCOUNTS[-1])
             await writing.save_accounts([make_account(each) for each in ACCOUNTS])
 
         errand = WriteContext(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
-        await run_in_transaction(self._database, errand, connect)
+        await run_in_transaction(self._database, errand, add_accounts)
         self._seq = len(ACCOUNTS)
         return workspace, key.id
 
@@ -61,14 +61,14 @@ class Life(RuleBasedStateMachine):
 
     # What every rule does.
 
-    def errand(self, operation: str) -> WriteContext:
+    def write_context(self, operation: str) -> WriteContext:
         """By the key and by the operator in turn."""
         actor = self.key if next(self._actors) % 2 else None
         return WriteContext(
             workspace_id=self.workspace, actor=actor, operation=operation, now=self.model.now
         )
 
-    def outcome(self, work: Awaitable[T]) -> tuple[str | None, T | None]:
+    def result_or_code(self, work: Awaitable[T]) -> tuple[str | None, T | None]:
         """The code of a refusal, or the answer."""
 
         async def run() -> tuple[str | None, T | None]:
@@ -79,85 +79,85 @@ class Life(RuleBasedStateMachine):
 
         return self.run(run())
 
-    def picked(self, number: int, *phases: str) -> tuple[PostId, ModelPost] | None:
+    def pick_post(self, index: int, *phases: str) -> tuple[PostId, ModelPost] | None:
         """One of the posts, deleted ones too; of those with a destination in such a phase, if any."""
         posts = list(self.model.posts.items())
-        posts = [each for each in posts if each[1].any(*phases)] or posts
-        return posts[number % len(posts)] if posts else None
+        posts = [each for each in posts if each[1].has_phase(*phases)] or posts
+        return posts[index % len(posts)] if posts else None
 
-    def version(self, post: ModelPost, version: str) -> int | None:
+    def resolve_version(self, post: ModelPost, version: str) -> int | None:
         return {"none": None, "right": post.version, "stale": post.version - 1}[version]
 
-    def soon(self, after: timedelta | None) -> datetime | None:
+    def time_after(self, after: timedelta | None) -> datetime | None:
         return None if after is None else self.model.now + after
 
-    def told(self, errand: WriteContext) -> int:
+    def count_new_events(self, context: WriteContext) -> int:
         """How many events there are since; they must be of this errand alone, without a gap."""
         events = self.run(event_replay.events_after(self._database, self.workspace, self._seq))
         assert [each.seq for each in events] == [*range(self._seq + 1, self._seq + 1 + len(events))]
         for each in events:
-            assert each.payload["operation"] == errand.operation
-            assert (each.actor_key_id, each.created_at) == (errand.actor, errand.now)
+            assert each.payload["operation"] == context.operation
+            assert (each.actor_key_id, each.created_at) == (context.actor, context.now)
         self._seq += len(events)
         return len(events)
 
-    def views(self) -> dict[PostId, object]:
+    def post_views(self) -> dict[PostId, object]:
         return {key: post.view() for key, post in self.model.posts.items()}
 
-    def compare(
+    def assert_matches_model(
         self,
-        errand: WriteContext,
+        context: WriteContext,
         before: dict[PostId, object],
-        *touched: PostId,
-        tells: bool = False,
+        *changed_posts: PostId,
+        expects_events: bool = False,
     ) -> None:
         """The posts are as the model has them, and events tell of a change where there was one.
 
         Or of something else, as the caller knows.
         """
-        changed = [key for key, view in self.views().items() if before.get(key) != view]
-        assert (self.told(errand) > 0) == (bool(changed) or tells)
-        stored = self.run(self._load({*changed, *touched}))
+        changed = [key for key, view in self.post_views().items() if before.get(key) != view]
+        assert (self.count_new_events(context) > 0) == (bool(changed) or expects_events)
+        stored = self.run(self._load({*changed, *changed_posts}))
         for key, post in stored.items():
             model = self.model.posts[key]
-            assert view(post) == model.view()
+            assert view_of_post(post) == model.view()
             for each in post.destinations:
-                model.on[each.account_id].id = each.id
-        if changed or tells:
-            assert self.run(problems(self._database)) == []
+                model.destinations[each.account_id].id = each.id
+        if changed or expects_events:
+            assert self.run(find_problems_in_publishing(self._database)) == []
 
     async def _load(self, ids: Collection[PostId]) -> dict[PostId, Post]:
         reader = self._database.read(self.workspace)
         return await load_posts(reader, ids)
 
-    @rule(by=st.sampled_from([timedelta(minutes=1), timedelta(hours=2), timedelta(hours=25)]))
-    def wait(self, by: timedelta) -> None:
-        self.model.now += by
+    @rule(duration=st.sampled_from([timedelta(minutes=1), timedelta(hours=2), timedelta(hours=25)]))
+    def wait(self, duration: timedelta) -> None:
+        self.model.now += duration
 
     def teardown(self) -> None:
         for key, post in self.run(self._load(self.model.posts)).items():
-            assert view(post) == self.model.posts[key].view()
+            assert view_of_post(post) == self.model.posts[key].view()
         events = self.run(event_replay.events_after(self._database, self.workspace, 0))
-        assert event_replay.replayed(events) == self.run(
-            event_replay.stored(self._database, self.workspace)
+        assert event_replay.apply_events(events) == self.run(
+            event_replay.stored_rows(self._database, self.workspace)
         )
 
 
-async def problems(database: Database) -> list[str]:
+async def find_problems_in_publishing(database: Database) -> list[str]:
     """What contradicts itself in what publishing writes."""
     async with database.snapshot() as connection:
-        rules = [RULES[each](connection) for each in OF_PUBLISHING]
+        rules = [RULES[each](connection) for each in PUBLISHING_RULES]
         return [problem for rule in rules async for problem in rule]
 
 
-async def _empty(session: WriteSession) -> None:
+async def _delete_all(session: WriteSession) -> None:
     """So that a check after each step reads no other example's rows."""
     for table in reversed(Base.metadata.sorted_tables):
         if table.name != "deployment":
             await session.execute(table.delete())
 
 
-def view(post: Post) -> tuple[object, ...]:
+def view_of_post(post: Post) -> tuple[object, ...]:
     """What the model has of a post, as it is stored."""
     states = [(each.account_id, each.state) for each in post.destinations]
     return (

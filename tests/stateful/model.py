@@ -13,7 +13,7 @@ KEY_LIFETIME = timedelta(hours=24)
 
 @dataclass(eq=False)
 class ModelDestination:
-    due: datetime | None
+    due_at: datetime | None
     id: Any = None
     """As it is stored; whoever has loaded it says it."""
     phase: str = "queued"
@@ -21,32 +21,32 @@ class ModelDestination:
     is_open: bool = True
     """Whether it may be claimed while it is queued."""
     attempts: int = 0
-    counted: int = 0
+    counted_attempts: int = 0
     """Of the attempts of this round, those that count."""
-    round_began: datetime | None = None
+    round_started_at: datetime | None = None
     """None where that is when it is due."""
-    code: str | None = None
-    retry_at: datetime | None = None
+    error_code: str | None = None
+    next_retry_at: datetime | None = None
     fence: int = 0
-    lease_expires: datetime | None = None
+    lease_expires_at: datetime | None = None
     """While it is claimed or started."""
-    verifiable: datetime | None = None
+    verifiable_at: datetime | None = None
     """While it is unknown."""
-    look: Any = None
+    verification_token: Any = None
     """The token of who looks."""
-    told: dict[int, set[str]] = field(default_factory=dict)
+    reported_outcomes: dict[int, set[str]] = field(default_factory=dict)
     """What was logged of each claim that was started."""
-    keys: dict[str, str] = field(default_factory=dict)
+    attempt_keys: dict[str, str] = field(default_factory=dict)
     """What publishers with a queue of their own have told of their attempts."""
-    evident: set[int] = field(default_factory=set)
+    evidence_fences: set[int] = field(default_factory=set)
     """The claims that have published."""
-    failures: list[datetime] = field(default_factory=list)
+    failure_times: list[datetime] = field(default_factory=list)
     """When the attempts began that failed."""
-    began: datetime | None = None
+    started_at: datetime | None = None
     """The attempt that runs."""
 
     @property
-    def untouched(self) -> bool:
+    def never_attempted(self) -> bool:
         """Whether no platform was asked."""
         return self.attempts == 0 and self.phase in ("queued", "failed")
 
@@ -55,25 +55,25 @@ class ModelDestination:
         return self.phase in ("claimed", "started")
 
     @property
-    def claimable(self) -> datetime | None:
+    def claimable_at(self) -> datetime | None:
         if self.phase == "claimed":
-            return self.lease_expires
-        return (self.retry_at or self.due) if self.phase == "queued" and self.is_open else None
+            return self.lease_expires_at
+        return (self.next_retry_at or self.due_at) if self.phase == "queued" and self.is_open else None
 
     def view(self) -> tuple[object, ...]:
         status = {"claimed": "publishing", "started": "publishing", "unknown": "failed"}
         return (
             status.get(self.phase, self.phase),
             self.phase if self.phase in ("published", "failed", "unknown") else "none",
-            self.due,
-            self.claimable,
+            self.due_at,
+            self.claimable_at,
             self.attempts,
-            self.counted,
-            self.retry_at,
-            self.code,
+            self.counted_attempts,
+            self.next_retry_at,
+            self.error_code,
             self.fence,
-            self.lease_expires if self.is_busy else None,
-            self.verifiable if self.phase == "unknown" else None,
+            self.lease_expires_at if self.is_busy else None,
+            self.verifiable_at if self.phase == "unknown" else None,
         )
 
 
@@ -82,14 +82,14 @@ class ModelPost:
     content: str
     is_draft: bool
     submitted_now: bool
-    scheduled: datetime | None
-    on: dict[int, ModelDestination]
+    scheduled_for: datetime | None
+    destinations: dict[int, ModelDestination]
     """By account, in order."""
     version: int = 1
     is_deleted: bool = False
 
     def status(self) -> str:
-        phases = [each.phase for each in self.on.values()]
+        phases = [each.phase for each in self.destinations.values()]
         ended = [each for each in phases if each in ("published", "failed", "unknown")]
         if self.is_draft or not phases:
             return "draft"
@@ -97,7 +97,7 @@ class ModelPost:
             return "published"
         if len(ended) == len(phases):
             return "partially_failed" if "published" in phases else "failed"
-        begun = ended or any(each.attempts or each.is_busy for each in self.on.values())
+        begun = ended or any(each.attempts or each.is_busy for each in self.destinations.values())
         return "publishing" if begun or self.submitted_now else "scheduled"
 
     def view(self) -> tuple[object, ...]:
@@ -105,29 +105,29 @@ class ModelPost:
             self.status(),
             self.content,
             self.version,
-            self.scheduled,
+            self.scheduled_for,
             self.is_deleted,
-            [(account, each.view()) for account, each in self.on.items()],
+            [(account, each.view()) for account, each in self.destinations.items()],
         )
 
-    def any(self, *phases: str) -> bool:
-        return any(each.phase in phases for each in self.on.values())
+    def has_phase(self, *phases: str) -> bool:
+        return any(each.phase in phases for each in self.destinations.values())
 
     @property
-    def untouched(self) -> bool:
-        return all(each.untouched for each in self.on.values())
+    def never_attempted(self) -> bool:
+        return all(each.never_attempted for each in self.destinations.values())
 
-    def plan(self, due: datetime | None) -> None:
-        for each in self.on.values():
-            each.due, each.phase, each.code = due, "queued", None
-            each.counted, each.round_began = 0, None
+    def reschedule(self, due_at: datetime | None) -> None:
+        for each in self.destinations.values():
+            each.due_at, each.phase, each.error_code = due_at, "queued", None
+            each.counted_attempts, each.round_started_at = 0, None
 
-    def unsure(self) -> str | None:
-        return "conflict" if self.any("claimed", "started", "unknown") else None
+    def busy_refusal(self) -> str | None:
+        return "conflict" if self.has_phase("claimed", "started", "unknown") else None
 
 
 @dataclass
-class Model:
+class WorkspaceModel:
     now: datetime
     accounts: dict[int, bool]
     """Whether each can post."""
@@ -135,12 +135,12 @@ class Model:
     keys: dict[tuple[str, str], tuple[object, Any, datetime]] = field(default_factory=dict)
     """What was asked for and answered, and until when, by operation and key."""
 
-    def found(self, post: ModelPost, version: int | None) -> str | None:
+    def access_refusal(self, post: ModelPost, version: int | None) -> str | None:
         if post.is_deleted:
             return "not_found"
         return "stale_version" if version not in (None, post.version) else None
 
-    def repeated(self, operation: str, key: str | None, request: object) -> tuple[str, Any] | None:
+    def replay_result(self, operation: str, key: str | None, request: object) -> tuple[str, Any] | None:
         """The refusal of a key that was used for something else, or what was answered the first time."""
         if key is None or (operation, key) not in self.keys:
             return None
@@ -149,29 +149,29 @@ class Model:
             return None
         return ("idempotency_key_reused", None) if asked != request else ("", answer)
 
-    def keep(self, operation: str, key: str | None, request: object, answer: object) -> None:
+    def store_result(self, operation: str, key: str | None, request: object, result: object) -> None:
         if key is not None:
-            self.keys[operation, key] = (request, answer, self.now + KEY_LIFETIME)
+            self.keys[operation, key] = (request, result, self.now + KEY_LIFETIME)
 
     def create_refusal(
-        self, accounts: Sequence[int], *, is_draft: bool, when: datetime | None
+        self, accounts: Sequence[int], *, is_draft: bool, scheduled_for: datetime | None
     ) -> str | None:
         if not accounts and not is_draft:
             return "validation_error"
-        if when is not None and when <= self.now:
+        if scheduled_for is not None and scheduled_for <= self.now:
             return "past_schedule_time"
         return None if set(accounts) <= self.accounts.keys() else "validation_error"
 
-    def created(
-        self, content: str, accounts: Sequence[int], *, is_draft: bool, when: datetime | None
+    def add_post(
+        self, content: str, accounts: Sequence[int], *, is_draft: bool, scheduled_for: datetime | None
     ) -> ModelPost:
-        due = None if is_draft else when or self.now
+        due = None if is_draft else scheduled_for or self.now
         return ModelPost(
             content=content,
             is_draft=is_draft,
-            submitted_now=not is_draft and when is None,
-            scheduled=when,
-            on={each: ModelDestination(due) for each in accounts},
+            submitted_now=not is_draft and scheduled_for is None,
+            scheduled_for=scheduled_for,
+            destinations={each: ModelDestination(due) for each in accounts},
         )
 
     def change(  # noqa: PLR0911 - a refusal each
@@ -181,124 +181,124 @@ class Model:
         accounts: Sequence[int] | None,
         version: int | None,
     ) -> str | None:
-        if refusal := self.found(post, version):
+        if refusal := self.access_refusal(post, version):
             return refusal
-        if post.any("published") or post.unsure():
+        if post.has_phase("published") or post.busy_refusal():
             return "conflict"
-        when = changes.get("scheduled_for", post.scheduled)
-        if when != post.scheduled:
+        when = changes.get("scheduled_for", post.scheduled_for)
+        if when != post.scheduled_for:
             if when is not None and when <= self.now:
                 return "past_schedule_time"
-            if not post.is_draft and not post.untouched:
+            if not post.is_draft and not post.never_attempted:
                 return "conflict"
-        if accounts is not None and (refusal := self._placing_refusal(post, accounts)):
+        if accounts is not None and (refusal := self._accounts_refusal(post, accounts)):
             return refusal
         if accounts == [] and not post.is_draft:
             return "validation_error"
-        order = list(post.on) if accounts is None else list(accounts)
+        order = list(post.destinations) if accounts is None else list(accounts)
         content = changes.get("content", post.content)
-        if (content, when, order) == (post.content, post.scheduled, list(post.on)):
+        if (content, when, order) == (post.content, post.scheduled_for, list(post.destinations)):
             return None
-        if when != post.scheduled and not post.is_draft:
+        if when != post.scheduled_for and not post.is_draft:
             post.submitted_now = when is None
-            post.plan(when or self.now)
-        post.content, post.scheduled = content, when
-        self._place(post, order)
+            post.reschedule(when or self.now)
+        post.content, post.scheduled_for = content, when
+        self._set_destinations(post, order)
         post.version += 1
         return None
 
     def schedule(  # noqa: PLR0911
         self,
         post: ModelPost,
-        when: datetime | None,
+        scheduled_for: datetime | None,
         accounts: Sequence[int] | None,
         version: int | None,
         *,
-        at_once: bool,
+        publish_now: bool,
     ) -> str | None:
-        if refusal := self.found(post, version):
+        if refusal := self.access_refusal(post, version):
             return refusal
         if not post.is_draft:
             return "conflict"
-        due = None if at_once else when or post.scheduled
-        if (at_once and when is not None) or (due is None and not at_once):
+        due = None if publish_now else scheduled_for or post.scheduled_for
+        if (publish_now and scheduled_for is not None) or (due is None and not publish_now):
             return "validation_error"
         if due is not None and due <= self.now:
             return "past_schedule_time"
-        order = list(post.on) if accounts is None else list(accounts)
+        order = list(post.destinations) if accounts is None else list(accounts)
         if not order:
             return "validation_error"
-        if refusal := self._placing_refusal(post, order):
+        if refusal := self._accounts_refusal(post, order):
             return refusal
-        post.is_draft, post.submitted_now, post.scheduled = False, at_once, due
-        post.plan(due or self.now)
-        self._place(post, order)
+        post.is_draft, post.submitted_now, post.scheduled_for = False, publish_now, due
+        post.reschedule(due or self.now)
+        self._set_destinations(post, order)
         post.version += 1
         return None
 
     def cancel(self, post: ModelPost, version: int | None) -> str | None:
-        if refusal := self.found(post, version):
+        if refusal := self.access_refusal(post, version):
             return refusal
-        if post.is_draft or post.unsure():
+        if post.is_draft or post.busy_refusal():
             return "conflict"
-        if post.untouched:
+        if post.never_attempted:
             post.is_draft, post.submitted_now = True, False
-            post.plan(None)
-        elif not post.any("queued"):
+            post.reschedule(None)
+        elif not post.has_phase("queued"):
             return "conflict"
         else:
-            for each in post.on.values():
+            for each in post.destinations.values():
                 if each.phase == "queued":
-                    each.phase, each.code, each.retry_at = "failed", "CANCELLED", None
+                    each.phase, each.error_code, each.next_retry_at = "failed", "CANCELLED", None
         post.version += 1
         return None
 
     def delete(self, post: ModelPost, version: int | None) -> str | None:
-        if refusal := self.found(post, version):
+        if refusal := self.access_refusal(post, version):
             return refusal
-        if post.any("published"):
+        if post.has_phase("published"):
             return "post_already_published"
-        if post.unsure():
+        if post.busy_refusal():
             return "conflict"
-        for each in post.on.values():
+        for each in post.destinations.values():
             each.is_open = False
         post.is_deleted = True
         post.version += 1
         return None
 
     def retry(
-        self, post: ModelPost, only: Sequence[int] | None, *, force: bool
+        self, post: ModelPost, accounts: Sequence[int] | None, *, force: bool
     ) -> tuple[str | None, list[str | None]]:
         """The refusal of all, and of each destination that is looked at."""
         if post.is_deleted:
             return "not_found", []
-        if only is not None and not set(only) <= post.on.keys():
+        if accounts is not None and not set(accounts) <= post.destinations.keys():
             return "validation_error", []
-        looked_at = [(key, each) for key, each in post.on.items() if only is None or key in only]
+        looked_at = [(key, each) for key, each in post.destinations.items() if accounts is None or key in accounts]
         refusals = [self._retry_refusal(key, each, force=force) for key, each in looked_at]
         for (_, each), refusal in zip(looked_at, refusals, strict=True):
             if refusal is None:
-                each.phase, each.code, each.is_open = "queued", None, True
-                each.counted, each.round_began = 0, self.now
+                each.phase, each.error_code, each.is_open = "queued", None, True
+                each.counted_attempts, each.round_started_at = 0, self.now
         post.version += None in refusals
         return None, refusals
 
-    def _retry_refusal(self, account: int, at: ModelDestination, *, force: bool) -> str | None:
+    def _retry_refusal(self, account: int, destination: ModelDestination, *, force: bool) -> str | None:
         reasons = {"published": "already_published", "queued": "not_failed"}
-        if at.is_busy:
+        if destination.is_busy:
             return "in_flight"
-        if at.phase in reasons:
-            return reasons[at.phase]
-        if at.phase == "unknown" and not force:
+        if destination.phase in reasons:
+            return reasons[destination.phase]
+        if destination.phase == "unknown" and not force:
             return "outcome_unknown"
         return None if self.accounts[account] else "account_needs_reconnection"
 
-    def _placing_refusal(self, post: ModelPost, accounts: Sequence[int]) -> str | None:
-        if any(not each.untouched for key, each in post.on.items() if key not in accounts):
+    def _accounts_refusal(self, post: ModelPost, accounts: Sequence[int]) -> str | None:
+        if any(not each.never_attempted for key, each in post.destinations.items() if key not in accounts):
             return "conflict"
-        known = self.accounts.keys() | post.on.keys()
+        known = self.accounts.keys() | post.destinations.keys()
         return None if set(accounts) <= known else "validation_error"
 
-    def _place(self, post: ModelPost, order: Sequence[int]) -> None:
-        due = None if post.is_draft else max(post.scheduled or self.now, self.now)
-        post.on = {each: post.on.get(each) or ModelDestination(due) for each in order}
+    def _set_destinations(self, post: ModelPost, order: Sequence[int]) -> None:
+        due = None if post.is_draft else max(post.scheduled_for or self.now, self.now)
+        post.destinations = {each: post.destinations.get(each) or ModelDestination(due) for each in order}

@@ -20,123 +20,123 @@ from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_v
 from app.services.expired_leases import settle_expired_leases
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
-from tests.stateful.machine import Life, which
-from tests.stateful.publishing_model import Given
+from tests.stateful.machine import ModelMachine, post_indexes
+from tests.stateful.publishing_model import GrantedLease
 
-RULES = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
-lengths = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
-limits = st.sampled_from([1, 2, 2, 9])
-COURSES = (
+RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
+claim_limits = st.sampled_from([1, 2, 2, 9])
+COMMAND_SEQUENCES = (
     "claim release claim start fail",
     "claim start fail wait claim release settle",
     "claim start wait settle look found claim",
     "claim start lose_track look found wait claim start",
     "claim wait settle claim wait claim start",
 )
-codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
+error_codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
 
 
-class Publishers(Life):
+class PublisherRules(ModelMachine):
     """Of the one workspace, as a key and as the operator's worker in turn."""
 
-    def asking(self, operation: str) -> tuple[Publisher, WriteContext]:
-        errand = self.errand(operation)
+    def next_publisher(self, operation: str) -> tuple[Publisher, WriteContext]:
+        errand = self.write_context(operation)
         scope = None if errand.actor is None else self.workspace
         return Publisher(scope, errand.actor), errand
 
-    def lease(self, place: int) -> Given:
+    def pick_lease(self, index: int) -> GrantedLease:
         """One of those given out, mostly of the last ones."""
-        return self.model.given[-1 - place % min(len(self.model.given), 4)]
+        return self.model.leases[-1 - index % min(len(self.model.leases), 4)]
 
-    def has_claimed(self) -> bool:
-        return bool(self.model.given)
+    def has_leases(self) -> bool:
+        return bool(self.model.leases)
 
-    def has_looked(self) -> bool:
-        return bool(self.model.looks)
+    def has_verification_leases(self) -> bool:
+        return bool(self.model.verification_leases)
 
-    @rule(limit=limits, length=lengths)
-    def claim(self, limit: int, length: timedelta) -> None:
-        before, (publisher, errand) = self.views(), self.asking("claimDestinations")
+    @rule(limit=claim_limits, duration=lease_durations)
+    def claim(self, limit: int, duration: timedelta) -> None:
+        before, (publisher, errand) = self.post_views(), self.next_publisher("claimDestinations")
         wish = ClaimRequest(
-            limit=limit, lease_duration=length, platforms=None if limit == 2 else ["x"]
+            limit=limit, lease_duration=duration, platforms=None if limit == 2 else ["x"]
         )
         claims = self.run(
             claim_destinations(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
         )
-        expected = self.model.claim(limit, length)
+        expected = self.model.claim(limit, duration)
         assert [each.destination.id for each in claims] == [each[2].id for each in expected]
-        self.compare(errand, before)
-        self.model.given += map(self._given, claims)
+        self.assert_matches_model(errand, before)
+        self.model.leases += map(self._granted_lease, claims)
 
-    @rule(limit=limits, length=lengths)
-    def look(self, limit: int, length: timedelta) -> None:
-        before, (publisher, errand) = self.views(), self.asking("claimVerifications")
-        wish = ClaimRequest(limit=limit, lease_duration=length, platforms=None)
+    @rule(limit=claim_limits, duration=lease_durations)
+    def claim_verifications(self, limit: int, duration: timedelta) -> None:
+        before, (publisher, errand) = self.post_views(), self.next_publisher("claimVerifications")
+        wish = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
         claims = self.run(
             claim_verifications(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
         )
-        expected = self.model.verify(limit, length)
+        expected = self.model.claim_verifications(limit, duration)
         assert [each.destination.id for each in claims] == [each[2].id for each in expected]
-        self.compare(errand, before)
-        for each in map(self._given, claims):
-            each.at.look = each.lease.token
-            self.model.looks.append(each)
+        self.assert_matches_model(errand, before)
+        for each in map(self._granted_lease, claims):
+            each.destination.verification_token = each.lease.token
+            self.model.verification_leases.append(each)
 
-    def _given(self, claim: Claim) -> Given:
+    def _granted_lease(self, claim: Claim) -> GrantedLease:
         account = claim.destination.account_id
         post = self.model.posts[claim.post.id]
-        assert claim.expires_at in (post.on[account].lease_expires, post.on[account].verifiable)
-        return Given(claim.lease, post, account, post.on[account])
+        assert claim.expires_at in (post.destinations[account].lease_expires_at, post.destinations[account].verifiable_at)
+        return GrantedLease(claim.lease, post, account, post.destinations[account])
 
-    def tell(
+    def check_command(
         self,
         operation: str,
-        ask: Callable[[Publisher], Awaitable[ReportResult]],
-        answer: Callable[[], str],
+        run_service: Callable[[Publisher], Awaitable[ReportResult]],
+        run_model: Callable[[], str],
     ) -> None:
         """The receipt or the refusal is the model's, and so is what comes of it."""
-        before, (publisher, errand) = self.views(), self.asking(operation)
+        before, (publisher, errand) = self.post_views(), self.next_publisher(operation)
         access = dict(self.model.accounts)
-        code, told = self.outcome(ask(publisher))
-        expected = answer()
+        code, told = self.result_or_code(run_service(publisher))
+        expected = run_model()
         assert (code or (told and told.receipt.value)) == expected
         lost = access != self.model.accounts
-        self.compare(errand, before, tells=lost or expected == "duplicate")
+        self.assert_matches_model(errand, before, expects_events=lost or expected == "duplicate")
 
-    @precondition(has_claimed)
-    @rule(place=which)
-    def start(self, place: int) -> None:
-        given = self.lease(place)
-        self.tell(
+    @precondition(has_leases)
+    @rule(index=post_indexes)
+    def start(self, index: int) -> None:
+        given = self.pick_lease(index)
+        self.check_command(
             "startAttempt",
-            lambda publisher: self._started(publisher, given.lease),
+            lambda publisher: self._start_attempt(publisher, given.lease),
             lambda: self.model.start(given),
         )
 
-    async def _started(self, publisher: Publisher, lease: Lease) -> ReportResult:
+    async def _start_attempt(self, publisher: Publisher, lease: Lease) -> ReportResult:
         told, attempt = await service.start_attempt(
             self._database, publisher, lease, worker="w", new_id=uuid4, now=self.model.now
         )
         assert (attempt.fence, attempt.number) == (lease.fence, told.destination.state.attempts)
         return told
 
-    @precondition(has_claimed)
-    @rule(place=which, length=lengths)
-    def extend(self, place: int, length: timedelta) -> None:
-        given = self.lease(place)
-        before, (publisher, errand) = self.views(), self.asking("extendLease")
-        code, until = self.outcome(
-            service.extend_lease(self._database, publisher, given.lease, length, now=self.model.now)
+    @precondition(has_leases)
+    @rule(index=post_indexes, duration=lease_durations)
+    def extend(self, index: int, duration: timedelta) -> None:
+        given = self.pick_lease(index)
+        before, (publisher, errand) = self.post_views(), self.next_publisher("extendLease")
+        code, until = self.result_or_code(
+            service.extend_lease(self._database, publisher, given.lease, duration, now=self.model.now)
         )
-        assert code == self.model.extend(given, length)
-        assert until in (None, self.model.now + length)
-        self.compare(errand, before)
+        assert code == self.model.extend(given, duration)
+        assert until in (None, self.model.now + duration)
+        self.assert_matches_model(errand, before)
 
-    @precondition(has_claimed)
-    @rule(place=which)
-    def release(self, place: int) -> None:
-        given = self.lease(place)
-        self.tell(
+    @precondition(has_leases)
+    @rule(index=post_indexes)
+    def release(self, index: int) -> None:
+        given = self.pick_lease(index)
+        self.check_command(
             "releaseClaim",
             lambda publisher: service.release_claim(
                 self._database, publisher, given.lease, now=self.model.now
@@ -144,66 +144,66 @@ class Publishers(Life):
             lambda: self.model.release(given),
         )
 
-    @precondition(has_claimed)
-    @rule(place=which, times=st.sampled_from([1, 1, 2]))
-    def publish(self, place: int, times: int) -> None:
-        given = self.lease(place)
+    @precondition(has_leases)
+    @rule(index=post_indexes, times=st.sampled_from([1, 1, 2]))
+    def publish(self, index: int, times: int) -> None:
+        given = self.pick_lease(index)
         for _ in range(times):
-            self.tell(
+            self.check_command(
                 "reportPublished",
                 lambda publisher: service.report_published(
                     self._database,
                     publisher,
                     given.lease,
-                    self._here(),
+                    self._publication(),
                     new_id=uuid4,
                     now=self.model.now,
                 ),
-                lambda: self.model.published(given),
+                lambda: self.model.report_published(given),
             )
 
-    @precondition(has_claimed)
-    @rule(place=which, code=codes, times=st.sampled_from([1, 1, 2]))
-    def fail(self, place: int, code: str, times: int) -> None:
-        given = self.lease(place)
+    @precondition(has_leases)
+    @rule(index=post_indexes, code=error_codes, times=st.sampled_from([1, 1, 2]))
+    def fail(self, index: int, code: str, times: int) -> None:
+        given = self.pick_lease(index)
         for _ in range(times):
-            self.tell(
+            self.check_command(
                 "reportFailed",
                 lambda publisher: service.report_failed(
                     self._database,
                     publisher,
                     given.lease,
-                    failure(code),
-                    RULES,
+                    make_failure(code),
+                    RETRY_CONTEXT,
                     new_id=uuid4,
                     now=self.model.now,
                 ),
-                lambda: self.model.failed(given, code),
+                lambda: self.model.report_failed(given, code),
             )
 
-    @precondition(has_claimed)
-    @rule(place=which)
-    def lose_track(self, place: int) -> None:
-        given = self.lease(place)
-        self.tell(
+    @precondition(has_leases)
+    @rule(index=post_indexes)
+    def report_unknown(self, index: int) -> None:
+        given = self.pick_lease(index)
+        self.check_command(
             "reportFailed",
             lambda publisher: service.report_unknown(
                 self._database,
                 publisher,
                 given.lease,
-                failure("TIMEOUT"),
+                make_failure("TIMEOUT"),
                 new_id=uuid4,
                 now=self.model.now,
             ),
-            lambda: self.model.unknown(given),
+            lambda: self.model.report_unknown(given),
         )
 
-    @precondition(has_looked)
-    @rule(place=which, finding=st.sampled_from(VerificationFinding))
-    def find(self, place: int, finding: VerificationFinding) -> None:
-        given = self.model.looks[-1 - place % min(len(self.model.looks), 3)]
-        where = self._here() if finding is VerificationFinding.PUBLISHED else None
-        self.tell(
+    @precondition(has_verification_leases)
+    @rule(index=post_indexes, finding=st.sampled_from(VerificationFinding))
+    def verify(self, index: int, finding: VerificationFinding) -> None:
+        given = self.model.verification_leases[-1 - index % min(len(self.model.verification_leases), 3)]
+        where = self._publication() if finding is VerificationFinding.PUBLISHED else None
+        self.check_command(
             "reportVerified",
             lambda publisher: service.report_verified(
                 self._database,
@@ -211,23 +211,23 @@ class Publishers(Life):
                 given.lease,
                 finding,
                 where,
-                RULES,
+                RETRY_CONTEXT,
                 new_id=uuid4,
                 now=self.model.now,
             ),
-            lambda: self.model.verified(given, finding.value),
+            lambda: self.model.report_verified(given, finding.value),
         )
 
-    @rule(number=which, place=which, is_there=st.booleans())
-    def reconcile(self, number: int, place: int, is_there: bool) -> None:
-        picked = self.picked(number, "unknown")
-        if picked is None or not picked[1].on:
+    @rule(index=post_indexes, account_index=post_indexes, is_published=st.booleans())
+    def reconcile(self, index: int, account_index: int, is_published: bool) -> None:
+        picked = self.pick_post(index, "unknown")
+        if picked is None or not picked[1].destinations:
             return
         post = picked[1]
-        places = [each for each in post.on.values() if each.phase == "unknown"]
-        at = (places or list(post.on.values()))[place % (len(places) or len(post.on))]
-        where = self._here() if is_there else None
-        self.tell(
+        places = [each for each in post.destinations.values() if each.phase == "unknown"]
+        at = (places or list(post.destinations.values()))[account_index % (len(places) or len(post.destinations))]
+        where = self._publication() if is_published else None
+        self.check_command(
             "reconcileDestination",
             lambda publisher: service.reconcile_destination(
                 self._database,
@@ -235,17 +235,17 @@ class Publishers(Life):
                 DestinationId(at.id),
                 where,
             ),
-            lambda: self.model.reconcile(post, at, is_there=is_there),
+            lambda: self.model.reconcile(post, at, is_published=is_published),
         )
 
     @rule(
-        number=which,
+        index=post_indexes,
         account=st.sampled_from([1, 2, 3]),
         key=st.sampled_from(["a", "b", "c"]),
-        code=st.none() | codes,
+        code=st.none() | error_codes,
     )
-    def record(self, number: int, account: int, key: str, code: str | None) -> None:
-        if (picked := self.picked(number)) is None:
+    def record(self, index: int, account: int, key: str, code: str | None) -> None:
+        if (picked := self.pick_post(index)) is None:
             return
         post_id, post = picked
         result = ExternalAttempt(
@@ -253,9 +253,9 @@ class Publishers(Life):
             worker="cron",
             started_at=self.model.now,
             outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
-            details=failure(code) if code else self._here(),
+            details=make_failure(code) if code else self._publication(),
         )
-        self.tell(
+        self.check_command(
             "recordResult",
             lambda publisher: service.record_result(
                 self._database,
@@ -263,52 +263,52 @@ class Publishers(Life):
                 post_id,
                 AccountId(account),
                 result,
-                RULES,
+                RETRY_CONTEXT,
                 new_id=uuid4,
             ),
-            lambda: self.model.record(post, account, key, code),
+            lambda: self.model.record_result(post, account, key, code),
         )
 
-    @rule(course=st.sampled_from(COURSES), code=codes, length=lengths, by=lengths)
-    def go_on(self, course: str, code: str, length: timedelta, by: timedelta) -> None:
+    @rule(commands=st.sampled_from(COMMAND_SEQUENCES), code=error_codes, duration=lease_durations, wait_duration=lease_durations)
+    def run_sequence(self, commands: str, code: str, duration: timedelta, wait_duration: timedelta) -> None:
         """Several steps with what is claimed next, so that much happens to one destination."""
-        for step in course.split():
+        for step in commands.split():
             match step:
                 case "claim":
-                    self.claim(2, length)
+                    self.claim(2, duration)
                 case "look":
-                    self.look(2, length)
+                    self.claim_verifications(2, duration)
                 case "wait":
-                    self.wait(by)
+                    self.wait(wait_duration)
                 case "settle":
-                    self.settle()
-                case "found" if self.model.looks:
-                    self.find(0, VerificationFinding.NOT_PUBLISHED)
-                case "fail" if self.model.given:
+                    self.settle_expired_leases()
+                case "found" if self.model.verification_leases:
+                    self.verify(0, VerificationFinding.NOT_PUBLISHED)
+                case "fail" if self.model.leases:
                     self.fail(0, code, 1)
-                case "start" | "release" | "lose_track" if self.model.given:
+                case "start" | "release" | "lose_track" if self.model.leases:
                     getattr(self, step)(0)
 
     @rule()
-    def settle(self) -> None:
-        before = self.views()
+    def settle_expired_leases(self) -> None:
+        before = self.post_views()
         self.run(settle_expired_leases(self._database, self.model.now))
-        self.model.settle()
-        self.compare(self._of_the_server("loseLease"), before)
+        self.model.settle_expired_leases()
+        self.assert_matches_model(self._maintenance_context("loseLease"), before)
 
     @rule()
-    def fail_without_access(self) -> None:
-        before = self.views()
+    def fail_due_on_blocked_accounts(self) -> None:
+        before = self.post_views()
         self.run(fail_due_on_blocked_accounts(self._database, self.model.now))
-        self.model.lacks_access()
-        self.compare(self._of_the_server("failWithoutAccess"), before)
+        self.model.fail_blocked()
+        self.assert_matches_model(self._maintenance_context("failWithoutAccess"), before)
 
-    def _of_the_server(self, operation: str) -> WriteContext:
+    def _maintenance_context(self, operation: str) -> WriteContext:
         return WriteContext(
             workspace_id=self.workspace, actor=None, operation=operation, now=self.model.now
         )
 
-    def _here(self) -> Publication:
+    def _publication(self) -> Publication:
         return Publication(
             platform_post_id="1",
             platform_post_url="https://x.com/1",
@@ -316,6 +316,6 @@ class Publishers(Life):
         )
 
 
-def failure(code: str) -> Failure:
+def make_failure(code: str) -> Failure:
     category = {"TIMEOUT": ErrorCategory.TRANSIENT}.get(code) or ErrorCategory(code.lower())
     return Failure(category=category, code=code, message="The platform did not take it.")

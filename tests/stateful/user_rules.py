@@ -16,192 +16,192 @@ from app.services.retries import retry_one_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.domain.test_post_commands import wanted
 from tests.factories import no_quota
-from tests.stateful.machine import ACCOUNTS, Life, which
+from tests.stateful.machine import ACCOUNTS, ModelMachine, post_indexes
 
-UNKNOWN = AccountId(9)
-places = st.lists(st.sampled_from([*ACCOUNTS * 4, UNKNOWN]), max_size=3, unique=True)
-keys = st.sampled_from([None, None, "a", "b"])
+UNKNOWN_POST = AccountId(9)
+account_lists = st.lists(st.sampled_from([*ACCOUNTS * 4, UNKNOWN_POST]), max_size=3, unique=True)
+idempotency_keys = st.sampled_from([None, None, "a", "b"])
 texts = st.sampled_from(["One", "Two", "Three"])
-versions = st.sampled_from(["none", "none", "none", "right", "right", "stale"])
-times = st.sampled_from([*[None, timedelta(hours=1), timedelta(days=2)] * 2, timedelta(minutes=-1)])
+version_choices = st.sampled_from(["none", "none", "none", "right", "right", "stale"])
+delays = st.sampled_from([*[None, timedelta(hours=1), timedelta(days=2)] * 2, timedelta(minutes=-1)])
 
 
-class People(Life):
+class UserRules(ModelMachine):
     """Whoever creates, changes, schedules, cancels, deletes and retries posts, or switches accounts."""
 
-    def has_room(self) -> bool:
+    def has_few_posts(self) -> bool:
         """So that there are not so many posts that little happens to each."""
         return len(self.model.posts) < 8
 
-    @precondition(has_room)
+    @precondition(has_few_posts)
     @rule(
         content=texts,
-        on=places,
+        accounts=account_lists,
         draft=st.sampled_from([False, False, True]),
-        after=times,
-        key=keys,
+        delay=delays,
+        key=idempotency_keys,
     )
     def create(
         self,
         content: str,
-        on: list[AccountId],
+        accounts: list[AccountId],
         draft: bool,
-        after: timedelta | None,
+        delay: timedelta | None,
         key: str | None,
     ) -> None:
-        when = self.soon(after)
-        before, errand = self.views(), self.errand("createPost")
-        new = wanted(content=content, account_ids=on, is_draft=draft, scheduled_for=when)
-        code, made = self.outcome(
+        when = self.time_after(delay)
+        before, errand = self.post_views(), self.write_context("createPost")
+        new = wanted(content=content, account_ids=accounts, is_draft=draft, scheduled_for=when)
+        code, made = self.result_or_code(
             service.create_post(
-                self._database, errand, new, given(key), check_quota=no_quota, new_id=uuid4
+                self._database, errand, new, client_idempotency_key(key), check_quota=no_quota, new_id=uuid4
             )
         )
 
-        request = (content, tuple(on), draft, when)
-        is_malformed = not on and not draft
-        first = None if is_malformed else self.model.repeated("createPost", key, request)
-        refusal = self.model.create_refusal(on, is_draft=draft, when=when)
+        request = (content, tuple(accounts), draft, when)
+        is_malformed = not accounts and not draft
+        first = None if is_malformed else self.model.replay_result("createPost", key, request)
+        refusal = self.model.create_refusal(accounts, is_draft=draft, scheduled_for=when)
         if first is not None:
             assert (code or "", made and made.id) == first
-            assert self.told(errand) == 0
+            assert self.count_new_events(errand) == 0
         elif refusal is not None:
             assert code == refusal
-            assert self.told(errand) == 0
+            assert self.count_new_events(errand) == 0
         else:
             assert (code, made is None) == (None, False)
             assert made is not None
-            post = self.model.created(content, on, is_draft=draft, when=when)
+            post = self.model.add_post(content, accounts, is_draft=draft, scheduled_for=when)
             self.model.posts[made.id] = post
-            self.model.keep("createPost", key, request, made.id)
-            self.compare(errand, before, made.id)
+            self.model.store_result("createPost", key, request, made.id)
+            self.assert_matches_model(errand, before, made.id)
 
     @rule(
-        number=which,
+        index=post_indexes,
         content=st.none() | texts,
-        after=st.just("as it is") | times,
-        on=st.none() | places,
-        version=versions,
+        delay=st.just("as it is") | delays,
+        accounts=st.none() | account_lists,
+        version=version_choices,
     )
     def change(
         self,
-        number: int,
+        index: int,
         content: str | None,
-        after: Any,
-        on: list[AccountId] | None,
+        delay: Any,
+        accounts: list[AccountId] | None,
         version: str,
     ) -> None:
-        if (picked := self.picked(number)) is None:
+        if (picked := self.pick_post(index)) is None:
             return
         post_id, post = picked
         changes: dict[str, Any] = {} if content is None else {"content": content}
-        if after != "as it is":
-            changes["scheduled_for"] = self.soon(after)
-        before, errand = self.views(), self.errand("updatePost")
-        expected = self.version(post, version)
-        code, _ = self.outcome(
+        if delay != "as it is":
+            changes["scheduled_for"] = self.time_after(delay)
+        before, errand = self.post_views(), self.write_context("updatePost")
+        expected = self.resolve_version(post, version)
+        code, _ = self.result_or_code(
             service.change_post(
                 self._database,
                 errand,
                 post_id,
                 changes,  # type: ignore[arg-type]
-                account_ids=on,
+                account_ids=accounts,
                 expected_version=expected,
                 new_id=uuid4,
             )
         )
-        assert code == self.model.change(post, changes, on, expected)
-        self.compare(errand, before, post_id)
+        assert code == self.model.change(post, changes, accounts, expected)
+        self.assert_matches_model(errand, before, post_id)
 
-    @rule(number=which, after=times, now=st.booleans(), on=st.none() | places, version=versions)
+    @rule(index=post_indexes, delay=delays, now=st.booleans(), accounts=st.none() | account_lists, version=version_choices)
     def schedule(
         self,
-        number: int,
-        after: timedelta | None,
+        index: int,
+        delay: timedelta | None,
         now: bool,
-        on: list[AccountId] | None,
+        accounts: list[AccountId] | None,
         version: str,
     ) -> None:
-        if (picked := self.picked(number)) is None:
+        if (picked := self.pick_post(index)) is None:
             return
         post_id, post = picked
-        when = self.soon(after)
-        before, errand = self.views(), self.errand("schedulePost")
-        expected = self.version(post, version)
-        code, _ = self.outcome(
+        when = self.time_after(delay)
+        before, errand = self.post_views(), self.write_context("schedulePost")
+        expected = self.resolve_version(post, version)
+        code, _ = self.result_or_code(
             service.schedule_post(
                 self._database,
                 errand,
                 post_id,
                 Schedule(scheduled_for=when, publish_now=now),
-                account_ids=on,
+                account_ids=accounts,
                 expected_version=expected,
                 new_id=uuid4,
             )
         )
-        assert code == self.model.schedule(post, when, on, expected, at_once=now)
-        self.compare(errand, before, post_id)
+        assert code == self.model.schedule(post, when, accounts, expected, publish_now=now)
+        self.assert_matches_model(errand, before, post_id)
 
-    @rule(number=which, version=versions)
-    def cancel(self, number: int, version: str) -> None:
-        if (picked := self.picked(number)) is None:
+    @rule(index=post_indexes, version=version_choices)
+    def cancel(self, index: int, version: str) -> None:
+        if (picked := self.pick_post(index)) is None:
             return
         post_id, post = picked
-        before, errand = self.views(), self.errand("cancelPost")
-        expected = self.version(post, version)
-        code, _ = self.outcome(
+        before, errand = self.post_views(), self.write_context("cancelPost")
+        expected = self.resolve_version(post, version)
+        code, _ = self.result_or_code(
             service.cancel_post(self._database, errand, post_id, expected_version=expected)
         )
         assert code == self.model.cancel(post, expected)
-        self.compare(errand, before, post_id)
+        self.assert_matches_model(errand, before, post_id)
 
-    @rule(number=which, version=versions)
-    def delete(self, number: int, version: str) -> None:
-        if (picked := self.picked(number)) is None:
+    @rule(index=post_indexes, version=version_choices)
+    def delete(self, index: int, version: str) -> None:
+        if (picked := self.pick_post(index)) is None:
             return
         post_id, post = picked
-        before, errand = self.views(), self.errand("deletePost")
-        expected = self.version(post, version)
-        code, _ = self.outcome(
+        before, errand = self.post_views(), self.write_context("deletePost")
+        expected = self.resolve_version(post, version)
+        code, _ = self.result_or_code(
             service.delete_post(self._database, errand, post_id, expected_version=expected)
         )
         assert code == self.model.delete(post, expected)
-        self.compare(errand, before, post_id)
+        self.assert_matches_model(errand, before, post_id)
 
-    @rule(number=which, only=st.none() | places, force=st.booleans(), key=keys)
+    @rule(index=post_indexes, accounts=st.none() | account_lists, force=st.booleans(), key=idempotency_keys)
     def retry(
-        self, number: int, only: list[AccountId] | None, force: bool, key: str | None
+        self, index: int, accounts: list[AccountId] | None, force: bool, key: str | None
     ) -> None:
-        if (picked := self.picked(number, "failed", "unknown")) is None:
+        if (picked := self.pick_post(index, "failed", "unknown")) is None:
             return
         post_id, post = picked
-        before, errand = self.views(), self.errand("retryPost")
-        code, decided = self.outcome(
+        before, errand = self.post_views(), self.write_context("retryPost")
+        code, decided = self.result_or_code(
             retry_one_post(
                 self._database,
                 errand,
                 post_id,
-                account_ids=only,
+                account_ids=accounts,
                 force=force,
-                idempotency_key=given(key),
+                idempotency_key=client_idempotency_key(key),
             )
         )
-        request = (post_id, None if only is None else tuple(sorted(only)), force)
-        if (first := self.model.repeated("retryPost", key, request)) is not None:
+        request = (post_id, None if accounts is None else tuple(sorted(accounts)), force)
+        if (first := self.model.replay_result("retryPost", key, request)) is not None:
             told = None if decided is None else [each.refusal for each in decided]
             assert (code or "", told) == first
         else:
-            refusal, refusals = self.model.retry(post, only, force=force)
+            refusal, refusals = self.model.retry(post, accounts, force=force)
             assert code == refusal
             if decided is not None:
                 assert [each.refusal for each in decided] == refusals
-                self.model.keep("retryPost", key, request, refusals)
-        self.compare(errand, before, post_id)
+                self.model.store_result("retryPost", key, request, refusals)
+        self.assert_matches_model(errand, before, post_id)
 
     @rule(account_id=st.sampled_from(ACCOUNTS))
-    def switch(self, account_id: AccountId) -> None:
+    def toggle_account(self, account_id: AccountId) -> None:
         can_post = not self.model.accounts[account_id]
-        errand = self.errand("updateAccount")
+        errand = self.write_context("updateAccount")
 
         async def save(writing: UnitOfWork) -> None:
             await writing.lock_accounts([account_id])
@@ -211,8 +211,8 @@ class People(Life):
 
         self.run(run_in_transaction(self._database, errand, save))
         self.model.accounts[account_id] = can_post
-        assert self.told(errand) == 1
+        assert self.count_new_events(errand) == 1
 
 
-def given(key: str | None) -> IdempotencyKey | None:
+def client_idempotency_key(key: str | None) -> IdempotencyKey | None:
     return None if key is None else parse_client_key(key, "idempotencyKey")

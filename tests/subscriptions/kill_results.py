@@ -5,31 +5,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.subscriptions.reconnecting_subscribers import Change, Subscriber
+from tests.subscriptions.reconnecting_subscribers import ChangeData, Subscriber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class SubscriberResult:
     """By one subscriber; the last three numbers must be 0, and there must be no faults."""
 
     name: str
-    came_back: int
-    told: int
+    reconnects: int
+    received: int
     missed: int
-    twice: int
+    duplicates: int
     """Told more than once, or not meant."""
-    disordered: int
+    out_of_order: int
     """Told after one that comes later."""
     faults: Sequence[str]
     """Answers that nobody should be given."""
 
     @property
     def is_clean(self) -> bool:
-        return self.missed == self.twice == self.disordered == 0 and not self.faults
+        return self.missed == self.duplicates == self.out_of_order == 0 and not self.faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class KillResults:
     """Of one run; wrong must be 0, and there must be no mistakes."""
 
     acknowledged: int
@@ -39,55 +39,55 @@ class Figures:
     kills: int
     restarts: int
     changes: int
-    wrong: int
+    mismatched_writes: int
     """Writes that the feed has not as often as they were acknowledged."""
-    followed: Sequence[Followed]
-    mistakes: Sequence[str]
+    subscribers: Sequence[SubscriberResult]
+    log_errors: Sequence[str]
     """That the servers logged of themselves."""
 
     @property
     def is_clean(self) -> bool:
-        is_right = all(each.is_clean for each in self.followed)
-        return is_right and self.wrong == 0 and not self.mistakes
+        is_right = all(each.is_clean for each in self.subscribers)
+        return is_right and self.mismatched_writes == 0 and not self.log_errors
 
     def lines(self) -> Iterator[str]:
         yield (
             f"{self.kills} kills of servers, {self.restarts} restarts of the database;"
             f" {self.acknowledged:,} requests acknowledged, {self.repeated} of them after repetitions;"
-            f" {self.changes:,} changes, {self.wrong} wrong"
+            f" {self.changes:,} changes, {self.mismatched_writes} wrong"
         )
         heads = ("came back", "told", "missed", "twice", "disordered", "faults")
-        width = max(len(each.name) for each in self.followed)
+        width = max(len(each.name) for each in self.subscribers)
         yield "  ".join([" " * width, *heads])
-        for each in self.followed:
+        for each in self.subscribers:
             values = (
-                each.came_back,
-                each.told,
+                each.reconnects,
+                each.received,
                 each.missed,
-                each.twice,
-                each.disordered,
+                each.duplicates,
+                each.out_of_order,
                 len(each.faults),
             )
             cells = (f"{value:>{len(head)},}" for head, value in zip(heads, values, strict=True))
             yield "  ".join([f"{each.name:<{width}}", *cells])
-        faults = Counter(fault for each in self.followed for fault in each.faults)
+        faults = Counter(fault for each in self.subscribers for fault in each.faults)
         yield from (f"{times} times: {fault}" for fault, times in faults.items())
-        yield from self.mistakes
+        yield from self.log_errors
 
 
-def followed_by(subscriber: Subscriber, changes: Sequence[Change]) -> Followed:
+def subscriber_result(subscriber: Subscriber, changes: Sequence[ChangeData]) -> SubscriberResult:
     """Beside all changes there are, in their order."""
     place = {change["cursor"]: number for number, change in enumerate(changes)}
-    meant = {change["cursor"] for change in changes if subscriber.wish.is_meant(change)}
-    seen = subscriber.seen
+    meant = {change["cursor"] for change in changes if subscriber.wish.matches(change)}
+    seen = subscriber.received
     once = meant.intersection(seen)
     places = [place[cursor] for cursor in seen if cursor in place]
-    return Followed(
+    return SubscriberResult(
         name=subscriber.name,
-        came_back=subscriber.came_back,
-        told=len(seen),
+        reconnects=subscriber.reconnects,
+        received=len(seen),
         missed=len(meant) - len(once),
-        twice=len(seen) - len(once),
-        disordered=sum(later < earlier for earlier, later in pairwise(places)),
+        duplicates=len(seen) - len(once),
+        out_of_order=sum(later < earlier for earlier, later in pairwise(places)),
         faults=subscriber.faults,
     )

@@ -22,34 +22,34 @@ from pathlib import Path
 import click
 
 from tests.servers import TIMEOUT_SECONDS
-from tests.subscriptions.kill_results import Figures, followed_by
-from tests.subscriptions.latency import CREATE, ENGINES, prepare
-from tests.subscriptions.log_errors import complaints
-from tests.subscriptions.outages import Outage, RestartedDatabase, Servers, restarted_postgresql
+from tests.subscriptions.kill_results import KillResults, subscriber_result
+from tests.subscriptions.latency import CREATE, ENGINES, seed_database
+from tests.subscriptions.log_errors import log_errors
+from tests.subscriptions.outages import Outage, RestartedDatabase, ServerGroup, restarted_postgresql
 from tests.subscriptions.reconnecting_subscribers import (
-    Change,
+    ChangeData,
     Subscriber,
-    Way,
-    Wish,
-    all_changes,
-    by_events,
-    by_polling,
-    by_socket,
-    changes_of_post,
-    changes_on_account,
+    SubscribeTransport,
+    SubscriptionSpec,
+    all_changes_spec,
+    subscribe_sse,
+    poll_changes,
+    subscribe_websocket,
+    post_changes_spec,
+    account_changes_spec,
 )
-from tests.subscriptions.retrying_client import Patient
+from tests.subscriptions.retrying_client import RetryingClient
 
 SERVERS = 2
 """On one database; who is killed, and who is asked, is another one each time."""
-BETWEEN = (0.2, 1.2)
+KILL_INTERVAL = (0.2, 1.2)
 """Seconds from one kill or restart to the next."""
-WAYS: Mapping[str, Way] = {"socket": by_socket, "events": by_events}
+TRANSPORTS: Mapping[str, SubscribeTransport] = {"socket": subscribe_websocket, "events": subscribe_sse}
 UPDATE = (
     "mutation($input: UpdatePostInput!) { made: updatePost(input: $input) { post { postId } } }"
 )
 RECORD = "mutation($input: RecordResultInput!) { made: recordResult(input: $input) { receipt } }"
-_PAUSE = 0.03
+_WRITE_INTERVAL = 0.03
 """Seconds between two writes of a writer; without it, they would keep all others from the processor."""
 _GRACE = 1
 """Seconds in which whatever comes twice would come."""
@@ -58,9 +58,9 @@ _GRACE = 1
 class Writer(ABC):
     """Writes one after the other, each until it is answered."""
 
-    def __init__(self, client: Patient, name: str) -> None:
+    def __init__(self, client: RetryingClient, name: str) -> None:
         self.client, self.name = client, name
-        self.done: Counter[tuple[str, str]] = Counter()
+        self.confirmed: Counter[tuple[str, str]] = Counter()
         """By the type of the change that tells of it, and the post."""
 
     @abstractmethod
@@ -72,25 +72,25 @@ class Writer(ABC):
             if is_over.is_set():
                 return
             await self.write(number)
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_WRITE_INTERVAL)
 
 
-class Publisher(Writer):
+class PublishingWriter(Writer):
     """Creates posts, and records the result of each on one of their accounts."""
 
-    def __init__(self, client: Patient, name: str, accounts: Sequence[int]) -> None:
+    def __init__(self, client: RetryingClient, name: str, accounts: Sequence[int]) -> None:
         super().__init__(client, name)
         self._accounts = accounts
 
-    async def create(self, key: str) -> str:
+    async def create(self, idempotency_key: str) -> str:
         given = {
             "content": "Spring sale starts today",
             "accountIds": self._accounts,
             "scheduledFor": "2100-01-01T00:00:00Z",
-            "idempotencyKey": f"{self.name}, {key}",
+            "idempotencyKey": f"{self.name}, {idempotency_key}",
         }
-        post_id = str((await self.client.ask(CREATE, input=given))["made"]["post"]["postId"])
-        self.done["POST_CREATED", post_id] += 1
+        post_id = str((await self.client.execute(CREATE, input=given))["made"]["post"]["postId"])
+        self.confirmed["POST_CREATED", post_id] += 1
         return post_id
 
     async def write(self, number: int) -> None:
@@ -102,97 +102,97 @@ class Publisher(Writer):
             "outcome": "PUBLISHED",
             "platformPostId": str(number),
         }
-        await self.client.ask(RECORD, input=result)
-        self.done["DESTINATION_CHANGED", post_id] += 1
+        await self.client.execute(RECORD, input=result)
+        self.confirmed["DESTINATION_CHANGED", post_id] += 1
 
 
-class Editor(Writer):
+class EditingWriter(Writer):
     """Changes one post again and again, by its version, as nobody else does."""
 
-    def __init__(self, client: Patient, post_id: str) -> None:
+    def __init__(self, client: RetryingClient, post_id: str) -> None:
         super().__init__(client, "editor")
         self._post_id = post_id
 
     async def write(self, number: int) -> None:
         given = {"postId": self._post_id, "expectedVersion": number, "content": f"Take {number}"}
-        await self.client.ask(UPDATE, input=given)
-        self.done["POST_CHANGED", self._post_id] += 1
+        await self.client.execute(UPDATE, input=given)
+        self.confirmed["POST_CHANGED", self._post_id] += 1
 
 
-async def run(
+async def run_kills(
     database: RestartedDatabase,
     folder: Path,
     *,
     kills: int,
     writers: int,
-    each: int,
+    subscribers_each: int,
     randomness: random.Random,
-) -> Figures:
+) -> KillResults:
     """Kill so often, and restart an empty database as it may be; the folder keeps the servers' logs.
 
     So many follow in each way.
     """
-    token, accounts = await prepare(database.url, accounts=2)
-    servers = Servers(folder, database.url, SERVERS)
+    token, accounts = await seed_database(database.url, accounts=2)
+    servers = ServerGroup(folder, database.url, SERVERS)
     try:
         await asyncio.to_thread(servers.start)
-        async with Patient(servers.urls, token) as client:
+        async with RetryingClient(servers.urls, token) as client:
             start = await client.latest_cursor()
-            publishers = [Publisher(client, f"publisher {n}", accounts) for n in range(writers)]
+            publishers = [PublishingWriter(client, f"publisher {n}", accounts) for n in range(writers)]
             post_id = await publishers[0].create("the one that is changed")
-            everybody = [*publishers, Editor(client, post_id)]
-            wishes = all_changes(), changes_of_post(post_id), changes_on_account(accounts[1])
+            everybody = [*publishers, EditingWriter(client, post_id)]
+            wishes = all_changes_spec(), post_changes_spec(post_id), account_changes_spec(accounts[1])
             subscribers = [
                 Subscriber(name, way, wish, servers.urls, token, start)
-                for name, way, wish in _ways(wishes)
-                for _ in range(each)
+                for name, way, wish in _subscriber_variants(wishes)
+                for _ in range(subscribers_each)
             ]
-            async with _following(subscribers, randomness):
-                async with _writing(everybody):
-                    await _disturb(servers, kills, database.restarts, randomness)
-                changes = await client.changes(start)
-                await _caught_up(subscribers, changes)
+            async with _run_subscribers(subscribers, randomness):
+                async with _run_writers(everybody):
+                    await _kill_and_restart(servers, kills, database.restarts, randomness)
+                changes = await client.changes_after(start)
+                await _wait_until_caught_up(subscribers, changes)
         await asyncio.to_thread(servers.stop)
     finally:
         servers.end()
-    return Figures(
+    return KillResults(
         acknowledged=client.answered,
         repeated=client.repeated,
         kills=kills,
         restarts=len(database.restarts),
         changes=len(changes),
-        wrong=_wrong(everybody, changes),
-        followed=[followed_by(subscriber, changes) for subscriber in subscribers],
-        mistakes=[str(each) for each in complaints(folder) if each.is_mistake],
+        mismatched_writes=_count_mismatched_writes(everybody, changes),
+        subscribers=[subscriber_result(subscriber, changes) for subscriber in subscribers],
+        log_errors=[str(each) for each in log_errors(folder) if each.is_unexpected],
     )
 
 
-def _ways(wishes: Sequence[Wish]) -> Iterator[tuple[str, Way, Wish]]:
-    for wish in wishes:
-        for name, way in WAYS.items():
+def _subscriber_variants(specs: Sequence[SubscriptionSpec]) -> Iterator[tuple[str, SubscribeTransport, SubscriptionSpec]]:
+    for wish in specs:
+        for name, way in TRANSPORTS.items():
             yield f"{wish.field}, {name}", way, wish
-    yield "GET /v1/changes", by_polling, wishes[0]
+    yield "GET /v1/changes", poll_changes, specs[0]
 
 
-async def _disturb(
-    servers: Servers, kills: int, restarts: Sequence[Outage], randomness: random.Random
+async def _kill_and_restart(
+    servers: ServerGroup, kills: int, restarts: Sequence[Outage], randomness: random.Random
 ) -> None:
     """All of it, in any order."""
     outages = list(restarts)
     outages += [
-        partial(servers.kill_and_start, randomness.randrange(SERVERS)) for _ in range(kills)
+        partial(servers.restart_killed, randomness.randrange(SERVERS)) for _ in range(kills)
     ]
     randomness.shuffle(outages)
     for outage in outages:
-        await asyncio.sleep(randomness.uniform(*BETWEEN))
+        await asyncio.sleep(randomness.uniform(*KILL_INTERVAL))
         await asyncio.to_thread(outage)
 
 
 @asynccontextmanager
-async def _following(
+async def _run_subscribers(
     subscribers: Sequence[Subscriber], randomness: random.Random
 ) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each.follow(randomness)) for each in subscribers]
+    tasks = [asyncio.create_task(each.run(randomness)) for each in subscribers]
     try:
         yield
         for task in tasks:
@@ -204,7 +204,7 @@ async def _following(
 
 
 @asynccontextmanager
-async def _writing(writers: Sequence[Writer]) -> AsyncIterator[None]:
+async def _run_writers(writers: Sequence[Writer]) -> AsyncIterator[None]:
     """Within it all write; it is left when each is answered."""
     is_over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -216,24 +216,24 @@ async def _writing(writers: Sequence[Writer]) -> AsyncIterator[None]:
             is_over.set()
 
 
-async def _caught_up(subscribers: Sequence[Subscriber], changes: Sequence[Change]) -> None:
+async def _wait_until_caught_up(subscribers: Sequence[Subscriber], changes: Sequence[ChangeData]) -> None:
     """Wait until everybody has seen their last change, or long enough; and a bit for what comes after it."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
-    while not all(each.has_seen_all(changes) for each in subscribers):
+    while not all(each.has_received_all(changes) for each in subscribers):
         if time.monotonic() > ends_at:
             break
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_WRITE_INTERVAL)
     await asyncio.sleep(_GRACE)
 
 
-def _wrong(writers: Sequence[Writer], changes: Sequence[Change]) -> int:
+def _count_mismatched_writes(writers: Sequence[Writer], changes: Sequence[ChangeData]) -> int:
     """How many times the feed has a write too little or too much."""
     told = Counter((change["type"], change["postId"]) for change in changes)
-    return sum(abs(n - told[what]) for each in writers for what, n in each.done.items())
+    return sum(abs(n - told[what]) for each in writers for what, n in each.confirmed.items())
 
 
 @contextmanager
-def new_database(
+def temporary_database(
     engine: str, folder: Path, restarts: int, randomness: random.Random
 ) -> Iterator[RestartedDatabase]:
     """SQLite is part of the servers, and dies with them."""
@@ -262,17 +262,17 @@ def main(
         randomness = random.Random(seed)
         with (
             tempfile.TemporaryDirectory() as folder,
-            new_database(name, Path(folder), restarts, randomness) as database,
+            temporary_database(name, Path(folder), restarts, randomness) as database,
         ):
             logs = Path(folder) / "logs"
             logs.mkdir()
             figures = asyncio.run(
-                run(
+                run_kills(
                     database,
                     logs,
                     kills=kills,
                     writers=writers,
-                    each=each,
+                    subscribers_each=each,
                     randomness=randomness,
                 )
             )

@@ -22,31 +22,31 @@ from tests.bench import linux_processes
 from tests.command_processes import StartProcess, spawn
 from tests.factories import add_account, add_api_key, add_workspace
 from tests.servers import TIMEOUT_SECONDS, ServerProcess
-from tests.subscriptions.latency_results import Cost, Delivery, Figures, Shares, Times, delivery_of
-from tests.subscriptions.log_errors import complaints
-from tests.subscriptions.retrying_client import Patient
-from tests.subscriptions.subscriber_pool import Crowd, Plan, allow_files
+from tests.subscriptions.latency_results import ResourceCost, DeliveryResult, LatencyResults, CpuShares, LatencyPercentiles, compute_delivery
+from tests.subscriptions.log_errors import log_errors
+from tests.subscriptions.retrying_client import RetryingClient
+from tests.subscriptions.subscriber_pool import SubscriberPool, SubscriberPlan, raise_fd_limit
 
 CREATE = (
     "mutation($input: CreatePostInput!) { made: createPost(input: $input) { post { postId } } }"
 )
-CHANGES_OF_A_WRITE = 2
+CHANGES_PER_WRITE = 2
 """Of a post with one account: the post, and its destination."""
-WRITES_BEFORE = 25
+INITIAL_WRITES = 25
 """Whoever follows begins behind one of their changes, as if they had come at different times."""
 ENGINES = ("sqlite", "postgresql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class LatencyLoad:
     """What is asked of a server."""
 
     connections: int
-    each: int
+    subscriptions_per_connection: int
     """Subscriptions of a connection."""
-    as_events: bool
+    use_sse: bool
     """Server-sent events instead of WebSockets."""
-    rate: float
+    changes_per_second: float
     """Changes a second."""
     seconds: float
     processes: int
@@ -54,29 +54,29 @@ class Load:
 
     @property
     def subscriptions(self) -> int:
-        return self.connections * self.each
+        return self.connections * self.subscriptions_per_connection
 
     @property
     def writes(self) -> int:
-        return round(self.seconds * self.rate / CHANGES_OF_A_WRITE)
+        return round(self.seconds * self.changes_per_second / CHANGES_PER_WRITE)
 
     def __str__(self) -> str:
-        kind = "event streams" if self.as_events else "WebSockets"
+        kind = "event streams" if self.use_sse else "WebSockets"
         return (
             f"{self.subscriptions:,} subscriptions on {self.connections:,} {kind},"
-            f" {self.rate:g} changes a second for {self.seconds:g} s"
+            f" {self.changes_per_second:g} changes a second for {self.seconds:g} s"
         )
 
 
-class Writer:
+class TimedWriter:
     """Creates posts at their times, whether those before were answered or not."""
 
-    def __init__(self, client: Patient, accounts: Sequence[int]) -> None:
+    def __init__(self, client: RetryingClient, accounts: Sequence[int]) -> None:
         self._client = client
         self._accounts = accounts
-        self.sent: dict[str, float] = {}
+        self.sent_at: dict[str, float] = {}
         """When, by post, as the monotonic clock has it."""
-        self.answered: list[float] = []
+        self.answered_count: list[float] = []
         """Within so many seconds."""
 
     async def write(self) -> None:
@@ -87,11 +87,11 @@ class Writer:
             "scheduledFor": "2100-01-01T00:00:00Z",
             "idempotencyKey": secrets.token_hex(),
         }
-        answer = await self._client.ask(CREATE, input=given)
-        self.sent[answer["made"]["post"]["postId"]] = sent_at
-        self.answered.append(time.monotonic() - sent_at)
+        answer = await self._client.execute(CREATE, input=given)
+        self.sent_at[answer["made"]["post"]["postId"]] = sent_at
+        self.answered_count.append(time.monotonic() - sent_at)
 
-    async def write_in_time(self, load: Load) -> None:
+    async def write_on_schedule(self, load: LatencyLoad) -> None:
         begun_at, pause = time.monotonic(), load.seconds / load.writes
         async with asyncio.TaskGroup() as writes:
             for number in range(load.writes):
@@ -99,78 +99,78 @@ class Writer:
                 writes.create_task(self.write())
 
 
-class Meter:
+class ResourceMeter:
     """What a server and those who follow it have taken since now."""
 
-    def __init__(self, pid: int, crowd: Crowd) -> None:
-        self._pid, self._crowd = pid, crowd
+    def __init__(self, pid: int, pool: SubscriberPool) -> None:
+        self._pid, self._pool = pid, pool
         self._began_at, self._cpu = time.monotonic(), linux_processes.cpu_seconds(pid)
-        self._waited, self._of_crowd = _waited_for_cpu(pid), crowd.cpu_seconds()
+        self._waited, self._of_crowd = _cpu_wait_seconds(pid), pool.cpu_seconds()
 
-    def shares(self, deliveries: int) -> Shares:
+    def cpu_shares(self, deliveries: int) -> CpuShares:
         """`deliveries` is how often somebody was told of a change meanwhile."""
         seconds = time.monotonic() - self._began_at
         server = linux_processes.cpu_seconds(self._pid) - self._cpu
-        of_crowd = zip(self._crowd.cpu_seconds(), self._of_crowd, strict=True)
-        return Shares(
+        of_crowd = zip(self._pool.cpu_seconds(), self._of_crowd, strict=True)
+        return CpuShares(
             server=server / seconds,
-            each_us=1e6 * server / deliveries,
-            waiting=(_waited_for_cpu(self._pid) - self._waited) / seconds,
-            followers=max(now - then for now, then in of_crowd) / seconds,
+            microseconds_per_delivery=1e6 * server / deliveries,
+            cpu_wait=(_cpu_wait_seconds(self._pid) - self._waited) / seconds,
+            subscribers=max(now - then for now, then in of_crowd) / seconds,
         )
 
 
-async def run(url: str, logs: Path, load: Load, start: StartProcess) -> Figures:
+async def run_load(url: str, logs: Path, load: LatencyLoad, start_server: StartProcess) -> LatencyResults:
     """On an empty database; the folder keeps the server's log."""
-    token, accounts = await prepare(url, accounts=1)
-    server = ServerProcess(logs, _settings(url, load), start=start)
+    token, accounts = await seed_database(url, accounts=1)
+    server = ServerProcess(logs, _server_settings(url, load), start=start_server)
     try:
         server.wait_until_ready()
-        async with Patient([server.url], token) as client:
-            plan = Plan(
+        async with RetryingClient([server.url], token) as client:
+            plan = SubscriberPlan(
                 url=server.url,
                 token=token,
                 connections=load.connections,
-                each=load.each,
-                as_events=load.as_events,
-                seconds=TIMEOUT_SECONDS,
+                subscriptions_per_connection=load.subscriptions_per_connection,
+                use_sse=load.use_sse,
+                timeout=TIMEOUT_SECONDS,
             )
-            writer = Writer(client, accounts)
-            measured = await _measure(server.process.pid, client, writer, plan, load)
+            writer = TimedWriter(client, accounts)
+            measured = await measure_load(server.process.pid, client, writer, plan, load)
         server.stop()
     finally:
         server.kill()
-    return Figures(*measured, complaints(logs))
+    return LatencyResults(*measured, log_errors(logs))
 
 
-async def _measure(
-    pid: int, client: Patient, writer: Writer, plan: Plan, load: Load
-) -> tuple[Delivery, Times, Cost]:
+async def measure_load(
+    pid: int, client: RetryingClient, writer: TimedWriter, plan: SubscriberPlan, load: LatencyLoad
+) -> tuple[DeliveryResult, LatencyPercentiles, ResourceCost]:
     origin = await client.latest_cursor()
-    for _ in range(WRITES_BEFORE):
+    for _ in range(INITIAL_WRITES):
         await writer.write()
-    before = [change["cursor"] for change in await client.changes(origin)]
+    before = [change["cursor"] for change in await client.changes_after(origin)]
     kib, began_at = _resident_kib(pid), time.monotonic()
-    with Crowd(plan, before[:-1], load.processes) as crowd:
-        await crowd.have_seen(before[-1])
+    with SubscriberPool(plan, before[:-1], load.processes) as crowd:
+        await crowd.wait_for_cursor(before[-1])
         opened_within, kib_when_open = time.monotonic() - began_at, _resident_kib(pid) - kib
-        writer.answered.clear()
-        meter = Meter(pid, crowd)
-        await writer.write_in_time(load)
-        await crowd.have_seen(await client.latest_cursor())
-        cost = Cost(
-            opened_within=opened_within,
-            kib_when_open=kib_when_open / load.subscriptions,
-            kib_at_the_end=(_resident_kib(pid) - kib) / load.subscriptions,
-            shares=meter.shares(load.subscriptions * load.writes * CHANGES_OF_A_WRITE),
+        writer.answered_count.clear()
+        meter = ResourceMeter(pid, crowd)
+        await writer.write_on_schedule(load)
+        await crowd.wait_for_cursor(await client.latest_cursor())
+        cost = ResourceCost(
+            connect_seconds=opened_within,
+            kib_after_connect=kib_when_open / load.subscriptions,
+            kib_at_end=(_resident_kib(pid) - kib) / load.subscriptions,
+            shares=meter.cpu_shares(load.subscriptions * load.writes * CHANGES_PER_WRITE),
         )
-        told = await crowd.leave()
-    changes = await client.changes(origin)
-    delivery = delivery_of(changes, told, writer.sent, measured_from=len(before))
-    return delivery, Times.of(writer.answered), cost
+        told = await crowd.finish()
+    changes = await client.changes_after(origin)
+    delivery = compute_delivery(changes, told, writer.sent_at, measured_from=len(before))
+    return delivery, LatencyPercentiles.from_seconds(writer.answered_count), cost
 
 
-async def prepare(url: str, *, accounts: int) -> tuple[str, list[int]]:
+async def seed_database(url: str, *, accounts: int) -> tuple[str, list[int]]:
     """A key, and so many accounts."""
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
@@ -179,7 +179,7 @@ async def prepare(url: str, *, accounts: int) -> tuple[str, list[int]]:
         return (await add_api_key(database, workspace)).token, made
 
 
-def _settings(url: str, load: Load) -> dict[str, str]:
+def _server_settings(url: str, load: LatencyLoad) -> dict[str, str]:
     """Without a limit that they would reach."""
     most = str(max(load.subscriptions, 10_000))
     return {
@@ -188,7 +188,7 @@ def _settings(url: str, load: Load) -> dict[str, str]:
         "MAX_SOCKETS": most,
         "MAX_SUBSCRIPTIONS": most,
         "MAX_SUBSCRIPTIONS_PER_KEY": most,
-        "MAX_SUBSCRIPTIONS_PER_SOCKET": str(load.each),
+        "MAX_SUBSCRIPTIONS_PER_SOCKET": str(load.subscriptions_per_connection),
     }
 
 
@@ -198,13 +198,13 @@ def _resident_kib(pid: int) -> int:
     return int(found[1])
 
 
-def _waited_for_cpu(pid: int) -> float:
+def _cpu_wait_seconds(pid: int) -> float:
     """Seconds; of its main thread."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 @contextmanager
-def new_database(engine: str, folder: Path) -> Iterator[str]:
+def temporary_database(engine: str, folder: Path) -> Iterator[str]:
     if engine == "sqlite":
         yield f"sqlite+aiosqlite:///{folder / 'post-results.db'}"
     else:
@@ -233,23 +233,23 @@ def main(
 ) -> None:
     """Print how late changes reach many, and what they cost; exits with 1 if one is missing or twice."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load = Load(
+    load = LatencyLoad(
         connections=sockets * each if sse else sockets,
-        each=1 if sse else each,
-        as_events=sse,
-        rate=rate,
+        subscriptions_per_connection=1 if sse else each,
+        use_sse=sse,
+        changes_per_second=rate,
         seconds=seconds,
         processes=processes,
     )
-    allow_files(load.connections + 500)
+    raise_fd_limit(load.connections + 500)
     is_right = True
     for name in ENGINES if engine is None else (engine,):
-        with tempfile.TemporaryDirectory() as folder, new_database(name, Path(folder)) as url:
+        with tempfile.TemporaryDirectory() as folder, temporary_database(name, Path(folder)) as url:
             logs = Path(folder) / "logs"
             logs.mkdir()
-            figures = asyncio.run(run(url, logs, load, spawn))
+            figures = asyncio.run(run_load(url, logs, load, spawn))
         click.echo("\n  ".join([f"{name}: {load}", *figures.lines()]))
-        is_right = is_right and figures.delivery.is_whole and (figures.meets_the_goals or not goals)
+        is_right = is_right and figures.delivery.is_complete and (figures.meets_goals or not goals)
     sys.exit(not is_right)
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from math import nan
 from typing import Any, Self
 
-from tests.subscriptions.log_errors import Complaint
-from tests.subscriptions.subscriber_pool import Told
+from tests.subscriptions.log_errors import LogError
+from tests.subscriptions.subscriber_pool import ProcessReport
 
 LAG_GOAL_MS = 1000
 """Within which 99 % of all changes reach whoever follows."""
@@ -18,134 +18,134 @@ MEMORY_GOAL_KIB = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class LatencyPercentiles:
     """Milliseconds."""
 
-    half: float
+    p50: float
     p95: float
     p99: float
-    longest: float
+    maximum: float
 
     @classmethod
-    def of(cls, seconds: Iterable[float]) -> Self:
+    def from_seconds(cls, seconds: Iterable[float]) -> Self:
         ms = [1000 * each for each in sorted(seconds)] or [nan]
         return cls(ms[len(ms) // 2], ms[len(ms) * 95 // 100], ms[len(ms) * 99 // 100], ms[-1])
 
     def __str__(self) -> str:
         return (
-            f"half within {self.half:,.0f} ms, 95 % {self.p95:,.0f} ms, 99 % {self.p99:,.0f} ms,"
-            f" the last {self.longest:,.0f} ms"
+            f"half within {self.p50:,.0f} ms, 95 % {self.p95:,.0f} ms, 99 % {self.p99:,.0f} ms,"
+            f" the last {self.maximum:,.0f} ms"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryResult:
     """What reached whoever follows."""
 
     expected: int
     missing: int
-    twice: int
+    duplicates: int
     """There more than once, or not meant for who got it."""
-    disordered: int
+    out_of_order: int
     """Subscriptions that were told of anything out of its turn."""
-    since_sent: Times
+    latency_from_request: LatencyPercentiles
     """From just before the write was sent; so it includes what the write itself took."""
-    since_happened: Times
+    latency_from_commit: LatencyPercentiles
     """From when it happened, as the server says."""
 
     @property
-    def is_whole(self) -> bool:
-        return self.missing == self.twice == self.disordered == 0
+    def is_complete(self) -> bool:
+        return self.missing == self.duplicates == self.out_of_order == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
+class CpuShares:
     """Of a core, from the first write until everybody had seen the last change."""
 
     server: float
-    each_us: float
+    microseconds_per_delivery: float
     """Microseconds of it for one change that one subscription is told of, with the writes and all else."""
-    waiting: float
+    cpu_wait: float
     """In which the server had to do, and the machine had no core for it."""
-    followers: float
+    subscribers: float
     """The busiest process of them; near 1, it is they who are late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    opened_within: float
+class ResourceCost:
+    connect_seconds: float
     """Seconds, until everybody was there and had caught up."""
-    kib_when_open: float
+    kib_after_connect: float
     """Resident, for each subscription."""
-    kib_at_the_end: float
-    shares: Shares
+    kib_at_end: float
+    shares: CpuShares
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    delivery: Delivery
-    answered: Times
+class LatencyResults:
+    delivery: DeliveryResult
+    answered_writes: LatencyPercentiles
     """The writes."""
-    cost: Cost
-    complaints: Counter[Complaint]
+    cost: ResourceCost
+    log_errors: Counter[LogError]
     """Of the server."""
 
     @property
-    def meets_the_goals(self) -> bool:
-        is_small = self.cost.kib_at_the_end <= MEMORY_GOAL_KIB
-        return is_small and self.delivery.since_sent.p99 <= LAG_GOAL_MS
+    def meets_goals(self) -> bool:
+        is_small = self.cost.kib_at_end <= MEMORY_GOAL_KIB
+        return is_small and self.delivery.latency_from_request.p99 <= LAG_GOAL_MS
 
     def lines(self) -> list[str]:
         delivery, cost, shares = self.delivery, self.cost, self.cost.shares
         return [
             f"{delivery.expected:,} deliveries expected, {delivery.missing} missing,"
-            f" {delivery.twice} twice, {delivery.disordered} subscriptions out of order",
-            f"since the write was sent  {delivery.since_sent}",
-            f"since it happened         {delivery.since_happened}",
-            f"the write was answered    {self.answered}",
-            f"a subscription takes {cost.kib_when_open:.0f} KiB when all are open, which they are within"
-            f" {cost.opened_within:.1f} s, and {cost.kib_at_the_end:.0f} KiB at the end",
-            f"the server takes {shares.server:.0%} of a core, {shares.each_us:.0f} µs a delivery, and"
-            f" waits for one for {shares.waiting:.0%} of the time; the followers take {shares.followers:.0%}",
-            *(f"{times} times: {what}" for what, times in self.complaints.items()),
+            f" {delivery.duplicates} twice, {delivery.out_of_order} subscriptions out of order",
+            f"since the write was sent  {delivery.latency_from_request}",
+            f"since it happened         {delivery.latency_from_commit}",
+            f"the write was answered    {self.answered_writes}",
+            f"a subscription takes {cost.kib_after_connect:.0f} KiB when all are open, which they are within"
+            f" {cost.connect_seconds:.1f} s, and {cost.kib_at_end:.0f} KiB at the end",
+            f"the server takes {shares.server:.0%} of a core, {shares.microseconds_per_delivery:.0f} µs a delivery, and"
+            f" waits for one for {shares.cpu_wait:.0%} of the time; the followers take {shares.subscribers:.0%}",
+            *(f"{times} times: {what}" for what, times in self.log_errors.items()),
         ]
 
 
-def delivery_of(
+def compute_delivery(
     changes: Sequence[Mapping[str, Any]],
-    told: Sequence[Told],
-    sent: Mapping[str, float],
+    reports: Sequence[ProcessReport],
+    request_times: Mapping[str, float],
     *,
     measured_from: int,
-) -> Delivery:
+) -> DeliveryResult:
     """Of all changes there are, in their order; `sent` says of a post when it was.
 
     Only of those from that place on it is looked at how late they came.
     """
     place = {change["cursor"]: number for number, change in enumerate(changes)}
-    sent_at = [sent[change["postId"]] for change in changes]
-    happened_at = [_monotonic(change["happenedAt"]) for change in changes]
+    sent_at = [request_times[change["postId"]] for change in changes]
+    happened_at = [_to_monotonic(change["happenedAt"]) for change in changes]
     expected = missing = twice = disordered = 0
     since_sent: list[float] = []
     since_happened: list[float] = []
-    for process in told:
-        places = [place[cursor] for cursor in process.cursors]
-        for after, seen in zip(process.after, process.seen, strict=True):
-            got = [places[each] for each in seen.changes]
+    for process in reports:
+        places = [place[cursor] for cursor in process.change_cursors]
+        for after, seen in zip(process.start_cursors, process.received, strict=True):
+            got = [places[each] for each in seen.indexes]
             wanted = set(range(place[after] + 1, len(place)))
             expected += len(wanted)
             missing += len(wanted.difference(got))
             twice += len(got) - len(wanted.intersection(got))
             disordered += got != sorted(got)
-            for number, at in zip(got, seen.at, strict=True):
+            for number, at in zip(got, seen.received_at, strict=True):
                 if number >= measured_from:
                     since_sent.append(at - sent_at[number])
                     since_happened.append(at - happened_at[number])
-    return Delivery(
-        expected, missing, twice, disordered, Times.of(since_sent), Times.of(since_happened)
+    return DeliveryResult(
+        expected, missing, twice, disordered, LatencyPercentiles.from_seconds(since_sent), LatencyPercentiles.from_seconds(since_happened)
     )
 
 
-def _monotonic(instant: str) -> float:
+def _to_monotonic(instant: str) -> float:
     """When the machine's wall clock had that, as its monotonic one has it."""
     return datetime.fromisoformat(instant).timestamp() - time.time() + time.monotonic()

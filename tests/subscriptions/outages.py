@@ -19,19 +19,19 @@ from sqlalchemy import make_url
 from tests import postgres
 from tests.servers import ServerProcess
 
-LONGEST_ABSENCE = 2.0
+MAX_DOWNTIME_SECONDS = 2.0
 """Seconds, of a PostgreSQL that is restarted."""
 
 Outage: TypeAlias = Callable[[], None]
 """It is over when this returns."""
 
 
-class Servers:
+class ServerGroup:
     """So many processes on one database. Whoever starts them ends them."""
 
     def __init__(self, folder: Path, database_url: str, count: int) -> None:
         self._folder = folder
-        ports = [_free_port() for _ in range(count)]
+        ports = [_reserve_port() for _ in range(count)]
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self._settings = [
             {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(port)} for port in ports
@@ -42,7 +42,7 @@ class Servers:
         for number in range(len(self.urls)):
             self._start(number)
 
-    def kill_and_start(self, number: int) -> None:
+    def restart_killed(self, number: int) -> None:
         self._running[number].kill()
         self._start(number)
 
@@ -76,8 +76,8 @@ def restarted_postgresql(restarts: int, randomness: Random) -> Iterator[Restarte
                 partial(
                     _restart,
                     server,
-                    randomness.choice((_stop_fast, _stop_at_once)),
-                    randomness.uniform(0, LONGEST_ABSENCE),
+                    randomness.choice((_fast_shutdown, _immediate_shutdown)),
+                    randomness.uniform(0, MAX_DOWNTIME_SECONDS),
                 )
                 for _ in range(restarts)
             ],
@@ -92,12 +92,12 @@ def _restart(
     server.start()
 
 
-def _stop_fast(server: postgres.LocalServer) -> None:
+def _fast_shutdown(server: postgres.LocalServer) -> None:
     """As its operator does: transactions are broken off, and clients are told."""
     server.stop()
 
 
-def _stop_at_once(server: postgres.LocalServer) -> None:
+def _immediate_shutdown(server: postgres.LocalServer) -> None:
     """As a crash does: it recovers at its start."""
     pid = int(Path(asyncio.run(_data_folder(server.url)), "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
@@ -114,7 +114,7 @@ async def _data_folder(url: str) -> str:
         await connection.close()
 
 
-def _free_port() -> int:
+def _reserve_port() -> int:
     """The same for every start."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -10,16 +10,16 @@ import httpx
 
 from tests.servers import TIMEOUT_SECONDS
 
-_AGAIN = {"IDEMPOTENCY_IN_PROGRESS", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"}
-_PAUSE = 0.1
-_CHANGES = (
+_RETRYABLE_CODES = {"IDEMPOTENCY_IN_PROGRESS", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"}
+_RETRY_INTERVAL = 0.1
+_CHANGES_QUERY = (
     "query($after: String, $first: Int) { changes(after: $after, first: $first) {"
     " nodes { cursor type postId accountId happenedAt } endCursor hasNextPage latestCursor } }"
 )
-_PAGE = 100
+_PAGE_SIZE = 100
 
 
-class Patient:
+class RetryingClient:
     """Asks one server after the other, as if there was one."""
 
     def __init__(self, urls: Sequence[str], token: str) -> None:
@@ -38,36 +38,36 @@ class Patient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def ask(self, document: str, **variables: Any) -> dict[str, Any]:
+    async def execute(self, document: str, **variables: Any) -> dict[str, Any]:
         """The data. What is stale at a repetition was done the first time, and then there is none."""
         ends_at = time.monotonic() + TIMEOUT_SECONDS
         for tries in count():
-            answer = await self._answer({"query": document, "variables": variables})
+            answer = await self._parse_response({"query": document, "variables": variables})
             codes = {each["extensions"]["code"] for each in answer.get("errors", [])}
-            if answer and not codes & _AGAIN:
+            if answer and not codes & _RETRYABLE_CODES:
                 assert not codes or (codes == {"STALE_VERSION"} and tries), answer
                 self.answered += 1
                 self.repeated += tries > 0
                 return dict(answer["data"] or {})
             assert time.monotonic() < ends_at, answer
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_RETRY_INTERVAL)
         raise AssertionError("unreachable")
 
     async def latest_cursor(self) -> str:
-        found = await self.ask(_CHANGES, first=1)
+        found = await self.execute(_CHANGES_QUERY, first=1)
         return str(found["changes"]["latestCursor"])
 
-    async def changes(self, after: str) -> list[dict[str, Any]]:
+    async def changes_after(self, after: str) -> list[dict[str, Any]]:
         """All of them."""
         found: list[dict[str, Any]] = []
         has_more = True
         while has_more:
-            page = (await self.ask(_CHANGES, after=after, first=_PAGE))["changes"]
+            page = (await self.execute(_CHANGES_QUERY, after=after, first=_PAGE_SIZE))["changes"]
             found += page["nodes"]
             after, has_more = page["endCursor"], page["hasNextPage"]
         return found
 
-    async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _parse_response(self, body: dict[str, Any]) -> dict[str, Any]:
         """Empty where there was none."""
         try:
             answer = (await self._http.post(f"{next(self._urls)}/graphql", json=body)).json()

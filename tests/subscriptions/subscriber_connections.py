@@ -25,64 +25,64 @@ DOCUMENT = (
 )
 PROTOCOL = "graphql-transport-ws"
 
-_NEXT = re.compile(
+_NEXT_PATTERN = re.compile(
     rb'\{"id":"(\d+)","type":"next","payload":\{"data":\{"changes":\{"cursor":"([^"]+)"'
 )
-_EVENT = re.compile(rb'\ndata: \{"data":\{"changes":\{"cursor":"([^"]+)"')
+_EVENT_PATTERN = re.compile(rb'\ndata: \{"data":\{"changes":\{"cursor":"([^"]+)"')
 _TEXT, _PING, _PONG = 1, 9, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReceivedChanges:
     """What one subscription was told, in the order in which it came."""
 
-    changes: "array[int]" = field(default_factory=lambda: array("l"))
+    indexes: "array[int]" = field(default_factory=lambda: array("l"))
     """By the places of their cursors."""
-    at: "array[float]" = field(default_factory=lambda: array("d"))
+    received_at: "array[float]" = field(default_factory=lambda: array("d"))
     """By the monotonic clock, which all processes of a machine share."""
 
 
-class Following:
+class SubscriptionLog:
     """What all connections of a process have seen. Anything unexpected is a problem, and it is over."""
 
     def __init__(self, subscriptions: int) -> None:
-        self.seen = [Seen() for _ in range(subscriptions)]
-        self.places: dict[bytes, int] = {}
+        self.received = [ReceivedChanges() for _ in range(subscriptions)]
+        self.cursor_indexes: dict[bytes, int] = {}
         """Of each cursor, in the order in which they came first."""
         self.problems: list[str] = []
         self._times: list[int] = []
         """How often each was seen."""
 
-    def saw(self, number: int, cursor: bytes, now: float) -> None:
-        place = self.places.setdefault(cursor, len(self.places))
+    def record(self, subscription: int, cursor: bytes, now: float) -> None:
+        place = self.cursor_indexes.setdefault(cursor, len(self.cursor_indexes))
         if place == len(self._times):
             self._times.append(0)
         self._times[place] += 1
-        seen = self.seen[number]
-        seen.changes.append(place)
-        seen.at.append(now)
+        seen = self.received[subscription]
+        seen.indexes.append(place)
+        seen.received_at.append(now)
 
-    def have_all_seen(self, cursor: str) -> bool:
-        place = self.places.get(cursor.encode())
-        return place is not None and self._times[place] >= len(self.seen)
+    def have_all_received(self, cursor: str) -> bool:
+        place = self.cursor_indexes.get(cursor.encode())
+        return place is not None and self._times[place] >= len(self.received)
 
 
-class Connection(asyncio.Protocol):
+class SubscriberConnection(asyncio.Protocol):
     """Of either kind, with as many subscriptions as there are cursors to begin behind."""
 
     def __init__(
-        self, following: Following, url: str, token: str, first: int, after: Sequence[str]
+        self, log: SubscriptionLog, url: str, token: str, first_subscription: int, start_cursors: Sequence[str]
     ) -> None:
         """`first` is the number of the first of its subscriptions."""
-        self.begun = asyncio.get_running_loop().create_future()
+        self.ready = asyncio.get_running_loop().create_future()
         """Once the server has answered, or has gone."""
-        self._following = following
+        self._log = log
         self._host = urlsplit(url).netloc
         self._token = token
-        self._first = first
-        self._after = after
-        self._head = b""
-        self._rest = b""
+        self._first_subscription = first_subscription
+        self._start_cursors = start_cursors
+        self._response_head = b""
+        self._buffer = b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -90,51 +90,51 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
-        data = self._rest + data
-        if not self._head:
+        data = self._buffer + data
+        if not self._response_head:
             head, end, rest = data.partition(b"\r\n\r\n")
             if end:
-                self._head, data = head, rest
-                self._begin()
-        if self._head:
-            data = data[self._read(data, now) :]
-        self._rest = data
+                self._response_head, data = head, rest
+                self._on_response_head()
+        if self._response_head:
+            data = data[self._parse(data, now) :]
+        self._buffer = data
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"connection lost: {exc!r}")
 
     def _fail(self, problem: str) -> None:
-        self._following.problems.append(problem)
-        self._settle()
+        self._log.problems.append(problem)
+        self._mark_ready()
 
-    def _settle(self) -> None:
-        if not self.begun.done():
-            self.begun.set_result(None)
+    def _mark_ready(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
 
-    def _headed(self, method: str, *headers: str) -> bytes:
+    def _request_head(self, method: str, *headers: str) -> bytes:
         lines = [f"{method} /graphql HTTP/1.1", f"Host: {self._host}", *headers, "", ""]
         return "\r\n".join(lines).encode()
 
-    def _asked(self, number: int) -> dict[str, Any]:
-        return {"query": DOCUMENT, "variables": {"after": self._after[number]}}
+    def _subscription_body(self, number: int) -> dict[str, Any]:
+        return {"query": DOCUMENT, "variables": {"after": self._start_cursors[number]}}
 
     def _request(self) -> bytes:
         raise NotImplementedError
 
-    def _begin(self) -> None:
+    def _on_response_head(self) -> None:
         """The head of the answer is there."""
         raise NotImplementedError
 
-    def _read(self, data: bytes, now: float) -> int:
+    def _parse(self, data: bytes, now: float) -> int:
         """How many bytes of it were read."""
         raise NotImplementedError
 
 
-class WebSocket(Connection):
+class WebSocketConnection(SubscriberConnection):
     """By graphql-transport-ws."""
 
     def _request(self) -> bytes:
-        return self._headed(
+        return self._request_head(
             "GET",
             "Connection: Upgrade",
             "Upgrade: websocket",
@@ -143,13 +143,13 @@ class WebSocket(Connection):
             f"Sec-WebSocket-Protocol: {PROTOCOL}",
         )
 
-    def _begin(self) -> None:
-        if not self._head.startswith(b"HTTP/1.1 101 "):
-            self._fail(self._head.decode())
+    def _on_response_head(self) -> None:
+        if not self._response_head.startswith(b"HTTP/1.1 101 "):
+            self._fail(self._response_head.decode())
         bearer = f"Bearer {self._token}"
-        self._say({"type": "connection_init", "payload": {"Authorization": bearer}})
+        self._send_message({"type": "connection_init", "payload": {"Authorization": bearer}})
 
-    def _read(self, data: bytes, now: float) -> int:
+    def _parse(self, data: bytes, now: float) -> int:
         """RFC 6455, 5.2: what a server sends has no mask, and these messages are of one frame each."""
         done, size = 0, len(data)
         while size - done >= 2:
@@ -160,40 +160,40 @@ class WebSocket(Connection):
                 start, length = done + 10, int.from_bytes(data[done + 2 : done + 10])
             if size < start + length:
                 break
-            found = _NEXT.match(data, start)
+            found = _NEXT_PATTERN.match(data, start)
             if found:
-                self._following.saw(self._first + int(found[1]), found[2], now)
+                self._log.record(self._first_subscription + int(found[1]), found[2], now)
             else:
-                self._take(data[done] & 15, data[start : start + length])
+                self._handle_frame(data[done] & 15, data[start : start + length])
             done = start + length
         return done
 
-    def _take(self, opcode: int, payload: bytes) -> None:
+    def _handle_frame(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING:
-            self._send(_PONG, payload)
+            self._send_frame(_PONG, payload)
         elif payload == b'{"type":"connection_ack"}':
-            for number in range(len(self._after)):
-                self._say({"id": str(number), "type": "subscribe", "payload": self._asked(number)})
-            self._settle()
+            for number in range(len(self._start_cursors)):
+                self._send_message({"id": str(number), "type": "subscribe", "payload": self._subscription_body(number)})
+            self._mark_ready()
         else:
             self._fail(f"unexpected message: {payload!r}")
 
-    def _say(self, message: dict[str, Any]) -> None:
-        self._send(_TEXT, orjson.dumps(message))
+    def _send_message(self, message: dict[str, Any]) -> None:
+        self._send_frame(_TEXT, orjson.dumps(message))
 
-    def _send(self, opcode: int, payload: bytes) -> None:
+    def _send_frame(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
         length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
         no_mask = bytes(4)  # one of zeros, which leaves the payload as it is
         self._transport.write(bytes([0x80 | opcode]) + length + no_mask + payload)
 
 
-class EventStream(Connection):
+class SSEConnection(SubscriberConnection):
     """By server-sent events, one subscription each."""
 
     def _request(self) -> bytes:
-        body = orjson.dumps(self._asked(0))
-        head = self._headed(
+        body = orjson.dumps(self._subscription_body(0))
+        head = self._request_head(
             "POST",
             f"Authorization: Bearer {self._token}",
             "Accept: text/event-stream",
@@ -202,18 +202,18 @@ class EventStream(Connection):
         )
         return head + body
 
-    def _begin(self) -> None:
-        if not self._head.startswith(b"HTTP/1.1 200 "):
-            self._fail(self._head.decode())
-        self._settle()
+    def _on_response_head(self) -> None:
+        if not self._response_head.startswith(b"HTTP/1.1 200 "):
+            self._fail(self._response_head.decode())
+        self._mark_ready()
 
-    def _read(self, data: bytes, now: float) -> int:
+    def _parse(self, data: bytes, now: float) -> int:
         """Between the events stand the sizes of HTTP's chunks, which may be passed over."""
         done = data.rfind(b"\n\n") + 2
         if done < 2:
             return 0
-        for found in _EVENT.finditer(data, 0, done):
-            self._following.saw(self._first, found[1], now)
+        for found in _EVENT_PATTERN.finditer(data, 0, done):
+            self._log.record(self._first_subscription, found[1], now)
         if b"event: complete" in data or b'data: {"errors"' in data:
             self._fail(data.decode())
         return done

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, WebSocket, expect
 
 from app.services.api_keys import CACHE_TTL
-from tests.contract.subscription_clients import Writer
+from tests.contract.subscription_clients import PostEditor
 from tests.web.page_session import Own, Visit, visiting
 
 MANY = 100
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 @pytest.fixture(scope="module")
-def writer(own: Own) -> Iterator[Writer]:
-    writer = Writer(own.server, own.key)
+def writer(own: Own) -> Iterator[PostEditor]:
+    writer = PostEditor(own.server, own.key)
     yield writer
     writer.close()
 
@@ -67,10 +67,10 @@ class Live:
         for text in texts:
             await expect(self.shown).to_contain_text(text)
 
-    async def shows_changes_of(self, writer: Writer, post_id: str) -> None:
+    async def shows_changes_of(self, writer: PostEditor, post_id: str) -> None:
         """Return when it shows one; nobody is told when it has begun, so it takes some."""
         for number in range(MANY):
-            writer.rewrite(post_id, f"Spring {number}")
+            writer.update_content(post_id, f"Spring {number}")
             try:
                 await expect(self.shown).to_contain_text("Spring", timeout=200)
             except AssertionError:
@@ -79,9 +79,9 @@ class Live:
 
 
 async def test_each_change_is_shown_as_it_comes_until_somebody_stops(
-    browser: Browser, own: Own, writer: Writer
+    browser: Browser, own: Own, writer: PostEditor
 ) -> None:
-    post_id = writer.draft("Winter")
+    post_id = writer.create_draft("Winter")
     async with visiting(browser, f"{own.url}/graphql", viewport=TALL) as visit:
         live = Live(visit)
         await live.begin(own.key)
@@ -95,14 +95,14 @@ async def test_each_change_is_shown_as_it_comes_until_somebody_stops(
         assert second["payload"]["operationName"] == "WhatHappens"
         assert "variables" not in second["payload"]
 
-        writer.rewrite(post_id, "Summer")
+        writer.update_content(post_id, "Summer")
         await live.shows("Summer", "earlier", "Spring")
 
         await live.stop()
         await live.has_ended()
         await live.is_closed.wait()
         assert live.messages[2:] == [{"type": "complete", "id": second["id"]}]
-        writer.rewrite(post_id, "Autumn")
+        writer.update_content(post_id, "Autumn")
         await expect(live.shown).not_to_contain_text("Autumn")
 
         await live.run()
@@ -164,8 +164,8 @@ async def test_a_server_that_stops_ends_it_and_one_that_is_back_goes_on_where_it
     )
     url = f"{own.url}/graphql"
     async with visiting(browser, url, problems=(refused,), viewport=TALL) as visit:
-        live, writer = Live(visit), Writer(own.server, own.key)
-        post_id = writer.draft("Winter")
+        live, writer = Live(visit), PostEditor(own.server, own.key)
+        post_id = writer.create_draft("Winter")
         await live.begin(own.key)
         await live.shows_changes_of(writer, post_id)
 
@@ -178,7 +178,7 @@ async def test_a_server_that_stops_ends_it_and_one_that_is_back_goes_on_where_it
         await live.shows("The server does not answer. Is it running?")
 
         own.start_again()
-        writer.rewrite(post_id, "Summer")
+        writer.update_content(post_id, "Summer")
         await live.run()
         await live.shows("Summer")
         await expect(live.shown).not_to_contain_text("Spring")

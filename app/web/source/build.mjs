@@ -1,4 +1,4 @@
-// Bundles the page into a folder, under names that change with the content, and compresses it.
+// Bundles the page into a folder, with content hashes in the file names, and compresses the files.
 // node build.mjs FOLDER
 
 import { build } from "esbuild";
@@ -17,7 +17,7 @@ const WORKERS = {
   graphql: "monaco-graphql/esm/graphql.worker.js",
 };
 
-/** Bundles one entry point; the names of its script and of its style sheet, if it has one. */
+/** Bundles one entry point and returns the names of its script and its style sheet, if any. */
 async function bundle(entryPoint, options) {
   const { metafile } = await build({
     entryPoints: [entryPoint],
@@ -34,7 +34,7 @@ async function bundle(entryPoint, options) {
     logLevel: "warning",
     ...options,
   });
-  const [script, { cssBundle }] = Object.entries(metafile.outputs).find(([, it]) => it.entryPoint);
+  const [script, { cssBundle }] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint);
   return { script: basename(script), style: cssBundle && basename(cssBundle) };
 }
 
@@ -43,7 +43,7 @@ for (const [label, entryPoint] of Object.entries(WORKERS)) {
   const { script } = await bundle(entryPoint, { format: "iife" });
   workers[label] = `./${script}`;
 }
-// Without splitting, so that the style sheets of what is imported late are in the one sheet too.
+// Without splitting, so that one style sheet also contains the styles of dynamic imports.
 const { script, style } = await bundle("src/main.tsx", {
   format: "esm",
   define: { WORKERS: JSON.stringify(workers), "process.env.NODE_ENV": '"production"' },

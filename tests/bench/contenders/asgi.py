@@ -5,20 +5,20 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-def answering(
-    answer: Callable[[str, bytes], Awaitable[bytes]], *, start: Callable[[], Awaitable[None]]
+def make_asgi_app(
+    respond: Callable[[str, bytes], Awaitable[bytes]], *, on_startup: Callable[[], Awaitable[None]]
 ) -> ASGIApp:
     """Everything with 200; `start` is run before the first request."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
-            await start()
+            await on_startup()
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
             return
-        body = await answer(scope["path"], await _body(receive))
+        body = await respond(scope["path"], await _read_body(receive))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -29,7 +29,7 @@ def answering(
     return app
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body: bytes = b""
     while True:
         message = await receive()

@@ -16,34 +16,34 @@ from sqlalchemy import URL, make_url
 from starlette.types import ASGIApp
 
 from app.domain.times import format_instant
-from tests.bench.contenders.asgi import answering
+from tests.bench.contenders.asgi import make_asgi_app
 from tests.bench.contenders.envelope import envelope
-from tests.bench.requests import POST_RESULTS, POSTS
+from tests.bench.requests import POST_RESULTS_QUERY, POSTS_QUERY
 from tests.bench.seeding import WORKSPACE_ID
 
 Rows = Sequence[Sequence[Any]]
 Fetch = Callable[[str, Any], Awaitable[Rows]]
 """The rows of a statement about what is looked for, in the benchmark's workspace."""
 
-_DESTINATION = (
+_DESTINATION_COLUMNS = (
     "d.id{text}, d.account_id, a.account_name, d.platform, d.status, d.published_at,"
     " d.platform_post_id, d.platform_post_url, d.error, d.attempts, d.next_retry_at, a.platform"
 )
-_ACCOUNT = "JOIN account a ON a.workspace_id = d.workspace_id AND a.id = d.account_id"
-_ONE = (
-    f"SELECT p.status, {_DESTINATION} FROM post p"
+_ACCOUNT_JOIN = "JOIN account a ON a.workspace_id = d.workspace_id AND a.id = d.account_id"
+_POST_QUERY = (
+    f"SELECT p.status, {_DESTINATION_COLUMNS} FROM post p"
     " LEFT JOIN destination d ON d.workspace_id = p.workspace_id AND d.post_id = p.id"
-    f" LEFT {_ACCOUNT}"
+    f" LEFT {_ACCOUNT_JOIN}"
     " WHERE p.workspace_id = {w} AND p.id = {x} AND p.deleted_at IS NULL"
     " ORDER BY d.position, d.id"
 )
-_PAGE = (
+_POSTS_QUERY = (
     "SELECT p.id{text}, p.content, p.status, p.scheduled_for, p.timezone, p.created_at,"
     " p.updated_at FROM post p WHERE p.workspace_id = {w} AND p.deleted_at IS NULL"
     " ORDER BY p.created_at DESC, p.id DESC LIMIT {x}"
 )
-_BELOW = (
-    f"SELECT d.post_id{{text}}, {_DESTINATION} FROM destination d {_ACCOUNT}"
+_DESTINATIONS_QUERY = (
+    f"SELECT d.post_id{{text}}, {_DESTINATION_COLUMNS} FROM destination d {_ACCOUNT_JOIN}"
     " WHERE d.workspace_id = {w} AND d.post_id {among} ORDER BY d.post_id, d.position, d.id"
 )
 _SQLITE = {"text": "", "w": "?", "x": "?", "among": "IN (SELECT value FROM json_each(?))"}
@@ -51,10 +51,10 @@ _POSTGRESQL = {"text": "::text", "w": "$1", "x": "$2", "among": "= ANY($2::uuid[
 
 _PRAGMAS = ("mmap_size=268435456", "cache_size=-65536", "temp_store=MEMORY")
 _CONNECTIONS = 10
-_REST_PATH = len("/v1/posts/"), -len("/results")
+_REST_PATH_SLICE = len("/v1/posts/"), -len("/results")
 
 
-class _WithoutReset(asyncpg.Connection):  # type: ignore[misc]
+class _NoResetConnection(asyncpg.Connection):  # type: ignore[misc]
     """What only reads leaves nothing behind that another round trip would have to clear away."""
 
     def get_reset_query(self) -> str:
@@ -64,63 +64,63 @@ class _WithoutReset(asyncpg.Connection):  # type: ignore[misc]
 def make_app(database_url: str) -> ASGIApp:
     url = make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
-    answers = _Answers(_SQLITE if is_sqlite else _POSTGRESQL)
+    answers = _Responder(_SQLITE if is_sqlite else _POSTGRESQL)
 
-    async def start() -> None:
-        answers.fetch = _sqlite(url) if is_sqlite else await _postgresql(url)
+    async def connect() -> None:
+        answers.fetch = _sqlite_fetch(url) if is_sqlite else await _postgresql_fetch(url)
 
-    return answering(answers.answer, start=start)
+    return make_asgi_app(answers.respond, on_startup=connect)
 
 
-def _sqlite(url: URL) -> Fetch:
+def _sqlite_fetch(url: URL) -> Fetch:
     """In the thread of the event loop: a statement takes less than the way to another one."""
     connection = sqlite3.connect(str(url.database), isolation_level=None)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     workspace = str(WORKSPACE_ID)
 
-    async def fetch(statement: str, wanted: Any) -> Rows:
-        given = json.dumps(wanted) if isinstance(wanted, list) else wanted
+    async def fetch(statement: str, parameter: Any) -> Rows:
+        given = json.dumps(parameter) if isinstance(parameter, list) else parameter
         return connection.execute(statement, (workspace, given)).fetchall()
 
     return fetch
 
 
-async def _postgresql(url: URL) -> Fetch:
+async def _postgresql_fetch(url: URL) -> Fetch:
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     pool = await asyncpg.create_pool(
-        dsn, min_size=_CONNECTIONS, max_size=_CONNECTIONS, connection_class=_WithoutReset
+        dsn, min_size=_CONNECTIONS, max_size=_CONNECTIONS, connection_class=_NoResetConnection
     )
 
-    async def fetch(statement: str, wanted: Any) -> Rows:
-        rows: Rows = await pool.fetch(statement, WORKSPACE_ID, wanted)
+    async def fetch(statement: str, parameter: Any) -> Rows:
+        rows: Rows = await pool.fetch(statement, WORKSPACE_ID, parameter)
         return rows
 
     return fetch
 
 
-class _Answers:
+class _Responder:
     fetch: Fetch
 
     def __init__(self, engine: dict[str, str]) -> None:
-        self._one, self._page, self._below = (
-            each.format_map(engine) for each in (_ONE, _PAGE, _BELOW)
+        self._post_query, self._posts_query, self._destinations_query = (
+            each.format_map(engine) for each in (_POST_QUERY, _POSTS_QUERY, _DESTINATIONS_QUERY)
         )
-        self._time = _of_text if engine is _SQLITE else _of_instant
+        self._format_time = _format_stored_instant if engine is _SQLITE else _format_optional_instant
 
-    async def answer(self, path: str, body: bytes) -> bytes:
+    async def respond(self, path: str, body: bytes) -> bytes:
         if path != "/graphql":
-            return orjson.dumps(envelope(await self._rest(path[slice(*_REST_PATH)])))
+            return orjson.dumps(envelope(await self._rest(path[slice(*_REST_PATH_SLICE)])))
         asked = orjson.loads(body)
         variables = asked["variables"]
-        if asked["query"] == POST_RESULTS:
+        if asked["query"] == POST_RESULTS_QUERY:
             return orjson.dumps({"data": await self._post(variables["id"])})
-        if asked["query"] == POSTS:
+        if asked["query"] == POSTS_QUERY:
             return orjson.dumps({"data": await self._posts(variables["n"])})
         raise ValueError("not one of the benchmark's documents")
 
     async def _post(self, post_id: str) -> dict[str, Any]:
-        rows = await self.fetch(self._one, post_id)
+        rows = await self.fetch(self._post_query, post_id)
         if not rows:
             return {"post": None}
         destinations = [self._result(row) for row in rows if row[1] is not None]
@@ -128,10 +128,10 @@ class _Answers:
         return {"post": post}
 
     async def _posts(self, count: int) -> dict[str, Any]:
-        time = self._time
-        posts = await self.fetch(self._page, count)
+        time = self._format_time
+        posts = await self.fetch(self._posts_query, count)
         below: dict[str, list[dict[str, Any]]] = {row[0]: [] for row in posts}
-        for row in await self.fetch(self._below, list(below)):
+        for row in await self.fetch(self._destinations_query, list(below)):
             below[row[0]].append(
                 {
                     "destinationId": row[1],
@@ -164,17 +164,17 @@ class _Answers:
             "accountName": row[3],
             "platform": row[4],
             "status": row[5].upper(),
-            "publishedAt": self._time(row[6]),
+            "publishedAt": self._format_time(row[6]),
             "platformPostId": row[7],
             "platformPostUrl": row[8],
             "error": row[9],
             "attempts": row[10],
-            "nextRetryAt": self._time(row[11]),
+            "nextRetryAt": self._format_time(row[11]),
         }
 
     async def _rest(self, post_id: str) -> dict[str, Any]:
-        time = self._time
-        rows = await self.fetch(self._one, post_id)
+        time = self._format_time
+        rows = await self.fetch(self._post_query, post_id)
         results = [
             {
                 "account_id": row[2],
@@ -197,12 +197,12 @@ class _Answers:
         return {"post_id": post_id, "post_status": rows[0][0], "results": results}
 
 
-def _of_text(stored: str | None) -> str | None:
+def _format_stored_instant(stored: str | None) -> str | None:
     """SQLite's form of an instant has its parts at the same places."""
     return None if stored is None else f"{stored[:10]}T{stored[11:23]}Z"
 
 
-def _of_instant(instant: datetime | None) -> str | None:
+def _format_optional_instant(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
 
 

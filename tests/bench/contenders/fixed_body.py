@@ -6,13 +6,13 @@ FIXED_BODIES is the folder with one file for each question.
 import os
 from pathlib import Path
 
-from tests.bench.contenders.asgi import answering
+from tests.bench.contenders.asgi import make_asgi_app
 
 _FOLDER = Path(os.environ["FIXED_BODIES"])
 _BODIES = {file.stem: file.read_bytes() for file in _FOLDER.iterdir()}
 
 
-async def _answer(path: str, body: bytes) -> bytes:
+async def _respond(path: str, body: bytes) -> bytes:
     if path != "/graphql":
         return _BODIES["R1"]
     if b'"n":' not in body:
@@ -24,4 +24,4 @@ async def _start() -> None:
     pass
 
 
-app = answering(_answer, start=_start)
+app = make_asgi_app(_respond, on_startup=_start)

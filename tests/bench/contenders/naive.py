@@ -126,7 +126,7 @@ class Posts:
     nodes: list[Post]
 
 
-_KEPT = (models.Post.workspace_id == WORKSPACE_ID, models.Post.deleted_at.is_(None))
+_NOT_DELETED = (models.Post.workspace_id == WORKSPACE_ID, models.Post.deleted_at.is_(None))
 
 
 @strawberry.type
@@ -134,7 +134,7 @@ class Query:
     @strawberry.field
     async def post(self, info: strawberry.Info, post_id: UUID) -> Post | None:
         async with info.context["sessions"]() as session:
-            row = await session.scalar(select(models.Post).where(*_KEPT, models.Post.id == post_id))
+            row = await session.scalar(select(models.Post).where(*_NOT_DELETED, models.Post.id == post_id))
         return None if row is None else _post(row)
 
     @strawberry.field
@@ -142,7 +142,7 @@ class Query:
         newest_first = models.Post.created_at.desc(), models.Post.id.desc()
         async with info.context["sessions"]() as session:
             rows = await session.scalars(
-                select(models.Post).where(*_KEPT).order_by(*newest_first).limit(first)
+                select(models.Post).where(*_NOT_DELETED).order_by(*newest_first).limit(first)
             )
             return Posts(nodes=[_post(row) for row in rows])
 
@@ -179,7 +179,7 @@ def _context(sessions: Sessions) -> dict[str, Any]:
     }
 
 
-_RESULTS = """
+_RESULTS_QUERY = """
 query($id: UUID!) {
   post(postId: $id) {
     post_id: postId
@@ -215,7 +215,7 @@ def make_app(database_url: str) -> Starlette:
 
     async def results(request: Request) -> JSONResponse:
         found = await schema.execute(
-            _RESULTS, {"id": request.path_params["post_id"]}, _context(sessions)
+            _RESULTS_QUERY, {"id": request.path_params["post_id"]}, _context(sessions)
         )
         assert found.data is not None, found.errors
         post = found.data["post"]

@@ -1,4 +1,4 @@
-// Compiles where the generated types fit the clients, the documents and each other. Nobody runs it.
+// Compiles only if the generated types fit the clients, the documents and each other. Never executed.
 import type { ApolloClient } from "@apollo/client";
 import type { Client } from "@urql/core";
 import type { GraphQLClient } from "graphql-request";

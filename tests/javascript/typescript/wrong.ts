@@ -1,4 +1,4 @@
-// Every line with a comment must be refused by the compiler, with the error that the comment names.
+// The compiler must report the error in the comment of each line that has one.
 import type { GraphQLClient } from "graphql-request";
 import { useFragment } from "./gql";
 import { EverythingDocument, OutcomeFragmentDoc, PageDocument } from "./gql/graphql";

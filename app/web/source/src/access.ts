@@ -1,83 +1,83 @@
-// Which API key the page uses, and what the server says of it. Keys live as long as the browser's tab.
+// The API key of the page and its status. The key is stored only for the browser tab.
 
 import { useEffect, useState } from "react";
 
 import { DEMO_KEY, GRAPHQL_URL, KEY_PREFIX } from "./config";
 
-export type Verdict =
+export type KeyStatus =
   | { kind: "missing" }
   | { kind: "malformed" }
   | { kind: "checking" }
   | { kind: "accepted"; workspace: string; scopes: string[] }
-  | { kind: "refused"; reason: string };
+  | { kind: "rejected"; reason: string };
 
 export interface Access {
   key: string;
   setKey(key: string): void;
-  verdict: Verdict;
-  /** To be told when the server refuses the key later on, as after its revocation. */
-  refuse(reason: string): void;
+  status: KeyStatus;
+  /** Reports that the server rejected the key after it had accepted it, for example after a revocation. */
+  reject(reason: string): void;
 }
 
-const STORED = "post-results:key";
+const STORAGE_NAME = "post-results:key";
 const TYPING_PAUSE_MS = 300;
-const SECRET = /^[0-9a-f]{32}$/;
+const SECRET_PATTERN = /^[0-9a-f]{32}$/;
 
 export function useAccess(): Access {
-  const [key, setKey] = useState(() => sessionStorage.getItem(STORED) || DEMO_KEY);
-  const [judged, setJudged] = useState<{ key: string; verdict: Verdict }>();
+  const [key, setKey] = useState(() => sessionStorage.getItem(STORAGE_NAME) || DEMO_KEY);
+  const [checked, setChecked] = useState<{ key: string; status: KeyStatus }>();
 
   useEffect(() => {
-    sessionStorage.setItem(STORED, key);
+    sessionStorage.setItem(STORAGE_NAME, key);
     if (!isWellFormed(key)) return;
-    const asking = new AbortController();
+    const check = new AbortController();
     const timer = setTimeout(async () => {
-      const verdict = await ask(key, asking.signal);
-      if (!asking.signal.aborted) setJudged({ key, verdict });
+      const status = await checkKey(key, check.signal);
+      if (!check.signal.aborted) setChecked({ key, status });
     }, TYPING_PAUSE_MS);
     return () => {
       clearTimeout(timer);
-      asking.abort();
+      check.abort();
     };
   }, [key]);
 
   return {
     key,
     setKey,
-    // What was said of another key is not said of this one.
-    verdict: judged?.key === key ? judged.verdict : unasked(key),
-    // A refusal may arrive after another key was judged.
-    refuse: (reason) =>
-      setJudged((latest) =>
-        latest?.key === key ? { key, verdict: { kind: "refused", reason } } : latest,
+    // The result of a check applies only to the key that was checked.
+    status: checked?.key === key ? checked.status : uncheckedStatus(key),
+    // A rejection may arrive after another key was checked.
+    reject: (reason) =>
+      setChecked((latest) =>
+        latest?.key === key ? { key, status: { kind: "rejected", reason } } : latest,
       ),
   };
 }
 
-function unasked(key: string): Verdict {
+function uncheckedStatus(key: string): KeyStatus {
   if (!key) return { kind: "missing" };
   return { kind: isWellFormed(key) ? "checking" : "malformed" };
 }
 
 function isWellFormed(key: string): boolean {
-  return key.startsWith(KEY_PREFIX) && SECRET.test(key.slice(KEY_PREFIX.length));
+  return key.startsWith(KEY_PREFIX) && SECRET_PATTERN.test(key.slice(KEY_PREFIX.length));
 }
 
-const WHO_AM_I = "query WhoAmI { viewer { scopes workspace { name } } }";
+const VIEWER_QUERY = "query WhoAmI { viewer { scopes workspace { name } } }";
 
-async function ask(key: string, signal: AbortSignal): Promise<Verdict> {
+async function checkKey(key: string, signal: AbortSignal): Promise<KeyStatus> {
   try {
     const response = await fetch(GRAPHQL_URL, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
-      body: JSON.stringify({ query: WHO_AM_I }),
+      body: JSON.stringify({ query: VIEWER_QUERY }),
       signal,
     });
     const { data, errors } = await response.json();
-    if (!data?.viewer) return { kind: "refused", reason: errors[0].message };
+    if (!data?.viewer) return { kind: "rejected", reason: errors[0].message };
     const { scopes, workspace } = data.viewer;
     return { kind: "accepted", workspace: workspace.name, scopes };
   } catch {
-    return { kind: "refused", reason: "The server does not answer. Is it running?" };
+    return { kind: "rejected", reason: "The server does not answer. Is it running?" };
   }
 }

@@ -1,15 +1,15 @@
-// What the server tells the page, in the attributes of its one element. Nothing is asked for here.
+// Settings of the page, which the server writes into the attributes of its root element.
 
 const element = document.getElementById("explorer")!;
 const { keyPrefix, demoKey } = element.dataset as Record<string, string>;
 
-/** Where the page is drawn. */
+/** The element that contains the page. */
 export const ROOT = element;
-/** What every API key starts with. */
+/** Prefix of every API key. */
 export const KEY_PREFIX = keyPrefix ?? "";
-/** The key of the demo workspace; empty unless the server shows the demo. */
+/** The key of the demo workspace; empty unless the server has the demo data. */
 export const DEMO_KEY = demoKey ?? "";
 
-// Relative to the page, so that they hold behind a proxy that serves it under a prefix.
+// Relative to the page, so that they also work behind a proxy that adds a path prefix.
 export const GRAPHQL_URL = new URL("graphql", location.href).href;
 export const REST_URL = new URL("v1", location.href).href;

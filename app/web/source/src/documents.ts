@@ -1,19 +1,19 @@
-// What stands in a document that somebody wrote, as far as it can be read. Asks nobody.
+// Reads the operations and variables of a GraphQL document in the editor.
 
 import { getOperationAST, parse, type DocumentNode, type OperationDefinitionNode } from "graphql";
 
 export type Operation = OperationDefinitionNode | null | undefined;
 
-export function parsed(query: string): DocumentNode | undefined {
+export function parseDocument(query: string): DocumentNode | undefined {
   try {
     return parse(query);
   } catch {
-    return undefined; // which the server says better
+    return undefined; // the server reports the syntax error better
   }
 }
 
-/** The operation of that name; else the only one there is. */
-export function operationOf(document: DocumentNode, name: string | null | undefined): Operation {
+/** The operation with this name, or the only operation of the document. */
+export function findOperation(document: DocumentNode, name: string | null | undefined): Operation {
   return getOperationAST(document, name) ?? getOperationAST(document);
 }
 

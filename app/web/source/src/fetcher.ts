@@ -1,55 +1,55 @@
-// How the page asks: queries by POST, subscriptions by graphql-transport-ws, both with the key.
+// Sends the operations of the page: queries by POST, subscriptions by graphql-transport-ws.
 
 import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
 import { GraphQLError } from "graphql";
 
 import { GRAPHQL_URL } from "./config";
-import { hasVariable, operationOf, parsed } from "./documents";
-import { liveClient } from "./live";
+import { findOperation, hasVariable, parseDocument } from "./documents";
+import { createLiveClient } from "./live";
 
-export interface Asking {
+export interface Connection {
   fetcher: Fetcher;
-  /** Ends what is still followed. */
+  /** Ends the open subscriptions. */
   close(): void;
 }
 
-/** Asks nobody, and says what is missing. */
-export const ASKING_NOBODY: Asking = {
+/** Sends nothing and answers every operation with an error that asks for a key. */
+export const NO_CONNECTION: Connection = {
   fetcher: async () => ({
     errors: [new GraphQLError("Enter a working API key at the top of the page.")],
   }),
   close() {},
 };
 
-/** `refuse` is told the server's reason when it no longer takes the key. */
-export function askingWith(key: string, refuse: (reason: string) => void): Asking {
-  const wsClient = liveClient(key, refuse);
-  const ask = createGraphiQLFetcher({
+/** Sends operations with this key; `reject` receives the reason when the server rejects the key. */
+export function connect(key: string, reject: (reason: string) => void): Connection {
+  const wsClient = createLiveClient(key, reject);
+  const send = createGraphiQLFetcher({
     url: GRAPHQL_URL,
     headers: { Authorization: `Bearer ${key}` },
     wsClient,
     fetch: async (input, init) => {
       const response = await fetch(input, init);
-      if (response.status === 401) refuse((await response.clone().json()).errors[0].message);
+      if (response.status === 401) reject((await response.clone().json()).errors[0].message);
       return response;
     },
   });
   return {
-    fetcher: (params, options) => ask(...asWritten(params, options)),
+    fetcher: (params, options) => send(...fromEditor(params, options)),
     close: () => void wsClient.dispose(),
   };
 }
 
-type Question = Parameters<Fetcher>;
+type FetcherArguments = Parameters<Fetcher>;
 
 /**
- * The question as it stands in the editor, which names the operation of a moment ago when somebody is
- * quick; with the start of the reader's day where the operation has a variable for it.
+ * Selects the operation again from the text in the editor, because GraphiQL may still name the previous
+ * operation after a quick edit. Fills in `startOfToday` if the operation has this variable.
  */
-function asWritten(...[params, options]: Question): Question {
-  const documentAST = parsed(params.query);
+function fromEditor(...[params, options]: FetcherArguments): FetcherArguments {
+  const documentAST = parseDocument(params.query);
   if (!documentAST) return [params, options];
-  const operation = operationOf(documentAST, params.operationName);
+  const operation = findOperation(documentAST, params.operationName);
   return [
     {
       query: params.query,
@@ -62,7 +62,7 @@ function asWritten(...[params, options]: Question): Question {
   ];
 }
 
-/** Midnight where the reader is, as an instant. */
+/** Midnight in the time zone of the browser, as a UTC time. */
 export function startOfToday(): string {
   return new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
 }

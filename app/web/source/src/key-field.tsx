@@ -1,15 +1,15 @@
-// The field for the API key, and beside it what the server says of the key.
+// The field for the API key, with the status of the key beside it.
 
 import { useId } from "react";
 
-import type { Access, Verdict } from "./access";
+import type { Access, KeyStatus } from "./access";
 import { DEMO_KEY, KEY_PREFIX } from "./config";
 
 export function KeyField({ access }: { access: Access }) {
   const id = useId();
-  const { key, setKey, verdict } = access;
+  const { key, setKey, status } = access;
   return (
-    <div className="key" data-verdict={verdict.kind}>
+    <div className="key" data-status={status.kind}>
       <label htmlFor={id}>API key</label>
       <input
         id={id}
@@ -17,20 +17,20 @@ export function KeyField({ access }: { access: Access }) {
         placeholder={`${KEY_PREFIX}…`}
         spellCheck={false}
         autoComplete="off"
-        aria-invalid={verdict.kind === "malformed" || verdict.kind === "refused"}
-        aria-describedby={`${id}-verdict`}
+        aria-invalid={status.kind === "malformed" || status.kind === "rejected"}
+        aria-describedby={`${id}-status`}
         onChange={(event) => setKey(event.target.value.trim())}
       />
-      <output id={`${id}-verdict`}>
-        {sentence(verdict)}
-        {key === DEMO_KEY && verdict.kind === "accepted" && " · demo key"}
+      <output id={`${id}-status`}>
+        {formatStatus(status)}
+        {key === DEMO_KEY && status.kind === "accepted" && " · demo key"}
       </output>
     </div>
   );
 }
 
-function sentence(verdict: Verdict): string {
-  switch (verdict.kind) {
+function formatStatus(status: KeyStatus): string {
+  switch (status.kind) {
     case "missing":
       return "Enter a key. `post-results keys create` makes one.";
     case "malformed":
@@ -38,12 +38,12 @@ function sentence(verdict: Verdict): string {
     case "checking":
       return "Checking …";
     case "accepted":
-      return `Workspace ${verdict.workspace}: ${scopes(verdict.scopes)}`;
-    case "refused":
-      return verdict.reason;
+      return `Workspace ${status.workspace}: ${formatScopes(status.scopes)}`;
+    case "rejected":
+      return status.reason;
   }
 }
 
-function scopes(names: string[]): string {
+function formatScopes(names: string[]): string {
   return names.map((name) => name.toLowerCase().replace("_", ":")).join(", ");
 }

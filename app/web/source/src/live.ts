@@ -1,55 +1,55 @@
-// How the page follows a subscription: over a WebSocket, with what came before, and where it ends, why.
+// Subscriptions over a WebSocket. Shows earlier results below the newest, and the reason of the end.
 
 import type { FormattedExecutionResult } from "graphql";
 import { createClient, type Client, type SubscribePayload } from "graphql-ws";
 
 import { GRAPHQL_URL } from "./config";
-import { hasVariable, operationOf, parsed } from "./documents";
+import { findOperation, hasVariable, parseDocument } from "./documents";
 
-/** How many older results are shown below the newest. */
-const EARLIER = 50;
-/** With what the server closes a socket whose key it does not take. */
-const KEY_REFUSED = 4403;
+/** Number of older results that are shown below the newest. */
+const MAX_EARLIER_RESULTS = 50;
+/** Close code of a socket whose API key is invalid. */
+const KEY_REJECTED_CODE = 4403;
 
 type Result = FormattedExecutionResult<any, any>;
 
-/** `refuse` is told the server's reason when it no longer takes the key. */
-export function liveClient(key: string, refuse: (reason: string) => void): Client {
+/** `reject` receives the reason when the server rejects the key. */
+export function createLiveClient(key: string, reject: (reason: string) => void): Client {
   const client = createClient({
     url: GRAPHQL_URL.replace(/^http/, "ws"),
     connectionParams: { Authorization: `Bearer ${key}` },
-    retryAttempts: 0, // whoever looks on sees that it has ended, and can run it again
+    retryAttempts: 0, // the page shows the end, and the user can run the operation again
   });
-  /** The cursor of the last change that was seen, by what was asked. */
-  const places = new Map<string, string>();
+  /** Cursor of the last received change, by the JSON of the operation. */
+  const lastCursors = new Map<string, string>();
 
-  function reasonOf(end: unknown): string {
+  function endReason(end: unknown): string {
     if (!(end instanceof CloseEvent)) return "The server does not answer. Is it running?";
-    if (end.code === KEY_REFUSED) refuse(end.reason);
+    if (end.code === KEY_REJECTED_CODE) reject(end.reason);
     return end.reason || "The connection to the server has ended. Run this again to go on.";
   }
 
   return {
     ...client,
     subscribe(payload, sink) {
-      const asked = JSON.stringify(payload);
+      const operation = JSON.stringify(payload);
       const earlier: Result[] = [];
       const show = (result: Result) => {
-        const shown = earlier.length > 0 ? { ...result, earlier: [...earlier] } : result;
-        sink.next(shown);
+        const withEarlier = earlier.length > 0 ? { ...result, earlier: [...earlier] } : result;
+        sink.next(withEarlier);
         earlier.unshift(result);
-        earlier.splice(EARLIER);
+        earlier.splice(MAX_EARLIER_RESULTS);
       };
-      return client.subscribe(goingOn(payload, places.get(asked)), {
+      return client.subscribe(resumeAfter(payload, lastCursors.get(operation)), {
         next: (result: Result) => {
-          const place = cursorOf(result);
-          if (place) places.set(asked, place);
+          const cursor = cursorOf(result);
+          if (cursor) lastCursors.set(operation, cursor);
           show(result);
         },
-        // As one more result: GraphiQL would show an error in place of all that came before.
+        // Shown as one more result, because GraphiQL replaces all earlier results by an error.
         error: (end) => {
-          if (Array.isArray(end)) places.delete(asked); // it may be the place that is wrong
-          show({ errors: Array.isArray(end) ? end : [{ message: reasonOf(end) }] });
+          if (Array.isArray(end)) lastCursors.delete(operation); // the cursor may be the error
+          show({ errors: Array.isArray(end) ? end : [{ message: endReason(end) }] });
           sink.complete();
         },
         complete: () => sink.complete(),
@@ -58,12 +58,12 @@ export function liveClient(key: string, refuse: (reason: string) => void): Clien
   };
 }
 
-/** From a place on, where the operation has a variable for it and nobody has said otherwise. */
-function goingOn(payload: SubscribePayload, place: string | undefined): SubscribePayload {
-  const document = parsed(payload.query);
-  const operation = document && operationOf(document, payload.operationName);
-  if (!place || !hasVariable(operation, "after")) return payload;
-  return { ...payload, variables: { after: place, ...payload.variables } };
+/** Adds the variable `after`, if the operation has one that the user did not set. */
+function resumeAfter(payload: SubscribePayload, cursor: string | undefined): SubscribePayload {
+  const document = parseDocument(payload.query);
+  const operation = document && findOperation(document, payload.operationName);
+  if (!cursor || !hasVariable(operation, "after")) return payload;
+  return { ...payload, variables: { after: cursor, ...payload.variables } };
 }
 
 function cursorOf({ data }: Result): string | undefined {

@@ -1,4 +1,4 @@
-// Draws the page.
+// Renders the page.
 
 import "graphiql/style.css";
 import "@graphiql/plugin-explorer/style.css";

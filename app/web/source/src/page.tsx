@@ -1,4 +1,4 @@
-// The page: the bar with the key and the REST link, and GraphiQL below it.
+// The page: a header with the API key and the REST link, and GraphiQL below it.
 
 import { DOC_EXPLORER_PLUGIN, DocExplorerStore } from "@graphiql/plugin-doc-explorer";
 import { explorerPlugin } from "@graphiql/plugin-explorer";
@@ -8,7 +8,7 @@ import { GraphiQLInterface } from "graphiql";
 import { useEffect, useMemo } from "react";
 
 import { useAccess } from "./access";
-import { ASKING_NOBODY, askingWith } from "./fetcher";
+import { NO_CONNECTION, connect } from "./fetcher";
 import { KeyField } from "./key-field";
 import { KeyContext, REST_PLUGIN, RestLink } from "./rest";
 import { STORAGE } from "./storage";
@@ -21,24 +21,27 @@ const PLUGINS = [
   REST_PLUGIN,
 ];
 
-// Of the first tab the editor takes the query by itself, but not the variables.
+// On the first visit, GraphiQL takes the query of the first tab, but not its variables.
 const FIRST_VISIT = STORAGE.length === 0 ? { initialVariables: FIRST_VARIABLES } : {};
 
-// Asks for no schema, which would be answered by an error in the place of the results.
+// Prevents an introspection query, whose error would be shown in place of the results.
 const NO_SCHEMA = { schema: null };
 
 export function Page() {
   const access = useAccess();
-  const { key, verdict, refuse } = access;
-  const works = verdict.kind === "accepted";
-  // A new fetcher makes GraphiQL read the schema again.
-  const asking = useMemo(() => (works ? askingWith(key, refuse) : ASKING_NOBODY), [works, key]);
-  useEffect(() => () => asking.close(), [asking]);
+  const { key, status, reject } = access;
+  const isAccepted = status.kind === "accepted";
+  // GraphiQL reads the schema again for each new fetcher.
+  const connection = useMemo(
+    () => (isAccepted ? connect(key, reject) : NO_CONNECTION),
+    [isAccepted, key],
+  );
+  useEffect(() => () => connection.close(), [connection]);
   return (
     <KeyContext value={key}>
       <GraphiQLProvider
-        fetcher={asking.fetcher}
-        {...(works ? {} : NO_SCHEMA)}
+        fetcher={connection.fetcher}
+        {...(isAccepted ? {} : NO_SCHEMA)}
         plugins={PLUGINS}
         referencePlugin={DOC_EXPLORER_PLUGIN}
         defaultTabs={TABS}
@@ -55,7 +58,7 @@ export function Page() {
           </header>
           <HistoryStore>
             <DocExplorerStore>
-              {/* The history would keep a key that was written among the headers. */}
+              {/* Without headers, because the history would store a key that is entered there. */}
               <GraphiQLInterface isHeadersEditorEnabled={false} showPersistHeadersSettings={false} />
             </DocExplorerStore>
           </HistoryStore>

@@ -1,4 +1,4 @@
-// Which documented REST call brings the data of a GraphQL operation. Asks nobody.
+// Finds the documented REST call that returns the data of a GraphQL operation.
 
 import {
   getOperationAST,
@@ -11,9 +11,9 @@ import {
 
 type Arguments = Record<string, unknown>;
 
-const ENUMS = new Set(["status", "sort", "order", "period"]);
+const ENUM_PARAMETERS = new Set(["status", "sort", "order", "period"]);
 
-/** The path below /v1 of the call for the operation's first field; null where there is none. */
+/** Path below /v1 of the call for the first field of the operation; null if REST has no such call. */
 export function restPath(
   document: DocumentNode,
   operationName: string | undefined,
@@ -22,36 +22,36 @@ export function restPath(
   const operation = getOperationAST(document, operationName);
   const field = operation?.operation === "query" ? firstField(operation) : undefined;
   if (!field) return null;
-  const given = argumentsOf(field, variables);
+  const args = argumentsOf(field, variables);
   const selects = (name: string) =>
     !!field.selectionSet?.selections.some(
-      (each) => each.kind === Kind.FIELD && each.name.value === name,
+      (selection) => selection.kind === Kind.FIELD && selection.name.value === name,
     );
 
   switch (field.name.value) {
     case "post":
-      if (!given["postId"]) return null;
-      return `/posts/${segment(given["postId"])}${selects("content") ? "" : "/results"}`;
+      if (!args["postId"]) return null;
+      return `/posts/${segment(args["postId"])}${selects("content") ? "" : "/results"}`;
     case "posts":
-      return withQuery("/posts", listParameters(given));
+      return withQuery("/posts", listParameters(args));
     case "account":
-      if (!given["accountId"]) return null;
-      return `/accounts/${segment(given["accountId"])}${selects("health") ? "/health" : ""}`;
+      if (!args["accountId"]) return null;
+      return `/accounts/${segment(args["accountId"])}${selects("health") ? "/health" : ""}`;
     case "accounts":
       return "/accounts";
     case "changes":
-      return withQuery("/changes", changesParameters(given));
+      return withQuery("/changes", changesParameters(args));
     case "viewer":
       return "/me";
     case "analyticsSummary":
-      return withQuery("/analytics/summary", parameters(given));
+      return withQuery("/analytics/summary", parameters(args));
     default:
       return null;
   }
 }
 
 function firstField(operation: OperationDefinitionNode): FieldNode | undefined {
-  return operation.selectionSet.selections.find((each) => each.kind === Kind.FIELD);
+  return operation.selectionSet.selections.find((selection) => selection.kind === Kind.FIELD);
 }
 
 function argumentsOf(field: FieldNode, variables: Arguments): Arguments {
@@ -61,40 +61,40 @@ function argumentsOf(field: FieldNode, variables: Arguments): Arguments {
   return Object.fromEntries(pairs ?? []);
 }
 
-/** The list call has no cursors. */
-function listParameters(given: Arguments): Arguments | null {
-  const { filter, orderBy, first, offset, ...cursors } = given;
+/** Null if the arguments contain cursors, which the REST list does not have. */
+function listParameters(args: Arguments): Arguments | null {
+  const { filter, orderBy, first, offset, ...cursors } = args;
   if (Object.keys(cursors).length > 0) return null;
   const { field, direction } = (orderBy ?? {}) as Arguments;
   return parameters({ ...(filter as Arguments), sort: field, order: direction, limit: first, offset });
 }
 
-/** Types of changes are written otherwise: POST_CREATED is post.created. */
-function changesParameters({ first, types, ...given }: Arguments): Arguments {
-  const words = types == null ? types : [types].flat().join(",").toLowerCase().replaceAll("_", ".");
-  return parameters({ ...given, limit: first, types: words });
+/** REST formats change types differently: POST_CREATED is post.created. */
+function changesParameters({ first, types, ...others }: Arguments): Arguments {
+  const names = types == null ? types : [types].flat().join(",").toLowerCase().replaceAll("_", ".");
+  return parameters({ ...others, limit: first, types: names });
 }
 
-/** Names in snake case, enums in lower case, lists joined by commas. */
-function parameters(given: Arguments): Arguments {
-  const pairs = Object.entries(given)
+/** Converts names to snake case and enums to lower case, and joins lists by commas. */
+function parameters(args: Arguments): Arguments {
+  const pairs = Object.entries(args)
     .filter(([, value]) => value != null)
     .map(([name, value]) => [
       name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-      ENUMS.has(name) ? [value].flat().join(",").toLowerCase() : [value].flat().join(","),
+      ENUM_PARAMETERS.has(name) ? [value].flat().join(",").toLowerCase() : [value].flat().join(","),
     ]);
   return Object.fromEntries(pairs);
 }
 
-function withQuery(path: string, given: Arguments | null): string | null {
-  if (given === null) return null;
-  const query = new URLSearchParams(given as Record<string, string>)
+function withQuery(path: string, query: Arguments | null): string | null {
+  if (query === null) return null;
+  const text = new URLSearchParams(query as Record<string, string>)
     .toString()
-    .replaceAll("%3A", ":") // which people can read, and need not be encoded there
+    .replaceAll("%3A", ":") // readable, and valid in a query string
     .replaceAll("%2C", ",");
-  return query ? `${path}?${query}` : path;
+  return text ? `${path}?${text}` : path;
 }
 
 function segment(value: unknown): string {
-  return encodeURIComponent(String(value)).replaceAll("'", "%27"); // which quotes the URL in a shell
+  return encodeURIComponent(String(value)).replaceAll("'", "%27"); // the shell command quotes the URL with '
 }

@@ -1,4 +1,4 @@
-// The same data by REST: a link to the call, and a panel that shows how to make it and its answer.
+// The REST call for the open tab: a link in the header, and a panel with the curl command and response.
 
 import {
   Button,
@@ -12,10 +12,10 @@ import { REST_URL } from "./config";
 import { startOfToday } from "./fetcher";
 import { restPath } from "./rest-call";
 
-/** The key that the calls are made with. */
+/** API key of the REST calls. */
 export const KeyContext = createContext("");
 
-/** The URL of the call for the operation in the open tab; null where REST has none. */
+/** URL of the REST call for the operation in the open tab; null if REST has none. */
 function useRestUrl(): string | null {
   const { document, operationName, variables } = useGraphiQL((state) => ({
     document: state.documentAST,
@@ -34,7 +34,7 @@ function parseVariables(text: string | null | undefined): Record<string, unknown
   try {
     return JSON.parse(text || "{}");
   } catch {
-    return {}; // half typed
+    return {}; // incomplete while the user types
   }
 }
 
@@ -42,14 +42,14 @@ export function RestLink() {
   const { setVisiblePlugin } = useGraphiQLActions();
   const url = useRestUrl();
   if (!url) return <span className="rest-link">REST has no call for this.</span>;
-  // A browser that followed the link would send no key.
+  // Opens the panel, because the browser would follow the link without the key.
   const open = (event: MouseEvent) => {
     event.preventDefault();
     setVisiblePlugin(REST_PLUGIN);
   };
   return (
     <a className="rest-link" href={url} title={url} onClick={open}>
-      Same by REST: GET {shown(url)}
+      Same by REST: GET {pathOf(url)}
     </a>
   );
 }
@@ -57,24 +57,26 @@ export function RestLink() {
 function RestPanel() {
   const key = useContext(KeyContext);
   const url = useRestUrl();
-  const [answer, setAnswer] = useState<{ url: string; key: string; text: string }>();
+  const [response, setResponse] = useState<{ url: string; key: string; text: string }>();
 
   async function send(url: string) {
-    setAnswer({ url, key, text: await answerOf(url, key) });
+    setResponse({ url, key, text: await fetchText(url, key) });
   }
 
   if (!url) return <p>REST has no call for the operation in this tab.</p>;
   return (
     <section className="rest" aria-label="The same data by REST">
-      <h2>GET {shown(url)}</h2>
+      <h2>GET {pathOf(url)}</h2>
       <pre className="rest-command">{`curl -H 'Authorization: Bearer ${key}' \\\n  '${url}'`}</pre>
       <Button onClick={() => send(url)}>Send</Button>
-      {answer?.url === url && answer.key === key && <pre className="rest-answer">{answer.text}</pre>}
+      {response?.url === url && response.key === key && (
+        <pre className="rest-answer">{response.text}</pre>
+      )}
     </section>
   );
 }
 
-async function answerOf(url: string, key: string): Promise<string> {
+async function fetchText(url: string, key: string): Promise<string> {
   try {
     const response = await fetch(url, { headers: { Authorization: `Bearer ${key}` } });
     return `${response.status} ${response.statusText}\n${JSON.stringify(await response.json(), null, 2)}`;
@@ -83,7 +85,7 @@ async function answerOf(url: string, key: string): Promise<string> {
   }
 }
 
-function shown(url: string): string {
+function pathOf(url: string): string {
   return url.slice(new URL(REST_URL).origin.length);
 }
 

@@ -1,20 +1,20 @@
-// Where the editor keeps tabs and history: local storage, under a name of our own.
+// Stores tabs and history of the editor in local storage, under a prefix of this page.
 
 import type { Storage } from "@graphiql/toolkit";
 
 const PREFIX = "post-results:";
 
-/** Apart from what GraphiQL pages of other servers left under the same address. */
+/** Separate from the entries of other GraphiQL pages at the same origin. */
 export const STORAGE: Storage = {
   getItem: (name) => localStorage.getItem(PREFIX + name),
   setItem: (name, value) => localStorage.setItem(PREFIX + name, value),
   removeItem: (name) => localStorage.removeItem(PREFIX + name),
   get length() {
-    return ourNames().length;
+    return storedNames().length;
   },
-  clear: () => ourNames().forEach((name) => localStorage.removeItem(name)),
+  clear: () => storedNames().forEach((name) => localStorage.removeItem(name)),
 };
 
-function ourNames(): string[] {
+function storedNames(): string[] {
   return Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
 }

@@ -1,4 +1,4 @@
-// The questions that are already written when the page opens for the first time.
+// Example operations that fill the tabs of the editor on the first visit.
 
 import type { GraphiQLProvider } from "@graphiql/react";
 import type { ComponentProps } from "react";
@@ -12,8 +12,8 @@ export const FIRST_VARIABLES = JSON.stringify({ postId: DEMO_POST }, null, 2);
 
 export const TABS: Tabs = [
   {
-    query: `# What became of one post, account by account.
-# Its id stands in the variables below.
+    query: `# The results of one post on each account.
+# The variables below contain its id.
 query ResultsOfOnePost($postId: UUID!) {
   post(postId: $postId) {
     status
@@ -38,8 +38,8 @@ query ResultsOfOnePost($postId: UUID!) {
     variables: FIRST_VARIABLES,
   },
   {
-    query: `# What failed today, and why.
-# This page fills in $startOfToday: midnight where you are.
+    query: `# Posts that failed today, with the reasons.
+# This page sets $startOfToday to midnight in your time zone.
 query WhatFailedToday($startOfToday: DateTime!) {
   posts(
     filter: {status: [FAILED, PARTIALLY_FAILED], updatedAfter: $startOfToday}
@@ -68,7 +68,7 @@ query WhatFailedToday($startOfToday: DateTime!) {
 `,
   },
   {
-    query: `# What will be tried again by itself, the next one first.
+    query: `# Planned automatic retries, the next one first.
 query WhatWaitsForARetry {
   destinations(
     filter: {status: [QUEUED], nextRetryAfter: "2000-01-01"}
@@ -92,7 +92,7 @@ query WhatWaitsForARetry {
   },
   {
     query: `# Can this account post, and if not, why?
-# Its number stands in the variables below.
+# The variables below contain its number.
 query HealthOfOneAccount($accountId: Int!) {
   account(accountId: $accountId) {
     platform
@@ -119,11 +119,11 @@ query HealthOfOneAccount($accountId: Int!) {
     variables: JSON.stringify({ accountId: DEMO_ACCOUNT }, null, 2),
   },
   {
-    query: `# What happens, as it happens, the newest first.
-# Run it, then change something in another window:
-# retry a failed post, for instance.
-# A look at another tab stops it. Run again, it
-# goes on behind the last change that it showed.
+    query: `# Live changes, the newest first.
+# Run this, then change something in another
+# window, for example retry a failed post.
+# Opening another tab stops the subscription.
+# Another run continues after the last change.
 subscription WhatHappens($after: String) {
   changes(after: $after) {
     cursor

@@ -1,6 +1,6 @@
-// Where the editor finds its background workers. Each is a file of its own: nothing is made of strings.
+// Starts the web workers of the editor from separate files, because the CSP forbids code from strings.
 
-/** File names beside this module, by the label of the worker; put in by the build. */
+/** File names beside this module, by the label of the worker; defined by build.mjs. */
 declare const WORKERS: Record<string, string>;
 
 window.MonacoEnvironment = {

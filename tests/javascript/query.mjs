@@ -1,11 +1,11 @@
-// Asks one question by one client and prints what its caller gets: the data, and the errors.
-// node ask.mjs CLIENT URL KEY, and on standard input {"query", "variables"}
+// Runs one operation with one client, and prints the data and errors that its caller receives.
+// node query.mjs CLIENT URL KEY, and on standard input {"query", "variables"}
 import { text } from "node:stream/consumers";
 
 const [client, url, key] = process.argv.slice(2);
 const headers = { authorization: `Bearer ${key}` };
 
-const ASK = {
+const CLIENTS = {
   async apollo({ query, variables }) {
     const { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache, gql } = await import(
       "@apollo/client"
@@ -40,7 +40,7 @@ const ASK = {
   },
 };
 
-const { data = null, errors = [] } = await ASK[client](JSON.parse(await text(process.stdin)));
+const { data = null, errors = [] } = await CLIENTS[client](JSON.parse(await text(process.stdin)));
 console.log(
   JSON.stringify({ data, errors: errors.map(({ message, extensions }) => [message, extensions]) }),
 );

@@ -1,5 +1,5 @@
-// Pages and refetches through Relay's store by what relay-compiler made, and prints what the store has.
-// jiti ask.mjs URL KEY
+// Paginates and refetches with the artifacts of relay-compiler, and prints the data of Relay's store.
+// jiti read_feed.mjs URL KEY
 import relay from "relay-runtime";
 import FeedAccountRefetchQuery from "./src/__generated__/FeedAccountRefetchQuery.graphql";
 import FeedPaginationQuery from "./src/__generated__/FeedPaginationQuery.graphql";
@@ -25,31 +25,31 @@ const environment = new Environment({
   network: Network.create(send),
   store: new Store(new RecordSource()),
 });
-const ask = (query, variables) => fetchQuery(environment, query, variables).toPromise();
+const runQuery = (query, variables) => fetchQuery(environment, query, variables).toPromise();
 const read = (fragment, owner) => environment.lookup(getSingularSelector(fragment, owner)).data;
 
 const filter = { status: ["PARTIALLY_FAILED", "FAILED"] };
-const feed = await ask(FeedQuery, { filter, count: 2 });
+const feed = await runQuery(FeedQuery, { filter, count: 2 });
 const sizes = [];
 for (;;) {
   const { edges, pageInfo } = read(FeedPosts, feed).posts;
   sizes.push(edges.length);
   if (sizes.length === 3 || !pageInfo.hasNextPage) break;
-  await ask(FeedPaginationQuery, { filter, count: 2, cursor: pageInfo.endCursor });
+  await runQuery(FeedPaginationQuery, { filter, count: 2, cursor: pageInfo.endCursor });
 }
 
 const { edges } = read(FeedPosts, feed).posts;
 const posts = edges.map(({ node }) => node.postId);
 const [{ node }] = edges;
 const post = read(FeedPost, node);
-const refetched = read(FeedPost, (await ask(FeedPostRefetchQuery, { id: post.id })).node);
+const refetched = read(FeedPost, (await runQuery(FeedPostRefetchQuery, { id: post.id })).node);
 const { account } = post.destinations[0];
-const owner = (await ask(FeedAccountRefetchQuery, { id: account.id })).node;
+const owner = (await runQuery(FeedAccountRefetchQuery, { id: account.id })).node;
 console.log(
   JSON.stringify({
     sizes,
     posts,
-    sameAgain: JSON.stringify(refetched) === JSON.stringify(post),
+    refetchIsEqual: JSON.stringify(refetched) === JSON.stringify(post),
     account: [account.accountName, read(FeedAccount, owner).accountName],
   }),
 );
