@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from graphql import OperationDefinitionNode, build_schema, parse, validate
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.domain.destinations import DestinationStatus
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
@@ -50,39 +50,30 @@ def dataset() -> seeding.Dataset:
     return seeding.Dataset(120, NOW)
 
 
-async def test_each_post_is_on_three_accounts_and_the_check_finds_nothing_wrong(
-    database_url: str, drawing: seeding.Dataset
+async def test_seeded_posts_have_three_accounts_and_pass_the_integrity_check(
+    database_url: str, dataset: seeding.Dataset
 ) -> None:
-    ids = await seeding.seed([database_url], drawing)
+    ids = await seeding.seed([database_url], dataset)
 
-    (rows,) = drawing.batches(120)
-    assert ids == [row["id"] for row in rows.posts]
-    assert (len(rows.accounts), len(rows.posts), len(rows.destinations)) == (300, 120, 360)
-    assert {row["status"] for row in rows.destinations} == {
-        "queued",
-        "publishing",
-        "published",
-        "failed",
-    }
+    posts = [history.post for history in dataset.histories()]
+    assert ids == [post.id for post in posts]
+    assert {len(post.destinations) for post in posts} == {3}
+    assert {each.state.status for post in posts for each in post.destinations} == set(
+        DestinationStatus
+    )
     async with Database(database_url) as database:
         assert await find_problems(database) == []
 
 
-def test_the_same_instant_gives_the_same_rows_in_batches_of_any_size(
-    drawing: seeding.Dataset,
-) -> None:
-    (whole,) = map(asdict, drawing.batches(120))
-    parts = [asdict(each) for each in drawing.batches(50)]
-
-    assert [len(each["posts"]) for each in parts] == [50, 50, 20]
-    assert {table: [row for each in parts for row in each[table]] for table in whole} == whole
+def test_datasets_of_the_same_time_are_equal(dataset: seeding.Dataset) -> None:
+    assert [*dataset.histories()] == [*seeding.Dataset(dataset.posts, dataset.now).histories()]
 
 
-def test_a_post_was_created_when_its_depth_says(drawing: seeding.Dataset) -> None:
-    (rows,) = drawing.batches(120)
+def test_posts_are_created_at_the_time_of_their_depth(dataset: seeding.Dataset) -> None:
+    posts = [history.post for history in dataset.histories()]
 
-    assert rows.posts[-1]["created_at"] == drawing.created_at(0)
-    assert rows.posts[0]["created_at"] == drawing.created_at(119)
+    assert posts[-1].created_at == dataset.created_at(0)
+    assert posts[0].created_at == dataset.created_at(119)
 
 
 def test_our_documents_are_valid_and_within_the_default_limits() -> None:
@@ -100,17 +91,17 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
 
 
 def test_those_that_need_no_node_js_answer_as_our_server(
-    engine: str, database_url: str, drawing: seeding.Dataset, tmp_path: Path
+    engine: str, database_url: str, dataset: seeding.Dataset, tmp_path: Path
 ) -> None:
     bodies = tmp_path / "bodies"
     bodies.mkdir()
     all_contenders = contenders({engine: database_url}, bodies)
     chosen = [each for each in all_contenders if each.command[0] != "node"]
-    ids = asyncio.run(seeding.seed([database_url], drawing))[:25]
+    ids = asyncio.run(seeding.seed([database_url], dataset))[:25]
 
     with ExitStack() as stack:
         servers = start_all(
-            stack, chosen, bodies, drawing.api_key.token, ids, min(os.sched_getaffinity(0))
+            stack, chosen, bodies, dataset.api_key.token, ids, min(os.sched_getaffinity(0))
         )
 
         assert [each.name for each in servers] == [

@@ -66,6 +66,7 @@ class SimulatedDestination:
     destination: Destination
     account: DemoAccount
     rng: Random
+    now: datetime
     state: DestinationState = field(init=False)
     updated_at: datetime = field(init=False)
     attempts: dict[UUID, Attempt] = field(init=False, default_factory=dict)
@@ -309,7 +310,7 @@ class Simulator:
         destinations = []
         for destination in created.destinations:
             simulated = SimulatedDestination(
-                destination, self.accounts[destination.account_id], self.rng
+                destination, self.accounts[destination.account_id], self.rng, self.now
             )
             scripts[destination.account_id](simulated)
             destinations.append(simulated)
