@@ -48,7 +48,9 @@ async def open_migrated_database(url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def insert_due_posts(database: Database, workspace: WorkspaceId, account: AccountId, posts: int) -> None:
+async def insert_due_posts(
+    database: Database, workspace: WorkspaceId, account: AccountId, posts: int
+) -> None:
     """So many posts on one account, due an hour ago, copied from one."""
     made = await add_post(
         database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
@@ -122,12 +124,16 @@ def check_claimed_once(url: str, post_count: int, processes: int, claimers: int)
     async def prepare() -> None:
         async with open_migrated_database(url) as database:
             workspace = await add_workspace(database)
-            await insert_due_posts(database, workspace, await add_account(database, workspace), post_count)
+            await insert_due_posts(
+                database, workspace, await add_account(database, workspace), post_count
+            )
 
     asyncio.run(prepare())
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        got = list(chain(*pool.starmap(_claim_until_empty, [(url, claimers // processes)] * processes)))
+        got = list(
+            chain(*pool.starmap(_claim_until_empty, [(url, claimers // processes)] * processes))
+        )
     took = time.monotonic() - started
     twice = len(got) - len(set(got))
     click.echo(
@@ -140,7 +146,9 @@ def check_claimed_once(url: str, post_count: int, processes: int, claimers: int)
 # No other waits.
 
 
-async def measure_other_workspace_wait(database: Database, due: int, claimers: int, samples: int) -> bool:
+async def measure_other_workspace_wait(
+    database: Database, due: int, claimers: int, samples: int
+) -> bool:
     """How long a post of another workspace waits, while everybody works at one with very much due."""
     busy, other = [await add_workspace(database) for _ in range(2)]
     await insert_due_posts(database, busy, await add_account(database, busy), due)

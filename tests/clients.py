@@ -1,4 +1,4 @@
-"""Clients of the whole service, in this process, with its start and stop run. No servers, no rows."""
+"""HTTP clients of the service that run it in this process, including its lifespan."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,20 +18,20 @@ from app.settings import Settings, read_settings
 from tests.factories import NOW
 
 NO_MAINTENANCE = timedelta(days=1)
-"""Where the clock stands still, nothing falls due by itself."""
+"""Interval that disables maintenance, for tests with a fixed clock."""
 
 UNLIMITED_SETTINGS = read_settings({"RATE_LIMIT": "off"})
 
 
 class Client:
-    """An HTTP client that holds one API key, or none."""
+    """An HTTP client that sends one API key, or none."""
 
     def __init__(self, http: httpx.AsyncClient, token: str | None) -> None:
         self._http = http
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def with_token(self, token: str | None) -> "Client":
-        """The same service, asked with another key."""
+        """A client of the same service with another key."""
         return Client(self._http, token)
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -42,32 +42,32 @@ class Client:
         return await self.request("GET", path, **options)
 
     async def execute(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The whole GraphQL answer to a document, whatever it is."""
+        """Execute a GraphQL document and return the response body, with data or errors."""
         response = await self.request(
             "POST", "/graphql", json={"query": query, "variables": variables}
         )
-        answer: dict[str, Any] = response.json()
-        return answer
+        body: dict[str, Any] = response.json()
+        return body
 
     async def query(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of a document that must run without an error."""
-        answer = await self.execute(query, **variables)
-        assert "errors" not in answer, answer["errors"]
-        data: dict[str, Any] = answer["data"]
+        """Execute a GraphQL document, require success, and return its data."""
+        body = await self.execute(query, **variables)
+        assert "errors" not in body, body["errors"]
+        data: dict[str, Any] = body["data"]
         return data
 
     async def expect_error(self, query: str, **variables: Any) -> tuple[str, str | None, str]:
-        """Code, field and message of the one error of a document that must be refused."""
-        answer = await self.execute(query, **variables)
-        assert not any((answer.get("data") or {}).values()), answer
-        (error,) = answer["errors"]
+        """Execute a GraphQL document, require one error, and return its code, field and message."""
+        body = await self.execute(query, **variables)
+        assert not any((body.get("data") or {}).values()), body
+        (error,) = body["errors"]
         extensions = error["extensions"]
         return extensions["code"], extensions.get("field"), error["message"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A workspace, and a client that holds a key to it."""
+    """A workspace, and a client with one of its API keys."""
 
     database: Database
     workspace: WorkspaceId
@@ -84,7 +84,7 @@ async def app_client(
     clock: Callable[[], datetime] | None = None,
     maintenance_interval: timedelta = NO_MAINTENANCE,
 ) -> AsyncIterator[Client]:
-    """A client of the service on this database, at this instant, which stands still, or by a clock."""
+    """A client of the service on this database, with a fixed time or a clock."""
     async with (
         app_lifespan(
             database,
@@ -108,7 +108,7 @@ async def app_lifespan(
     maintenance_interval: timedelta = NO_MAINTENANCE,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> AsyncIterator[Starlette]:
-    """The service from its start to its stop; see `serving`."""
+    """The running service on this database, with a fixed time or a clock."""
     app = create_app(
         settings,
         clock=clock or (lambda: now),
@@ -123,7 +123,7 @@ async def app_lifespan(
 
 @asynccontextmanager
 async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client]:
-    """A client of a service that was started."""
+    """A client of a running service."""
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield Client(http, token)

@@ -1,7 +1,7 @@
-"""The command `post-results` in a process of its own, with its output and errors in files. No tests.
+"""Runs the command `post-results` in separate processes, with stdout and stderr in files.
 
-To import the service takes a process longer than to start it. So most are forked from one that has
-imported it and does nothing else; in these, every module is as where it was imported anew.
+Importing the service takes longer than starting it. Therefore most processes are forked from one that
+only imported the service, so that their modules are in the same state as after a new import.
 """
 
 import multiprocessing
@@ -19,29 +19,29 @@ _multiprocessing.set_forkserver_preload([__name__])
 
 
 class CommandProcess(Protocol):
-    """It leads a group of its own, to which whatever it starts belongs."""
+    """A process that leads its own process group, which contains its children."""
 
     @property
     def pid(self) -> int: ...
 
     def poll(self) -> int | None:
-        """Its exit status, once it has ended."""
+        """Exit status, or None while it runs."""
 
     def wait(self, timeout: float) -> int:
-        """Its exit status, once it has ended, which must be within so many seconds."""
+        """Wait at most `timeout` seconds for the end, and return the exit status."""
 
     def send_signal(self, sig: int) -> None:
-        """Nothing, once it has ended."""
+        """Send a signal, unless the process has ended."""
 
 
 StartProcess: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path, Path], CommandProcess]
-"""Starts the command with arguments, in an environment; the files are for its output and errors."""
+"""Starts the command with arguments, environment, and files for stdout and stderr."""
 
 
 def spawn(
     arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
 ) -> CommandProcess:
-    """As an operator starts it; the only one that can serve with several processes."""
+    """Start a new interpreter, as an operator does. Required for several server processes."""
     with out.open("w") as to_out, log.open("w") as to_log:
         return subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
@@ -55,7 +55,7 @@ def spawn(
 def fork(
     arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
 ) -> CommandProcess:
-    """Much sooner."""
+    """Fork the process that imported the service; much faster than `spawn`."""
     for file in (out, log):
         file.write_bytes(b"")
     return _ForkedProcess(list(arguments), dict(environment), out, log)

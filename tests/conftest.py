@@ -1,8 +1,7 @@
-"""What every test may ask for: a fresh database on both engines, and a tenant of the service on it.
+"""Fixtures of all tests: a migrated database on each engine, and a tenant of the service.
 
-A test that asks for `database` or `database_url` runs twice, once on each engine. A PostgreSQL that
-cannot be had is an error. REQUIRE_EVERY_TEST=1 fails a run in which a test was skipped, or either engine
-had no test.
+A test that uses `database` or `database_url` runs once on each engine. An unavailable PostgreSQL is an
+error. REQUIRE_EVERY_TEST=1 fails a run that skipped a test or ran no test on one of the engines.
 """
 
 import asyncio
@@ -31,10 +30,10 @@ from tests.servers import ServerProcess
 
 ENGINES = ("sqlite", "postgresql")
 
-# Without a deadline, for how fast a busy machine checks an example says nothing; and the same examples
-# in every run, so that a change is never blamed for what an older one broke.
-hypothesis.settings.register_profile("ours", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ours")
+# No deadline, because the duration of an example depends on the load of the machine. The same examples in
+# every run, so that a failure is caused by the tested change.
+hypothesis.settings.register_profile("post-results", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("post-results")
 
 _postgresql_server = pytest.StashKey[str]()
 
@@ -46,7 +45,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """The engine that this run of the test is on."""
+    """Database engine of this run of the test."""
     name: str = request.param
     request.node.user_properties.append(("engine", name))
     return name
@@ -54,27 +53,27 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database_url(engine: str, request: pytest.FixtureRequest) -> str:
-    """The URL of a migrated database that nobody else uses during this test."""
+    """URL of a migrated database that only this test uses."""
     fresh: Callable[[], str] = request.getfixturevalue(f"fresh_{engine}")
     return fresh()
 
 
 @pytest.fixture
 async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
-    """A migrated database without rows but the installation's own, whose secret key is zeros."""
+    """A migrated database. Its only row is that of the deployment, with a secret key of zeros."""
     async with _cached_database(database_url) as opened:
         yield opened
 
 
 @cache
 def _cached_database(url: str) -> Database:
-    """The same for all tests, each with connections of its own, so that it compiles a statement once."""
+    """Share one object between tests, so that each statement is compiled once. Connections are per test."""
     return Database(url, wrap_driver=RecordingDriver)
 
 
 @pytest.fixture
 async def acme(database: Database) -> AsyncIterator[Tenant]:
-    """A workspace in which nothing is yet, and a client that may do there whatever most keys may."""
+    """An empty workspace, and a client with a key of the default scopes."""
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace)
     async with app_client(database, token=key.token) as client:
@@ -85,7 +84,7 @@ async def acme(database: Database) -> AsyncIterator[Tenant]:
 def empty_database_url(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[str]:
-    """The URL of a database in which nothing is, not even tables; for tests of migrations."""
+    """URL of a database without tables, for tests of migrations."""
     if engine == "sqlite":
         file = tmp_path / "empty.db"
         file.touch()
@@ -97,7 +96,7 @@ def empty_database_url(
 
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A process that serves the demo data without rate limits, for tests that read; it must never fail."""
+    """A server with the demo data, without rate limits, for tests that only read; it must never answer 5xx."""
     folder = tmp_path_factory.mktemp("demo-server")
     settings = {"DATABASE_URL": f"sqlite:///{folder / 'demo.db'}", "RATE_LIMIT": "off"}
     server = ServerProcess(folder, settings, "--demo")
@@ -107,26 +106,26 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         server.stop()
     finally:
         server.kill()
-    assert [each for each in server.request_log() if each["status"] >= 500] == []
+    assert [entry for entry in server.request_log() if entry["status"] >= 500] == []
 
 
 @pytest.fixture(scope="session")
 def require_built_page() -> None:
-    """For tests that need the page as its script builds it."""
+    """Skip the test unless the page was built."""
     if not (STATIC_DIR / "index.html").exists():
         pytest.skip("The page was not built; run scripts/pages.")
 
 
 @pytest.fixture(scope="session")
 def fresh_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Makes the one file anew, and gives its URL."""
+    """Function that replaces the database file by a migrated one and returns its URL."""
     template = tmp_path_factory.mktemp("template") / "migrated.db"
     _migrate(f"sqlite+aiosqlite:///{template}")
     file = tmp_path_factory.mktemp("database") / "post-results.db"
 
     def reset() -> str:
-        for last_ones in file.parent.iterdir():
-            last_ones.unlink()
+        for old_file in file.parent.iterdir():
+            old_file.unlink()
         shutil.copyfile(template, file)
         return f"sqlite+aiosqlite:///{file}"
 
@@ -135,7 +134,7 @@ def fresh_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def fresh_postgresql(postgresql_server_url: str) -> Iterator[Callable[[], str]]:
-    """Empties the one database, and gives its URL."""
+    """Function that empties the database and returns its URL."""
     with postgres.new_database(postgresql_server_url) as url:
         _migrate(url)
         with postgres.script_runner(url) as run:
@@ -169,7 +168,7 @@ _RESET_SCRIPT = "".join(
 
 
 def _start_postgresql_once(config: pytest.Config) -> str:
-    """One server for the run: pytest-xdist's workers use the one that their controller made."""
+    """Start one server per run; the workers of pytest-xdist use that of their controller."""
     if _postgresql_server not in config.stash:
         exit_stack = ExitStack()
         config.add_cleanup(exit_stack.close)
@@ -180,13 +179,13 @@ def _start_postgresql_once(config: pytest.Config) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     if worker_input := getattr(config, "workerinput", None):
         config.stash[_postgresql_server] = worker_input["postgresql_server_url"]
-    # The service prints plain ones too; the prettier one of each failure on purpose takes a second.
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+    # Plain tracebacks, as the service prints them: a rich traceback takes a second for each expected failure.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
 
 
 def pytest_collection_finish() -> None:
-    # What is imported by now stays; without it there is less to look through at each collection.
+    # Imported modules stay in memory; freezing them makes each garbage collection faster.
     gc.collect()
     gc.freeze()
 
@@ -206,19 +205,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = _tests_by_engine(terminalreporter)
     summary = ", ".join(f"{engine} {count} tests" for engine, count in counts.items())
     terminalreporter.write_line(f"engines: {summary}")
-    for sentence in _missing_test_runs(terminalreporter):
-        terminalreporter.write_line(sentence, red=True)
+    for problem in _missing_test_runs(terminalreporter):
+        terminalreporter.write_line(problem, red=True)
 
 
 def _missing_test_runs(reporter: pytest.TerminalReporter) -> list[str]:
-    """What a run that requires every test lacks; only known where all reports come together."""
+    """Problems of a run that requires every test; empty in xdist workers, which see only their reports."""
     is_worker = hasattr(reporter.config, "workerinput")
     if is_worker or os.environ.get("REQUIRE_EVERY_TEST") != "1":
         return []
     engines = _tests_by_engine(reporter).items()
     skipped = len(reporter.stats.get("skipped", []))
     return [f"No test ran on {engine}." for engine, count in engines if count == 0] + (
-        [f"{skipped} skipped, and REQUIRE_EVERY_TEST=1 allows none."] if skipped else []
+        [f"{skipped} tests were skipped; REQUIRE_EVERY_TEST=1 allows none."] if skipped else []
     )
 
 

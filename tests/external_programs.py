@@ -1,6 +1,6 @@
-"""Programs that a test runs beside Python: Node.js with npm packages, tools, curl. No servers, no browsers.
+"""Runs external programs in tests: Node.js with npm packages, Python tools and curl.
 
-`scripts/clients` installs them. Where that was not done, a test that needs one is skipped and says so.
+`scripts/clients` installs them. Without it, tests that need a program are skipped with a message.
 """
 
 import os
@@ -13,14 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = ROOT / "tests" / "javascript"
 TIMEOUT_SECONDS = 120
-"""How long a busy machine may take for one program; only a failure takes so long."""
+"""Limit of one program, for busy machines; only a failure takes this long."""
 
 _INSTALLED_MARKER = ROOT / ".venv" / "installed-clients"
 _NODE_PATH = os.pathsep.join(
     [
         str(JAVASCRIPT / "node_modules" / ".bin"),
         str(ROOT / ".venv" / "tools" / "bin"),
-        str(ROOT / ".venv" / "node" / "bin"),  # where scripts/node puts a Node.js
+        str(ROOT / ".venv" / "node" / "bin"),  # Node.js of scripts/node
         os.environ["PATH"],
     ]
 )
@@ -34,12 +34,12 @@ def run_program(
     status: int = 0,
     **environment: str,
 ) -> str:
-    """What a program prints on its standard output; it must end with the status."""
-    found = shutil.which(program, path=_NODE_PATH)
-    if found is None or not _INSTALLED_MARKER.exists():
+    """Run a program, require its exit status, and return its standard output."""
+    executable = shutil.which(program, path=_NODE_PATH)
+    if executable is None or not _INSTALLED_MARKER.exists():
         pytest.skip(f"{program} is not installed; run scripts/clients.")
-    done = subprocess.run(
-        [found, *map(str, arguments)],
+    completed = subprocess.run(
+        [executable, *map(str, arguments)],
         cwd=cwd,
         input=stdin,
         capture_output=True,
@@ -48,14 +48,14 @@ def run_program(
         env={**os.environ, "PATH": _NODE_PATH, **environment},
         check=False,
     )
-    assert done.returncode == status, f"{program} ended with {done.returncode}:\n" + (
-        done.stdout + done.stderr
+    assert completed.returncode == status, (
+        f"{program} ended with {completed.returncode}:\n{completed.stdout}{completed.stderr}"
     )
-    return done.stdout
+    return completed.stdout
 
 
 def npm_project(folder: Path, *files: Path) -> Path:
-    """The folder as a project that has these files and all npm packages of the tests."""
+    """Make the folder an npm project with these files and the installed packages of the tests."""
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
     for file in files:
@@ -64,6 +64,6 @@ def npm_project(folder: Path, *files: Path) -> Path:
 
 
 def check_types(file: str, *, cwd: Path, status: int = 0) -> str:
-    """What TypeScript's compiler, at its strictest, says of a file and what it imports."""
+    """Check a file and its imports with strict TypeScript, and return the output of the compiler."""
     modules = ("--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022")
     return run_program("tsc", "--strict", "--noEmit", *modules, file, cwd=cwd, status=status)

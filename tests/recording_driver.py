@@ -1,4 +1,4 @@
-"""The statements that a database runs for reading, as they run. Reads nothing itself."""
+"""Records the read statements of a database."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ from app.db.core.statements import CompiledStatement, Record
 class RecordedStatement:
     text: str
     arguments: Any
-    """As the driver takes them."""
+    """Arguments in the form of the driver."""
     prepared: CompiledStatement | None
-    """What it was run from; None for one that SQLAlchemy ran."""
+    """The compiled statement; None if SQLAlchemy executed it."""
 
 
 class RecordingDriver:
-    """A driver whose statements can be recorded."""
+    """Driver that records the statements it executes."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -39,23 +39,23 @@ class RecordingDriver:
 
 @contextmanager
 def record_statements(database: Database) -> Iterator[list[RecordedStatement]]:
-    """Everything that a watched database reads meanwhile, except the look-up of the API key.
+    """Record the reads of this context, except the lookup of the API key.
 
-    What a server reads on its own, beside the one who records, is left out too.
+    Reads of other tasks, such as the change feed of a server, are not recorded.
     """
     assert isinstance(database.driver, RecordingDriver)
     statements: list[RecordedStatement] = []
 
-    def record(_c: Any, _cursor: Any, text: str, parameters: Any, *_rest: Any) -> None:
+    def record(_connection: Any, _cursor: Any, text: str, parameters: Any, *_rest: Any) -> None:
         _record(RecordedStatement(text, parameters, None))
 
     engine = database.read_engine.sync_engine
     event.listen(engine, "before_cursor_execute", record)
-    before = _current_recording.set(statements)
+    token = _current_recording.set(statements)
     try:
         yield statements
     finally:
-        _current_recording.reset(before)
+        _current_recording.reset(token)
         event.remove(engine, "before_cursor_execute", record)
 
 
@@ -66,5 +66,5 @@ def _record(statement: RecordedStatement) -> None:
 
 
 _current_recording: ContextVar[list[RecordedStatement] | None] = ContextVar(
-    "recorded_for", default=None
+    "current_recording", default=None
 )

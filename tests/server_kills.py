@@ -105,7 +105,9 @@ class Writer:
         return WriterLog(self._posts, self._retried, self._acknowledged, self._repeated)
 
     def _create(self, http: httpx.Client, reference: str) -> None:
-        made = self._send_until_answered(http, CREATE, **self._post_input(reference), idempotencyKey=reference)
+        made = self._send_until_answered(
+            http, CREATE, **self._post_input(reference), idempotencyKey=reference
+        )
         post_id = made["post"]["postId"]
         text = f"{reference}, changed"
         # Without a key: the version sees to it that it happens once, and nobody else changes the post.
@@ -114,7 +116,9 @@ class Writer:
 
     def _create_several(self, http: httpx.Client, reference: str) -> None:
         posts = [self._post_input(f"{reference}-{each}") for each in range(3)]
-        made = self._send_until_answered(http, CREATE_SEVERAL, posts=posts, idempotencyKey=reference)
+        made = self._send_until_answered(
+            http, CREATE_SEVERAL, posts=posts, idempotencyKey=reference
+        )
         for post, result in zip(posts, made["results"], strict=True):
             self._posts[post["reference"]] = (result["post"]["postId"], post["content"])
 
@@ -131,7 +135,9 @@ class Writer:
             "scheduledFor": "2100-01-01T00:00:00Z",
         }
 
-    def _send_until_answered(self, http: httpx.Client, document: str, **input_fields: Any) -> dict[str, Any]:
+    def _send_until_answered(
+        self, http: httpx.Client, document: str, **input_fields: Any
+    ) -> dict[str, Any]:
         """The answer, for which the same is sent as often as it takes."""
         body = {"query": document, "variables": {"input": input_fields}}
         for tries in count():
@@ -153,7 +159,13 @@ class Writer:
 
 
 def _run_writer(
-    name: str, url: str, token: str, account: int, failed_post_ids: Sequence[str], stop: Event, results: Any
+    name: str,
+    url: str,
+    token: str,
+    account: int,
+    failed_post_ids: Sequence[str],
+    stop: Event,
+    results: Any,
 ) -> None:
     results.put(Writer(name, url, token, account, failed_post_ids).write_until(stop))
 
@@ -245,7 +257,9 @@ async def _collect_results(url: str, writer_logs: Sequence[WriterLog], kills: in
         click.echo(problem, err=True)
     found = {(row.reference, row.id, row.content) for row in posts}
     lost = sum((name, UUID(key), text) not in found for name, (key, text) in told.items())
-    lost += sum(UUID(key) not in times_retried for each in writer_logs for key in each.retried_posts)
+    lost += sum(
+        UUID(key) not in times_retried for each in writer_logs for key in each.retried_posts
+    )
     again = sum(times - 1 for times in Counter(row.reference for row in posts).values())
     return KillResults(
         acknowledged=sum(each.acknowledged for each in writer_logs),

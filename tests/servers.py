@@ -1,4 +1,4 @@
-"""The service as a process of its own, as operators start it and clients reach it. No tests."""
+"""Starts the commands of the service as separate processes, as an operator does."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from tests.command_processes import StartProcess, fork
 DEMO_KEY = f"pe_live_{DEMO_KEY_SECRET}"
 DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 TIMEOUT_SECONDS = 60
-"""How long a busy machine may take for anything here; only a failure takes so long."""
+"""Limit of each step, for busy machines; only a failure takes this long."""
 
 
 class LoggedProcess:
-    """A process of `post-results`, from its start to its end; what it prints and logs is kept."""
+    """A process of `post-results`, whose output and log are written to files."""
 
     def __init__(
         self,
@@ -38,36 +38,36 @@ class LoggedProcess:
         self.process = start(arguments, settings, self._out, self._log)
 
     def wait_for_output(self, pattern: str) -> re.Match[str]:
-        """Where what it prints has the pattern, as soon as it has."""
-        while not (found := re.search(pattern, self._out.read_text())):
+        """Wait until the output matches the pattern, and return the match."""
+        while not (match := re.search(pattern, self._out.read_text())):
             assert self.process.poll() is None, self._log.read_text()
             time.sleep(0.02)
-        return found
+        return match
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(TIMEOUT_SECONDS) == 0, self._log.read_text()
 
     def kill(self) -> None:
-        """Kill whatever of it still runs."""
+        """Kill the process and its children."""
         self.process.send_signal(signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(TIMEOUT_SECONDS)
 
     def startup_error(self) -> str:
-        """The one sentence of a process that must not start."""
+        """The log of a process that must fail to start, without output."""
         assert self.process.wait(TIMEOUT_SECONDS) == 1
         assert self._out.read_text() == ""
         return self._log.read_text()
 
     def log_events(self) -> list[dict[str, Any]]:
-        """What it logged; everything must be a JSON object on one line."""
+        """The log, which must have one JSON object per line."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
 
 class ServerProcess(LoggedProcess):
-    """A process of `post-results serve`, from its greeting to its end."""
+    """A process of `post-results serve`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class ServerProcess(LoggedProcess):
         super().__init__(folder, environment, "serve", *arguments, start=start)
 
     def wait_until_ready(self) -> list[str]:
-        """What it prints at its start, which is all that it prints; then it answers."""
+        """Wait until the server is ready, and return the lines of its startup banner."""
         self.url = self.wait_for_output(r"(http\S+)/readyz\n")[1]
         assert self.get("/readyz").json() == {"status": "ready"}
         return self._out.read_text().splitlines()
@@ -90,5 +90,5 @@ class ServerProcess(LoggedProcess):
         return httpx.get(self.url + path, headers=headers, timeout=TIMEOUT_SECONDS)
 
     def request_log(self) -> list[dict[str, Any]]:
-        """What it logged of each request."""
+        """The log entries of requests."""
         return [event for event in self.log_events() if event["event"] == "request"]

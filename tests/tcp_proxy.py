@@ -1,4 +1,4 @@
-"""Lines to PostgreSQL on which nothing arrives any more, though nobody hangs up. Reads no messages."""
+"""TCP proxy in front of PostgreSQL that can silence connections without closing them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 
 @dataclass(slots=True)
 class TcpProxy:
-    """Between clients of `url` and the server; those that are open can be silenced, later ones are sound."""
+    """Forwards connections from `url` to `server`. Connections after `silence` work normally."""
 
     server: URL
     url: URL = field(init=False)
@@ -19,14 +19,15 @@ class TcpProxy:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def silence(self) -> None:
+        """Drop all further data of the open connections."""
         self._silenced |= self._connections
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.add(asyncio.create_task(self._handle_connection(reader, writer)))
 
     async def close(self) -> None:
-        for each in self._tasks:
-            each.cancel()
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _handle_connection(
@@ -35,17 +36,19 @@ class TcpProxy:
         host = str(self.server.host or self.server.query["host"])
         port = self.server.port or 5432
         if host.startswith("/"):
-            beyond = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+            server_reader, server_writer = await asyncio.open_unix_connection(
+                f"{host}/.s.PGSQL.{port}"
+            )
         else:
-            beyond = await asyncio.open_connection(host, port)
-        line = id(writer)
-        self._connections.add(line)
+            server_reader, server_writer = await asyncio.open_connection(host, port)
+        connection = id(writer)
+        self._connections.add(connection)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, beyond[1], line))
-                group.create_task(self._forward(beyond[0], writer, line))
+                group.create_task(self._forward(reader, server_writer, connection))
+                group.create_task(self._forward(server_reader, writer, connection))
         finally:
-            self._connections.discard(line)
+            self._connections.discard(connection)
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
@@ -60,12 +63,13 @@ class TcpProxy:
 
 @asynccontextmanager
 async def tcp_proxy(database_url: str) -> AsyncIterator[TcpProxy]:
-    lines = TcpProxy(make_url(database_url))
-    listening = await asyncio.start_server(lines.accept, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    lines.url = lines.server.set(host="127.0.0.1", port=port, query={})
-    async with listening:
+    """Start a proxy in front of the server of this URL."""
+    proxy = TcpProxy(make_url(database_url))
+    listener = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    proxy.url = proxy.server.set(host="127.0.0.1", port=port, query={})
+    async with listener:
         try:
-            yield lines
+            yield proxy
         finally:
-            await lines.close()
+            await proxy.close()

@@ -19,7 +19,14 @@ from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
 from app.settings import GraphQLLimits
 from tests.bench import postgraphile, seeding
-from tests.bench.contender_list import ENGINES, FIXED_BODY, NO_ENGINE, POST_RESULTS_SERVER, Name, contenders
+from tests.bench.contender_list import (
+    ENGINES,
+    FIXED_BODY,
+    NO_ENGINE,
+    POST_RESULTS_SERVER,
+    Name,
+    contenders,
+)
 from tests.bench.load import Figures
 from tests.bench.ratio import (
     RATIO_TABLE,
@@ -78,7 +85,10 @@ def test_posts_are_created_at_the_time_of_their_depth(dataset: seeding.Dataset) 
 
 def test_our_documents_are_valid_and_within_the_default_limits() -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
-    for text, variables, nodes in ((POST_RESULTS_QUERY, {"id": "-"}, 0), (POSTS_QUERY, {"n": 100}, 100)):
+    for text, variables, nodes in (
+        (POST_RESULTS_QUERY, {"id": "-"}, 0),
+        (POSTS_QUERY, {"n": 100}, 100),
+    ):
         document = parse(text)
         (operation,) = document.definitions
         assert isinstance(operation, OperationDefinitionNode)
@@ -121,7 +131,10 @@ def test_those_that_need_no_node_js_answer_as_our_server(
         assert fixed["Q3"] == answered["Q3"][0]
         assert fixed["Q1"] in answered["Q1"]
         # It answers the same about every post.
-        with pytest.raises(ResponseMismatch, match=f"^fixed-body answers Q1 not as {POST_RESULTS_SERVER} {engine}: at "):
+        with pytest.raises(
+            ResponseMismatch,
+            match=f"^fixed-body answers Q1 not as {POST_RESULTS_SERVER} {engine}: at ",
+        ):
             verify_all([servers[0], servers[3]], ids)
 
 
@@ -162,7 +175,9 @@ def test_postgraphile_answers_are_put_in_our_shape() -> None:
 
 
 def test_ratios_are_those_of_the_medians() -> None:
-    results = _make_results({"Q1": {_post_results_name(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}})
+    results = _make_results(
+        {"Q1": {_post_results_name(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}}
+    )
 
     assert results.ratio("Q1", _post_results_name(POSTGRESQL), YOGA) == 8
     assert results.ratio("Q2", _post_results_name(POSTGRESQL), YOGA) is None
@@ -172,7 +187,11 @@ def test_ratios_are_those_of_the_medians() -> None:
 def test_a_goal_is_met_from_its_bound_on() -> None:
     results = _make_results(
         {
-            "Q1": {_post_results_name(POSTGRESQL): [60], YOGA: [10], Name("postgraphile", POSTGRESQL): [12.5]},
+            "Q1": {
+                _post_results_name(POSTGRESQL): [60],
+                YOGA: [10],
+                Name("postgraphile", POSTGRESQL): [12.5],
+            },
             "R1": {_post_results_name(SQLITE): [59], Name(FIXED_BODY, NO_ENGINE): [100]},
         },
         {_post_results_name(POSTGRESQL): 110, _post_results_name(SQLITE): 111},
@@ -191,9 +210,13 @@ def test_a_goal_is_met_from_its_bound_on() -> None:
 
 
 def test_a_report_says_what_was_measured_and_what_was_not() -> None:
-    results = _make_results({"Q1": {YOGA: [10], _post_results_name(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80})
+    results = _make_results(
+        {"Q1": {YOGA: [10], _post_results_name(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80}
+    )
     judged = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
-    start = StartupTimes(_post_results_name(POSTGRESQL), 1200, new_document_ms=9.5, repeated_document_ms=1)
+    start = StartupTimes(
+        _post_results_name(POSTGRESQL), 1200, new_document_ms=9.5, repeated_document_ms=1
+    )
 
     assert list(render_report(results, judged, [start], {"cores": "2"})) == [
         "",

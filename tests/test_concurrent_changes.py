@@ -1,6 +1,6 @@
-"""Many who write while others read what happened: each change once, in order, none missing.
+"""Readers of the change feed beside concurrent writers receive each change once and in order.
 
-The guard takes the counter out of what a database runs, and shows that its lack is noticed.
+The test named `test_tests_detect_…` removes the event counter and shows that its absence is detected.
 """
 
 import asyncio
@@ -40,103 +40,108 @@ CREATED = ChangeFilter(kinds=[EventKind.POST_CREATED, END_EVENT_KIND])
 
 
 async def write_posts(database: Database, workspace: WorkspaceId, number: int) -> list[PostId]:
-    """Posts of its own, each of which writes other rows before its events, and several events at once."""
-    made = []
+    """Create, change, cancel and delete posts; each transaction writes rows and then several events."""
+    post_ids = []
     for turn in range(ROUNDS):
-        on = write_context(workspace)
+        context = write_context(workspace)
         post = await create_post(
             database,
-            on,
+            context,
             wanted(account_ids=[1, 2, 3][: (number + turn) % 3 + 1]),
             None,
             check_quota=no_quota,
             new_id=uuid4,
         )
-        made.append(post.id)
+        post_ids.append(post.id)
         if turn % 2:
             changes = PostChanges(content=f"Writer {number}, turn {turn}")
             await change_post(
                 database,
-                on,
+                context,
                 post.id,
                 changes,
                 account_ids=None,
                 expected_version=None,
                 new_id=uuid4,
             )
-            await cancel_post(database, on, post.id, expected_version=None)
-            await delete_post(database, on, post.id, expected_version=None)
-    return made
+            await cancel_post(database, context, post.id, expected_version=None)
+            await delete_post(database, context, post.id, expected_version=None)
+    return post_ids
 
 
 async def poll_changes(
     database: Database, workspace: WorkspaceId, change_filter: ChangeFilter, size: int
 ) -> list[Change]:
-    """What somebody gets who reads page after page until all is over."""
+    """Read page by page until the end event."""
     reader = database.read(workspace)
     after = FEED_START
-    found: list[Change] = []
-    while not found or found[-1].kind is not END_EVENT_KIND:
+    received: list[Change] = []
+    while not received or received[-1].kind is not END_EVENT_KIND:
         page = await read_changes(reader, after, change_filter, limit=size)
-        found += page.changes
+        received += page.changes
         after = page.next_position
         await asyncio.sleep(0)
-    return found[:-1]
+    return received[:-1]
 
 
-async def follow_changes(feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter) -> list[Change]:
-    """What somebody gets who is told of each change as it happens, until all is over."""
-    found: list[Change] = []
-    async with feed.subscribe(workspace, FEED_START) as following:
-        while not found or found[-1].kind is not END_EVENT_KIND:
-            found += await following.next_changes(change_filter)
-    return found[:-1]
+async def follow_changes(
+    feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter
+) -> list[Change]:
+    """Read the feed until the end event."""
+    received: list[Change] = []
+    async with feed.subscribe(workspace, FEED_START) as subscription:
+        while not received or received[-1].kind is not END_EVENT_KIND:
+            received += await subscription.next_changes(change_filter)
+    return received[:-1]
 
 
 async def write_all(database: Database, workspace: WorkspaceId) -> list[PostId]:
-    """The posts that were created."""
-    made = await asyncio.gather(*(write_posts(database, workspace, n) for n in range(WRITERS)))
+    """Run the writers, append the end event, and return the created posts."""
+    created = await asyncio.gather(*(write_posts(database, workspace, n) for n in range(WRITERS)))
 
-    async def end(writing: UnitOfWork) -> None:
-        writing.add_event(Event(kind=END_EVENT_KIND, changes={}))
+    async def end(unit: UnitOfWork) -> None:
+        unit.add_event(Event(kind=END_EVENT_KIND, changes={}))
 
     await run_in_transaction(database, write_context(workspace), end)
-    return [post for each in made for post in each]
+    return [post_id for post_ids in created for post_id in post_ids]
 
 
-async def test_beside_many_writers_who_reads_gets_each_change_once_and_in_order(
+async def test_readers_beside_concurrent_writers_receive_each_change_once_and_in_order(
     acme: Tenant, database_url: str
 ) -> None:
     for _ in range(3):
         await add_account(acme.database, acme.workspace)
     async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=12) as busy:
-        feeds = ChangeFeed(busy, poll_interval=NO_POLLING)
+        feed = ChangeFeed(busy, poll_interval=NO_POLLING)
         readers = [
             poll_changes(acme.database, acme.workspace, ALL_CHANGES, 1),
             poll_changes(busy, acme.workspace, ALL_CHANGES, 100),
-            *(follow_changes(feeds, acme.workspace, ALL_CHANGES) for _ in range(3)),
+            *(follow_changes(feed, acme.workspace, ALL_CHANGES) for _ in range(3)),
             poll_changes(acme.database, acme.workspace, CREATED, 2),
-            follow_changes(feeds, acme.workspace, CREATED),
+            follow_changes(feed, acme.workspace, CREATED),
         ]
-        with busy.on_commit(feeds.wake):
+        with busy.on_commit(feed.wake):
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                made, read = await asyncio.gather(
+                created_ids, received = await asyncio.gather(
                     write_all(busy, acme.workspace), asyncio.gather(*readers)
                 )
 
     numbers = await stored_seqs(acme.database, acme.workspace)
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > WRITERS * ROUNDS * 2
-    found = [[each.seq for each in one] for one in read]
-    assert found[:5] == [numbers[:-1]] * 5
-    created = [each.seq for each in read[0] if each.kind is EventKind.POST_CREATED]
-    assert found[5:] == [created] * 2
-    assert {each.post_id for each in read[5]} == set(made)
-    assert len(created) == len(made) == WRITERS * ROUNDS
+    received_seqs = [[change.seq for change in changes] for changes in received]
+    assert received_seqs[:5] == [numbers[:-1]] * 5
+    created = [each.seq for each in received[0] if each.kind is EventKind.POST_CREATED]
+    assert received_seqs[5:] == [created] * 2
+    assert {change.post_id for change in received[5]} == set(created_ids)
+    assert len(created) == len(created_ids) == WRITERS * ROUNDS
 
 
 async def missed_beside_slow_writer(database: Database, writers: Database) -> list[int]:
-    """What somebody never gets who reads on after a quick writer has ended, or waits for a slow one."""
+    """Sequence numbers that a reader misses if it reads while a slow writer has not committed.
+
+    A quick writer appends after the slow one; it either commits first or waits for the counter.
+    """
     workspace = await add_workspace(database)
     await append_test_events(writers, workspace, numbered_events(1))
     has_number, may_end = asyncio.Event(), asyncio.Event()
@@ -157,28 +162,30 @@ async def missed_beside_slow_writer(database: Database, writers: Database) -> li
         reader = database.read(workspace)
         first = await read_changes(reader, None, ALL_CHANGES, limit=9)
         may_end.set()
-    read = seqs_per_page(
+    read_seqs = seqs_per_page(
         [first, *await read_all_pages(reader, first.next_position, ALL_CHANGES, 9)]
     )
-    return [each for each in await stored_seqs(database, workspace) if each not in read]
+    return [seq for seq in await stored_seqs(database, workspace) if seq not in read_seqs]
 
 
 @only_on_postgresql
-async def test_without_a_counter_that_others_wait_for_changes_would_be_lost(
+async def test_tests_detect_changes_lost_by_a_sequence_instead_of_the_counter(
     database: Database, database_url: str
 ) -> None:
     async with database.schema_transaction() as connection:
         await connection.execute(text("CREATE SEQUENCE numbers"))
-    counting = (
+    counter_update = (
         r"UPDATE workspace SET event_seq=\(workspace.event_seq \+ (\S+)\) (WHERE .*) RETURNING .*"
     )
     try:
-        of_a_sequence = r"SELECT nextval('numbers') + 0 * \1 FROM workspace \2"
-        async with database_with_replaced_sql(database_url, counting, of_a_sequence) as careless:
-            assert await missed_beside_slow_writer(database, careless) == [2]
+        sequence = r"SELECT nextval('numbers') + 0 * \1 FROM workspace \2"
+        async with database_with_replaced_sql(
+            database_url, counter_update, sequence
+        ) as with_sequence:
+            assert await missed_beside_slow_writer(database, with_sequence) == [2]
     finally:
         async with database.schema_transaction() as connection:
             await connection.execute(text("DROP SEQUENCE numbers"))
 
-    async with Database(database_url) as careful:
-        assert await missed_beside_slow_writer(database, careful) == []
+    async with Database(database_url) as with_counter:
+        assert await missed_beside_slow_writer(database, with_counter) == []

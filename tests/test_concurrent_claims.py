@@ -1,6 +1,6 @@
-"""Many publishers at once: each destination is given out once for each fence, and to its own workspace.
+"""Concurrent claims: each destination is claimed once per fence, and only by its workspace.
 
-The guards take one thing out of what a database runs, and show that its lack is noticed.
+The tests named `…_tests_detect_…` remove one protection from the SQL and show that its absence is detected.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from app.services.claims import ClaimRequest, claim_destinations
 from app.services.reports import Publisher, start_attempt
 from tests.db.core.test_database import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
-from tests.test_concurrency import LONG_TIMEOUT, run_behind_lock, database_with_replaced_sql
+from tests.test_concurrency import LONG_TIMEOUT, database_with_replaced_sql, run_behind_lock
 
 CLAIMERS = 16
 DUE_COUNT = 160
@@ -35,47 +35,50 @@ async def claim(database: Database, workspace: WorkspaceId | None, limit: int = 
         new_id=uuid4,
         now=NOW,
     )
-    return [each.lease for each in claims]
+    return [claim.lease for claim in claims]
 
 
 async def add_due(
     database: Database, workspace: WorkspaceId, count: int = 1
 ) -> list[DestinationId]:
-    """Destinations that are due, two of a post."""
+    """Add due destinations, two per post, or a single one."""
     accounts = [await add_account(database, workspace) for _ in range(2)]
-    on = dict.fromkeys(accounts if count > 1 else accounts[:1], queued())
-    posts = [await add_post(database, workspace, on) for _ in range(max(count // 2, 1))]
-    return [each for post in posts for each in post.destinations]
+    states = dict.fromkeys(accounts if count > 1 else accounts[:1], queued())
+    posts = [await add_post(database, workspace, states) for _ in range(max(count // 2, 1))]
+    return [destination_id for post in posts for destination_id in post.destinations]
 
 
-async def test_sixteen_claimers_are_given_each_destination_once(
+async def test_sixteen_concurrent_claimers_claim_each_destination_once(
     database: Database, database_url: str
 ) -> None:
     workspaces = [await add_workspace(database) for _ in range(2)]
-    due = [each for one in workspaces for each in await add_due(database, one, DUE_COUNT // 2)]
-    given: list[Lease] = []
+    due = [
+        destination_id
+        for workspace in workspaces
+        for destination_id in await add_due(database, workspace, DUE_COUNT // 2)
+    ]
+    leases: list[Lease] = []
 
     async def claimer(busy: Database) -> None:
-        while len(given) < DUE_COUNT:
-            given.extend(await claim(busy, None, limit=7))
+        while len(leases) < DUE_COUNT:
+            leases.extend(await claim(busy, None, limit=7))
 
     async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=CLAIMERS + 4) as busy:
         async with asyncio.timeout(120):
             await asyncio.gather(*(claimer(busy) for _ in range(CLAIMERS)))
 
-    assert Counter((each.destination_id, each.fence) for each in given) == Counter(
-        (each, 1) for each in due
-    )
+    claimed = Counter((lease.destination_id, lease.fence) for lease in leases)
+    assert claimed == dict.fromkeys(((destination_id, 1) for destination_id in due), 1)
     assert await find_problems(database) == []
 
 
 async def claim_behind_lock(database: Database, claimers: Database) -> Counter[object]:
-    """What two are given who claim the one that is due, and have both begun before either can end."""
+    """Fences that two concurrent claims of one due destination return."""
     workspace = await add_workspace(database)
     await add_due(database, workspace)
 
     async def fences() -> object:
-        return tuple(each.fence for each in await claim(claimers, workspace))
+        return tuple(lease.fence for lease in await claim(claimers, workspace))
 
     return await run_behind_lock(
         database,
@@ -85,10 +88,12 @@ async def claim_behind_lock(database: Database, claimers: Database) -> Counter[o
 
 
 @only_on_postgresql
-async def test_without_the_lock_of_what_is_given_out_that_would_be_noticed(
+async def test_tests_detect_a_missing_lock_of_claimed_rows(
     database: Database, database_url: str
 ) -> None:
-    async with database_with_replaced_sql(database_url, r" FOR UPDATE OF .* SKIP LOCKED", "") as unlocked:
+    async with database_with_replaced_sql(
+        database_url, r" FOR UPDATE OF .* SKIP LOCKED", ""
+    ) as unlocked:
         assert await claim_behind_lock(database, unlocked) == {(1,): 2}
 
     async with Database(database_url) as locked:
@@ -96,33 +101,34 @@ async def test_without_the_lock_of_what_is_given_out_that_would_be_noticed(
 
 
 @only_on_postgresql
-async def test_without_passing_over_what_is_locked_claimers_would_wait_for_each_other(
+async def test_claims_skip_locked_posts_instead_of_waiting(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
     await add_due(database, workspace, 4)
     lock = f"SELECT 1 FROM post WHERE workspace_id = '{workspace}' LIMIT 1 FOR UPDATE"
 
-    async def given(claimers: Database) -> object:
+    async def claim_count(claimers: Database) -> object:
         return len(await claim(claimers, workspace))
 
     async with database_with_replaced_sql(database_url, " SKIP LOCKED", "") as waiting:
-        assert await run_behind_lock(database, lock, [given(waiting)]) == {4: 1}
+        assert await run_behind_lock(database, lock, [claim_count(waiting)]) == {4: 1}
 
     await add_due(database, workspace, 4)
-    async with Database(database_url) as passing:
-        assert await run_behind_lock(database, lock.replace(" LIMIT 1", ""), [given(passing)]) == {0: 1}
+    all_locked = lock.replace(" LIMIT 1", "")
+    async with Database(database_url) as skipping:
+        assert await run_behind_lock(database, all_locked, [claim_count(skipping)]) == {0: 1}
 
 
 async def start_behind_lock(database: Database, publishers: Database) -> Counter[object]:
-    """What two are told who start the attempt of one lease, and have both begun before either can end."""
+    """Receipts or errors of two concurrent starts with one lease."""
     workspace = await add_workspace(database)
     await add_due(database, workspace)
     (lease,) = await claim(database, workspace)
 
     async def start() -> object:
         try:
-            told, _ = await start_attempt(
+            result, _ = await start_attempt(
                 publishers,
                 Publisher(workspace, None),
                 lease,
@@ -130,9 +136,9 @@ async def start_behind_lock(database: Database, publishers: Database) -> Counter
                 new_id=uuid4,
                 now=NOW,
             )
-        except Exception as error:  # noqa: BLE001 - whatever, but what is right
+        except Exception as error:  # noqa: BLE001 - any error is a result
             return type(error).__name__
-        return told.receipt.value
+        return result.receipt.value
 
     return await run_behind_lock(
         database,
@@ -142,19 +148,19 @@ async def start_behind_lock(database: Database, publishers: Database) -> Counter
 
 
 @only_on_postgresql
-async def test_without_the_lock_of_the_post_two_starts_would_be_noticed(
+async def test_tests_detect_a_missing_lock_of_started_posts(
     database: Database, database_url: str
 ) -> None:
     async with database_with_replaced_sql(database_url, " FOR UPDATE", "") as unlocked:
-        told = await start_behind_lock(database, unlocked)
-        assert told["recorded"] == 1
-        assert told["repeated"] == 0
+        outcomes = await start_behind_lock(database, unlocked)
+        assert outcomes["recorded"] == 1
+        assert outcomes["repeated"] == 0
 
     async with Database(database_url) as locked:
         assert await start_behind_lock(database, locked) == {"recorded": 1, "repeated": 1}
 
 
-async def test_without_the_wall_what_is_claimed_would_be_noticed(
+async def test_tests_detect_a_missing_workspace_filter_of_claims(
     database: Database, database_url: str
 ) -> None:
     ours, theirs = [await add_workspace(database) for _ in range(2)]
@@ -162,10 +168,10 @@ async def test_without_the_wall_what_is_claimed_would_be_noticed(
     (own,) = await add_due(database, ours)
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace: statement
-    ) as unwalled:
-        # It takes what is theirs, and the keys of the tables refuse to keep that.
+    ) as unfiltered:
+        # The claim selects foreign rows, and the composite foreign keys reject its writes.
         with pytest.raises((StaleDataError, IntegrityError)):
-            await claim(unwalled, ours)
+            await claim(unfiltered, ours)
 
-    assert [each.destination_id for each in await claim(database, ours)] == [own]
-    assert [each.destination_id for each in await claim(database, theirs)] == foreign
+    assert [lease.destination_id for lease in await claim(database, ours)] == [own]
+    assert [lease.destination_id for lease in await claim(database, theirs)] == foreign

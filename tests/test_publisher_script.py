@@ -52,7 +52,11 @@ class PlatformResponse:
 
 PUBLISHED = {
     "there": (PlatformResponse(status=201, body=json.dumps({"id": "17", "url": URL})), "17", URL),
-    "a number": (PlatformResponse(body='{"id": 17000000000000000001}'), "17000000000000000001", None),
+    "a number": (
+        PlatformResponse(body='{"id": 17000000000000000001}'),
+        "17000000000000000001",
+        None,
+    ),
     "no url": (PlatformResponse(body='{"id": "17", "url": null}'), "17", None),
     "useless url": (PlatformResponse(body='{"id": "17", "url": "/posts/17"}'), "17", None),
     "useless id": (PlatformResponse(body=json.dumps({"id": "", "url": URL})), None, URL),
@@ -63,7 +67,10 @@ PUBLISHED = {
 
 UNKNOWN = {
     "nothing": (PlatformResponse(), "No usable answer."),
-    "nothing useful": (PlatformResponse(body='{"id": "\\ud800", "url": true}'), "No usable answer."),
+    "nothing useful": (
+        PlatformResponse(body='{"id": "\\ud800", "url": true}'),
+        "No usable answer.",
+    ),
     "a list": (PlatformResponse(body="[17]"), "'list' object has no attribute 'get'"),
     "no JSON": (PlatformResponse(body="<html>"), "Expecting value: line 1 column 1 (char 0)"),
     "408": (PlatformResponse(status=408), "HTTP Error 408: Request Timeout"),
@@ -107,7 +114,11 @@ WAITING = {
         "RATE_LIMITED",
         None,
     ),
-    "too many for ²": (PlatformResponse(status=429, headers=[("Retry-After", "²")]), "RATE_LIMITED", None),
+    "too many for ²": (
+        PlatformResponse(status=429, headers=[("Retry-After", "²")]),
+        "RATE_LIMITED",
+        None,
+    ),
 }
 """With the category, and the seconds that the platform asks for."""
 
@@ -153,7 +164,9 @@ class _PlatformHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def run_platform(answers: Callable[[str], PlatformResponse] = ANSWERS.__getitem__) -> Iterator[FakePlatform]:
+def run_platform(
+    answers: Callable[[str], PlatformResponse] = ANSWERS.__getitem__,
+) -> Iterator[FakePlatform]:
     with serve_in_thread(FakePlatform(answers)) as server:
         yield server
 
@@ -201,10 +214,14 @@ class _ProxyHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def run_proxy(url: str, own_responses: Iterable[PlatformResponse | None]) -> Iterator[tuple[str, list[str]]]:
+def run_proxy(
+    url: str, own_responses: Iterable[PlatformResponse | None]
+) -> Iterator[tuple[str, list[str]]]:
     """An address before the server's, and the calls that were passed on."""
     passed: list[str] = []
-    handler = type("Handler", (_ProxyHandler,), {"own": iter(own_responses), "url": url, "passed": passed})
+    handler = type(
+        "Handler", (_ProxyHandler,), {"own": iter(own_responses), "url": url, "passed": passed}
+    )
     with serve_in_thread(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/graphql", passed
 
@@ -355,7 +372,9 @@ def test_it_is_short_and_needs_nothing_but_python() -> None:
 
 
 @on_sqlite
-async def test_it_publishes_each_post_once_and_reports_what_came_of_it(stage: ScenarioFactory) -> None:
+async def test_it_publishes_each_post_once_and_reports_what_came_of_it(
+    stage: ScenarioFactory,
+) -> None:
     scene = await stage.create(*ANSWERS)
     with (
         run_platform() as there,
@@ -471,7 +490,14 @@ async def test_a_database_that_is_away_delays_claims_and_reports(
 @on_sqlite
 async def test_a_server_that_is_away_is_asked_again(stage: ScenarioFactory) -> None:
     scene = await stage.create("there")
-    own = [PlatformResponse(status=502), PlatformResponse(body="<html>"), None, None, PlatformResponse(status=502), None]
+    own = [
+        PlatformResponse(status=502),
+        PlatformResponse(body="<html>"),
+        None,
+        None,
+        PlatformResponse(status=502),
+        None,
+    ]
     with (
         run_proxy(f"{scene.server.url}/graphql", own) as (url, passed),
         run_platform() as there,

@@ -1,4 +1,4 @@
-"""A server killed under its writers: what it acknowledged is there, and once. More kills: scripts/kills."""
+"""A short run of `scripts/kills`: writes to a server that is killed repeatedly."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +7,14 @@ from random import Random
 from tests.server_kills import KillResults, run_kills
 
 
-def test_whatever_was_acknowledged_is_there_once(database_url: str, tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kills_and_take_effect_once(database_url: str, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
 
-    figures = run_kills(database_url, logs, kills=3, writers=4, retries=40, randomness=Random(3))
+    results = run_kills(database_url, logs, kills=3, writers=4, retries=40, randomness=Random(3))
 
-    assert figures.acknowledged > 0
-    assert figures.repeated > 0
-    assert replace(figures, acknowledged=0, repeated=0) == KillResults(
+    assert results.acknowledged > 0
+    assert results.repeated > 0
+    assert replace(results, acknowledged=0, repeated=0) == KillResults(
         acknowledged=0, repeated=0, kills=3, lost=0, duplicates=0, problems=0
     )

@@ -61,7 +61,9 @@ def receive_message(connection: ClientConnection) -> dict[str, Any]:
 
 def subscribe_to_changes(connection: ClientConnection, after: str | None = None) -> None:
     """Be let in, and follow the changes as operation `a`, which has begun then."""
-    send_message(connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"})
+    send_message(
+        connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"}
+    )
     assert receive_message(connection) == {"type": "connection_ack"}
     payload = {"query": CREATED_SUBSCRIPTION, "variables": {"after": after}}
     send_message(connection, id="a", type="subscribe", payload=payload)
@@ -149,7 +151,9 @@ def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: St
     with (
         open_socket(server) as connection,
         httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS) as http,
-        http.stream("POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}) as stream,
+        http.stream(
+            "POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}
+        ) as stream,
         open_socket(server) as waiting,
     ):
         subscribe_to_changes(connection, after)
@@ -180,7 +184,10 @@ def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: StartSer
 
     server = start()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
-        sent = [threads.submit(keep_sending, stack.enter_context(open_socket(server))) for _ in range(count)]
+        sent = [
+            threads.submit(keep_sending, stack.enter_context(open_socket(server)))
+            for _ in range(count)
+        ]
         is_busy.wait(TIMEOUT_SECONDS)
         server.stop()
         assert [each.result() for each in sent] == count * [1012]

@@ -158,7 +158,9 @@ async def _kill_workers(
     return stops
 
 
-async def _add_due_posts(database: Database, workspace: WorkspaceId, accounts: list[AccountId]) -> None:
+async def _add_due_posts(
+    database: Database, workspace: WorkspaceId, accounts: list[AccountId]
+) -> None:
     for _ in range(max(MIN_DUE_POSTS - await _count_open(database), 0)):
         now = datetime.now(UTC)
         states = dict.fromkeys(accounts, queued(now))

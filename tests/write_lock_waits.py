@@ -42,7 +42,9 @@ LOCKS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
 }
 
 
-def _measure_writes(url: str, workspace: WorkspaceId, lock_name: str, seconds: float) -> list[float]:
+def _measure_writes(
+    url: str, workspace: WorkspaceId, lock_name: str, seconds: float
+) -> list[float]:
     """What each write of one process took, in seconds."""
 
     async def run() -> list[float]:

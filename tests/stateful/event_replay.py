@@ -1,4 +1,4 @@
-"""The feed of a workspace read from its first event, and what is stored: the two must agree. No model."""
+"""Compares the stored rows of a workspace with the result of replaying its events."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -14,14 +14,14 @@ from app.domain.ids import WorkspaceId
 
 RowValues = dict[str, object]
 RowKey = tuple[str, Any]
-"""The noun and the id."""
+"""Name of the model class, and id."""
 
 UNREPORTED_COLUMNS = {
     "workspace_id",
-    "post_id",  # stands beside the changes
+    "post_id",  # a column of the event itself
     "lease_token",
     "verification_token",
-    "search_text",  # follows from the texts
+    "search_text",  # derived from the texts
 }
 
 
@@ -33,49 +33,51 @@ async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> 
 
 
 async def stored_rows(database: Database, workspace: WorkspaceId) -> dict[RowKey, RowValues]:
-    """Each row of a post, a destination and an account, as JSON, by its key."""
-    found: dict[RowKey, RowValues] = {}
+    """Stored posts, destinations and accounts as JSON values."""
+    rows: dict[RowKey, RowValues] = {}
     reader = database.read(workspace)
     for model in (Post, Destination, Account):
         for row in await reader.rows(select(*model.__table__.columns)):
-            columns = {each.name: getattr(row, each.name) for each in model.__table__.columns}
-            found[model.__name__, row.id] = dict(_reported_values(columns))
-    return found
+            columns = {column.name: getattr(row, column.name) for column in model.__table__.columns}
+            rows[model.__name__, row.id] = dict(_reported_values(columns))
+    return rows
 
 
 def apply_events(events: Sequence[Any]) -> dict[RowKey, RowValues]:
-    """What whoever has read all events knows."""
-    known: dict[RowKey, RowValues] = {}
+    """State that a reader of all events can derive."""
+    rows: dict[RowKey, RowValues] = {}
     for event in events:
-        noun, _, what = event.kind.partition(".")
+        noun, _, action = event.kind.partition(".")
         key = (noun.capitalize(), getattr(event, f"{noun}_id"))
         changes = event.payload["changes"]
-        if what in ("created", "added", "connected"):
-            assert key not in known
-            known[key] = dict(changes)
-        elif what == "removed":
-            del known[key]
-        elif what == "duplicated":  # tells of another publication; the state stays
-            assert key in known
+        if action in ("created", "added", "connected"):
+            assert key not in rows
+            rows[key] = dict(changes)
+        elif action == "removed":
+            del rows[key]
+        elif action == "duplicated":  # reports another publication; the state is unchanged
+            assert key in rows
         else:
-            known[key] |= changes
-    for (noun, post_id), facts in known.items():
-        if noun == "Post":
-            facts["published_at"] = _last_publication(events, known, post_id)
-    return known
+            rows[key] |= changes
+    for (model_name, post_id), values in rows.items():
+        if model_name == "Post":
+            values["published_at"] = _last_publication(events, rows, post_id)
+    return rows
 
 
 def _last_publication(
     events: Sequence[Any], rows: dict[RowKey, RowValues], post_id: object
 ) -> str | None:
-    """Of a post, from those of its destinations."""
-    ids = {each.destination_id for each in events if each.post_id == post_id}
-    of = (rows.get(("Destination", each), {}).get("published_at") for each in ids)
-    return max((str(each) for each in of if each), default=None)
+    """Latest `published_at` of the destinations of a post."""
+    destination_ids = {event.destination_id for event in events if event.post_id == post_id}
+    times = (rows.get(("Destination", id), {}).get("published_at") for id in destination_ids)  # noqa: A001
+    return max((str(time) for time in times if time), default=None)
 
 
 def _reported_values(row: Any) -> Iterator[tuple[str, object]]:
-    return ((name, _to_json(value)) for name, value in row.items() if name not in UNREPORTED_COLUMNS)
+    return (
+        (name, _to_json(value)) for name, value in row.items() if name not in UNREPORTED_COLUMNS
+    )
 
 
 def _to_json(value: object) -> object:
@@ -90,4 +92,6 @@ def _to_json(value: object) -> object:
             return value
 
 
-assert {column.name for table in Base.metadata.sorted_tables for column in table.c} >= UNREPORTED_COLUMNS
+assert {
+    column.name for table in Base.metadata.sorted_tables for column in table.c
+} >= UNREPORTED_COLUMNS

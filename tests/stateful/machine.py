@@ -1,4 +1,4 @@
-"""What all rules of the machine stand on: a workspace, its model, and how the two are compared. No rules."""
+"""Base of the state machine: a workspace, its model, and the comparison of both."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Coroutine
@@ -26,13 +26,13 @@ from tests.stateful.publishing_model import PublishingModel
 
 T = TypeVar("T")
 
-ACCOUNTS = [AccountId(each) for each in (1, 2, 3)]
+ACCOUNTS = [AccountId(1), AccountId(2), AccountId(3)]
 PUBLISHING_RULES = ("the logs of attempts", "publish evidence")
 post_indexes = st.integers(0, 7)
 
 
 class ModelMachine(RuleBasedStateMachine):
-    """In a workspace of its own; `runner` has the event loop of the database."""
+    """Runs commands in a new workspace; `runner` owns the event loop of the database."""
 
     def __init__(self, runner: asyncio.Runner, database: Database) -> None:
         super().__init__()
@@ -47,29 +47,27 @@ class ModelMachine(RuleBasedStateMachine):
         workspace = await add_workspace(self._database)
         key = await add_api_key(self._database, workspace)
 
-        async def add_accounts(writing: UnitOfWork) -> None:
-            await reserve_account_ids(writing.session, workspace, highest_id=ACCOUNTS[-1])
-            await writing.save_accounts([make_account(each) for each in ACCOUNTS])
+        async def add_accounts(unit: UnitOfWork) -> None:
+            await reserve_account_ids(unit.session, workspace, highest_id=ACCOUNTS[-1])
+            await unit.save_accounts([*map(make_account, ACCOUNTS)])
 
-        errand = WriteContext(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
-        await run_in_transaction(self._database, errand, add_accounts)
+        context = WriteContext(workspace_id=workspace, actor=key.id, operation="connect", now=NOW)
+        await run_in_transaction(self._database, context, add_accounts)
         self._seq = len(ACCOUNTS)
         return workspace, key.id
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    # What every rule does.
-
     def write_context(self, operation: str) -> WriteContext:
-        """By the key and by the operator in turn."""
+        """Context of the API key and of the operator, alternately."""
         actor = self.key if next(self._actors) % 2 else None
         return WriteContext(
             workspace_id=self.workspace, actor=actor, operation=operation, now=self.model.now
         )
 
     def result_or_code(self, work: Awaitable[T]) -> tuple[str | None, T | None]:
-        """The code of a refusal, or the answer."""
+        """The error code or the result."""
 
         async def run() -> tuple[str | None, T | None]:
             try:
@@ -80,25 +78,26 @@ class ModelMachine(RuleBasedStateMachine):
         return self.run(run())
 
     def pick_post(self, index: int, *phases: str) -> tuple[PostId, ModelPost] | None:
-        """One of the posts, deleted ones too; of those with a destination in such a phase, if any."""
-        posts = list(self.model.posts.items())
-        posts = [each for each in posts if each[1].has_phase(*phases)] or posts
+        """Pick a post, deleted or not; prefer posts with a destination in one of the phases."""
+        all_posts = list(self.model.posts.items())
+        posts = [(key, post) for key, post in all_posts if post.has_phase(*phases)] or all_posts
         return posts[index % len(posts)] if posts else None
 
     def resolve_version(self, post: ModelPost, version: str) -> int | None:
         return {"none": None, "right": post.version, "stale": post.version - 1}[version]
 
-    def time_after(self, after: timedelta | None) -> datetime | None:
-        return None if after is None else self.model.now + after
+    def time_after(self, delay: timedelta | None) -> datetime | None:
+        return None if delay is None else self.model.now + delay
 
     def count_new_events(self, context: WriteContext) -> int:
-        """How many events there are since; they must be of this errand alone, without a gap."""
+        """Count the events since the last call; they must all have this context, without gaps."""
         events = self.run(event_replay.events_after(self._database, self.workspace, self._seq))
-        assert [each.seq for each in events] == [*range(self._seq + 1, self._seq + 1 + len(events))]
-        for each in events:
-            assert each.payload["operation"] == context.operation
-            assert (each.actor_key_id, each.created_at) == (context.actor, context.now)
-        self._seq += len(events)
+        end = self._seq + len(events)
+        assert [event.seq for event in events] == [*range(self._seq + 1, end + 1)]
+        for event in events:
+            assert event.payload["operation"] == context.operation
+            assert (event.actor_key_id, event.created_at) == (context.actor, context.now)
+        self._seq = end
         return len(events)
 
     def post_views(self) -> dict[PostId, object]:
@@ -111,18 +110,15 @@ class ModelMachine(RuleBasedStateMachine):
         *changed_posts: PostId,
         expects_events: bool = False,
     ) -> None:
-        """The posts are as the model has them, and events tell of a change where there was one.
-
-        Or of something else, as the caller knows.
-        """
+        """Compare posts with the model; there must be events if a post changed or the caller expects some."""
         changed = [key for key, view in self.post_views().items() if before.get(key) != view]
         assert (self.count_new_events(context) > 0) == (bool(changed) or expects_events)
         stored = self.run(self._load({*changed, *changed_posts}))
         for key, post in stored.items():
             model = self.model.posts[key]
             assert view_of_post(post) == model.view()
-            for each in post.destinations:
-                model.destinations[each.account_id].id = each.id
+            for destination in post.destinations:
+                model.destinations[destination.account_id].id = destination.id
         if changed or expects_events:
             assert self.run(find_problems_in_publishing(self._database)) == []
 
@@ -144,22 +140,22 @@ class ModelMachine(RuleBasedStateMachine):
 
 
 async def find_problems_in_publishing(database: Database) -> list[str]:
-    """What contradicts itself in what publishing writes."""
+    """Contradictions between the rows that publishing writes."""
     async with database.snapshot() as connection:
-        rules = [RULES[each](connection) for each in PUBLISHING_RULES]
+        rules = [RULES[name](connection) for name in PUBLISHING_RULES]
         return [problem for rule in rules async for problem in rule]
 
 
 async def _delete_all(session: WriteSession) -> None:
-    """So that a check after each step reads no other example's rows."""
+    """Delete the rows of earlier examples, which each check would read."""
     for table in reversed(Base.metadata.sorted_tables):
         if table.name != "deployment":
             await session.execute(table.delete())
 
 
 def view_of_post(post: Post) -> tuple[object, ...]:
-    """What the model has of a post, as it is stored."""
-    states = [(each.account_id, each.state) for each in post.destinations]
+    """The values that the model has of a stored post."""
+    states = {each.account_id: each.state for each in post.destinations}
     return (
         post.status.value,
         post.content,
@@ -168,7 +164,7 @@ def view_of_post(post: Post) -> tuple[object, ...]:
         post.deleted_at is not None,
         [
             (
-                key,
+                account_id,
                 (
                     state.status.value,
                     state.outcome.value,
@@ -183,6 +179,6 @@ def view_of_post(post: Post) -> tuple[object, ...]:
                     state.verifiable_at,
                 ),
             )
-            for key, state in states
+            for account_id, state in states.items()
         ],
     )

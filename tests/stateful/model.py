@@ -1,6 +1,6 @@
-"""A workspace as far as its posts go, in dictionaries: what must come of each command. No domain function.
+"""In-memory model of the posts of a workspace, written without the domain functions.
 
-Each command returns None and changes the model, or returns the code of the refusal and changes nothing.
+Each command changes the model and returns None, or changes nothing and returns the error code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,39 +15,38 @@ KEY_LIFETIME = timedelta(hours=24)
 class ModelDestination:
     due_at: datetime | None
     id: Any = None
-    """As it is stored; whoever has loaded it says it."""
+    """Stored id; None until the destination was loaded."""
     phase: str = "queued"
-    """queued, claimed, started, published, failed or unknown."""
+    """"queued", "claimed", "started", "published", "failed" or "unknown"."""
     is_open: bool = True
-    """Whether it may be claimed while it is queued."""
+    """May be claimed while queued; False on deleted posts."""
     attempts: int = 0
     counted_attempts: int = 0
-    """Of the attempts of this round, those that count."""
+    """Attempts of this round that count towards the limit."""
     round_started_at: datetime | None = None
-    """None where that is when it is due."""
+    """None if the round starts at the due time."""
     error_code: str | None = None
     next_retry_at: datetime | None = None
     fence: int = 0
     lease_expires_at: datetime | None = None
-    """While it is claimed or started."""
+    """Valid while claimed or started."""
     verifiable_at: datetime | None = None
-    """While it is unknown."""
+    """Valid while the outcome is unknown."""
     verification_token: Any = None
-    """The token of who looks."""
+    """Token of the current verification lease."""
     reported_outcomes: dict[int, set[str]] = field(default_factory=dict)
-    """What was logged of each claim that was started."""
+    """Outcomes in the attempt log, by the fence of the started claim."""
     attempt_keys: dict[str, str] = field(default_factory=dict)
-    """What publishers with a queue of their own have told of their attempts."""
+    """Outcomes recorded by publishers with their own queue, by attempt key."""
     evidence_fences: set[int] = field(default_factory=set)
-    """The claims that have published."""
+    """Fences of the claims that published."""
     failure_times: list[datetime] = field(default_factory=list)
-    """When the attempts began that failed."""
+    """Start times of the failed attempts."""
     started_at: datetime | None = None
-    """The attempt that runs."""
+    """Start of the running attempt."""
 
     @property
     def never_attempted(self) -> bool:
-        """Whether no platform was asked."""
         return self.attempts == 0 and self.phase in ("queued", "failed")
 
     @property
@@ -58,9 +57,12 @@ class ModelDestination:
     def claimable_at(self) -> datetime | None:
         if self.phase == "claimed":
             return self.lease_expires_at
-        return (self.next_retry_at or self.due_at) if self.phase == "queued" and self.is_open else None
+        return (
+            (self.next_retry_at or self.due_at) if self.phase == "queued" and self.is_open else None
+        )
 
     def view(self) -> tuple[object, ...]:
+        """The values that `machine.view_of_post` reads from a stored destination."""
         status = {"claimed": "publishing", "started": "publishing", "unknown": "failed"}
         return (
             status.get(self.phase, self.phase),
@@ -84,21 +86,22 @@ class ModelPost:
     submitted_now: bool
     scheduled_for: datetime | None
     destinations: dict[int, ModelDestination]
-    """By account, in order."""
+    """By account id, in the order of the post."""
     version: int = 1
     is_deleted: bool = False
 
     def status(self) -> str:
-        phases = [each.phase for each in self.destinations.values()]
-        ended = [each for each in phases if each in ("published", "failed", "unknown")]
+        destinations = self.destinations.values()
+        phases = [destination.phase for destination in destinations]
+        settled = [phase for phase in phases if phase in ("published", "failed", "unknown")]
         if self.is_draft or not phases:
             return "draft"
         if set(phases) == {"published"}:
             return "published"
-        if len(ended) == len(phases):
+        if len(settled) == len(phases):
             return "partially_failed" if "published" in phases else "failed"
-        begun = ended or any(each.attempts or each.is_busy for each in self.destinations.values())
-        return "publishing" if begun or self.submitted_now else "scheduled"
+        has_begun = settled or any(each.attempts or each.is_busy for each in destinations)
+        return "publishing" if has_begun or self.submitted_now else "scheduled"
 
     def view(self) -> tuple[object, ...]:
         return (
@@ -107,20 +110,21 @@ class ModelPost:
             self.version,
             self.scheduled_for,
             self.is_deleted,
-            [(account, each.view()) for account, each in self.destinations.items()],
+            [(account, destination.view()) for account, destination in self.destinations.items()],
         )
 
     def has_phase(self, *phases: str) -> bool:
-        return any(each.phase in phases for each in self.destinations.values())
+        return any(destination.phase in phases for destination in self.destinations.values())
 
     @property
     def never_attempted(self) -> bool:
-        return all(each.never_attempted for each in self.destinations.values())
+        return all(destination.never_attempted for destination in self.destinations.values())
 
     def reschedule(self, due_at: datetime | None) -> None:
-        for each in self.destinations.values():
-            each.due_at, each.phase, each.error_code = due_at, "queued", None
-            each.counted_attempts, each.round_started_at = 0, None
+        for destination in self.destinations.values():
+            destination.due_at, destination.phase = due_at, "queued"
+            destination.error_code = destination.round_started_at = None
+            destination.counted_attempts = 0
 
     def busy_refusal(self) -> str | None:
         return "conflict" if self.has_phase("claimed", "started", "unknown") else None
@@ -130,26 +134,30 @@ class ModelPost:
 class WorkspaceModel:
     now: datetime
     accounts: dict[int, bool]
-    """Whether each can post."""
+    """Account id → whether it can post."""
     posts: dict[Any, ModelPost] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[object, Any, datetime]] = field(default_factory=dict)
-    """What was asked for and answered, and until when, by operation and key."""
+    """(operation, idempotency key) → request, result and expiry."""
 
     def access_refusal(self, post: ModelPost, version: int | None) -> str | None:
         if post.is_deleted:
             return "not_found"
         return "stale_version" if version not in (None, post.version) else None
 
-    def replay_result(self, operation: str, key: str | None, request: object) -> tuple[str, Any] | None:
-        """The refusal of a key that was used for something else, or what was answered the first time."""
+    def replay_result(
+        self, operation: str, key: str | None, request: object
+    ) -> tuple[str, Any] | None:
+        """Error of a key that another request used, or the stored result of the first request."""
         if key is None or (operation, key) not in self.keys:
             return None
-        asked, answer, until = self.keys[operation, key]
-        if until <= self.now:
+        first_request, result, expires_at = self.keys[operation, key]
+        if expires_at <= self.now:
             return None
-        return ("idempotency_key_reused", None) if asked != request else ("", answer)
+        return ("idempotency_key_reused", None) if first_request != request else ("", result)
 
-    def store_result(self, operation: str, key: str | None, request: object, result: object) -> None:
+    def store_result(
+        self, operation: str, key: str | None, request: object, result: object
+    ) -> None:
         if key is not None:
             self.keys[operation, key] = (request, result, self.now + KEY_LIFETIME)
 
@@ -163,18 +171,23 @@ class WorkspaceModel:
         return None if set(accounts) <= self.accounts.keys() else "validation_error"
 
     def add_post(
-        self, content: str, accounts: Sequence[int], *, is_draft: bool, scheduled_for: datetime | None
+        self,
+        content: str,
+        accounts: Sequence[int],
+        *,
+        is_draft: bool,
+        scheduled_for: datetime | None,
     ) -> ModelPost:
-        due = None if is_draft else scheduled_for or self.now
+        due_at = None if is_draft else scheduled_for or self.now
         return ModelPost(
             content=content,
             is_draft=is_draft,
             submitted_now=not is_draft and scheduled_for is None,
             scheduled_for=scheduled_for,
-            destinations={each: ModelDestination(due) for each in accounts},
+            destinations={account: ModelDestination(due_at) for account in accounts},
         )
 
-    def change(  # noqa: PLR0911 - a refusal each
+    def change(  # noqa: PLR0911 - one return per error
         self,
         post: ModelPost,
         changes: Mapping[str, Any],
@@ -185,9 +198,9 @@ class WorkspaceModel:
             return refusal
         if post.has_phase("published") or post.busy_refusal():
             return "conflict"
-        when = changes.get("scheduled_for", post.scheduled_for)
-        if when != post.scheduled_for:
-            if when is not None and when <= self.now:
+        scheduled_for = changes.get("scheduled_for", post.scheduled_for)
+        if scheduled_for != post.scheduled_for:
+            if scheduled_for is not None and scheduled_for <= self.now:
                 return "past_schedule_time"
             if not post.is_draft and not post.never_attempted:
                 return "conflict"
@@ -197,12 +210,13 @@ class WorkspaceModel:
             return "validation_error"
         order = list(post.destinations) if accounts is None else list(accounts)
         content = changes.get("content", post.content)
-        if (content, when, order) == (post.content, post.scheduled_for, list(post.destinations)):
+        unchanged = (post.content, post.scheduled_for, list(post.destinations))
+        if (content, scheduled_for, order) == unchanged:
             return None
-        if when != post.scheduled_for and not post.is_draft:
-            post.submitted_now = when is None
-            post.reschedule(when or self.now)
-        post.content, post.scheduled_for = content, when
+        if scheduled_for != post.scheduled_for and not post.is_draft:
+            post.submitted_now = scheduled_for is None
+            post.reschedule(scheduled_for or self.now)
+        post.content, post.scheduled_for = content, scheduled_for
         self._set_destinations(post, order)
         post.version += 1
         return None
@@ -220,18 +234,18 @@ class WorkspaceModel:
             return refusal
         if not post.is_draft:
             return "conflict"
-        due = None if publish_now else scheduled_for or post.scheduled_for
-        if (publish_now and scheduled_for is not None) or (due is None and not publish_now):
+        due_at = None if publish_now else scheduled_for or post.scheduled_for
+        if (publish_now and scheduled_for is not None) or (due_at is None and not publish_now):
             return "validation_error"
-        if due is not None and due <= self.now:
+        if due_at is not None and due_at <= self.now:
             return "past_schedule_time"
         order = list(post.destinations) if accounts is None else list(accounts)
         if not order:
             return "validation_error"
         if refusal := self._accounts_refusal(post, order):
             return refusal
-        post.is_draft, post.submitted_now, post.scheduled_for = False, publish_now, due
-        post.reschedule(due or self.now)
+        post.is_draft, post.submitted_now, post.scheduled_for = False, publish_now, due_at
+        post.reschedule(due_at or self.now)
         self._set_destinations(post, order)
         post.version += 1
         return None
@@ -247,9 +261,10 @@ class WorkspaceModel:
         elif not post.has_phase("queued"):
             return "conflict"
         else:
-            for each in post.destinations.values():
-                if each.phase == "queued":
-                    each.phase, each.error_code, each.next_retry_at = "failed", "CANCELLED", None
+            for destination in post.destinations.values():
+                if destination.phase == "queued":
+                    destination.phase, destination.error_code = "failed", "CANCELLED"
+                    destination.next_retry_at = None
         post.version += 1
         return None
 
@@ -260,8 +275,8 @@ class WorkspaceModel:
             return "post_already_published"
         if post.busy_refusal():
             return "conflict"
-        for each in post.destinations.values():
-            each.is_open = False
+        for destination in post.destinations.values():
+            destination.is_open = False
         post.is_deleted = True
         post.version += 1
         return None
@@ -269,21 +284,31 @@ class WorkspaceModel:
     def retry(
         self, post: ModelPost, accounts: Sequence[int] | None, *, force: bool
     ) -> tuple[str | None, list[str | None]]:
-        """The refusal of all, and of each destination that is looked at."""
+        """Error of the whole command, and the refusal of each selected destination."""
         if post.is_deleted:
             return "not_found", []
         if accounts is not None and not set(accounts) <= post.destinations.keys():
             return "validation_error", []
-        looked_at = [(key, each) for key, each in post.destinations.items() if accounts is None or key in accounts]
-        refusals = [self._retry_refusal(key, each, force=force) for key, each in looked_at]
-        for (_, each), refusal in zip(looked_at, refusals, strict=True):
+        selected = {
+            account: destination
+            for account, destination in post.destinations.items()
+            if accounts is None or account in accounts
+        }
+        refusals = [
+            self._retry_refusal(account, destination, force=force)
+            for account, destination in selected.items()
+        ]
+        for destination, refusal in zip(selected.values(), refusals, strict=True):
             if refusal is None:
-                each.phase, each.error_code, each.is_open = "queued", None, True
-                each.counted_attempts, each.round_started_at = 0, self.now
+                destination.phase, destination.error_code = "queued", None
+                destination.is_open = True
+                destination.counted_attempts, destination.round_started_at = 0, self.now
         post.version += None in refusals
         return None, refusals
 
-    def _retry_refusal(self, account: int, destination: ModelDestination, *, force: bool) -> str | None:
+    def _retry_refusal(
+        self, account: int, destination: ModelDestination, *, force: bool
+    ) -> str | None:
         reasons = {"published": "already_published", "queued": "not_failed"}
         if destination.is_busy:
             return "in_flight"
@@ -294,11 +319,16 @@ class WorkspaceModel:
         return None if self.accounts[account] else "account_needs_reconnection"
 
     def _accounts_refusal(self, post: ModelPost, accounts: Sequence[int]) -> str | None:
-        if any(not each.never_attempted for key, each in post.destinations.items() if key not in accounts):
+        if any(
+            account not in accounts and not destination.never_attempted
+            for account, destination in post.destinations.items()
+        ):
             return "conflict"
         known = self.accounts.keys() | post.destinations.keys()
         return None if set(accounts) <= known else "validation_error"
 
     def _set_destinations(self, post: ModelPost, order: Sequence[int]) -> None:
-        due = None if post.is_draft else max(post.scheduled_for or self.now, self.now)
-        post.destinations = {each: post.destinations.get(each) or ModelDestination(due) for each in order}
+        due_at = None if post.is_draft else max(post.scheduled_for or self.now, self.now)
+        post.destinations = {
+            account: post.destinations.get(account) or ModelDestination(due_at) for account in order
+        }

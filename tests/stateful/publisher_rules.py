@@ -1,4 +1,4 @@
-"""What publishers do with what they claim, in time, late and again, each step as the model says."""
+"""Commands of publishers: claim, report and verify, in time, late and repeated."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -29,23 +29,23 @@ claim_limits = st.sampled_from([1, 2, 2, 9])
 COMMAND_SEQUENCES = (
     "claim release claim start fail",
     "claim start fail wait claim release settle",
-    "claim start wait settle look found claim",
-    "claim start lose_track look found wait claim start",
+    "claim start wait settle claim_verifications verify claim",
+    "claim start report_unknown claim_verifications verify wait claim start",
     "claim wait settle claim wait claim start",
 )
 error_codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
 
 
 class PublisherRules(ModelMachine):
-    """Of the one workspace, as a key and as the operator's worker in turn."""
+    """Commands of an API key and of the operator's worker, alternately."""
 
     def next_publisher(self, operation: str) -> tuple[Publisher, WriteContext]:
-        errand = self.write_context(operation)
-        scope = None if errand.actor is None else self.workspace
-        return Publisher(scope, errand.actor), errand
+        context = self.write_context(operation)
+        scope = None if context.actor is None else self.workspace
+        return Publisher(scope, context.actor), context
 
     def pick_lease(self, index: int) -> GrantedLease:
-        """One of those given out, mostly of the last ones."""
+        """Pick one of the last four leases."""
         return self.model.leases[-1 - index % min(len(self.model.leases), 4)]
 
     def has_leases(self) -> bool:
@@ -56,37 +56,44 @@ class PublisherRules(ModelMachine):
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim(self, limit: int, duration: timedelta) -> None:
-        before, (publisher, errand) = self.post_views(), self.next_publisher("claimDestinations")
-        wish = ClaimRequest(
+        before, (publisher, context) = self.post_views(), self.next_publisher("claimDestinations")
+        request = ClaimRequest(
             limit=limit, lease_duration=duration, platforms=None if limit == 2 else ["x"]
         )
         claims = self.run(
-            claim_destinations(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
+            claim_destinations(self._database, publisher, request, new_id=uuid4, now=self.model.now)
         )
         expected = self.model.claim(limit, duration)
-        assert [each.destination.id for each in claims] == [each[2].id for each in expected]
-        self.assert_matches_model(errand, before)
+        assert [claim.destination.id for claim in claims] == [
+            destination.id for _, _, destination in expected
+        ]
+        self.assert_matches_model(context, before)
         self.model.leases += map(self._granted_lease, claims)
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim_verifications(self, limit: int, duration: timedelta) -> None:
-        before, (publisher, errand) = self.post_views(), self.next_publisher("claimVerifications")
-        wish = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
+        before, (publisher, context) = self.post_views(), self.next_publisher("claimVerifications")
+        request = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
         claims = self.run(
-            claim_verifications(self._database, publisher, wish, new_id=uuid4, now=self.model.now)
+            claim_verifications(
+                self._database, publisher, request, new_id=uuid4, now=self.model.now
+            )
         )
         expected = self.model.claim_verifications(limit, duration)
-        assert [each.destination.id for each in claims] == [each[2].id for each in expected]
-        self.assert_matches_model(errand, before)
-        for each in map(self._granted_lease, claims):
-            each.destination.verification_token = each.lease.token
-            self.model.verification_leases.append(each)
+        assert [claim.destination.id for claim in claims] == [
+            destination.id for _, _, destination in expected
+        ]
+        self.assert_matches_model(context, before)
+        for granted in map(self._granted_lease, claims):
+            granted.destination.verification_token = granted.lease.token
+            self.model.verification_leases.append(granted)
 
     def _granted_lease(self, claim: Claim) -> GrantedLease:
         account = claim.destination.account_id
         post = self.model.posts[claim.post.id]
-        assert claim.expires_at in (post.destinations[account].lease_expires_at, post.destinations[account].verifiable_at)
-        return GrantedLease(claim.lease, post, account, post.destinations[account])
+        destination = post.destinations[account]
+        assert claim.expires_at in (destination.lease_expires_at, destination.verifiable_at)
+        return GrantedLease(claim.lease, post, account, destination)
 
     def check_command(
         self,
@@ -94,128 +101,133 @@ class PublisherRules(ModelMachine):
         run_service: Callable[[Publisher], Awaitable[ReportResult]],
         run_model: Callable[[], str],
     ) -> None:
-        """The receipt or the refusal is the model's, and so is what comes of it."""
-        before, (publisher, errand) = self.post_views(), self.next_publisher(operation)
-        access = dict(self.model.accounts)
-        code, told = self.result_or_code(run_service(publisher))
+        """Expect the receipt or error code of the model, and then the posts of the model."""
+        before, (publisher, context) = self.post_views(), self.next_publisher(operation)
+        accounts = dict(self.model.accounts)
+        code, result = self.result_or_code(run_service(publisher))
         expected = run_model()
-        assert (code or (told and told.receipt.value)) == expected
-        lost = access != self.model.accounts
-        self.assert_matches_model(errand, before, expects_events=lost or expected == "duplicate")
+        assert (code or (result and result.receipt.value)) == expected
+        lost_access = accounts != self.model.accounts
+        self.assert_matches_model(
+            context, before, expects_events=lost_access or expected == "duplicate"
+        )
 
     @precondition(has_leases)
     @rule(index=post_indexes)
     def start(self, index: int) -> None:
-        given = self.pick_lease(index)
+        granted = self.pick_lease(index)
         self.check_command(
             "startAttempt",
-            lambda publisher: self._start_attempt(publisher, given.lease),
-            lambda: self.model.start(given),
+            lambda publisher: self._start_attempt(publisher, granted.lease),
+            lambda: self.model.start(granted),
         )
 
     async def _start_attempt(self, publisher: Publisher, lease: Lease) -> ReportResult:
-        told, attempt = await service.start_attempt(
+        result, attempt = await service.start_attempt(
             self._database, publisher, lease, worker="w", new_id=uuid4, now=self.model.now
         )
-        assert (attempt.fence, attempt.number) == (lease.fence, told.destination.state.attempts)
-        return told
+        assert (attempt.fence, attempt.number) == (lease.fence, result.destination.state.attempts)
+        return result
 
     @precondition(has_leases)
     @rule(index=post_indexes, duration=lease_durations)
     def extend(self, index: int, duration: timedelta) -> None:
-        given = self.pick_lease(index)
-        before, (publisher, errand) = self.post_views(), self.next_publisher("extendLease")
-        code, until = self.result_or_code(
-            service.extend_lease(self._database, publisher, given.lease, duration, now=self.model.now)
+        granted = self.pick_lease(index)
+        before, (publisher, context) = self.post_views(), self.next_publisher("extendLease")
+        code, expires_at = self.result_or_code(
+            service.extend_lease(
+                self._database, publisher, granted.lease, duration, now=self.model.now
+            )
         )
-        assert code == self.model.extend(given, duration)
-        assert until in (None, self.model.now + duration)
-        self.assert_matches_model(errand, before)
+        assert code == self.model.extend(granted, duration)
+        assert expires_at in (None, self.model.now + duration)
+        self.assert_matches_model(context, before)
 
     @precondition(has_leases)
     @rule(index=post_indexes)
     def release(self, index: int) -> None:
-        given = self.pick_lease(index)
+        granted = self.pick_lease(index)
         self.check_command(
             "releaseClaim",
             lambda publisher: service.release_claim(
-                self._database, publisher, given.lease, now=self.model.now
+                self._database, publisher, granted.lease, now=self.model.now
             ),
-            lambda: self.model.release(given),
+            lambda: self.model.release(granted),
         )
 
     @precondition(has_leases)
     @rule(index=post_indexes, times=st.sampled_from([1, 1, 2]))
     def publish(self, index: int, times: int) -> None:
-        given = self.pick_lease(index)
+        granted = self.pick_lease(index)
         for _ in range(times):
             self.check_command(
                 "reportPublished",
                 lambda publisher: service.report_published(
                     self._database,
                     publisher,
-                    given.lease,
+                    granted.lease,
                     self._publication(),
                     new_id=uuid4,
                     now=self.model.now,
                 ),
-                lambda: self.model.report_published(given),
+                lambda: self.model.report_published(granted),
             )
 
     @precondition(has_leases)
     @rule(index=post_indexes, code=error_codes, times=st.sampled_from([1, 1, 2]))
     def fail(self, index: int, code: str, times: int) -> None:
-        given = self.pick_lease(index)
+        granted = self.pick_lease(index)
         for _ in range(times):
             self.check_command(
                 "reportFailed",
                 lambda publisher: service.report_failed(
                     self._database,
                     publisher,
-                    given.lease,
+                    granted.lease,
                     make_failure(code),
                     RETRY_CONTEXT,
                     new_id=uuid4,
                     now=self.model.now,
                 ),
-                lambda: self.model.report_failed(given, code),
+                lambda: self.model.report_failed(granted, code),
             )
 
     @precondition(has_leases)
     @rule(index=post_indexes)
     def report_unknown(self, index: int) -> None:
-        given = self.pick_lease(index)
+        granted = self.pick_lease(index)
         self.check_command(
             "reportFailed",
             lambda publisher: service.report_unknown(
                 self._database,
                 publisher,
-                given.lease,
+                granted.lease,
                 make_failure("TIMEOUT"),
                 new_id=uuid4,
                 now=self.model.now,
             ),
-            lambda: self.model.report_unknown(given),
+            lambda: self.model.report_unknown(granted),
         )
 
     @precondition(has_verification_leases)
     @rule(index=post_indexes, finding=st.sampled_from(VerificationFinding))
     def verify(self, index: int, finding: VerificationFinding) -> None:
-        given = self.model.verification_leases[-1 - index % min(len(self.model.verification_leases), 3)]
-        where = self._publication() if finding is VerificationFinding.PUBLISHED else None
+        leases = self.model.verification_leases[-3:]
+        granted = leases[-1 - index % len(leases)]
+        publication = self._publication() if finding is VerificationFinding.PUBLISHED else None
         self.check_command(
             "reportVerified",
             lambda publisher: service.report_verified(
                 self._database,
                 publisher,
-                given.lease,
+                granted.lease,
                 finding,
-                where,
+                publication,
                 RETRY_CONTEXT,
                 new_id=uuid4,
                 now=self.model.now,
             ),
-            lambda: self.model.report_verified(given, finding.value),
+            lambda: self.model.report_verified(granted, finding.value),
         )
 
     @rule(index=post_indexes, account_index=post_indexes, is_published=st.booleans())
@@ -224,18 +236,19 @@ class PublisherRules(ModelMachine):
         if picked is None or not picked[1].destinations:
             return
         post = picked[1]
-        places = [each for each in post.destinations.values() if each.phase == "unknown"]
-        at = (places or list(post.destinations.values()))[account_index % (len(places) or len(post.destinations))]
-        where = self._publication() if is_published else None
+        destinations = list(post.destinations.values())
+        unknown = [each for each in destinations if each.phase == "unknown"] or destinations
+        destination = unknown[account_index % len(unknown)]
+        publication = self._publication() if is_published else None
         self.check_command(
             "reconcileDestination",
             lambda publisher: service.reconcile_destination(
                 self._database,
                 publisher.write_context(self.workspace, "reconcileDestination", self.model.now),
-                DestinationId(at.id),
-                where,
+                DestinationId(destination.id),
+                publication,
             ),
-            lambda: self.model.reconcile(post, at, is_published=is_published),
+            lambda: self.model.reconcile(post, destination, is_published=is_published),
         )
 
     @rule(
@@ -269,25 +282,32 @@ class PublisherRules(ModelMachine):
             lambda: self.model.record_result(post, account, key, code),
         )
 
-    @rule(commands=st.sampled_from(COMMAND_SEQUENCES), code=error_codes, duration=lease_durations, wait_duration=lease_durations)
-    def run_sequence(self, commands: str, code: str, duration: timedelta, wait_duration: timedelta) -> None:
-        """Several steps with what is claimed next, so that much happens to one destination."""
-        for step in commands.split():
-            match step:
+    @rule(
+        commands=st.sampled_from(COMMAND_SEQUENCES),
+        code=error_codes,
+        duration=lease_durations,
+        wait_duration=lease_durations,
+    )
+    def run_sequence(
+        self, commands: str, code: str, duration: timedelta, wait_duration: timedelta
+    ) -> None:
+        """Run several commands on the destinations that are claimed next."""
+        for command in commands.split():
+            match command:
                 case "claim":
                     self.claim(2, duration)
-                case "look":
+                case "claim_verifications":
                     self.claim_verifications(2, duration)
                 case "wait":
                     self.wait(wait_duration)
                 case "settle":
                     self.settle_expired_leases()
-                case "found" if self.model.verification_leases:
+                case "verify" if self.model.verification_leases:
                     self.verify(0, VerificationFinding.NOT_PUBLISHED)
                 case "fail" if self.model.leases:
                     self.fail(0, code, 1)
-                case "start" | "release" | "lose_track" if self.model.leases:
-                    getattr(self, step)(0)
+                case "start" | "release" | "report_unknown" if self.model.leases:
+                    getattr(self, command)(0)
 
     @rule()
     def settle_expired_leases(self) -> None:

@@ -1,6 +1,6 @@
-"""What must come of each command of publishers, and of time: the model goes on. No domain function.
+"""Model of publishing: commands of publishers and expiry of leases, without the domain functions.
 
-Each command returns the code of a refusal, or the receipt of what was told.
+Each command returns the error code or the receipt.
 """
 
 from collections.abc import Iterator
@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.stateful.model import WorkspaceModel, ModelDestination, ModelPost
+from tests.stateful.model import ModelDestination, ModelPost, WorkspaceModel
 
 VERIFICATION_INTERVAL = timedelta(minutes=5)
-SECOND = timedelta(seconds=1)
 MAX_RETRY_AGES = {"RATE_LIMITED": timedelta(hours=72)}
 DEFAULT_MAX_RETRY_AGE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class GrantedLease:
-    """A lease that was given out, to publish or to look."""
+    """A lease to publish or to verify."""
 
     lease: Any
     post: ModelPost
@@ -31,59 +30,68 @@ class GrantedLease:
 
     @property
     def is_removed(self) -> bool:
-        """Whether the post does not go to the account any more."""
+        """The account was removed from the post."""
         return self.post.destinations.get(self.account) is not self.destination
 
     @property
     def is_held(self) -> bool:
-        return self.destination.is_busy and self.destination.fence == self.fence and not self.is_removed
+        is_current = self.destination.is_busy and self.destination.fence == self.fence
+        return is_current and not self.is_removed
 
 
 @dataclass
 class PublishingModel(WorkspaceModel):
+    """Model of a workspace, its leases and its clock."""
+
     leases: list[GrantedLease] = field(default_factory=list)
     verification_leases: list[GrantedLease] = field(default_factory=list)
 
     def all_destinations(self) -> Iterator[tuple[ModelPost, int, ModelDestination]]:
         for post in self.posts.values():
-            for account, at in post.destinations.items():
-                yield post, account, at
+            for account, destination in post.destinations.items():
+                yield post, account, destination
 
     def due_destinations(self, limit: int) -> list[tuple[ModelPost, int, ModelDestination]]:
-        """What is claimed next, the longest due first."""
-        due = [each for each in self.all_destinations() if _is_past(each[2].claimable_at, self.now)]
-        return sorted(due, key=lambda each: (each[2].claimable_at, each[2].id))[:limit]
+        """The next destinations to claim, oldest due time first."""
+        due = [row for row in self.all_destinations() if _is_past(row[2].claimable_at, self.now)]
+        return sorted(due, key=lambda row: (row[2].claimable_at, row[2].id))[:limit]
 
     def verifiable_destinations(self, limit: int) -> list[tuple[ModelPost, int, ModelDestination]]:
-        unknown = [each for each in self.all_destinations() if each[2].phase == "unknown"]
-        ready = [each for each in unknown if _is_past(each[2].verifiable_at, self.now)]
-        return sorted(ready, key=lambda each: (each[2].verifiable_at, each[2].id))[:limit]
+        """The next destinations to verify, oldest first."""
+        unknown = [row for row in self.all_destinations() if row[2].phase == "unknown"]
+        ready = [row for row in unknown if _is_past(row[2].verifiable_at, self.now)]
+        return sorted(ready, key=lambda row: (row[2].verifiable_at, row[2].id))[:limit]
 
-    def claim(self, limit: int, duration: timedelta) -> list[tuple[ModelPost, int, ModelDestination]]:
-        """Those that are given out; the others of the chosen have lost their access."""
+    def claim(
+        self, limit: int, duration: timedelta
+    ) -> list[tuple[ModelPost, int, ModelDestination]]:
+        """Claim due destinations; those on accounts that cannot post fail instead."""
         claimed = []
-        for post, account, at in self.due_destinations(limit):
-            at.next_retry_at = None
+        for post, account, destination in self.due_destinations(limit):
+            destination.next_retry_at = None
             if self.accounts[account]:
-                at.phase, at.fence, at.lease_expires_at = "claimed", at.fence + 1, self.now + duration
-                claimed.append((post, account, at))
+                destination.phase = "claimed"
+                destination.fence += 1
+                destination.lease_expires_at = self.now + duration
+                claimed.append((post, account, destination))
             else:
-                at.phase, at.error_code = "failed", "AUTH"
+                destination.phase, destination.error_code = "failed", "AUTH"
         return claimed
 
     def fail_blocked(self) -> None:
-        for _, account, at in self.all_destinations():
-            is_due = at.phase == "queued" and _is_past(at.claimable_at, self.now)
+        for _, account, destination in self.all_destinations():
+            is_due = destination.phase == "queued" and _is_past(destination.claimable_at, self.now)
             if is_due and not self.accounts[account]:
-                at.phase, at.error_code, at.next_retry_at = "failed", "AUTH", None
+                destination.phase, destination.error_code = "failed", "AUTH"
+                destination.next_retry_at = None
 
     def claim_verifications(
         self, limit: int, duration: timedelta
     ) -> list[tuple[ModelPost, int, ModelDestination]]:
-        chosen = self.verifiable_destinations(limit)
-        for _, _, at in chosen:
-            at.verifiable_at = self.now + duration
-        return chosen
+        verifiable = self.verifiable_destinations(limit)
+        for _, _, destination in verifiable:
+            destination.verifiable_at = self.now + duration
+        return verifiable
 
     def start(self, lease: GrantedLease) -> str:
         if self._is_lease_lost(lease):
@@ -110,37 +118,36 @@ class PublishingModel(WorkspaceModel):
         return "recorded"
 
     def settle_expired_leases(self) -> None:
-        """Leases that have ended."""
-        for _, _, at in self.all_destinations():
-            if not at.is_busy or not _is_past(at.lease_expires_at, self.now):
+        for _, _, destination in self.all_destinations():
+            if not destination.is_busy or not _is_past(destination.lease_expires_at, self.now):
                 continue
-            if at.phase == "claimed":
-                self._requeue(at)
+            if destination.phase == "claimed":
+                self._requeue(destination)
             else:
-                self._mark_unknown(at)
+                self._mark_unknown(destination)
 
     def report_published(self, lease: GrantedLease) -> str:
-        at = lease.destination
+        destination = lease.destination
         if lease.is_removed:
             return "lease_lost"
-        if lease.fence in at.evidence_fences:
+        if lease.fence in destination.evidence_fences:
             return "repeated"
         if lease.post.is_draft:
-            self._submit_draft(lease.post, at)
-        if lease.is_held and at.phase == "claimed":
-            self._start_attempt(at)
-        return self._publish(at, lease.fence, by_holder=lease.is_held)
+            self._submit_draft(lease.post, destination)
+        if lease.is_held and destination.phase == "claimed":
+            self._start_attempt(destination)
+        return self._publish(destination, lease.fence, by_holder=lease.is_held)
 
     def report_failed(self, lease: GrantedLease, code: str) -> str:
-        at = lease.destination
+        destination = lease.destination
         if lease.is_removed or not lease.is_held:
             return self._report_late(lease, "failed")
-        if at.phase == "claimed":
-            self._start_attempt(at)
+        if destination.phase == "claimed":
+            self._start_attempt(destination)
         if code == "AUTH":
             self.accounts[lease.account] = False
-        at.reported_outcomes[at.fence].add("failed")
-        self._fail(at, code, at.started_at or self.now)
+        destination.reported_outcomes[destination.fence].add("failed")
+        self._fail(destination, code, destination.started_at or self.now)
         return "recorded"
 
     def report_unknown(self, lease: GrantedLease) -> str:
@@ -152,26 +159,33 @@ class PublishingModel(WorkspaceModel):
         return "recorded"
 
     def report_verified(self, lease: GrantedLease, finding: str) -> str:
-        at = lease.destination
-        is_held = at.phase == "unknown" and at.verification_token == lease.lease.token
+        destination = lease.destination
+        is_held = (
+            destination.phase == "unknown" and destination.verification_token == lease.lease.token
+        )
         if lease.is_removed:
             return "lease_lost"
         if finding == "published":
-            if lease.fence in at.evidence_fences:
+            if lease.fence in destination.evidence_fences:
                 return "repeated"
-            return self._publish(at, lease.fence, by_holder=is_held)
-        if not is_held or _is_past(at.verifiable_at, self.now):
+            return self._publish(destination, lease.fence, by_holder=is_held)
+        if not is_held or _is_past(destination.verifiable_at, self.now):
             return "lease_lost"
-        at.verification_token = None
+        destination.verification_token = None
         if finding == "still_unknown":
-            at.verifiable_at = self.now + VERIFICATION_INTERVAL
-        elif at.counted_attempts >= 5 or self._is_older(at, DEFAULT_MAX_RETRY_AGE):
-            at.phase, at.error_code = "failed", "NOT_PUBLISHED"
+            destination.verifiable_at = self.now + VERIFICATION_INTERVAL
+        elif destination.counted_attempts >= 5 or self._is_older(
+            destination, DEFAULT_MAX_RETRY_AGE
+        ):
+            destination.phase, destination.error_code = "failed", "NOT_PUBLISHED"
         else:
-            at.phase, at.error_code, at.next_retry_at = "queued", "NOT_PUBLISHED", self.now
+            destination.phase, destination.error_code = "queued", "NOT_PUBLISHED"
+            destination.next_retry_at = self.now
         return "recorded"
 
-    def reconcile(self, post: ModelPost, destination: ModelDestination, *, is_published: bool) -> str:
+    def reconcile(
+        self, post: ModelPost, destination: ModelDestination, *, is_published: bool
+    ) -> str:
         if post.is_deleted:
             return "not_found"
         if destination.phase != "unknown":
@@ -184,67 +198,71 @@ class PublishingModel(WorkspaceModel):
     def record_result(  # noqa: PLR0911
         self, post: ModelPost, account: int, key: str, code: str | None
     ) -> str:
-        """`code` is that of a failure; None of a publication."""
+        """Record an attempt of a publisher with its own queue; `code` is None if it published."""
         if (post.is_deleted and code) or account not in post.destinations:
             return "not_found"
-        at, told = post.destinations[account], "failed" if code else "published"
-        if key in at.attempt_keys:
-            return "repeated" if at.attempt_keys[key] == told else "conflict"
+        destination, outcome = post.destinations[account], "failed" if code else "published"
+        if key in destination.attempt_keys:
+            return "repeated" if destination.attempt_keys[key] == outcome else "conflict"
         if post.is_draft and code:
             return "conflict"
         if post.is_draft:
-            self._submit_draft(post, at)
-        if at.is_busy and not _is_past(at.lease_expires_at, self.now):
+            self._submit_draft(post, destination)
+        if destination.is_busy and not _is_past(destination.lease_expires_at, self.now):
             return "leased"
-        if code and at.phase in ("published", "failed", "unknown"):
+        if code and destination.phase in ("published", "failed", "unknown"):
             return "conflict"
-        if at.phase == "started":
-            at.reported_outcomes[at.fence].add("unknown")
-        at.attempt_keys[key] = told
-        at.fence += 1
-        if at.phase == "published":
-            at.evidence_fences.add(at.fence)
+        if destination.phase == "started":
+            destination.reported_outcomes[destination.fence].add("unknown")
+        destination.attempt_keys[key] = outcome
+        destination.fence += 1
+        if destination.phase == "published":
+            destination.evidence_fences.add(destination.fence)
             return "duplicate"
-        self._start_attempt(at)
+        self._start_attempt(destination)
         if code is None:
-            return self._publish(at, at.fence, by_holder=True)
+            return self._publish(destination, destination.fence, by_holder=True)
         if code == "AUTH":
             self.accounts[account] = False
-        at.reported_outcomes[at.fence].add("failed")
-        self._fail(at, code, self.now)
+        destination.reported_outcomes[destination.fence].add("failed")
+        self._fail(destination, code, self.now)
         return "recorded"
 
     def _submit_draft(self, post: ModelPost, destination: ModelDestination) -> None:
-        """A draft of which something is published."""
+        """Submit a draft because one of its destinations was published; cancel the others."""
         post.is_draft, post.submitted_now = False, post.scheduled_for is None
         post.reschedule(post.scheduled_for or self.now)
-        for each in post.destinations.values():
-            if each is not destination:
-                each.phase, each.error_code = "failed", "CANCELLED"
+        for other in post.destinations.values():
+            if other is not destination:
+                other.phase, other.error_code = "failed", "CANCELLED"
 
     def _is_lease_lost(self, lease: GrantedLease) -> bool:
         return not lease.is_held or _is_past(lease.destination.lease_expires_at, self.now)
 
     def _start_attempt(self, destination: ModelDestination) -> None:
-        destination.phase, destination.attempts, destination.counted_attempts = "started", destination.attempts + 1, destination.counted_attempts + 1
-        destination.reported_outcomes[destination.fence], destination.started_at = set(), self.now
+        destination.phase, destination.started_at = "started", self.now
+        destination.attempts += 1
+        destination.counted_attempts += 1
+        destination.reported_outcomes[destination.fence] = set()
 
     def _requeue(self, destination: ModelDestination) -> None:
-        destination.phase, destination.next_retry_at = "queued", self.now if destination.error_code else None
+        destination.phase = "queued"
+        destination.next_retry_at = self.now if destination.error_code else None
 
     def _mark_unknown(self, destination: ModelDestination) -> None:
         destination.reported_outcomes[destination.fence].add("unknown")
-        destination.phase, destination.error_code, destination.verifiable_at, destination.verification_token = "unknown", "OUTCOME_UNKNOWN", self.now, None
+        destination.phase, destination.error_code = "unknown", "OUTCOME_UNKNOWN"
+        destination.verifiable_at, destination.verification_token = self.now, None
 
     def _report_late(self, lease: GrantedLease, outcome: str) -> str:
-        at = lease.destination
-        if not lease.is_removed and lease.fence in at.evidence_fences:
+        destination = lease.destination
+        if not lease.is_removed and lease.fence in destination.evidence_fences:
             return "conflict"
-        if lease.is_removed or lease.fence not in at.reported_outcomes:
+        if lease.is_removed or lease.fence not in destination.reported_outcomes:
             return "lease_lost"
-        if outcome in at.reported_outcomes[lease.fence]:
+        if outcome in destination.reported_outcomes[lease.fence]:
             return "repeated"
-        at.reported_outcomes[lease.fence].add(outcome)
+        destination.reported_outcomes[lease.fence].add(outcome)
         return "late"
 
     def _publish(self, destination: ModelDestination, fence: int, *, by_holder: bool) -> str:
@@ -253,25 +271,31 @@ class PublishingModel(WorkspaceModel):
             return "duplicate"
         if destination.phase == "started" and not by_holder:
             destination.reported_outcomes[destination.fence].add("unknown")
-        destination.phase, destination.error_code, destination.next_retry_at = "published", None, None
+        destination.phase = "published"
+        destination.error_code = destination.next_retry_at = None
         return "recorded"
 
     def _fail(self, destination: ModelDestination, code: str, started_at: datetime) -> None:
-        """By the policies of the contract, with every wait half of the longest."""
+        """Apply the retry policies of the contract, with a jitter of half of the longest wait."""
         if code == "RATE_LIMITED":
             destination.counted_attempts = max(destination.counted_attempts - 1, 0)
-        since = destination.round_started_at or destination.due_at
-        earlier = sum(since is not None and each >= since for each in destination.failure_times)
+        round_start = destination.round_started_at or destination.due_at
+        earlier_failures = sum(
+            round_start is not None and time >= round_start for time in destination.failure_times
+        )
         destination.failure_times.append(started_at)
-        destination.phase, destination.error_code, destination.next_retry_at = "failed", code, None
-        wait = min(30 * 2**earlier, 3600) / 2 * SECOND
-        may = code in ("RATE_LIMITED", "TIMEOUT") and destination.counted_attempts < 5
-        if may and not self._is_older(destination, MAX_RETRY_AGES.get(code, DEFAULT_MAX_RETRY_AGE) - wait):
-            destination.phase, destination.next_retry_at = "queued", max(self.now + wait, destination.due_at or self.now)
+        wait = timedelta(seconds=min(30 * 2**earlier_failures, 3600) / 2)
+        max_age = MAX_RETRY_AGES.get(code, DEFAULT_MAX_RETRY_AGE) - wait
+        is_retryable = code in ("RATE_LIMITED", "TIMEOUT") and destination.counted_attempts < 5
+        will_retry = is_retryable and not self._is_older(destination, max_age)
+        destination.phase, destination.error_code = "queued" if will_retry else "failed", code
+        next_retry_at = max(self.now + wait, destination.due_at or self.now)
+        destination.next_retry_at = next_retry_at if will_retry else None
 
     def _is_older(self, destination: ModelDestination, age: timedelta) -> bool:
-        began = destination.round_started_at or destination.due_at
-        return began is not None and self.now > began + age
+        """The round started more than `age` ago."""
+        round_start = destination.round_started_at or destination.due_at
+        return round_start is not None and self.now > round_start + age
 
 
 def _is_past(time: datetime | None, now: datetime) -> bool:

@@ -1,8 +1,8 @@
-"""Any commands of people, publishers and clocks, one after the other: a small model says what comes of each.
+"""Random sequences of commands of users, publishers and time, compared with a small model.
 
-After each, the posts are as the model has them, the events are those of this one errand, and what
-publishing writes does not contradict itself; in the end the feed, read from its start, gives every row,
-and the check of the last example finds nothing. LIFE_EXAMPLES runs more.
+Each command must leave the posts of the model, events of this command alone, and consistent publishing
+rows. At the end, the events replayed from the start must give every stored row, and the integrity check
+must find no problem. STATEFUL_EXAMPLES sets the number of examples.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from tests.stateful.machine import ACCOUNTS
 from tests.stateful.publisher_rules import PublisherRules
 from tests.stateful.user_rules import UserRules
 
-EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "16"))
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "16"))
 STEPS = 30
 TIMEOUT = timedelta(minutes=5)
 
 
 class PostsMachine(UserRules, PublisherRules):
-    """From posts on that have come to their various ends."""
+    """Starts with posts that have reached different states."""
 
     @initialize()
     def create_initial_posts(self) -> None:
         self.create("One", ACCOUNTS, draft=False, delay=None, key="a")
         self.claim(3, TIMEOUT)
-        for place in range(3):
-            self.start(place)
+        for index in range(3):
+            self.start(index)
         self.fail(0, "TIMEOUT", 1)
         self.fail(1, "PERMANENT", 1)
         self.report_unknown(2)
@@ -40,7 +40,7 @@ class PostsMachine(UserRules, PublisherRules):
         self.create("Four", ACCOUNTS[:2], draft=False, delay=None, key=None)
 
 
-def test_the_life_of_posts_is_that_of_the_model(database_url: str) -> None:
+def test_random_commands_behave_like_the_model(database_url: str) -> None:
     with asyncio.Runner() as runner:
         database = Database(database_url)
         try:
