@@ -346,7 +346,7 @@ def test_an_import_counts_what_became_of_each_post_and_fails_if_one_was_refused(
         1,
         "0 new, 0 changed, 0 unchanged, 2 refused\n",
         f"refused post {NO_SUCH_ID}: content must be a string.\n"
-        "refused line 2: It is not JSON: it ends too early.\n",
+        "refused line 2: The JSON text is incomplete.\n",
     )
     assert post_results("check") == "Everything holds.\n"
 
