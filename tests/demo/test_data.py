@@ -319,7 +319,8 @@ def test_each_publication_has_one_evidence_that_counts(data: DemoData) -> None:
 
 
 def test_nothing_happens_after_the_load(data: DemoData) -> None:
-    for row in (*data.accounts, *data.posts, *data.destinations):
+    rows: list[Account | Post | Destination] = [*data.accounts, *data.posts, *data.destinations]
+    for row in rows:
         assert row.created_at <= row.updated_at <= data.now
     for _, attempts, _ in data.logs():
         for attempt in attempts:

@@ -538,13 +538,13 @@ async def test_concurrent_imports_create_each_post_once(acme: Tenant, database_u
 
 
 async def test_post_with_the_maximum_number_of_destinations_is_imported(acme: Tenant) -> None:
-    results = [make_result(number) for number in range(1, 502)]
+    entries = [make_result(number) for number in range(1, 502)]
 
     results = await import_responses(
         acme.database,
         acme.workspace,
-        *(make_post_entry(str(UUID(int=number)), *results[:500]) for number in (1, 2)),
-        make_post_entry(str(UUID(int=3)), *results),
+        *(make_post_entry(str(UUID(int=number)), *entries[:500]) for number in (1, 2)),
+        make_post_entry(str(UUID(int=3)), *entries),
     )
 
     sentence = "destinations has 501 entries; at most 500 are allowed."

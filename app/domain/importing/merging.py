@@ -121,19 +121,14 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     A failure is UNCLASSIFIED with the outcome FAILED, and no destination is claimable.
     """
     post = current or _placeholder_post(record, record.as_of or now)
-    last_change = max([post.updated_at, *(each.updated_at for each in post.destinations)])
-    recency = _recency(record, post.updated_at if record.details else last_change)
-    is_completion = has_only_results(post)
-    if recency is _Recency.OLDER and not (record.details and is_completion):
+    is_newest = current is None or _recency(record, _last_change(post)) is _Recency.NEWER
+    effect = _effect(post, record)
+    if effect is _Effect.NONE:
         return post
-    is_newest = current is None or _recency(record, last_change) is _Recency.NEWER
-    has_new_details = bool(record.details) and (is_completion or recency is _Recency.NEWER)
-    if has_new_details:
+    if effect is _Effect.REPLACE:
         post = _with_details(post, record)
     learned_at = record.time or now
-    states = _merge_states(
-        post, record, learned_at, is_complete=has_new_details, may_add=is_newest or is_completion
-    )
+    states = _merge_states(post, record, effect, learned_at)
     post = _with_status_flags(post, record.status if is_newest else None, states.values())
     post = replace(post, destinations=_merge_destinations(post, record, states, learned_at))
     if post == current:
@@ -175,6 +170,36 @@ def _recency(record: PostRecord, last_change: datetime) -> _Recency:
     return _Recency.NEWER if record.time > last_change else _Recency.OLDER
 
 
+class _Effect(Enum):
+    """How much of a post a record changes."""
+
+    REPLACE = auto()
+    """The post, its list of destinations, and their states."""
+    UPDATE = auto()
+    """The states of destinations; others are added."""
+    ADVANCE = auto()
+    """States that are behind the recorded ones."""
+    NONE = auto()
+
+
+def _effect(post: Post, record: PostRecord) -> _Effect:
+    is_without_details = has_only_results(post)
+    if record.details and is_without_details:
+        return _Effect.REPLACE
+    match _recency(record, post.updated_at if record.details else _last_change(post)):
+        case _Recency.NEWER:
+            return _Effect.REPLACE if record.details else _Effect.UPDATE
+        case _Recency.SAME_OR_UNKNOWN:
+            return _Effect.UPDATE if is_without_details else _Effect.ADVANCE
+        case _Recency.OLDER:
+            return _Effect.NONE
+
+
+def _last_change(post: Post) -> datetime:
+    """Last change of the post or of one of its destinations."""
+    return max([post.updated_at, *(each.updated_at for each in post.destinations)])
+
+
 def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
     return Post(
         id=record.id,
@@ -204,29 +229,25 @@ def _with_details(post: Post, record: PostRecord) -> Post:
 
 
 def _merge_states(
-    post: Post, record: PostRecord, learned_at: datetime, *, is_complete: bool, may_add: bool
+    post: Post, record: PostRecord, effect: _Effect, learned_at: datetime
 ) -> dict[AccountId, DestinationState]:
-    """States by account, in the order of the destinations.
-
-    A complete record lists all destinations of the post, except those that are newer than the record.
-    `may_add` allows any other record to add destinations.
-    """
+    """States by account, in the order of the destinations; those newer than the record stay."""
     current = {destination.account_id: destination for destination in post.destinations}
-    states = {} if is_complete else {key: value.state for key, value in current.items()}
+    is_replaced = effect is _Effect.REPLACE
+    states = {} if is_replaced else {key: value.state for key, value in current.items()}
     for recorded in record.destinations:
         old = current.get(recorded.account_id)
-        if old is None and not (is_complete or may_add):
+        if old is None and effect is _Effect.ADVANCE:
             continue
-        known_due_at = None if old is None or is_complete else old.state.due_at
+        known_due_at = None if old is None or is_replaced else old.state.due_at
         state = _state_from_record(
             recorded,
             due_at=recorded.scheduled_for or known_due_at or _default_due_at(post),
             learned_at=learned_at,
             published_at=None if old is None else old.state.published_at,
         )
-        may_replace = is_complete or may_add
-        if old is not None and not _supersedes(state, old, record, may_replace=may_replace):
-            state = _with_due_at(old.state, state.due_at) if is_complete else old.state
+        if old is not None and not _supersedes(state, old, record, effect):
+            state = _with_due_at(old.state, state.due_at) if is_replaced else old.state
         states[recorded.account_id] = state
     for account_id, destination in current.items():
         if record.time is None or destination.updated_at >= record.time:
@@ -295,11 +316,10 @@ def _error_message(record: DestinationRecord) -> str | None:
 
 
 def _supersedes(
-    state: DestinationState, current: Destination, record: PostRecord, *, may_replace: bool
+    state: DestinationState, current: Destination, record: PostRecord, effect: _Effect
 ) -> bool:
-    """A newer record replaces the state; a record of the same or of an unknown time only advances it."""
     recency = _recency(record, current.updated_at)
-    if recency is _Recency.NEWER and may_replace:
+    if recency is _Recency.NEWER and effect is not _Effect.ADVANCE:
         return True
     return recency is not _Recency.OLDER and _progress(state) > _progress(current.state)
 
@@ -323,7 +343,6 @@ def _with_due_at(state: DestinationState, due_at: datetime | None) -> Destinatio
     """The state with another due time, without claim and lease."""
     if state.due_at == due_at:
         return state
-    is_dated = due_at is not None and state.status.is_final
     return replace(
         state,
         due_at=due_at,
@@ -332,7 +351,7 @@ def _with_due_at(state: DestinationState, due_at: datetime | None) -> Destinatio
         lease_token=None,
         lease_expires_at=None,
         started_at=None,
-        due_day=due_day(due_at) if due_at and is_dated else None,
+        due_day=due_day(due_at) if due_at and state.status.is_final else None,
         lateness_ms=lateness_ms(due_at, state.published_at)
         if due_at and state.published_at
         else None,

@@ -111,8 +111,8 @@ def parse_record(value: object) -> PostRecord:
 
 
 def parse_destination(**fields: object) -> DestinationRecord:
-    (found,) = parse_record({**RESULTS_RESPONSE, "results": [{**RESULT, **fields}]}).destinations
-    return found
+    (parsed,) = parse_record({**RESULTS_RESPONSE, "results": [{**RESULT, **fields}]}).destinations
+    return parsed
 
 
 def result_record(**changes: Any) -> DestinationRecord:
@@ -286,7 +286,7 @@ def test_malformed_json_is_rejected_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("fields", "reason"),
     [
         ({"post_status": 1}, "post_status must be a string."),
         (
@@ -335,14 +335,14 @@ def test_malformed_json_is_rejected_with_its_reason() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_post_with_an_invalid_field_is_rejected_alone(said: dict[str, Any], reason: str) -> None:
-    bad = {**POST_RESPONSE, "post_id": OTHER, **said}
-    found = records_in({"posts": [POST_RESPONSE, bad, RESULTS_RESPONSE]})
-    assert found == [POST_RECORD, RejectedRecord(f"post {OTHER}", reason), RESULTS_RECORD]
+def test_post_with_an_invalid_field_is_rejected_alone(fields: dict[str, Any], reason: str) -> None:
+    bad = {**POST_RESPONSE, "post_id": OTHER, **fields}
+    parsed = records_in({"posts": [POST_RESPONSE, bad, RESULTS_RESPONSE]})
+    assert parsed == [POST_RECORD, RejectedRecord(f"post {OTHER}", reason), RESULTS_RECORD]
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("fields", "reason"),
     [
         ({"status": None}, "results[1].status is missing."),
         ({"status": True}, "results[1].status must be a string."),
@@ -391,18 +391,18 @@ def test_post_with_an_invalid_field_is_rejected_alone(said: dict[str, Any], reas
     ids=lambda value: str(value)[:40],
 )
 def test_invalid_field_of_a_destination_is_reported_with_its_path(
-    said: dict[str, Any], reason: str
+    fields: dict[str, Any], reason: str
 ) -> None:
-    bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **said}]}
-    found = records_in([RESULTS_RESPONSE, bad, POST_RESPONSE])
-    assert found == [RESULTS_RECORD, RejectedRecord(f"post {OTHER}", reason), POST_RECORD]
+    bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **fields}]}
+    parsed = records_in([RESULTS_RESPONSE, bad, POST_RESPONSE])
+    assert parsed == [RESULTS_RECORD, RejectedRecord(f"post {OTHER}", reason), POST_RECORD]
 
 
 # Meaning of the fields.
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("fields", "expected"),
     [
         ({}, {}),
         ({"status": "done"}, {}),
@@ -441,15 +441,15 @@ def test_invalid_field_of_a_destination_is_reported_with_its_path(
     ids=lambda value: str(value)[:40],
 )
 def test_destination_is_parsed_with_its_meaning(
-    said: dict[str, object], expected: dict[str, object]
+    fields: dict[str, object], expected: dict[str, object]
 ) -> None:
-    assert parse_destination(**said) == result_record(**expected)
+    assert parse_destination(**fields) == result_record(**expected)
 
 
 def test_destination_needs_only_account_platform_and_status() -> None:
     least = {"account_id": 2280, "platform": "instagram", "status": "queued"}
-    (found,) = parse_record({"id": POST, "results": [least]}).destinations
-    assert found == result_record(
+    (parsed,) = parse_record({"id": POST, "results": [least]}).destinations
+    assert parsed == result_record(
         id=None,
         account_name=None,
         status=DestinationStatus.QUEUED,
@@ -461,7 +461,7 @@ def test_destination_needs_only_account_platform_and_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("fields", "status"),
     [
         ({"post_status": "done", "status": "failed"}, PostStatus.PUBLISHED),
         ({"post_status": None, "status": "queued"}, PostStatus.SCHEDULED),
@@ -470,9 +470,9 @@ def test_destination_needs_only_account_platform_and_status() -> None:
     ],
 )
 def test_post_status_is_parsed_in_both_vocabularies(
-    said: dict[str, object], status: PostStatus | None
+    fields: dict[str, object], status: PostStatus | None
 ) -> None:
-    assert parse_record({**POST_RESPONSE, **said}).status is status
+    assert parse_record({**POST_RESPONSE, **fields}).status is status
 
 
 EMPTY_DETAILS = PostDetails(
@@ -482,12 +482,12 @@ EMPTY_DETAILS = PostDetails(
 
 @pytest.mark.parametrize("empty", [None, ""])
 def test_empty_fields_of_a_post_are_details(empty: str | None) -> None:
-    told = dict.fromkeys(
+    fields = dict.fromkeys(
         ["content", "scheduled_for", "timezone", "created_at", "updated_at"], empty
     )
     lists = {"media_ids": None, "media": None, "platform_content": None}
-    found = parse_record({"post_id": POST, "destinations": [], **told, **lists})
-    assert (found.destinations, found.details) == ((), EMPTY_DETAILS)
+    parsed = parse_record({"post_id": POST, "destinations": [], **fields, **lists})
+    assert (parsed.destinations, parsed.details) == ((), EMPTY_DETAILS)
     assert parse_record({**POST_RESPONSE, **EMPTY_DETAILS, "timezone": "UTC"}).details == {
         **POST_RECORD.details,
         **EMPTY_DETAILS,
@@ -496,8 +496,8 @@ def test_empty_fields_of_a_post_are_details(empty: str | None) -> None:
 
 @pytest.mark.parametrize("name", [*POST_RECORD.details])
 def test_each_detail_can_occur_alone(name: str) -> None:
-    found = parse_record({**RESULTS_RESPONSE, name: POST_RESPONSE[name]})
-    assert found.details == {name: POST_RECORD.details[name]}  # type: ignore[literal-required]
+    parsed = parse_record({**RESULTS_RESPONSE, name: POST_RESPONSE[name]})
+    assert parsed.details == {name: POST_RECORD.details[name]}  # type: ignore[literal-required]
 
 
 def test_only_a_draft_can_lack_its_destinations() -> None:
@@ -557,12 +557,12 @@ def odd_responses(draw: st.DrawFn) -> object:
 
 @given(ODD_VALUES_BY_FIELD | odd_responses())
 def test_any_value_is_parsed_or_rejected_with_a_sentence(value: object) -> None:
-    for found in records_in(value):
-        if isinstance(found, RejectedRecord):
-            assert found.label.startswith(("line 1", "post "))
-            assert found.label.isprintable()
-            assert found.reason.endswith(".")
-            assert found.reason.isprintable()
+    for parsed in records_in(value):
+        if isinstance(parsed, RejectedRecord):
+            assert parsed.label.startswith(("line 1", "post "))
+            assert parsed.label.isprintable()
+            assert parsed.reason.endswith(".")
+            assert parsed.reason.isprintable()
 
 
 # Reading of files.
