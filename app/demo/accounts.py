@@ -38,14 +38,14 @@ _AVATARS = "https://media.example.com/avatars"
 _FIRST_PLATFORM_USER_ID = 17_841_400_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DemoAccount:
     """An account, and the period during which the platform rejects its posts."""
 
     account: Account
-    access_lost_at: datetime | None = None
-    access_regained_at: datetime | None = None
-    access_failure: Failure = TOKEN_EXPIRED
+    access_lost_at: datetime | None
+    access_regained_at: datetime | None
+    access_failure: Failure
     """Failure of an attempt while the account has no access."""
 
     def time_without_access(self, at: datetime) -> timedelta | None:
@@ -63,20 +63,20 @@ def demo_account(
     platform_username: str,
     *,
     created_at: datetime,
+    token_lifetime: tuple[datetime, datetime] | tuple[None, None] = (None, None),
+    access_lost_at: datetime | None = None,
+    access_regained_at: datetime | None = None,
+    access_failure: Failure = TOKEN_EXPIRED,
     display_name: str | None = None,
     has_avatar: bool = True,
     is_active: bool = True,
     needs_reconnection: bool = False,
-    token_lifetime: tuple[datetime, datetime] | None = None,
-    access_lost_at: datetime | None = None,
-    access_regained_at: datetime | None = None,
-    access_failure: Failure = TOKEN_EXPIRED,
 ) -> DemoAccount:
     """Complete an account with what follows from its id and its times.
 
     `token_lifetime` is when its token was refreshed and when the token expires.
     """
-    refreshed_at, expires_at = token_lifetime or (None, None)
+    refreshed_at, expires_at = token_lifetime
     times = (created_at, access_lost_at, access_regained_at, refreshed_at)
     account = Account(
         id=account_id,
@@ -94,12 +94,7 @@ def demo_account(
         created_at=created_at,
         updated_at=max(time for time in times if time is not None),
     )
-    return DemoAccount(
-        account=account,
-        access_lost_at=access_lost_at,
-        access_regained_at=access_regained_at,
-        access_failure=access_failure,
-    )
+    return DemoAccount(account, access_lost_at, access_regained_at, access_failure)
 
 
 def demo_accounts(now: datetime) -> tuple[DemoAccount, ...]:

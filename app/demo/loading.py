@@ -1,7 +1,6 @@
 """Stores the demo workspace: its accounts and posts once, its API key on every call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from uuid import uuid5
@@ -106,30 +105,18 @@ async def _store(
                     uow.add_event(duplicate_event(stored.post.id, destination, report))
 
 
-@dataclass(frozen=True, slots=True)
-class _SandboxPost:
-    due_after: timedelta
-    content: str
-    behaviours: Sequence[Behaviour]
-
-
-def _sandbox_post(seconds: int, content: str, *behaviours: Behaviour) -> _SandboxPost:
-    return _SandboxPost(timedelta(seconds=seconds), content, behaviours)
-
-
-_SANDBOX_POSTS = (
-    _sandbox_post(1, "Our new summer colours are here.", Behaviour.SUCCEEDS),
-    _sandbox_post(3, "The shop opens at nine tomorrow.", Behaviour.FLAKY, Behaviour.SUCCEEDS),
-    _sandbox_post(6, "Behind the scenes of our shoot.", Behaviour.RATE_LIMITED),
-    _sandbox_post(9, "The long film of last week's launch.", Behaviour.SLOW, Behaviour.SUCCEEDS),
-    _sandbox_post(14, "Ten things you did not know about wool.", Behaviour.TIMES_OUT),
-    _sandbox_post(
-        20, "A giveaway that no platform will take.", Behaviour.REJECTS, Behaviour.SUCCEEDS
-    ),
-    _sandbox_post(26, "We are hiring.", Behaviour.LOSES_TOKEN),
-    _sandbox_post(35, "Thank you for 10,000 followers.", *Behaviour),
-    _sandbox_post(55, "See you on Monday.", Behaviour.SUCCEEDS, Behaviour.SLOW),
+_SANDBOX_POSTS: Sequence[tuple[int, str, Sequence[Behaviour]]] = (
+    (1, "Our new summer colours are here.", [Behaviour.SUCCEEDS]),
+    (3, "The shop opens at nine tomorrow.", [Behaviour.FLAKY, Behaviour.SUCCEEDS]),
+    (6, "Behind the scenes of our shoot.", [Behaviour.RATE_LIMITED]),
+    (9, "The long film of last week's launch.", [Behaviour.SLOW, Behaviour.SUCCEEDS]),
+    (14, "Ten things you did not know about wool.", [Behaviour.TIMES_OUT]),
+    (20, "A giveaway that no platform will take.", [Behaviour.REJECTS, Behaviour.SUCCEEDS]),
+    (26, "We are hiring.", [Behaviour.LOSES_TOKEN]),
+    (35, "Thank you for 10,000 followers.", list(Behaviour)),
+    (55, "See you on Monday.", [Behaviour.SUCCEEDS, Behaviour.SLOW]),
 )
+"""Seconds until the post is due, text, and the sandbox accounts that it is on."""
 
 
 async def send_demo_posts(database: Database, *, new_id: IdFactory, now: datetime) -> None:
@@ -141,11 +128,11 @@ async def send_demo_posts(database: Database, *, new_id: IdFactory, now: datetim
         behaviour: await _connect_sandbox_account(database, behaviour, now)
         for behaviour in Behaviour
     }
-    for post in _SANDBOX_POSTS:
+    for seconds, content, behaviours in _SANDBOX_POSTS:
         new_post = NewPost(
-            content=post.content,
-            account_ids=[accounts[behaviour] for behaviour in post.behaviours],
-            scheduled_for=now + post.due_after,
+            content=content,
+            account_ids=[accounts[behaviour] for behaviour in behaviours],
+            scheduled_for=now + timedelta(seconds=seconds),
             is_draft=False,
             timezone=None,
             media_ids=(),

@@ -11,12 +11,12 @@ from enum import Enum, StrEnum, auto
 from uuid import uuid5
 
 from app.domain.accounts import Account, fallback_label
+from app.domain.attempts import Failure, Publication
 from app.domain.destinations import (
     Destination,
     DestinationState,
     DestinationStatus,
     ErrorCategory,
-    Outcome,
     due_day,
     lateness_ms,
 )
@@ -24,6 +24,7 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
 from app.domain.importing.records import DestinationRecord, PostRecord
 from app.domain.posts import Post, PostStatus, post_status
+from app.domain.transitions import failed, published, queued, retry_scheduled, unclaimable
 from app.domain.workspaces import WorkspaceKind
 
 MISSING_REASON_MESSAGE = "The service that this was imported from gave no reason."
@@ -267,52 +268,33 @@ def _state_from_record(
     published_at: datetime | None,
 ) -> DestinationState:
     """The recorded state; `published_at` is the known time of publication, which the record may lack."""
-    error = _error_message(record)
-    state = DestinationState(
-        status=DestinationStatus.QUEUED,
-        due_at=due_at,
-        claimable_at=None,
-        attempts=record.attempts,
-        round_started_at=due_at,
-        error=error,
-        error_category=None if error is None else ErrorCategory.UNCLASSIFIED,
-        error_code=None if error is None else ErrorCategory.UNCLASSIFIED.name,
+    state = replace(unclaimable(queued(due_at)), attempts=record.attempts)
+    failure = Failure(
+        category=ErrorCategory.UNCLASSIFIED,
+        code=ErrorCategory.UNCLASSIFIED.name,
+        message=record.error or MISSING_REASON_MESSAGE,
     )
     match record.status:
-        case DestinationStatus.QUEUED:
-            return replace(state, next_retry_at=record.next_retry_at)
-        case DestinationStatus.PUBLISHING:
-            return replace(state, status=record.status)
-        case DestinationStatus.FAILED:
-            return replace(
-                state,
-                status=record.status,
-                outcome=Outcome.FAILED,
-                settled_at=learned_at,
-                due_day=due_day(due_at),
-            )
         case DestinationStatus.PUBLISHED:
-            published_at = record.published_at or published_at or learned_at
-            return replace(
-                state,
-                status=record.status,
-                outcome=Outcome.PUBLISHED,
-                published_at=published_at,
+            publication = Publication(
                 platform_post_id=record.platform_post_id,
                 platform_post_url=record.platform_post_url,
-                settled_at=published_at,
-                due_day=due_day(due_at),
-                lateness_ms=lateness_ms(due_at, published_at),
+                published_at=record.published_at or published_at or learned_at,
             )
-
-
-def _error_message(record: DestinationRecord) -> str | None:
-    if record.status is DestinationStatus.PUBLISHED:
-        return None
-    waits_for_retry = record.status is DestinationStatus.QUEUED and record.next_retry_at is not None
-    if record.status is DestinationStatus.FAILED or waits_for_retry:
-        return record.error or MISSING_REASON_MESSAGE
-    return record.error
+            return published(state, publication, publication.published_at)
+        case DestinationStatus.FAILED:
+            return failed(state, failure, learned_at)
+        case DestinationStatus.QUEUED if record.next_retry_at is not None:
+            return unclaimable(retry_scheduled(state, failure, record.next_retry_at))
+        case DestinationStatus.QUEUED | DestinationStatus.PUBLISHING:
+            has_error = record.error is not None
+            return replace(
+                state,
+                status=record.status,
+                error=record.error,
+                error_category=failure.category if has_error else None,
+                error_code=failure.code if has_error else None,
+            )
 
 
 def _supersedes(
