@@ -78,7 +78,7 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
 
 
 def demo_data(now: datetime) -> tuple[Sequence[DemoAccount], Sequence[PostHistory]]:
-    """Accounts and posts of the demo workspace; the same `now` gives the same data."""
+    """Accounts and posts of the demo workspace, posts by creation; the same `now` gives the same data."""
     now = truncate_to_ms(now)
     accounts = demo_accounts(now)
     simulator = Simulator(
@@ -86,7 +86,8 @@ def demo_data(now: datetime) -> tuple[Sequence[DemoAccount], Sequence[PostHistor
         {account.account.id: account for account in accounts},
         Random(_SEED),  # noqa: S311 - the data has to be reproducible
     )
-    return accounts, [*scenarios(simulator), *history(simulator)]
+    histories = [*scenarios(simulator), *history(simulator)]
+    return accounts, sorted(histories, key=lambda entry: entry.post.created_at)
 
 
 async def _store(

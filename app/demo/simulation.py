@@ -321,8 +321,11 @@ class Simulator:
                 destinations=results,
                 updated_at=max([created_at, *(result.updated_at for result in results)]),
             ),
-            attempts={each.destination.id: [*each.attempts.values()] for each in destinations},
-            evidence={each.destination.id: each.evidence for each in destinations},
+            attempts={
+                simulated.destination.id: [*simulated.attempts.values()]
+                for simulated in destinations
+            },
+            evidence={simulated.destination.id: simulated.evidence for simulated in destinations},
         )
 
 

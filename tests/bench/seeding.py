@@ -96,7 +96,7 @@ class Dataset:
         rng = Random(_SEED)
         accounts = self.accounts
         simulator = Simulator(
-            truncate_to_ms(self.now), {each.account.id: each for each in accounts}, rng
+            truncate_to_ms(self.now), {account.account.id: account for account in accounts}, rng
         )
         for depth in reversed(range(self.posts)):
             post_accounts = rng.sample(accounts, DESTINATIONS_PER_POST)
@@ -120,7 +120,9 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
         ids: list[UUID] = []
         histories = dataset.histories()
         while batch := list(islice(histories, _INSERT_BATCH_SIZE)):
-            await gather(*(each.write(partial(_insert, histories=batch)) for each in databases))
+            await gather(
+                *(database.write(partial(_insert, histories=batch)) for database in databases)
+            )
             ids += (history.post.id for history in batch)
         for database in databases:
             if database.is_sqlite:
@@ -145,7 +147,7 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         next_account_id=ACCOUNTS + 1,
         now=dataset.now,
     )
-    await insert_accounts(session, WORKSPACE_ID, [each.account for each in dataset.accounts])
+    await insert_accounts(session, WORKSPACE_ID, [account.account for account in dataset.accounts])
     await api_keys.insert_key(
         session,
         WORKSPACE_ID,
@@ -162,12 +164,12 @@ async def _insert(session: WriteSession, histories: Sequence[PostHistory]) -> No
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_LARGE_CACHE_PRAGMA)
-    await write_posts(session, WORKSPACE_ID, [each.post for each in histories], previous={})
+    await write_posts(session, WORKSPACE_ID, [history.post for history in histories], previous={})
     await insert_histories(
         session,
         WORKSPACE_ID,
-        {key: value for each in histories for key, value in each.attempts.items()},
-        {key: value for each in histories for key, value in each.evidence.items()},
+        {key: value for history in histories for key, value in history.attempts.items()},
+        {key: value for history in histories for key, value in history.evidence.items()},
     )
 
 
@@ -182,7 +184,7 @@ def _post(
         scheduled_for = simulator.now + _LEASE_MARGIN + draw_seconds(rng, 0, 7 * 86400)
     return simulator.post(
         f"{draw_content(rng)} {draw_content(rng)}",
-        {each.account.id: _script(simulator, each, phase) for each in accounts},
+        {account.account.id: _script(simulator, account, phase) for account in accounts},
         created_at=created_at,
         scheduled_for=None if is_immediate or phase == "draft" else scheduled_for,
         is_draft=phase == "draft",

@@ -49,8 +49,8 @@ class DemoData:
     def __init__(self, now: datetime) -> None:
         accounts, self.histories = demo_data(now)
         self.now = truncate_to_ms(now)
-        self.accounts: list[Account] = [each.account for each in accounts]
-        self.posts: list[Post] = [each.post for each in self.histories]
+        self.accounts: list[Account] = [account.account for account in accounts]
+        self.posts: list[Post] = [history.post for history in self.histories]
         self.destinations: list[Destination] = [
             destination for post in self.posts for destination in post.destinations
         ]
@@ -66,7 +66,9 @@ class DemoData:
                 )
 
     def history_of(self, opening: str) -> PostHistory:
-        (history,) = [each for each in self.histories if each.post.content.startswith(opening)]
+        (history,) = [
+            history for history in self.histories if history.post.content.startswith(opening)
+        ]
         return history
 
     def destination_of(self, opening: str) -> Destination:
@@ -104,7 +106,9 @@ def test_posts_are_due_from_thirty_days_before_the_load_to_a_week_after_it(data:
 
 
 def test_most_posts_are_published_and_some_fail(data: DemoData) -> None:
-    states = [each.state for each in data.destinations if each.state.status.is_final]
+    states = [
+        destination.state for destination in data.destinations if destination.state.status.is_final
+    ]
     failed = [state for state in states if state.status is DestinationStatus.FAILED]
     retried = [state for state in states if state.published_at and state.attempts > 1]
     assert 0.07 <= len(failed) / len(states) <= 0.13
@@ -113,7 +117,7 @@ def test_most_posts_are_published_and_some_fail(data: DemoData) -> None:
 
 
 def test_every_status_outcome_category_and_attempt_kind_occurs(data: DemoData) -> None:
-    states = [each.state for each in data.destinations]
+    states = [destination.state for destination in data.destinations]
     attempts = [attempt for _, attempts, _ in data.logs() for attempt in attempts]
     assert {post.status for post in data.posts} == set(PostStatus)
     assert {state.status for state in states} == set(DestinationStatus)
@@ -141,7 +145,7 @@ def test_every_state_of_a_destination_has_a_post_that_names_it(data: DemoData) -
 
 def test_a_deleted_post_cannot_be_claimed(data: DemoData) -> None:
     (deleted,) = [post for post in data.posts if post.deleted_at is not None]
-    assert [each.state.claimable_at for each in deleted.destinations] == [None]
+    assert [destination.state.claimable_at for destination in deleted.destinations] == [None]
 
 
 def test_only_unclaimed_due_posts_are_overdue(data: DemoData) -> None:
@@ -234,15 +238,15 @@ def test_the_five_newest_failed_posts_stay_the_newest(data: DemoData) -> None:
     assert {post.status for post in newest} == {PostStatus.FAILED, PostStatus.PARTIALLY_FAILED}
     for post in newest:
         assert {
-            (each.state.status, each.state.outcome, each.state.error_category)
-            for each in post.destinations
-            if each.state.status is not DestinationStatus.PUBLISHED
+            (destination.state.status, destination.state.outcome, destination.state.error_category)
+            for destination in post.destinations
+            if destination.state.status is not DestinationStatus.PUBLISHED
         } == {(DestinationStatus.FAILED, Outcome.FAILED, ErrorCategory.TRANSIENT)}
     newest_unfinished = max(
         post.created_at
         for post in data.posts
         if not post.destinations
-        or any(not each.state.status.is_final for each in post.destinations)
+        or any(not destination.state.status.is_final for destination in post.destinations)
     )
     assert newest_unfinished < newest[-1].created_at - timedelta(hours=1)
 
@@ -254,7 +258,11 @@ def test_posts_of_the_last_hour_are_on_accounts_that_can_post(data: DemoData) ->
         if blocking_reason(account.connection, data.now) is None
     }
     since = data.now - timedelta(hours=1)
-    assert {each.account_id for each in data.destinations if each.created_at > since} <= can_post
+    assert {
+        destination.account_id
+        for destination in data.destinations
+        if destination.created_at > since
+    } <= can_post
 
 
 def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data: DemoData) -> None:
@@ -262,7 +270,11 @@ def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data:
         assert account.is_active
         assert account.needs_reconnection_since is None
         assert account.token_expires_at is None
-        states = [each.state for each in data.destinations if each.account_id == account.id]
+        states = [
+            destination.state
+            for destination in data.destinations
+            if destination.account_id == account.id
+        ]
         permanent = [
             state
             for state in states

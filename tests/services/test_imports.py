@@ -277,7 +277,11 @@ async def test_newer_response_replaces_the_stored_post(acme: Tenant) -> None:
     assert results == [ImportResult.NEW, ImportResult.CHANGED, ImportResult.UNCHANGED]
     (post,) = success_data(await acme.client.get("/v1/posts?search=summer"))["posts"]
     assert post["account_ids"] == [9, 10, 7]
-    assert [each["status"] for each in post["destinations"]] == ["failed", "published", "published"]
+    assert [destination["status"] for destination in post["destinations"]] == [
+        "failed",
+        "published",
+        "published",
+    ]
     data = await acme.client.query(
         "query($id: UUID!) { post(postId: $id) { version importedAt } }", id=POST
     )
@@ -296,7 +300,7 @@ async def test_one_batch_and_several_imports_store_the_same(
     ]
 
     in_one_batch = await import_responses(acme.database, acme.workspace, *history)
-    one_by_one = [await import_responses(acme.database, other, each) for each in history]
+    one_by_one = [await import_responses(acme.database, other, response) for response in history]
 
     assert in_one_batch == [result for (result,) in one_by_one]
     rows = await all_rows(acme.database)
@@ -322,7 +326,9 @@ async def test_unknown_accounts_are_added_as_inactive_with_their_numbers(
 
     accounts = success_data(await acme.client.get("/v1/accounts"))["accounts"]
     assert added == 42
-    assert [(each["id"], each["account_name"], each["is_active"]) for each in accounts] == [
+    assert [
+        (account["id"], account["account_name"], account["is_active"]) for account in accounts
+    ] == [
         (known, "@acme1", True),
         (40, "x account 40", False),
         (41, "@acme41", False),
@@ -446,7 +452,8 @@ async def test_import_without_the_workspace_filter_finds_posts_of_other_workspac
     ) as unfiltered:
         workspaces = [await add_workspace(unfiltered) for _ in range(2)]
         results = [
-            await import_responses(unfiltered, each, make_post_entry()) for each in workspaces
+            await import_responses(unfiltered, workspace, make_post_entry())
+            for workspace in workspaces
         ]
 
     assert results == [[ImportResult.NEW], [ImportResult.UNCHANGED]]
@@ -532,7 +539,7 @@ async def test_concurrent_imports_create_each_post_once(acme: Tenant, database_u
 
     results = await asyncio.gather(*map(import_in_process, range(4)))
 
-    counts = Counter(result for each in results for result in each)
+    counts = Counter(result for process_results in results for result in process_results)
     assert counts == {ImportResult.NEW: 600, ImportResult.UNCHANGED: 1800}
     assert await find_problems(acme.database) == []
 

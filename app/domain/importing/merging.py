@@ -137,7 +137,8 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     if current is not None and not record.details:
         # Dated by their results, the destinations are safe from older results.
         dated = (
-            replace(each, updated_at=max(each.updated_at, learned_at)) for each in post.destinations
+            replace(destination, updated_at=max(destination.updated_at, learned_at))
+            for destination in post.destinations
         )
         post = replace(post, destinations=tuple(dated))
     return replace(post, version=1 if current is None else current.version + 1, imported_at=now)
@@ -198,7 +199,7 @@ def _effect(post: Post, record: PostRecord) -> _Effect:
 
 def _last_change(post: Post) -> datetime:
     """Last change of the post or of one of its destinations."""
-    return max([post.updated_at, *(each.updated_at for each in post.destinations)])
+    return max([post.updated_at, *(destination.updated_at for destination in post.destinations)])
 
 
 def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:

@@ -99,7 +99,10 @@ def test_new_post_has_the_recorded_values() -> None:
         destinations=post.destinations,
     )
     assert post.status is PUBLISHING
-    ids = [(each.id, each.account_id, each.position) for each in post.destinations]
+    ids = [
+        (destination.id, destination.account_id, destination.position)
+        for destination in post.destinations
+    ]
     assert ids == [(UUID(int=1), 1, 0), (uuid5(POST, "2"), 2, 1)]
     assert {
         (destination.created_at, destination.updated_at) for destination in post.destinations
@@ -279,11 +282,11 @@ def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
 def test_newer_record_replaces_any_state(
     make_record: Any, before: DestinationRecord, after: DestinationRecord
 ) -> None:
-    known = merge_records(post_record(before, status=PUBLISHING))
+    current = merge_records(post_record(before, status=PUBLISHING))
     times = {"updated_at": AFTER_CHANGE} if make_record is post_record else {"as_of": AFTER_CHANGE}
     record = make_record(after, status=PUBLISHING, **times)
 
-    post = merge_record(known, record, now=NOW + HOUR)
+    post = merge_record(current, record, now=NOW + HOUR)
 
     (state,) = destination_states(post)
     assert (state.status, state.attempts, state.error) == (
@@ -292,12 +295,12 @@ def test_newer_record_replaces_any_state(
         after.error,
     )
     if before is after:
-        assert (post is known) == (make_record is results_record)
+        assert (post is current) == (make_record is results_record)
     else:
         assert (post.version, post.imported_at) == (2, NOW + HOUR)
         assert post.destinations[0].updated_at == AFTER_CHANGE
         expected = AFTER_CHANGE if make_record is post_record else CHANGED_AT
-        assert (post.content, post.updated_at) == (known.content, expected)
+        assert (post.content, post.updated_at) == (current.content, expected)
 
 
 ADVANCES = {
@@ -325,10 +328,10 @@ ADVANCES = {
 def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
     record_type: Any, times: dict[str, Any], before: int, after: int
 ) -> None:
-    known = merge_records(post_record(DESTINATION_RECORDS[before], status=PUBLISHING))
+    current = merge_records(post_record(DESTINATION_RECORDS[before], status=PUBLISHING))
     record = record_type(DESTINATION_RECORDS[after], **times)
 
-    post = merge_record(known, record, now=NOW + HOUR)
+    post = merge_record(current, record, now=NOW + HOUR)
 
     if DESTINATION_RECORD_NAMES[after] in ADVANCES[DESTINATION_RECORD_NAMES[before]]:
         (state,) = destination_states(post)
@@ -336,9 +339,9 @@ def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
             DESTINATION_RECORDS[after].status,
             DESTINATION_RECORDS[after].attempts,
         )
-        assert (post.content, post.updated_at) == (known.content, CHANGED_AT)
+        assert (post.content, post.updated_at) == (current.content, CHANGED_AT)
     else:
-        assert post is known
+        assert post is current
 
 
 @pytest.mark.parametrize("status", [None, DRAFT, SCHEDULED])
@@ -352,8 +355,8 @@ def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
     ],
 )
 def test_older_record_changes_nothing(older: PostRecord, status: PostStatus | None) -> None:
-    known = merge_records(post_record(QUEUED))
-    assert merge_record(known, replace(older, status=status), now=NOW + HOUR) is known
+    current = merge_records(post_record(QUEUED))
+    assert merge_record(current, replace(older, status=status), now=NOW + HOUR) is current
 
 
 @pytest.mark.parametrize(
@@ -369,8 +372,8 @@ def test_older_record_changes_nothing(older: PostRecord, status: PostStatus | No
     ],
 )
 def test_record_without_newer_values_changes_nothing(record: PostRecord) -> None:
-    known = merge_records(post_record(PUBLISHED))
-    assert merge_record(known, record, now=NOW + HOUR) is known
+    current = merge_records(post_record(PUBLISHED))
+    assert merge_record(current, record, now=NOW + HOUR) is current
 
 
 def test_newer_record_replaces_the_details_and_the_due_time() -> None:
@@ -383,10 +386,10 @@ def test_newer_record_replaces_the_details_and_the_due_time() -> None:
 
 
 def test_missing_detail_keeps_its_value() -> None:
-    known = merge_records(post_record(QUEUED, timezone="Asia/Tokyo", media_ids=["a"]))
+    current = merge_records(post_record(QUEUED, timezone="Asia/Tokyo", media_ids=["a"]))
     record = replace(results_record(FAILED), details=PostDetails(updated_at=AFTER_CHANGE))
 
-    post = merge_record(known, record, now=NOW)
+    post = merge_record(current, record, now=NOW)
 
     assert (post.content, post.timezone, post.media_ids) == ("Spring sale", "Asia/Tokyo", ["a"])
     assert (post.updated_at, post.version) == (AFTER_CHANGE, 2)
@@ -428,8 +431,8 @@ def test_edit_before_newer_results_keeps_the_results() -> None:
 def test_only_a_newer_record_adds_removes_and_reorders_destinations(
     recorded: list[DestinationRecord], updated_at: datetime, expected: list[int]
 ) -> None:
-    known = post_record(QUEUED, destination_record(2))
-    post = merge_records(known, post_record(*recorded, updated_at=updated_at))
+    current = post_record(QUEUED, destination_record(2))
+    post = merge_records(current, post_record(*recorded, updated_at=updated_at))
     assert destination_accounts(post) == expected
     assert [destination.position for destination in post.destinations] == [*range(len(expected))]
 
@@ -451,11 +454,11 @@ def test_destination_keeps_its_first_id() -> None:
 
 
 @pytest.mark.parametrize("scheduled_for", [DUE_AT, None])
-@pytest.mark.parametrize("known", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
+@pytest.mark.parametrize("current", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
 def test_older_record_of_the_post_completes_results(
-    known: DestinationRecord, scheduled_for: datetime | None
+    current: DestinationRecord, scheduled_for: datetime | None
 ) -> None:
-    before = merge_records(results_record(known))
+    before = merge_records(results_record(current))
     assert (has_only_results(before), before.content) == (True, "")
 
     post = merge_record(before, post_record(QUEUED, scheduled_for=scheduled_for), now=NOW)
@@ -467,7 +470,7 @@ def test_older_record_of_the_post_completes_results(
     )
     assert has_only_results(post) is False
     (destination,) = post.destinations
-    assert (destination.created_at, destination.state.status) == (CREATED_AT, known.status)
+    assert (destination.created_at, destination.state.status) == (CREATED_AT, current.status)
     assert destination.state.due_at == (scheduled_for or CREATED_AT)
 
 
@@ -483,7 +486,7 @@ def test_newer_record_of_the_post_replaces_results() -> None:
 
 RECORDS = st.builds(
     lambda make, destinations, status, time, content: make(
-        *{each.account_id: each for each in destinations}.values(),
+        *{destination.account_id: destination for destination in destinations}.values(),
         status=status,
         **({"as_of": time} if make is results_record else {"updated_at": time, "content": content}),
     ),
@@ -543,14 +546,17 @@ def test_local_state_and_record_merge_into_a_valid_post_once(
 
 
 def test_unknown_outcome_stays_unknown_if_the_response_looks_the_same() -> None:
-    known = merge_records(post_record(FAILED))
+    current = merge_records(post_record(FAILED))
     unknown = replace(
-        known.destinations[0].state, outcome=Outcome.UNKNOWN, verifiable_at=NOW, error="Timed out."
+        current.destinations[0].state,
+        outcome=Outcome.UNKNOWN,
+        verifiable_at=NOW,
+        error="Timed out.",
     )
-    known = replace(known, destinations=(replace(known.destinations[0], state=unknown),))
+    current = replace(current, destinations=(replace(current.destinations[0], state=unknown),))
 
     same = replace(FAILED, error="Timed out.")
-    newer = merge_record(known, post_record(same, updated_at=AFTER_CHANGE), now=NOW)
+    newer = merge_record(current, post_record(same, updated_at=AFTER_CHANGE), now=NOW)
 
     assert destination_states(newer) == [unknown]
 
@@ -566,19 +572,22 @@ def import_state(
 ) -> ImportState:
     """State with the posts, the accounts, and the accounts of the posts."""
     stored = list(posts)
-    destinations = [(post, each) for post in stored for each in post.destinations]
+    destinations = [(post, destination) for post in stored for destination in post.destinations]
     return ImportState(
         kind=kind,
-        accounts={each.account_id: account(each.account_id) for _, each in destinations}
-        | {each.id: each for each in accounts},
+        accounts={
+            destination.account_id: account(destination.account_id)
+            for _, destination in destinations
+        }
+        | {stored_account.id: stored_account for stored_account in accounts},
         posts={post.id: post for post in stored},
-        post_ids_by_destination={each.id: post.id for post, each in destinations},
+        post_ids_by_destination={destination.id: post.id for post, destination in destinations},
     )
 
 
 def local_post(state: DestinationState, *, imported_at: datetime | None = None) -> Post:
     post = merge_records(post_record(QUEUED))
-    destinations = tuple(replace(each, state=state) for each in post.destinations)
+    destinations = tuple(replace(destination, state=state) for destination in post.destinations)
     return replace(post, imported_at=imported_at, destinations=destinations)
 
 
@@ -595,8 +604,8 @@ def test_result_is_new_then_unchanged_then_changed() -> None:
     record, newer = post_record(QUEUED), post_record(PUBLISHED, updated_at=AFTER_CHANGE)
 
     results = [
-        import_record(each, workspace, now=NOW)
-        for each in (record, record, newer, results_record(PUBLISHED), record)
+        import_record(imported, workspace, now=NOW)
+        for imported in (record, record, newer, results_record(PUBLISHED), record)
     ]
 
     assert results == [
@@ -729,7 +738,9 @@ def test_account_is_added_or_gets_its_missing_name(
 def test_record_without_other_changes_adds_a_missing_account_name() -> None:
     workspace = import_state()
     named = replace(QUEUED, account_name="@acme")
-    results = [import_record(post_record(each), workspace, now=NOW) for each in (QUEUED, named)]
+    results = [
+        import_record(post_record(recorded), workspace, now=NOW) for recorded in (QUEUED, named)
+    ]
     assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
     assert workspace.accounts == {1: account(name="@acme")}
 
@@ -737,7 +748,9 @@ def test_record_without_other_changes_adds_a_missing_account_name() -> None:
 def test_account_of_an_older_record_is_not_added() -> None:
     workspace = import_state()
     older = post_record(QUEUED, destination_record(2), updated_at=CREATED_AT)
-    results = [import_record(each, workspace, now=NOW) for each in (post_record(QUEUED), older)]
+    results = [
+        import_record(imported, workspace, now=NOW) for imported in (post_record(QUEUED), older)
+    ]
     assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
     assert set(workspace.accounts) == {1}
 
@@ -749,7 +762,7 @@ def test_account_on_another_platform_is_rejected_in_a_local_workspace() -> None:
     mirror = import_state(stored, kind=WorkspaceKind.MIRROR)
     assert import_record(record, mirror, now=NOW) is ImportResult.NEW
     assert mirror.accounts == {1: stored}
-    assert [each.platform for each in mirror.posts[POST].destinations] == ["x"]
+    assert [destination.platform for destination in mirror.posts[POST].destinations] == ["x"]
 
 
 def test_two_platforms_of_one_account_in_one_import_are_rejected() -> None:
@@ -791,8 +804,8 @@ def test_destination_id_can_move_to_another_account_of_the_post() -> None:
     workspace = import_state()
     moved = destination_record(2, id=QUEUED.id)
     results = [
-        import_record(each, workspace, now=NOW)
-        for each in (post_record(QUEUED), post_record(moved, updated_at=AFTER_CHANGE))
+        import_record(imported, workspace, now=NOW)
+        for imported in (post_record(QUEUED), post_record(moved, updated_at=AFTER_CHANGE))
     ]
     assert results == [ImportResult.NEW, ImportResult.CHANGED]
     (destination,) = workspace.posts[POST].destinations
@@ -809,7 +822,7 @@ def test_destination_without_an_id_gets_a_derived_id() -> None:
             now=NOW,
         )
     assert len(workspace.post_ids_by_destination) == 4
-    assert {each.version for each in workspace.post_ids_by_destination} == {5}
+    assert {destination_id.version for destination_id in workspace.post_ids_by_destination} == {5}
 
 
 # Merging of import states.

@@ -116,7 +116,7 @@ def parse_destination(**fields: object) -> DestinationRecord:
 
 
 def result_record(**changes: Any) -> DestinationRecord:
-    """Of RESULT."""
+    """The record of RESULT."""
     return DestinationRecord(
         **{
             "id": DestinationId(UUID(DESTINATION)),
@@ -178,7 +178,7 @@ RETRY_RECORD = PostRecord(
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("response", "expected"),
     [
         (RESULTS_RESPONSE, RESULTS_RECORD),
         (POST_RESPONSE, POST_RECORD),
@@ -193,11 +193,11 @@ RETRY_RECORD = PostRecord(
     ids=["results", "post", "create", "schedule", "retry", "list", "bare list", "more", "id"],
 )
 def test_documented_response_is_parsed_with_and_without_its_envelope(
-    answer: dict[str, Any], expected: PostRecord
+    response: dict[str, Any], expected: PostRecord
 ) -> None:
-    assert records_in(answer) == [expected]
-    assert records_in(envelope(answer)) == [expected]
-    assert records_in([answer, envelope(answer)]) == [expected, expected]
+    assert records_in(response) == [expected]
+    assert records_in(envelope(response)) == [expected]
+    assert records_in([response, envelope(response)]) == [expected, expected]
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_envelope_gives_the_time_of_the_response(
     meta: dict[str, object], as_of: str | None
 ) -> None:
     expected = None if as_of is None else parse_instant(as_of)
-    answer = envelope({"posts": [POST_RESPONSE, RESULTS_RESPONSE]}, **meta)
-    assert [each.as_of for each in records_in(answer) if isinstance(each, PostRecord)] == [
+    response = envelope({"posts": [POST_RESPONSE, RESULTS_RESPONSE]}, **meta)
+    assert [record.as_of for record in records_in(response) if isinstance(record, PostRecord)] == [
         expected
     ] * 2
 
@@ -228,7 +228,7 @@ def test_envelope_without_meta_is_parsed(meta: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "what", "reason"),
+    ("response", "what", "reason"),
     [
         (
             {"data": None, "error": {"code": "not_found"}, "meta": {"timestamp": "2026-04-15"}},
@@ -274,9 +274,9 @@ def test_envelope_without_meta_is_parsed(meta: object) -> None:
     ],
 )
 def test_other_values_are_rejected_with_their_location(
-    answer: object, what: str, reason: str
+    response: object, what: str, reason: str
 ) -> None:
-    assert records_in(answer, line=3) == [RejectedRecord(what, reason)]
+    assert records_in(response, line=3) == [RejectedRecord(what, reason)]
 
 
 def test_malformed_json_is_rejected_with_its_reason() -> None:
@@ -466,7 +466,7 @@ def test_destination_needs_only_account_platform_and_status() -> None:
         ({"post_status": "done", "status": "failed"}, PostStatus.PUBLISHED),
         ({"post_status": None, "status": "queued"}, PostStatus.SCHEDULED),
         ({"post_status": None, "status": None}, None),
-        *(({"post_status": each.value}, each) for each in PostStatus),
+        *(({"post_status": status.value}, status) for status in PostStatus),
     ],
 )
 def test_post_status_is_parsed_in_both_vocabularies(
@@ -515,7 +515,7 @@ def test_undocumented_fields_are_ignored() -> None:
 
 # Arbitrary values.
 
-STATUS_WORDS = [
+FIELD_NAMES = [
     *(
         "post_id",
         "id",
@@ -530,32 +530,34 @@ STATUS_WORDS = [
     *("meta", "timestamp", "account_id", "platform", "attempts", "error", "next_retry_at"),
     *("media_ids", "media", "platform_content", "created_at", "platform_post_url"),
 ]
-odd_values_strategy = st.sampled_from(
+UNUSUAL_SCALARS = st.sampled_from(
     [POST, "published", "failed", "2026-04-15", "\0", "\ud800", 7, 2**31, float("inf"), 10**400, ""]
 )
-ODD_VALUES_BY_FIELD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | odd_values_strategy,
+ANY_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | UNUSUAL_SCALARS,
     lambda values: (
-        st.lists(values) | st.dictionaries(st.sampled_from(STATUS_WORDS) | st.text(), values)
+        st.lists(values) | st.dictionaries(st.sampled_from(FIELD_NAMES) | st.text(), values)
     ),
     max_leaves=15,
 )
 
 
 @st.composite
-def odd_responses(draw: st.DrawFn) -> object:
+def altered_responses(draw: st.DrawFn) -> object:
     """A documented response with up to three fields replaced by arbitrary values."""
-    answer = json.loads(
+    response = json.loads(
         json.dumps(draw(st.sampled_from([POST_RESPONSE, RESULTS_RESPONSE, RETRY_RESPONSE])))
     )
-    inner = (answer.get("destinations") or answer["results"])[0]
+    inner = (response.get("destinations") or response["results"])[0]
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.sampled_from([answer, inner]))
-        place[draw(st.sampled_from(sorted(place)))] = draw(ODD_VALUES_BY_FIELD)
-    return draw(st.sampled_from([answer, {"data": answer}, [answer], {"posts": [answer, answer]}]))
+        target = draw(st.sampled_from([response, inner]))
+        target[draw(st.sampled_from(sorted(target)))] = draw(ANY_VALUES)
+    return draw(
+        st.sampled_from([response, {"data": response}, [response], {"posts": [response, response]}])
+    )
 
 
-@given(ODD_VALUES_BY_FIELD | odd_responses())
+@given(ANY_VALUES | altered_responses())
 def test_any_value_is_parsed_or_rejected_with_a_sentence(value: object) -> None:
     for parsed in records_in(value):
         if isinstance(parsed, RejectedRecord):
