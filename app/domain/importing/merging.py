@@ -121,14 +121,15 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     is due at its creation. A destination is published or failed when the record's post last changed.
     A failure is UNCLASSIFIED with the outcome FAILED, and no destination is claimable.
     """
-    post = current or _placeholder_post(record, record.as_of or now)
-    is_newest = current is None or _recency(record, _last_change(post)) is _Recency.NEWER
+    post = current or _placeholder_post(record, now)
+    last_change = _last_change(post)
+    is_newest = current is None or _recency(post, last_change, record) is _Recency.NEWER
     effect = _effect(post, record)
     if effect is _Effect.NONE:
         return post
     if effect is _Effect.REPLACE:
         post = _with_details(post, record)
-    learned_at = record.time or now
+    learned_at = record.time or (now if last_change == post.imported_at else last_change)
     states = _merge_states(post, record, effect, learned_at)
     post = _with_status_flags(post, record.status if is_newest else None, states.values())
     post = replace(post, destinations=_merge_destinations(post, record, states, learned_at))
@@ -166,10 +167,13 @@ class _Recency(Enum):
     OLDER = auto()
 
 
-def _recency(record: PostRecord, last_change: datetime) -> _Recency:
+def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
+    """Compare a record with a change of the post; a change that has the time of an import is undated."""
     if record.time is None or record.time == last_change:
         return _Recency.SAME_OR_UNKNOWN
-    return _Recency.NEWER if record.time > last_change else _Recency.OLDER
+    if record.time > last_change:
+        return _Recency.NEWER
+    return _Recency.SAME_OR_UNKNOWN if last_change == post.imported_at else _Recency.OLDER
 
 
 class _Effect(Enum):
@@ -188,7 +192,7 @@ def _effect(post: Post, record: PostRecord) -> _Effect:
     is_without_details = has_only_results(post)
     if record.details and is_without_details:
         return _Effect.REPLACE
-    match _recency(record, post.updated_at if record.details else _last_change(post)):
+    match _recency(post, post.updated_at if record.details else _last_change(post), record):
         case _Recency.NEWER:
             return _Effect.REPLACE if record.details else _Effect.UPDATE
         case _Recency.SAME_OR_UNKNOWN:
@@ -202,7 +206,8 @@ def _last_change(post: Post) -> datetime:
     return max([post.updated_at, *(destination.updated_at for destination in post.destinations)])
 
 
-def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
+def _placeholder_post(record: PostRecord, now: datetime) -> Post:
+    as_of = record.as_of or now
     return Post(
         id=record.id,
         content="",
@@ -216,7 +221,7 @@ def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
         reference=None,
         version=0,
         deleted_at=None,
-        imported_at=as_of,
+        imported_at=now,
         created_at=as_of,
         updated_at=as_of,
         destinations=(),
@@ -248,7 +253,9 @@ def _merge_states(
             learned_at=learned_at,
             published_at=None if old is None else old.state.published_at,
         )
-        if old is not None and not _supersedes(state, old, record, effect):
+        if old is not None and not _supersedes(
+            state, old.state, _recency(post, old.updated_at, record), effect
+        ):
             state = _with_due_at(old.state, state.due_at) if is_replaced else old.state
         states[recorded.account_id] = state
     for account_id, destination in current.items():
@@ -299,12 +306,11 @@ def _state_from_record(
 
 
 def _supersedes(
-    state: DestinationState, current: Destination, record: PostRecord, effect: _Effect
+    state: DestinationState, current: DestinationState, recency: _Recency, effect: _Effect
 ) -> bool:
-    recency = _recency(record, current.updated_at)
     if recency is _Recency.NEWER and effect is not _Effect.ADVANCE:
         return True
-    return recency is not _Recency.OLDER and _progress(state) > _progress(current.state)
+    return recency is not _Recency.OLDER and _progress(state) > _progress(current)
 
 
 def _progress(state: DestinationState) -> tuple[bool, int, int]:

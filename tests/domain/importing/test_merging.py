@@ -474,6 +474,26 @@ def test_older_record_of_the_post_completes_results(
     assert destination.state.due_at == (scheduled_for or CREATED_AT)
 
 
+@pytest.mark.parametrize("make_record", [post_record, results_record])
+def test_record_with_a_time_advances_undated_results(make_record: Any) -> None:
+    imported = merge_records(results_record(RUNNING, as_of=None))
+    results_again = results_record(WAITING, as_of=None)
+    for current in (imported, merge_record(imported, results_again, now=NOW + HOUR)):
+        state = (
+            merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR).destinations[0].state
+        )
+        assert state.status is DestinationStatus.PUBLISHED
+
+
+def test_undated_results_do_not_block_a_later_record() -> None:
+    post = merge_records(
+        post_record(QUEUED),
+        results_record(RUNNING, as_of=None),
+        post_record(FAILED, updated_at=AFTER_CHANGE),
+    )
+    assert post.destinations[0].state.status is DestinationStatus.FAILED
+
+
 def test_newer_record_of_the_post_replaces_results() -> None:
     post = merge_records(
         results_record(QUEUED, destination_record(2), as_of=BEFORE_CHANGE),
