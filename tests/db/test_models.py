@@ -41,9 +41,9 @@ from tests.factories import (
 )
 
 LATER = NOW + timedelta(hours=1)
-AN_ERROR = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
-NO_ERROR = {"error": None, "error_category": None, "error_code": None}
-NO_OUTCOME = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
+ERROR_FIELDS = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
+NO_ERROR_FIELDS = {"error": None, "error_category": None, "error_code": None}
+NO_OUTCOME_FIELDS = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
 
 VALID_STATES = [
     draft(),
@@ -58,14 +58,14 @@ VALID_STATES = [
 ]
 
 VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
-    ("outcome_published", published(), NO_OUTCOME),
-    ("outcome_failed", failed(), NO_OUTCOME),
+    ("outcome_published", published(), NO_OUTCOME_FIELDS),
+    ("outcome_failed", failed(), NO_OUTCOME_FIELDS),
     ("published_at", published(), {"published_at": None}),
     ("published_at", failed(), {"published_at": NOW}),
     ("platform_post_id", queued(), {"platform_post_id": "1"}),
     ("platform_post_url", failed(), {"platform_post_url": "https://example.com/1"}),
-    ("error_failed", failed(), NO_ERROR),
-    ("error_published", published(), AN_ERROR),
+    ("error_failed", failed(), NO_ERROR_FIELDS),
+    ("error_published", published(), ERROR_FIELDS),
     ("error_category", waiting_for_retry(), {"error_category": None}),
     ("error_category", queued(), {"error_category": ErrorCategory.AUTH}),
     ("error_code", waiting_for_retry(), {"error_code": None}),
@@ -105,14 +105,14 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
 ]
 
 
-class Place:
+class RolledBackInsert:
     """Where one destination can be put, and nothing stays: every insert is rolled back."""
 
     def __init__(self, connection: AsyncConnection, key: Mapping[str, object]) -> None:
         self._connection = connection
         self._key = key
 
-    async def refusal(self, state: Mapping[str, object]) -> str | None:
+    async def violated_constraint(self, state: Mapping[str, object]) -> str | None:
         """What the database says against the state; None when it takes it."""
         savepoint = await self._connection.begin_nested()
         try:
@@ -128,7 +128,7 @@ class Place:
 
 
 @pytest.fixture
-async def place(database: Database) -> AsyncIterator[Place]:
+async def rolled_back_insert(database: Database) -> AsyncIterator[RolledBackInsert]:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     post = await add_post(database, workspace_id)
@@ -142,11 +142,11 @@ async def place(database: Database) -> AsyncIterator[Place]:
         "updated_at": NOW,
     }
     async with database.write_engine.connect() as connection:
-        yield Place(connection, key)
+        yield RolledBackInsert(connection, key)
         await connection.rollback()
 
 
-def is_possible(state: Mapping[str, Any]) -> bool:
+def is_valid_state(state: Mapping[str, Any]) -> bool:
     try:
         DestinationState(**state)
     except ValueError:
@@ -161,7 +161,7 @@ class _Unchecked:
         self.__dict__.update(state)
 
 
-def broken(state: Mapping[str, object]) -> list[str]:
+def violated_invariants(state: Mapping[str, object]) -> list[str]:
     return list(broken_invariants(cast("DestinationState", _Unchecked(state))))
 
 
@@ -182,21 +182,21 @@ def test_every_check_of_an_invariant_is_violated_here() -> None:
     ids=[f"{name}-{state.status}" for name, state, _ in VIOLATIONS],
 )
 async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
-    place: Place, name: str, state: DestinationState, changes: Mapping[str, object]
+    place: RolledBackInsert, name: str, state: DestinationState, changes: Mapping[str, object]
 ) -> None:
     valid = asdict(state)
     impossible = valid | dict(changes)
 
-    assert await place.refusal(valid) is None
-    assert broken(impossible) == [name]
+    assert await place.violated_constraint(valid) is None
+    assert violated_invariants(impossible) == [name]
     with pytest.raises(ValueError, match=f"impossible destination state: {name}$"):
         DestinationState(**impossible)
-    refusal = await place.refusal(impossible)
+    refusal = await place.violated_constraint(impossible)
     assert refusal is not None
     assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
 
 
-def mirrored(status: DestinationStatus, **facts: Any) -> DestinationState:
+def mirrored_state(status: DestinationStatus, **facts: Any) -> DestinationState:
     """As an importer stores it: nobody here claims it, and its attempts are in no log."""
     return DestinationState(
         status=status,
@@ -208,7 +208,7 @@ def mirrored(status: DestinationStatus, **facts: Any) -> DestinationState:
     )
 
 
-NO_REASON = {
+MISSING_ERROR_FIELDS = {
     "error": "The mirrored service gives no reason.",
     "error_category": ErrorCategory.UNCLASSIFIED,
     "error_code": "UNCLASSIFIED",
@@ -218,10 +218,10 @@ NO_REASON = {
 @pytest.mark.parametrize(
     "state",
     [
-        mirrored(DestinationStatus.QUEUED),
-        mirrored(DestinationStatus.QUEUED, next_retry_at=LATER, **NO_REASON),
-        mirrored(DestinationStatus.PUBLISHING),
-        mirrored(
+        mirrored_state(DestinationStatus.QUEUED),
+        mirrored_state(DestinationStatus.QUEUED, next_retry_at=LATER, **MISSING_ERROR_FIELDS),
+        mirrored_state(DestinationStatus.PUBLISHING),
+        mirrored_state(
             DestinationStatus.PUBLISHED,
             outcome=Outcome.PUBLISHED,
             published_at=LATER,
@@ -229,59 +229,59 @@ NO_REASON = {
             due_day=NOW.date(),
             lateness_ms=3_600_000,
         ),
-        mirrored(
+        mirrored_state(
             DestinationStatus.FAILED,
             outcome=Outcome.FAILED,
             settled_at=LATER,
             due_day=NOW.date(),
-            **NO_REASON,
+            **MISSING_ERROR_FIELDS,
         ),
     ],
     ids=["queued", "retrying", "publishing", "published", "failed"],
 )
 async def test_a_mirror_can_hold_what_a_service_hardly_tells(
-    place: Place, state: DestinationState
+    place: RolledBackInsert, state: DestinationState
 ) -> None:
-    assert await place.refusal(asdict(state)) is None
+    assert await place.violated_constraint(asdict(state)) is None
 
 
-MOMENTS = st.sampled_from([None, NOW, LATER])
-VALUES: dict[str, st.SearchStrategy[object]] = {
+optional_times = st.sampled_from([None, NOW, LATER])
+field_strategies: dict[str, st.SearchStrategy[object]] = {
     "status": st.sampled_from(DestinationStatus),
     "outcome": st.sampled_from(Outcome),
-    "due_at": MOMENTS,
-    "claimable_at": MOMENTS,
+    "due_at": optional_times,
+    "claimable_at": optional_times,
     "attempts": st.integers(-1, 3),
     "round_attempts": st.integers(-1, 3),
-    "round_started_at": MOMENTS,
-    "next_retry_at": MOMENTS,
+    "round_started_at": optional_times,
+    "next_retry_at": optional_times,
     "fence": st.integers(-1, 2),
     "lease_token": st.sampled_from([None, UUID(int=7)]),
-    "lease_expires_at": MOMENTS,
-    "started_at": MOMENTS,
-    "published_at": MOMENTS,
+    "lease_expires_at": optional_times,
+    "started_at": optional_times,
+    "published_at": optional_times,
     "platform_post_id": st.sampled_from([None, "1"]),
     "platform_post_url": st.sampled_from([None, "https://example.com/1"]),
     "error": st.sampled_from([None, "No."]),
     "error_category": st.none() | st.sampled_from(ErrorCategory),
     "error_code": st.sampled_from([None, "REFUSED"]),
-    "settled_at": MOMENTS,
-    "verifiable_at": MOMENTS,
+    "settled_at": optional_times,
+    "verifiable_at": optional_times,
     "verification_token": st.sampled_from([None, UUID(int=8)]),
     "due_day": st.sampled_from([None, date(2026, 4, 15)]),
     "lateness_ms": st.sampled_from([None, -1, 0, 2**40]),
 }
 
-changes_of_a_state = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap(
-    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
-)
+state_changes = st.lists(
+    st.sampled_from(sorted(field_strategies)), max_size=3, unique=True
+).flatmap(lambda names: st.fixed_dictionaries({name: field_strategies[name] for name in names}))
 states = st.one_of(
     st.builds(
         lambda state, changes: asdict(state) | changes,
         st.sampled_from(VALID_STATES),
-        changes_of_a_state,
+        state_changes,
     ),
-    st.fixed_dictionaries(VALUES),
+    st.fixed_dictionaries(field_strategies),
 )
 
 
@@ -291,14 +291,14 @@ states = st.one_of(
 )
 @given(state=states)
 async def test_the_dataclass_takes_a_state_exactly_if_the_database_does(
-    place: Place, state: dict[str, object]
+    place: RolledBackInsert, state: dict[str, object]
 ) -> None:
-    assert is_possible(state) == (await place.refusal(state) is None)
-    assert set(broken(state)) <= INVARIANT_CHECKS
+    assert is_valid_state(state) == (await place.violated_constraint(state) is None)
+    assert set(violated_invariants(state)) <= INVARIANT_CHECKS
 
 
 def test_the_random_states_cover_every_column() -> None:
-    assert set(VALUES) == {field.name for field in fields(DestinationState)}
+    assert set(field_strategies) == {field.name for field in fields(DestinationState)}
 
 
 @pytest.mark.parametrize(
@@ -353,15 +353,15 @@ async def test_a_link_into_another_workspace_cannot_be_stored(database: Database
     destination = asdict(queued()) | {"position": 1, "platform": "x", "id": uuid4()}
     times = {"created_at": NOW, "updated_at": NOW}
 
-    async def refused(row: Mapping[str, object]) -> None:
+    async def is_rejected(row: Mapping[str, object]) -> None:
         async with database.write_engine.connect() as connection:
             with pytest.raises(IntegrityError):
                 await connection.execute(insert(Destination).values(**row, **times))
 
-    await refused(
+    await is_rejected(
         destination | {"workspace_id": ours, "post_id": their_post.id, "account_id": our_account}
     )
-    await refused(
+    await is_rejected(
         destination | {"workspace_id": ours, "post_id": our_post.id, "account_id": their_account}
     )
     with pytest.raises(IntegrityError):

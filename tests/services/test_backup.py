@@ -21,7 +21,7 @@ def random_bytes(length: int) -> bytes:
 
 
 @pytest.fixture
-async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     async with Database(empty_database_url) as opened:
         yield opened
 
@@ -106,7 +106,7 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     async def keep_writing() -> int:
         rounds = 0
         while not backup_ended.is_set():
-            await write_some(database, ids)
+            await write_rows(database, ids)
             rounds += 1
         return rounds
 
@@ -128,7 +128,7 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     assert 3 <= len(copied["event"]) < len(live["event"]) == 3 + rounds
 
 
-async def write_some(database: Database, ids: Ids) -> None:
+async def write_rows(database: Database, ids: Ids) -> None:
     await add_event(database, ids)
     await add_post(database, ids.workspace, {ids.account: queued()})
 

@@ -17,7 +17,7 @@ from tests.factories import add_api_key
 async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def begin(name: str, cancelled_at: int) -> int:
+    async def cancel_write(name: str, cancelled_at: int) -> int:
         """Write two rows; at how many places that waits."""
 
         async def work(session: AsyncSession) -> None:
@@ -27,15 +27,15 @@ async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
 
         return await cancel_at_await(database.write(work), await_number=cancelled_at)
 
-    await begin("once", 0)  # with a connection that is there already
-    waits = await begin("whole", 0)
+    await cancel_write("once", 0)  # with a connection that is there already
+    waits = await cancel_write("whole", 0)
     for wait in range(1, waits + 1):
         before = await workspace_names(database)
         name = f"broken off at {wait:03}"
-        await begin(name, wait)
+        await cancel_write(name, wait)
         kept = [each for each in await workspace_names(database) if each not in before]
         assert kept in ([], [f"{name}, first", f"{name}, second"])
-        await begin(f"after {wait:03}", 0)
+        await cancel_write(f"after {wait:03}", 0)
     names = await workspace_names(database)
     assert len([each for each in names if each.startswith("after")]) == 2 * waits
     assert caplog.records == []
@@ -45,12 +45,12 @@ async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
 async def test_links_stay_checked_wherever_a_schema_change_is_broken_off(
     database: Database,
 ) -> None:
-    async def change() -> None:
+    async def change_schema() -> None:
         async with database.schema_transaction() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS new (id INTEGER)"))
 
-    await change()  # with a connection that is there already
-    for wait in range(1, await cancel_at_await(change(), await_number=0) + 1):
-        await cancel_at_await(change(), await_number=wait)
+    await change_schema()  # with a connection that is there already
+    for wait in range(1, await cancel_at_await(change_schema(), await_number=0) + 1):
+        await cancel_at_await(change_schema(), await_number=wait)
         with pytest.raises(IntegrityError):
             await add_api_key(database, WorkspaceId(uuid4()))

@@ -33,20 +33,20 @@ from app.domain.ids import WorkspaceId
 from app.domain.workspaces import WorkspaceKind
 from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
 
-SHORT = timedelta(milliseconds=200)
+SHORT_TIMEOUT = timedelta(milliseconds=200)
 
 only_on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-async def impatient(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
+async def short_timeout_database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """One connection for reading, and little patience."""
-    async with Database(database_url, pool_size=1, timeout=SHORT) as opened:
+    async with Database(database_url, pool_size=1, timeout=SHORT_TIMEOUT) as opened:
         yield opened
 
 
-def a_workspace(name: str) -> Workspace:
+def build_workspace(name: str) -> Workspace:
     return Workspace(
         id=uuid4(),
         name=name,
@@ -85,7 +85,7 @@ async def test_a_reader_cannot_write(database: Database) -> None:
 
 async def test_an_exception_in_a_write_keeps_nothing(database: Database) -> None:
     async def work(session: AsyncSession) -> None:
-        session.add(a_workspace("half"))
+        session.add(build_workspace("half"))
         await session.flush()
         raise LookupError("half way")
 
@@ -99,9 +99,9 @@ async def test_a_constraint_is_reported_as_it_is_and_keeps_nothing(database: Dat
     await add_workspace(database, name="taken")
 
     async def work(session: AsyncSession) -> None:
-        session.add(a_workspace("free"))
+        session.add(build_workspace("free"))
         await session.flush()
-        session.add(a_workspace("taken"))
+        session.add(build_workspace("taken"))
 
     with pytest.raises(IntegrityError):
         await database.write(work)
@@ -151,7 +151,7 @@ async def test_two_processes_worth_of_writers_wait_for_each_other(
     assert await event_seq(database, workspace_id) == 20
 
 
-async def fail_with(session: AsyncSession, sqlstate: str) -> None:
+async def raise_sqlstate(session: AsyncSession, sqlstate: str) -> None:
     await session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
 
 
@@ -164,10 +164,10 @@ async def test_a_serialization_failure_repeats_the_whole_transaction(
 
     async def work(session: AsyncSession) -> None:
         names.append(f"try {len(names) + 1}")
-        session.add(a_workspace(names[-1]))
+        session.add(build_workspace(names[-1]))
         await session.flush()
         if len(names) < 3:
-            await fail_with(session, sqlstate)
+            await raise_sqlstate(session, sqlstate)
 
     await database.write(work)
 
@@ -181,7 +181,7 @@ async def test_a_lasting_serialization_failure_is_given_up(database: Database) -
 
     async def work(session: AsyncSession) -> None:
         tries.append(1)
-        await fail_with(session, "40001")
+        await raise_sqlstate(session, "40001")
 
     with pytest.raises(ServiceUnavailable):
         await database.write(work)
@@ -189,7 +189,7 @@ async def test_a_lasting_serialization_failure_is_given_up(database: Database) -
     assert len(tries) == 5
 
 
-def counting_to(number: int) -> TextClause:
+def slow_statement(number: int) -> TextClause:
     """A statement that is at work for a while, on both engines: a million takes some 0.2 s."""
     return text(
         "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers"
@@ -197,20 +197,20 @@ def counting_to(number: int) -> TextClause:
     )
 
 
-FOR_A_MINUTE = counting_to(300_000_000)
+MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
 async def test_a_statement_over_the_timeout_is_unavailable(impatient: Database) -> None:
     async def work(session: AsyncSession) -> None:
-        session.add(a_workspace("half"))
+        session.add(build_workspace("half"))
         await session.flush()
-        await session.execute(FOR_A_MINUTE)
+        await session.execute(MINUTE_LONG_STATEMENT)
 
     with pytest.raises(ServiceUnavailable):
         await impatient.write(work)
     with pytest.raises(ServiceUnavailable):
         async with impatient.unscoped_connection() as connection:
-            await connection.execute(FOR_A_MINUTE)
+            await connection.execute(MINUTE_LONG_STATEMENT)
 
     assert await workspace_names(impatient) == []
 
@@ -218,18 +218,18 @@ async def test_a_statement_over_the_timeout_is_unavailable(impatient: Database) 
 async def test_each_statement_has_the_timeout_for_itself(impatient: Database) -> None:
     async with impatient.unscoped_connection() as connection:
         for _ in range(20):
-            await connection.execute(counting_to(100_000))
+            await connection.execute(slow_statement(100_000))
 
 
 async def test_a_snapshot_may_take_longer_than_a_request(impatient: Database) -> None:
     started = time.monotonic()
     async with impatient.snapshot() as connection:
-        assert await connection.scalar(counting_to(3_000_000)) == 3_000_000
-    assert time.monotonic() - started > SHORT.total_seconds()
+        assert await connection.scalar(slow_statement(3_000_000)) == 3_000_000
+    assert time.monotonic() - started > SHORT_TIMEOUT.total_seconds()
 
     with pytest.raises(ServiceUnavailable):
         async with impatient.unscoped_connection() as connection:
-            await connection.execute(FOR_A_MINUTE)
+            await connection.execute(MINUTE_LONG_STATEMENT)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5, 100])
@@ -240,7 +240,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
 
     async def read() -> None:
         async with single.unscoped_connection() as connection:
-            await connection.execute(FOR_A_MINUTE)
+            await connection.execute(MINUTE_LONG_STATEMENT)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
         await single.ping()
@@ -309,7 +309,7 @@ async def test_a_pool_of_one_serves_many_readers_and_writers(
 async def test_a_server_or_database_that_is_not_there_is_unavailable(
     database_url: str, part: str, replacement: str
 ) -> None:
-    async with Database(database_url.replace(part, replacement), timeout=SHORT) as absent:
+    async with Database(database_url.replace(part, replacement), timeout=SHORT_TIMEOUT) as absent:
         with pytest.raises(ServiceUnavailable):
             await absent.ping()
         with pytest.raises(ServiceUnavailable):
@@ -353,7 +353,7 @@ async def test_a_write_whose_connection_is_cut_is_unavailable_and_keeps_nothing(
     database: Database, database_url: str
 ) -> None:
     async def work(session: AsyncSession) -> None:
-        session.add(a_workspace("lost"))
+        session.add(build_workspace("lost"))
         await session.flush()
         await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 

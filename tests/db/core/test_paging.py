@@ -30,7 +30,7 @@ both_columns = pytest.mark.parametrize(
 
 
 @dataclass(frozen=True)
-class Listed:
+class SortedPosts:
     """Posts whose times are full of ties and nulls, in a workspace beside another one."""
 
     database: Database
@@ -38,7 +38,7 @@ class Listed:
     rows: list[tuple[UUID, datetime, datetime | None]]
     """id, created_at, scheduled_for."""
 
-    def in_order(
+    def expected_order(
         self, column: InstrumentedAttribute[Any], direction: Direction
     ) -> list[KeysetPosition]:
         """What the whole list must be: nulls last either way, ties by id in the same direction."""
@@ -69,7 +69,7 @@ class Listed:
 
 
 @pytest.fixture
-async def listed(database: Database) -> Listed:
+async def sorted_posts(database: Database) -> SortedPosts:
     generator = random.Random(20260415)
     ours, theirs = await add_workspace(database), await add_workspace(database)
     rows = []
@@ -83,16 +83,16 @@ async def listed(database: Database) -> Listed:
         )
         await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
         rows.append((post_id, created_at, scheduled_for))
-    return Listed(database, ours, rows)
+    return SortedPosts(database, ours, rows)
 
 
 @both_directions
 @both_columns
 @pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
 async def test_walking_pages_either_way_reads_the_whole_list(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction, size: int
+    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = listed.expected_order(column, direction)
 
     forwards: list[KeysetPosition] = []
     more = True
@@ -128,7 +128,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     before=st.none() | st.integers(0, ROWS - 1),
 )
 async def test_any_window_is_a_slice_of_the_list(
-    listed: Listed,
+    listed: SortedPosts,
     column: InstrumentedAttribute[Any],
     direction: Direction,
     size: int,
@@ -136,7 +136,7 @@ async def test_any_window_is_a_slice_of_the_list(
     after: int | None,
     before: int | None,
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = listed.expected_order(column, direction)
     window = whole[0 if after is None else after + 1 : before]
     request = PageRequest(
         size=size,
@@ -157,9 +157,9 @@ async def test_any_window_is_a_slice_of_the_list(
 @both_directions
 @both_columns
 async def test_an_offset_skips_rows_of_the_list(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = listed.expected_order(column, direction)
 
     for offset in (0, 7, ROWS - 2, ROWS, ROWS + 5):
         request = PageRequest(size=4, offset=offset)
@@ -173,9 +173,9 @@ async def test_an_offset_skips_rows_of_the_list(
 @both_directions
 @both_columns
 async def test_rows_added_between_two_pages_repeat_none(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = listed.expected_order(column, direction)
     first, _ = await listed.page(column, direction, PageRequest(size=10))
     for time in TIMES:
         await add_post(
@@ -192,9 +192,9 @@ async def test_rows_added_between_two_pages_repeat_none(
 
 
 async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
-    listed: Listed,
+    listed: SortedPosts,
 ) -> None:
-    whole = listed.in_order(Post.scheduled_for, Direction.DESC)
+    whole = listed.expected_order(Post.scheduled_for, Direction.DESC)
     with_time = sum(position.value is not None for position in whole)
     assert 1 < with_time < ROWS - 1
 
@@ -211,7 +211,7 @@ async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_r
 
 
 async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
-    listed = Listed(database, await add_workspace(database), [])
+    listed = SortedPosts(database, await add_workspace(database), [])
 
     for from_end in (False, True):
         request = PageRequest(size=5, from_end=from_end)

@@ -16,22 +16,26 @@ from app.db.core.statements import Statement, compile_statement
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.stub_driver import StubDriver
-from tests.db.core.test_database import FOR_A_MINUTE, SHORT, only_on_postgresql
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, SHORT_TIMEOUT, only_on_postgresql
 from tests.factories import add_post, add_workspace
 from tests.tcp_proxy import tcp_proxy
 
 pytestmark = only_on_postgresql
 
-SIZE = 3
-COUNT = Statement(select(func.count()).select_from(Post))
-OURS = "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
+POOL_SIZE = 3
+COUNT_STATEMENT = Statement(select(func.count()).select_from(Post))
+OWN_CONNECTIONS_CONDITION = (
+    "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
+)
 """The connections that have run the statement last."""
 
-KILL = text(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OURS}")
+KILL_STATEMENT = text(
+    f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OWN_CONNECTIONS_CONDITION}"
+)
 
 
 @pytest.fixture
-def instead() -> StubDriver:
+def stub_driver() -> StubDriver:
     return StubDriver(None)
 
 
@@ -42,34 +46,36 @@ async def reader(
     """Of a workspace with one post, with three connections and little patience."""
     workspace = await add_workspace(database)
     await add_post(database, workspace)
-    async with Database(database_url, pool_size=SIZE, timeout=SHORT * 5, wrap_driver=instead) as it:
+    async with Database(
+        database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=instead
+    ) as it:
         yield it.read(workspace)
 
 
-async def counts(reader: Reader, times: int) -> list[int]:
-    return list(await asyncio.gather(*(reader.count(COUNT) for _ in range(times))))
+async def count_concurrently(reader: Reader, times: int) -> list[int]:
+    return list(await asyncio.gather(*(reader.count(COUNT_STATEMENT) for _ in range(times))))
 
 
 async def kill_connections(database: Database) -> int:
     async with database.write_engine.connect() as connection:
-        return await connection.scalar(KILL) or 0
+        return await connection.scalar(KILL_STATEMENT) or 0
 
 
 async def test_connections_that_were_killed_in_between_cost_no_error(
     database: Database, reader: Reader
 ) -> None:
     for _ in range(3):
-        assert await counts(reader, 2 * SIZE) == [1] * 2 * SIZE
-        assert await kill_connections(database) == SIZE
+        assert await count_concurrently(reader, 2 * POOL_SIZE) == [1] * 2 * POOL_SIZE
+        assert await kill_connections(database) == POOL_SIZE
 
 
 async def test_many_reads_at_once_share_the_connections(database: Database, reader: Reader) -> None:
-    assert await counts(reader, 50) == [1] * 50
+    assert await count_concurrently(reader, 50) == [1] * 50
     async with database.read_engine.connect() as connection:
         opened = await connection.scalar(
-            text(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}")
+            text(f"SELECT count(*) FROM pg_stat_activity WHERE {OWN_CONNECTIONS_CONDITION}")
         )
-    assert 1 <= (opened or 0) <= SIZE
+    assert 1 <= (opened or 0) <= POOL_SIZE
 
 
 async def test_what_finds_no_connection_in_time_is_unavailable(
@@ -78,24 +84,24 @@ async def test_what_finds_no_connection_in_time_is_unavailable(
     instead.sql = "SELECT pg_sleep(60)"
     async with asyncio.timeout(10):
         answers = await asyncio.gather(
-            *(reader.count(COUNT) for _ in range(2 * SIZE)), return_exceptions=True
+            *(reader.count(COUNT_STATEMENT) for _ in range(2 * POOL_SIZE)), return_exceptions=True
         )
     instead.sql = None
 
-    assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * SIZE
-    assert await counts(reader, SIZE) == [1] * SIZE
+    assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * POOL_SIZE
+    assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
 
 
 async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
     database: Database, reader: Reader, instead: StubDriver
 ) -> None:
-    instead.sql = str(FOR_A_MINUTE)
+    instead.sql = str(MINUTE_LONG_STATEMENT)
     with pytest.raises(ServiceUnavailable):
-        await reader.count(COUNT)
+        await reader.count(COUNT_STATEMENT)
     instead.sql = None
 
-    assert await counts(reader, 1) == [1]
-    await ended(database)
+    assert await count_concurrently(reader, 1) == [1]
+    await wait_until_idle(database)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3, 100])
@@ -104,7 +110,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
 ) -> None:
     """However far it has come."""
     instead.sql = "SELECT pg_sleep(60)"
-    reads = [asyncio.create_task(reader.count(COUNT)) for _ in range(SIZE)]
+    reads = [asyncio.create_task(reader.count(COUNT_STATEMENT)) for _ in range(POOL_SIZE)]
     for _ in range(turns):
         await asyncio.sleep(0.001 if turns == 100 else 0)
     for each in reads:
@@ -112,18 +118,18 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
     await asyncio.wait(reads)
     instead.sql = None
 
-    assert [each.cancelled() for each in reads] == [True] * SIZE
-    assert await counts(reader, SIZE) == [1] * SIZE
-    await ended(database)
+    assert [each.cancelled() for each in reads] == [True] * POOL_SIZE
+    assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
+    await wait_until_idle(database)
 
 
 async def test_nothing_can_be_written(reader: Reader, instead: StubDriver) -> None:
     instead.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        await reader.rows(COUNT)
+        await reader.rows(COUNT_STATEMENT)
     instead.sql = None
 
-    assert await counts(reader, 1) == [1]
+    assert await count_concurrently(reader, 1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +139,8 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
     database_url: str, unused_for: timedelta, connections: int
 ) -> None:
     query = compile_statement(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    options = driver_options(make_url(database_url), SHORT * 5)
-    driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, max_idle=unused_for)
+    options = driver_options(make_url(database_url), SHORT_TIMEOUT * 5)
+    driver = PostgreSQLDriver(options, size=2, timeout=SHORT_TIMEOUT * 5, max_idle=unused_for)
     try:
         processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
     finally:
@@ -149,7 +155,9 @@ async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.encode_arguments({})
     async with tcp_proxy(database_url) as lines, asyncio.timeout(10):
-        driver = PostgreSQLDriver(driver_options(lines.url, SHORT), size=2, timeout=SHORT)
+        driver = PostgreSQLDriver(
+            driver_options(lines.url, SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
+        )
         await driver.fetch(query, one)
         lines.silence()
         with pytest.raises(TimeoutError):
@@ -168,7 +176,7 @@ async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_erro
     """As on an idle connection in the moment in which a server shuts down."""
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     driver = PostgreSQLDriver(
-        driver_options(make_url(database_url), SHORT * 5), size=2, timeout=SHORT * 5
+        driver_options(make_url(database_url), SHORT_TIMEOUT * 5), size=2, timeout=SHORT_TIMEOUT * 5
     )
     farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     try:
@@ -186,7 +194,9 @@ async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_erro
 async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.encode_arguments({})
-    driver = PostgreSQLDriver(driver_options(make_url(database_url), SHORT), size=2, timeout=SHORT)
+    driver = PostgreSQLDriver(
+        driver_options(make_url(database_url), SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
+    )
     async with asyncio.timeout(10):
         for _ in range(2):
             assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
@@ -200,19 +210,19 @@ def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -
     async def read() -> int:
         async with database:
             workspace = await add_workspace(database)
-            return await database.read(workspace).count(COUNT)
+            return await database.read(workspace).count(COUNT_STATEMENT)
 
     assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
 
 
-async def ended(database: Database) -> None:
+async def wait_until_idle(database: Database) -> None:
     """Wait until none of the long statements runs any more; they would for a minute."""
     async with asyncio.timeout(5):
-        while await running(database):  # noqa: ASYNC110 - there is no event to wait for
+        while await count_running(database):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
-async def running(database: Database) -> int:
+async def count_running(database: Database) -> int:
     """How many of the long statements still run."""
     async with database.read_engine.connect() as connection:
         found = await connection.scalar(

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, event, text
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.test_database import FOR_A_MINUTE, only_on_sqlite
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.factories import add_account, add_post, add_workspace, queued
 
 
 @pytest.fixture
-async def absent(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def missing_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
     """A database whose file nobody has made, in a folder that needs care in a URL."""
     folder = tmp_path / "50% of #1?"
     folder.mkdir()
@@ -73,13 +73,13 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
 
     async def read() -> None:
         async with single.unscoped_connection() as connection:
-            await connection.execute(FOR_A_MINUTE)
+            await connection.execute(MINUTE_LONG_STATEMENT)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
         await single.ping()
 
         @event.listens_for(single.read_engine.sync_engine, "before_cursor_execute", once=True)
-        def keep_the_thread_busy(connection: Connection, *_statement: object) -> None:
+        def block_thread(connection: Connection, *_statement: object) -> None:
             driver = connection.connection.driver_connection
             assert isinstance(driver, aiosqlite.Connection)
             driver._tx.put_nowait((None, may_begin.wait))
@@ -103,14 +103,14 @@ async def analysed_tables(database: Database) -> set[str]:
         return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
 
 
-async def some_rows(database: Database) -> None:
+async def add_rows(database: Database) -> None:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     await add_post(database, workspace_id, {account_id: queued()})
 
 
 async def test_refreshing_brings_statistics_on_both_engines(database: Database) -> None:
-    await some_rows(database)
+    await add_rows(database)
 
     await database.refresh_statistics()
     await database.refresh_statistics()
@@ -123,15 +123,15 @@ async def test_refreshing_brings_statistics_on_both_engines(database: Database) 
 async def test_statistics_of_a_busy_database_wait_for_the_next_time(
     database: Database, database_url: str
 ) -> None:
-    await some_rows(database)
+    await add_rows(database)
     async with Database(database_url, timeout=timedelta(milliseconds=200)) as second_process:
 
-        async def busy(session: WriteSession) -> None:
+        async def hold_write_lock(session: WriteSession) -> None:
             await session.execute(text("SELECT 1"))
             with pytest.raises(ServiceUnavailable):
                 await second_process.refresh_statistics()
 
-        await database.write(busy)
+        await database.write(hold_write_lock)
         await second_process.refresh_statistics()
 
     assert "post" in await analysed_tables(database)

@@ -29,13 +29,13 @@ from tests.factories import NOW, add_account, add_post, add_workspace, failed, p
 TABLES = Base.metadata.sorted_tables
 
 
-def prepared(database: Database, statement: AnySelect) -> CompiledStatement:
+def prepare_statement(database: Database, statement: AnySelect) -> CompiledStatement:
     return compile_statement(statement, database.read_engine.dialect)
 
 
-async def fetched(database: Database, statement: AnySelect, **values: object) -> list[Record]:
+async def fetch_rows(database: Database, statement: AnySelect, **values: object) -> list[Record]:
     """What the driver has for a statement, whatever its workspace."""
-    query = prepared(database, statement)
+    query = prepare_statement(database, statement)
     return list(await database.driver.fetch(query, query.encode_arguments(values)))
 
 
@@ -49,7 +49,7 @@ async def test_a_record_has_the_values_that_sqlalchemy_decodes(database: Databas
         statement = select(*table.c).order_by(*table.primary_key.columns)
         async with database.unscoped_connection() as connection:
             expected = [dict(row._mapping) for row in await connection.execute(statement)]
-        records = await fetched(database, statement)
+        records = await fetch_rows(database, statement)
         decoded = [{name: getattr(each, name) for name in each.indexes} for each in records]
 
         assert len(decoded) > 0
@@ -64,17 +64,19 @@ async def test_statements_with_the_same_columns_share_the_class_of_their_records
     database: Database,
 ) -> None:
     columns = (Account.id, Account.platform)
-    of_all = prepared(database, select(*columns)).record_class
-    of_some = prepared(database, select(*columns).where(Account.id == bindparam("id"))).record_class
+    of_all = prepare_statement(database, select(*columns)).record_class
+    of_some = prepare_statement(
+        database, select(*columns).where(Account.id == bindparam("id"))
+    ).record_class
 
     assert of_some is of_all
-    assert prepared(database, select(*reversed(columns))).record_class is not of_all
+    assert prepare_statement(database, select(*reversed(columns))).record_class is not of_all
 
 
 async def test_instants_and_uuids_are_spelled_without_being_decoded(database: Database) -> None:
     await add_row_in_every_table(database)
     for table in TABLES:
-        for record in await fetched(database, select(*table.c)):
+        for record in await fetch_rows(database, select(*table.c)):
             spelled = {
                 name: (spell(record[record.indexes[name]]), getattr(record, name))
                 for name, spell in record.serializers.items()
@@ -90,7 +92,7 @@ async def test_instants_and_uuids_are_spelled_without_being_decoded(database: Da
 
 async def test_a_column_that_was_not_asked_for_is_none_of_a_record(database: Database) -> None:
     await add_workspace(database, name="acme")
-    (record,) = await fetched(database, select(Base.metadata.tables["workspace"].c.name))
+    (record,) = await fetch_rows(database, select(Base.metadata.tables["workspace"].c.name))
 
     assert record.name == "acme"
     with pytest.raises(AttributeError, match="kind"):
@@ -110,7 +112,7 @@ async def test_a_part_has_the_columns_of_its_own_table(database: Database) -> No
         )
         .join(Account, Account.id == Destination.account_id)
     )
-    (record,) = await fetched(database, statement)
+    (record,) = await fetch_rows(database, statement)
     part = record.related_row("account")
 
     assert part is not None
@@ -144,7 +146,7 @@ def test_only_what_is_asked_for_of_a_part_is_read_and_what_is_always_needed() ->
 # Arguments.
 
 
-async def three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID]]:
+async def add_three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID]]:
     workspace = await add_workspace(database)
     accounts = [await add_account(database, workspace) for _ in range(3)]
     states = dict(zip(accounts, (published(), failed(), queued()), strict=True))
@@ -166,7 +168,7 @@ async def three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID
 async def test_a_column_is_compared_with_any_number_of_values(
     database: Database, column: InstrumentedAttribute[Any], values: list[Any], found: list[int]
 ) -> None:
-    workspace, ids = await three_destinations(database)
+    workspace, ids = await add_three_destinations(database)
     query = Statement(
         select(Destination.id).where(any_of(column, "values")).order_by(Destination.position)
     )
@@ -182,7 +184,7 @@ async def test_a_column_is_compared_with_any_number_of_values(
 
 
 async def test_a_column_is_compared_with_any_number_of_uuids(database: Database) -> None:
-    workspace, ids = await three_destinations(database)
+    workspace, ids = await add_three_destinations(database)
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     rows = await database.read(workspace).rows(query, ids=[ids[2], uuid4(), ids[0]])
@@ -191,7 +193,7 @@ async def test_a_column_is_compared_with_any_number_of_uuids(database: Database)
 
 
 async def test_null_equals_nothing_and_is_no_set_of_values(database: Database) -> None:
-    workspace, _ids = await three_destinations(database)
+    workspace, _ids = await add_three_destinations(database)
     reader = database.read(workspace)
     equal = Statement(select(Destination.id).where(Destination.due_at == bindparam("due_at")))
     any_ = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
@@ -211,7 +213,7 @@ async def test_a_value_that_is_missing_is_an_error_of_ours(database: Database) -
 async def test_values_of_the_statement_itself_are_ready_and_lists_are_spelled_out(
     database: Database,
 ) -> None:
-    workspace, ids = await three_destinations(database)
+    workspace, ids = await add_three_destinations(database)
     statuses = [DestinationStatus.FAILED, DestinationStatus.QUEUED]
     query = Statement(
         select(Destination.id, literal(NOW).label("now"))
@@ -244,7 +246,9 @@ async def test_an_index_serves_a_comparison_with_any_number_of_values(
 ) -> None:
     """On SQLite, SQLAlchemy writes `= 1` behind a truth, and then none does."""
     of_workspace = Destination.workspace_id == bindparam("workspace")
-    query = prepared(database, select(Destination.id).where(of_workspace, any_of(column, "values")))
+    query = prepare_statement(
+        database, select(Destination.id).where(of_workspace, any_of(column, "values"))
+    )
     arguments = query.encode_arguments({"workspace": WorkspaceId(uuid4()), "values": []})
     async with database.read_engine.connect() as connection:
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.sql}", tuple(arguments))

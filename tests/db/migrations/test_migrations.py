@@ -17,10 +17,10 @@ from tests.db.migrations.schema import read_schema
 from tests.factories import NOW
 
 LONG_AGO = "2026-01-01 00:00:00.000000"
-OUTDATED = "The database is not at the version of this server: run post-results migrate."
-TOO_NEW = "This database was written by a newer version of post-results; update the server."
+OUTDATED_MESSAGE = "The database is not at the version of this server: run post-results migrate."
+TOO_NEW_MESSAGE = "This database was written by a newer version of post-results; update the server."
 
-MIGRATE_IN_A_PROCESS = """
+MIGRATE_SCRIPT = """
 import asyncio, os, sys
 from datetime import UTC, datetime
 from app.db.core.database import Database
@@ -35,12 +35,12 @@ asyncio.run(run())
 
 
 @pytest.fixture
-async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     async with Database(empty_database_url) as opened:
         yield opened
 
 
-async def deployments(database: Database) -> list[tuple[int, bytes]]:
+async def deployment_rows(database: Database) -> list[tuple[int, bytes]]:
     async with database.unscoped_connection() as connection:
         rows = await connection.execute(select(Deployment.id, Deployment.secret_key))
         return [(row.id, row.secret_key) for row in rows]
@@ -69,7 +69,7 @@ async def test_the_comparison_sees_checks_predicates_and_links(database: Databas
 async def test_an_empty_database_is_outdated_until_it_is_migrated(empty: Database) -> None:
     with pytest.raises(SchemaMismatch) as refused:
         await check_schema_version(empty)
-    assert str(refused.value) == OUTDATED
+    assert str(refused.value) == OUTDATED_MESSAGE
 
     await migrate(empty, now=NOW, random_bytes=bytes)
 
@@ -80,7 +80,7 @@ async def test_the_installation_is_described_once(empty: Database) -> None:
     await migrate(empty, now=NOW, random_bytes=lambda length: b"a" * length)
     await migrate(empty, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length)
 
-    assert await deployments(empty) == [(1, b"a" * 32)]
+    assert await deployment_rows(empty) == [(1, b"a" * 32)]
 
 
 async def test_several_processes_may_migrate_at_once(
@@ -88,14 +88,14 @@ async def test_several_processes_may_migrate_at_once(
 ) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MIGRATE_IN_A_PROCESS, empty_database_url
+            sys.executable, "-c", MIGRATE_SCRIPT, empty_database_url
         )
         for _ in range(3)
     ]
 
     assert [await process.wait() for process in processes] == [0, 0, 0]
     await check_schema_version(empty)
-    assert len(await deployments(empty)) == 1
+    assert len(await deployment_rows(empty)) == 1
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Database) -> None:
@@ -109,7 +109,10 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Da
     with pytest.raises(SchemaMismatch) as refused_migration:
         await migrate(empty, now=NOW, random_bytes=bytes)
 
-    assert [str(refused_start.value), str(refused_migration.value)] == [TOO_NEW, TOO_NEW]
+    assert [str(refused_start.value), str(refused_migration.value)] == [
+        TOO_NEW_MESSAGE,
+        TOO_NEW_MESSAGE,
+    ]
     assert await read_schema(empty) == before
     async with empty.unscoped_connection() as connection:
         version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -146,7 +149,7 @@ async def test_migrating_keeps_the_data(database: Database) -> None:
 
     await migrate(database, now=NOW, random_bytes=bytes)
 
-    assert await deployments(database) == [(1, b"kept")]
+    assert await deployment_rows(database) == [(1, b"kept")]
 
 
 async def test_a_database_of_the_first_version_keeps_its_posts_and_events(

@@ -20,7 +20,9 @@ async def last_used_at(database: Database) -> dict[ApiKeyId, datetime | None]:
         return {row.id: row.last_used_at for row in rows}
 
 
-async def note(database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]) -> None:
+async def update_used_at(
+    database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]
+) -> None:
     await database.write(lambda session: update_last_used(session, used_at))
 
 
@@ -39,7 +41,7 @@ async def test_an_older_use_never_replaces_a_newer_one(
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, last_used_at=stored)
 
-    await note(database, {(workspace, key.id): noted})
+    await update_used_at(database, {(workspace, key.id): noted})
 
     assert await last_used_at(database) == {key.id: kept}
 
@@ -51,7 +53,7 @@ async def test_each_key_is_judged_by_its_own_instant(database: Database) -> None
     newer = await add_api_key(database, another, last_used_at=NOW + MS)
     idle = await add_api_key(database, another)
 
-    await note(
+    await update_used_at(
         database,
         {(workspace, fresh.id): NOW, (workspace, older.id): NOW, (another, newer.id): NOW},
     )

@@ -38,17 +38,17 @@ from tests.services.publishing_calls import error_code
 
 SECOND = timedelta(seconds=1)
 POST, OTHER_POST = PostId(UUID(int=1)), PostId(UUID(int=2))
-MANY = 205
+CHANGE_COUNT = 205
 
 
-class Kind(NamedTuple):
+class EventSummary(NamedTuple):
     """Of a change, as a filter sees it."""
 
     kind: EventKind
     post_id: PostId | None
 
 
-FILTERS: dict[str, tuple[ChangeFilter, Callable[[Kind], bool]]] = {
+FILTERS: dict[str, tuple[ChangeFilter, Callable[[EventSummary], bool]]] = {
     "all": (ALL_CHANGES, lambda _each: True),
     "one type": (
         ChangeFilter(kinds=[EventKind.POST_CREATED]),
@@ -83,9 +83,15 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
     return own
 
 
-async def tell_of_all_kinds(database: Database, workspace: WorkspaceId) -> list[Kind]:
+async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[EventSummary]:
     """Many changes, of which each kind and each post has some."""
-    made = list(map(Kind, islice(cycle(EventKind), MANY), cycle([POST, OTHER_POST, None, POST])))
+    made = list(
+        map(
+            EventSummary,
+            islice(cycle(EventKind), CHANGE_COUNT),
+            cycle([POST, OTHER_POST, None, POST]),
+        )
+    )
     events = [Event(kind=each.kind, post_id=each.post_id, changes={}) for each in made]
     await append_test_events(database, workspace, events)
     return made
@@ -95,9 +101,9 @@ async def tell_of_all_kinds(database: Database, workspace: WorkspaceId) -> list[
 async def test_pages_of_any_size_have_every_wanted_change_once_and_in_order(
     database: Database, workspace: WorkspaceId, size: int
 ) -> None:
-    made = await tell_of_all_kinds(database, workspace)
+    made = await append_all_kinds(database, workspace)
     reader = database.read(workspace)
-    newest = FeedPosition(MANY, NOW)
+    newest = FeedPosition(CHANGE_COUNT, NOW)
     for wanted, is_wanted in FILTERS.values():
         expected = [seq for seq, each in enumerate(made, 1) if is_wanted(each)]
         for after in (None, FEED_START, FeedPosition(41, NOW)):
@@ -273,7 +279,9 @@ async def test_what_is_too_old_is_refused_before_anything_is_looked_for(
         assert len(statements) == 2  # which is the newest, and where to end
 
 
-async def is_refused(database: Database, workspace: WorkspaceId, after: FeedPosition) -> bool:
+async def is_resync_required(
+    database: Database, workspace: WorkspaceId, after: FeedPosition
+) -> bool:
     """Whether going on from there is, whatever is asked for."""
     reader = database.read(workspace)
     codes = {
@@ -291,16 +299,18 @@ async def test_whoever_has_seen_less_than_is_forgotten_must_read_anew(
     times = [NOW + number * SECOND for number in range(1, 7)]
     await append_events_at(database, workspace, times)
     positions = [FEED_START, *(FeedPosition(seq, at) for seq, at in enumerate(times, 1))]
-    assert [await is_refused(database, workspace, each) for each in positions] == [False] * 7
+    assert [await is_resync_required(database, workspace, each) for each in positions] == [
+        False
+    ] * 7
 
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=1))
-    assert [await is_refused(database, workspace, each) for each in positions] == [
+    assert [await is_resync_required(database, workspace, each) for each in positions] == [
         *[True] * 2,
         *[False] * 5,
     ]
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
     before = await all_rows(database)
-    assert [await is_refused(database, workspace, each) for each in positions] == [
+    assert [await is_resync_required(database, workspace, each) for each in positions] == [
         *[True] * 5,
         *[False] * 2,
     ]
@@ -322,7 +332,7 @@ async def test_a_position_that_this_feed_never_had_must_be_left(
         FeedPosition(2, None),
         FeedPosition(0, NOW),
     ):
-        assert await is_refused(database, workspace, strange), strange
+        assert await is_resync_required(database, workspace, strange), strange
 
 
 async def test_what_was_seen_before_a_backup_was_restored_is_not_gone_on_from(
@@ -332,11 +342,14 @@ async def test_what_was_seen_before_a_backup_was_restored_is_not_gone_on_from(
     await delete_events_after(database, workspace, last_seq=1)
     lost = [FeedPosition(2, NOW + SECOND), FeedPosition(3, NOW + 2 * SECOND)]
     for _ in range(4):  # while their numbers are free, taken by others, and passed
-        assert [await is_refused(database, workspace, each) for each in lost] == [True, True]
+        assert [await is_resync_required(database, workspace, each) for each in lost] == [
+            True,
+            True,
+        ]
         await append_test_events(
             database, workspace, numbered_events(1), occurred_at=NOW + 3 * SECOND
         )
-    assert not await is_refused(database, workspace, FeedPosition(1, NOW))
+    assert not await is_resync_required(database, workspace, FeedPosition(1, NOW))
 
 
 async def test_what_follows_is_read_without_a_gap_or_not_at_all(

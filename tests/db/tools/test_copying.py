@@ -13,7 +13,7 @@ from tests.factories import NOW, add_api_key, add_post, add_workspace
 
 
 @pytest.fixture
-async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def target_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     """Another database of the same engine, migrated, with a secret key of its own."""
     async with Database(empty_database_url) as opened:
         await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)

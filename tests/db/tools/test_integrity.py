@@ -62,7 +62,9 @@ END $$;
 
 
 @pytest.fixture
-async def sound(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def unconstrained_database(
+    anyio_backend: str, empty_database_url: str
+) -> AsyncIterator[Database]:
     """A database with rows in every table, whose constraints a test may remove."""
     async with Database(empty_database_url) as opened:
         await migrate(opened, now=NOW, random_bytes=bytes)
@@ -70,7 +72,7 @@ async def sound(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Da
         yield opened
 
 
-async def plant(database: Database, statement: str) -> None:
+async def execute_unchecked(database: Database, statement: str) -> None:
     """Run SQL that the constraints would forbid."""
     if database.is_sqlite:
         connection = sqlite3.connect(str(database.url.database), isolation_level=None)
@@ -303,18 +305,18 @@ UNREADABLE_ON_SQLITE = [
 ]
 
 
-PLANTED = BROKEN_LINKS + BROKEN_RULES + UNREADABLE
+ALL_PROBLEMS = BROKEN_LINKS + BROKEN_RULES + UNREADABLE
 
 
 @pytest.mark.parametrize(
     ("statement", "problem"),
-    PLANTED,
-    ids=[statement[:60] for statement, _ in PLANTED],
+    ALL_PROBLEMS,
+    ids=[statement[:60] for statement, _ in ALL_PROBLEMS],
 )
 async def test_a_planted_problem_is_the_one_that_is_found(
     sound: Database, statement: str, problem: str
 ) -> None:
-    await plant(sound, statement)
+    await execute_unchecked(sound, statement)
 
     assert await find_problems(sound) == [problem]
 
@@ -328,7 +330,7 @@ async def test_a_planted_problem_is_the_one_that_is_found(
 async def test_what_only_sqlite_lets_in_is_found(
     sound: Database, statement: str, problem: str
 ) -> None:
-    await plant(sound, statement)
+    await execute_unchecked(sound, statement)
 
     assert await find_problems(sound) == [problem]
 
@@ -360,7 +362,7 @@ async def test_what_only_sqlite_lets_in_is_found(
 async def test_an_impossible_destination_is_found(
     sound: Database, change: str, reason: str
 ) -> None:
-    await plant(sound, f"UPDATE destination SET {change} WHERE id = '{FAILED}'")
+    await execute_unchecked(sound, f"UPDATE destination SET {change} WHERE id = '{FAILED}'")
 
     problems = await find_problems(sound)
 
@@ -372,10 +374,14 @@ async def test_an_impossible_destination_is_found(
 
 
 async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
-    await plant(sound, f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'")
-    await plant(sound, f"UPDATE destination SET due_at = 'infinity' WHERE id = '{FAILED}'")
-    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
-    await plant(sound, "UPDATE post SET search_text = '?' WHERE is_draft")
+    await execute_unchecked(sound, f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'")
+    await execute_unchecked(
+        sound, f"UPDATE destination SET due_at = 'infinity' WHERE id = '{FAILED}'"
+    )
+    await execute_unchecked(
+        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+    )
+    await execute_unchecked(sound, "UPDATE post SET search_text = '?' WHERE is_draft")
 
     problems = await find_problems(sound)
 
@@ -392,10 +398,12 @@ async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_a_value_that_is_missing_hides_nothing_else(sound: Database) -> None:
     for table, column in (("post", "content"), ("destination", "attempts")):
-        await plant(sound, f"ALTER TABLE {table} ALTER {column} DROP NOT NULL")
-    await plant(sound, f"UPDATE post SET content = NULL WHERE id = '{POST}'")
-    await plant(sound, f"UPDATE destination SET attempts = NULL WHERE id = '{FAILED}'")
-    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+        await execute_unchecked(sound, f"ALTER TABLE {table} ALTER {column} DROP NOT NULL")
+    await execute_unchecked(sound, f"UPDATE post SET content = NULL WHERE id = '{POST}'")
+    await execute_unchecked(sound, f"UPDATE destination SET attempts = NULL WHERE id = '{FAILED}'")
+    await execute_unchecked(
+        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+    )
 
     assert await find_problems(sound) == [
         f"Workspace {WORKSPACE}: post {POST} cannot be read: content is not text.",
@@ -486,7 +494,7 @@ async def test_a_publication_that_nobody_told_of_is_found(
     ]
 
 
-EVIDENCE: list[tuple[str, str]] = [
+EVIDENCE_PROBLEMS: list[tuple[str, str]] = [
     ("fence = 1", ""),
     (
         "platform_post_id = '2'",
@@ -505,11 +513,13 @@ EVIDENCE: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "problem"), EVIDENCE, ids=[each for each, _ in EVIDENCE])
+@pytest.mark.parametrize(
+    ("change", "problem"), EVIDENCE_PROBLEMS, ids=[each for each, _ in EVIDENCE_PROBLEMS]
+)
 async def test_evidence_is_of_a_claim_and_of_the_place_where_the_post_is(
     sound: Database, change: str, problem: str
 ) -> None:
-    await plant(sound, f"UPDATE publish_evidence SET {change}")
+    await execute_unchecked(sound, f"UPDATE publish_evidence SET {change}")
 
     name = f"Workspace {WORKSPACE}: destination {PUBLISHED}"
     assert await find_problems(sound) == ([name + problem] if problem else [])
@@ -531,12 +541,12 @@ async def test_what_was_published_stays_so(database: Database, state: Destinatio
     ]
 
 
-FROM_ELSEWHERE = pytest.mark.parametrize(
+external_origins = pytest.mark.parametrize(
     "origin", [{"mirror_of": "https://example.com"}, {"imported_at": NOW}], ids=["mirror", "import"]
 )
 
 
-@FROM_ELSEWHERE
+@external_origins
 async def test_what_happened_elsewhere_may_lack_a_log_and_evidence(
     database: Database, origin: dict[str, Any]
 ) -> None:
@@ -546,7 +556,7 @@ async def test_what_happened_elsewhere_may_lack_a_log_and_evidence(
     assert await find_problems(database) == []
 
 
-@FROM_ELSEWHERE
+@external_origins
 async def test_no_more_attempts_are_logged_than_are_counted(
     database: Database, origin: dict[str, Any]
 ) -> None:
@@ -609,13 +619,13 @@ async def test_an_event_may_be_caused_by_nobody_and_by_a_key_of_another_workspac
 
 @pytest.mark.parametrize("kept", ["seq > 1", "seq > 3"])
 async def test_old_events_may_be_gone(sound: Database, kept: str) -> None:
-    await plant(sound, f"DELETE FROM event WHERE NOT {kept}")
+    await execute_unchecked(sound, f"DELETE FROM event WHERE NOT {kept}")
 
     assert await find_problems(sound) == []
 
 
 async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
-    await plant(
+    await execute_unchecked(
         sound,
         "INSERT INTO idempotency_key"
         " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
@@ -634,8 +644,10 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
 async def test_a_damaged_page_is_told_of_in_sentences_and_the_check_goes_on(
     sound: Database,
 ) -> None:
-    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
-    await damage(sound, "attempt")
+    await execute_unchecked(
+        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+    )
+    await corrupt_table(sound, "attempt")
 
     file, values, *others, counter = await find_problems(sound)
 
@@ -651,8 +663,10 @@ async def test_a_damaged_page_is_told_of_in_sentences_and_the_check_goes_on(
 
 
 async def test_an_error_of_the_database_ends_one_check_alone(sound: Database) -> None:
-    await plant(sound, "ALTER TABLE idempotency_key DROP COLUMN outcome")
-    await plant(sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'")
+    await execute_unchecked(sound, "ALTER TABLE idempotency_key DROP COLUMN outcome")
+    await execute_unchecked(
+        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+    )
 
     assert await find_problems(sound) == [
         "The check of the values in idempotency_key could not be finished: "
@@ -667,12 +681,12 @@ async def test_an_error_of_the_database_ends_one_check_alone(sound: Database) ->
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_where_the_version_cannot_be_read_the_check_says_so(sound: Database) -> None:
-    await damage(sound, "alembic_version")
+    await corrupt_table(sound, "alembic_version")
 
     assert await find_problems(sound) == ["The check could not begin: the file is damaged."]
 
 
-async def damage(database: Database, table: str) -> None:
+async def corrupt_table(database: Database, table: str) -> None:
     """Overwrite the first page of a table in its file, and let nobody have it in memory."""
     await database.read_engine.dispose()
     await database.write_engine.dispose()
