@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.core.database import Database
 from app.domain.ids import WorkspaceId
 from tests.db.core.cancellation import cancel_at_await
-from tests.db.core.test_database import a_workspace, only_on_sqlite, workspace_names
+from tests.db.core.test_database import build_workspace, only_on_sqlite, workspace_names
 from tests.factories import add_api_key
 
 
@@ -22,7 +22,7 @@ async def test_a_write_that_is_broken_off_anywhere_is_kept_whole_or_not_at_all(
 
         async def work(session: AsyncSession) -> None:
             for each in (f"{name}, first", f"{name}, second"):
-                session.add(a_workspace(each))
+                session.add(build_workspace(each))
                 await session.flush()
 
         return await cancel_at_await(database.write(work), await_number=cancelled_at)

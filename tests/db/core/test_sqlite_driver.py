@@ -21,8 +21,8 @@ from tests.db.core.stub_driver import StubDriver
 from tests.db.core.test_database import (
     MINUTE_LONG_STATEMENT,
     SHORT_TIMEOUT,
-    slow_statement,
     only_on_sqlite,
+    slow_statement,
 )
 from tests.factories import add_workspace
 
