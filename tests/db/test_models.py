@@ -182,16 +182,19 @@ def test_every_check_of_an_invariant_is_violated_here() -> None:
     ids=[f"{name}-{state.status}" for name, state, _ in VIOLATIONS],
 )
 async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
-    place: RolledBackInsert, name: str, state: DestinationState, changes: Mapping[str, object]
+    rolled_back_insert: RolledBackInsert,
+    name: str,
+    state: DestinationState,
+    changes: Mapping[str, object],
 ) -> None:
     valid = asdict(state)
     impossible = valid | dict(changes)
 
-    assert await place.violated_constraint(valid) is None
+    assert await rolled_back_insert.violated_constraint(valid) is None
     assert violated_invariants(impossible) == [name]
     with pytest.raises(ValueError, match=f"impossible destination state: {name}$"):
         DestinationState(**impossible)
-    refusal = await place.violated_constraint(impossible)
+    refusal = await rolled_back_insert.violated_constraint(impossible)
     assert refusal is not None
     assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
 
@@ -240,9 +243,9 @@ MISSING_ERROR_FIELDS = {
     ids=["queued", "retrying", "publishing", "published", "failed"],
 )
 async def test_a_mirror_can_hold_what_a_service_hardly_tells(
-    place: RolledBackInsert, state: DestinationState
+    rolled_back_insert: RolledBackInsert, state: DestinationState
 ) -> None:
-    assert await place.violated_constraint(asdict(state)) is None
+    assert await rolled_back_insert.violated_constraint(asdict(state)) is None
 
 
 optional_times = st.sampled_from([None, NOW, LATER])
@@ -291,9 +294,9 @@ states = st.one_of(
 )
 @given(state=states)
 async def test_the_dataclass_takes_a_state_exactly_if_the_database_does(
-    place: RolledBackInsert, state: dict[str, object]
+    rolled_back_insert: RolledBackInsert, state: dict[str, object]
 ) -> None:
-    assert is_valid_state(state) == (await place.violated_constraint(state) is None)
+    assert is_valid_state(state) == (await rolled_back_insert.violated_constraint(state) is None)
     assert set(violated_invariants(state)) <= INVARIANT_CHECKS
 
 

@@ -27,16 +27,16 @@ async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIt
 
 
 async def test_a_restored_backup_is_the_same_installation(
-    database: Database, empty: Database, tmp_path: Path
+    database: Database, empty_database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
     file = tmp_path / "weekly [1] 100%?.db"
 
     backed_up = await backup(database, file, now=NOW, random_bytes=random_bytes)
-    restored = await restore(file, empty, now=NOW, random_bytes=random_bytes)
+    restored = await restore(file, empty_database, now=NOW, random_bytes=random_bytes)
 
     assert restored == backed_up
-    assert await all_rows(empty) == await all_rows(database)
+    assert await all_rows(empty_database) == await all_rows(database)
 
 
 async def test_a_backup_is_one_private_file_and_can_be_served(
@@ -85,13 +85,13 @@ async def test_a_backup_that_fails_leaves_no_file(database: Database, tmp_path: 
 
 
 async def test_a_database_of_another_version_is_not_backed_up(
-    empty: Database, tmp_path: Path
+    empty_database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
 
     with pytest.raises(SchemaMismatch):
-        await backup(empty, folder / "backup.db", now=NOW, random_bytes=random_bytes)
+        await backup(empty_database, folder / "backup.db", now=NOW, random_bytes=random_bytes)
 
     assert list(folder.iterdir()) == []
 
@@ -133,15 +133,15 @@ async def write_rows(database: Database, ids: Ids) -> None:
     await add_post(database, ids.workspace, {ids.account: queued()})
 
 
-async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Path) -> None:
+async def test_only_a_readable_backup_is_restored(empty_database: Database, tmp_path: Path) -> None:
     text_file = tmp_path / "notes.txt"
     text_file.write_text("not a database")
     absent = tmp_path / "absent.db"
 
     with pytest.raises(BackupError) as not_a_backup:
-        await restore(text_file, empty, now=NOW, random_bytes=random_bytes)
+        await restore(text_file, empty_database, now=NOW, random_bytes=random_bytes)
     with pytest.raises(BackupError) as not_there:
-        await restore(absent, empty, now=NOW, random_bytes=random_bytes)
+        await restore(absent, empty_database, now=NOW, random_bytes=random_bytes)
 
     assert str(not_a_backup.value) == f"{text_file} is not a backup of post-results."
     assert str(not_there.value) == f"{absent} cannot be read: No such file or directory."
@@ -149,7 +149,7 @@ async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Pat
 
 
 async def test_a_backup_of_a_newer_version_is_refused(
-    database: Database, empty: Database, tmp_path: Path
+    database: Database, empty_database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "backup.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
@@ -157,7 +157,7 @@ async def test_a_backup_of_a_newer_version_is_refused(
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(SchemaMismatch):
-        await restore(file, empty, now=NOW, random_bytes=random_bytes)
+        await restore(file, empty_database, now=NOW, random_bytes=random_bytes)
 
 
 async def test_a_database_with_data_is_not_restored_over(

@@ -200,35 +200,37 @@ def slow_statement(number: int) -> TextClause:
 MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
-async def test_a_statement_over_the_timeout_is_unavailable(impatient: Database) -> None:
+async def test_a_statement_over_the_timeout_is_unavailable(
+    short_timeout_database: Database,
+) -> None:
     async def work(session: AsyncSession) -> None:
         session.add(build_workspace("half"))
         await session.flush()
         await session.execute(MINUTE_LONG_STATEMENT)
 
     with pytest.raises(ServiceUnavailable):
-        await impatient.write(work)
+        await short_timeout_database.write(work)
     with pytest.raises(ServiceUnavailable):
-        async with impatient.unscoped_connection() as connection:
+        async with short_timeout_database.unscoped_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
-    assert await workspace_names(impatient) == []
+    assert await workspace_names(short_timeout_database) == []
 
 
-async def test_each_statement_has_the_timeout_for_itself(impatient: Database) -> None:
-    async with impatient.unscoped_connection() as connection:
+async def test_each_statement_has_the_timeout_for_itself(short_timeout_database: Database) -> None:
+    async with short_timeout_database.unscoped_connection() as connection:
         for _ in range(20):
             await connection.execute(slow_statement(100_000))
 
 
-async def test_a_snapshot_may_take_longer_than_a_request(impatient: Database) -> None:
+async def test_a_snapshot_may_take_longer_than_a_request(short_timeout_database: Database) -> None:
     started = time.monotonic()
-    async with impatient.snapshot() as connection:
+    async with short_timeout_database.snapshot() as connection:
         assert await connection.scalar(slow_statement(3_000_000)) == 3_000_000
     assert time.monotonic() - started > SHORT_TIMEOUT.total_seconds()
 
     with pytest.raises(ServiceUnavailable):
-        async with impatient.unscoped_connection() as connection:
+        async with short_timeout_database.unscoped_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
 
@@ -256,7 +258,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
 
 
 async def test_a_lock_held_for_too_long_is_unavailable(
-    database: Database, impatient: Database
+    database: Database, short_timeout_database: Database
 ) -> None:
     workspace_id = await add_workspace(database, name="before")
     rename = update(Workspace).where(Workspace.id == workspace_id)
@@ -267,20 +269,22 @@ async def test_a_lock_held_for_too_long_is_unavailable(
     async def slow(session: AsyncSession) -> None:
         await session.execute(rename.values(name="slow"))
         with pytest.raises(ServiceUnavailable):
-            await impatient.write(quick)
+            await short_timeout_database.write(quick)
 
     await database.write(slow)
 
     assert await workspace_names(database) == ["slow"]
 
 
-async def test_an_exhausted_pool_is_unavailable_and_recovers(impatient: Database) -> None:
-    async with impatient.unscoped_connection():
+async def test_an_exhausted_pool_is_unavailable_and_recovers(
+    short_timeout_database: Database,
+) -> None:
+    async with short_timeout_database.unscoped_connection():
         with pytest.raises(ServiceUnavailable) as refused:
-            await impatient.ping()
+            await short_timeout_database.ping()
 
     assert refused.value.retry_after == 2
-    await impatient.ping()
+    await short_timeout_database.ping()
 
 
 async def test_a_pool_of_one_serves_many_readers_and_writers(

@@ -90,15 +90,17 @@ async def sorted_posts(database: Database) -> SortedPosts:
 @both_columns
 @pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
 async def test_walking_pages_either_way_reads_the_whole_list(
-    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
 ) -> None:
-    whole = listed.expected_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
 
     forwards: list[KeysetPosition] = []
     more = True
     while more:
         after = forwards[-1] if forwards else None
-        positions, page = await listed.page(column, direction, PageRequest(size=size, after=after))
+        positions, page = await sorted_posts.page(
+            column, direction, PageRequest(size=size, after=after)
+        )
         forwards += positions
         more = page.has_next_page
 
@@ -107,7 +109,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     while more:
         before = backwards[0] if backwards else None
         request = PageRequest(size=size, from_end=True, before=before)
-        positions, page = await listed.page(column, direction, request)
+        positions, page = await sorted_posts.page(column, direction, request)
         backwards = positions + backwards
         more = page.has_previous_page
 
@@ -128,7 +130,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     before=st.none() | st.integers(0, ROWS - 1),
 )
 async def test_any_window_is_a_slice_of_the_list(
-    listed: SortedPosts,
+    sorted_posts: SortedPosts,
     column: InstrumentedAttribute[Any],
     direction: Direction,
     size: int,
@@ -136,7 +138,7 @@ async def test_any_window_is_a_slice_of_the_list(
     after: int | None,
     before: int | None,
 ) -> None:
-    whole = listed.expected_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
     window = whole[0 if after is None else after + 1 : before]
     request = PageRequest(
         size=size,
@@ -145,7 +147,7 @@ async def test_any_window_is_a_slice_of_the_list(
         before=None if before is None else whole[before],
     )
 
-    positions, page = await listed.page(column, direction, request)
+    positions, page = await sorted_posts.page(column, direction, request)
 
     assert positions == (window[-size:] if from_end else window[:size])
     if from_end:
@@ -157,13 +159,13 @@ async def test_any_window_is_a_slice_of_the_list(
 @both_directions
 @both_columns
 async def test_an_offset_skips_rows_of_the_list(
-    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.expected_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
 
     for offset in (0, 7, ROWS - 2, ROWS, ROWS + 5):
         request = PageRequest(size=4, offset=offset)
-        positions, page = await listed.page(column, direction, request)
+        positions, page = await sorted_posts.page(column, direction, request)
 
         assert positions == whole[offset : offset + 4]
         assert page.has_next_page == (len(whole) > offset + 4)
@@ -173,35 +175,35 @@ async def test_an_offset_skips_rows_of_the_list(
 @both_directions
 @both_columns
 async def test_rows_added_between_two_pages_repeat_none(
-    listed: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.expected_order(column, direction)
-    first, _ = await listed.page(column, direction, PageRequest(size=10))
+    whole = sorted_posts.expected_order(column, direction)
+    first, _ = await sorted_posts.page(column, direction, PageRequest(size=10))
     for time in TIMES:
         await add_post(
-            listed.database,
-            listed.workspace_id,
+            sorted_posts.database,
+            sorted_posts.workspace_id,
             created_at=time or NOW,
             scheduled_for=time,
         )
 
-    rest, _ = await listed.page(column, direction, PageRequest(size=100, after=first[-1]))
+    rest, _ = await sorted_posts.page(column, direction, PageRequest(size=100, after=first[-1]))
 
     assert [position for position in first + rest if position in whole] == whole
     assert len(set(first + rest)) == len(first + rest)
 
 
 async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
-    listed: SortedPosts,
+    sorted_posts: SortedPosts,
 ) -> None:
-    whole = listed.expected_order(Post.scheduled_for, Direction.DESC)
+    whole = sorted_posts.expected_order(Post.scheduled_for, Direction.DESC)
     with_time = sum(position.value is not None for position in whole)
     assert 1 < with_time < ROWS - 1
 
     async def statements(size: int, *, from_end: bool = False) -> int:
-        with record_statements(listed.database) as run:
+        with record_statements(sorted_posts.database) as run:
             request = PageRequest(size=size, from_end=from_end)
-            await listed.page(Post.scheduled_for, Direction.DESC, request)
+            await sorted_posts.page(Post.scheduled_for, Direction.DESC, request)
         return len(run)
 
     assert await statements(with_time - 1) == 1
@@ -211,10 +213,10 @@ async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_r
 
 
 async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
-    listed = SortedPosts(database, await add_workspace(database), [])
+    sorted_posts = SortedPosts(database, await add_workspace(database), [])
 
     for from_end in (False, True):
         request = PageRequest(size=5, from_end=from_end)
-        _, page = await listed.page(Post.created_at, Direction.ASC, request)
+        _, page = await sorted_posts.page(Post.created_at, Direction.ASC, request)
 
         assert page == Page([], has_next_page=False, has_previous_page=False)

@@ -41,13 +41,13 @@ def stub_driver() -> StubDriver:
 
 @pytest.fixture
 async def reader(
-    database: Database, database_url: str, instead: StubDriver
+    database: Database, database_url: str, stub_driver: StubDriver
 ) -> AsyncIterator[Reader]:
     """Of a workspace with one post, with three connections and little patience."""
     workspace = await add_workspace(database)
     await add_post(database, workspace)
     async with Database(
-        database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=instead
+        database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=stub_driver
     ) as it:
         yield it.read(workspace)
 
@@ -79,26 +79,26 @@ async def test_many_reads_at_once_share_the_connections(database: Database, read
 
 
 async def test_what_finds_no_connection_in_time_is_unavailable(
-    reader: Reader, instead: StubDriver
+    reader: Reader, stub_driver: StubDriver
 ) -> None:
-    instead.sql = "SELECT pg_sleep(60)"
+    stub_driver.sql = "SELECT pg_sleep(60)"
     async with asyncio.timeout(10):
         answers = await asyncio.gather(
             *(reader.count(COUNT_STATEMENT) for _ in range(2 * POOL_SIZE)), return_exceptions=True
         )
-    instead.sql = None
+    stub_driver.sql = None
 
     assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * POOL_SIZE
     assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
 
 
 async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
-    database: Database, reader: Reader, instead: StubDriver
+    database: Database, reader: Reader, stub_driver: StubDriver
 ) -> None:
-    instead.sql = str(MINUTE_LONG_STATEMENT)
+    stub_driver.sql = str(MINUTE_LONG_STATEMENT)
     with pytest.raises(ServiceUnavailable):
         await reader.count(COUNT_STATEMENT)
-    instead.sql = None
+    stub_driver.sql = None
 
     assert await count_concurrently(reader, 1) == [1]
     await wait_until_idle(database)
@@ -106,28 +106,28 @@ async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
 
 @pytest.mark.parametrize("turns", [0, 1, 3, 100])
 async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
-    database: Database, reader: Reader, instead: StubDriver, turns: int
+    database: Database, reader: Reader, stub_driver: StubDriver, turns: int
 ) -> None:
     """However far it has come."""
-    instead.sql = "SELECT pg_sleep(60)"
+    stub_driver.sql = "SELECT pg_sleep(60)"
     reads = [asyncio.create_task(reader.count(COUNT_STATEMENT)) for _ in range(POOL_SIZE)]
     for _ in range(turns):
         await asyncio.sleep(0.001 if turns == 100 else 0)
     for each in reads:
         each.cancel()
     await asyncio.wait(reads)
-    instead.sql = None
+    stub_driver.sql = None
 
     assert [each.cancelled() for each in reads] == [True] * POOL_SIZE
     assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
     await wait_until_idle(database)
 
 
-async def test_nothing_can_be_written(reader: Reader, instead: StubDriver) -> None:
-    instead.sql = "DELETE FROM post"
+async def test_nothing_can_be_written(reader: Reader, stub_driver: StubDriver) -> None:
+    stub_driver.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await reader.rows(COUNT_STATEMENT)
-    instead.sql = None
+    stub_driver.sql = None
 
     assert await count_concurrently(reader, 1) == [1]
 

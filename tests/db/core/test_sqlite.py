@@ -26,16 +26,16 @@ async def missing_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[
         yield opened
 
 
-async def test_reading_does_not_make_a_file(absent: Database) -> None:
-    file = Path(str(absent.url.database))
+async def test_reading_does_not_make_a_file(missing_database: Database) -> None:
+    file = Path(str(missing_database.url.database))
 
     with pytest.raises(ServiceUnavailable):
-        await absent.ping()
+        await missing_database.ping()
     with pytest.raises(ServiceUnavailable):
-        async with absent.snapshot():
+        async with missing_database.snapshot():
             pass
     with pytest.raises(SchemaMismatch) as refused:
-        await check_schema_version(absent)
+        await check_schema_version(missing_database)
 
     assert str(refused.value) == (
         f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
@@ -47,21 +47,23 @@ async def test_reading_does_not_make_a_file(absent: Database) -> None:
 async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Path) -> None:
     before = set(threading.enumerate())
     for _ in range(20):  # whether a thread is late is a matter of luck
-        async with Database.from_file(tmp_path / "absent.db") as absent:
+        async with Database.from_file(tmp_path / "absent.db") as missing_database:
             with pytest.raises(ServiceUnavailable):
-                await absent.ping()
+                await missing_database.ping()
 
         after = set(threading.enumerate()) - before
         assert [each.name for each in after if "_connection_worker_thread" in each.name] == []
 
 
-async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(absent: Database) -> None:
-    async with absent.schema_transaction() as connection:
+async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(
+    missing_database: Database,
+) -> None:
+    async with missing_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
-    async with absent.unscoped_connection() as connection:
+    async with missing_database.unscoped_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
-    assert absent.missing_file() is None
+    assert missing_database.missing_file() is None
 
 
 @only_on_sqlite

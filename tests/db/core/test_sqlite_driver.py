@@ -49,16 +49,18 @@ def database_file(tmp_path: Path) -> Path:
     return path
 
 
-def make_driver(file: Path, *, reconnect_after: timedelta = timedelta(hours=1)) -> SQLiteDriver:
+def make_driver(
+    database_file: Path, *, reconnect_after: timedelta = timedelta(hours=1)
+) -> SQLiteDriver:
     return SQLiteDriver(
-        file, max_threads=1, timeout=timedelta(minutes=5), reconnect_after=reconnect_after
+        database_file, max_threads=1, timeout=timedelta(minutes=5), reconnect_after=reconnect_after
     )
 
 
 @pytest.fixture
-async def driver(anyio_backend: str, file: Path) -> AsyncIterator[SQLiteDriver]:
+async def driver(anyio_backend: str, database_file: Path) -> AsyncIterator[SQLiteDriver]:
     """With one thread, and much patience."""
-    opened = make_driver(file)
+    opened = make_driver(database_file)
     yield opened
     await opened.close()
 
@@ -72,9 +74,11 @@ async def fetch_numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[
         return [tuple(row) for row in await driver.fetch(query, ())]
 
 
-def test_a_quick_statement_is_answered_without_letting_anybody_else_run(file: Path) -> None:
+def test_a_quick_statement_is_answered_without_letting_anybody_else_run(
+    database_file: Path,
+) -> None:
     with pytest.raises(StopIteration) as done:
-        make_driver(file).fetch(QUICK, ()).send(None)
+        make_driver(database_file).fetch(QUICK, ()).send(None)
 
     assert [tuple(row) for row in done.value.value] == [(2,)]
     assert count_driver_threads() == 0
@@ -133,10 +137,10 @@ async def test_nothing_can_be_written(driver: SQLiteDriver) -> None:
 
 
 async def test_each_statement_sees_what_was_committed_before_it(
-    driver: SQLiteDriver, file: Path
+    driver: SQLiteDriver, database_file: Path
 ) -> None:
     counts = [await fetch_numbers(driver, QUICK)]
-    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+    with closing(sqlite3.connect(database_file, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO post VALUES (3)")
         counts.append(await fetch_numbers(driver, QUICK))
@@ -172,13 +176,16 @@ async def test_a_file_that_is_missing_is_not_made_and_is_found_when_it_is_there(
     await driver.close()
 
 
-async def test_a_connection_is_made_anew_when_it_is_old(file: Path) -> None:
+async def test_a_connection_is_made_anew_when_it_is_old(database_file: Path) -> None:
     """Seen by the file: another one lies in its place."""
-    driver, old = make_driver(file, reconnect_after=timedelta(0)), make_driver(file)
+    driver, old = (
+        make_driver(database_file, reconnect_after=timedelta(0)),
+        make_driver(database_file),
+    )
     before = [await fetch_numbers(each, QUICK) for each in (driver, old)]
-    for each in file.parent.iterdir():
+    for each in database_file.parent.iterdir():
         each.rename(f"{each}.away")
-    with closing(sqlite3.connect(file)) as other:
+    with closing(sqlite3.connect(database_file)) as other:
         other.execute("CREATE TABLE post (id INTEGER)")
     after = [await fetch_numbers(each, QUICK) for each in (driver, old)]
     await driver.close()
@@ -187,8 +194,10 @@ async def test_a_connection_is_made_anew_when_it_is_old(file: Path) -> None:
     assert (before, after) == ([[(2,)], [(2,)]], [[(0,)], [(2,)]])
 
 
-async def test_a_driver_that_is_closed_leaves_no_thread_and_can_be_used_again(file: Path) -> None:
-    driver = make_driver(file)
+async def test_a_driver_that_is_closed_leaves_no_thread_and_can_be_used_again(
+    database_file: Path,
+) -> None:
+    driver = make_driver(database_file)
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
     assert count_driver_threads() == 1
     await driver.close()
@@ -199,8 +208,8 @@ async def test_a_driver_that_is_closed_leaves_no_thread_and_can_be_used_again(fi
     await driver.close()
 
 
-def test_a_driver_is_used_in_one_event_loop_after_the_other(file: Path) -> None:
-    driver = make_driver(file)
+def test_a_driver_is_used_in_one_event_loop_after_the_other(database_file: Path) -> None:
+    driver = make_driver(database_file)
     for _ in range(2):
         assert asyncio.run(fetch_numbers(driver, QUICK)) == [(2,)]
         assert asyncio.run(fetch_numbers(driver, SLOW)) == [(1_000_000,)]

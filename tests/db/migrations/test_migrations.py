@@ -47,12 +47,12 @@ async def deployment_rows(database: Database) -> list[tuple[int, bytes]]:
 
 
 async def test_a_migrated_database_has_the_tables_of_the_models(
-    empty: Database, database: Database
+    empty_database: Database, database: Database
 ) -> None:
-    async with empty.schema_transaction() as connection:
+    async with empty_database.schema_transaction() as connection:
         await connection.run_sync(Base.metadata.create_all)
 
-    assert await read_schema(database) == await read_schema(empty)
+    assert await read_schema(database) == await read_schema(empty_database)
 
 
 async def test_the_comparison_sees_checks_predicates_and_links(database: Database) -> None:
@@ -66,25 +66,27 @@ async def test_the_comparison_sees_checks_predicates_and_links(database: Databas
     assert "uq_destination_workspace_id_post_id_account_id" in definitions
 
 
-async def test_an_empty_database_is_outdated_until_it_is_migrated(empty: Database) -> None:
+async def test_an_empty_database_is_outdated_until_it_is_migrated(empty_database: Database) -> None:
     with pytest.raises(SchemaMismatch) as refused:
-        await check_schema_version(empty)
+        await check_schema_version(empty_database)
     assert str(refused.value) == OUTDATED_MESSAGE
 
-    await migrate(empty, now=NOW, random_bytes=bytes)
+    await migrate(empty_database, now=NOW, random_bytes=bytes)
 
-    await check_schema_version(empty)
+    await check_schema_version(empty_database)
 
 
-async def test_the_installation_is_described_once(empty: Database) -> None:
-    await migrate(empty, now=NOW, random_bytes=lambda length: b"a" * length)
-    await migrate(empty, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length)
+async def test_the_installation_is_described_once(empty_database: Database) -> None:
+    await migrate(empty_database, now=NOW, random_bytes=lambda length: b"a" * length)
+    await migrate(
+        empty_database, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length
+    )
 
-    assert await deployment_rows(empty) == [(1, b"a" * 32)]
+    assert await deployment_rows(empty_database) == [(1, b"a" * 32)]
 
 
 async def test_several_processes_may_migrate_at_once(
-    empty: Database, empty_database_url: str
+    empty_database: Database, empty_database_url: str
 ) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
@@ -94,53 +96,57 @@ async def test_several_processes_may_migrate_at_once(
     ]
 
     assert [await process.wait() for process in processes] == [0, 0, 0]
-    await check_schema_version(empty)
-    assert len(await deployment_rows(empty)) == 1
+    await check_schema_version(empty_database)
+    assert len(await deployment_rows(empty_database)) == 1
 
 
-async def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Database) -> None:
-    await migrate(empty, now=NOW, random_bytes=bytes)
-    async with empty.schema_transaction() as connection:
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
+    empty_database: Database,
+) -> None:
+    await migrate(empty_database, now=NOW, random_bytes=bytes)
+    async with empty_database.schema_transaction() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    before = await read_schema(empty)
+    before = await read_schema(empty_database)
 
     with pytest.raises(SchemaMismatch) as refused_start:
-        await check_schema_version(empty)
+        await check_schema_version(empty_database)
     with pytest.raises(SchemaMismatch) as refused_migration:
-        await migrate(empty, now=NOW, random_bytes=bytes)
+        await migrate(empty_database, now=NOW, random_bytes=bytes)
 
     assert [str(refused_start.value), str(refused_migration.value)] == [
         TOO_NEW_MESSAGE,
         TOO_NEW_MESSAGE,
     ]
-    assert await read_schema(empty) == before
-    async with empty.unscoped_connection() as connection:
+    assert await read_schema(empty_database) == before
+    async with empty_database.unscoped_connection() as connection:
         version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     assert version == "9999"
 
 
-async def test_a_database_of_another_program_is_refused_and_left_alone(empty: Database) -> None:
-    async with empty.schema_transaction() as connection:
+async def test_a_database_of_another_program_is_refused_and_left_alone(
+    empty_database: Database,
+) -> None:
+    async with empty_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE post (id INTEGER)"))
 
     with pytest.raises(SchemaMismatch) as refusal:
-        await migrate(empty, now=NOW, random_bytes=bytes)
+        await migrate(empty_database, now=NOW, random_bytes=bytes)
 
     assert str(refusal.value) == (
         "The database has a table post that is not ours: give post-results a database of its own."
     )
-    async with empty.unscoped_connection() as connection:
+    async with empty_database.unscoped_connection() as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
+async def test_a_migration_that_fails_leaves_nothing_behind(empty_database: Database) -> None:
     def no_randomness(length: int) -> bytes:
         raise LookupError(length)
 
     with pytest.raises(LookupError):
-        await migrate(empty, now=NOW, random_bytes=no_randomness)
+        await migrate(empty_database, now=NOW, random_bytes=no_randomness)
 
-    assert await read_schema(empty) == {}
+    assert await read_schema(empty_database) == {}
 
 
 async def test_migrating_keeps_the_data(database: Database) -> None:
@@ -153,11 +159,11 @@ async def test_migrating_keeps_the_data(database: Database) -> None:
 
 
 async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
-    empty: Database,
+    empty_database: Database,
 ) -> None:
-    await migrate(empty, now=NOW, random_bytes=bytes, version="0001")
+    await migrate(empty_database, now=NOW, random_bytes=bytes, version="0001")
     workspace, post = uuid4(), uuid4()
-    async with empty.schema_transaction() as connection:
+    async with empty_database.schema_transaction() as connection:
         for statement in (
             f"INSERT INTO workspace VALUES ('{workspace}', 'Acme', 'local', NULL, 1, 1, '{LONG_AGO}')",
             "INSERT INTO post (workspace_id, id, content, is_draft, submitted_now, media_ids, media,"
@@ -169,23 +175,23 @@ async def test_a_database_of_the_first_version_keeps_its_posts_and_events(
         ):
             await connection.exec_driver_sql(statement)
 
-    await migrate(empty, now=NOW, random_bytes=bytes)
+    await migrate(empty_database, now=NOW, random_bytes=bytes)
 
-    async with empty.unscoped_connection() as connection:
+    async with empty_database.unscoped_connection() as connection:
         posts = await connection.execute(select(Post.content, Post.imported_at))
         assert [tuple(row) for row in posts] == [("sale", None)]
         events = await connection.execute(select(Event.seq, Event.post_id))
         assert [tuple(row) for row in events] == [(1, post)]
-    assert await find_problems(empty) == []
+    assert await find_problems(empty_database) == []
 
 
 async def test_what_is_due_and_leased_has_its_indexes_since_the_fourth_version(
-    empty: Database,
+    empty_database: Database,
 ) -> None:
-    await migrate(empty, now=NOW, random_bytes=bytes, version="0003")
-    older = "\n".join((await read_schema(empty))["destination"])
-    await migrate(empty, now=NOW, random_bytes=bytes, version="0004")
-    newer = "\n".join((await read_schema(empty))["destination"])
+    await migrate(empty_database, now=NOW, random_bytes=bytes, version="0003")
+    older = "\n".join((await read_schema(empty_database))["destination"])
+    await migrate(empty_database, now=NOW, random_bytes=bytes, version="0004")
+    newer = "\n".join((await read_schema(empty_database))["destination"])
 
     for name, was, is_now in (
         ("ix_destination_started", True, False),

@@ -214,13 +214,16 @@ BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
 
 
 async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
-    filled: Database,
+    filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await blocked_accounts.blocked_accounts_with_due(connection, NOW, limit=5)
 
-    assert await explain_query(filled, query) == {"scan", UNSETTLED_INDEX}  # of the accounts
+    assert await explain_query(filled_database, query) == {
+        "scan",
+        UNSETTLED_INDEX,
+    }  # of the accounts
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
@@ -245,9 +248,9 @@ LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
 
 @pytest.mark.parametrize(("query", "indexes"), LOCKING_QUERIES.values(), ids=LOCKING_QUERIES)
 async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
-    filled: Database, query: Query, indexes: set[str]
+    filled_database: Database, query: Query, indexes: set[str]
 ) -> None:
-    assert await explain_locking_query(filled, query) == indexes
+    assert await explain_locking_query(filled_database, query) == indexes
 
 
 @pytest.mark.parametrize(
@@ -258,10 +261,10 @@ async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
     ],
 )
 async def test_workspaces_with_something_due_cost_one_look_each(
-    filled: Database, platforms: list[str] | None, index: str
+    filled_database: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await claims.workspaces_with_due_destinations(
                 connection,
                 NOW,
@@ -271,34 +274,34 @@ async def test_workspaces_with_something_due_cost_one_look_each(
                 limit=5,
             )
 
-    plan = await explain_query(filled, query)
+    plan = await explain_query(filled_database, query)
     assert plan - {"sort"} == {"pk_workspace", index}  # so few workspaces PostgreSQL may sort
 
 
 async def test_leases_that_have_ended_are_found_among_those_that_are_held(
-    filled: Database,
+    filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await claims.expired_leases(connection, NOW, limit=5)
 
-    plan = await explain_query(filled, query)
+    plan = await explain_query(filled_database, query)
     assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
 
 
-async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
+async def test_queries_are_served_by_the_indexes_meant_for_them(filled_database: Database) -> None:
     for group in (
         _sorted_page_queries(),
-        _null_time_queries(filled),
+        _null_time_queries(filled_database),
         FILTERS,
-        _failure_queries(filled),
+        _failure_queries(filled_database),
         TOTALS,
         LOADERS,
         BLOCKED_ACCOUNT_QUERIES,
-        _feed_queries(filled),
+        _feed_queries(filled_database),
     ):
         plans = {
-            name: await explain_query(filled, query) - PLAN_ALTERNATIVES.get(name, set())
+            name: await explain_query(filled_database, query) - PLAN_ALTERNATIVES.get(name, set())
             for name, (query, _) in group.items()
         }
 

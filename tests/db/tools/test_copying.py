@@ -21,7 +21,7 @@ async def target_database(anyio_backend: str, empty_database_url: str) -> AsyncI
 
 
 async def test_a_copy_to_sqlite_and_back_has_identical_rows(
-    database: Database, target: Database, tmp_path: Path
+    database: Database, target_database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
     async with Database.from_file(tmp_path / "between.db") as in_between:
@@ -29,15 +29,17 @@ async def test_a_copy_to_sqlite_and_back_has_identical_rows(
         rows = await all_rows(database)
 
         counts = await copy_database(database, in_between)
-        await copy_database(in_between, target)
+        await copy_database(in_between, target_database)
 
         assert all(counts.values()), "every table should have rows here"
         assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
         assert await all_rows(in_between) == rows
-        assert await all_rows(target) == rows
+        assert await all_rows(target_database) == rows
 
 
-async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:
+async def test_more_rows_than_a_batch_are_copied(
+    database: Database, target_database: Database
+) -> None:
     workspace_id = await add_workspace(database)
     await add_api_key(database, workspace_id)
     for _ in range(3):
@@ -51,21 +53,21 @@ async def test_more_rows_than_a_batch_are_copied(database: Database, target: Dat
             " api_key.created_at, api_key.created_at FROM number, api_key, deployment"
         )
 
-    counts = await copy_database(database, target)
+    counts = await copy_database(database, target_database)
 
     assert counts["idempotency_key"] == 2500
-    assert await all_rows(target) == await all_rows(database)
+    assert await all_rows(target_database) == await all_rows(database)
 
 
 async def test_a_target_with_data_is_refused_and_left_alone(
-    database: Database, target: Database
+    database: Database, target_database: Database
 ) -> None:
     await add_row_in_every_table(database)
-    await add_workspace(target, name="somebody's")
-    before = await all_rows(target)
+    await add_workspace(target_database, name="somebody's")
+    before = await all_rows(target_database)
 
     with pytest.raises(TargetNotEmpty) as refused:
-        await copy_database(database, target)
+        await copy_database(database, target_database)
 
     assert str(refused.value) == "The database already has rows in workspace; nothing was copied."
-    assert await all_rows(target) == before
+    assert await all_rows(target_database) == before

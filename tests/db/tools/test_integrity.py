@@ -85,8 +85,10 @@ async def execute_unchecked(database: Database, statement: str) -> None:
             await writer.exec_driver_sql(statement)
 
 
-async def test_a_sound_database_has_no_problems(sound: Database, database: Database) -> None:
-    assert await find_problems(sound) == []
+async def test_a_sound_database_has_no_problems(
+    unconstrained_database: Database, database: Database
+) -> None:
+    assert await find_problems(unconstrained_database) == []
     assert await find_problems(database) == []
 
 
@@ -314,11 +316,11 @@ ALL_PROBLEMS = BROKEN_LINKS + BROKEN_RULES + UNREADABLE
     ids=[statement[:60] for statement, _ in ALL_PROBLEMS],
 )
 async def test_a_planted_problem_is_the_one_that_is_found(
-    sound: Database, statement: str, problem: str
+    unconstrained_database: Database, statement: str, problem: str
 ) -> None:
-    await execute_unchecked(sound, statement)
+    await execute_unchecked(unconstrained_database, statement)
 
-    assert await find_problems(sound) == [problem]
+    assert await find_problems(unconstrained_database) == [problem]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -328,11 +330,11 @@ async def test_a_planted_problem_is_the_one_that_is_found(
     ids=[statement[:60] for statement, _ in UNREADABLE_ON_SQLITE],
 )
 async def test_what_only_sqlite_lets_in_is_found(
-    sound: Database, statement: str, problem: str
+    unconstrained_database: Database, statement: str, problem: str
 ) -> None:
-    await execute_unchecked(sound, statement)
+    await execute_unchecked(unconstrained_database, statement)
 
-    assert await find_problems(sound) == [problem]
+    assert await find_problems(unconstrained_database) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -360,32 +362,38 @@ async def test_what_only_sqlite_lets_in_is_found(
     ],
 )
 async def test_an_impossible_destination_is_found(
-    sound: Database, change: str, reason: str
+    unconstrained_database: Database, change: str, reason: str
 ) -> None:
-    await execute_unchecked(sound, f"UPDATE destination SET {change} WHERE id = '{FAILED}'")
+    await execute_unchecked(
+        unconstrained_database, f"UPDATE destination SET {change} WHERE id = '{FAILED}'"
+    )
 
-    problems = await find_problems(sound)
+    problems = await find_problems(unconstrained_database)
 
-    if sound.is_sqlite:
+    if unconstrained_database.is_sqlite:
         assert problems.pop(0) == (
             "SQLite's integrity check: CHECK constraint failed in destination."
         )
     assert problems == [f"Workspace {WORKSPACE}: destination {FAILED}{reason}."]
 
 
-async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
-    await execute_unchecked(sound, f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'")
+async def test_what_cannot_be_read_hides_nothing_else(unconstrained_database: Database) -> None:
     await execute_unchecked(
-        sound, f"UPDATE destination SET due_at = 'infinity' WHERE id = '{FAILED}'"
+        unconstrained_database, f"UPDATE post SET platform_content = 'null' WHERE id = '{POST}'"
     )
     await execute_unchecked(
-        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+        unconstrained_database, f"UPDATE destination SET due_at = 'infinity' WHERE id = '{FAILED}'"
     )
-    await execute_unchecked(sound, "UPDATE post SET search_text = '?' WHERE is_draft")
+    await execute_unchecked(
+        unconstrained_database, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+    )
+    await execute_unchecked(
+        unconstrained_database, "UPDATE post SET search_text = '?' WHERE is_draft"
+    )
 
-    problems = await find_problems(sound)
+    problems = await find_problems(unconstrained_database)
 
-    async with sound.unscoped_connection() as connection:
+    async with unconstrained_database.unscoped_connection() as connection:
         draft_id = await connection.scalar(select(Post.id).where(Post.is_draft))
     assert problems == [
         f"Workspace {WORKSPACE}: post {POST} cannot be read: platform_content is not an object.",
@@ -396,16 +404,22 @@ async def test_what_cannot_be_read_hides_nothing_else(sound: Database) -> None:
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-async def test_a_value_that_is_missing_hides_nothing_else(sound: Database) -> None:
+async def test_a_value_that_is_missing_hides_nothing_else(unconstrained_database: Database) -> None:
     for table, column in (("post", "content"), ("destination", "attempts")):
-        await execute_unchecked(sound, f"ALTER TABLE {table} ALTER {column} DROP NOT NULL")
-    await execute_unchecked(sound, f"UPDATE post SET content = NULL WHERE id = '{POST}'")
-    await execute_unchecked(sound, f"UPDATE destination SET attempts = NULL WHERE id = '{FAILED}'")
+        await execute_unchecked(
+            unconstrained_database, f"ALTER TABLE {table} ALTER {column} DROP NOT NULL"
+        )
     await execute_unchecked(
-        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+        unconstrained_database, f"UPDATE post SET content = NULL WHERE id = '{POST}'"
+    )
+    await execute_unchecked(
+        unconstrained_database, f"UPDATE destination SET attempts = NULL WHERE id = '{FAILED}'"
+    )
+    await execute_unchecked(
+        unconstrained_database, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
     )
 
-    assert await find_problems(sound) == [
+    assert await find_problems(unconstrained_database) == [
         f"Workspace {WORKSPACE}: post {POST} cannot be read: content is not text.",
         f"Workspace {WORKSPACE}: destination {FAILED} cannot be read:"
         " attempts is not an integer of 32 bits.",
@@ -413,14 +427,16 @@ async def test_a_value_that_is_missing_hides_nothing_else(sound: Database) -> No
     ]
 
 
-async def test_text_that_is_not_text_is_refused_again_after_a_check(sound: Database) -> None:
-    assert await find_problems(sound) == []
+async def test_text_that_is_not_text_is_refused_again_after_a_check(
+    unconstrained_database: Database,
+) -> None:
+    assert await find_problems(unconstrained_database) == []
 
-    async with sound.unscoped_connection() as connection:
+    async with unconstrained_database.unscoped_connection() as connection:
         with pytest.raises(DBAPIError):
             await connection.exec_driver_sql(
                 "SELECT CAST(x'ff' AS TEXT)"
-                if sound.is_sqlite
+                if unconstrained_database.is_sqlite
                 else "SELECT convert_from('\\xff', 'UTF8')"
             )
 
@@ -517,12 +533,12 @@ EVIDENCE_PROBLEMS: list[tuple[str, str]] = [
     ("change", "problem"), EVIDENCE_PROBLEMS, ids=[each for each, _ in EVIDENCE_PROBLEMS]
 )
 async def test_evidence_is_of_a_claim_and_of_the_place_where_the_post_is(
-    sound: Database, change: str, problem: str
+    unconstrained_database: Database, change: str, problem: str
 ) -> None:
-    await execute_unchecked(sound, f"UPDATE publish_evidence SET {change}")
+    await execute_unchecked(unconstrained_database, f"UPDATE publish_evidence SET {change}")
 
     name = f"Workspace {WORKSPACE}: destination {PUBLISHED}"
-    assert await find_problems(sound) == ([name + problem] if problem else [])
+    assert await find_problems(unconstrained_database) == ([name + problem] if problem else [])
 
 
 @pytest.mark.parametrize(
@@ -605,28 +621,32 @@ async def add_evidence(
 
 
 async def test_an_event_may_be_caused_by_nobody_and_by_a_key_of_another_workspace(
-    sound: Database,
+    unconstrained_database: Database,
 ) -> None:
-    key = await add_api_key(sound, await add_workspace(sound), scopes=[Scope.PUBLISH_ALL])
-    async with sound.write_engine.begin() as connection:
+    key = await add_api_key(
+        unconstrained_database,
+        await add_workspace(unconstrained_database),
+        scopes=[Scope.PUBLISH_ALL],
+    )
+    async with unconstrained_database.write_engine.begin() as connection:
         for seq, actor in ((1, None), (2, key.id)):
             await connection.execute(
                 update(Event).where(Event.seq == seq).values(actor_key_id=actor)
             )
 
-    assert await find_problems(sound) == []
+    assert await find_problems(unconstrained_database) == []
 
 
 @pytest.mark.parametrize("kept", ["seq > 1", "seq > 3"])
-async def test_old_events_may_be_gone(sound: Database, kept: str) -> None:
-    await execute_unchecked(sound, f"DELETE FROM event WHERE NOT {kept}")
+async def test_old_events_may_be_gone(unconstrained_database: Database, kept: str) -> None:
+    await execute_unchecked(unconstrained_database, f"DELETE FROM event WHERE NOT {kept}")
 
-    assert await find_problems(sound) == []
+    assert await find_problems(unconstrained_database) == []
 
 
-async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
+async def test_a_check_stops_at_very_many_problems(unconstrained_database: Database) -> None:
     await execute_unchecked(
-        sound,
+        unconstrained_database,
         "INSERT INTO idempotency_key"
         " (workspace_id, operation, key, fingerprint, outcome, created_at, expires_at)"
         " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1500)"
@@ -634,7 +654,7 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
         " webhook.created_at, webhook.created_at FROM number, webhook, deployment",
     )
 
-    problems = await find_problems(sound)
+    problems = await find_problems(unconstrained_database)
 
     assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1] == "The check stopped after 1000 problems."
@@ -642,14 +662,14 @@ async def test_a_check_stops_at_very_many_problems(sound: Database) -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_a_damaged_page_is_told_of_in_sentences_and_the_check_goes_on(
-    sound: Database,
+    unconstrained_database: Database,
 ) -> None:
     await execute_unchecked(
-        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+        unconstrained_database, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
     )
-    await corrupt_table(sound, "attempt")
+    await corrupt_table(unconstrained_database, "attempt")
 
-    file, values, *others, counter = await find_problems(sound)
+    file, values, *others, counter = await find_problems(unconstrained_database)
 
     assert file == "The check of the file could not be finished: the file is damaged."
     assert values == (
@@ -662,17 +682,21 @@ async def test_a_damaged_page_is_told_of_in_sentences_and_the_check_goes_on(
     assert counter == f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4."
 
 
-async def test_an_error_of_the_database_ends_one_check_alone(sound: Database) -> None:
-    await execute_unchecked(sound, "ALTER TABLE idempotency_key DROP COLUMN outcome")
+async def test_an_error_of_the_database_ends_one_check_alone(
+    unconstrained_database: Database,
+) -> None:
     await execute_unchecked(
-        sound, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
+        unconstrained_database, "ALTER TABLE idempotency_key DROP COLUMN outcome"
+    )
+    await execute_unchecked(
+        unconstrained_database, f"UPDATE workspace SET next_account_id = 4 WHERE id = '{WORKSPACE}'"
     )
 
-    assert await find_problems(sound) == [
+    assert await find_problems(unconstrained_database) == [
         "The check of the values in idempotency_key could not be finished: "
         + (
             "no such column: idempotency_key.outcome."
-            if sound.is_sqlite
+            if unconstrained_database.is_sqlite
             else "column idempotency_key.outcome does not exist."
         ),
         f"Workspace {WORKSPACE}: account 4 is not below next_account_id, which is 4.",
@@ -680,10 +704,14 @@ async def test_an_error_of_the_database_ends_one_check_alone(sound: Database) ->
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_where_the_version_cannot_be_read_the_check_says_so(sound: Database) -> None:
-    await corrupt_table(sound, "alembic_version")
+async def test_where_the_version_cannot_be_read_the_check_says_so(
+    unconstrained_database: Database,
+) -> None:
+    await corrupt_table(unconstrained_database, "alembic_version")
 
-    assert await find_problems(sound) == ["The check could not begin: the file is damaged."]
+    assert await find_problems(unconstrained_database) == [
+        "The check could not begin: the file is damaged."
+    ]
 
 
 async def corrupt_table(database: Database, table: str) -> None:
