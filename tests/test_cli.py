@@ -169,7 +169,7 @@ def test_a_mistyped_file_is_named_and_not_made(
 
     assert CommandLine(capsys).refusal(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
-        " to make one."
+        " to create one."
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -110,7 +110,7 @@ class ApiKey(Base):
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
-    shown_prefix: Mapped[str]
+    display_prefix: Mapped[str]
     name: Mapped[str]
     scopes: Mapped[list[str]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from app.db.core.database import Database
 from app.db.core.paging import Page, PageRequest
-from app.db.repositories.account_writes import load_accounts
+from app.db.repositories.accounts import load_accounts
 from app.db.repositories.destinations import DestinationFilter, retry_candidates
-from app.db.repositories.post_writes import load_posts
+from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus

@@ -584,7 +584,7 @@ async def test_a_time_without_a_zone_is_refused(database: Database) -> None:
             )
         )
 
-    with pytest.raises(Exception, match="an instant needs a time zone"):
+    with pytest.raises(Exception, match="a stored datetime needs a time zone"):
         await database.write(work)
 
     assert await workspace_names(database) == []

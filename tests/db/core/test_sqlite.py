@@ -39,7 +39,7 @@ async def test_reading_does_not_make_a_file(missing_database: Database) -> None:
 
     assert str(refused.value) == (
         f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
-        " make one."
+        " create one."
     )
     assert list(file.parent.iterdir()) == []
 
