@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 revision = "0005"
 down_revision = None
@@ -12,7 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _METADATA.create_all(op.get_bind(), checkfirst=False)
+    for table in _METADATA.sorted_tables:
+        op.execute(CreateTable(table))
+    for index in _INDEXES:
+        op.execute(CreateIndex(index))
 
 
 _METADATA = sa.MetaData(
@@ -24,6 +28,9 @@ _METADATA = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+_INDEXES: list[sa.Index] = []
+"""Indexes in the order of their creation, by which SQLite's planner chooses among equal plans."""
+
 _UTC_DATETIME = sa.DateTime(timezone=True)
 _UUID = sa.Uuid().with_variant(sa.String(36), "sqlite")
 _ENUM = sa.String(32)
@@ -57,11 +64,19 @@ def _foreign_key(column: str, target: str) -> sa.ForeignKeyConstraint:
     )
 
 
+def _index(*columns: str) -> sa.Index:
+    index = sa.Index(None, *columns)
+    _INDEXES.append(index)
+    return index
+
+
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
     condition = sa.text(where)
-    return sa.Index(
+    index = sa.Index(
         name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition
     )
+    _INDEXES.append(index)
+    return index
 
 
 sa.Table(
@@ -270,14 +285,14 @@ sa.Table(
     _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
     _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
     _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-    sa.Index(None, "workspace_id", "account_id", "created_at", "id"),
-    sa.Index(None, "workspace_id", "created_at", "id"),
-    sa.Index(None, "workspace_id", "due_at", "id"),
-    sa.Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
-    sa.Index(None, "workspace_id", "platform", "post_id"),
-    sa.Index(None, "workspace_id", "published_at", "id"),
-    sa.Index(None, "workspace_id", "status", "created_at", "id"),
-    sa.Index(None, "workspace_id", "updated_at", "id"),
+    _index("workspace_id", "account_id", "created_at", "id"),
+    _index("workspace_id", "created_at", "id"),
+    _index("workspace_id", "due_at", "id"),
+    _index("workspace_id", "due_day", "platform", "status", "lateness_ms"),
+    _index("workspace_id", "platform", "post_id"),
+    _index("workspace_id", "published_at", "id"),
+    _index("workspace_id", "status", "created_at", "id"),
+    _index("workspace_id", "updated_at", "id"),
     _partial_index(
         "ix_destination_account_failed",
         "workspace_id",
@@ -291,14 +306,6 @@ sa.Table(
         "account_id",
         "published_at",
         where="published_at IS NOT NULL",
-    ),
-    _partial_index(
-        "ix_destination_account_unsettled",
-        "workspace_id",
-        "account_id",
-        "status",
-        "claimable_at",
-        where="settled_at IS NULL",
     ),
     _partial_index(
         "ix_destination_claimable",
@@ -331,12 +338,19 @@ sa.Table(
         where="next_retry_at IS NOT NULL",
     ),
     _partial_index(
-        "ix_destination_claimable_platform",
+        "ix_destination_verifiable",
         "workspace_id",
-        "platform",
-        "claimable_at",
+        "verifiable_at",
         "id",
-        where="claimable_at IS NOT NULL",
+        where="verifiable_at IS NOT NULL",
+    ),
+    _partial_index(
+        "ix_destination_account_unsettled",
+        "workspace_id",
+        "account_id",
+        "status",
+        "claimable_at",
+        where="settled_at IS NULL",
     ),
     _partial_index(
         "ix_destination_leased",
@@ -346,11 +360,12 @@ sa.Table(
         where="lease_token IS NOT NULL",
     ),
     _partial_index(
-        "ix_destination_verifiable",
+        "ix_destination_claimable_platform",
         "workspace_id",
-        "verifiable_at",
+        "platform",
+        "claimable_at",
         "id",
-        where="verifiable_at IS NOT NULL",
+        where="claimable_at IS NOT NULL",
     ),
 )
 
@@ -391,7 +406,7 @@ sa.Table(
     _check("message", "(outcome IN ('failed', 'unknown')) = (message IS NOT NULL)"),
     _check("category", "(message IS NULL) = (category IS NULL)"),
     _check("code", "(message IS NULL) = (code IS NULL)"),
-    sa.Index(None, "workspace_id", "destination_id", "started_at", "id"),
+    _index("workspace_id", "destination_id", "started_at", "id"),
     _partial_index(
         "uq_attempt_fence",
         "workspace_id",
@@ -449,7 +464,7 @@ sa.Table(
     _foreign_key("post_id", "post"),
     _foreign_key("account_id", "account"),
     _check("seq", "seq >= 1"),
-    sa.Index(None, "workspace_id", "post_id", "seq"),
+    _index("workspace_id", "post_id", "seq"),
 )
 
 sa.Table(
@@ -464,7 +479,7 @@ sa.Table(
     _required("expires_at", _UTC_DATETIME),
     sa.PrimaryKeyConstraint("workspace_id", "operation", "key"),
     _workspace_key(),
-    sa.Index(None, "expires_at"),
+    _index("expires_at"),
 )
 
 sa.Table(
