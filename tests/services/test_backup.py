@@ -65,7 +65,10 @@ async def test_an_existing_file_is_refused_and_left_alone(
     with pytest.raises(BackupError) as refused:
         await backup(database, file, now=NOW, random_bytes=random_bytes)
 
-    assert str(refused.value) == f"{file} exists; a backup never overwrites a file."
+    assert (
+        str(refused.value)
+        == f"{file} exists; choose another name, a backup never overwrites a file."
+    )
     assert file.read_text() == "somebody's"
 
 

@@ -83,7 +83,7 @@ _COLUMNS = columns_except(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationFilter:
+class DestinationCriteria:
     """Filters of destinations: None does not filter, an empty list matches nothing.
 
     `*_after` is inclusive, `*_before` is exclusive.
@@ -127,11 +127,11 @@ def _select_by_id(projection: Projection) -> Statement:
 async def find_matching_destination(
     reader: Reader,
     destination_id: DestinationId,
-    destination_filter: DestinationFilter,
+    criteria: DestinationCriteria,
     now: datetime,
 ) -> AnyRow | None:
     """Return the destination if it matches now and its post is not deleted, else None."""
-    values = _filter_values(destination_filter, now)
+    values = _filter_values(criteria, now)
     return await reader.first(_select_matching(tuple(values)), id=destination_id, **values)
 
 
@@ -193,7 +193,7 @@ def _select_with_post(projection: Projection, post_projection: Projection) -> St
 
 async def destinations_page(
     reader: Reader,
-    destination_filter: DestinationFilter,
+    criteria: DestinationCriteria,
     sort_by: DestinationSort,
     direction: Direction,
     request: PageRequest,
@@ -202,7 +202,7 @@ async def destinations_page(
 ) -> Page:
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
-    values = _filter_values(destination_filter, now)
+    values = _filter_values(criteria, now)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
 
@@ -218,14 +218,14 @@ def _select_page(
 
 
 async def retry_candidates(
-    reader: Reader, destination_filter: DestinationFilter, request: PageRequest, now: datetime
+    reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
     Cancelled destinations are included only if the filter names error codes. A retry does not change
     this order, so consecutive pages return each destination once.
     """
-    values = _filter_values(destination_filter, now)
+    values = _filter_values(criteria, now)
     build_statement = partial(_select_retry_candidates, tuple(values))
     return await read_page(reader, build_statement, values, _NEWEST_FIRST, request)
 
@@ -241,10 +241,8 @@ def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) ->
     return slice_statement(statement, _NEWEST_FIRST, page_slice)
 
 
-async def count_destinations(
-    reader: Reader, destination_filter: DestinationFilter, now: datetime
-) -> int:
-    values = _filter_values(destination_filter, now)
+async def count_destinations(reader: Reader, criteria: DestinationCriteria, now: datetime) -> int:
+    values = _filter_values(criteria, now)
     return await reader.count(_select_count(tuple(values)), **values)
 
 
@@ -295,17 +293,15 @@ def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationS
     ]
 
 
-def _filter_values(destination_filter: DestinationFilter, now: datetime) -> dict[str, object]:
+def _filter_values(criteria: DestinationCriteria, now: datetime) -> dict[str, object]:
     """Return the parameters of the filters."""
-    values = filter_params(destination_filter)
+    values = filter_params(criteria)
     values.pop("overdue", None)
-    if destination_filter.outcome is not None:
-        name, statuses = filter_param(
-            "outcome_statuses", _statuses_for_outcomes(destination_filter.outcome)
-        )
+    if criteria.outcome is not None:
+        name, statuses = filter_param("outcome_statuses", _statuses_for_outcomes(criteria.outcome))
         values[name] = statuses
-    if destination_filter.overdue is not None:
-        values["overdue" if destination_filter.overdue else "not_overdue"] = now - OVERDUE_AFTER
+    if criteria.overdue is not None:
+        values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
     return values
 
 

@@ -63,7 +63,7 @@ async def append_events(
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePage:
+class EventPage:
     """Page of a change feed."""
 
     changes: Sequence[Change]
@@ -92,7 +92,7 @@ async def read_changes(
     *,
     limit: int,
     scan_limit: int = MAX_SCANNED,
-) -> ChangePage:
+) -> EventPage:
     """Return the first matching changes after a position, or from the oldest stored event if it is None.
 
     The page is shorter than `limit` if `scan_limit` events were scanned. Raises ResyncRequired if an event
@@ -111,7 +111,7 @@ async def read_changes(
     changes = [_change_from_row(row) for row in rows[:limit]]
     is_full = len(rows) > limit
     next_position = changes[-1].position if is_full else end
-    return ChangePage(changes, next_position, is_full or end is not newest, newest)
+    return EventPage(changes, next_position, is_full or end is not newest, newest)
 
 
 async def _scan_end(

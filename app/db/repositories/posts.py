@@ -62,7 +62,7 @@ POST_COLUMNS = columns_except(Post, "is_draft", "submitted_now", "search_text", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostFilter:
+class PostCriteria:
     """Filters of posts: None does not filter, an empty list matches nothing.
 
     `*_after` is inclusive, `*_before` is exclusive.
@@ -130,7 +130,7 @@ _POST_EXISTS = Statement(select(Post.id).where(Post.id == bindparam("id")))
 
 async def posts_page(
     reader: Reader,
-    post_filter: PostFilter,
+    criteria: PostCriteria,
     sort_by: PostSort,
     direction: Direction,
     request: PageRequest,
@@ -138,7 +138,7 @@ async def posts_page(
 ) -> Page:
     """Return one page of posts that are not deleted, in the order of the index on the sort column."""
     order = Order(getattr(Post, sort_by.value), Post.id, direction)
-    values = _filter_values(post_filter)
+    values = _filter_values(criteria)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
 
@@ -151,9 +151,9 @@ def _select_page(
     return slice_statement(statement, order, page_slice)
 
 
-async def count_posts(reader: Reader, post_filter: PostFilter) -> int:
+async def count_posts(reader: Reader, criteria: PostCriteria) -> int:
     """Return the number of matching posts that are not deleted."""
-    values = _filter_values(post_filter)
+    values = _filter_values(criteria)
     return await reader.count(_select_count(tuple(values)), **values)
 
 
@@ -169,11 +169,11 @@ def _select_not_deleted(projection: Projection, *required_names: str) -> AnySele
     )
 
 
-def _filter_values(post_filter: PostFilter) -> dict[str, object]:
+def _filter_values(criteria: PostCriteria) -> dict[str, object]:
     """Return the parameters of the filters; the search text becomes a LIKE pattern."""
-    values = filter_params(post_filter)
-    if post_filter.search:
-        values["search"] = f"%{escape_like(fold_for_search(post_filter.search))}%"
+    values = filter_params(criteria)
+    if criteria.search:
+        values["search"] = f"%{escape_like(fold_for_search(criteria.search))}%"
     else:
         values.pop("search", None)
     return values

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from app.db.core.database import Database, Reader, WriteSession
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
-from app.db.repositories.events import ChangePage, append_events, read_changes
+from app.db.repositories.events import EventPage, append_events, read_changes
 from app.domain.events import ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 from tests.factories import NOW
@@ -87,14 +87,14 @@ async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
 
 async def read_all_pages(
     reader: Reader, after: FeedPosition | None, change_filter: ChangeFilter, size: int
-) -> list[ChangePage]:
+) -> list[EventPage]:
     """Those that somebody gets who goes on until there is no more."""
-    read: list[ChangePage] = []
+    read: list[EventPage] = []
     while not read or read[-1].has_more:
         read.append(await read_changes(reader, after, change_filter, limit=size))
         after = read[-1].next_position
     return read
 
 
-def seqs_per_page(pages_read: Sequence[ChangePage]) -> list[int]:
+def seqs_per_page(pages_read: Sequence[EventPage]) -> list[int]:
     return [change.seq for page in pages_read for change in page.changes]

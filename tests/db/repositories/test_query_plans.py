@@ -24,8 +24,8 @@ from app.db.repositories import (
     events,
     posts,
 )
-from app.db.repositories.destinations import DestinationFilter, DestinationSort
-from app.db.repositories.posts import PostFilter, PostSort
+from app.db.repositories.destinations import DestinationCriteria, DestinationSort
+from app.db.repositories.posts import PostCriteria, PostSort
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
@@ -65,7 +65,7 @@ def posts_page_query(
     sort_by: PostSort, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
-    return lambda reader: posts.posts_page(reader, PostFilter(), sort_by, direction, request)
+    return lambda reader: posts.posts_page(reader, PostCriteria(), sort_by, direction, request)
 
 
 def destinations_page_query(
@@ -73,20 +73,20 @@ def destinations_page_query(
 ) -> Query:
     request = PageRequest(size=5, after=after)
     return lambda reader: destinations.destinations_page(
-        reader, DestinationFilter(), sort_by, direction, request, NOW
+        reader, DestinationCriteria(), sort_by, direction, request, NOW
     )
 
 
 def newest_posts_query(**filters: Any) -> Query:
     return lambda reader: posts.posts_page(
-        reader, PostFilter(**filters), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
+        reader, PostCriteria(**filters), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
     )
 
 
 def newest_destinations_query(**filters: Any) -> Query:
     return lambda reader: destinations.destinations_page(
         reader,
-        DestinationFilter(**filters),
+        DestinationCriteria(**filters),
         DestinationSort.CREATED_AT,
         Direction.DESC,
         PageRequest(size=5),
@@ -95,16 +95,18 @@ def newest_destinations_query(**filters: Any) -> Query:
 
 
 def retry_candidates_query(**filters: Any) -> Query:
-    failed = DestinationFilter(status=[DestinationStatus.FAILED], **filters)
+    failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
     return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
 
 
 def post_count_query(**filters: Any) -> Query:
-    return lambda reader: posts.count_posts(reader, PostFilter(**filters))
+    return lambda reader: posts.count_posts(reader, PostCriteria(**filters))
 
 
 def destination_count_query(**filters: Any) -> Query:
-    return lambda reader: destinations.count_destinations(reader, DestinationFilter(**filters), NOW)
+    return lambda reader: destinations.count_destinations(
+        reader, DestinationCriteria(**filters), NOW
+    )
 
 
 FILTERS: dict[str, tuple[Query, set[str]]] = {
