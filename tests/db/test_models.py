@@ -1,4 +1,4 @@
-"""The tables refuse what cannot be: what the domain's invariants forbid, and links across workspaces."""
+"""Constraints of the tables: invariants of the domain, foreign keys inside a workspace, unique keys."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, fields
@@ -106,14 +106,14 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
 
 
 class RolledBackInsert:
-    """Where one destination can be put, and nothing stays: every insert is rolled back."""
+    """Inserts a destination and always rolls back."""
 
     def __init__(self, connection: AsyncConnection, key: Mapping[str, object]) -> None:
         self._connection = connection
         self._key = key
 
     async def violated_constraint(self, state: Mapping[str, object]) -> str | None:
-        """What the database says against the state; None when it takes it."""
+        """Return the error of the violated constraint, or None if the insert succeeds."""
         savepoint = await self._connection.begin_nested()
         try:
             await self._connection.execute(
@@ -155,7 +155,7 @@ def is_valid_state(state: Mapping[str, Any]) -> bool:
 
 
 class _Unchecked:
-    """A state's attributes without its checks."""
+    """Attributes of a state without its checks."""
 
     def __init__(self, state: Mapping[str, object]) -> None:
         self.__dict__.update(state)
@@ -166,13 +166,13 @@ def violated_invariants(state: Mapping[str, object]) -> list[str]:
 
 
 INVARIANT_CHECKS = {
-    str(each.name).removeprefix("ck_destination_")
-    for each in Base.metadata.tables["destination"].constraints
-    if isinstance(each, CheckConstraint)
+    str(constraint.name).removeprefix("ck_destination_")
+    for constraint in Base.metadata.tables["destination"].constraints
+    if isinstance(constraint, CheckConstraint)
 } - {"status_word", "outcome_word", "error_category_word", "position"}
 
 
-def test_every_check_of_an_invariant_is_violated_here() -> None:
+def test_violations_cover_every_check_of_an_invariant() -> None:
     assert {name for name, _, _ in VIOLATIONS} == INVARIANT_CHECKS
 
 
@@ -181,33 +181,33 @@ def test_every_check_of_an_invariant_is_violated_here() -> None:
     VIOLATIONS,
     ids=[f"{name}-{state.status}" for name, state, _ in VIOLATIONS],
 )
-async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
+async def test_invalid_state_is_refused_by_the_same_invariant_in_domain_and_database(
     rolled_back_insert: RolledBackInsert,
     name: str,
     state: DestinationState,
     changes: Mapping[str, object],
 ) -> None:
     valid = asdict(state)
-    impossible = valid | dict(changes)
+    invalid = valid | dict(changes)
 
     assert await rolled_back_insert.violated_constraint(valid) is None
-    assert violated_invariants(impossible) == [name]
+    assert violated_invariants(invalid) == [name]
     with pytest.raises(ValueError, match=f"impossible destination state: {name}$"):
-        DestinationState(**impossible)
-    refusal = await rolled_back_insert.violated_constraint(impossible)
-    assert refusal is not None
-    assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
+        DestinationState(**invalid)
+    violation = await rolled_back_insert.violated_constraint(invalid)
+    assert violation is not None
+    assert f"ck_destination_{name}" in violation.replace('"', " ").split()
 
 
-def mirrored_state(status: DestinationStatus, **facts: Any) -> DestinationState:
-    """As an importer stores it: nobody here claims it, and its attempts are in no log."""
+def mirrored_state(status: DestinationStatus, **values: Any) -> DestinationState:
+    """State as an importer stores it: never claimed, without logged attempts."""
     return DestinationState(
         status=status,
         due_at=NOW,
         round_started_at=NOW,
         claimable_at=None,
         attempts=3,
-        **facts,
+        **values,
     )
 
 
@@ -242,7 +242,7 @@ MISSING_ERROR_FIELDS = {
     ],
     ids=["queued", "retrying", "publishing", "published", "failed"],
 )
-async def test_a_mirror_can_hold_what_a_service_hardly_tells(
+async def test_mirror_can_store_incomplete_states(
     rolled_back_insert: RolledBackInsert, state: DestinationState
 ) -> None:
     assert await rolled_back_insert.violated_constraint(asdict(state)) is None
@@ -293,14 +293,14 @@ states = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(state=states)
-async def test_the_dataclass_takes_a_state_exactly_if_the_database_does(
+async def test_domain_and_database_accept_the_same_states(
     rolled_back_insert: RolledBackInsert, state: dict[str, object]
 ) -> None:
     assert is_valid_state(state) == (await rolled_back_insert.violated_constraint(state) is None)
     assert set(violated_invariants(state)) <= INVARIANT_CHECKS
 
 
-def test_the_random_states_cover_every_column() -> None:
+def test_random_states_cover_every_column() -> None:
     assert set(field_strategies) == {field.name for field in fields(DestinationState)}
 
 
@@ -312,7 +312,7 @@ def test_the_random_states_cover_every_column() -> None:
         ("error_category", "error = 'No.', error_code = 'REFUSED', error_category = 'moody'"),
     ],
 )
-async def test_a_word_outside_its_vocabulary_is_refused(
+async def test_value_outside_the_enum_is_refused(
     database: Database, column: str, changes: str
 ) -> None:
     workspace_id = await add_workspace(database)
@@ -324,7 +324,7 @@ async def test_a_word_outside_its_vocabulary_is_refused(
             await connection.exec_driver_sql(f"UPDATE destination SET {changes}")
 
 
-def test_every_link_starts_with_the_workspace_on_both_sides() -> None:
+def test_every_foreign_key_starts_with_the_workspace_on_both_sides() -> None:
     links = [
         (table.name, link)
         for table in Base.metadata.sorted_tables
@@ -341,13 +341,13 @@ def test_every_link_starts_with_the_workspace_on_both_sides() -> None:
         ), table_name
 
 
-def test_every_row_belongs_to_a_workspace() -> None:
+def test_every_primary_key_starts_with_the_workspace() -> None:
     for table in Base.metadata.sorted_tables:
         if table.name not in ("deployment", "workspace"):
             assert next(iter(table.primary_key.columns)).name == "workspace_id", table.name
 
 
-async def test_a_link_into_another_workspace_cannot_be_stored(database: Database) -> None:
+async def test_foreign_key_into_another_workspace_is_refused(database: Database) -> None:
     ours, theirs = await add_workspace(database), await add_workspace(database)
     our_account = await add_account(database, ours, id=1)
     their_account = await add_account(database, theirs, id=2)
@@ -356,15 +356,15 @@ async def test_a_link_into_another_workspace_cannot_be_stored(database: Database
     destination = asdict(queued()) | {"position": 1, "platform": "x", "id": uuid4()}
     times = {"created_at": NOW, "updated_at": NOW}
 
-    async def is_rejected(row: Mapping[str, object]) -> None:
+    async def assert_refused(row: Mapping[str, object]) -> None:
         async with database.write_engine.connect() as connection:
             with pytest.raises(IntegrityError):
                 await connection.execute(insert(Destination).values(**row, **times))
 
-    await is_rejected(
+    await assert_refused(
         destination | {"workspace_id": ours, "post_id": their_post.id, "account_id": our_account}
     )
-    await is_rejected(
+    await assert_refused(
         destination | {"workspace_id": ours, "post_id": our_post.id, "account_id": their_account}
     )
     with pytest.raises(IntegrityError):
@@ -372,7 +372,7 @@ async def test_a_link_into_another_workspace_cannot_be_stored(database: Database
 
 
 @pytest.mark.parametrize("same", ["fence", "attempt_key"])
-async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database, same: str) -> None:
+async def test_attempt_is_unique_by_fence_and_by_key(database: Database, same: str) -> None:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     post = await add_post(database, workspace_id, {account_id: published()})
@@ -384,14 +384,14 @@ async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database,
         await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))
 
 
-async def test_the_same_idempotency_key_of_two_operations_is_two(database: Database) -> None:
+async def test_operations_have_separate_idempotency_keys(database: Database) -> None:
     workspace_id = await add_workspace(database)
-    answers = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
-    of_a_body = f"body:{'ab' * 32}"
+    values = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
+    body_key = f"body:{'ab' * 32}"
     rows = [
-        {"workspace_id": workspace_id, "operation": operation, "key": name, **answers}
+        {"workspace_id": workspace_id, "operation": operation, "key": key, **values}
         for operation in ("createPost", "retryPost")
-        for name in ("given:" + "k" * 255, of_a_body)
+        for key in ("given:" + "k" * 255, body_key)
     ]
 
     async with database.write_engine.begin() as connection:
@@ -410,7 +410,7 @@ async def test_the_same_idempotency_key_of_two_operations_is_two(database: Datab
         ("ck_webhook_fan_out_seq", "UPDATE webhook SET fan_out_seq = -1"),
     ],
 )
-async def test_half_a_lease_and_a_negative_sequence_are_refused(
+async def test_incomplete_lease_and_negative_sequence_are_refused(
     database: Database, check: str, change: str
 ) -> None:
     await add_row_in_every_table(database)

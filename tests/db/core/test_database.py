@@ -1,4 +1,4 @@
-"""The database's promises to its callers: what a read may do, what a write keeps, when it gives up."""
+"""Reads, write transactions, timeouts and tenant isolation of `Database`."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def short_timeout_database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
-    """One connection for reading, and little patience."""
+    """Database with one read connection and a short timeout."""
     async with Database(database_url, pool_size=1, timeout=SHORT_TIMEOUT) as opened:
         yield opened
 
@@ -70,7 +70,7 @@ async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None
         )
 
 
-async def test_a_reader_cannot_write(database: Database) -> None:
+async def test_reader_cannot_write(database: Database) -> None:
     await add_workspace(database, name="before")
 
     async with database.unscoped_connection() as connection:
@@ -83,7 +83,7 @@ async def test_a_reader_cannot_write(database: Database) -> None:
     assert await workspace_names(database) == ["before"]
 
 
-async def test_an_exception_in_a_write_keeps_nothing(database: Database) -> None:
+async def test_exception_in_a_write_rolls_back(database: Database) -> None:
     async def work(session: AsyncSession) -> None:
         session.add(build_workspace("half"))
         await session.flush()
@@ -95,7 +95,7 @@ async def test_an_exception_in_a_write_keeps_nothing(database: Database) -> None
     assert await workspace_names(database) == []
 
 
-async def test_a_constraint_is_reported_as_it_is_and_keeps_nothing(database: Database) -> None:
+async def test_violated_constraint_is_raised_and_rolls_back(database: Database) -> None:
     await add_workspace(database, name="taken")
 
     async def work(session: AsyncSession) -> None:
@@ -109,23 +109,23 @@ async def test_a_constraint_is_reported_as_it_is_and_keeps_nothing(database: Dat
     assert await workspace_names(database) == ["taken"]
 
 
-async def test_a_write_returns_what_its_work_returned(database: Database) -> None:
+async def test_write_returns_the_result_of_its_work(database: Database) -> None:
     async def work(session: AsyncSession) -> str:
         return "done"
 
     assert await database.write(work) == "done"
 
 
-async def test_concurrent_read_modify_writes_all_land(database: Database) -> None:
+async def test_concurrent_read_modify_writes_lose_no_update(database: Database) -> None:
     workspace_id = await add_workspace(database)
 
     async def count(session: AsyncSession) -> None:
-        seen = await session.scalar(
+        current = await session.scalar(
             select(Workspace.event_seq).where(Workspace.id == workspace_id).with_for_update()
         )
-        assert seen is not None
+        assert current is not None
         await session.execute(
-            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=seen + 1)
+            update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1)
         )
 
     await asyncio.gather(*(database.write(count) for _ in range(50)))
@@ -133,7 +133,7 @@ async def test_concurrent_read_modify_writes_all_land(database: Database) -> Non
     assert await event_seq(database, workspace_id) == 50
 
 
-async def test_two_processes_worth_of_writers_wait_for_each_other(
+async def test_writers_of_two_databases_wait_for_each_other(
     database: Database, database_url: str
 ) -> None:
     workspace_id = await add_workspace(database)
@@ -146,7 +146,7 @@ async def test_two_processes_worth_of_writers_wait_for_each_other(
                 .values(event_seq=Workspace.event_seq + 1)
             )
 
-        await asyncio.gather(*(each.write(count) for each in [database, other] * 10))
+        await asyncio.gather(*(writer.write(count) for writer in [database, other] * 10))
 
     assert await event_seq(database, workspace_id) == 20
 
@@ -157,13 +157,13 @@ async def raise_sqlstate(session: AsyncSession, sqlstate: str) -> None:
 
 @only_on_postgresql
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_a_serialization_failure_repeats_the_whole_transaction(
+async def test_serialization_failure_repeats_the_whole_transaction(
     database: Database, sqlstate: str
 ) -> None:
     names: list[str] = []
 
     async def work(session: AsyncSession) -> None:
-        names.append(f"try {len(names) + 1}")
+        names.append(f"attempt {len(names) + 1}")
         session.add(build_workspace(names[-1]))
         await session.flush()
         if len(names) < 3:
@@ -171,26 +171,26 @@ async def test_a_serialization_failure_repeats_the_whole_transaction(
 
     await database.write(work)
 
-    assert names == ["try 1", "try 2", "try 3"]
-    assert await workspace_names(database) == ["try 3"]
+    assert names == ["attempt 1", "attempt 2", "attempt 3"]
+    assert await workspace_names(database) == ["attempt 3"]
 
 
 @only_on_postgresql
-async def test_a_lasting_serialization_failure_is_given_up(database: Database) -> None:
-    tries = []
+async def test_repeated_serialization_failure_is_unavailable(database: Database) -> None:
+    attempts = []
 
     async def work(session: AsyncSession) -> None:
-        tries.append(1)
+        attempts.append(1)
         await raise_sqlstate(session, "40001")
 
     with pytest.raises(ServiceUnavailable):
         await database.write(work)
 
-    assert len(tries) == 5
+    assert len(attempts) == 5
 
 
 def slow_statement(number: int) -> TextClause:
-    """A statement that is at work for a while, on both engines: a million takes some 0.2 s."""
+    """Statement for both engines that takes about 0.2 s per million numbers."""
     return text(
         "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers"
         f" WHERE i < {number}) SELECT count(*) FROM numbers"
@@ -200,7 +200,7 @@ def slow_statement(number: int) -> TextClause:
 MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
-async def test_a_statement_over_the_timeout_is_unavailable(
+async def test_statement_over_the_timeout_is_unavailable(
     short_timeout_database: Database,
 ) -> None:
     async def work(session: AsyncSession) -> None:
@@ -217,13 +217,15 @@ async def test_a_statement_over_the_timeout_is_unavailable(
     assert await workspace_names(short_timeout_database) == []
 
 
-async def test_each_statement_has_the_timeout_for_itself(short_timeout_database: Database) -> None:
+async def test_timeout_applies_to_each_statement_separately(
+    short_timeout_database: Database,
+) -> None:
     async with short_timeout_database.unscoped_connection() as connection:
         for _ in range(20):
             await connection.execute(slow_statement(100_000))
 
 
-async def test_a_snapshot_may_take_longer_than_a_request(short_timeout_database: Database) -> None:
+async def test_snapshot_has_no_statement_timeout(short_timeout_database: Database) -> None:
     started = time.monotonic()
     async with short_timeout_database.snapshot() as connection:
         assert await connection.scalar(slow_statement(3_000_000)) == 3_000_000
@@ -234,12 +236,10 @@ async def test_a_snapshot_may_take_longer_than_a_request(short_timeout_database:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5, 100])
-async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
-    database: Database, database_url: str, turns: int
+@pytest.mark.parametrize("loop_steps", [0, 1, 2, 3, 4, 5, 100])
+async def test_cancelled_read_interrupts_its_statement_and_releases_its_connection(
+    database: Database, database_url: str, loop_steps: int
 ) -> None:
-    """However far it has come."""
-
     async def read() -> None:
         async with single.unscoped_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
@@ -247,8 +247,8 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
         await single.ping()
         reading = asyncio.create_task(read())
-        for _ in range(turns):
-            await asyncio.sleep(0.001 if turns == 100 else 0)
+        for _ in range(loop_steps):
+            await asyncio.sleep(0.001 if loop_steps == 100 else 0)
         reading.cancel()
         async with asyncio.timeout(10):
             await asyncio.wait([reading])
@@ -257,7 +257,7 @@ async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back
     assert reading.cancelled()
 
 
-async def test_a_lock_held_for_too_long_is_unavailable(
+async def test_lock_held_over_the_timeout_is_unavailable(
     database: Database, short_timeout_database: Database
 ) -> None:
     workspace_id = await add_workspace(database, name="before")
@@ -276,18 +276,18 @@ async def test_a_lock_held_for_too_long_is_unavailable(
     assert await workspace_names(database) == ["slow"]
 
 
-async def test_an_exhausted_pool_is_unavailable_and_recovers(
+async def test_exhausted_pool_is_unavailable_and_recovers(
     short_timeout_database: Database,
 ) -> None:
     async with short_timeout_database.unscoped_connection():
-        with pytest.raises(ServiceUnavailable) as refused:
+        with pytest.raises(ServiceUnavailable) as refusal:
             await short_timeout_database.ping()
 
-    assert refused.value.retry_after == 2
+    assert refusal.value.retry_after == 2
     await short_timeout_database.ping()
 
 
-async def test_a_pool_of_one_serves_many_readers_and_writers(
+async def test_pool_of_one_serves_many_readers_and_writers(
     database_url: str, database: Database
 ) -> None:
     async with Database(database_url, pool_size=1) as single:
@@ -310,35 +310,33 @@ async def test_a_pool_of_one_serves_many_readers_and_writers(
 @pytest.mark.parametrize(
     ("part", "replacement"), [("/post_results_test_", "/no_such_"), ("host=", "host=/nowhere")]
 )
-async def test_a_server_or_database_that_is_not_there_is_unavailable(
+async def test_missing_server_or_database_is_unavailable(
     database_url: str, part: str, replacement: str
 ) -> None:
-    async with Database(database_url.replace(part, replacement), timeout=SHORT_TIMEOUT) as absent:
+    async with Database(database_url.replace(part, replacement), timeout=SHORT_TIMEOUT) as missing:
         with pytest.raises(ServiceUnavailable):
-            await absent.ping()
+            await missing.ping()
         with pytest.raises(ServiceUnavailable):
-            await add_workspace(absent)
+            await add_workspace(missing)
 
 
-async def test_an_unreachable_file_or_port_is_unavailable(
-    anyio_backend: str, tmp_path: Path
-) -> None:
-    for absent in (
+async def test_unreachable_file_or_port_is_unavailable(anyio_backend: str, tmp_path: Path) -> None:
+    for missing in (
         Database.from_file(tmp_path / "no-such-folder" / "post-results.db"),
-        Database("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"),
+        Database("postgresql+asyncpg://user@127.0.0.1:1/missing"),
     ):
-        async with absent:
+        async with missing:
             with pytest.raises(ServiceUnavailable):
-                await absent.ping()
+                await missing.ping()
             with pytest.raises(ServiceUnavailable):
-                async with absent.snapshot():
+                async with missing.snapshot():
                     pass
             with pytest.raises(ServiceUnavailable):
-                await add_workspace(absent)
+                await add_workspace(missing)
 
 
 @only_on_postgresql
-async def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
+async def test_terminated_connection_is_replaced(database: Database) -> None:
     await database.ping()
     async with database.write_engine.connect() as connection:
         await connection.execute(
@@ -353,7 +351,7 @@ async def test_a_connection_that_was_cut_is_replaced(database: Database) -> None
 
 
 @only_on_postgresql
-async def test_a_write_whose_connection_is_cut_is_unavailable_and_keeps_nothing(
+async def test_write_whose_connection_is_terminated_is_unavailable_and_rolled_back(
     database: Database, database_url: str
 ) -> None:
     async def work(session: AsyncSession) -> None:
@@ -367,7 +365,7 @@ async def test_a_write_whose_connection_is_cut_is_unavailable_and_keeps_nothing(
     assert await workspace_names(database) == []
 
 
-async def test_a_snapshot_does_not_see_later_writes(database: Database) -> None:
+async def test_snapshot_does_not_see_later_writes(database: Database) -> None:
     await add_workspace(database, name="a")
 
     async with database.snapshot() as connection:
@@ -379,7 +377,7 @@ async def test_a_snapshot_does_not_see_later_writes(database: Database) -> None:
     assert await workspace_names(database) == ["a", "b"]
 
 
-async def test_a_failed_schema_change_leaves_nothing_and_links_stay_checked(
+async def test_failed_schema_change_is_rolled_back_and_foreign_keys_stay_enforced(
     database: Database,
 ) -> None:
     async def change_and_fail() -> None:
@@ -398,22 +396,22 @@ async def test_a_failed_schema_change_leaves_nothing_and_links_stay_checked(
 
 
 @only_on_sqlite
-async def test_a_schema_change_that_would_break_a_link_is_undone(database: Database) -> None:
-    workspace_id = await add_workspace(database, name="kept")
+async def test_schema_change_that_breaks_a_foreign_key_is_rolled_back(database: Database) -> None:
+    workspace_id = await add_workspace(database, name="Acme")
     await add_api_key(database, workspace_id)
 
-    async def remove_the_workspace() -> None:
+    async def delete_workspace() -> None:
         async with database.schema_transaction() as connection:
             await connection.execute(text("DELETE FROM workspace"))
 
     with pytest.raises(RuntimeError, match="1 rows would refer to rows that do not exist"):
-        await remove_the_workspace()
+        await delete_workspace()
 
-    assert await workspace_names(database) == ["kept"]
+    assert await workspace_names(database) == ["Acme"]
 
 
 async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
-    """Two workspaces, each with one post on account 1."""
+    """Add two workspaces, each with one post on account 1."""
     ours = await add_workspace(database, name="ours")
     theirs = await add_workspace(database, name="theirs")
     for workspace_id in (ours, theirs):
@@ -422,7 +420,7 @@ async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
     return ours, theirs
 
 
-async def test_a_read_is_confined_to_its_workspace(database: Database) -> None:
+async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
     for workspace_id in await two_tenants(database):
         reader = database.read(workspace_id)
         rows = await reader.rows(select(Post.workspace_id))
@@ -435,7 +433,7 @@ async def test_a_read_is_confined_to_its_workspace(database: Database) -> None:
         assert number == 1
 
 
-async def test_both_sides_of_a_careless_join_are_confined(database: Database) -> None:
+async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:
     ours, _theirs = await two_tenants(database)
     joined = select(
         Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
@@ -476,10 +474,10 @@ FOREIGN_ACCOUNTS = select(Destination.account_id)
     ],
     ids=str,
 )
-async def test_a_query_in_a_query_is_confined_as_well(
+async def test_subquery_is_restricted(
     database: Database, database_url: str, statement: AnySelect
 ) -> None:
-    """Only the other workspace has a destination, on an account with the number of ours."""
+    """Only the other workspace has a destination, on an account with the same id."""
     ours = await add_workspace(database, name="ours")
     theirs = await add_workspace(database, name="theirs")
     number = await add_account(database, ours)
@@ -525,36 +523,34 @@ async def test_a_query_in_a_query_is_confined_as_well(
     ],
     ids=str,
 )
-def test_what_cannot_be_confined_cannot_be_read_inside_a_workspace(statement: AnySelect) -> None:
+def test_statement_that_cannot_be_restricted_is_refused(statement: AnySelect) -> None:
     with pytest.raises(TypeError, match="cannot be read inside a workspace"):
         restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
 
 
-def test_confining_leaves_the_statement_of_the_caller_as_it_was() -> None:
+def test_restricting_does_not_modify_the_statement() -> None:
     statement = select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS))
     before = str(statement)
 
-    confined = restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
+    restricted = restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
 
     assert str(statement) == before
-    assert str(confined).count("workspace_id = ") == 2
+    assert str(restricted).count("workspace_id = ") == 2
 
 
-async def test_a_filter_that_is_given_replaces_the_workspaces(
-    database: Database, database_url: str
-) -> None:
-    """So that a test of tenancy can prove that it would notice a missing filter."""
+async def test_workspace_filter_can_be_replaced(database: Database, database_url: str) -> None:
+    """Tenancy tests rely on it to prove that they detect a missing filter."""
     ours, theirs = await two_tenants(database)
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace_id: statement
-    ) as open_to_all:
-        rows = await open_to_all.read(ours).rows(select(Post.workspace_id))
+    ) as unrestricted:
+        rows = await unrestricted.read(ours).rows(select(Post.workspace_id))
 
     assert {row.workspace_id for row in rows} == {ours, theirs}
 
 
-async def test_rows_come_back_as_they_were_written(database: Database) -> None:
-    """Instants to the millisecond, documents in the order of their keys."""
+async def test_stored_values_are_read_unchanged(database: Database) -> None:
+    """Times are truncated to milliseconds; JSON keeps the order of keys."""
     workspace_id = await add_workspace(database)
     content = {"zulu": {"content": "ü"}, "alpha": [1.0, None, {"b": True, "a": 2**53}]}
     post = await add_post(
@@ -575,7 +571,7 @@ async def test_rows_come_back_as_they_were_written(database: Database) -> None:
     assert row.created_at.utcoffset() == timedelta(0)
 
 
-async def test_a_time_without_a_zone_is_refused(database: Database) -> None:
+async def test_naive_datetime_is_refused(database: Database) -> None:
     async def work(session: AsyncSession) -> None:
         values = {"id": uuid4(), "name": "naive", "kind": "local", "event_seq": 0}
         await session.execute(

@@ -1,8 +1,9 @@
-"""Keyset pages against a list sorted in Python: every window, walk and direction, ties and nulls."""
+"""Keyset pages compared with a list sorted in Python: windows, directions, ties and nulls."""
 
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -31,17 +32,17 @@ both_columns = pytest.mark.parametrize(
 
 @dataclass(frozen=True)
 class SortedPosts:
-    """Posts whose times are full of ties and nulls, in a workspace beside another one."""
+    """Posts with many equal and null times, beside those of another workspace."""
 
     database: Database
     workspace_id: WorkspaceId
     rows: list[tuple[UUID, datetime, datetime | None]]
-    """id, created_at, scheduled_for."""
+    """Tuples of id, created_at and scheduled_for."""
 
     def expected_order(
         self, column: InstrumentedAttribute[Any], direction: Direction
     ) -> list[KeysetPosition]:
-        """What the whole list must be: nulls last either way, ties by id in the same direction."""
+        """Return the whole list: nulls last in both directions, ties by id in the same direction."""
         timed = [
             (created_at if column is Post.created_at else scheduled_for, post_id)
             for post_id, created_at, scheduled_for in self.rows
@@ -63,7 +64,7 @@ class SortedPosts:
         reader = self.database.read(self.workspace_id)
         statement = select(Post.id, column.label("value"))
         page = await read_page(
-            reader, lambda part: slice_statement(statement, order, part), {}, order, request
+            reader, partial(slice_statement, statement, order), {}, order, request
         )
         return [KeysetPosition(row.value, str(row.id)) for row in page.rows], page
 
@@ -89,7 +90,7 @@ async def sorted_posts(database: Database) -> SortedPosts:
 @both_directions
 @both_columns
 @pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
-async def test_walking_pages_either_way_reads_the_whole_list(
+async def test_consecutive_pages_in_both_directions_return_the_whole_list(
     sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
 ) -> None:
     whole = sorted_posts.expected_order(column, direction)
@@ -129,7 +130,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     after=st.none() | st.integers(0, ROWS - 1),
     before=st.none() | st.integers(0, ROWS - 1),
 )
-async def test_any_window_is_a_slice_of_the_list(
+async def test_page_between_any_positions_is_a_slice_of_the_list(
     sorted_posts: SortedPosts,
     column: InstrumentedAttribute[Any],
     direction: Direction,
@@ -158,7 +159,7 @@ async def test_any_window_is_a_slice_of_the_list(
 
 @both_directions
 @both_columns
-async def test_an_offset_skips_rows_of_the_list(
+async def test_offset_skips_rows_of_the_list(
     sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
     whole = sorted_posts.expected_order(column, direction)
@@ -174,7 +175,7 @@ async def test_an_offset_skips_rows_of_the_list(
 
 @both_directions
 @both_columns
-async def test_rows_added_between_two_pages_repeat_none(
+async def test_rows_added_between_pages_repeat_no_row(
     sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
     whole = sorted_posts.expected_order(column, direction)
@@ -193,7 +194,7 @@ async def test_rows_added_between_two_pages_repeat_none(
     assert len(set(first + rest)) == len(first + rest)
 
 
-async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
+async def test_rows_without_time_need_a_second_statement_only_if_the_page_has_room(
     sorted_posts: SortedPosts,
 ) -> None:
     whole = sorted_posts.expected_order(Post.scheduled_for, Direction.DESC)
@@ -201,18 +202,18 @@ async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_r
     assert 1 < with_time < ROWS - 1
 
     async def statements(size: int, *, from_end: bool = False) -> int:
-        with record_statements(sorted_posts.database) as run:
+        with record_statements(sorted_posts.database) as recorded:
             request = PageRequest(size=size, from_end=from_end)
             await sorted_posts.page(Post.scheduled_for, Direction.DESC, request)
-        return len(run)
+        return len(recorded)
 
     assert await statements(with_time - 1) == 1
-    assert await statements(with_time) == 2  # The second tells whether another page follows.
+    assert await statements(with_time) == 2  # the second determines has_next_page
     assert await statements(ROWS - with_time - 1, from_end=True) == 1
     assert await statements(ROWS, from_end=True) == 2
 
 
-async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
+async def test_empty_list_has_one_empty_page(database: Database) -> None:
     sorted_posts = SortedPosts(database, await add_workspace(database), [])
 
     for from_end in (False, True):

@@ -1,4 +1,4 @@
-"""Reads on PostgreSQL: a connection that broke costs no error, and one that is not free in time does."""
+"""PostgreSQL driver: replaced connections, pool timeouts, and cancellation."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ COUNT_STATEMENT = Statement(select(func.count()).select_from(Post))
 OWN_CONNECTIONS_CONDITION = (
     "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
 )
-"""The connections that have run the statement last."""
+"""Condition for the connections whose last statement was COUNT_STATEMENT."""
 
 KILL_STATEMENT = text(
     f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OWN_CONNECTIONS_CONDITION}"
@@ -43,13 +43,13 @@ def stub_driver() -> StubDriver:
 async def reader(
     database: Database, database_url: str, stub_driver: StubDriver
 ) -> AsyncIterator[Reader]:
-    """Of a workspace with one post, with three connections and little patience."""
+    """Reader of a workspace with one post, with three connections and a short timeout."""
     workspace = await add_workspace(database)
     await add_post(database, workspace)
     async with Database(
         database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=stub_driver
-    ) as it:
-        yield it.read(workspace)
+    ) as opened:
+        yield opened.read(workspace)
 
 
 async def count_concurrently(reader: Reader, times: int) -> list[int]:
@@ -61,7 +61,7 @@ async def kill_connections(database: Database) -> int:
         return await connection.scalar(KILL_STATEMENT) or 0
 
 
-async def test_connections_that_were_killed_in_between_cost_no_error(
+async def test_terminated_idle_connections_cause_no_error(
     database: Database, reader: Reader
 ) -> None:
     for _ in range(3):
@@ -69,7 +69,7 @@ async def test_connections_that_were_killed_in_between_cost_no_error(
         assert await kill_connections(database) == POOL_SIZE
 
 
-async def test_many_reads_at_once_share_the_connections(database: Database, reader: Reader) -> None:
+async def test_concurrent_reads_share_the_connections(database: Database, reader: Reader) -> None:
     assert await count_concurrently(reader, 50) == [1] * 50
     async with database.read_engine.connect() as connection:
         opened = await connection.scalar(
@@ -78,21 +78,21 @@ async def test_many_reads_at_once_share_the_connections(database: Database, read
     assert 1 <= (opened or 0) <= POOL_SIZE
 
 
-async def test_what_finds_no_connection_in_time_is_unavailable(
+async def test_read_without_a_free_connection_in_time_is_unavailable(
     reader: Reader, stub_driver: StubDriver
 ) -> None:
     stub_driver.sql = "SELECT pg_sleep(60)"
     async with asyncio.timeout(10):
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(reader.count(COUNT_STATEMENT) for _ in range(2 * POOL_SIZE)), return_exceptions=True
         )
     stub_driver.sql = None
 
-    assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * POOL_SIZE
+    assert [type(result) for result in results] == [ServiceUnavailable] * 2 * POOL_SIZE
     assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
 
 
-async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
+async def test_statement_over_the_timeout_is_unavailable_and_cancelled(
     database: Database, reader: Reader, stub_driver: StubDriver
 ) -> None:
     stub_driver.sql = str(MINUTE_LONG_STATEMENT)
@@ -104,26 +104,25 @@ async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
     await wait_until_idle(database)
 
 
-@pytest.mark.parametrize("turns", [0, 1, 3, 100])
-async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
-    database: Database, reader: Reader, stub_driver: StubDriver, turns: int
+@pytest.mark.parametrize("loop_steps", [0, 1, 3, 100])
+async def test_cancelled_read_cancels_its_statement_and_releases_its_connection(
+    database: Database, reader: Reader, stub_driver: StubDriver, loop_steps: int
 ) -> None:
-    """However far it has come."""
     stub_driver.sql = "SELECT pg_sleep(60)"
     reads = [asyncio.create_task(reader.count(COUNT_STATEMENT)) for _ in range(POOL_SIZE)]
-    for _ in range(turns):
-        await asyncio.sleep(0.001 if turns == 100 else 0)
-    for each in reads:
-        each.cancel()
+    for _ in range(loop_steps):
+        await asyncio.sleep(0.001 if loop_steps == 100 else 0)
+    for read in reads:
+        read.cancel()
     await asyncio.wait(reads)
     stub_driver.sql = None
 
-    assert [each.cancelled() for each in reads] == [True] * POOL_SIZE
+    assert [read.cancelled() for read in reads] == [True] * POOL_SIZE
     assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
     await wait_until_idle(database)
 
 
-async def test_nothing_can_be_written(reader: Reader, stub_driver: StubDriver) -> None:
+async def test_write_is_refused(reader: Reader, stub_driver: StubDriver) -> None:
     stub_driver.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await reader.rows(COUNT_STATEMENT)
@@ -133,14 +132,14 @@ async def test_nothing_can_be_written(reader: Reader, stub_driver: StubDriver) -
 
 
 @pytest.mark.parametrize(
-    ("unused_for", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
+    ("max_idle", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
 )
-async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
-    database_url: str, unused_for: timedelta, connections: int
+async def test_connection_idle_for_too_long_is_replaced(
+    database_url: str, max_idle: timedelta, connections: int
 ) -> None:
     query = compile_statement(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     options = driver_options(make_url(database_url), SHORT_TIMEOUT * 5)
-    driver = PostgreSQLDriver(options, size=2, timeout=SHORT_TIMEOUT * 5, max_idle=unused_for)
+    driver = PostgreSQLDriver(options, size=2, timeout=SHORT_TIMEOUT * 5, max_idle=max_idle)
     try:
         processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
     finally:
@@ -149,49 +148,49 @@ async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
     assert len(processes) == connections
 
 
-async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
+async def test_unresponsive_connection_fails_only_one_read(
     database_url: str,
 ) -> None:
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.encode_arguments({})
-    async with tcp_proxy(database_url) as lines, asyncio.timeout(10):
+    async with tcp_proxy(database_url) as proxy, asyncio.timeout(10):
         driver = PostgreSQLDriver(
-            driver_options(lines.url, SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
+            driver_options(proxy.url, SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
         )
         await driver.fetch(query, one)
-        lines.silence()
+        proxy.silence()
         with pytest.raises(TimeoutError):
             await driver.fetch(query, one)
 
         for _ in range(5):
-            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
-        # None of the two connections that there may be is lost for good.
+            assert [tuple(row) for row in await driver.fetch(query, one)] == [(1,)]
+        # Both slots of the pool are usable again.
         assert len(await asyncio.gather(*(driver.fetch(query, one) for _ in range(10)))) == 10
         await driver.close()
 
 
-async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_error(
+async def test_termination_message_on_an_idle_connection_causes_no_error(
     database_url: str,
 ) -> None:
-    """As on an idle connection in the moment in which a server shuts down."""
+    """A server that shuts down sends the message before it closes the socket."""
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     driver = PostgreSQLDriver(
         driver_options(make_url(database_url), SHORT_TIMEOUT * 5), size=2, timeout=SHORT_TIMEOUT * 5
     )
-    farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    termination = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     try:
         await driver.fetch(query, query.encode_arguments({}))
         assert driver._pool is not None
         ((_, idle),) = driver._pool._idle
-        idle._protocol.data_received(b"E" + (len(farewell) + 4).to_bytes(4) + farewell)
+        idle._protocol.data_received(b"E" + (len(termination) + 4).to_bytes(4) + termination)
         for _ in range(3):
             rows = await driver.fetch(query, query.encode_arguments({}))
-            assert [tuple(each) for each in rows] == [(1,)]
+            assert [tuple(row) for row in rows] == [(1,)]
     finally:
         await driver.close()
 
 
-async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
+async def test_driver_can_be_closed_twice_and_used_again(database_url: str) -> None:
     query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
     one = query.encode_arguments({})
     driver = PostgreSQLDriver(
@@ -199,12 +198,12 @@ async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) ->
     )
     async with asyncio.timeout(10):
         for _ in range(2):
-            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
+            assert [tuple(row) for row in await driver.fetch(query, one)] == [(1,)]
             await driver.close()
             await driver.close()
 
 
-def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -> None:
+def test_driver_can_be_used_in_consecutive_event_loops(database_url: str) -> None:
     database = Database(database_url)
 
     async def read() -> int:
@@ -216,20 +215,20 @@ def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -
 
 
 async def wait_until_idle(database: Database) -> None:
-    """Wait until none of the long statements runs any more; they would for a minute."""
+    """Wait until none of the minute-long statements is running."""
     async with asyncio.timeout(5):
         while await count_running(database):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def count_running(database: Database) -> int:
-    """How many of the long statements still run."""
+    """Return the number of minute-long statements that are running."""
     async with database.read_engine.connect() as connection:
-        found = await connection.scalar(
+        count = await connection.scalar(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND state = 'active' AND pid <> pg_backend_pid()"
                 " AND (query LIKE 'SELECT pg_sleep%' OR query LIKE 'WITH RECURSIVE%')"
             )
         )
-    return found or 0
+    return count or 0

@@ -1,4 +1,4 @@
-"""What only SQLite needs: no file by mistake, an end of what was cancelled, and statistics."""
+"""SQLite only: no accidental files, cancelled statements, and planner statistics."""
 
 import asyncio
 import threading
@@ -19,14 +19,14 @@ from tests.factories import add_account, add_post, add_workspace, queued
 
 @pytest.fixture
 async def missing_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
-    """A database whose file nobody has made, in a folder that needs care in a URL."""
+    """Database without a file, in a folder whose name needs escaping in a URL."""
     folder = tmp_path / "50% of #1?"
     folder.mkdir()
-    async with Database.from_file(folder / "absent.db") as opened:
+    async with Database.from_file(folder / "missing.db") as opened:
         yield opened
 
 
-async def test_reading_does_not_make_a_file(missing_database: Database) -> None:
+async def test_reading_does_not_create_a_file(missing_database: Database) -> None:
     file = Path(str(missing_database.url.database))
 
     with pytest.raises(ServiceUnavailable):
@@ -34,28 +34,28 @@ async def test_reading_does_not_make_a_file(missing_database: Database) -> None:
     with pytest.raises(ServiceUnavailable):
         async with missing_database.snapshot():
             pass
-    with pytest.raises(SchemaMismatch) as refused:
+    with pytest.raises(SchemaMismatch) as refusal:
         await check_schema_version(missing_database)
 
-    assert str(refused.value) == (
+    assert str(refusal.value) == (
         f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
         " create one."
     )
     assert list(file.parent.iterdir()) == []
 
 
-async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Path) -> None:
+async def test_closed_database_leaves_no_threads(anyio_backend: str, tmp_path: Path) -> None:
     before = set(threading.enumerate())
-    for _ in range(20):  # whether a thread is late is a matter of luck
-        async with Database.from_file(tmp_path / "absent.db") as missing_database:
+    for _ in range(20):  # a late thread depends on timing
+        async with Database.from_file(tmp_path / "missing.db") as missing_database:
             with pytest.raises(ServiceUnavailable):
                 await missing_database.ping()
 
         after = set(threading.enumerate()) - before
-        assert [each.name for each in after if "_connection_worker_thread" in each.name] == []
+        assert [thread for thread in after if "_connection_worker_thread" in thread.name] == []
 
 
-async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(
+async def test_schema_change_creates_the_file(
     missing_database: Database,
 ) -> None:
     async with missing_database.schema_transaction() as connection:
@@ -67,7 +67,7 @@ async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(
 
 
 @only_on_sqlite
-async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
+async def test_statement_cancelled_before_it_begins_is_interrupted(
     database_url: str,
 ) -> None:
     may_begin = threading.Event()
@@ -100,7 +100,7 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
 
 
 async def analysed_tables(database: Database) -> set[str]:
-    """The tables that the planner has statistics of."""
+    """Return the tables with planner statistics."""
     async with database.unscoped_connection() as connection:
         return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
 
@@ -111,7 +111,7 @@ async def add_rows(database: Database) -> None:
     await add_post(database, workspace_id, {account_id: queued()})
 
 
-async def test_refreshing_brings_statistics_on_both_engines(database: Database) -> None:
+async def test_refreshing_statistics_analyzes_the_tables(database: Database) -> None:
     await add_rows(database)
 
     await database.refresh_statistics()
@@ -122,7 +122,7 @@ async def test_refreshing_brings_statistics_on_both_engines(database: Database) 
 
 
 @only_on_sqlite
-async def test_statistics_of_a_busy_database_wait_for_the_next_time(
+async def test_refreshing_statistics_of_a_busy_database_is_unavailable(
     database: Database, database_url: str
 ) -> None:
     await add_rows(database)

@@ -1,4 +1,4 @@
-"""Turns of writers among processes: a line in which nobody is overtaken, forgotten or waited for in vain."""
+"""Write lock of SQLite files: fair, released by killed processes, and bounded by a timeout."""
 
 import asyncio
 import fcntl
@@ -40,12 +40,12 @@ def database_file(anyio_backend: str, tmp_path: Path) -> Path:
 
 
 def file_lock(database_file: Path, timeout: timedelta = LONG_TIMEOUT) -> FileWriteLock:
-    """Those of one process: locks belong to whoever opened the file, also within a process."""
+    """Create the lock of one process; `flock` locks belong to the open file, also within a process."""
     return FileWriteLock(database_file, timeout)
 
 
 async def wait_until_queued(database_file: Path) -> None:
-    """Return when a waiter has got as far as that, so that a later one is behind it."""
+    """Wait until another holder has locked the queue file, so that later ones queue behind it."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             with database_file.with_name(database_file.name + QUEUE_SUFFIX).open() as opened:
@@ -56,17 +56,19 @@ async def wait_until_queued(database_file: Path) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(database_file: Path) -> None:
+async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
+    database_file: Path,
+) -> None:
     first, second = file_lock(database_file), file_lock(database_file)
     order: list[str] = []
 
-    async def acquire_repeatedly(name: str, mine: FileWriteLock) -> None:
+    async def acquire_repeatedly(name: str, lock: FileWriteLock) -> None:
         while len(order) < 6:
-            await mine.acquire()
+            await lock.acquire()
             order.append(name)
             if len(order) < 6:
                 await wait_until_queued(database_file)
-            mine.release()
+            lock.release()
 
     await first.acquire()
     waiting = asyncio.create_task(acquire_repeatedly("second", second))
@@ -78,7 +80,7 @@ async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(database_
     assert order[:6] == ["second", "first", "second", "first", "second", "first"]
 
 
-async def test_a_process_that_is_killed_leaves(database_file: Path) -> None:
+async def test_lock_of_a_killed_process_is_released(database_file: Path) -> None:
     command = [sys.executable, "-c", LOCK_HOLDER_SCRIPT, str(database_file)]
     holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
@@ -92,18 +94,18 @@ async def test_a_process_that_is_killed_leaves(database_file: Path) -> None:
     await holder.wait()
 
 
-async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(database_file: Path) -> None:
+async def test_cancelled_waiter_passes_the_lock_on(database_file: Path) -> None:
     first, second, third = (
         file_lock(database_file),
         file_lock(database_file),
         file_lock(database_file),
     )
     await first.acquire()
-    given_up = asyncio.create_task(second.acquire())
+    cancelled_wait = asyncio.create_task(second.acquire())
     await wait_until_queued(database_file)
-    given_up.cancel()
+    cancelled_wait.cancel()
     with suppress(asyncio.CancelledError):
-        await given_up
+        await cancelled_wait
 
     first.release()
 
@@ -112,7 +114,7 @@ async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(database_file:
     await second.acquire()
 
 
-async def test_a_turn_that_does_not_come_in_time_is_given_up(database_file: Path) -> None:
+async def test_waiting_for_the_lock_times_out(database_file: Path) -> None:
     first, second = file_lock(database_file), file_lock(database_file, SHORT_TIMEOUT)
     await first.acquire()
 
@@ -123,7 +125,7 @@ async def test_a_turn_that_does_not_come_in_time_is_given_up(database_file: Path
     await file_lock(database_file).acquire()
 
 
-async def test_leaving_twice_or_without_a_turn_does_nothing(database_file: Path) -> None:
+async def test_releasing_twice_or_without_the_lock_does_nothing(database_file: Path) -> None:
     first, second = file_lock(database_file), file_lock(database_file)
     first.release()
     await first.acquire()
@@ -133,18 +135,15 @@ async def test_leaving_twice_or_without_a_turn_does_nothing(database_file: Path)
     await second.acquire()
 
 
-async def test_where_there_can_be_no_locks_nobody_waits(tmp_path: Path) -> None:
-    absent = tmp_path / "absent" / "post-results.db"
-    await file_lock(absent).acquire()
-    await file_lock(absent).acquire()
+async def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "post-results.db"
+    await file_lock(missing).acquire()
+    await file_lock(missing).acquire()
 
     database_file = tmp_path / "post-results.db"
     database_file.with_name(database_file.name + LOCK_SUFFIX).mkdir()
     await file_lock(database_file).acquire()
     await file_lock(database_file).acquire()
-
-
-# Of a database.
 
 
 async def run_statement(session: WriteSession) -> None:
@@ -153,24 +152,24 @@ async def run_statement(session: WriteSession) -> None:
 
 async def fail_after_statement(session: WriteSession) -> None:
     await run_statement(session)
-    raise LookupError("a mistake of ours")
+    raise LookupError("failed work")
 
 
 @pytest.fixture
-async def other_process_database(database_url: str) -> AsyncIterator[Database]:
-    """The same file, as another process has it that does not wait for long."""
+async def other_process(database_url: str) -> AsyncIterator[Database]:
+    """The same file, opened with a short timeout, as by another process."""
     async with Database(database_url, timeout=SHORT_TIMEOUT) as opened:
         yield opened
 
 
 @only_on_sqlite
-async def test_a_write_holds_its_turn_to_its_end_however_it_ends(
-    database: Database, other_process_database: Database
+async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
+    database: Database, other_process: Database
 ) -> None:
     async def write_while_others_wait(session: WriteSession) -> None:
         await run_statement(session)
         with pytest.raises(ServiceUnavailable):
-            await other_process_database.write(run_statement)
+            await other_process.write(run_statement)
 
     async def wait_until_cancelled(session: WriteSession) -> None:
         await write_while_others_wait(session)
@@ -178,21 +177,21 @@ async def test_a_write_holds_its_turn_to_its_end_however_it_ends(
         await asyncio.Event().wait()
 
     await database.write(write_while_others_wait)
-    await other_process_database.write(run_statement)
+    await other_process.write(run_statement)
     with pytest.raises(LookupError):
         await database.write(fail_after_statement)
-    await other_process_database.write(run_statement)
+    await other_process.write(run_statement)
     is_inside = asyncio.Event()
     cancelled = asyncio.create_task(database.write(wait_until_cancelled))
     await is_inside.wait()
     cancelled.cancel()
     await asyncio.wait([cancelled])
-    await other_process_database.write(run_statement)
+    await other_process.write(run_statement)
     await database.write(run_statement)
 
 
 @only_on_sqlite
-async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usable(
+async def test_write_cancelled_while_waiting_leaves_the_database_usable(
     database: Database, database_url: str
 ) -> None:
     database_file = Path(str(database.url.database))
@@ -210,12 +209,10 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usab
 
 
 @only_on_sqlite
-async def test_a_migration_holds_its_turn(
-    database: Database, other_process_database: Database
-) -> None:
+async def test_migration_holds_the_lock(database: Database, other_process: Database) -> None:
     async with database.schema_transaction() as connection:
         await connection.execute(text("SELECT 1"))
         with pytest.raises(ServiceUnavailable):
-            await other_process_database.write(run_statement)
+            await other_process.write(run_statement)
 
-    await other_process_database.write(run_statement)
+    await other_process.write(run_statement)

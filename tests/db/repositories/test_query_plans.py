@@ -1,4 +1,4 @@
-"""Which indexes serve the lists, totals and loaders, as either engine itself explains its plans."""
+"""Indexes that serve pages, counts and loaders, as reported by EXPLAIN on both engines."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -44,7 +44,7 @@ ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 Query = Callable[[Reader], Awaitable[object]]
 Statements = list[tuple[str, Any]]
 
-KEPT_POSTS_INDEX = "uq_post_kept"
+POSTS_NOT_DELETED_INDEX = "uq_post_kept"
 UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
     PostSort.CREATED_AT: "ix_post_created_at",
@@ -123,52 +123,52 @@ FILTERS: dict[str, tuple[Query, set[str]]] = {
     "posts, created": (newest_posts_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
     "destinations, status": (
         newest_destinations_query(status=[DestinationStatus.FAILED]),
-        {"ix_destination_workspace_id_status_created_at_id", KEPT_POSTS_INDEX},
+        {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, account": (
         newest_destinations_query(account_id=[3]),
-        {"ix_destination_workspace_id_account_id_created_at_id", KEPT_POSTS_INDEX},
+        {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, no such account": (
         newest_destinations_query(account_id=[99]),
-        {"ix_destination_workspace_id_account_id_created_at_id", KEPT_POSTS_INDEX},
+        {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error category": (
         newest_destinations_query(error_category=[ErrorCategory.AUTH]),
-        {"ix_destination_error_category", KEPT_POSTS_INDEX},
+        {"ix_destination_error_category", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error code": (
         newest_destinations_query(error_code=["CAPTION_TOO_LONG"]),
-        {"ix_destination_error_code", KEPT_POSTS_INDEX},
+        {"ix_destination_error_code", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 TOTALS: dict[str, tuple[Query, set[str]]] = {
-    "posts": (post_count_query(), {KEPT_POSTS_INDEX}),
+    "posts": (post_count_query(), {POSTS_NOT_DELETED_INDEX}),
     "posts, status": (post_count_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
     "posts, reference": (post_count_query(reference="reference-10"), {"ix_post_reference"}),
     "posts, created": (post_count_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
-    "posts, of the viewer": (
+    "posts, viewer": (
         lambda reader: analytics.count_posts_created(reader, WEEK_AGO),
         {"ix_post_created_at"},
     ),
     "destinations, status": (
         destination_count_query(status=[DestinationStatus.FAILED]),
-        {"ix_destination_workspace_id_status_created_at_id", KEPT_POSTS_INDEX},
+        {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, overdue": (
         destination_count_query(overdue=True),
-        {"ix_destination_claimable", "ix_destination_leased", KEPT_POSTS_INDEX},
+        {"ix_destination_claimable", "ix_destination_leased", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 LOADERS: dict[str, tuple[Query, set[str]]] = {
-    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {KEPT_POSTS_INDEX}),
+    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {POSTS_NOT_DELETED_INDEX}),
     "destinations_by_id": (
         lambda reader: destinations.destinations_by_id(reader, DESTINATION_IDS),
-        {"pk_destination", KEPT_POSTS_INDEX},
+        {"pk_destination", POSTS_NOT_DELETED_INDEX},
     ),
-    "destinations_by_post_id": (  # What is sorted are the destinations of the batch.
+    "destinations_by_post_id": (  # sorts the destinations of the batch
         lambda reader: destinations.destinations_by_post_id(reader, POST_IDS),
         {UNIQUE_DESTINATION_INDEX, "sort"},
     ),
@@ -183,7 +183,7 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
             "ix_destination_account_published",
             "ix_destination_account_failed",
             "ix_destination_account_unsettled",
-            KEPT_POSTS_INDEX,
+            POSTS_NOT_DELETED_INDEX,
         },
     ),
     "attempts_by_destination_id": (
@@ -194,28 +194,28 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 
 
 PLAN_ALTERNATIVES = {"attempts_by_destination_id": {"sort"}}
-"""Where a few rows are sorted as cheaply as an index is walked in their order."""
+"""Plan steps that an engine may add, because sorting a few rows costs as little as index order."""
 
 UNSETTLED_INDEX = "ix_destination_account_unsettled"
 BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
-    "due_posts": (
+    "due_post_ids": (
         lambda reader: blocked_accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
         {UNSETTLED_INDEX},
     ),
-    "count_waiting": (
+    "count_queued_posts": (
         lambda reader: blocked_accounts.count_queued_posts(reader, ACCOUNT_IDS[0]),
         {UNSETTLED_INDEX},
     ),
-    "posts_that_lacked_access": (  # What is sorted are failures of one millisecond.
+    "posts_failed_with_auth": (  # sorts failures within one millisecond
         lambda reader: blocked_accounts.posts_failed_with_auth(
             reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
         ),
-        {"ix_destination_account_failed", "sort", KEPT_POSTS_INDEX},
+        {"ix_destination_account_failed", "sort", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 
-async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
+async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
     filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
@@ -225,23 +225,23 @@ async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
     assert await explain_query(filled_database, query) == {
         "scan",
         UNSETTLED_INDEX,
-    }  # of the accounts
+    }  # scan of accounts
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
-    "lock_due": (
+    "lock_due_destinations": (
         lambda reader: claims.lock_due_destinations(reader, NOW, platform=None, limit=5),
         {"ix_destination_claimable", "pk_post"},
     ),
-    "lock_due, of a platform": (
+    "lock_due_destinations, of a platform": (
         lambda reader: claims.lock_due_destinations(reader, NOW, platform="platform-1", limit=5),
         {"ix_destination_claimable_platform", "pk_post"},
     ),
-    "lock_unknown": (
+    "lock_unknown_outcomes": (
         lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform=None, limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
-    "lock_unknown, of a platform": (
+    "lock_unknown_outcomes, of a platform": (
         lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform="platform-1", limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
@@ -249,7 +249,7 @@ LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
 
 
 @pytest.mark.parametrize(("query", "indexes"), LOCKING_QUERIES.values(), ids=LOCKING_QUERIES)
-async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
+async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
     filled_database: Database, query: Query, indexes: set[str]
 ) -> None:
     assert await explain_locking_query(filled_database, query) == indexes
@@ -262,7 +262,7 @@ async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
         (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
     ],
 )
-async def test_workspaces_with_something_due_cost_one_look_each(
+async def test_workspaces_with_due_destinations_cost_one_lookup_each(
     filled_database: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
@@ -277,10 +277,10 @@ async def test_workspaces_with_something_due_cost_one_look_each(
             )
 
     plan = await explain_query(filled_database, query)
-    assert plan - {"sort"} == {"pk_workspace", index}  # so few workspaces PostgreSQL may sort
+    assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
 
 
-async def test_leases_that_have_ended_are_found_among_those_that_are_held(
+async def test_expired_leases_are_found_in_the_index_of_leases(
     filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
@@ -288,10 +288,10 @@ async def test_leases_that_have_ended_are_found_among_those_that_are_held(
             await claims.expired_leases(connection, NOW, limit=5)
 
     plan = await explain_query(filled_database, query)
-    assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
+    assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
 
 
-async def test_queries_are_served_by_the_indexes_meant_for_them(filled_database: Database) -> None:
+async def test_queries_use_the_expected_indexes(filled_database: Database) -> None:
     for group in (
         _sorted_page_queries(),
         _null_time_queries(filled_database),
@@ -311,41 +311,43 @@ async def test_queries_are_served_by_the_indexes_meant_for_them(filled_database:
 
 
 def _sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
-    """Pages of the rows with the time: the first one, and one that begins in the middle."""
+    """Pages of rows with a time: the first page, and one from the middle."""
     middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
     orders: dict[str, tuple[Query, set[str]]] = {}
     for direction in Direction:
-        for place, after in (("first", None), ("middle", middle)):
-            for of_post, index in POST_ORDERS.items():
-                name = f"posts by {of_post} {direction}, {place} page"
-                orders[name] = (posts_page_query(of_post, direction, after=after), {index})
-            for of_destination, index in DESTINATION_ORDERS.items():
-                name = f"destinations by {of_destination} {direction}, {place} page"
+        for page, after in (("first", None), ("middle", middle)):
+            for sort_by, index in POST_ORDERS.items():
+                name = f"posts by {sort_by} {direction}, {page} page"
+                orders[name] = (posts_page_query(sort_by, direction, after=after), {index})
+            for destination_sort, index in DESTINATION_ORDERS.items():
+                name = f"destinations by {destination_sort} {direction}, {page} page"
                 orders[name] = (
-                    destinations_page_query(of_destination, direction, after=after),
-                    {index, KEPT_POSTS_INDEX},
+                    destinations_page_query(destination_sort, direction, after=after),
+                    {index, POSTS_NOT_DELETED_INDEX},
                 )
     return orders
 
 
 def _null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """Pages of the rows without the time, which follow by their id."""
-    without = KeysetPosition(None, str(UUID(int=2**127)))
+    """Pages of rows without a time, ordered by id."""
+    null_position = KeysetPosition(None, str(UUID(int=2**127)))
     return {
         "posts without a time": (
-            posts_page_query(PostSort.SCHEDULED_FOR, Direction.DESC, after=without),
-            {"ix_post_scheduled_for"} if database.is_sqlite else {KEPT_POSTS_INDEX},
+            posts_page_query(PostSort.SCHEDULED_FOR, Direction.DESC, after=null_position),
+            {"ix_post_scheduled_for"} if database.is_sqlite else {POSTS_NOT_DELETED_INDEX},
         ),
         "destinations without a retry": (
-            destinations_page_query(DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=without),
-            {"pk_destination", KEPT_POSTS_INDEX},
+            destinations_page_query(
+                DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=null_position
+            ),
+            {"pk_destination", POSTS_NOT_DELETED_INDEX},
         ),
     }
 
 
 def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """The filters by outcome and failure, and what is looked at for a retry; engines differ."""
-    in_order = {"ix_destination_workspace_id_status_created_at_id", KEPT_POSTS_INDEX}
+    """Filters by outcome and failure, and retry candidates; the engines differ."""
+    in_order = {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX}
     queries = {
         "outcome": newest_destinations_query(outcome=[Outcome.UNKNOWN]),
         "failed lately": newest_destinations_query(failed_after=WEEK_AGO),
@@ -354,16 +356,16 @@ def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "to retry, failed lately": retry_candidates_query(failed_after=WEEK_AGO),
         "to retry, of posts": retry_candidates_query(post_id=POST_IDS),
     }
-    by_failure = {"ix_destination_account_failed", KEPT_POSTS_INDEX, "sort"}
+    by_failure = {"ix_destination_account_failed", POSTS_NOT_DELETED_INDEX, "sort"}
     on_postgresql = {
         "outcome": {*in_order, "sort"},
         "failed lately": by_failure,
         "to retry, of accounts": {
             "ix_destination_workspace_id_account_id_created_at_id",
-            KEPT_POSTS_INDEX,
+            POSTS_NOT_DELETED_INDEX,
         },
         "to retry, failed lately": by_failure,
-        "to retry, of posts": {UNIQUE_DESTINATION_INDEX, KEPT_POSTS_INDEX, "sort"},
+        "to retry, of posts": {UNIQUE_DESTINATION_INDEX, POSTS_NOT_DELETED_INDEX, "sort"},
     }
     return {
         name: (query, in_order if database.is_sqlite else on_postgresql.get(name, in_order))
@@ -372,7 +374,7 @@ def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
 
 
 def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """What is read of a feed, each page with the newest change and a look at the cursor."""
+    """Reads of the change feed; each page also reads the newest event and the cursor's event."""
 
     def changes_page(after: FeedPosition | None, **wanted: Any) -> Query:
         return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
@@ -382,7 +384,7 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
             await events.oldest_events(connection, OWN_WORKSPACE, limit=5)
 
     deleted = [EventKind.POST_DELETED]
-    of_post = {"pk_event", "ix_event_workspace_id_post_id_seq"}
+    post_indexes = {"pk_event", "ix_event_workspace_id_post_id_seq"}
     return {
         "changes, newest": (events.newest_position, {"pk_event"}),
         "changes, oldest": (oldest_event, {"pk_event"}),
@@ -393,17 +395,17 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "changes, first page": (changes_page(None), {"pk_event"}),
         "changes, from the start": (changes_page(FEED_START), {"pk_event"}),
         "changes, of a type": (changes_page(None, kinds=deleted), {"pk_event"}),
-        "changes, of a post": (changes_page(None, post_id=POST_IDS[0]), of_post),
+        "changes, of a post": (changes_page(None, post_id=POST_IDS[0]), post_indexes),
         "changes, of a type and post": (
             changes_page(None, kinds=deleted, post_id=POST_IDS[0]),
-            of_post,
+            post_indexes,
         ),
     }
 
 
 @pytest.fixture
 async def filled_database(database: Database) -> Database:
-    """Two workspaces alike, with statistics, and without what earlier tests left on the pages."""
+    """Database with two equal workspaces, fresh statistics, and no dead rows of earlier tests."""
     await add_many_posts(database, OWN_WORKSPACE)
     await add_many_posts(database, OTHER_WORKSPACE)
     tables = "account, post, destination, attempt, event"
@@ -416,23 +418,23 @@ async def filled_database(database: Database) -> Database:
 
 
 async def explain_query(database: Database, query: Query) -> set[str]:
-    """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
+    """Return the indexes that a query uses, with `scan` and `sort` for those steps."""
     with record_statements(database) as statements:
         await query(database.read(OWN_WORKSPACE))
     async with database.read_engine.connect() as connection:
-        explained = [(each.text, each.arguments) for each in statements]
-        return await _explain(database, connection, explained)
+        recorded = [(statement.text, statement.arguments) for statement in statements]
+        return await _explain(database, connection, recorded)
 
 
 async def explain_locking_query(database: Database, query: Query) -> set[str]:
-    """As `plan_of`, of a query that only a write may make."""
+    """Like `explain_query`, for a query inside a write."""
     with _record_statements(database.write_engine) as statements:
 
         async def work(session: WriteSession) -> None:
             await query(database.reader_in(session, OWN_WORKSPACE))
 
         await database.write(work)
-    selects = [each for each in statements if each[0].startswith("SELECT")]
+    selects = [statement for statement in statements if statement[0].startswith("SELECT")]
     async with database.write_engine.connect() as connection:
         return await _explain(database, connection, selects)
 
@@ -440,7 +442,7 @@ async def explain_locking_query(database: Database, query: Query) -> set[str]:
 async def _explain(
     database: Database, connection: AsyncConnection, statements: Statements
 ) -> set[str]:
-    if not database.is_sqlite:  # So small a table it would rather read as a whole.
+    if not database.is_sqlite:  # it prefers sequential scans of such small tables
         await connection.exec_driver_sql("SET enable_seqscan = off")
     plans = [
         row
@@ -451,7 +453,7 @@ async def _explain(
     ]
     if not database.is_sqlite:
         await connection.exec_driver_sql("SET enable_seqscan = on")
-    return {word for row in plans for word in _plan_terms(str(row[-1]))}
+    return {term for row in plans for term in _plan_terms(str(row[-1]))}
 
 
 @contextmanager
@@ -484,5 +486,5 @@ def _plan_terms(line: str) -> Iterator[str]:
         yield "scan"
     if re.match(r"USE TEMP B-TREE FOR .*ORDER BY|.*\bSort  \(", line):
         yield "sort"
-    if found := _INDEX.search(line):
-        yield _SQLITE_KEYS.get(found["name"], found["name"])
+    if match := _INDEX.search(line):
+        yield _SQLITE_KEYS.get(match["name"], match["name"])
