@@ -61,6 +61,9 @@ def _check(name: str, condition: str) -> CheckConstraint:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Partial index; its columns start with `workspace_id` unless they include it elsewhere."""
+    if "workspace_id" not in columns:
+        columns = ("workspace_id", *columns)
     condition = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
@@ -157,27 +160,16 @@ class Post(Base):
         _check("is_draft", "status = 'draft' OR NOT is_draft"),
         _check("version", "version >= 1"),
         # Join of destinations with posts that are not deleted; count of all posts.
-        _partial_index("uq_post_kept", "workspace_id", "id", where=_NOT_DELETED, unique=True),
+        _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
         # Pages of posts in each order, with filters by time; analytics of a period.
-        _partial_index(
-            "ix_post_created_at", "workspace_id", "created_at", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_updated_at", "workspace_id", "updated_at", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_published_at", "workspace_id", "published_at", "id", where=_NOT_DELETED
-        ),
+        _partial_index("ix_post_created_at", "created_at", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_scheduled_for", "scheduled_for", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_published_at", "published_at", "id", where=_NOT_DELETED),
         # Filters by status and by reference, newest first.
-        _partial_index(
-            "ix_post_status", "workspace_id", "status", "created_at", "id", where=_NOT_DELETED
-        ),
+        _partial_index("ix_post_status", "status", "created_at", "id", where=_NOT_DELETED),
         _partial_index(
             "ix_post_reference",
-            "workspace_id",
             "reference",
             "created_at",
             "id",
@@ -234,8 +226,7 @@ class Destination(Base):
         _check("error_category", "(error IS NULL) = (error_category IS NULL)"),
         _check("error_code", "(error IS NULL) = (error_code IS NULL)"),
         _check(
-            "next_retry_at",
-            "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)",
+            "next_retry_at", "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)"
         ),
         _check("round_started_at", "(due_at IS NULL) = (round_started_at IS NULL)"),
         _check("attempts", "0 <= round_attempts AND round_attempts <= attempts"),
@@ -268,7 +259,6 @@ class Destination(Base):
         Index(None, "workspace_id", "account_id", "created_at", "id"),
         _partial_index(
             "ix_destination_error_category",
-            "workspace_id",
             "error_category",
             "created_at",
             "id",
@@ -276,7 +266,6 @@ class Destination(Base):
         ),
         _partial_index(
             "ix_destination_error_code",
-            "workspace_id",
             "error_code",
             "created_at",
             "id",
@@ -287,21 +276,18 @@ class Destination(Base):
         # Health of accounts: last publication, recent failures, queued and due destinations.
         _partial_index(
             "ix_destination_account_published",
-            "workspace_id",
             "account_id",
             "published_at",
             where="published_at IS NOT NULL",
         ),
         _partial_index(
             "ix_destination_account_failed",
-            "workspace_id",
             "account_id",
             "settled_at",
             where="error_category IS NOT NULL",
         ),
         _partial_index(
             "ix_destination_account_unsettled",
-            "workspace_id",
             "account_id",
             "status",
             "claimable_at",
@@ -311,41 +297,24 @@ class Destination(Base):
         Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
         # Claimable destinations, expired leases, unknown outcomes to verify; filter by overdue.
         _partial_index(
-            "ix_destination_claimable",
-            "workspace_id",
-            "claimable_at",
-            "id",
-            where="claimable_at IS NOT NULL",
+            "ix_destination_claimable", "claimable_at", "id", where="claimable_at IS NOT NULL"
         ),
         _partial_index(
             "ix_destination_claimable_platform",
-            "workspace_id",
             "platform",
             "claimable_at",
             "id",
             where="claimable_at IS NOT NULL",
         ),
         _partial_index(
-            "ix_destination_leased",
-            "workspace_id",
-            "lease_expires_at",
-            "id",
-            where="lease_token IS NOT NULL",
+            "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
         ),
         _partial_index(
-            "ix_destination_verifiable",
-            "workspace_id",
-            "verifiable_at",
-            "id",
-            where="verifiable_at IS NOT NULL",
+            "ix_destination_verifiable", "verifiable_at", "id", where="verifiable_at IS NOT NULL"
         ),
         # Order and filter by next_retry_at. The primary key serves destinations without it.
         _partial_index(
-            "ix_destination_next_retry",
-            "workspace_id",
-            "next_retry_at",
-            "id",
-            where="next_retry_at IS NOT NULL",
+            "ix_destination_next_retry", "next_retry_at", "id", where="next_retry_at IS NOT NULL"
         ),
     )
 
@@ -405,16 +374,10 @@ class Attempt(Base):
         _check("category", "(message IS NULL) = (category IS NULL)"),
         _check("code", "(message IS NULL) = (code IS NULL)"),
         _partial_index(
-            "uq_attempt_fence",
-            "workspace_id",
-            "destination_id",
-            "fence",
-            where="kind = 'regular'",
-            unique=True,
+            "uq_attempt_fence", "destination_id", "fence", where="kind = 'regular'", unique=True
         ),
         _partial_index(
             "uq_attempt_key",
-            "workspace_id",
             "destination_id",
             "attempt_key",
             where="kind = 'regular' AND attempt_key IS NOT NULL",
@@ -452,11 +415,7 @@ class PublishEvidence(Base):
             ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
         ),
         _partial_index(
-            "uq_publish_evidence_counted",
-            "workspace_id",
-            "destination_id",
-            where="counted",
-            unique=True,
+            "uq_publish_evidence_counted", "destination_id", where="counted", unique=True
         ),
     )
 

@@ -348,11 +348,11 @@ def test_every_primary_key_starts_with_the_workspace() -> None:
 
 
 async def test_foreign_key_into_another_workspace_is_refused(database: Database) -> None:
-    ours, theirs = await add_workspace(database), await add_workspace(database)
-    our_account = await add_account(database, ours, id=1)
-    their_account = await add_account(database, theirs, id=2)
-    our_post = await add_post(database, ours, {our_account: published()})
-    their_post = await add_post(database, theirs, {their_account: published()})
+    workspace, other = await add_workspace(database), await add_workspace(database)
+    own_account = await add_account(database, workspace, id=1)
+    other_account = await add_account(database, other, id=2)
+    own_post = await add_post(database, workspace, {own_account: published()})
+    other_post = await add_post(database, other, {other_account: published()})
     destination = asdict(queued()) | {"position": 1, "platform": "x", "id": uuid4()}
     times = {"created_at": NOW, "updated_at": NOW}
 
@@ -362,13 +362,15 @@ async def test_foreign_key_into_another_workspace_is_refused(database: Database)
                 await connection.execute(insert(Destination).values(**row, **times))
 
     await assert_refused(
-        destination | {"workspace_id": ours, "post_id": their_post.id, "account_id": our_account}
+        destination
+        | {"workspace_id": workspace, "post_id": other_post.id, "account_id": own_account}
     )
     await assert_refused(
-        destination | {"workspace_id": ours, "post_id": our_post.id, "account_id": their_account}
+        destination
+        | {"workspace_id": workspace, "post_id": own_post.id, "account_id": other_account}
     )
     with pytest.raises(IntegrityError):
-        await add_attempt(database, ours, their_post.destinations[0])
+        await add_attempt(database, workspace, other_post.destinations[0])
 
 
 @pytest.mark.parametrize("same", ["fence", "attempt_key"])

@@ -87,8 +87,8 @@ async def read_page(
     bounds = {**_bound_params("after", request.after), **_bound_params("before", request.before)}
     rows: list[Any] = []
     for page_slice in _page_slices(order, request):
-        if room := limit - len(rows):
-            parameters = {**values, **bounds, "room": room, "offset": request.offset}
+        if remaining := limit - len(rows):
+            parameters = {**values, **bounds, "limit": remaining, "offset": request.offset}
             rows.extend(await reader.rows(build_statement(page_slice), **parameters))
 
     has_more = len(rows) > request.size
@@ -115,7 +115,7 @@ def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -
         )
     else:
         statement = _apply_keyset(statement, order, page_slice, value, key)
-    statement = statement.limit(bindparam("room"))
+    statement = statement.limit(bindparam("limit"))
     return Statement(statement.offset(bindparam("offset")) if page_slice.has_offset else statement)
 
 

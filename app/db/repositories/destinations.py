@@ -108,6 +108,52 @@ class DestinationCriteria:
     overdue: bool | None = None
 
 
+def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """`domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
+    return or_(
+        and_(
+            Destination.claimable_at.is_not(None),
+            Destination.claimable_at <= cutoff,
+            Destination.round_started_at.is_not(None),
+            Destination.round_started_at <= cutoff,
+        ),
+        and_(
+            Destination.lease_token.is_not(None),
+            Destination.started_at.is_not(None),
+            Destination.lease_expires_at <= cutoff,
+        ),
+    )
+
+
+_HAS_FAILED = and_(
+    Destination.error_category.is_not(None), Destination.status == DestinationStatus.FAILED
+)
+"""Served by the index on status, or by ix_destination_account_failed if the filter names accounts."""
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    **filter_conditions(
+        status=Destination.status,
+        platform=Destination.platform,
+        account_id=Destination.account_id,
+        post_id=Destination.post_id,
+        error_category=Destination.error_category,
+        error_code=Destination.error_code,
+        # No index has outcomes, so the matching statuses are added to use the index on status.
+        outcome=Destination.outcome,
+        outcome_statuses=Destination.status,
+    ),
+    "failed_after": and_(_HAS_FAILED, Destination.settled_at >= bindparam("failed_after")),
+    "failed_before": and_(_HAS_FAILED, Destination.settled_at < bindparam("failed_before")),
+    "max_attempts": Destination.attempts <= bindparam("max_attempts"),
+    **time_range_conditions(
+        published=Destination.published_at, next_retry=Destination.next_retry_at
+    ),
+    "overdue": _is_overdue(bindparam("overdue", type_=UtcDateTime())),
+    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
+}
+"""Condition of each filter, under the name of its parameter."""
+
+
 async def destinations_by_id(
     reader: Reader, ids: Sequence[DestinationId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
@@ -308,50 +354,5 @@ def _filter_values(criteria: DestinationCriteria, now: datetime) -> dict[str, ob
 def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     return (_CONDITIONS[name] for name in filters)
 
-
-def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """`domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
-    return or_(
-        and_(
-            Destination.claimable_at.is_not(None),
-            Destination.claimable_at <= cutoff,
-            Destination.round_started_at.is_not(None),
-            Destination.round_started_at <= cutoff,
-        ),
-        and_(
-            Destination.lease_token.is_not(None),
-            Destination.started_at.is_not(None),
-            Destination.lease_expires_at <= cutoff,
-        ),
-    )
-
-
-_HAS_FAILED = and_(
-    Destination.error_category.is_not(None), Destination.status == DestinationStatus.FAILED
-)
-"""Served by the index on status, or by ix_destination_account_failed if the filter names accounts."""
-
-_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    **filter_conditions(
-        status=Destination.status,
-        platform=Destination.platform,
-        account_id=Destination.account_id,
-        post_id=Destination.post_id,
-        error_category=Destination.error_category,
-        error_code=Destination.error_code,
-        # No index has outcomes, so the matching statuses are added to use the index on status.
-        outcome=Destination.outcome,
-        outcome_statuses=Destination.status,
-    ),
-    "failed_after": and_(_HAS_FAILED, Destination.settled_at >= bindparam("failed_after")),
-    "failed_before": and_(_HAS_FAILED, Destination.settled_at < bindparam("failed_before")),
-    "max_attempts": Destination.attempts <= bindparam("max_attempts"),
-    **time_range_conditions(
-        published=Destination.published_at, next_retry=Destination.next_retry_at
-    ),
-    "overdue": _is_overdue(bindparam("overdue", type_=UtcDateTime())),
-    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
-}
-"""Condition of each filter, under the name of its parameter."""
 
 _NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)

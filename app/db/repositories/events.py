@@ -208,7 +208,7 @@ async def _read_event_rows(
     until: int | None,
     limit: int,
 ) -> Sequence[AnyRow]:
-    values: dict[str, object] = {"after": 0 if after is None else after.seq, "room": limit}
+    values: dict[str, object] = {"after": 0 if after is None else after.seq, "limit": limit}
     if until is not None:
         values["until"] = until
     if change_filter.kinds is not None:
@@ -234,7 +234,7 @@ def _select_events(filters: tuple[str, ...]) -> Statement:
         select(*columns_except(models.Event))
         .where(*conditions)
         .order_by(models.Event.seq)
-        .limit(bindparam("room"))
+        .limit(bindparam("limit"))
     )
 
 

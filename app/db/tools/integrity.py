@@ -74,7 +74,7 @@ def _checks(database: Database) -> Iterator[tuple[str, Check]]:
     for table in Base.metadata.sorted_tables:
         yield f"the values in {table.name}", partial(_unreadable_values, table)
     for table in Base.metadata.sorted_tables:
-        yield f"the links of {table.name}", partial(_broken_foreign_keys, table)
+        yield f"the foreign keys of {table.name}", partial(_broken_foreign_keys, table)
     yield from RULES.items()
 
 

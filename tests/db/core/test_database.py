@@ -412,12 +412,12 @@ async def test_schema_change_that_breaks_a_foreign_key_is_rolled_back(database: 
 
 async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
     """Add two workspaces, each with one post on account 1."""
-    ours = await add_workspace(database, name="ours")
-    theirs = await add_workspace(database, name="theirs")
-    for workspace_id in (ours, theirs):
+    workspace = await add_workspace(database, name="Own")
+    other = await add_workspace(database, name="Other")
+    for workspace_id in (workspace, other):
         account_id = await add_account(database, workspace_id)
         await add_post(database, workspace_id, {account_id: queued()})
-    return ours, theirs
+    return workspace, other
 
 
 async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
@@ -434,15 +434,15 @@ async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
 
 
 async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:
-    ours, _theirs = await two_tenants(database)
+    workspace, _other = await two_tenants(database)
     joined = select(
         Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
     ).join(Destination, Destination.account_id > 0)
 
-    reader = database.read(ours)
+    reader = database.read(workspace)
     rows = await reader.rows(joined)
 
-    assert [(row.post, row.destination) for row in rows] == [(ours, ours)]
+    assert [(row.post, row.destination) for row in rows] == [(workspace, workspace)]
 
 
 FOREIGN_ACCOUNTS = select(Destination.account_id)
@@ -478,22 +478,22 @@ async def test_subquery_is_restricted(
     database: Database, database_url: str, statement: AnySelect
 ) -> None:
     """Only the other workspace has a destination, on an account with the same id."""
-    ours = await add_workspace(database, name="ours")
-    theirs = await add_workspace(database, name="theirs")
-    number = await add_account(database, ours)
-    await add_post(database, ours)
-    await add_account(database, theirs, id=number)
-    await add_post(database, theirs, {number: queued()})
+    workspace = await add_workspace(database, name="Own")
+    other = await add_workspace(database, name="Other")
+    number = await add_account(database, workspace)
+    await add_post(database, workspace)
+    await add_account(database, other, id=number)
+    await add_post(database, other, {number: queued()})
 
-    reader = database.read(ours)
+    reader = database.read(workspace)
     rows = await reader.rows(statement)
-    reader = database.read(theirs)
-    their_rows = await reader.rows(statement)
+    reader = database.read(other)
+    other_rows = await reader.rows(statement)
     async with database.unscoped_connection() as connection:
-        only_outside = await connection.execute(statement.where(Account.workspace_id == ours))
+        only_outside = await connection.execute(statement.where(Account.workspace_id == workspace))
         leaked = only_outside.all()
 
-    assert ({*rows}, {*their_rows}, {*leaked}) == (set(), {(number,)}, {(number,)})
+    assert ({*rows}, {*other_rows}, {*leaked}) == (set(), {(number,)}, {(number,)})
 
 
 @pytest.mark.parametrize(
@@ -540,13 +540,13 @@ def test_restricting_does_not_modify_the_statement() -> None:
 
 async def test_workspace_filter_can_be_replaced(database: Database, database_url: str) -> None:
     """Tenancy tests rely on it to prove that they detect a missing filter."""
-    ours, theirs = await two_tenants(database)
+    workspace, other = await two_tenants(database)
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace_id: statement
     ) as unrestricted:
-        rows = await unrestricted.read(ours).rows(select(Post.workspace_id))
+        rows = await unrestricted.read(workspace).rows(select(Post.workspace_id))
 
-    assert {row.workspace_id for row in rows} == {ours, theirs}
+    assert {row.workspace_id for row in rows} == {workspace, other}
 
 
 async def test_stored_values_are_read_unchanged(database: Database) -> None:

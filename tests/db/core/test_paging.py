@@ -72,7 +72,7 @@ class SortedPosts:
 @pytest.fixture
 async def sorted_posts(database: Database) -> SortedPosts:
     generator = random.Random(20260415)
-    ours, theirs = await add_workspace(database), await add_workspace(database)
+    workspace, other = await add_workspace(database), await add_workspace(database)
     rows = []
     for _ in range(ROWS):
         post_id = UUID(int=generator.getrandbits(128))
@@ -80,11 +80,11 @@ async def sorted_posts(database: Database) -> SortedPosts:
         scheduled_for = generator.choice(TIMES)
         assert created_at is not None
         await add_post(
-            database, ours, id=post_id, created_at=created_at, scheduled_for=scheduled_for
+            database, workspace, id=post_id, created_at=created_at, scheduled_for=scheduled_for
         )
-        await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
+        await add_post(database, other, created_at=created_at, scheduled_for=scheduled_for)
         rows.append((post_id, created_at, scheduled_for))
-    return SortedPosts(database, ours, rows)
+    return SortedPosts(database, workspace, rows)
 
 
 @both_directions

@@ -75,17 +75,17 @@ async def test_serializers_format_datetimes_and_uuids_like_their_decoded_values(
     await add_row_in_every_table(database)
     for table in TABLES:
         for record in await fetch_rows(database, select(*table.c)):
-            spelled = {
-                name: (spell(record[record.indexes[name]]), getattr(record, name))
-                for name, spell in record.serializers.items()
+            serialized = {
+                name: (serialize(record[record.indexes[name]]), getattr(record, name))
+                for name, serialize in record.serializers.items()
                 if record[record.indexes[name]] is not None
             }
-            assert {name: text for name, (text, _) in spelled.items()} == {
+            assert {name: text for name, (text, _) in serialized.items()} == {
                 name: format_instant(value) if isinstance(value, datetime) else str(value)
-                for name, (_, value) in spelled.items()
+                for name, (_, value) in serialized.items()
             }
             kinds = {type(getattr(record, name)) for name in record.indexes}
-            assert bool(spelled) == bool(kinds & {datetime, UUID})
+            assert bool(serialized) == bool(kinds & {datetime, UUID})
 
 
 async def test_record_has_no_attribute_for_a_column_that_is_not_selected(
@@ -152,7 +152,7 @@ async def add_three_destinations(database: Database) -> tuple[WorkspaceId, list[
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "found"),
+    ("column", "values", "expected"),
     [
         (Destination.account_id, [1, 3], [0, 2]),
         (Destination.account_id, [2], [1]),
@@ -163,7 +163,7 @@ async def add_three_destinations(database: Database) -> tuple[WorkspaceId, list[
     ],
 )
 async def test_any_of_compares_with_any_number_of_values(
-    database: Database, column: InstrumentedAttribute[Any], values: list[Any], found: list[int]
+    database: Database, column: InstrumentedAttribute[Any], values: list[Any], expected: list[int]
 ) -> None:
     workspace, ids = await add_three_destinations(database)
     query = Statement(
@@ -176,7 +176,7 @@ async def test_any_of_compares_with_any_number_of_values(
         lambda session: database.reader_in(session, workspace).rows(query, values=values)
     )
 
-    assert [row.id for row in rows] == [ids[index] for index in found]
+    assert [row.id for row in rows] == [ids[index] for index in expected]
     assert [row.id for row in within] == [row.id for row in rows]
 
 

@@ -376,8 +376,8 @@ def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
 def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Reads of the change feed; each page also reads the newest event and the cursor's event."""
 
-    def changes_page(after: FeedPosition | None, **wanted: Any) -> Query:
-        return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
+    def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
+        return lambda reader: events.read_changes(reader, after, ChangeFilter(**filters), limit=5)
 
     async def oldest_event(_reader: Reader) -> None:
         async with database.unscoped_connection() as connection:

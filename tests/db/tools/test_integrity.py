@@ -93,104 +93,96 @@ COUNTER_PROBLEM = f"Workspace {WORKSPACE}: account 4 is not below next_account_i
 BROKEN_LINKS = [
     (
         "DELETE FROM webhook",
-        f"Workspace {WORKSPACE}: webhook_delivery {DELIVERY} refers by workspace_id, webhook_id"
+        f"webhook_delivery {DELIVERY} refers by workspace_id, webhook_id"
         " to a row of webhook that does not exist.",
     ),
     (
         "UPDATE event SET account_id = 77 WHERE seq = 2",
-        f"Workspace {WORKSPACE}: event 2 refers by workspace_id, account_id"
-        " to a row of account that does not exist.",
+        "event 2 refers by workspace_id, account_id to a row of account that does not exist.",
     ),
 ]
 BROKEN_RULES = [
     (
         f"UPDATE post SET status = 'published' WHERE id = '{POST}'",
-        f"Workspace {WORKSPACE}: post {POST} has status published;"
-        " its destinations make it publishing.",
+        f"post {POST} has status published; its destinations make it publishing.",
     ),
     (
         f"UPDATE post SET published_at = NULL WHERE id = '{POST}'",
-        f"Workspace {WORKSPACE}: post {POST} has published_at none;"
-        " its destinations make it 2026-04-15T15:00:05.000Z.",
+        f"post {POST} has published_at none; its destinations make it 2026-04-15T15:00:05.000Z.",
     ),
     (
         f"UPDATE post SET search_text = 'GRÜẞE' WHERE id = '{POST}'",
-        f"Workspace {WORKSPACE}: post {POST} has a search_text that does not match its content.",
+        f"post {POST} has a search_text that does not match its content.",
     ),
     (
         f"UPDATE post SET platform_content = '{{}}' WHERE id = '{POST}'",
-        f"Workspace {WORKSPACE}: post {POST} has a search_text that does not match its content.",
+        f"post {POST} has a search_text that does not match its content.",
     ),
     (
         f"UPDATE destination SET position = 7 WHERE id = '{FAILED}'",
-        f"Workspace {WORKSPACE}: post {POST} has its destinations at the positions 0, 2, 3, 7;"
+        f"post {POST} has its destinations at the positions 0, 2, 3, 7;"
         " they must be 0 to 3, each once.",
     ),
     (
         f"UPDATE destination SET position = 0 WHERE id = '{FAILED}'",
-        f"Workspace {WORKSPACE}: post {POST} has its destinations at the positions 0, 0, 2, 3;"
+        f"post {POST} has its destinations at the positions 0, 0, 2, 3;"
         " they must be 0 to 3, each once.",
     ),
     (
         f"UPDATE destination SET platform = 'x' WHERE id = '{FAILED}'",
-        f"Workspace {WORKSPACE}: destination {FAILED} has platform x; its account 2 has instagram.",
+        f"destination {FAILED} has platform x; its account 2 has instagram.",
     ),
     (
         f"UPDATE destination SET due_day = '2026-04-16' WHERE id = '{FAILED}'",
-        f"Workspace {WORKSPACE}: destination {FAILED} has due_day 2026-04-16;"
-        " its due_at makes it 2026-04-15.",
+        f"destination {FAILED} has due_day 2026-04-16; its due_at makes it 2026-04-15.",
     ),
     (
         f"UPDATE destination SET due_at = NULL, round_started_at = NULL WHERE id = '{FAILED}'",
-        f"Workspace {WORKSPACE}: destination {FAILED} has due_day 2026-04-15;"
-        " its due_at makes it none.",
+        f"destination {FAILED} has due_day 2026-04-15; its due_at makes it none.",
     ),
     (
         f"UPDATE destination SET lateness_ms = -1 WHERE id = '{PUBLISHED}'",
-        f"Workspace {WORKSPACE}: destination {PUBLISHED} has lateness_ms -1;"
-        " its due_at and published_at make it 5000.",
+        f"destination {PUBLISHED} has lateness_ms -1; its due_at and published_at make it 5000.",
     ),
     (
         f"UPDATE destination SET attempts = 0, round_attempts = 0 WHERE id = '{PUBLISHED}'",
-        f"Workspace {WORKSPACE}: destination {PUBLISHED} counts 0 attempts, but 1 are logged.",
+        f"destination {PUBLISHED} counts 0 attempts, but 1 are logged.",
     ),
     (
         f"UPDATE destination SET attempts = attempts + 1 WHERE id = '{PUBLISHED}'",
-        f"Workspace {WORKSPACE}: destination {PUBLISHED} counts 2 attempts, but 1 are logged.",
+        f"destination {PUBLISHED} counts 2 attempts, but 1 are logged.",
     ),
     (
         f"DELETE FROM attempt WHERE destination_id = '{FAILED}' AND kind = 'regular'",
-        f"Workspace {WORKSPACE}: destination {FAILED} counts 1 attempts, but 0 are logged.",
+        f"destination {FAILED} counts 1 attempts, but 0 are logged.",
     ),
     (
         f"UPDATE attempt SET id = '{ATTEMPT}', started_at = (SELECT published_at FROM destination"
         f" WHERE id = '{PUBLISHED}') WHERE destination_id = '{PUBLISHED}'",
-        f"Workspace {WORKSPACE}: attempt {ATTEMPT} finished at 2026-04-15T15:00:01.000Z,"
+        f"attempt {ATTEMPT} finished at 2026-04-15T15:00:01.000Z,"
         " before it started at 2026-04-15T15:00:05.000Z.",
     ),
     (
         "DELETE FROM publish_evidence",
-        f"Workspace {WORKSPACE}: destination {PUBLISHED} has no counted evidence of its publication.",
+        f"destination {PUBLISHED} has no counted evidence of its publication.",
     ),
     (
         "UPDATE publish_evidence SET counted = FALSE",
-        f"Workspace {WORKSPACE}: destination {PUBLISHED} has no counted evidence of its publication.",
+        f"destination {PUBLISHED} has no counted evidence of its publication.",
     ),
     (
         "DELETE FROM event WHERE seq = 2",
-        f"Workspace {WORKSPACE}: its events run from 1 to 3 and 1 of them are missing;"
-        " they must run to 3 without a gap.",
+        "its events run from 1 to 3 and 1 of them are missing; they must run to 3 without a gap.",
     ),
     (
         "DELETE FROM event WHERE seq = 3",
-        f"Workspace {WORKSPACE}: its events run from 1 to 2 and 0 of them are missing;"
-        " they must run to 3 without a gap.",
+        "its events run from 1 to 2 and 0 of them are missing; they must run to 3 without a gap.",
     ),
     (
         f"UPDATE event SET actor_key_id = '{POST}' WHERE seq = 2",
-        f"Workspace {WORKSPACE}: event 2 was caused by the API key {POST}, which does not exist.",
+        f"event 2 was caused by the API key {POST}, which does not exist.",
     ),
-    (COUNTER_STATEMENT, COUNTER_PROBLEM),
+    (COUNTER_STATEMENT, "account 4 is not below next_account_id, which is 4."),
 ]
 UNREADABLE_ON_SQLITE = [
     (
@@ -236,7 +228,7 @@ async def test_single_problem_is_reported(
 ) -> None:
     await execute_unchecked(filled_database, statement)
 
-    assert await find_problems(filled_database) == [problem]
+    assert await find_problems(filled_database) == [f"Workspace {WORKSPACE}: {problem}"]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ def _index(*columns: str) -> sa.Index:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """Partial index; its columns start with `workspace_id` unless they include it elsewhere."""
+    if "workspace_id" not in columns:
+        columns = ("workspace_id", *columns)
     condition = sa.text(where)
     index = sa.Index(
         name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition
@@ -177,30 +180,19 @@ sa.Table(
     ),
     _check("is_draft", "status = 'draft' OR NOT is_draft"),
     _check("version", "version >= 1"),
-    _partial_index(
-        "ix_post_created_at", "workspace_id", "created_at", "id", where="deleted_at IS NULL"
-    ),
-    _partial_index(
-        "ix_post_published_at", "workspace_id", "published_at", "id", where="deleted_at IS NULL"
-    ),
+    _partial_index("ix_post_created_at", "created_at", "id", where="deleted_at IS NULL"),
+    _partial_index("ix_post_published_at", "published_at", "id", where="deleted_at IS NULL"),
     _partial_index(
         "ix_post_reference",
-        "workspace_id",
         "reference",
         "created_at",
         "id",
         where="reference IS NOT NULL AND deleted_at IS NULL",
     ),
-    _partial_index(
-        "ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where="deleted_at IS NULL"
-    ),
-    _partial_index(
-        "ix_post_status", "workspace_id", "status", "created_at", "id", where="deleted_at IS NULL"
-    ),
-    _partial_index(
-        "ix_post_updated_at", "workspace_id", "updated_at", "id", where="deleted_at IS NULL"
-    ),
-    _partial_index("uq_post_kept", "workspace_id", "id", where="deleted_at IS NULL", unique=True),
+    _partial_index("ix_post_scheduled_for", "scheduled_for", "id", where="deleted_at IS NULL"),
+    _partial_index("ix_post_status", "status", "created_at", "id", where="deleted_at IS NULL"),
+    _partial_index("ix_post_updated_at", "updated_at", "id", where="deleted_at IS NULL"),
+    _partial_index("uq_post_kept", "id", where="deleted_at IS NULL", unique=True),
 )
 
 sa.Table(
@@ -295,28 +287,21 @@ sa.Table(
     _index("workspace_id", "updated_at", "id"),
     _partial_index(
         "ix_destination_account_failed",
-        "workspace_id",
         "account_id",
         "settled_at",
         where="error_category IS NOT NULL",
     ),
     _partial_index(
         "ix_destination_account_published",
-        "workspace_id",
         "account_id",
         "published_at",
         where="published_at IS NOT NULL",
     ),
     _partial_index(
-        "ix_destination_claimable",
-        "workspace_id",
-        "claimable_at",
-        "id",
-        where="claimable_at IS NOT NULL",
+        "ix_destination_claimable", "claimable_at", "id", where="claimable_at IS NOT NULL"
     ),
     _partial_index(
         "ix_destination_error_category",
-        "workspace_id",
         "error_category",
         "created_at",
         "id",
@@ -324,44 +309,29 @@ sa.Table(
     ),
     _partial_index(
         "ix_destination_error_code",
-        "workspace_id",
         "error_code",
         "created_at",
         "id",
         where="error_code IS NOT NULL",
     ),
     _partial_index(
-        "ix_destination_next_retry",
-        "workspace_id",
-        "next_retry_at",
-        "id",
-        where="next_retry_at IS NOT NULL",
+        "ix_destination_next_retry", "next_retry_at", "id", where="next_retry_at IS NOT NULL"
     ),
     _partial_index(
-        "ix_destination_verifiable",
-        "workspace_id",
-        "verifiable_at",
-        "id",
-        where="verifiable_at IS NOT NULL",
+        "ix_destination_verifiable", "verifiable_at", "id", where="verifiable_at IS NOT NULL"
     ),
     _partial_index(
         "ix_destination_account_unsettled",
-        "workspace_id",
         "account_id",
         "status",
         "claimable_at",
         where="settled_at IS NULL",
     ),
     _partial_index(
-        "ix_destination_leased",
-        "workspace_id",
-        "lease_expires_at",
-        "id",
-        where="lease_token IS NOT NULL",
+        "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
     ),
     _partial_index(
         "ix_destination_claimable_platform",
-        "workspace_id",
         "platform",
         "claimable_at",
         "id",
@@ -408,16 +378,10 @@ sa.Table(
     _check("code", "(message IS NULL) = (code IS NULL)"),
     _index("workspace_id", "destination_id", "started_at", "id"),
     _partial_index(
-        "uq_attempt_fence",
-        "workspace_id",
-        "destination_id",
-        "fence",
-        where="kind = 'regular'",
-        unique=True,
+        "uq_attempt_fence", "destination_id", "fence", where="kind = 'regular'", unique=True
     ),
     _partial_index(
         "uq_attempt_key",
-        "workspace_id",
         "destination_id",
         "attempt_key",
         where="kind = 'regular' AND attempt_key IS NOT NULL",
@@ -438,13 +402,7 @@ sa.Table(
     _required("reported_at", _UTC_DATETIME),
     sa.PrimaryKeyConstraint("workspace_id", "destination_id", "fence"),
     _foreign_key("destination_id", "destination"),
-    _partial_index(
-        "uq_publish_evidence_counted",
-        "workspace_id",
-        "destination_id",
-        where="counted",
-        unique=True,
-    ),
+    _partial_index("uq_publish_evidence_counted", "destination_id", where="counted", unique=True),
 )
 
 sa.Table(
