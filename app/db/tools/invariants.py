@@ -383,12 +383,12 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "posts and destinations": _inconsistent_posts,
         "search texts": _stale_search_texts,
-        "the logs of attempts": _inconsistent_attempts,
-        "the times of attempts": _attempts_finished_before_start,
+        "attempt logs": _inconsistent_attempts,
+        "attempt times": _attempts_finished_before_start,
         "publish evidence": _inconsistent_evidence,
-        "the numbers of events": _event_gaps,
-        "the causes of events": _events_with_unknown_key,
-        "the numbers of accounts": _accounts_beyond_counter,
+        "event sequence numbers": _event_gaps,
+        "actors of events": _events_with_unknown_key,
+        "account ids": _accounts_beyond_counter,
     }
 )
 """Rules by subject, as in "the check of search texts"."""

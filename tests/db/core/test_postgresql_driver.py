@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func, literal, make_url, select, text
+from sqlalchemy import URL, func, make_url, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.core.database import Database, Reader
@@ -131,76 +133,73 @@ async def test_write_is_refused(reader: Reader, stub_driver: StubDriver) -> None
     assert await count_concurrently(reader, 1) == [1]
 
 
+SELECT_PID = compile_statement(
+    select(func.pg_backend_pid()),
+    asyncpg_dialect.dialect(),  # type: ignore[no-untyped-call]
+)
+
+
+@asynccontextmanager
+async def open_driver(
+    url: URL, read_timeout: timedelta = SHORT_TIMEOUT * 5, **options: Any
+) -> AsyncIterator[PostgreSQLDriver]:
+    driver = PostgreSQLDriver(
+        driver_options(url, read_timeout), size=2, timeout=read_timeout, **options
+    )
+    async with asyncio.timeout(10):
+        yield driver
+        await driver.close()
+
+
+async def fetch_pid(driver: PostgreSQLDriver) -> int:
+    """Return the process id of the connection that served the read."""
+    ((pid,),) = await driver.fetch(SELECT_PID, [])
+    return int(pid)
+
+
 @pytest.mark.parametrize(
     ("max_idle", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
 )
 async def test_connection_idle_for_too_long_is_replaced(
     database_url: str, max_idle: timedelta, connections: int
 ) -> None:
-    query = compile_statement(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    options = driver_options(make_url(database_url), SHORT_TIMEOUT * 5)
-    driver = PostgreSQLDriver(options, size=2, timeout=SHORT_TIMEOUT * 5, max_idle=max_idle)
-    try:
-        processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
-    finally:
-        await driver.close()
-
-    assert len(processes) == connections
+    async with open_driver(make_url(database_url), max_idle=max_idle) as driver:
+        assert len({await fetch_pid(driver) for _ in range(3)}) == connections
 
 
-async def test_unresponsive_connection_fails_only_one_read(
-    database_url: str,
-) -> None:
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.encode_arguments({})
-    async with tcp_proxy(database_url) as proxy, asyncio.timeout(10):
-        driver = PostgreSQLDriver(
-            driver_options(proxy.url, SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
-        )
-        await driver.fetch(query, one)
+async def test_unresponsive_connection_fails_only_one_read(database_url: str) -> None:
+    async with tcp_proxy(database_url) as proxy, open_driver(proxy.url, SHORT_TIMEOUT) as driver:
+        silenced = await fetch_pid(driver)
         proxy.silence()
         with pytest.raises(TimeoutError):
-            await driver.fetch(query, one)
+            await fetch_pid(driver)
 
-        for _ in range(5):
-            assert [tuple(row) for row in await driver.fetch(query, one)] == [(1,)]
         # Both slots of the pool are usable again.
-        assert len(await asyncio.gather(*(driver.fetch(query, one) for _ in range(10)))) == 10
-        await driver.close()
+        pids = await asyncio.gather(*(fetch_pid(driver) for _ in range(10)))
+        assert silenced not in pids
 
 
 async def test_termination_message_on_an_idle_connection_causes_no_error(
     database_url: str,
 ) -> None:
     """A server that shuts down sends the message before it closes the socket."""
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    driver = PostgreSQLDriver(
-        driver_options(make_url(database_url), SHORT_TIMEOUT * 5), size=2, timeout=SHORT_TIMEOUT * 5
-    )
-    termination = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
-    try:
-        await driver.fetch(query, query.encode_arguments({}))
+    message = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    async with open_driver(make_url(database_url)) as driver:
+        terminated = await fetch_pid(driver)
         assert driver._pool is not None
         ((_, idle),) = driver._pool._idle
-        idle._protocol.data_received(b"E" + (len(termination) + 4).to_bytes(4) + termination)
-        for _ in range(3):
-            rows = await driver.fetch(query, query.encode_arguments({}))
-            assert [tuple(row) for row in rows] == [(1,)]
-    finally:
-        await driver.close()
+        idle._protocol.data_received(b"E" + (len(message) + 4).to_bytes(4) + message)
+
+        assert terminated not in {await fetch_pid(driver) for _ in range(3)}
 
 
 async def test_driver_can_be_closed_twice_and_used_again(database_url: str) -> None:
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.encode_arguments({})
-    driver = PostgreSQLDriver(
-        driver_options(make_url(database_url), SHORT_TIMEOUT), size=2, timeout=SHORT_TIMEOUT
-    )
-    async with asyncio.timeout(10):
-        for _ in range(2):
-            assert [tuple(row) for row in await driver.fetch(query, one)] == [(1,)]
-            await driver.close()
-            await driver.close()
+    async with open_driver(make_url(database_url)) as driver:
+        first = await fetch_pid(driver)
+        await driver.close()
+        await driver.close()
+
+        assert await fetch_pid(driver) != first
 
 
 def test_driver_can_be_used_in_consecutive_event_loops(database_url: str) -> None:
