@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch
-from app.db.tools.copying import TargetNotEmpty
 from app.db.tools.integrity import find_problems
 from app.services.backup import BackupError, backup, restore
 from tests.db.all_tables import Ids, add_event, add_row_in_every_table, all_rows
@@ -161,18 +160,3 @@ async def test_backup_of_a_newer_version_is_refused(
 
     with pytest.raises(SchemaMismatch):
         await restore(file, empty_database, now=NOW, random_bytes=random_bytes)
-
-
-async def test_restore_into_a_database_with_data_is_refused(
-    database: Database, tmp_path: Path
-) -> None:
-    await add_row_in_every_table(database)
-    file = tmp_path / "backup.db"
-    await backup(database, file, now=NOW, random_bytes=random_bytes)
-    await add_workspace(database, name="Later")
-    before = await all_rows(database)
-
-    with pytest.raises(TargetNotEmpty):
-        await restore(file, database, now=NOW, random_bytes=random_bytes)
-
-    assert await all_rows(database) == before

@@ -100,9 +100,8 @@ async def read_changes(
     """
     newest = await newest_position(reader)
     end = newest
-    if (
-        change_filter.kinds is not None and change_filter.post_id is None
-    ):  # no index serves this filter
+    has_index = change_filter.kinds is None or change_filter.post_id is not None
+    if not has_index:
         end = await _scan_end(reader, after, scan_limit, newest)
     # All events up to `end` are visible, because the transaction of an event also allocates its number.
     rows = await _read_event_rows(reader, after, change_filter, until=end.seq, limit=limit + 1)
@@ -139,7 +138,7 @@ async def _scan_end(
 async def read_contiguous_changes(
     reader: Reader, after: FeedPosition, *, limit: int
 ) -> list[Change]:
-    """Return all changes after a position; raises ResyncRequired if the next ones may be missing."""
+    """Return the next changes after a position; raises ResyncRequired unless there is no gap before them."""
     if after == FEED_START:
         rows = await _read_event_rows(reader, None, ChangeFilter(), until=None, limit=limit)
         is_contiguous = not rows or rows[0].seq == 1

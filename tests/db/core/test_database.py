@@ -1,4 +1,4 @@
-"""Reads, write transactions, timeouts and tenant isolation of `Database`."""
+"""Reads, write transactions, timeouts and lost connections of `Database`."""
 
 import asyncio
 import time

@@ -180,7 +180,7 @@ async def test_any_of_compares_with_any_number_of_values(
     assert [row.id for row in within] == [row.id for row in rows]
 
 
-async def test_a_column_is_compared_with_any_number_of_uuids(database: Database) -> None:
+async def test_any_of_compares_with_any_number_of_uuids(database: Database) -> None:
     workspace, ids = await add_three_destinations(database)
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
