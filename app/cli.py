@@ -226,7 +226,7 @@ def keys_list() -> None:
             for row in await key_rows.list_keys(connection):
                 state = _key_state(row.expires_at, row.revoked_at, now)
                 click.echo(
-                    f"{row.id}  {row.shown_prefix}…  {state}"
+                    f"{row.id}  {row.display_prefix}…  {state}"
                     f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
                 )
 

@@ -169,7 +169,7 @@ def test_a_mistyped_file_is_named_and_not_made(
 
     assert CommandLine(capsys).refusal(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
-        " to make one."
+        " to create one."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -391,7 +391,7 @@ def test_a_backup_comes_back_into_an_empty_database(
 
     assert rows_of(empty_database_url) == rows_of(database_url)
     assert post_results.refusal("restore", str(file)) == (
-        "The database already has rows in workspace; nothing was copied."
+        "The target database already has rows in workspace; nothing was copied. Use an empty database."
     )
     assert post_results("check") == "Everything holds.\n"
 
@@ -404,7 +404,7 @@ def test_a_backup_that_cannot_be_written_says_why(
     nowhere = tmp_path / "no-such-folder" / "backup.db"
 
     assert post_results.refusal("backup", str(existing)) == (
-        f"{existing} exists; a backup never overwrites a file."
+        f"{existing} exists; choose another name, a backup never overwrites a file."
     )
     assert post_results.refusal("backup", str(nowhere)) == (
         f"{nowhere} cannot be written: No such file or directory."

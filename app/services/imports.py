@@ -5,8 +5,8 @@ from datetime import datetime
 from functools import partial
 
 from app.db.core.database import Database
-from app.db.repositories.account_writes import load_accounts
-from app.db.repositories.post_writes import load_posts, post_ids_by_destination_id
+from app.db.repositories.accounts import load_accounts
+from app.db.repositories.posts import load_posts, post_ids_by_destination_id
 from app.db.repositories.workspaces import WorkspaceRef, lock_workspace, reserve_account_ids
 from app.domain.errors import InvalidInput
 from app.domain.importing.merging import (

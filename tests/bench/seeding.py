@@ -18,9 +18,9 @@ from sqlalchemy import text
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.db.repositories import api_keys, workspaces
-from app.db.repositories.account_writes import insert_accounts
+from app.db.repositories.accounts import insert_accounts
 from app.db.repositories.attempts import insert_histories
-from app.db.repositories.post_writes import write_posts
+from app.db.repositories.posts import write_posts
 from app.demo.accounts import DemoAccount, demo_account
 from app.demo.contents import FINAL_FAILURES, RECOVERABLE_FAILURES, draw_content, draw_uuid
 from app.demo.simulation import (

@@ -106,7 +106,7 @@ async def test_a_write_that_failed_is_not_told_and_has_left_nothing(
             expected_version=None,
             new_id=uuid4,
         )
-    with pytest.raises(ValueError, match="there is no workspace"):
+    with pytest.raises(ValueError, match="does not exist"):
         await run_in_transaction(writer, write_context(WorkspaceId(uuid4())), tell_of_one)
 
     assert told.of == []

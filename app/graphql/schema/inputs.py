@@ -58,9 +58,9 @@ class PostFilter:
         default=None, description="The client's own name, exactly."
     )
 
-    def to_db_filter(self) -> posts.PostFilter:
+    def to_db_filter(self) -> posts.PostCriteria:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
-        return posts.PostFilter(
+        return posts.PostCriteria(
             status=self.status,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),
@@ -122,9 +122,9 @@ class DestinationFilter:
     )
     overdue: bool | None = strawberry.field(default=None, description="By `isOverdue`.")
 
-    def to_db_filter(self) -> destinations.DestinationFilter:
+    def to_db_filter(self) -> destinations.DestinationCriteria:
         """The same filter for the database; a bad value is a VALIDATION_ERROR that names it."""
-        return destinations.DestinationFilter(
+        return destinations.DestinationCriteria(
             status=self.status,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),

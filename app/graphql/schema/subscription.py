@@ -172,8 +172,8 @@ class Subscription:
 
 
 def _remaining_filter(
-    event: events.Change, destination_filter: destinations.DestinationFilter
-) -> destinations.DestinationFilter | None:
+    event: events.Change, destination_filter: destinations.DestinationCriteria
+) -> destinations.DestinationCriteria | None:
     """What is still to be looked at, besides what the change says itself; None if that is not wanted."""
     for name in ("status", "outcome", "error_category", "error_code"):
         values = getattr(destination_filter, name)

@@ -237,8 +237,8 @@ async def test_a_cursor_that_is_too_old_asks_for_a_new_start(
             assert await socket.next_error("a") == (
                 "RESYNC_REQUIRED",
                 "after",
-                "The changes after this cursor are not kept any more. Read anew what you need, and go on"
-                " from the latest cursor.",
+                "The changes after this cursor are no longer stored. Read the current state again, and"
+                " continue from the latest cursor.",
             )
         socket.subscribe("a", query, after=await latest_cursor(live_tenant))
         await wait_for_subscriptions(live_tenant.client, 1)
